@@ -1,1 +1,200 @@
-//! (to come)
+//! Everything that speaks to a carrier, and the simulator that pretends to be one.
+//!
+//! A carrier is opened by [`list::open`] and lives behind a [`Link`]: submissions go in, [`CarrierEvent`]s come
+//! out, and nothing else crosses. The contract, held by `tests/conformance.rs` for every carrier in the list:
+//!
+//! 1. Each [`Submission`] MUST be reported exactly once as [`CarrierEvent::Answered`]; also at a stop, also when the
+//!    link breaks. What was perhaps written is [`Answer::None`]; what certainly was not is [`Answer::Unsent`].
+//!    A real answer that comes after `Answer::None` MAY be reported once more.
+//! 2. A carrier MUST NOT send a submission again by itself.
+//! 3. A receipt or an inbound message MUST NOT be acknowledged to the carrier before [`Acknowledge::stored`] is
+//!    called; if it is dropped instead, the carrier keeps the message and will offer it again.
+//! 4. [`Window::free`] MUST be 0 while nothing can be submitted, and MUST never promise more than the carrier takes.
+//! 5. Garbage from the other side MUST cost an event ([`CarrierEvent::Malformed`]), never the process.
+//! 6. After [`Link::stop`] is asked for, the carrier MUST answer everything it holds, tell its peer, and end its
+//!    events within the given time.
+
+pub mod codes;
+pub mod list;
+pub mod simulator;
+pub mod smpp;
+mod window;
+
+use std::sync::Arc;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::id::MessageId;
+use tidings_domain::message::Answer;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::receipt::Receipt;
+use tidings_domain::sender::Sender;
+use tidings_domain::text::{Encoding, Segment};
+use tokio::sync::{mpsc, watch};
+pub use window::{Permit, Window};
+
+/// Names one segment of one attempt; a carrier hands it back unread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tag {
+    /// The message.
+    pub message: MessageId,
+    /// The attempt.
+    pub attempt: u32,
+    /// The segment, from 0.
+    pub segment: u8,
+}
+
+/// One segment to hand to a carrier.
+#[derive(Debug)]
+pub struct Submission {
+    /// Comes back with the answer.
+    pub tag: Tag,
+    /// Who it is from.
+    pub sender: Sender,
+    /// Who it is to.
+    pub recipient: PhoneNumber,
+    /// How the octets are to be read.
+    pub encoding: Encoding,
+    /// The octets, and the concatenation header if there is one.
+    pub segment: Segment,
+    /// Why it is sent: some carriers take a priority.
+    pub purpose: Purpose,
+    /// How long it is still worth sending: seconds, at least 1.
+    pub validity_s: u32,
+    /// A reference that some carriers give back on receipts.
+    pub our_reference: u16,
+    /// Its place in the window, given back when it is answered.
+    pub permit: Permit,
+}
+
+/// What comes from a carrier.
+#[derive(Debug)]
+pub enum CarrierEvent {
+    /// The answer to a submission.
+    Answered {
+        /// The submission's tag.
+        tag: Tag,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A delivery receipt.
+    Receipt {
+        /// The receipt.
+        receipt: Receipt,
+        /// To be called once it is stored.
+        acknowledge: Acknowledge,
+    },
+    /// A message (or a part of one) that a person sent.
+    Inbound {
+        /// The part.
+        part: InboundPart,
+        /// To be called once it is stored.
+        acknowledge: Acknowledge,
+    },
+    /// Something that could not be read. For the log and the counter.
+    Malformed {
+        /// What was wrong with it.
+        reason: String,
+    },
+}
+
+/// A part of a message that a person sent to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundPart {
+    /// Who sent it, as the carrier wrote it.
+    pub from: String,
+    /// To which of our senders.
+    pub to: String,
+    /// Its text, as far as it can be read.
+    pub text: String,
+    /// Reference, total and number where it is one of several parts.
+    pub part: Option<(u16, u8, u8)>,
+    /// The octets as they came.
+    pub raw: Vec<u8>,
+}
+
+/// The right to tell a carrier that its receipt or message is safe. Dropping it tells nothing.
+pub struct Acknowledge(Option<Box<dyn FnOnce() + Send>>);
+
+impl Acknowledge {
+    /// Calls `then` when the event is stored.
+    pub fn new(then: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(then)))
+    }
+
+    /// For carriers that want no acknowledgement.
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
+    /// The event is committed.
+    pub fn stored(self) {
+        if let Some(then) = self.0 {
+            then();
+        }
+    }
+}
+
+impl std::fmt::Debug for Acknowledge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acknowledge")
+    }
+}
+
+/// How a link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkState {
+    /// Trying to reach the carrier.
+    Connecting {
+        /// Why it is not up yet, if something went wrong before.
+        reason: Option<String>,
+    },
+    /// Bound and usable.
+    Up {
+        /// Sessions that are bound.
+        sessions: usize,
+    },
+    /// The carrier refuses us (credentials, rights); tried again, slowly.
+    Refused {
+        /// The carrier's words.
+        reason: String,
+    },
+    /// Stopped by us.
+    Stopped,
+}
+
+impl LinkState {
+    /// The public word.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Connecting { .. } => "connecting",
+            Self::Up { .. } => "up",
+            Self::Refused { .. } => "refused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// An open carrier.
+#[derive(Debug)]
+pub struct Link {
+    /// Where submissions go in. Bounded; each holds a permit of the window, so it never blocks for long.
+    pub submissions: mpsc::Sender<Submission>,
+    /// What comes out. Bounded: a slow reader slows the carrier, never the memory.
+    pub events: mpsc::Receiver<CarrierEvent>,
+    /// How much may be submitted now, in segments.
+    pub window: Arc<Window>,
+    /// How the link is.
+    pub state: watch::Receiver<LinkState>,
+    /// Set to `true` to stop in good order.
+    pub stop: watch::Sender<bool>,
+}
+
+/// What every carrier gets from the outside.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The connection's name, for logs.
+    pub name: String,
+    /// Draws a random number: reconnect delays must not be the same everywhere.
+    pub draw: Arc<dyn Fn() -> u32 + Send + Sync>,
+    /// The operator's table from carriers' codes to failures.
+    pub codes: Arc<codes::Codes>,
+}

@@ -1,1 +1,26 @@
-//! (to come)
+//! The rules of messaging. No IO, no clock, no randomness, no async: values in, values out.
+//!
+//! Read in this order: [`message`] is the life of a message and the heart of it all; [`purpose`], [`failure`] and
+//! [`retry`] are what its decisions rest on; [`receipt`] matches a carrier's word to a segment; [`intake`] decides
+//! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
+//! told; [`review`] and [`suppression`] are what people see of failures. [`text`], [`address`] and [`sender`] are
+//! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
+
+pub mod account;
+pub mod address;
+pub mod event;
+pub mod failure;
+pub mod id;
+pub mod intake;
+pub mod message;
+pub mod pacing;
+pub mod purpose;
+pub mod receipt;
+pub mod retry;
+pub mod review;
+pub mod routing;
+pub mod sender;
+pub mod suppression;
+pub mod text;
+pub mod time;
+pub mod webhook;

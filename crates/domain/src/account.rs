@@ -1,0 +1,162 @@
+//! Who may do what: environments, scopes and the principal of a request.
+
+use crate::id::{AccountId, ClientId, TokenId};
+
+/// Test and live never see each other's objects, and test never reaches a real carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Environment {
+    /// Only the simulated carrier.
+    Test,
+    /// Real carriers.
+    Live,
+}
+
+impl Environment {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Test, Self::Live];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|environment| environment.as_str() == word)
+    }
+}
+
+/// One right of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Send, preview and cancel messages.
+    MessagesSend,
+    /// Read messages, batches, their timelines, and the event feed.
+    MessagesRead,
+    /// Remove the text of messages.
+    MessagesRedact,
+    /// Read webhook endpoints and their attempts.
+    WebhooksRead,
+    /// Create, change, test and replay webhook endpoints.
+    WebhooksWrite,
+    /// Read the suppression list.
+    SuppressionsRead,
+    /// Add and lift suppressions.
+    SuppressionsWrite,
+    /// Read review items.
+    ReviewRead,
+    /// Decide review items.
+    ReviewWrite,
+    /// Read carrier connections and their state.
+    CarriersRead,
+    /// Pause and resume carrier connections.
+    CarriersWrite,
+    /// Create, rotate and revoke tokens and clients, and read the audit trail.
+    Admin,
+}
+
+impl Scope {
+    /// All of them; the place in this list is the bit in the store.
+    pub const ALL: [Self; 12] = [
+        Self::MessagesSend,
+        Self::MessagesRead,
+        Self::MessagesRedact,
+        Self::WebhooksRead,
+        Self::WebhooksWrite,
+        Self::SuppressionsRead,
+        Self::SuppressionsWrite,
+        Self::ReviewRead,
+        Self::ReviewWrite,
+        Self::CarriersRead,
+        Self::CarriersWrite,
+        Self::Admin,
+    ];
+
+    /// The public word, such as `messages.send`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MessagesSend => "messages.send",
+            Self::MessagesRead => "messages.read",
+            Self::MessagesRedact => "messages.redact",
+            Self::WebhooksRead => "webhooks.read",
+            Self::WebhooksWrite => "webhooks.write",
+            Self::SuppressionsRead => "suppressions.read",
+            Self::SuppressionsWrite => "suppressions.write",
+            Self::ReviewRead => "review.read",
+            Self::ReviewWrite => "review.write",
+            Self::CarriersRead => "carriers.read",
+            Self::CarriersWrite => "carriers.write",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
+/// A set of rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Scopes(u32);
+
+impl Scopes {
+    /// What a program that only sends needs: the default of a new token.
+    pub const SMS_ONLY: Self = Self((1 << Scope::MessagesSend as u32) | (1 << Scope::MessagesRead as u32));
+
+    /// From the store's bits; unknown bits are dropped.
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & ((1 << Scope::ALL.len()) - 1))
+    }
+
+    /// The store's bits.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether it holds this right.
+    pub const fn has(self, scope: Scope) -> bool {
+        self.0 & (1 << scope as u32) != 0
+    }
+
+    /// Whether it holds every right of `other`.
+    pub const fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The rights, in their order.
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |bits, scope| bits | (1 << scope as u32)))
+    }
+}
+
+/// The tenant and environment that a request or an object belongs to. Every key in the store begins with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Realm {
+    /// The tenant.
+    pub account: AccountId,
+    /// Test or live.
+    pub environment: Environment,
+}
+
+/// Who makes a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Where it may look.
+    pub realm: Realm,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// The token it showed; `None` for the operator at the terminal.
+    pub token: Option<TokenId>,
+    /// The OAuth client that the token was made for.
+    pub client: Option<ClientId>,
+}

@@ -1,0 +1,230 @@
+//! What is accepted: from a parsed request and the facts of the moment to a message, or a refusal with its reason.
+
+use crate::account::Realm;
+use crate::address::PhoneNumber;
+use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
+use crate::message::{Life, Message};
+use crate::purpose::Purpose;
+use crate::routing::{self, Route};
+use crate::sender::Sender;
+use crate::text::{self, Measured, Replacement, Unsendable};
+use crate::time::Timestamp;
+
+/// A request to send one message, every part of it parsed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SendRequest {
+    /// Who it is from.
+    pub sender: Sender,
+    /// Who it is to.
+    pub recipient: PhoneNumber,
+    /// The text as the caller wrote it.
+    pub text: String,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// When, if not at once.
+    pub send_at: Option<Timestamp>,
+    /// How long it is worth sending, counted from when it is due: seconds.
+    pub validity_s: Option<i64>,
+    /// Whether costly characters may be replaced by cheap ones that look alike.
+    pub transliterate: bool,
+    /// The endpoint for the message's own callback address.
+    pub callback: Option<EndpointId>,
+    /// The caller's own name for it.
+    pub reference: Option<String>,
+    /// The caller's own data: a JSON object as text.
+    pub metadata: Option<String>,
+    /// The message of which this is a repeat.
+    pub retry_of: Option<MessageId>,
+}
+
+/// The bounds of what is accepted; configuration, with these defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Segments of one message.
+    pub max_segments: u32,
+    /// How far ahead a message may be scheduled: seconds.
+    pub max_schedule_s: i64,
+    /// Messages in one call.
+    pub max_batch_messages: usize,
+    /// Different recipients in one call by recipients × bodies.
+    pub max_batch_recipients: usize,
+    /// Different bodies in one call by recipients × bodies.
+    pub max_batch_bodies: usize,
+    /// Messages a minute and token.
+    pub messages_per_minute: u32,
+    /// How long a transactional or marketing message is worth sending if its caller does not say: seconds.
+    pub default_validity_s: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_segments: 10,
+            max_schedule_s: 35 * 24 * 3600,
+            max_batch_messages: 500,
+            max_batch_recipients: 100,
+            max_batch_bodies: 5,
+            messages_per_minute: 300,
+            default_validity_s: 2 * 3600,
+        }
+    }
+}
+
+/// The facts of the moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Whose message it would be.
+    pub realm: Realm,
+    /// The configured connections.
+    pub routes: &'a [Route],
+    /// How each connection takes text, in the order of `routes`.
+    pub text: &'a [text::Options],
+    /// The bounds.
+    pub limits: &'a Limits,
+}
+
+/// What a request would become: measured, routed and dated, but not yet a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The text as it will be sent.
+    pub text: String,
+    /// What was replaced in it to save segments.
+    pub replacements: Vec<Replacement>,
+    /// Its encoding and length.
+    pub measured: Measured,
+    /// How its connection takes text.
+    pub options: text::Options,
+    /// Where it goes out.
+    pub connection: ConnectionId,
+    /// When it is due.
+    pub send_at: Option<Timestamp>,
+    /// After this it is not worth sending.
+    pub expires_at: Timestamp,
+}
+
+/// Why a request is not accepted. The public code and page of each are in `wire`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The text cannot be sent.
+    Text(Unsendable),
+    /// It takes too many segments.
+    TooLong {
+        /// What it takes.
+        segments: u32,
+        /// What is allowed.
+        allowed: u32,
+    },
+    /// This sender cannot send to this recipient.
+    Sender(crate::sender::SenderNotUsable),
+    /// The time to send at has passed.
+    InPast,
+    /// The time to send at is too far ahead.
+    TooFarAhead {
+        /// The furthest allowed: seconds.
+        allowed_s: i64,
+    },
+    /// The validity is too short or too long for the purpose.
+    Validity {
+        /// The longest allowed: seconds.
+        allowed_s: i64,
+    },
+    /// No connection takes this recipient and sender.
+    NoRoute,
+}
+
+/// A clock a little ahead of ours is no mistake of the caller: ms.
+const CLOCK_TOLERANCE_MS: i64 = 5_000;
+
+/// Says what the request would become.
+///
+/// # Errors
+/// The first reason against it, in the order in which its fields are read.
+pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<Plan, Refusal> {
+    request.sender.check_for(request.recipient).map_err(Refusal::Sender)?;
+    let connection =
+        routing::route(facts.routes, facts.realm.environment, &request.sender, request.recipient).ok_or(Refusal::NoRoute)?;
+    let place = facts.routes.iter().position(|route| route.connection == connection);
+    let options = place.and_then(|place| facts.text.get(place)).copied().unwrap_or_default();
+    text::check(&request.text).map_err(Refusal::Text)?;
+    let (text, replacements) = if request.transliterate {
+        let done = text::transliterate(&request.text, &options);
+        (done.text, done.replacements)
+    } else {
+        (request.text.clone(), Vec::new())
+    };
+    let measured = text::measure(&text, &options);
+    if measured.segments > facts.limits.max_segments {
+        return Err(Refusal::TooLong { segments: measured.segments, allowed: facts.limits.max_segments });
+    }
+    if let Some(send_at) = request.send_at {
+        if send_at < now.plus_ms(-CLOCK_TOLERANCE_MS) {
+            return Err(Refusal::InPast);
+        }
+        if send_at > now.plus_s(facts.limits.max_schedule_s) {
+            return Err(Refusal::TooFarAhead { allowed_s: facts.limits.max_schedule_s });
+        }
+    }
+    let allowed_s = request.purpose.max_life_s();
+    let validity_s = match request.validity_s {
+        Some(seconds) if seconds < 1 || seconds > allowed_s => return Err(Refusal::Validity { allowed_s }),
+        Some(seconds) => seconds,
+        None => default_validity_s(request.purpose, facts.limits),
+    };
+    let due_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+    Ok(Plan {
+        text,
+        replacements,
+        measured,
+        options,
+        connection,
+        send_at: request.send_at.filter(|at| *at > now),
+        expires_at: due_at.plus_s(validity_s),
+    })
+}
+
+fn default_validity_s(purpose: Purpose, limits: &Limits) -> i64 {
+    match purpose {
+        Purpose::Authentication | Purpose::Alert => purpose.default_life_s(),
+        Purpose::Transactional | Purpose::Marketing => limits.default_validity_s.clamp(1, purpose.max_life_s()),
+    }
+}
+
+/// Who is asking, for the message's row.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Whose message it is.
+    pub realm: Realm,
+    /// The token that asked.
+    pub token: Option<TokenId>,
+    /// The batch it came with.
+    pub batch: Option<BatchId>,
+}
+
+/// Makes the message and its life out of a request and its plan.
+pub fn accept(id: MessageId, request: SendRequest, plan: Plan, asked: Asked, now: Timestamp) -> (Message, Life) {
+    let segments = u8::try_from(plan.measured.segments).unwrap_or(u8::MAX);
+    let life = Life::queued(segments, now, plan.send_at);
+    let message = Message {
+        id,
+        account: asked.realm.account,
+        environment: asked.realm.environment,
+        token: asked.token,
+        batch: asked.batch,
+        purpose: request.purpose,
+        sender: request.sender,
+        recipient: request.recipient,
+        text: Some(plan.text),
+        encoding: plan.measured.encoding,
+        options: plan.options,
+        segments,
+        connection: plan.connection,
+        created_at: now,
+        send_at: plan.send_at,
+        expires_at: plan.expires_at,
+        callback: request.callback,
+        reference: request.reference,
+        metadata: request.metadata,
+        retry_of: request.retry_of,
+    };
+    (message, life)
+}

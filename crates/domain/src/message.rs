@@ -1,0 +1,957 @@
+//! **The life of a message.** The first file to read.
+//!
+//! A message's [`Life`] is its [`State`], its segments and how often it was tried. Everything that happens to it
+//! is an [`Input`]; [`Life::apply`] says what follows: the next life and the [`Effect`]s to commit with it.
+//! Nothing else in the program changes a message. The table at the end of this file is the drawing in the docs.
+//!
+//! Three rules explain most arms:
+//! 1. The intent to submit is committed before the carrier is touched, so a submission without an answer is
+//!    *doubtful*, never unknown to us; its [purpose](Purpose::doubt) decides what happens next.
+//! 2. A receipt is the truth, and a final state never changes, but `unconfirmed`, which a late receipt corrects once.
+//! 3. A message is as good as its worst segment.
+
+use crate::failure::{Failure, FailureClass, Recovery};
+use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
+use crate::account::Environment;
+use crate::address::PhoneNumber;
+use crate::event::{Event, Kind};
+use crate::purpose::Purpose;
+use crate::retry::{Jitter, RetryPolicy};
+use crate::sender::Sender;
+use crate::text::{self, Encoding};
+use crate::time::Timestamp;
+
+/// How long a receipt may come after the message's expiry before we say `unconfirmed`.
+/// Carriers stop trying at the validity we give them, and report soon after.
+pub const RECEIPT_GRACE_MS: i64 = 45_000;
+/// How long a receipt may still correct `unconfirmed`.
+pub const LATE_RECEIPT_MS: i64 = 72 * 3_600_000;
+/// The longest that a carrier's answer is waited for before a claim counts as lost (the connection gives up earlier).
+pub const LEASE_MS: i64 = 90_000;
+
+/// What does not change after a message was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// The tenant it belongs to.
+    pub account: AccountId,
+    /// Test or live.
+    pub environment: Environment,
+    /// The token that sent it.
+    pub token: Option<TokenId>,
+    /// The call it came with, if it was a batch.
+    pub batch: Option<BatchId>,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// Who it is from.
+    pub sender: Sender,
+    /// Who it is to.
+    pub recipient: PhoneNumber,
+    /// The text; `None` after it was redacted.
+    pub text: Option<String>,
+    /// How the text travels.
+    pub encoding: Encoding,
+    /// How its connection takes text, fixed when it was accepted, so that its segments never change.
+    pub options: text::Options,
+    /// How many segments it takes, 1 to 255.
+    pub segments: u8,
+    /// The connection it goes out on.
+    pub connection: ConnectionId,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When the caller wants it sent, if not at once.
+    pub send_at: Option<Timestamp>,
+    /// After this moment it is not worth sending.
+    pub expires_at: Timestamp,
+    /// The endpoint that hears about this message besides the account's own.
+    pub callback: Option<EndpointId>,
+    /// The caller's own name for it.
+    pub reference: Option<String>,
+    /// The caller's own data: a JSON object, kept as it came.
+    pub metadata: Option<String>,
+    /// The message of which this is a repeat, after a person's decision.
+    pub retry_of: Option<MessageId>,
+}
+
+/// The public word for where a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Waits for the time its caller gave.
+    Scheduled,
+    /// Waits for room on a connection, or for another try.
+    Queued,
+    /// Handed to a connection; the carrier has not answered for all of it.
+    Sending,
+    /// The carrier has it and gave its id.
+    Sent,
+    /// A receipt says that the phone has it.
+    Delivered,
+    /// A receipt says that the phone will not have it.
+    Undelivered,
+    /// It could not be handed to the carrier before its tries were used up.
+    Failed,
+    /// Blocked before a delivery was tried, by the carrier or by us.
+    Rejected,
+    /// Its time was over.
+    Expired,
+    /// Its caller took it back.
+    Canceled,
+    /// The carrier may or may not have it, or never said what became of it.
+    Unconfirmed,
+}
+
+impl Status {
+    /// All of them; the place in this list is the number in the store.
+    pub const ALL: [Self; 11] = [
+        Self::Scheduled,
+        Self::Queued,
+        Self::Sending,
+        Self::Sent,
+        Self::Delivered,
+        Self::Undelivered,
+        Self::Failed,
+        Self::Rejected,
+        Self::Expired,
+        Self::Canceled,
+        Self::Unconfirmed,
+    ];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Sending => "sending",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Undelivered => "undelivered",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Canceled => "canceled",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
+    /// Whether nothing more happens by itself.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Scheduled | Self::Queued | Self::Sending | Self::Sent)
+    }
+}
+
+/// Where a message is, with what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Waits for the time its caller gave.
+    Scheduled {
+        /// That time.
+        due_at: Timestamp,
+    },
+    /// Waits for room on a connection, or for another try.
+    Queued {
+        /// Not before this.
+        due_at: Timestamp,
+    },
+    /// A connection holds it and may have written it to the carrier.
+    Sending {
+        /// When the claim counts as lost.
+        until: Timestamp,
+    },
+    /// The answer for a segment never came; a late answer or a receipt may settle it. Publicly still `sending`.
+    Doubtful {
+        /// When the purpose's rule decides.
+        until: Timestamp,
+    },
+    /// The carrier accepted every segment.
+    Sent {
+        /// Until when a receipt is expected.
+        until: Timestamp,
+    },
+    /// Nobody knows, and nothing more is tried.
+    Unconfirmed {
+        /// Until when a receipt may still correct it.
+        until: Timestamp,
+    },
+    /// Final: the phone has it.
+    Delivered,
+    /// Final: the phone will not have it.
+    Undelivered,
+    /// Final: it could not be handed over.
+    Failed,
+    /// Final: blocked.
+    Rejected,
+    /// Final: too late.
+    Expired,
+    /// Final: taken back.
+    Canceled,
+}
+
+impl State {
+    /// The public word.
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Scheduled { .. } => Status::Scheduled,
+            Self::Queued { .. } => Status::Queued,
+            Self::Sending { .. } | Self::Doubtful { .. } => Status::Sending,
+            Self::Sent { .. } => Status::Sent,
+            Self::Unconfirmed { .. } => Status::Unconfirmed,
+            Self::Delivered => Status::Delivered,
+            Self::Undelivered => Status::Undelivered,
+            Self::Failed => Status::Failed,
+            Self::Rejected => Status::Rejected,
+            Self::Expired => Status::Expired,
+            Self::Canceled => Status::Canceled,
+        }
+    }
+
+    /// The moment at which the message needs a look again, if any.
+    pub const fn wakes_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Scheduled { due_at } | Self::Queued { due_at } => Some(due_at),
+            Self::Sending { until } | Self::Doubtful { until } | Self::Sent { until } | Self::Unconfirmed { until } => {
+                Some(until)
+            }
+            Self::Delivered | Self::Undelivered | Self::Failed | Self::Rejected | Self::Expired | Self::Canceled => None,
+        }
+    }
+
+    /// Whether it stands in its connection's queue.
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Scheduled { .. } | Self::Queued { .. })
+    }
+}
+
+/// What is known of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// To be submitted.
+    Waiting,
+    /// Handed to the connection; no answer yet.
+    Submitted,
+    /// The answer never came.
+    Unanswered,
+    /// The carrier took it.
+    Accepted {
+        /// The carrier's id for it, exactly as answered; may be empty where a carrier gives none.
+        carrier_id: String,
+    },
+    /// The carrier refused it.
+    Refused(Failure),
+    /// The carrier reported its end.
+    Reported {
+        /// The carrier's id for it.
+        carrier_id: String,
+        /// What became of it.
+        outcome: Outcome,
+    },
+}
+
+impl Segment {
+    /// The carrier's id, once there is one.
+    pub fn carrier_id(&self) -> Option<&str> {
+        match self {
+            Self::Accepted { carrier_id } | Self::Reported { carrier_id, .. } => Some(carrier_id),
+            Self::Waiting | Self::Submitted | Self::Unanswered | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// The end of a segment, as a receipt tells it. In order from best to worst, for folding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The phone has it.
+    Delivered,
+    /// The carrier does not know.
+    Unknown(Failure),
+    /// Its time was over.
+    Expired(Failure),
+    /// The phone will not have it.
+    Undelivered(Failure),
+    /// Blocked before a delivery was tried.
+    Rejected(Failure),
+}
+
+impl Outcome {
+    const fn badness(&self) -> u8 {
+        match self {
+            Self::Delivered => 0,
+            Self::Unknown(_) => 1,
+            Self::Expired(_) => 2,
+            Self::Undelivered(_) => 3,
+            Self::Rejected(_) => 4,
+        }
+    }
+}
+
+/// The carrier's answer to one submitted segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It took the segment and gave this id.
+    Accepted {
+        /// Its id, exactly as answered.
+        carrier_id: String,
+    },
+    /// It refused.
+    Refused(Failure),
+    /// No answer came in time, or the link broke after the segment was written: the carrier may have it.
+    None,
+    /// The segment never left: the carrier cannot have it.
+    Unsent,
+}
+
+/// Everything that can happen to a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A connection took it from the queue. The waiting segments are about to be submitted.
+    Claimed,
+    /// The carrier answered for one segment of the submission `attempt`.
+    Answered {
+        /// The submission it belongs to.
+        attempt: u32,
+        /// Which segment, from 0.
+        segment: u8,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A receipt for one segment.
+    Receipt {
+        /// Which segment, from 0.
+        segment: u8,
+        /// The carrier's id for it.
+        carrier_id: String,
+        /// What it says; `None` for "on its way".
+        outcome: Option<Outcome>,
+        /// The receipt as it came.
+        raw: String,
+    },
+    /// The moment in [`State::wakes_at`] has come (never used for the queue: that is `Claimed`).
+    TimeUp,
+    /// The process that held the claim is gone; nobody will answer.
+    Orphaned,
+    /// The caller takes it back.
+    Cancel,
+    /// Stopped by a rule of ours at the last moment.
+    Stopped(Failure),
+}
+
+/// What does change: where the message is, its segments, and how often it was tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Life {
+    /// Where it is.
+    pub state: State,
+    /// Numbers the submissions; an answer must name the one it belongs to.
+    pub attempt: u32,
+    /// Tries that count against the policy (throttling does not).
+    pub tries: u32,
+    /// How often it was sent again after a doubt.
+    pub resends: u32,
+    /// One for each segment.
+    pub segments: Vec<Segment>,
+}
+
+/// The unchanging facts that a decision about a life needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// After this moment it is not worth sending.
+    pub expires_at: Timestamp,
+}
+
+impl Message {
+    /// The facts that decisions about its life need.
+    pub const fn terms(&self) -> Terms {
+        Terms { purpose: self.purpose, expires_at: self.expires_at }
+    }
+}
+
+/// What follows from an input, to be committed with the new life.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// A fact for the timeline, and for webhooks if its kind is public.
+    Publish(Event),
+    /// The recipient gets nothing more until somebody lifts this.
+    Suppress(Failure),
+    /// A person must look at this.
+    Review(Failure),
+    /// The connection itself is refused by its carrier: stop it before it burns the queue.
+    PauseConnection(Failure),
+}
+
+/// The next life and what to commit with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The life afterwards.
+    pub life: Life,
+    /// In order.
+    pub effects: Vec<Effect>,
+}
+
+/// The input has no meaning in this state: a duplicate, something late, or something for another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ignored;
+
+/// Where randomness and patience come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// When to try again, and how often.
+    pub retry: &'a RetryPolicy,
+    /// A random number for this decision, given by the caller.
+    pub jitter: Jitter,
+}
+
+impl Life {
+    /// A message that waits for its turn.
+    pub fn queued(segments: u8, now: Timestamp, send_at: Option<Timestamp>) -> Self {
+        let state = match send_at {
+            Some(due_at) if due_at > now => State::Scheduled { due_at },
+            _ => State::Queued { due_at: now },
+        };
+        Self { state, attempt: 0, tries: 0, resends: 0, segments: vec![Segment::Waiting; usize::from(segments)] }
+    }
+
+    /// Says what follows from `input`, or that nothing does.
+    ///
+    /// # Errors
+    /// [`Ignored`] if the input has no meaning here; the caller counts it and changes nothing.
+    pub fn apply(&self, input: Input, terms: Terms, now: Timestamp, rules: Rules<'_>) -> Result<Transition, Ignored> {
+        let mut next = Next { life: self.clone(), effects: Vec::new(), terms, now, rules };
+        match (self.state, input) {
+            (State::Scheduled { .. } | State::Queued { .. }, Input::Claimed) => next.claim(),
+            (State::Scheduled { .. } | State::Queued { .. }, Input::Cancel) => next.end(State::Canceled, None, None),
+            (State::Scheduled { .. } | State::Queued { .. }, Input::TimeUp) => next.expire_if_over()?,
+            (
+                State::Scheduled { .. } | State::Queued { .. } | State::Sending { .. },
+                Input::Stopped(failure),
+            ) => next.stop(failure)?,
+
+            (State::Sending { .. } | State::Doubtful { .. }, Input::Answered { attempt, segment, answer })
+                if attempt == self.attempt =>
+            {
+                next.answered(segment, answer)?;
+            }
+            // A late answer of an attempt that was given up, or of an earlier one: its id is worth having,
+            // because the receipt for it may come. It never undoes what was decided since.
+            (_, Input::Answered { attempt, segment, answer: Answer::Accepted { carrier_id } }) => {
+                next.answered_too_late(attempt, segment, carrier_id)?;
+            }
+            (State::Sending { .. }, Input::TimeUp | Input::Orphaned) => next.unanswered(),
+            (State::Doubtful { .. }, Input::TimeUp) => next.settle_doubt(),
+            (State::Sent { .. }, Input::TimeUp) => next.receipt_missing(),
+
+            (
+                State::Queued { .. }
+                | State::Sending { .. }
+                | State::Doubtful { .. }
+                | State::Sent { .. }
+                | State::Unconfirmed { .. },
+                Input::Receipt { segment, carrier_id, outcome, raw },
+            ) => next.receipt(segment, carrier_id, outcome, raw)?,
+            _ => return Err(Ignored),
+        }
+        Ok(Transition { life: next.life, effects: next.effects })
+    }
+}
+
+/// A life being changed: the arms of [`Life::apply`] in the order in which a message meets them.
+struct Next<'a> {
+    life: Life,
+    effects: Vec<Effect>,
+    terms: Terms,
+    now: Timestamp,
+    rules: Rules<'a>,
+}
+
+impl Next<'_> {
+    fn claim(&mut self) {
+        if self.now >= self.terms.expires_at {
+            return self.expire();
+        }
+        for segment in &mut self.life.segments {
+            if matches!(segment, Segment::Waiting) {
+                *segment = Segment::Submitted;
+            }
+        }
+        self.life.attempt += 1;
+        self.life.tries += 1;
+        self.life.state = State::Sending { until: self.now.plus_ms(LEASE_MS) };
+    }
+
+    fn answered(&mut self, segment: u8, answer: Answer) -> Result<(), Ignored> {
+        let place = self.life.segments.get_mut(usize::from(segment)).ok_or(Ignored)?;
+        *place = match (&*place, answer) {
+            (Segment::Submitted | Segment::Unanswered, Answer::Accepted { carrier_id }) => {
+                Segment::Accepted { carrier_id }
+            }
+            (Segment::Submitted | Segment::Unanswered, Answer::Refused(failure)) => Segment::Refused(failure),
+            (Segment::Submitted, Answer::None) => Segment::Unanswered,
+            (Segment::Submitted, Answer::Unsent) => Segment::Waiting,
+            _ => return Err(Ignored),
+        };
+        self.conclude();
+        Ok(())
+    }
+
+    /// Decides once every segment has some answer.
+    fn conclude(&mut self) {
+        let segments = &self.life.segments;
+        if segments.iter().any(|s| matches!(s, Segment::Submitted)) {
+            return;
+        }
+        if segments.iter().any(|s| matches!(s, Segment::Unanswered)) {
+            return self.doubt();
+        }
+        if let Some(failure) = worst_refusal(segments) {
+            return self.refused(failure);
+        }
+        if segments.iter().any(|s| matches!(s, Segment::Waiting)) {
+            // Some of it never left: that costs no try.
+            self.life.tries = self.life.tries.saturating_sub(1);
+            self.life.state = State::Queued { due_at: self.now };
+            return;
+        }
+        if self.life.state.status() != Status::Sent {
+            self.life.state = State::Sent { until: self.receipts_until() };
+            self.publish(Kind::Sent, None, None);
+        }
+        self.fold(None);
+    }
+
+    fn refused(&mut self, failure: Failure) {
+        if failure.class == FailureClass::AuthFailed {
+            // One wrong password must not burn the queue: the message waits, the connection stops.
+            self.effects.push(Effect::PauseConnection(failure.clone()));
+            return self.try_again(self.now.plus_s(60), failure, false);
+        }
+        match failure.recovery() {
+            Recovery::Retry => {
+                let counts = failure.class != FailureClass::RateLimited;
+                match self.rules.retry.next_try(self.life.tries, counts, self.now, self.rules.jitter) {
+                    Some(due_at) if due_at < self.terms.expires_at => self.try_again(due_at, failure, counts),
+                    Some(_) => self.end(State::Expired, Some(failure), None),
+                    None => self.end(State::Failed, Some(failure), None),
+                }
+            }
+            Recovery::Suppress => {
+                self.effects.push(Effect::Suppress(failure.clone()));
+                self.end(State::Rejected, Some(failure), None);
+            }
+            Recovery::Review => {
+                self.effects.push(Effect::Review(failure.clone()));
+                self.end(State::Rejected, Some(failure), None);
+            }
+        }
+    }
+
+    fn try_again(&mut self, due_at: Timestamp, failure: Failure, counts: bool) {
+        for segment in &mut self.life.segments {
+            if matches!(segment, Segment::Refused(_) | Segment::Unanswered) {
+                *segment = Segment::Waiting;
+            }
+        }
+        if !counts {
+            self.life.tries = self.life.tries.saturating_sub(1);
+        }
+        self.life.state = State::Queued { due_at };
+        self.publish(Kind::Delayed, Some(failure), None);
+    }
+
+    fn unanswered(&mut self) {
+        for segment in &mut self.life.segments {
+            if matches!(segment, Segment::Submitted) {
+                *segment = Segment::Unanswered;
+            }
+        }
+        self.conclude();
+    }
+
+    fn doubt(&mut self) {
+        let wait_ms = self.terms.purpose.doubt().wait_ms;
+        if wait_ms == 0 {
+            return self.settle_doubt();
+        }
+        if !matches!(self.life.state, State::Doubtful { .. }) {
+            self.life.state = State::Doubtful { until: self.now.plus_ms(wait_ms) };
+            self.publish(Kind::Unanswered, Some(no_answer()), None);
+        }
+    }
+
+    // query_sm, cancel_sm and replace_sm need the carrier's id, which is what was lost:
+    // so only the purpose can decide whether twice is better than perhaps never.
+    fn settle_doubt(&mut self) {
+        let doubt = self.terms.purpose.doubt();
+        let worth_ms = self.terms.expires_at.since_ms(self.now);
+        if self.life.resends < doubt.resends && worth_ms > 0 && worth_ms >= doubt.min_life_ms {
+            self.life.resends += 1;
+            return self.try_again(self.now, no_answer(), false);
+        }
+        if doubt.review {
+            self.effects.push(Effect::Review(no_answer()));
+        }
+        self.unconfirmed(no_answer(), None);
+    }
+
+    fn answered_too_late(&mut self, attempt: u32, segment: u8, carrier_id: String) -> Result<(), Ignored> {
+        let place = self.life.segments.get_mut(usize::from(segment)).ok_or(Ignored)?;
+        match (&*place, self.life.state) {
+            (Segment::Unanswered, _) => *place = Segment::Accepted { carrier_id },
+            // It waits to be sent again after a doubt, and now the doubt is over: do not send it again.
+            (Segment::Waiting, State::Queued { .. }) if attempt == self.life.attempt => {
+                *place = Segment::Accepted { carrier_id };
+                self.conclude();
+            }
+            _ => return Err(Ignored),
+        }
+        Ok(())
+    }
+
+    fn receipts_until(&self) -> Timestamp {
+        self.terms.expires_at.max(self.now).plus_ms(RECEIPT_GRACE_MS)
+    }
+
+    fn receipt(&mut self, segment: u8, carrier_id: String, outcome: Option<Outcome>, raw: String) -> Result<(), Ignored> {
+        let place = self.life.segments.get_mut(usize::from(segment)).ok_or(Ignored)?;
+        if matches!(place, Segment::Reported { .. }) {
+            return Err(Ignored);
+        }
+        let Some(outcome) = outcome else {
+            self.publish(Kind::Progress, None, Some(raw));
+            return Ok(());
+        };
+        *place = Segment::Reported { carrier_id, outcome };
+        let all_in = self.life.segments.iter().all(|s| matches!(s, Segment::Reported { .. }));
+        if all_in {
+            self.fold(Some(raw));
+        } else {
+            self.publish(Kind::Progress, None, Some(raw));
+            // A receipt proves that the carrier had the segment, whether or not its answer reached us.
+            if matches!(self.life.state, State::Sending { .. } | State::Doubtful { .. }) {
+                self.conclude();
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the message once every segment has its receipt: as good as the worst of them.
+    fn fold(&mut self, raw: Option<String>) {
+        let mut worst: Option<&Outcome> = None;
+        for segment in &self.life.segments {
+            let Segment::Reported { outcome, .. } = segment else { return };
+            if worst.is_none_or(|w| outcome.badness() > w.badness()) {
+                worst = Some(outcome);
+            }
+        }
+        let Some(worst) = worst.cloned() else { return };
+        self.reported(worst, raw);
+    }
+
+    fn reported(&mut self, outcome: Outcome, raw: Option<String>) {
+        match outcome {
+            Outcome::Delivered => self.end(State::Delivered, None, raw),
+            Outcome::Expired(failure) => self.end(State::Expired, Some(failure), raw),
+            Outcome::Undelivered(failure) => {
+                self.recover_from(&failure);
+                self.end(State::Undelivered, Some(failure), raw);
+            }
+            Outcome::Rejected(failure) => {
+                self.recover_from(&failure);
+                self.end(State::Rejected, Some(failure), raw);
+            }
+            // "Unknown" is a third answer: neither delivered nor failed.
+            Outcome::Unknown(failure) => {
+                self.effects.push(Effect::Review(failure.clone()));
+                self.unconfirmed(failure, raw);
+            }
+        }
+    }
+
+    fn recover_from(&mut self, failure: &Failure) {
+        match failure.recovery() {
+            // The carrier tried for as long as the message was valid; another try is the caller's decision.
+            Recovery::Retry => {}
+            Recovery::Suppress => self.effects.push(Effect::Suppress(failure.clone())),
+            Recovery::Review => self.effects.push(Effect::Review(failure.clone())),
+        }
+    }
+
+    fn receipt_missing(&mut self) {
+        let reported = self.life.segments.iter().filter_map(|s| match s {
+            Segment::Reported { outcome, .. } if outcome.badness() > 1 => Some(outcome),
+            _ => None,
+        });
+        match reported.max_by_key(|outcome| outcome.badness()).cloned() {
+            // One segment is known not to have arrived: the rest cannot mend that.
+            Some(outcome) => self.reported(outcome, None),
+            None => self.unconfirmed(
+                Failure::new(FailureClass::UnknownError, true, "tidings no_receipt", "the carrier never said what became of it"),
+                None,
+            ),
+        }
+    }
+
+    fn unconfirmed(&mut self, failure: Failure, raw: Option<String>) {
+        if matches!(self.life.state, State::Unconfirmed { .. }) {
+            return;
+        }
+        self.end(State::Unconfirmed { until: self.now.plus_ms(LATE_RECEIPT_MS) }, Some(failure), raw);
+    }
+
+    fn stop(&mut self, failure: Failure) -> Result<(), Ignored> {
+        let touched = self.life.segments.iter().any(|s| !matches!(s, Segment::Waiting | Segment::Submitted));
+        if touched && !self.life.state.is_waiting() {
+            return Err(Ignored);
+        }
+        self.end(State::Rejected, Some(failure), None);
+        Ok(())
+    }
+
+    fn expire_if_over(&mut self) -> Result<(), Ignored> {
+        if self.now < self.terms.expires_at {
+            return Err(Ignored);
+        }
+        self.expire();
+        Ok(())
+    }
+
+    fn expire(&mut self) {
+        let failure = Failure::new(FailureClass::UnknownError, true, "tidings expired", "it could not be sent in its time");
+        self.end(State::Expired, Some(failure), None);
+    }
+
+    fn end(&mut self, state: State, failure: Option<Failure>, raw: Option<String>) {
+        self.life.state = state;
+        self.publish(Kind::of(state.status()), failure, raw);
+    }
+
+    fn publish(&mut self, kind: Kind, failure: Option<Failure>, raw: Option<String>) {
+        let due_at = if self.life.state.is_waiting() { self.life.state.wakes_at() } else { None };
+        self.effects.push(Effect::Publish(Event {
+            kind,
+            status: self.life.state.status(),
+            attempt: self.life.attempt,
+            at: self.now,
+            due_at,
+            failure,
+            raw,
+        }));
+    }
+}
+
+/// The refusal that decides: a lasting one before a passing one.
+fn worst_refusal(segments: &[Segment]) -> Option<Failure> {
+    let refusals = segments.iter().filter_map(|s| match s {
+        Segment::Refused(failure) => Some(failure),
+        _ => None,
+    });
+    refusals.max_by_key(|failure| failure.recovery() != Recovery::Retry).cloned()
+}
+
+fn no_answer() -> Failure {
+    Failure::new(
+        FailureClass::UnknownError,
+        true,
+        "tidings no_answer",
+        "the carrier did not answer, so it may or may not have the message",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One line a story: purpose and number of segments; inputs with the second at which they come; the state at
+    /// the end, then what was committed beside it.
+    fn check(stories: &str) {
+        for line in stories.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (start, rest) = line.split_once(':').expect("purpose segments: …");
+            let (inputs, expected) = rest.split_once("->").expect("inputs -> end");
+            let expected = expected.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(tell(start.trim(), inputs.trim()), expected, "{line}");
+        }
+    }
+
+    fn tell(start: &str, inputs: &str) -> String {
+        let (purpose, segments) = start.split_once(' ').expect("purpose segments");
+        let purpose = Purpose::parse(purpose).expect("a purpose");
+        let (segments, send_at) = match segments.split_once('@') {
+            Some((segments, at)) => (segments, Some(Timestamp::from_millis(0).plus_s(at.parse().expect("seconds")))),
+            None => (segments, None),
+        };
+        let terms = Terms { purpose, expires_at: Timestamp::from_millis(0).plus_s(purpose.default_life_s()) };
+        let policy = RetryPolicy { max_tries: 3, ..RetryPolicy::default() };
+        let rules = Rules { retry: &policy, jitter: Jitter(u32::MAX) };
+        let mut life = Life::queued(segments.parse().expect("a number"), Timestamp::from_millis(0), send_at);
+        let mut effects = Vec::new();
+        for word in inputs.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let (word, second) = word.split_once('@').unwrap_or((word, "0"));
+            let now = Timestamp::from_millis(0).plus_s(second.trim().parse().expect("a second"));
+            match life.apply(input(word.trim(), &life), terms, now, rules) {
+                Ok(transition) => {
+                    life = transition.life;
+                    effects.extend(transition.effects.iter().map(effect));
+                }
+                Err(Ignored) => effects.push("ignored".to_owned()),
+            }
+        }
+        let second = |at: Timestamp| at.as_millis() / 1000;
+        let state = match life.state {
+            State::Scheduled { due_at } => format!("scheduled@{}", second(due_at)),
+            State::Queued { due_at } => format!("queued@{}", second(due_at)),
+            State::Sending { .. } => format!("sending#{}", life.attempt),
+            State::Doubtful { until } => format!("doubtful@{}", second(until)),
+            State::Sent { until } => format!("sent@{}", second(until)),
+            other => other.status().as_str().to_owned(),
+        };
+        [vec![state], effects].concat().join(" ")
+    }
+
+    fn input(word: &str, life: &Life) -> Input {
+        let mut words = word.split(' ');
+        let verb = words.next().expect("a verb");
+        let segment: u8 = words.next().map_or(0, |n| n.parse().expect("a segment"));
+        let carrier_id = format!("id{segment}");
+        let failure = |class, transient| Failure::new(class, transient, "c", "d");
+        let answer = |answer| Input::Answered { attempt: life.attempt, segment, answer };
+        let receipt = |outcome| Input::Receipt { segment, carrier_id: format!("id{segment}"), outcome, raw: "r".into() };
+        match verb {
+            "claim" => Input::Claimed,
+            "accepted" => answer(Answer::Accepted { carrier_id }),
+            "accepted-old" => {
+                Input::Answered { attempt: life.attempt - 1, segment, answer: Answer::Accepted { carrier_id } }
+            }
+            "throttled" => answer(Answer::Refused(failure(FailureClass::RateLimited, true))),
+            "busy" => answer(Answer::Refused(failure(FailureClass::UnknownError, true))),
+            "bad-number" => answer(Answer::Refused(failure(FailureClass::InvalidNumber, false))),
+            "opted-out" => answer(Answer::Refused(failure(FailureClass::OptedOut, false))),
+            "filtered" => answer(Answer::Refused(failure(FailureClass::Filtered, false))),
+            "denied" => answer(Answer::Refused(failure(FailureClass::AuthFailed, false))),
+            "no-answer" => answer(Answer::None),
+            "unsent" => answer(Answer::Unsent),
+            "delivered" => receipt(Some(Outcome::Delivered)),
+            "on-its-way" => receipt(None),
+            "absent" => receipt(Some(Outcome::Undelivered(failure(FailureClass::UnknownError, true)))),
+            "no-such" => receipt(Some(Outcome::Undelivered(failure(FailureClass::InvalidNumber, false)))),
+            "blocked" => receipt(Some(Outcome::Rejected(failure(FailureClass::Filtered, false)))),
+            "too-late" => receipt(Some(Outcome::Expired(failure(FailureClass::UnknownError, true)))),
+            "who-knows" => receipt(Some(Outcome::Unknown(failure(FailureClass::UnknownError, false)))),
+            "time" => Input::TimeUp,
+            "orphan" => Input::Orphaned,
+            "cancel" => Input::Cancel,
+            "stop" => Input::Stopped(failure(FailureClass::OptedOut, false)),
+            other => panic!("no such input: {other}"),
+        }
+    }
+
+    fn effect(effect: &Effect) -> String {
+        match effect {
+            Effect::Publish(event) => format!("+{}", &event.kind.as_str()["message.".len()..]),
+            Effect::Suppress(_) => "suppress".to_owned(),
+            Effect::Review(_) => "review".to_owned(),
+            Effect::PauseConnection(_) => "pause".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_good_day() {
+        check(
+            "
+            transactional 1: claim                                    -> sending#1
+            transactional 1: claim, accepted                          -> sent@7245 +sent
+            transactional 1: claim, accepted, on-its-way, delivered   -> delivered +sent +progress +delivered
+            transactional 1@60:                                       -> scheduled@60
+            transactional 1@60: claim@60, accepted@60                 -> sent@7245 +sent
+            transactional 2: claim, accepted 0                        -> sending#1
+            transactional 2: claim, accepted 0, accepted 1, delivered 1, delivered 0 -> delivered +sent +progress +delivered
+            ",
+        );
+    }
+
+    #[test]
+    fn refusals_go_one_of_three_ways() {
+        check(
+            "
+            transactional 1: claim, throttled                         -> queued@2 +delayed
+            transactional 1: claim, throttled, claim@2, throttled@2, claim@4, throttled@4, claim@6, throttled@6 -> queued@8 +delayed +delayed +delayed +delayed
+            transactional 1: claim, busy                              -> queued@15 +delayed
+            transactional 1: claim, busy, claim@15, busy@15           -> queued@45 +delayed +delayed
+            transactional 1: claim, busy, claim@15, busy@15, claim@45, busy@45 -> failed +delayed +delayed +failed
+            authentication 1: claim@299, busy@299                     -> expired +expired
+            transactional 1: claim, bad-number                        -> rejected suppress +rejected
+            transactional 1: claim, opted-out                         -> rejected suppress +rejected
+            transactional 1: claim, filtered                          -> rejected review +rejected
+            transactional 1: claim, denied                            -> queued@60 pause +delayed
+            transactional 1: claim, unsent                            -> queued@0
+            transactional 2: claim, accepted 0, busy 1, claim@15      -> sending#2 +delayed
+            transactional 2: claim, accepted 0, busy 1, claim@15, accepted 1@15 -> sent@7245 +delayed +sent
+            transactional 2: claim, accepted 0, filtered 1            -> rejected review +rejected
+            ",
+        );
+    }
+
+    #[test]
+    fn an_answer_that_never_came_is_settled_by_the_purpose() {
+        check(
+            "
+            marketing 1: claim, no-answer                             -> unconfirmed +unconfirmed
+            marketing 1: claim, no-answer, delivered                  -> delivered +unconfirmed +delivered
+            marketing 1: claim, orphan                                -> unconfirmed +unconfirmed
+            transactional 1: claim, no-answer                         -> doubtful@120 +unanswered
+            transactional 1: claim, no-answer, accepted@9             -> sent@7245 +unanswered +sent
+            transactional 1: claim, no-answer, time@120               -> unconfirmed +unanswered review +unconfirmed
+            transactional 1: claim, no-answer, time@120, accepted@130, delivered@140 -> delivered +unanswered review +unconfirmed +delivered
+            authentication 1: claim, no-answer, time@5                -> queued@5 +unanswered +delayed
+            authentication 1: claim, no-answer, time@5, accepted@6    -> sent@345 +unanswered +delayed +sent
+            authentication 1: claim, no-answer, time@5, claim@5, accepted-old@6 -> sending#2 +unanswered +delayed ignored
+            authentication 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> unconfirmed +unanswered +delayed +unanswered +unconfirmed
+            authentication 1: claim@250, no-answer@250, time@255      -> unconfirmed +unanswered +unconfirmed
+            alert 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> queued@10 +unanswered +delayed +unanswered +delayed
+            alert 1: claim@3599, no-answer@3599, time@3604            -> unconfirmed +unanswered +unconfirmed
+            transactional 2: claim, accepted 0, no-answer 1, delivered 1 -> sending#1
+            ",
+        );
+    }
+
+    #[test]
+    fn receipts_are_the_truth_and_nothing_goes_backwards() {
+        check(
+            "
+            transactional 1: claim, accepted, delivered, absent       -> delivered +sent +delivered ignored
+            transactional 1: claim, accepted, delivered, delivered    -> delivered +sent +delivered ignored
+            transactional 1: claim, accepted, absent                  -> undelivered +sent +undelivered
+            transactional 1: claim, accepted, no-such                 -> undelivered +sent suppress +undelivered
+            transactional 1: claim, accepted, blocked                 -> rejected +sent review +rejected
+            transactional 1: claim, accepted, too-late                -> expired +sent +expired
+            transactional 1: claim, accepted, who-knows               -> unconfirmed +sent review +unconfirmed
+            transactional 1: claim, accepted, time@7245               -> unconfirmed +sent +unconfirmed
+            transactional 1: claim, accepted, time@7245, delivered@8000 -> delivered +sent +unconfirmed +delivered
+            transactional 2: claim, accepted 0, accepted 1, delivered 0, absent 1 -> undelivered +sent +progress +undelivered
+            transactional 2: claim, accepted 0, accepted 1, absent 1, delivered 0 -> undelivered +sent +progress +undelivered
+            transactional 2: claim, accepted 0, accepted 1, absent 1, time@7245   -> undelivered +sent +progress +undelivered
+            transactional 2: claim, accepted 0, accepted 1, delivered 1, time@7245 -> unconfirmed +sent +progress +unconfirmed
+            ",
+        );
+    }
+
+    #[test]
+    fn people_and_clocks_may_stop_what_was_not_sent() {
+        check(
+            "
+            transactional 1: cancel                                   -> canceled +canceled
+            transactional 1@60: cancel                                -> canceled +canceled
+            transactional 1: claim, cancel                            -> sending#1 ignored
+            transactional 1: time@7200                                -> expired +expired
+            transactional 1: time@7199                                -> queued@0 ignored
+            transactional 1: claim@7200                               -> expired +expired
+            transactional 1: stop                                     -> rejected +rejected
+            transactional 1: claim, stop                              -> rejected +rejected
+            transactional 1: claim, accepted, stop                    -> sent@7245 +sent ignored
+            ",
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! Delivery receipts: which segment a receipt speaks of.
+//!
+//! Carriers print the id of their answer in another form on the receipt: other case, other leading zeros, decimal
+//! for hexadecimal or the other way round. [`lookups`] gives the forms under which a segment may be found, and
+//! [`choose`] picks among the candidates: never one to another recipient, and none if there is a doubt.
+//! Ids are texts of any length; no number type ever holds them.
+
+use crate::address::PhoneNumber;
+use crate::id::MessageId;
+use crate::message::Outcome;
+
+/// How a carrier writes the id on receipts, compared with its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdForm {
+    /// Find out: the same, or decimal against hexadecimal in either direction.
+    #[default]
+    Any,
+    /// The same but for case and leading zeros.
+    Same,
+    /// The answer is hexadecimal, the receipt decimal.
+    HexThenDecimal,
+    /// The answer is decimal, the receipt hexadecimal.
+    DecimalThenHex,
+}
+
+impl IdForm {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Any, Self::Same, Self::HexThenDecimal, Self::DecimalThenHex];
+
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Same => "same",
+            Self::HexThenDecimal => "hex_then_decimal",
+            Self::DecimalThenHex => "decimal_then_hex",
+        }
+    }
+}
+
+/// A receipt as a carrier's file understood it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The carrier's id on the receipt, exactly.
+    pub carrier_id: String,
+    /// How that carrier writes ids.
+    pub id_form: IdForm,
+    /// Our own reference, where the carrier gives it back (`SMPP 3.4 §5.3.2.17` user_message_reference).
+    pub our_reference: Option<u16>,
+    /// The phone numbers on the receipt, digits only: one of them should be the recipient.
+    pub parties: Vec<String>,
+    /// What it says; `None` for "on its way".
+    pub outcome: Option<Outcome>,
+    /// The receipt as it came, for the timeline.
+    pub raw: String,
+}
+
+/// A submitted segment that a receipt may speak of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its message.
+    pub message: MessageId,
+    /// Which segment, from 0.
+    pub segment: u8,
+    /// The carrier's id as answered.
+    pub carrier_id: String,
+    /// Who it went to.
+    pub recipient: PhoneNumber,
+}
+
+/// The form under which the store keeps an answered id: lower case, without leading zeros.
+pub fn canonical(carrier_id: &str) -> String {
+    let trimmed = carrier_id.trim();
+    let stripped = trimmed.trim_start_matches('0');
+    if stripped.is_empty() && !trimmed.is_empty() { "0".to_owned() } else { stripped.to_ascii_lowercase() }
+}
+
+/// The canonical forms under which the receipt's segment may be kept, the likeliest first.
+pub fn lookups(receipt: &Receipt) -> Vec<String> {
+    let same = canonical(&receipt.carrier_id);
+    let mut forms = match receipt.id_form {
+        IdForm::Same => vec![same],
+        IdForm::HexThenDecimal => decimal_to_hex(&same).into_iter().collect(),
+        IdForm::DecimalThenHex => hex_to_decimal(&same).into_iter().collect(),
+        IdForm::Any => {
+            let converted = [decimal_to_hex(&same), hex_to_decimal(&same)];
+            std::iter::once(same).chain(converted.into_iter().flatten()).collect()
+        }
+    };
+    forms.dedup();
+    forms
+}
+
+/// Picks the segment that the receipt speaks of, or none when that is not certain.
+pub fn choose<'a>(receipt: &Receipt, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
+    let about = |candidate: &&Candidate| names(receipt, candidate.recipient);
+    // Exactly the same text is certain enough to need no more than the right recipient.
+    only(candidates.iter().filter(|c| c.carrier_id == receipt.carrier_id).filter(about))
+        .or_else(|| only(candidates.iter().filter(about)))
+}
+
+/// The one and only, or nothing.
+fn only<'a>(mut candidates: impl Iterator<Item = &'a Candidate>) -> Option<&'a Candidate> {
+    let first = candidates.next()?;
+    candidates.next().is_none().then_some(first)
+}
+
+/// Whether the receipt is about this recipient. Carriers write numbers with and without country code, and some
+/// swap the two addresses; a receipt without any number contradicts nobody.
+fn names(receipt: &Receipt, recipient: PhoneNumber) -> bool {
+    /// Shorter tails than this are shared by too many numbers.
+    const TAIL: usize = 6;
+    let printed = recipient.to_string();
+    let digits = printed.trim_start_matches('+');
+    let mut numbers = receipt.parties.iter().filter(|party| party.bytes().any(|b| b.is_ascii_digit())).peekable();
+    if numbers.peek().is_none() {
+        return true;
+    }
+    numbers.any(|party| {
+        let party = party.trim_start_matches(['+', '0']);
+        party.len() >= TAIL && (digits.ends_with(party) || party.ends_with(digits))
+    })
+}
+
+/// Hexadecimal digits to decimal digits, of any length.
+fn hex_to_decimal(hex: &str) -> Option<String> {
+    convert(hex, 16, 10)
+}
+
+/// Decimal digits to hexadecimal digits, of any length.
+fn decimal_to_hex(decimal: &str) -> Option<String> {
+    convert(decimal, 10, 16)
+}
+
+/// Longer ids than this are not numbers, and conversion takes the square of the length.
+const LONGEST_NUMBER: usize = 64;
+
+fn convert(text: &str, from: u32, to: u32) -> Option<String> {
+    if text.is_empty() || text.len() > LONGEST_NUMBER {
+        return None;
+    }
+    let mut digits: Vec<u32> = vec![0];
+    for c in text.chars() {
+        let mut carry = c.to_digit(from)?;
+        for digit in &mut digits {
+            let value = *digit * from + carry;
+            *digit = value % to;
+            carry = value / to;
+        }
+        while carry > 0 {
+            digits.push(carry % to);
+            carry /= to;
+        }
+    }
+    digits.iter().rev().map(|&digit| char::from_digit(digit, to)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(carrier_id: &str, id_form: IdForm, party: &str) -> Receipt {
+        Receipt {
+            carrier_id: carrier_id.into(),
+            id_form,
+            our_reference: None,
+            parties: if party.is_empty() { vec![] } else { vec![party.into()] },
+            outcome: None,
+            raw: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_id_is_found_in_every_form_that_carriers_write() {
+        let found = |answered: &str, form, on_receipt: &str| {
+            lookups(&receipt(on_receipt, form, "")).contains(&canonical(answered))
+        };
+        let check = |answered, form, on_receipt, expected| {
+            assert_eq!(found(answered, form, on_receipt), expected, "{answered} {form:?} {on_receipt}");
+        };
+        check("0a1B", IdForm::Any, "0a1B", true);
+        check("0a1B", IdForm::Any, "A1b", true);
+        check("7F", IdForm::Any, "127", true);
+        check("7F", IdForm::Any, "0000000127", true);
+        check("127", IdForm::Any, "7f", true);
+        check("7F", IdForm::HexThenDecimal, "127", true);
+        check("7F", IdForm::HexThenDecimal, "7F", false);
+        check("127", IdForm::DecimalThenHex, "0000007F", true);
+        check("127", IdForm::DecimalThenHex, "127", false);
+        check("7F", IdForm::Same, "127", false);
+        check("0000", IdForm::Any, "0", true);
+        check("ffffffffffffffffffff", IdForm::Any, "1208925819614629174706175", true);
+        check("1208925819614629174706175", IdForm::Any, "FFFFFFFFFFFFFFFFFFFF", true);
+        check("9f3c-77aa", IdForm::Any, "9F3C-77AA", true);
+        check("abc", IdForm::Any, "abd", false);
+    }
+
+    #[test]
+    fn a_receipt_is_never_given_to_the_wrong_message() {
+        let number = |text: &str| PhoneNumber::from_stored(text).expect("a number");
+        let candidate = |n: i64, id: &str, to: &str| Candidate {
+            message: MessageId::from_key(n),
+            segment: 0,
+            carrier_id: id.into(),
+            recipient: number(to),
+        };
+        let (a, b) = ("+15550001111", "+15550002222");
+        let check = |r: Receipt, candidates: &[Candidate], expected: Option<i64>| {
+            assert_eq!(choose(&r, candidates).map(|c| c.message.key()), expected, "{r:?}");
+        };
+        check(receipt("10", IdForm::Any, "15550001111"), &[candidate(1, "10", a), candidate(2, "16", b)], Some(1));
+        check(receipt("10", IdForm::Any, "15550002222"), &[candidate(1, "10", a), candidate(2, "16", b)], Some(2));
+        check(receipt("10", IdForm::Any, ""), &[candidate(1, "10", a), candidate(2, "16", b)], Some(1));
+        check(receipt("10", IdForm::Any, "15559999999"), &[candidate(1, "10", a)], None);
+        check(receipt("A", IdForm::Any, "15550001111"), &[candidate(1, "a", a), candidate(2, "10", a)], None);
+        check(receipt("0A", IdForm::Any, "5550001111"), &[candidate(1, "a", a), candidate(2, "10", b)], Some(1));
+        check(receipt("0A", IdForm::Any, "+15550001111"), &[candidate(1, "a", a)], Some(1));
+        check(receipt("0A", IdForm::Any, "SENDER"), &[candidate(1, "a", a)], Some(1));
+        check(receipt("0A", IdForm::Any, "1111"), &[candidate(1, "a", a)], None);
+    }
+}

@@ -1,0 +1,77 @@
+//! The suppression list: who must not be sent to, and why. One list, read at intake and again at the last moment.
+
+use crate::failure::{Failure, FailureClass};
+use crate::time::Timestamp;
+
+/// Why somebody is on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The person said stop, to us or to the carrier.
+    OptedOut,
+    /// The carrier says that the number cannot receive messages.
+    InvalidNumber,
+    /// Somebody of the account put it there.
+    Manual,
+}
+
+impl Reason {
+    /// All of them; the place in this list is the number in the store.
+    pub const ALL: [Self; 3] = [Self::OptedOut, Self::InvalidNumber, Self::Manual];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OptedOut => "opted_out",
+            Self::InvalidNumber => "invalid_number",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// The reason that a carrier's failure gives.
+    pub const fn of(class: FailureClass) -> Self {
+        match class {
+            FailureClass::OptedOut => Self::OptedOut,
+            FailureClass::InvalidNumber => Self::InvalidNumber,
+            FailureClass::AuthFailed | FailureClass::RateLimited | FailureClass::Filtered | FailureClass::UnknownError => {
+                Self::Manual
+            }
+        }
+    }
+
+    /// What a message to somebody on the list is refused with.
+    pub fn failure(self) -> Failure {
+        match self {
+            Self::OptedOut => Failure::new(
+                FailureClass::OptedOut,
+                false,
+                "tidings opted_out",
+                "the recipient withdrew consent and is on the suppression list",
+            ),
+            Self::InvalidNumber => Failure::new(
+                FailureClass::InvalidNumber,
+                false,
+                "tidings suppressed_invalid_number",
+                "a carrier reported this number as unable to receive messages, and it is on the suppression list",
+            ),
+            Self::Manual => Failure::new(
+                FailureClass::OptedOut,
+                false,
+                "tidings suppressed",
+                "the recipient was put on the suppression list",
+            ),
+        }
+    }
+}
+
+/// Until when an entry counts, for the reasons that cure themselves: numbers are given to new people.
+pub const fn default_end(reason: Reason, now: Timestamp) -> Option<Timestamp> {
+    match reason {
+        Reason::InvalidNumber => Some(now.plus_s(90 * 24 * 3600)),
+        Reason::OptedOut | Reason::Manual => None,
+    }
+}

@@ -1,0 +1,82 @@
+//! Moments and durations: milliseconds since 1970, UTC. Nothing here reads a clock; `now` is always an argument.
+
+use std::fmt;
+
+/// A moment: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since 1970.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Later by so many milliseconds (earlier if negative); stops at the ends of time instead of wrapping.
+    #[must_use]
+    pub const fn plus_ms(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Later by so many seconds.
+    #[must_use]
+    pub const fn plus_s(self, seconds: i64) -> Self {
+        self.plus_ms(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds from `earlier` until this moment; negative if it lies before.
+    pub const fn since_ms(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads RFC 3339 with a zone or offset (`2026-11-23T08:00:00+01:00`). A time without one is refused,
+    /// because nobody can know which zone was meant.
+    pub fn parse(text: &str) -> Result<Self, InvalidTime> {
+        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond())).map_err(|_| InvalidTime)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(t) => write!(f, "{t:.3}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+/// A text is not a date and time with a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidTime;
+
+impl fmt::Display for InvalidTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("write the time with its offset, such as 2026-11-23T08:00:00Z or 2026-11-23T08:00:00+01:00")
+    }
+}
+
+impl std::error::Error for InvalidTime {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_offset_and_printed_in_utc() {
+        let check = |text: &str, printed: Option<&str>| {
+            assert_eq!(Timestamp::parse(text).ok().map(|t| t.to_string()).as_deref(), printed, "{text}");
+        };
+        check("2026-11-23T08:00:00Z", Some("2026-11-23T08:00:00.000Z"));
+        check("2026-11-23T08:00:00.250+01:00", Some("2026-11-23T07:00:00.250Z"));
+        check("2026-11-23T08:00:00", None);
+        check("2026-02-30T08:00:00Z", None);
+        check("tomorrow", None);
+        check("", None);
+    }
+}

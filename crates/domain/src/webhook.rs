@@ -1,0 +1,115 @@
+//! Webhook deliveries: when an event is tried again at an endpoint, and when the endpoint is given up.
+//!
+//! Standard Webhooks 1.0: ten tries over three days, any 2xx is success, a redirect is a failure, `410 Gone`
+//! switches the endpoint off, `Retry-After` is honoured.
+
+use crate::id::{EndpointId, EventId};
+use crate::retry::Jitter;
+use crate::time::Timestamp;
+
+/// Delays before the second to the tenth try: 75 h 35 min in all.
+const DELAYS_S: [i64; 9] = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600];
+/// An endpoint that has failed for so long without one success is switched off.
+pub const DISABLE_AFTER_MS: i64 = 5 * 24 * 3_600_000;
+/// `Retry-After` may ask for at most this.
+const LONGEST_RETRY_AFTER_S: i64 = 24 * 3600;
+
+/// One event on its way to one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// What is told.
+    pub event: EventId,
+    /// To whom.
+    pub endpoint: EndpointId,
+    /// Tries so far.
+    pub tries: u32,
+    /// When the next is due.
+    pub due_at: Timestamp,
+}
+
+/// What the endpoint did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Response {
+    /// It answered with this status, and perhaps with `Retry-After` in seconds.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// Seconds.
+        retry_after_s: Option<i64>,
+    },
+    /// No usable answer: connection refused, time over, address not allowed.
+    Failed,
+}
+
+/// What becomes of a delivery after a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The endpoint has it.
+    Done,
+    /// Try again then.
+    RetryAt(Timestamp),
+    /// The tries are used up: it is listed as dead and can be replayed.
+    Dead,
+    /// The endpoint says that it is gone: switch it off.
+    Gone,
+}
+
+/// Decides after try number `tries` (1 is the first).
+pub fn judge(response: Response, tries: u32, now: Timestamp, jitter: Jitter) -> Verdict {
+    let retry_after_s = match response {
+        Response::Answered { status: 200..=299, .. } => return Verdict::Done,
+        Response::Answered { status: 410, .. } => return Verdict::Gone,
+        Response::Answered { retry_after_s, .. } => retry_after_s,
+        Response::Failed => None,
+    };
+    let Some(&delay_s) = DELAYS_S.get(tries.saturating_sub(1) as usize) else { return Verdict::Dead };
+    // A tenth more or less, so that what failed together does not come back together.
+    let delay_ms = delay_s * 900 + jitter.spread(delay_s * 200);
+    let asked_ms = retry_after_s.unwrap_or(0).clamp(0, LONGEST_RETRY_AFTER_S) * 1000;
+    Verdict::RetryAt(now.plus_ms(delay_ms.max(asked_ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, retry_after_s: Option<i64>) -> Response {
+        Response::Answered { status, retry_after_s }
+    }
+
+    #[test]
+    fn ten_tries_over_three_days() {
+        let mut now = Timestamp::from_millis(0);
+        let mut tries = 1;
+        while let Verdict::RetryAt(at) = judge(Response::Failed, tries, now, Jitter(0)) {
+            assert!(at > now);
+            now = at;
+            tries += 1;
+        }
+        assert_eq!(tries, 10);
+        assert!((72..=84).contains(&(now.as_millis() / 3_600_000)), "{now}");
+    }
+
+    #[test]
+    fn only_2xx_is_success_and_410_ends_it() {
+        let at = Timestamp::from_millis(0);
+        let check = |response, expected: &str| {
+            let verdict = match judge(response, 1, at, Jitter(u32::MAX)) {
+                Verdict::Done => "done".to_owned(),
+                Verdict::RetryAt(at) => format!("+{}", at.as_millis() / 100),
+                Verdict::Dead => "dead".to_owned(),
+                Verdict::Gone => "gone".to_owned(),
+            };
+            assert_eq!(verdict, expected, "{response:?}");
+        };
+        check(answered(200, None), "done");
+        check(answered(204, None), "done");
+        check(answered(302, None), "+55");
+        check(answered(400, None), "+55");
+        check(answered(410, None), "gone");
+        check(answered(503, Some(60)), "+600");
+        check(answered(503, Some(-5)), "+55");
+        check(answered(503, Some(i64::MAX)), "+864000");
+        check(Response::Failed, "+55");
+    }
+}

@@ -1,0 +1,744 @@
+//! **The contract with a database.** One trait; every operation is a use case, takes a batch where it can, and is
+//! atomic as its doc comment says: committed whole and durable when it returns `Ok`, or not at all.
+//!
+//! The rules live in `domain`. Where a decision needs facts that must not change meanwhile (is this number
+//! suppressed *now*? what state is this message in *now*?) the operation reads them and calls the rule inside its
+//! own transaction: that is the only logic here.
+
+use crate::Result;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tidings_domain::account::{Environment, Realm, Scopes};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::event::{Event, Kind};
+use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::id::*;
+use tidings_domain::message::{Input, Life, Message, Status};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::receipt::Receipt;
+use tidings_domain::retry::{Jitter, RetryPolicy};
+use tidings_domain::review::Decision;
+use tidings_domain::suppression;
+use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::{Delivery, Verdict};
+
+/// What an operation gives back, later.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Durable state. Object-safe, so that the program holds one `Arc<dyn Backend>` and no generics.
+pub trait Backend: Send + Sync + 'static {
+    // ── the road of a message ───────────────────────────────────────────────────────────────────────────────
+
+    /// Accepts the messages of one call: rows, due items, batch, idempotency record, all in one commit.
+    /// A draft whose recipient is suppressed is not inserted and comes back as [`Admission::Suppressed`].
+    /// If the idempotency key is known, nothing is written: see [`Accepted`].
+    fn accept(&self, intake: Intake, now: Timestamp) -> Reply<'_, Accepted>;
+
+    /// Takes up to `limit` segments' worth of due messages of one connection, urgent purposes first, and records
+    /// the intent to submit them (`Input::Claimed`). Expired ones are ended instead. Two claims never overlap.
+    fn claim(&self, connection: ConnectionId, limit: usize, now: Timestamp) -> Reply<'_, Claimed>;
+
+    /// Applies what happened, in order, by `domain::message`, each input to the state as it is then: lives, due
+    /// items, carriers' ids, events, deliveries, suppressions and review items in one commit. An input for a
+    /// message that has moved on is counted as ignored and changes nothing.
+    /// A receipt whose segment is not known yet is parked, and matched when the answer comes.
+    fn advance(&self, happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
+
+    /// Feeds `Input::TimeUp` to up to `limit` messages whose moment has come (lost claims, doubts, missing
+    /// receipts, expiry in the queue), in one commit.
+    fn wake(&self, limit: usize, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
+
+    /// At start, before anything is sent: feeds `Input::Orphaned` to up to `limit` messages that an earlier process
+    /// had claimed. Call until it says `more: false`.
+    fn recover(&self, limit: usize, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
+
+    /// Which of these are suppressed, as of the newest commit: the last look before a submission.
+    fn suppressed(&self, recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Reply<'_, Vec<Option<suppression::Reason>>>;
+
+    /// Stores a part of an inbound message with its event, in one commit. The same part twice is stored once.
+    fn receive(&self, inbound: Vec<Inbound>, now: Timestamp) -> Reply<'_, Advanced>;
+
+    /// The earliest moment at which something is due: (a connection's queue, anything else).
+    fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> Reply<'_, Option<Timestamp>>;
+
+    // ── reading messages ────────────────────────────────────────────────────────────────────────────────────
+
+    /// One message with its life.
+    fn message(&self, realm: Realm, id: MessageId) -> Reply<'_, Option<Stored>>;
+
+    /// A page of messages, newest first.
+    fn messages(&self, realm: Realm, filter: MessageFilter, page: Page) -> Reply<'_, Paged<Stored>>;
+
+    /// Everything that is recorded about one message: events and webhook attempts, oldest first.
+    fn timeline(&self, realm: Realm, id: MessageId) -> Reply<'_, Option<Timeline>>;
+
+    /// Removes the text (not the message) and records that, in one commit. `None` if there is no such message.
+    fn redact(&self, realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Reply<'_, Option<Stored>>;
+
+    /// One batch with counts by status.
+    fn batch(&self, realm: Realm, id: BatchId) -> Reply<'_, Option<Batch>>;
+
+    /// A page of batches, newest first.
+    fn batches(&self, realm: Realm, page: Page) -> Reply<'_, Paged<Batch>>;
+
+    /// Public events after `after`, oldest first: the polling feed. Never skips an event that commits later.
+    fn events(&self, realm: Realm, after: Option<EventId>, limit: usize) -> Reply<'_, Vec<Told>>;
+
+    // ── webhooks ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes up to `limit` due deliveries of endpoints that are not in `busy`, oldest first, and leases them for `lease_ms`.
+    fn claim_deliveries(&self, busy: Vec<EndpointId>, limit: usize, lease_ms: i64, now: Timestamp) -> Reply<'_, Vec<Told>>;
+
+    /// Records tries: attempt log, next due time or end, endpoint health, in one commit.
+    fn record_attempts(&self, attempts: Vec<Attempt>, now: Timestamp) -> Reply<'_, ()>;
+
+    /// Makes leased deliveries of an earlier process due again. At start.
+    fn release_deliveries(&self, now: Timestamp) -> Reply<'_, u64>;
+
+    /// The earliest due delivery.
+    fn next_delivery(&self) -> Reply<'_, Option<Timestamp>>;
+
+    /// Creates an endpoint.
+    fn create_endpoint(&self, endpoint: Endpoint, actor: Actor) -> Reply<'_, ()>;
+
+    /// Finds the endpoint for a message's own callback address, creating it if new: (id, whether it is new).
+    fn callback_endpoint(&self, endpoint: Endpoint) -> Reply<'_, EndpointId>;
+
+    /// All endpoints of a realm (of every realm for `None`).
+    fn endpoints(&self, realm: Option<Realm>) -> Reply<'_, Vec<Endpoint>>;
+
+    /// Changes an endpoint by id: url, events, secrets, state. `false` if there is none.
+    fn update_endpoint(&self, endpoint: Endpoint, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+
+    /// Removes an endpoint and its open deliveries.
+    fn delete_endpoint(&self, realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+
+    /// The attempt log of an endpoint, newest first.
+    fn attempts(&self, realm: Realm, endpoint: EndpointId, page: Page) -> Reply<'_, Paged<Attempt>>;
+
+    /// Makes events due again at an endpoint: one, or all public ones in a time range. Gives their number (at most `limit`).
+    fn replay(&self, realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Reply<'_, Option<u64>>;
+
+    // ── suppressions and reviews ────────────────────────────────────────────────────────────────────────────
+
+    /// Adds entries (an existing one for the number is replaced by a stronger reason only). Gives the entries as they stand.
+    fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Reply<'_, Vec<Suppression>>;
+
+    /// Lifts the entry of a number, keeping it as history with the reason. `None` if there is none in force.
+    fn lift(&self, realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Reply<'_, Option<Suppression>>;
+
+    /// A page of the list, newest first; with a number, only that one's entries.
+    fn suppressions(&self, realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Reply<'_, Paged<Suppression>>;
+
+    /// Open review items grouped by like cause, the largest group first.
+    fn review_groups(&self, realm: Realm, limit: usize) -> Reply<'_, Vec<ReviewGroup>>;
+
+    /// A page of review items, newest first.
+    fn reviews(&self, realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Reply<'_, Paged<Review>>;
+
+    /// Closes open items (all of a cause, or one) with a decision, in one commit; at most `limit`. Gives the items closed.
+    /// `Suppress` adds the suppressions in the same commit; for `Retry` the caller accepts new messages.
+    fn decide(&self, realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Reply<'_, Vec<Review>>;
+
+    // ── accounts, tokens, clients ───────────────────────────────────────────────────────────────────────────
+
+    /// The account that exists from the start, made if the store is new.
+    fn default_account(&self, now: Timestamp) -> Reply<'_, AccountId>;
+
+    /// All accounts.
+    fn accounts(&self) -> Reply<'_, Vec<Account>>;
+
+    /// Adds an account.
+    fn create_account(&self, account: Account, actor: Actor) -> Reply<'_, ()>;
+
+    /// Adds a token.
+    fn create_token(&self, token: Token, actor: Actor) -> Reply<'_, ()>;
+
+    /// The token with this public part, whoever owns it.
+    fn token_by_lookup(&self, lookup: String) -> Reply<'_, Option<Token>>;
+
+    /// Tokens of a realm (of an account in both environments if `environment` is `None`), newest first.
+    fn tokens(&self, account: AccountId, environment: Option<Environment>) -> Reply<'_, Vec<Token>>;
+
+    /// Replaces a token's secrets, expiry or revocation, by id.
+    fn update_token(&self, token: Token, action: &'static str, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+
+    /// Records when tokens were last used (written behind, at most once a minute for each).
+    fn touch_tokens(&self, uses: Vec<(TokenId, Timestamp, bool)>) -> Reply<'_, ()>;
+
+    /// Adds an OAuth client.
+    fn create_client(&self, client: Client, actor: Actor) -> Reply<'_, ()>;
+
+    /// The client with this id.
+    fn client(&self, id: ClientId) -> Reply<'_, Option<Client>>;
+
+    /// Clients of a realm.
+    fn clients(&self, realm: Realm) -> Reply<'_, Vec<Client>>;
+
+    /// Revokes a client and every token made for it.
+    fn revoke_client(&self, realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+
+    // ── operating ───────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Gives each configured connection its id, by name, and its pause as an operator left it.
+    fn register_connections(&self, names: Vec<(String, Environment)>, now: Timestamp) -> Reply<'_, Vec<Connection>>;
+
+    /// Pauses or resumes a connection. `false` if there is none of that name in that environment.
+    fn pause_connection(&self, id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+
+    /// Moves waiting messages from one connection to another (of the same environment), at most `limit`.
+    fn reroute(&self, from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> Reply<'_, u64>;
+
+    /// Whether sending is held since a restore, and why.
+    fn hold(&self) -> Reply<'_, Option<String>>;
+
+    /// Sets or releases the hold on all sending.
+    fn set_hold(&self, reason: Option<String>, actor: Actor, now: Timestamp) -> Reply<'_, ()>;
+
+    /// Numbers for metrics and doctor.
+    fn statistics(&self, now: Timestamp) -> Reply<'_, Statistics>;
+
+    /// The audit trail, newest first.
+    fn audit(&self, account: AccountId, page: Page) -> Reply<'_, Paged<Audit>>;
+
+    /// Records a change that has no row of its own (configuration loaded, backup made).
+    fn record_audit(&self, actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> Reply<'_, ()>;
+
+    /// Deletes what is older than its retention, at most `limit` rows of each kind: `true` if more is left.
+    fn sweep(&self, retention: Retention, limit: usize, now: Timestamp) -> Reply<'_, bool>;
+
+    /// A consistent copy of the whole store in a new file, made while everything runs.
+    fn backup(&self, to: std::path::PathBuf) -> Reply<'_, ()>;
+
+    /// Whether the store answers and can write.
+    fn ping(&self) -> Reply<'_, ()>;
+
+    /// Finishes what was begun and closes.
+    fn close(&self) -> Reply<'_, ()>;
+}
+
+/// Who makes a change: printed into the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The tenant in whose trail it belongs.
+    pub account: AccountId,
+    /// A token's id, a client's id, `operator` at the terminal, or the room of the engine that acted.
+    pub who: String,
+}
+
+/// One message to accept.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The message.
+    pub message: Message,
+    /// Its life so far: waiting, or already claimed by the caller for a place in its connection's window.
+    pub life: Life,
+}
+
+/// The messages of one call.
+pub struct Intake {
+    /// Whose call.
+    pub realm: Realm,
+    /// Its idempotency key, if it gave one.
+    pub idempotency: Option<Idempotency>,
+    /// The batch to record, if it is one: (id, how many items were asked for, items refused before this).
+    pub batch: Option<(BatchId, u32)>,
+    /// What to accept.
+    pub drafts: Vec<Draft>,
+}
+
+/// An idempotency key and how to remember the answer.
+pub struct Idempotency {
+    /// SHA-256 of realm and key.
+    pub key: [u8; 32],
+    /// SHA-256 of the request: another request with the same key is refused.
+    pub fingerprint: [u8; 32],
+    /// Renders the answer that a repeat gets, from what became of the drafts. Stored in the same commit.
+    pub answer: Arc<dyn Fn(&[Admission]) -> Vec<u8> + Send + Sync>,
+}
+
+/// What became of one draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is stored.
+    Admitted,
+    /// Its recipient is on the suppression list; nothing was stored.
+    Suppressed(suppression::Reason),
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// New: one admission for each draft.
+    New(Vec<Admission>),
+    /// The same call was accepted before: its answer.
+    Replayed(Vec<u8>),
+    /// The key was used for another request.
+    KeyReused,
+}
+
+/// A message to submit, as it is now.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// The message.
+    pub message: Message,
+    /// The attempt that was recorded for it.
+    pub attempt: u32,
+    /// The segments to submit, from 0.
+    pub segments: Vec<u8>,
+}
+
+/// What a claim gives.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// To submit.
+    pub tickets: Vec<Ticket>,
+    /// Deliveries made because messages expired at the claim.
+    pub advanced: Advanced,
+    /// Whether more is due now.
+    pub more: bool,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// To a message we know.
+    To {
+        /// The message.
+        message: MessageId,
+        /// What.
+        input: Input,
+    },
+    /// A receipt came on a connection; whose it is must be found.
+    Receipt {
+        /// The connection it came on.
+        connection: ConnectionId,
+        /// The receipt.
+        receipt: Receipt,
+    },
+}
+
+/// The retry rules and one random number for a whole commit.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// When to try again.
+    pub retry: Arc<RetryPolicy>,
+    /// Spread over the decisions of this commit.
+    pub jitter: Jitter,
+}
+
+/// What a commit brought about, for those who act on it.
+#[derive(Debug, Default)]
+pub struct Advanced {
+    /// Deliveries for webhooks, leased for their first try.
+    pub told: Vec<Told>,
+    /// Connections whose queue got something, and when it is due.
+    pub queued: Vec<(ConnectionId, Timestamp)>,
+    /// Connections that their carrier refuses.
+    pub paused: Vec<(ConnectionId, Failure)>,
+    /// Inputs without meaning (duplicates, late ones).
+    pub ignored: u64,
+    /// Receipts that wait for their segment.
+    pub parked: u64,
+    /// Every event of the commit, for the counters: (kind, purpose, connection, class, ms since acceptance).
+    pub counted: Vec<Counted>,
+    /// For each happening, in order, where its message now stands; `None` if it was ignored or parked.
+    pub statuses: Vec<Option<Status>>,
+    /// Whether the same call would find more.
+    pub more: bool,
+}
+
+/// One event as metrics see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// What happened.
+    pub kind: Kind,
+    /// Why the message was sent.
+    pub purpose: Purpose,
+    /// Where.
+    pub connection: ConnectionId,
+    /// The failure's class.
+    pub class: Option<FailureClass>,
+    /// Milliseconds since the message was accepted (or due, if it was scheduled).
+    pub age_ms: i64,
+}
+
+/// A message with its life and what it last suffered.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What does not change.
+    pub message: Message,
+    /// What does.
+    pub life: Life,
+    /// The failure that its last event carried, if any.
+    pub failure: Option<Failure>,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What a list of messages is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct MessageFilter {
+    /// Only in this status.
+    pub status: Option<Status>,
+    /// Only to this number.
+    pub recipient: Option<PhoneNumber>,
+    /// Only from this sender, as printed.
+    pub sender: Option<String>,
+    /// Only with this reference of the caller.
+    pub reference: Option<String>,
+    /// Only the one with this carrier's id.
+    pub carrier_id: Option<String>,
+    /// Only of this batch.
+    pub batch: Option<BatchId>,
+    /// Only accepted at or after this.
+    pub since: Option<Timestamp>,
+    /// Only accepted before this.
+    pub until: Option<Timestamp>,
+}
+
+/// Which page.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Page {
+    /// Only items whose id is smaller (lists are newest first).
+    pub before: Option<i64>,
+    /// How many, at most.
+    pub limit: usize,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Paged<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there may be one. A page may be empty and still have a next one.
+    pub next: Option<i64>,
+}
+
+/// An event with what is needed to tell it, and the delivery it is told by (if any).
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Its id and place in the feed.
+    pub id: EventId,
+    /// Whose.
+    pub realm: Realm,
+    /// The fact.
+    pub event: Event,
+    /// About which message.
+    pub about: About,
+    /// The delivery, when it is on its way to an endpoint.
+    pub delivery: Option<Delivery>,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone)]
+pub enum About {
+    /// An outbound message: its unchanging facts, without the text.
+    Message(Box<Message>),
+    /// An inbound message.
+    Inbound(Box<Inbound>),
+    /// A test call that somebody asked for.
+    Test,
+}
+
+/// A part of a message that a person sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// Its id.
+    pub id: InboundId,
+    /// Whose.
+    pub realm: Realm,
+    /// Where it came in.
+    pub connection: ConnectionId,
+    /// Who sent it, as the carrier wrote it.
+    pub from: String,
+    /// To which of our senders.
+    pub to: String,
+    /// Its text.
+    pub text: String,
+    /// Reference, total and number where it is one of several parts.
+    pub part: Option<(u16, u8, u8)>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The recorded life of one message.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// The message.
+    pub stored: Stored,
+    /// Every event, oldest first.
+    pub events: Vec<(EventId, Event)>,
+    /// Every webhook attempt about it, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Open deliveries about it.
+    pub deliveries: Vec<Delivery>,
+    /// How many messages of its connection go before it, while it waits.
+    pub connection: Option<Connection>,
+}
+
+/// A batch with its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Its id.
+    pub id: BatchId,
+    /// When.
+    pub created_at: Timestamp,
+    /// Items asked for.
+    pub asked: u32,
+    /// Messages by status.
+    pub counts: Vec<(Status, u64)>,
+}
+
+/// Where a customer is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose.
+    pub realm: Realm,
+    /// The address.
+    pub url: String,
+    /// What it is for, in the owner's words.
+    pub description: String,
+    /// The kinds it wants, as [`Kind::bit`]s; 0 for all.
+    pub kinds: u32,
+    /// Made for one message's callback address: it hears only of messages that name it.
+    pub callback_only: bool,
+    /// The secret that signs.
+    pub secret: Vec<u8>,
+    /// The secret before, and until when it signs too.
+    pub previous: Option<(Vec<u8>, Timestamp)>,
+    /// Why it is switched off, if it is.
+    pub disabled: Option<String>,
+    /// Since when every try failed.
+    pub failing_since: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// One try to tell one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its place in the log; 0 before it is recorded.
+    pub seq: i64,
+    /// Whose endpoint.
+    pub realm: Realm,
+    /// What was told.
+    pub event: EventId,
+    /// About which message.
+    pub message: Option<MessageId>,
+    /// To whom.
+    pub endpoint: EndpointId,
+    /// Which try, from 1.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took: ms.
+    pub took_ms: u32,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The request's body. Empty where it can be rendered again from the event.
+    pub request: String,
+    /// The beginning of the answer's body, or why there was none.
+    pub response: String,
+    /// What becomes of the delivery.
+    pub verdict: Verdict,
+}
+
+/// What to tell again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// This event.
+    One(EventId),
+    /// All public events from (inclusive) to (exclusive).
+    Range(Timestamp, Timestamp),
+}
+
+/// An entry of the suppression list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// Its id.
+    pub id: SuppressionId,
+    /// Whose.
+    pub realm: Realm,
+    /// Who is not sent to.
+    pub recipient: PhoneNumber,
+    /// Why.
+    pub reason: suppression::Reason,
+    /// Where it came from: `api`, `review`, a message's id with the carrier's code …
+    pub source: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Until when, if it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When and why it was lifted.
+    pub lifted: Option<(Timestamp, String)>,
+}
+
+/// A failure that a person must look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// Its id.
+    pub id: ReviewId,
+    /// Its group.
+    pub cause: String,
+    /// The message.
+    pub message: MessageId,
+    /// The failure.
+    pub failure: Failure,
+    /// When.
+    pub opened_at: Timestamp,
+    /// What was decided, when, by whom.
+    pub decided: Option<(Decision, Timestamp, String)>,
+}
+
+/// Like failures together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewGroup {
+    /// What they have in common.
+    pub cause: String,
+    /// One of the failures.
+    pub failure: Failure,
+    /// How many are open.
+    pub open: u64,
+    /// The first and the last.
+    pub first_at: Timestamp,
+    /// The last.
+    pub last_at: Timestamp,
+    /// A message among them.
+    pub example: MessageId,
+}
+
+/// Which items are decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReviewChoice {
+    /// All open ones of this cause.
+    Cause(String),
+    /// This one.
+    One(ReviewId),
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Its name.
+    pub name: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// A bearer token's record. The secret itself is never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// The public part that it is found by.
+    pub lookup: String,
+    /// SHA-256 of the secret part.
+    pub hash: [u8; 32],
+    /// The hash before a rotation, and until when it is still good.
+    pub previous: Option<([u8; 32], Timestamp)>,
+    /// Where it may look.
+    pub realm: Realm,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// What it is for.
+    pub name: String,
+    /// The client it was made for.
+    pub client: Option<ClientId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When its present secret was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// When its previous secret was last used.
+    pub previous_used_at: Option<Timestamp>,
+    /// Requests a minute that it may make, if not the default.
+    pub rate_per_minute: Option<u32>,
+}
+
+/// An OAuth 2 client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    /// Where it may look.
+    pub realm: Realm,
+    /// SHA-256 of its secret.
+    pub hash: [u8; 32],
+    /// The most that it may ask for.
+    pub scopes: Scopes,
+    /// What it is for.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A configured connection as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its environment.
+    pub environment: Environment,
+    /// Why it is paused, if it is.
+    pub paused: Option<String>,
+}
+
+/// A line of the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Its id.
+    pub id: AuditId,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub who: String,
+    /// What, such as `token.create`.
+    pub action: String,
+    /// To what: an id or a name.
+    pub subject: String,
+    /// More, as text.
+    pub detail: String,
+}
+
+/// How long things are kept: milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Idempotency keys.
+    pub idempotency_ms: i64,
+    /// Parked receipts.
+    pub parked_ms: i64,
+    /// Webhook attempts.
+    pub attempts_ms: i64,
+    /// Finished messages with their events; `None` for ever.
+    pub messages_ms: Option<i64>,
+}
+
+/// Numbers for metrics and doctor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Waiting messages by connection and purpose: how many, and when the oldest became due.
+    pub queues: Vec<(ConnectionId, Purpose, u64, Option<Timestamp>)>,
+    /// Messages at a carrier or in doubt.
+    pub in_flight: u64,
+    /// Open webhook deliveries, and when the oldest became due.
+    pub deliveries: (u64, Option<Timestamp>),
+    /// Receipts that wait for their segment.
+    pub parked: u64,
+    /// Open review items.
+    pub reviews: u64,
+    /// Size of the database: octets.
+    pub size: u64,
+}
