@@ -1,1 +1,11 @@
-//! (to come)
+//! Durable state: one contract ([`Backend`]), SQLite behind it (and later PostgreSQL), migrations.
+//!
+//! To add an operation: name the use case in `backend.rs` with what is atomic about it, write it in
+//! `sqlite/<noun>.rs`, and say its promise in `tests/conformance/<noun>.rs`.
+
+mod backend;
+mod error;
+pub mod sqlite;
+
+pub use backend::*;
+pub use error::{Error, Result};

@@ -1,0 +1,88 @@
+//! The only reader of time and randomness. Everything else is given `now`, ids and random numbers from here.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tidings_domain::id::*;
+use tidings_domain::retry::Jitter;
+use tidings_domain::time::Timestamp;
+
+/// Time, ids and randomness of one running node.
+#[derive(Debug)]
+pub struct Clock {
+    ids: Mutex<Sequence>,
+    /// The latest moment that was ever given out: expiry never goes back when the wall clock does.
+    latest: AtomicI64,
+}
+
+impl Clock {
+    /// A clock for node number `node`.
+    pub fn new(node: u16) -> Self {
+        Self { ids: Mutex::new(Sequence::new(node)), latest: AtomicI64::new(0) }
+    }
+
+    /// The present moment. Never earlier than one given before: a wall clock set back stands still here.
+    pub fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        let wall = std::time::SystemTime::now();
+        let millis = wall.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+        let before = self.latest.fetch_max(millis, Ordering::Relaxed);
+        Timestamp::from_millis(millis.max(before))
+    }
+
+    /// A stopwatch for durations: it does not care about changes of the wall clock.
+    pub fn stopwatch(&self) -> Stopwatch {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        Stopwatch(std::time::Instant::now())
+    }
+
+    /// The next id's integer.
+    pub fn id(&self) -> i64 {
+        let now = self.now();
+        self.ids.lock().expect("nothing panics while it holds this").next(now)
+    }
+
+    /// A message's id.
+    pub fn message_id(&self) -> MessageId {
+        MessageId::from_key(self.id())
+    }
+
+    /// A random number for one decision.
+    pub fn jitter(&self) -> Jitter {
+        Jitter(draw())
+    }
+
+    /// Random octets good enough for secrets.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        let mut octets = [0; N];
+        fill(&mut octets);
+        octets
+    }
+}
+
+/// A running measurement.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Milliseconds so far.
+    pub fn elapsed_ms(&self) -> u64 {
+        self.0.elapsed().as_millis() as u64
+    }
+
+    /// Seconds so far.
+    pub fn elapsed_s(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+/// A random number, for those who need no [`Clock`].
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn draw() -> u32 {
+    rand::random()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn fill(octets: &mut [u8]) {
+    use rand::Rng;
+    rand::rng().fill_bytes(octets);
+}
