@@ -12,7 +12,7 @@
 
 use crate::failure::{Failure, FailureClass, Recovery};
 use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
-use crate::account::Environment;
+use crate::account::{Environment, Realm};
 use crate::address::PhoneNumber;
 use crate::event::{Event, Kind};
 use crate::purpose::Purpose;
@@ -365,6 +365,11 @@ pub struct Terms {
 }
 
 impl Message {
+    /// Where it belongs.
+    pub const fn realm(&self) -> Realm {
+        Realm { account: self.account, environment: self.environment }
+    }
+
     /// The facts that decisions about its life need.
     pub const fn terms(&self) -> Terms {
         Terms { purpose: self.purpose, expires_at: self.expires_at }
