@@ -107,13 +107,6 @@ pub struct Plan {
 pub enum Refusal {
     /// The text cannot be sent.
     Text(Unsendable),
-    /// It takes too many segments.
-    TooLong {
-        /// What it takes.
-        segments: u32,
-        /// What is allowed.
-        allowed: u32,
-    },
     /// This sender cannot send to this recipient.
     Sender(crate::sender::SenderNotUsable),
     /// The time to send at has passed.
@@ -145,17 +138,13 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         routing::route(facts.routes, facts.realm.environment, &request.sender, request.recipient).ok_or(Refusal::NoRoute)?;
     let place = facts.routes.iter().position(|route| route.connection == connection);
     let options = place.and_then(|place| facts.text.get(place)).copied().unwrap_or_default();
-    text::check(&request.text).map_err(Refusal::Text)?;
     let (text, replacements) = if request.transliterate {
         let done = text::transliterate(&request.text, &options);
-        (done.text, done.replacements)
+        (done.text.into_owned(), done.replacements)
     } else {
         (request.text.clone(), Vec::new())
     };
-    let measured = text::measure(&text, &options);
-    if measured.segments > facts.limits.max_segments {
-        return Err(Refusal::TooLong { segments: measured.segments, allowed: facts.limits.max_segments });
-    }
+    let measured = text::check(&text, &options, facts.limits.max_segments).map_err(Refusal::Text)?;
     if let Some(send_at) = request.send_at {
         if send_at < now.plus_ms(-CLOCK_TOLERANCE_MS) {
             return Err(Refusal::InPast);
