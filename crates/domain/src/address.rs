@@ -12,6 +12,8 @@ use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumberType, Region, ValidationError,
 };
 
+use crate::account::Environment;
+
 /// The digits of an international number (ITU-T E.164 §6.2.1).
 const DIGITS_MAX: u32 = 15;
 
@@ -31,20 +33,13 @@ const SHORT_NUMBER_DIGITS_MAX: usize = 6;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhoneNumber(NonZeroU64);
 
-/// Which numbers are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NumberRules {
-    /// Only numbers of ranges that are assigned to somebody.
-    Live,
-    /// Also numbers that are no one's, as long as they have the form of E.164: `+` and 7 to 15 digits. For the
-    /// test environment, where `+1 555 000 2222` hurts nobody.
-    Test,
-}
-
 impl PhoneNumber {
     /// Reads a number as people write it: `+46 (0)70-123 45 67`, or `070-123 45 67` with a default country.
     /// Spaces, dashes, dots, slashes and parentheses are passed over; `00` and other international prefixes
     /// count where the default country dials them.
+    ///
+    /// In [`Environment::Test`], numbers that are no one's are taken too, as long as they have the form of E.164:
+    /// `+` and 7 to 15 digits, or a national form of a possible length. `+1 555 000 2222` hurts nobody there.
     ///
     /// # Errors
     /// The reason, in words for the one who wrote it. Some are judgements: emergency and premium numbers are
@@ -53,7 +48,7 @@ impl PhoneNumber {
     pub fn parse(
         text: &str,
         default_country: Option<Country>,
-        rules: NumberRules,
+        environment: Environment,
     ) -> Result<PhoneNumber, InvalidPhoneNumber> {
         let written = Written::read(text)?;
         let region = default_country.map(Country::region);
@@ -69,17 +64,17 @@ impl PhoneNumber {
             },
             Err(error) => why_unread(&written, error),
         };
-        let fictional = match (rules, reason) {
-            (NumberRules::Live, _) => None,
-            (NumberRules::Test, InvalidPhoneNumber::NotAssigned) => number,
+        let fictional = match (environment, reason) {
+            (Environment::Live, _) => None,
+            (Environment::Test, InvalidPhoneNumber::NotAssigned) => number,
             (
-                NumberRules::Test,
+                Environment::Test,
                 InvalidPhoneNumber::UnknownCountryCode
                 | InvalidPhoneNumber::TooShort
                 | InvalidPhoneNumber::WrongLength
                 | InvalidPhoneNumber::TooLong,
             ) if written.international() => number.or_else(|| PhoneNumber::from_stored(written.text())),
-            (NumberRules::Test, _) => None,
+            (Environment::Test, _) => None,
         };
         fictional.ok_or(reason)
     }
@@ -117,14 +112,26 @@ impl PhoneNumber {
     const fn divided(self) -> (u16, u64, u32) {
         let digits = self.0.get();
         let length = digits.ilog10() + 1;
-        let code_at = |code_length: u32| 10u64.pow(length - code_length);
         // E.164 assigns the codes so that the first two digits tell the length.
-        let code_length = match digits / code_at(2) {
+        let code_length = match digits / 10u64.pow(length - 2) {
             10..=19 | 70..=79 => 1,
-            20 | 27 | 28 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 81..=84 | 86 | 89..=95 | 98 => 2,
+            20
+            | 27
+            | 28
+            | 30..=34
+            | 36
+            | 39..=41
+            | 43..=49
+            | 51..=58
+            | 60..=66
+            | 81..=84
+            | 86
+            | 89..=95
+            | 98 => 2,
             _ => 3,
         };
-        ((digits / code_at(code_length)) as u16, digits % code_at(code_length), length - code_length)
+        let national_range = 10u64.pow(length - code_length);
+        ((digits / national_range) as u16, digits % national_range, length - code_length)
     }
 
     /// The country, or `None` for numbers of none (satellites, international freephone) and unknown codes. Where
@@ -472,7 +479,11 @@ impl Written {
 
 fn why_refused(character: char) -> InvalidPhoneNumber {
     match character {
-        '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+        '\u{AD}'
+        | '\u{61C}'
+        | '\u{200B}'..='\u{200F}'
+        | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}'
         | '\u{FEFF}' => InvalidPhoneNumber::InvisibleCharacter,
         _ if character.is_control() => InvalidPhoneNumber::ControlCharacter,
         _ if character.is_numeric() => InvalidPhoneNumber::OtherDigits,
@@ -544,9 +555,9 @@ pub(crate) fn is_emergency(digits: &str) -> bool {
     // The two that mobile phones dial anywhere (3GPP TS 22.101 §10.1.1), then national ones by their digits.
     const EMERGENCY: [&str; 48] = [
         "112", "911", "000", "08", "110", "118", "119", "999", //
-        "100", "101", "102", "103", "104", "105", "106", "107", "108", "111", "113", "114", "115", "116", "117",
-        "120", "122", "123", "125", "128", "131", "132", "133", "140", "144", "150", "155", "158", "166", "190",
-        "191", "192", "193", "194", "195", "197", "198", "199", "995", "997",
+        "100", "101", "102", "103", "104", "105", "106", "107", "108", "111", "113", "114", "115", "116",
+        "117", "120", "122", "123", "125", "128", "131", "132", "133", "140", "144", "150", "155", "158",
+        "166", "190", "191", "192", "193", "194", "195", "197", "198", "199", "995", "997",
     ];
     EMERGENCY.contains(&digits)
 }
@@ -565,14 +576,14 @@ mod tests {
     fn a_written_number_becomes_e164() {
         #[track_caller]
         fn check(text: &str, default_country: &str, expected: &str, of: &str, kind: NumberKind) {
-            for rules in [NumberRules::Live, NumberRules::Test] {
-                let number = PhoneNumber::parse(text, country(default_country), rules).unwrap();
+            for environment in [Environment::Live, Environment::Test] {
+                let number = PhoneNumber::parse(text, country(default_country), environment).unwrap();
                 assert_eq!(number.to_string(), expected);
                 assert_eq!(number.country().map(|country| country.to_string()).unwrap_or_default(), of);
                 assert_eq!(number.kind(), kind);
                 assert_eq!(PhoneNumber::from_stored(expected), Some(number));
                 // What was normalised once stays as it is.
-                assert_eq!(PhoneNumber::parse(expected, None, rules), Ok(number));
+                assert_eq!(PhoneNumber::parse(expected, None, environment), Ok(number));
             }
         }
         use NumberKind::*;
@@ -594,9 +605,10 @@ mod tests {
         check("+225 07 12 34 56 78", "", "+2250712345678", "CI", Mobile);
         check("0712345678", "CI", "+2250712345678", "CI", Mobile);
         // Italy: the zero belongs to the number.
-        check("+39 06 6982 1234", "", "+390669821234", "IT", FixedLine);
-        check("06 6982 1234", "IT", "+390669821234", "IT", FixedLine);
+        check("+39 06 4890 1234", "", "+390648901234", "IT", FixedLine);
+        check("06 4890 1234", "IT", "+390648901234", "IT", FixedLine);
         check("+39 312 345 6789", "", "+393123456789", "IT", Mobile);
+        check("+39 06 6982 1234", "", "+390669821234", "VA", FixedLine);
         // Guernsey and Jersey live in +44, Kazakhstan in +7.
         check("+447781123456", "", "+447781123456", "GG", Mobile);
         check("07797 712345", "JE", "+447797712345", "JE", Mobile);
@@ -613,7 +625,7 @@ mod tests {
     fn what_is_no_number_to_send_to_is_refused_with_the_reason() {
         #[track_caller]
         fn check(text: &str, default_country: &str, expected: InvalidPhoneNumber) {
-            let got = PhoneNumber::parse(text, country(default_country), NumberRules::Live);
+            let got = PhoneNumber::parse(text, country(default_country), Environment::Live);
             assert_eq!(got, Err(expected), "{text:?}");
             assert!(expected.to_string().ends_with('.'));
         }
@@ -675,7 +687,7 @@ mod tests {
     fn the_test_environment_takes_numbers_that_are_no_ones() {
         #[track_caller]
         fn check(text: &str, default_country: &str, expected: Result<&str, InvalidPhoneNumber>) {
-            let got = PhoneNumber::parse(text, country(default_country), NumberRules::Test);
+            let got = PhoneNumber::parse(text, country(default_country), Environment::Test);
             assert_eq!(got.map(|number| number.to_string()), expected.map(str::to_owned), "{text:?}");
         }
         use InvalidPhoneNumber::*;
@@ -714,8 +726,16 @@ mod tests {
 
     #[test]
     fn only_what_was_stored_is_read_back() {
-        for text in ["", "+", "46701234567", "+0701234567", "+46 701234567", "+123456", "+1234567890123456", "+-4670123"]
-        {
+        for text in [
+            "",
+            "+",
+            "46701234567",
+            "+0701234567",
+            "+46 701234567",
+            "+123456",
+            "+1234567890123456",
+            "+-4670123",
+        ] {
             assert_eq!(PhoneNumber::from_stored(text), None, "{text:?}");
         }
         assert_eq!(PhoneNumber::from_digits(0), None);
@@ -750,7 +770,7 @@ mod tests {
     fn the_librarys_examples_keep_their_country_and_their_kind() {
         for region in PHONE_NUMBER_UTIL.get_supported_regions() {
             let Ok(example) = PHONE_NUMBER_UTIL.get_example_number(region) else { continue };
-            let number = PhoneNumber::parse(&example.to_string(), None, NumberRules::Live).unwrap();
+            let number = PhoneNumber::parse(&example.to_string(), None, Environment::Live).unwrap();
             assert_eq!(number.to_string(), example.to_string());
             assert_eq!(number.country(), example.get_region_code().and_then(Country::from_region));
             assert_ne!(number.kind(), NumberKind::Unknown);
@@ -762,8 +782,8 @@ mod tests {
         fn parsing_never_panics(text: String, dialled in "[+0-9 ()./-]{0,30}", default_us: bool) {
             let default_country = default_us.then_some(Country::US);
             for text in [text, dialled] {
-                let live = PhoneNumber::parse(&text, default_country, NumberRules::Live);
-                let test = PhoneNumber::parse(&text, default_country, NumberRules::Test);
+                let live = PhoneNumber::parse(&text, default_country, Environment::Live);
+                let test = PhoneNumber::parse(&text, default_country, Environment::Test);
                 // What live takes, test takes alike.
                 if let Ok(number) = live {
                     prop_assert_eq!(test, Ok(number));
