@@ -719,13 +719,16 @@ pub fn decode(octets: &[u8], charset: Charset, tables: Tables) -> String {
 }
 
 fn decode_utf16(octets: &[u8]) -> String {
-    let (octets, read): (&[u8], fn([u8; 2]) -> u16) = match octets {
-        [0xFE, 0xFF, rest @ ..] => (rest, u16::from_be_bytes),
-        [0xFF, 0xFE, rest @ ..] => (rest, u16::from_le_bytes),
-        _ => (octets, u16::from_be_bytes),
+    let (octets, little_endian) = match octets {
+        [0xFE, 0xFF, rest @ ..] => (rest, false),
+        [0xFF, 0xFE, rest @ ..] => (rest, true),
+        _ => (octets, false),
     };
     let (pairs, odd) = octets.as_chunks::<2>();
-    let units = pairs.iter().map(|&pair| read(pair));
+    let units = pairs.iter().map(|&pair| match little_endian {
+        true => u16::from_le_bytes(pair),
+        false => u16::from_be_bytes(pair),
+    });
     let mut text: String =
         char::decode_utf16(units).map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
     if !odd.is_empty() {
