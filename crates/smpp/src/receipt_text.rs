@@ -439,47 +439,113 @@ mod tests {
         // Appendix B as printed.
         check(
             "id:0123456789 sub:001 dlvrd:001 submit date:2611231544 done date:2611231545 stat:DELIVRD err:000 text:Hello world",
-            "0123456789", Some(S::Delivered), "000", "2611231545", "Hello world",
+            "0123456789",
+            Some(S::Delivered),
+            "000",
+            "2611231545",
+            "Hello world",
         );
         // Hexadecimal id, twelve digits, empty text, capital T.
         check(
             "id:7DC9B2F0 sub:001 dlvrd:000 submit date:261123154401 done date:261123154502 stat:UNDELIV err:027 Text:",
-            "7DC9B2F0", Some(S::Undeliverable), "027", "261123154502", "",
+            "7DC9B2F0",
+            Some(S::Undeliverable),
+            "027",
+            "261123154502",
+            "",
         );
         // Fourteen digits.
         check(
             "id:1 submit date:20261123154401 done date:20261123154502 stat:EXPIRED err:8",
-            "1", Some(S::Expired), "8", "20261123154502", "",
+            "1",
+            Some(S::Expired),
+            "8",
+            "20261123154502",
+            "",
         );
         // Capital keys, a blank after the colon.
         check(
             "ID: abc-1 SUB: 001 DLVRD: 001 SUBMIT DATE: 2611231544 DONE DATE: 2611231545 STAT: DELIVRD ERR: 000 TEXT: Hi",
-            "abc-1", Some(S::Delivered), "000", "2611231545", "Hi",
+            "abc-1",
+            Some(S::Delivered),
+            "000",
+            "2611231545",
+            "Hi",
         );
         check("id:5 Stat:Rejectd err:99", "5", Some(S::Rejected), "99", "", "");
         // UUIDs, ids with colons, with blanks within, with a sign at the end.
         check(
             "id:3f2504e0-4f89-11d3-9a0c-0305e82c3301 stat:ACCEPTD",
-            "3f2504e0-4f89-11d3-9a0c-0305e82c3301", Some(S::Accepted), "", "", "",
+            "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+            Some(S::Accepted),
+            "",
+            "",
+            "",
         );
         check("id:10:20:30 stat:ENROUTE err:0", "10:20:30", Some(S::Enroute), "0", "", "");
         check("id:aGVsbG8+/w== stat:DELETED", "aGVsbG8+/w==", Some(S::Deleted), "", "", "");
         // Another order; extra keys of the carrier.
-        check("stat:DELIVRD id:77 err:001 done date:2611231545", "77", Some(S::Delivered), "001", "2611231545", "");
+        check(
+            "stat:DELIVRD id:77 err:001 done date:2611231545",
+            "77",
+            Some(S::Delivered),
+            "001",
+            "2611231545",
+            "",
+        );
         check(
             "id:9 sub:001 dlvrd:001 stat:DELIVRD err:000 mcc:240 mnc:07 price:0.05 text:x",
-            "9", Some(S::Delivered), "000", "", "x",
+            "9",
+            Some(S::Delivered),
+            "000",
+            "",
+            "x",
         );
         check("id:9 smsc:north stat:UNKNOWN", "9", Some(S::CarrierUnknown), "", "", "");
         // Spelled with underscores, without blanks, with other separators, spelled out.
-        check("id:4 submit_date:2611231544 done_date:2611231545 stat:DELIVRD", "4", Some(S::Delivered), "", "2611231545", "");
-        check("id:4 submitdate:2611231544 donedate:2611231545 status:DELIVERED error:0", "4", Some(S::Delivered), "0", "2611231545", "");
+        check(
+            "id:4 submit_date:2611231544 done_date:2611231545 stat:DELIVRD",
+            "4",
+            Some(S::Delivered),
+            "",
+            "2611231545",
+            "",
+        );
+        check(
+            "id:4 submitdate:2611231544 donedate:2611231545 status:DELIVERED error:0",
+            "4",
+            Some(S::Delivered),
+            "0",
+            "2611231545",
+            "",
+        );
         check("id=4; stat=DELIVRD; err=000; text=ok", "4", Some(S::Delivered), "000", "", "ok");
-        check("id:4\nsub:001\ndlvrd:001\nstat:UNDELIVERABLE\nerr:1", "4", Some(S::Undeliverable), "1", "", "");
+        check(
+            "id:4\nsub:001\ndlvrd:001\nstat:UNDELIVERABLE\nerr:1",
+            "4",
+            Some(S::Undeliverable),
+            "1",
+            "",
+            "",
+        );
         // Dates with signs.
-        check("id:4 done date:26-11-23 15:45:02 stat:DELIVRD", "4", Some(S::Delivered), "", "26-11-23 15:45:02", "");
+        check(
+            "id:4 done date:26-11-23 15:45:02 stat:DELIVRD",
+            "4",
+            Some(S::Delivered),
+            "",
+            "26-11-23 15:45:02",
+            "",
+        );
         // A message that itself looks like a receipt changes nothing.
-        check("id:4 stat:UNDELIV err:5 text:id:9 stat:DELIVRD", "4", Some(S::Undeliverable), "5", "", "id:9 stat:DELIVRD");
+        check(
+            "id:4 stat:UNDELIV err:5 text:id:9 stat:DELIVRD",
+            "4",
+            Some(S::Undeliverable),
+            "5",
+            "",
+            "id:9 stat:DELIVRD",
+        );
         // Empty fields, words nobody knows, nothing at all.
         check("id: sub: dlvrd: submit date: done date: stat: err: text:", "", None, "", "", "");
         check("id:4 stat:SKIPPED err:", "4", Some(S::Unknown("SKIPPED".into())), "", "", "");
