@@ -30,6 +30,8 @@ const OUTGOING_OCTETS_MAX: usize = 1024 * 1024;
 pub(crate) const INPUT_BEFORE_BIND_OCTETS_MAX: usize = 64 * 1024;
 /// How long the last words may take, and how long the peer has to close after them.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// A deadline that is never reached in practice; a limit of `u64::MAX` must not overflow the clock.
+const FAR_AWAY_MS: u64 = 1_000 * 60 * 60 * 24 * 365 * 10;
 /// Reads of what is already there before a time-out is believed; bounded against a peer that floods.
 const READS_BEFORE_TICK: usize = 32;
 /// Raw writes waiting for the driver; they are for fault simulation, so few.
@@ -61,6 +63,11 @@ pub(crate) struct ReplySlot {
 impl ReplySlot {
     pub(crate) fn new(replies: &mpsc::Sender<Reply>, ticket: Ticket) -> Self {
         Self { replies: replies.clone(), ticket: Some(ticket) }
+    }
+
+    /// The sequence number of the message to answer.
+    pub(crate) fn sequence(&self) -> u32 {
+        self.ticket.map_or(0, Ticket::sequence)
     }
 
     pub(crate) fn answer(mut self, status: u32, message_id: String) {
@@ -247,7 +254,7 @@ pub(crate) async fn run<S, E, F>(
         if deadline != timer_at
             && let Some(at_ms) = deadline
         {
-            timer.as_mut().reset(driver.started + Duration::from_millis(at_ms));
+            timer.as_mut().reset(driver.started + Duration::from_millis(at_ms.min(FAR_AWAY_MS)));
             timer_at = deadline;
         }
         let idle_owner = driver.pending.is_empty();

@@ -209,14 +209,14 @@ pub enum Kind {
 
 /// Decides what a `deliver_sm` is, and reads it when it is a receipt.
 ///
-/// A receipt is one by the type bits of `esm_class`; or by `receipted_message_id` or `message_state`; or,
+/// A receipt is one by the type bits of `esm_class` (a person's own acknowledgement is a message); or by `receipted_message_id` or `message_state`; or,
 /// for the carriers that forget all of these, by a text that begins with an id field and has a state field.
 /// A text with a user data header is never taken for a receipt by its words alone.
 #[must_use]
 pub fn classify_deliver(deliver: &DeliverSm) -> Kind {
     let type_bits = deliver.esm_class & ESM_TYPE_MASK;
-    let said_so =
-        type_bits & (ESM_RECEIPT | ESM_DELIVERY_ACKNOWLEDGEMENT | ESM_INTERMEDIATE_NOTIFICATION) != 0;
+    let said_so = type_bits & (ESM_RECEIPT | ESM_INTERMEDIATE_NOTIFICATION) != 0
+        || type_bits == ESM_DELIVERY_ACKNOWLEDGEMENT;
     let has_parameters =
         deliver.tlv(tag::RECEIPTED_MESSAGE_ID).is_some() || deliver.tlv(tag::MESSAGE_STATE).is_some();
     let text = readable(deliver);
@@ -594,6 +594,7 @@ mod tests {
         assert_eq!(receipt_of(deliver(0x04, text, vec![])), delivered);
         assert_eq!(receipt_of(deliver(0x08, text, vec![])), delivered);
         assert_eq!(receipt_of(deliver(0x20, text, vec![])), delivered);
+        assert_eq!(receipt_of(deliver(0x10, b"yes, I read it", vec![])), None);
         assert_eq!(receipt_of(deliver(0x00, text, vec![])), delivered, "the carrier forgot the bits");
         assert_eq!(receipt_of(deliver(0x00, b"id:5 what does this mean?", vec![])), None);
         assert_eq!(receipt_of(deliver(0x00, b"Look: id:5 stat:DELIVRD", vec![])), None);

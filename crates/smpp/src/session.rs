@@ -97,6 +97,14 @@ pub struct Ticket {
     kind: TicketKind,
 }
 
+impl Ticket {
+    /// The sequence number of the peer's message.
+    #[must_use]
+    pub const fn sequence(self) -> u32 {
+        self.sequence
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TicketKind {
     Submit,
@@ -364,7 +372,7 @@ impl Session {
         let of_state = match self.state {
             State::Ended => return None,
             State::Open | State::Binding { .. } => {
-                return Some(self.started_ms + self.limits.bind_timeout_ms);
+                return Some(self.started_ms.saturating_add(self.limits.bind_timeout_ms));
             }
             State::Bound { .. } => None,
             State::Draining { until_ms, .. }
@@ -675,7 +683,7 @@ impl Session {
             if let Some(sequence) = sequence
                 && self.outstanding.contains_key(&sequence)
             {
-                self.timeouts.push_back((now_ms + self.limits.response_timeout_ms, sequence));
+                self.timeouts.push_back((now_ms.saturating_add(self.limits.response_timeout_ms), sequence));
             }
         }
     }
@@ -683,7 +691,7 @@ impl Session {
     fn stop(&mut self, now_ms: u64, outputs: &mut Vec<Output>) {
         match self.state {
             State::Bound { mode } => {
-                let until_ms = now_ms + self.limits.stop_limit_ms;
+                let until_ms = now_ms.saturating_add(self.limits.stop_limit_ms);
                 self.state = State::Draining { mode, until_ms };
                 self.maybe_finish(now_ms, outputs);
             }
@@ -696,7 +704,7 @@ impl Session {
     fn peer_unbinds(&mut self, sequence: u32, now_ms: u64, outputs: &mut Vec<Output>) {
         match self.state {
             State::Bound { .. } | State::Draining { .. } => {
-                let until_ms = now_ms + self.limits.stop_limit_ms;
+                let until_ms = now_ms.saturating_add(self.limits.stop_limit_ms);
                 self.state = State::PeerUnbinding { sequence, until_ms };
                 // The peer has stopped listening to requests: what isn't written yet would be lost.
                 self.withdraw_unwritten(outputs);
@@ -720,7 +728,8 @@ impl Session {
                     self.withdraw_unwritten(outputs);
                     let sequence = self.next_sequence();
                     let _ = self.write(&Pdu { status: 0, sequence, body: Body::Unbind });
-                    self.state = State::Unbinding { until_ms: now_ms + self.limits.stop_limit_ms };
+                    self.state =
+                        State::Unbinding { until_ms: now_ms.saturating_add(self.limits.stop_limit_ms) };
                 }
             }
             State::PeerUnbinding { sequence, until_ms } if self.unanswered == 0 || now_ms >= until_ms => {
@@ -745,7 +754,7 @@ impl Session {
         self.skip_answered();
         match self.state {
             State::Open | State::Binding { .. } => {
-                if now_ms >= self.started_ms + self.limits.bind_timeout_ms {
+                if now_ms >= self.started_ms.saturating_add(self.limits.bind_timeout_ms) {
                     self.end(EndReason::BindTimeout, None, outputs);
                 }
                 return;
@@ -773,9 +782,9 @@ impl Session {
 
     fn enquiry_due_ms(&self) -> u64 {
         if self.enquiries == 0 {
-            self.heard_ms + self.limits.enquire_link_idle_ms
+            self.heard_ms.saturating_add(self.limits.enquire_link_idle_ms)
         } else {
-            self.enquired_ms + self.limits.enquire_link_timeout_ms
+            self.enquired_ms.saturating_add(self.limits.enquire_link_timeout_ms)
         }
     }
 
