@@ -39,7 +39,8 @@ pub enum Role {
 /// Limits and times of a session, all times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests sent and not yet answered, at most. Default 10, which every carrier takes.
+    /// Requests sent and not yet answered, at most. Default 10, which every carrier takes. A request reported
+    /// as `NoAnswer` gives its place back, so an owner that sees many of them should pause.
     pub window_max: usize,
     /// The peer's messages the owner has not answered yet, at most; more are refused as "try again later".
     /// Default 200.
