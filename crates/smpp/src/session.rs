@@ -1110,7 +1110,13 @@ mod tests {
 
     #[test]
     fn what_was_taken_back_is_not_written_after_all() {
-        for taken in [0, 1, 20, 33, 34, 40] {
+        let ends = [
+            (got(91, 0, Body::Unbind), command::UNBIND_RESP),
+            (Input::LostPosition(3), command::GENERIC_NACK),
+        ];
+        for (taken, (end, last_word)) in
+            [0, 1, 20, 33, 34, 40].into_iter().flat_map(|n| ends.iter().map(move |end| (n, end)))
+        {
             let mut session = bound_client();
             let mut outputs = Vec::new();
             session.handle(send(0), 1, &mut outputs);
@@ -1118,7 +1124,7 @@ mod tests {
             session.handle(send(1), 1, &mut outputs);
             let mut stream = session.outgoing()[..taken].to_vec();
             session.handle(Input::Written(taken), 2, &mut outputs);
-            session.handle(got(91, 0, Body::Unbind), 3, &mut outputs);
+            session.handle(end.clone(), 3, &mut outputs);
             assert!(session.is_ended());
             stream.extend_from_slice(session.outgoing());
             let mut sent = Vec::new();
@@ -1127,7 +1133,7 @@ mod tests {
                 stream.drain(..length);
             }
             assert!(stream.is_empty(), "the stream stays whole");
-            assert_eq!(sent.last(), Some(&command::UNBIND_RESP));
+            assert_eq!(sent.last(), Some(last_word));
             let submits = sent.iter().filter(|&&id| id == command::SUBMIT_SM).count();
             let in_doubt = outputs.iter().filter(|o| matches!(o, Output::NoAnswer { .. })).count();
             let unsent = outputs.iter().filter(|o| matches!(o, Output::Unsent { .. })).count();
