@@ -1135,6 +1135,7 @@ mod tests {
             assert!(stream.is_empty(), "the stream stays whole");
             assert_eq!(sent.last(), Some(last_word));
             let submits = sent.iter().filter(|&&id| id == command::SUBMIT_SM).count();
+            assert_eq!(submits, usize::from(taken > 0), "only what was begun is finished");
             let in_doubt = outputs.iter().filter(|o| matches!(o, Output::NoAnswer { .. })).count();
             let unsent = outputs.iter().filter(|o| matches!(o, Output::Unsent { .. })).count();
             assert_eq!((submits, 2 - submits), (in_doubt, unsent), "{taken}");
