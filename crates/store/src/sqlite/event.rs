@@ -62,7 +62,7 @@ struct Logged {
 }
 
 fn logged(row: &Row<'_>) -> Result<Logged> {
-    let kind: usize = get(row, 3)?;
+    let kind: u8 = get(row, 3)?;
     let failure: Option<String> = get(row, 10)?;
     Ok(Logged {
         id: EventId::from_key(get(row, 0)?),
@@ -70,7 +70,7 @@ fn logged(row: &Row<'_>) -> Result<Logged> {
         message: get::<Option<i64>>(row, 4)?.map(MessageId::from_key),
         inbound: get::<Option<i64>>(row, 5)?.map(InboundId::from_key),
         event: Event {
-            kind: Kind::ALL.get(kind).copied().ok_or_else(|| column::corrupt("kind of event", kind))?,
+            kind: Kind::ALL.get(usize::from(kind)).copied().ok_or_else(|| column::corrupt("kind of event", kind))?,
             status: column::status(get(row, 6)?)?,
             attempt: get(row, 7)?,
             at: Timestamp::from_millis(get(row, 8)?),

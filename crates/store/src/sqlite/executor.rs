@@ -160,11 +160,11 @@ where
     }
 
     fn answer(self: Box<Self>, committed: Result<()>) {
-        let result = committed.and_then(|()| {
-            self.result.ok_or_else(|| Error::Unavailable("the writer gave no result".to_owned()))
-        });
+        let Self { result, reply, .. } = *self;
+        let result = committed
+            .and_then(|()| result.ok_or_else(|| Error::Unavailable("the writer gave no result".to_owned())));
         // Who asked may have gone away; what was committed stays committed.
-        drop(self.reply.send(result));
+        drop(reply.send(result));
     }
 }
 
@@ -216,7 +216,7 @@ impl Writer {
                 // Best effort: the next start does the same.
                 drop(connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);"));
                 drop(connection);
-                drop(done.send(()));
+                done.send(()).ok();
             })
             .map_err(|e| Error::Unavailable(format!("cannot start the writer: {e}")))?;
         Ok(Self { queue, closing, closed: tokio::sync::Mutex::new(Some(closed)) })
