@@ -184,6 +184,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Gives each configured connection its id, by name, and its pause as an operator left it.
     fn register_connections(&self, names: Vec<(String, Environment)>, now: Timestamp) -> Reply<'_, Vec<Connection>>;
 
+    /// Every connection that was ever registered.
+    fn connections(&self) -> Reply<'_, Vec<Connection>>;
+
     /// Pauses or resumes a connection. `false` if there is none of that name in that environment.
     fn pause_connection(&self, id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
 

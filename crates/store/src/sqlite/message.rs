@@ -7,6 +7,7 @@ use super::executor::{Rx, Tx, failed};
 use super::{event, review, suppression};
 use crate::backend::*;
 use crate::column;
+use crate::our_reference;
 use crate::Result;
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::{Environment, Realm};
@@ -380,13 +381,6 @@ pub(super) fn publish(tx: &mut Tx<'_>, listeners: &Listeners, message: &Message,
         told.push(Told { id, realm, event: event.clone(), about, delivery: Some(delivery) });
     }
     Ok(())
-}
-
-/// The 16-bit reference that goes out with a segment: not unique, so it counts only together with the recipient.
-pub fn our_reference(message: MessageId, segment: u8) -> u16 {
-    let key = message.key();
-    // The counter and the lowest milliseconds of the id, stirred so that neighbours differ in the high bits too.
-    ((key ^ (key >> 22)) as u16).wrapping_mul(0x9E37).wrapping_add(u16::from(segment))
 }
 
 fn reference_form(reference: u16) -> String {
