@@ -258,8 +258,11 @@ pub struct Idempotency {
     /// SHA-256 of the request: another request with the same key is refused.
     pub fingerprint: [u8; 32],
     /// Renders the answer that a repeat gets, from what became of the drafts. Stored in the same commit.
-    pub answer: Arc<dyn Fn(&[Admission]) -> Vec<u8> + Send + Sync>,
+    pub answer: Arc<Render>,
 }
+
+/// Renders the answer to a call from what became of its drafts.
+pub type Render = dyn Fn(&[Admission]) -> Vec<u8> + Send + Sync;
 
 /// What became of one draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,6 +40,24 @@ pub(super) fn register_connections(
     Ok(found)
 }
 
+pub(super) fn connections(rx: &mut Rx<'_>) -> Result<Vec<Connection>> {
+    let mut statement = rx
+        .sql
+        .prepare_cached("SELECT id, name, live, paused FROM connection ORDER BY id")
+        .map_err(failed)?;
+    let rows = statement
+        .query_map([], |row| {
+            Ok(Connection {
+                id: ConnectionId::from_key(row.get(0)?),
+                name: row.get(1)?,
+                environment: environment(row.get(2)?),
+                paused: row.get(3)?,
+            })
+        })
+        .map_err(failed)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(failed)
+}
+
 /// The connection with this id.
 pub(super) fn connection(sql: &Sql, id: ConnectionId) -> Result<Option<Connection>> {
     sql.prepare_cached("SELECT name, live, paused FROM connection WHERE id = ?1")
