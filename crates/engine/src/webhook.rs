@@ -344,19 +344,20 @@ async fn post(client: &Client, endpoint: &Endpoint, target: Target, told: &Told,
 pub fn render(told: &Told) -> Bytes {
     let id = told.id;
     let body = match &told.about {
-        About::Message(message) => tidings_wire::webhook::message(id, &told.event, message),
-        About::Inbound(part) => tidings_wire::webhook::inbound(
+        About::Message(message) => tidings_wire::webhook::render_message(id, &told.event, message),
+        About::Inbound(part) => tidings_wire::webhook::render_inbound(
             id,
-            &tidings_wire::webhook::Inbound {
+            tidings_wire::webhook::Inbound {
                 id: part.id,
                 from: &part.from,
                 to: &part.to,
                 text: &part.text,
+                connection: part.connection,
                 part: part.part,
                 at: part.at,
             },
         ),
-        About::Test => tidings_wire::webhook::test(id, told.event.at),
+        About::Test => tidings_wire::webhook::render_test(id, told.event.at),
     };
     Bytes::from(body)
 }
