@@ -31,11 +31,13 @@ pub enum Kind {
     Progress,
     /// Timeline only: its text was removed.
     Redacted,
+    /// A person sent a message to us.
+    Received,
 }
 
 impl Kind {
     /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Sent,
         Self::Delivered,
         Self::Undelivered,
@@ -48,6 +50,7 @@ impl Kind {
         Self::Unanswered,
         Self::Progress,
         Self::Redacted,
+        Self::Received,
     ];
 
     /// The public name, such as `message.delivered`.
@@ -65,6 +68,7 @@ impl Kind {
             Self::Unanswered => "message.unanswered",
             Self::Progress => "message.progress",
             Self::Redacted => "message.redacted",
+            Self::Received => "message.received",
         }
     }
 

@@ -24,8 +24,14 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 6] =
-        [Self::AuthFailed, Self::InvalidNumber, Self::RateLimited, Self::OptedOut, Self::Filtered, Self::UnknownError];
+    pub const ALL: [Self; 6] = [
+        Self::AuthFailed,
+        Self::InvalidNumber,
+        Self::RateLimited,
+        Self::OptedOut,
+        Self::Filtered,
+        Self::UnknownError,
+    ];
 
     /// The public word, such as `INVALID_NUMBER`.
     pub const fn as_str(self) -> &'static str {
@@ -93,7 +99,12 @@ pub struct Failure {
 
 impl Failure {
     /// A failure with all its parts.
-    pub fn new(class: FailureClass, transient: bool, code: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub fn new(
+        class: FailureClass,
+        transient: bool,
+        code: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { class, transient, code: code.into(), detail: detail.into() }
     }
 
@@ -104,7 +115,9 @@ impl Failure {
         match (self.class, self.transient) {
             (FailureClass::RateLimited, _) | (FailureClass::UnknownError, true) => Recovery::Retry,
             (FailureClass::InvalidNumber | FailureClass::OptedOut, _) => Recovery::Suppress,
-            (FailureClass::AuthFailed | FailureClass::Filtered, _) | (FailureClass::UnknownError, false) => Recovery::Review,
+            (FailureClass::AuthFailed | FailureClass::Filtered, _) | (FailureClass::UnknownError, false) => {
+                Recovery::Review
+            }
         }
     }
 }
@@ -122,7 +135,11 @@ mod tests {
     #[test]
     fn each_class_has_one_recovery() {
         let check = |class, transient, recovery| {
-            assert_eq!(Failure::new(class, transient, "x", "x").recovery(), recovery, "{class:?} {transient}");
+            assert_eq!(
+                Failure::new(class, transient, "x", "x").recovery(),
+                recovery,
+                "{class:?} {transient}"
+            );
         };
         check(FailureClass::AuthFailed, false, Recovery::Review);
         check(FailureClass::AuthFailed, true, Recovery::Review);

@@ -166,7 +166,15 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "msg_", "evt_0000000000001", "msg_000000000000", "msg_zzzzzzzzzzzzz", "msg_00000000000o1", "MSG_0000000000001"] {
+        for text in [
+            "",
+            "msg_",
+            "evt_0000000000001",
+            "msg_000000000000",
+            "msg_zzzzzzzzzzzzz",
+            "msg_00000000000o1",
+            "MSG_0000000000001",
+        ] {
             assert!(text.parse::<MessageId>().is_err(), "{text}");
         }
     }

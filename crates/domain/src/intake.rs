@@ -135,7 +135,8 @@ const CLOCK_TOLERANCE_MS: i64 = 5_000;
 pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<Plan, Refusal> {
     request.sender.check_for(request.recipient).map_err(Refusal::Sender)?;
     let connection =
-        routing::route(facts.routes, facts.realm.environment, &request.sender, request.recipient).ok_or(Refusal::NoRoute)?;
+        routing::route(facts.routes, facts.realm.environment, &request.sender, request.recipient)
+            .ok_or(Refusal::NoRoute)?;
     let place = facts.routes.iter().position(|route| route.connection == connection);
     let options = place.and_then(|place| facts.text.get(place)).copied().unwrap_or_default();
     let (text, replacements) = if request.transliterate {
@@ -174,7 +175,9 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
 fn default_validity_s(purpose: Purpose, limits: &Limits) -> i64 {
     match purpose {
         Purpose::Authentication | Purpose::Alert => purpose.default_life_s(),
-        Purpose::Transactional | Purpose::Marketing => limits.default_validity_s.clamp(1, purpose.max_life_s()),
+        Purpose::Transactional | Purpose::Marketing => {
+            limits.default_validity_s.clamp(1, purpose.max_life_s())
+        }
     }
 }
 
@@ -190,9 +193,17 @@ pub struct Asked {
 }
 
 /// Makes the message and its life out of a request and its plan.
-pub fn accept(id: MessageId, request: SendRequest, plan: Plan, asked: Asked, now: Timestamp) -> (Message, Life) {
+pub fn accept(
+    id: MessageId,
+    request: SendRequest,
+    plan: Plan,
+    asked: Asked,
+    now: Timestamp,
+) -> (Message, Life) {
     let segments = u8::try_from(plan.measured.segments).unwrap_or(u8::MAX);
-    let life = Life::queued(segments, now, plan.send_at);
+    // With `message_payload` the carrier cuts the text: it counts as several segments but travels as one piece.
+    let pieces = u8::try_from(plan.measured.pieces).unwrap_or(u8::MAX);
+    let life = Life::queued(pieces, now, plan.send_at);
     let message = Message {
         id,
         account: asked.realm.account,

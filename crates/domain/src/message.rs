@@ -10,11 +10,11 @@
 //! 2. A receipt is the truth, and a final state never changes, but `unconfirmed`, which a late receipt corrects once.
 //! 3. A message is as good as its worst segment.
 
-use crate::failure::{Failure, FailureClass, Recovery};
-use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
-use crate::account::Environment;
+use crate::account::{Environment, Realm};
 use crate::address::PhoneNumber;
 use crate::event::{Event, Kind};
+use crate::failure::{Failure, FailureClass, Recovery};
+use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::purpose::Purpose;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::sender::Sender;
@@ -214,10 +214,16 @@ impl State {
     pub const fn wakes_at(self) -> Option<Timestamp> {
         match self {
             Self::Scheduled { due_at } | Self::Queued { due_at } => Some(due_at),
-            Self::Sending { until } | Self::Doubtful { until } | Self::Sent { until } | Self::Unconfirmed { until } => {
-                Some(until)
-            }
-            Self::Delivered | Self::Undelivered | Self::Failed | Self::Rejected | Self::Expired | Self::Canceled => None,
+            Self::Sending { until }
+            | Self::Doubtful { until }
+            | Self::Sent { until }
+            | Self::Unconfirmed { until } => Some(until),
+            Self::Delivered
+            | Self::Undelivered
+            | Self::Failed
+            | Self::Rejected
+            | Self::Expired
+            | Self::Canceled => None,
         }
     }
 
@@ -365,6 +371,11 @@ pub struct Terms {
 }
 
 impl Message {
+    /// Where it belongs.
+    pub const fn realm(&self) -> Realm {
+        Realm { account: self.account, environment: self.environment }
+    }
+
     /// The facts that decisions about its life need.
     pub const fn terms(&self) -> Terms {
         Terms { purpose: self.purpose, expires_at: self.expires_at }
@@ -413,27 +424,42 @@ impl Life {
             Some(due_at) if due_at > now => State::Scheduled { due_at },
             _ => State::Queued { due_at: now },
         };
-        Self { state, attempt: 0, tries: 0, resends: 0, segments: vec![Segment::Waiting; usize::from(segments)] }
+        Self {
+            state,
+            attempt: 0,
+            tries: 0,
+            resends: 0,
+            segments: vec![Segment::Waiting; usize::from(segments)],
+        }
     }
 
     /// Says what follows from `input`, or that nothing does.
     ///
     /// # Errors
     /// [`Ignored`] if the input has no meaning here; the caller counts it and changes nothing.
-    pub fn apply(&self, input: Input, terms: Terms, now: Timestamp, rules: Rules<'_>) -> Result<Transition, Ignored> {
+    pub fn apply(
+        &self,
+        input: Input,
+        terms: Terms,
+        now: Timestamp,
+        rules: Rules<'_>,
+    ) -> Result<Transition, Ignored> {
         let mut next = Next { life: self.clone(), effects: Vec::new(), terms, now, rules };
         match (self.state, input) {
             (State::Scheduled { .. } | State::Queued { .. }, Input::Claimed) => next.claim(),
-            (State::Scheduled { .. } | State::Queued { .. }, Input::Cancel) => next.end(State::Canceled, None, None),
+            (State::Scheduled { .. } | State::Queued { .. }, Input::Cancel) => {
+                next.end(State::Canceled, None, None)
+            }
             (State::Scheduled { .. } | State::Queued { .. }, Input::TimeUp) => next.expire_if_over()?,
             (
                 State::Scheduled { .. } | State::Queued { .. } | State::Sending { .. },
                 Input::Stopped(failure),
             ) => next.stop(failure)?,
 
-            (State::Sending { .. } | State::Doubtful { .. }, Input::Answered { attempt, segment, answer })
-                if attempt == self.attempt =>
-            {
+            (
+                State::Sending { .. } | State::Doubtful { .. },
+                Input::Answered { attempt, segment, answer },
+            ) if attempt == self.attempt => {
                 next.answered(segment, answer)?;
             }
             // A late answer of an attempt that was given up, or of an earlier one: its id is worth having,
@@ -615,7 +641,13 @@ impl Next<'_> {
         self.terms.expires_at.max(self.now).plus_ms(RECEIPT_GRACE_MS)
     }
 
-    fn receipt(&mut self, segment: u8, carrier_id: String, outcome: Option<Outcome>, raw: String) -> Result<(), Ignored> {
+    fn receipt(
+        &mut self,
+        segment: u8,
+        carrier_id: String,
+        outcome: Option<Outcome>,
+        raw: String,
+    ) -> Result<(), Ignored> {
         let place = self.life.segments.get_mut(usize::from(segment)).ok_or(Ignored)?;
         if matches!(place, Segment::Reported { .. }) {
             return Err(Ignored);
@@ -689,7 +721,12 @@ impl Next<'_> {
             // One segment is known not to have arrived: the rest cannot mend that.
             Some(outcome) => self.reported(outcome, None),
             None => self.unconfirmed(
-                Failure::new(FailureClass::UnknownError, true, "tidings no_receipt", "the carrier never said what became of it"),
+                Failure::new(
+                    FailureClass::UnknownError,
+                    true,
+                    "tidings no_receipt",
+                    "the carrier never said what became of it",
+                ),
                 None,
             ),
         }
@@ -720,7 +757,12 @@ impl Next<'_> {
     }
 
     fn expire(&mut self) {
-        let failure = Failure::new(FailureClass::UnknownError, true, "tidings expired", "it could not be sent in its time");
+        let failure = Failure::new(
+            FailureClass::UnknownError,
+            true,
+            "tidings expired",
+            "it could not be sent in its time",
+        );
         self.end(State::Expired, Some(failure), None);
     }
 
@@ -780,7 +822,9 @@ mod tests {
         let (purpose, segments) = start.split_once(' ').expect("purpose segments");
         let purpose = Purpose::parse(purpose).expect("a purpose");
         let (segments, send_at) = match segments.split_once('@') {
-            Some((segments, at)) => (segments, Some(Timestamp::from_millis(0).plus_s(at.parse().expect("seconds")))),
+            Some((segments, at)) => {
+                (segments, Some(Timestamp::from_millis(0).plus_s(at.parse().expect("seconds"))))
+            }
             None => (segments, None),
         };
         let terms = Terms { purpose, expires_at: Timestamp::from_millis(0).plus_s(purpose.default_life_s()) };
@@ -818,13 +862,20 @@ mod tests {
         let carrier_id = format!("id{segment}");
         let failure = |class, transient| Failure::new(class, transient, "c", "d");
         let answer = |answer| Input::Answered { attempt: life.attempt, segment, answer };
-        let receipt = |outcome| Input::Receipt { segment, carrier_id: format!("id{segment}"), outcome, raw: "r".into() };
+        let receipt = |outcome| Input::Receipt {
+            segment,
+            carrier_id: format!("id{segment}"),
+            outcome,
+            raw: "r".into(),
+        };
         match verb {
             "claim" => Input::Claimed,
             "accepted" => answer(Answer::Accepted { carrier_id }),
-            "accepted-old" => {
-                Input::Answered { attempt: life.attempt - 1, segment, answer: Answer::Accepted { carrier_id } }
-            }
+            "accepted-old" => Input::Answered {
+                attempt: life.attempt - 1,
+                segment,
+                answer: Answer::Accepted { carrier_id },
+            },
             "throttled" => answer(Answer::Refused(failure(FailureClass::RateLimited, true))),
             "busy" => answer(Answer::Refused(failure(FailureClass::UnknownError, true))),
             "bad-number" => answer(Answer::Refused(failure(FailureClass::InvalidNumber, false))),
@@ -912,7 +963,7 @@ mod tests {
             authentication 1: claim@250, no-answer@250, time@255      -> unconfirmed +unanswered +unconfirmed
             alert 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> queued@10 +unanswered +delayed +unanswered +delayed
             alert 1: claim@3599, no-answer@3599, time@3604            -> unconfirmed +unanswered +unconfirmed
-            transactional 2: claim, accepted 0, no-answer 1, delivered 1 -> sending#1
+            transactional 2: claim, accepted 0, no-answer 1, delivered 1 -> sent@7245 +unanswered +progress +sent
             ",
         );
     }

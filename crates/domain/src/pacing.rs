@@ -25,7 +25,8 @@ impl Pace {
     /// A full bucket of one tenth of a second's worth, so that a burst never exceeds the pace by more than that.
     pub fn new(agreed_per_s: Option<f64>, now: Timestamp) -> Self {
         let rate = agreed_per_s.unwrap_or(f64::INFINITY);
-        let mut pace = Self { agreed: agreed_per_s, now_per_s: rate, tokens: 0.0, filled_at: now, cut_at: None };
+        let mut pace =
+            Self { agreed: agreed_per_s, now_per_s: rate, tokens: 0.0, filled_at: now, cut_at: None };
         pace.tokens = pace.depth();
         pace
     }

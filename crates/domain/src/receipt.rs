@@ -112,7 +112,8 @@ fn names(receipt: &Receipt, recipient: PhoneNumber) -> bool {
     const TAIL: usize = 6;
     let printed = recipient.to_string();
     let digits = printed.trim_start_matches('+');
-    let mut numbers = receipt.parties.iter().filter(|party| party.bytes().any(|b| b.is_ascii_digit())).peekable();
+    let mut numbers =
+        receipt.parties.iter().filter(|party| party.bytes().any(|b| b.is_ascii_digit())).peekable();
     if numbers.peek().is_none() {
         return true;
     }
@@ -208,12 +209,24 @@ mod tests {
         let check = |r: Receipt, candidates: &[Candidate], expected: Option<i64>| {
             assert_eq!(choose(&r, candidates).map(|c| c.message.key()), expected, "{r:?}");
         };
-        check(receipt("10", IdForm::Any, "15550001111"), &[candidate(1, "10", a), candidate(2, "16", b)], Some(1));
-        check(receipt("10", IdForm::Any, "15550002222"), &[candidate(1, "10", a), candidate(2, "16", b)], Some(2));
+        check(
+            receipt("10", IdForm::Any, "15550001111"),
+            &[candidate(1, "10", a), candidate(2, "16", b)],
+            Some(1),
+        );
+        check(
+            receipt("10", IdForm::Any, "15550002222"),
+            &[candidate(1, "10", a), candidate(2, "16", b)],
+            Some(2),
+        );
         check(receipt("10", IdForm::Any, ""), &[candidate(1, "10", a), candidate(2, "16", b)], Some(1));
         check(receipt("10", IdForm::Any, "15559999999"), &[candidate(1, "10", a)], None);
         check(receipt("A", IdForm::Any, "15550001111"), &[candidate(1, "a", a), candidate(2, "10", a)], None);
-        check(receipt("0A", IdForm::Any, "5550001111"), &[candidate(1, "a", a), candidate(2, "10", b)], Some(1));
+        check(
+            receipt("0A", IdForm::Any, "5550001111"),
+            &[candidate(1, "a", a), candidate(2, "10", b)],
+            Some(1),
+        );
         check(receipt("0A", IdForm::Any, "+15550001111"), &[candidate(1, "a", a)], Some(1));
         check(receipt("0A", IdForm::Any, "SENDER"), &[candidate(1, "a", a)], Some(1));
         check(receipt("0A", IdForm::Any, "1111"), &[candidate(1, "a", a)], None);

@@ -57,7 +57,9 @@ mod tests {
     fn delays_double_up_to_a_limit_and_end() {
         let policy = RetryPolicy::default();
         let at = |tries| {
-            policy.next_try(tries, true, Timestamp::from_millis(0), Jitter(u32::MAX)).map(|t| t.as_millis() / 1000)
+            policy
+                .next_try(tries, true, Timestamp::from_millis(0), Jitter(u32::MAX))
+                .map(|t| t.as_millis() / 1000)
         };
         assert_eq!(at(1), Some(15));
         assert_eq!(at(2), Some(30));

@@ -22,7 +22,12 @@ pub struct Route {
 ///
 /// The longest fitting prefix wins; among equals the first in the list. A connection without prefixes takes what
 /// nobody asked for by prefix.
-pub fn route(routes: &[Route], environment: Environment, sender: &Sender, recipient: PhoneNumber) -> Option<ConnectionId> {
+pub fn route(
+    routes: &[Route],
+    environment: Environment,
+    sender: &Sender,
+    recipient: PhoneNumber,
+) -> Option<ConnectionId> {
     let mut best: Option<(usize, ConnectionId)> = None;
     for candidate in routes.iter().filter(|r| r.environment == environment) {
         if !candidate.senders.is_empty() {
@@ -80,7 +85,12 @@ mod tests {
         check(Environment::Live, "+15550002222", Some(2));
         check(Environment::Live, "+4915112345678", Some(5));
         assert_eq!(
-            route(&routes[..4], Environment::Live, &sender, PhoneNumber::from_stored("+4915112345678").expect("a number")),
+            route(
+                &routes[..4],
+                Environment::Live,
+                &sender,
+                PhoneNumber::from_stored("+4915112345678").expect("a number")
+            ),
             None
         );
     }

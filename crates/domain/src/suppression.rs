@@ -37,9 +37,10 @@ impl Reason {
         match class {
             FailureClass::OptedOut => Self::OptedOut,
             FailureClass::InvalidNumber => Self::InvalidNumber,
-            FailureClass::AuthFailed | FailureClass::RateLimited | FailureClass::Filtered | FailureClass::UnknownError => {
-                Self::Manual
-            }
+            FailureClass::AuthFailed
+            | FailureClass::RateLimited
+            | FailureClass::Filtered
+            | FailureClass::UnknownError => Self::Manual,
         }
     }
 

@@ -48,7 +48,8 @@ pub enum Language {
 }
 
 impl Language {
-    const ALL: [Language; 3] = [Language::Turkish, Language::Spanish, Language::Portuguese];
+    /// All of them.
+    pub const ALL: [Language; 3] = [Language::Turkish, Language::Spanish, Language::Portuguese];
 
     fn from_identifier(identifier: u8) -> Option<Language> {
         Language::ALL.into_iter().find(|&language| language as u8 == identifier)

@@ -57,7 +57,9 @@ pub struct InvalidTime;
 
 impl fmt::Display for InvalidTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("write the time with its offset, such as 2026-11-23T08:00:00Z or 2026-11-23T08:00:00+01:00")
+        f.write_str(
+            "write the time with its offset, such as 2026-11-23T08:00:00Z or 2026-11-23T08:00:00+01:00",
+        )
     }
 }
 

@@ -8,7 +8,8 @@ use crate::retry::Jitter;
 use crate::time::Timestamp;
 
 /// Delays before the second to the tenth try: 75 h 35 min in all.
-const DELAYS_S: [i64; 9] = [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600];
+const DELAYS_S: [i64; 9] =
+    [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600];
 /// An endpoint that has failed for so long without one success is switched off.
 pub const DISABLE_AFTER_MS: i64 = 5 * 24 * 3_600_000;
 /// `Retry-After` may ask for at most this.

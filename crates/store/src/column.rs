@@ -1,0 +1,309 @@
+//! How the domain's values are written into columns. Both databases write them the same way.
+
+use crate::{Error, Result};
+use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::message::{Outcome, Segment, State, Status};
+use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::text::{Concatenation, Encoding, Language, Languages, Options, Tables};
+use tidings_domain::time::Timestamp;
+
+/// A state is a number and a moment. `Doubtful` is a number of its own; the others are [`Status`] numbers.
+const DOUBTFUL: i64 = 100;
+
+pub(crate) fn state_number(state: State) -> i64 {
+    match state {
+        State::Doubtful { .. } => DOUBTFUL,
+        other => status_number(other.status()),
+    }
+}
+
+pub(crate) fn status_number(status: Status) -> i64 {
+    status as i64
+}
+
+pub(crate) fn status(number: i64) -> Result<Status> {
+    match number {
+        DOUBTFUL => Ok(Status::Sending),
+        _ => usize::try_from(number).ok().and_then(|n| Status::ALL.get(n).copied()).ok_or_else(|| corrupt("status", number)),
+    }
+}
+
+pub(crate) fn state(number: i64, until: Option<i64>) -> Result<State> {
+    let until = Timestamp::from_millis(until.unwrap_or(0));
+    Ok(match number {
+        DOUBTFUL => State::Doubtful { until },
+        _ => match status(number)? {
+            Status::Scheduled => State::Scheduled { due_at: until },
+            Status::Queued => State::Queued { due_at: until },
+            Status::Sending => State::Sending { until },
+            Status::Sent => State::Sent { until },
+            Status::Unconfirmed => State::Unconfirmed { until },
+            Status::Delivered => State::Delivered,
+            Status::Undelivered => State::Undelivered,
+            Status::Failed => State::Failed,
+            Status::Rejected => State::Rejected,
+            Status::Expired => State::Expired,
+            Status::Canceled => State::Canceled,
+        },
+    })
+}
+
+pub(crate) fn corrupt(what: &str, value: impl std::fmt::Display) -> Error {
+    Error::Corrupt(format!("{value} is no {what}"))
+}
+
+// Parts of a text column are set apart by control characters, which no carrier's id or code may hold.
+const FIELD: char = '\u{1f}';
+const RECORD: char = '\u{1e}';
+
+fn clean(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.chars().any(|c| c == FIELD || c == RECORD) {
+        text.replace([FIELD, RECORD], " ").into()
+    } else {
+        text.into()
+    }
+}
+
+pub(crate) fn failure_text(failure: &Failure) -> String {
+    format!(
+        "{}{FIELD}{}{FIELD}{}{FIELD}{}",
+        failure.class.as_str(),
+        if failure.transient { 't' } else { 'p' },
+        clean(&failure.code),
+        clean(&failure.detail)
+    )
+}
+
+pub(crate) fn failure(text: &str) -> Result<Failure> {
+    let mut fields = text.splitn(4, FIELD);
+    let class = fields.next().and_then(FailureClass::parse).ok_or_else(|| corrupt("failure", text))?;
+    let transient = fields.next() == Some("t");
+    Ok(Failure::new(class, transient, fields.next().unwrap_or_default(), fields.next().unwrap_or_default()))
+}
+
+pub(crate) fn segments_text(segments: &[Segment]) -> String {
+    let mut text = String::with_capacity(segments.len() * 24);
+    for (n, segment) in segments.iter().enumerate() {
+        if n > 0 {
+            text.push(RECORD);
+        }
+        match segment {
+            Segment::Waiting => text.push('w'),
+            Segment::Submitted => text.push('s'),
+            Segment::Unanswered => text.push('u'),
+            Segment::Accepted { carrier_id } => {
+                text.push('a');
+                text.push_str(&clean(carrier_id));
+            }
+            Segment::Refused(failure) => {
+                text.push('f');
+                text.push_str(&failure_text(failure));
+            }
+            Segment::Reported { carrier_id, outcome } => {
+                text.push('r');
+                let (word, failure) = outcome_parts(outcome);
+                text.push(word);
+                text.push_str(&clean(carrier_id));
+                if let Some(failure) = failure {
+                    text.push(FIELD);
+                    text.push_str(&failure_text(failure));
+                }
+            }
+        }
+    }
+    text
+}
+
+fn outcome_parts(outcome: &Outcome) -> (char, Option<&Failure>) {
+    match outcome {
+        Outcome::Delivered => ('d', None),
+        Outcome::Unknown(failure) => ('u', Some(failure)),
+        Outcome::Expired(failure) => ('e', Some(failure)),
+        Outcome::Undelivered(failure) => ('n', Some(failure)),
+        Outcome::Rejected(failure) => ('r', Some(failure)),
+    }
+}
+
+fn outcome(word: char, failure_text: Option<&str>) -> Result<Outcome> {
+    let why = || failure(failure_text.unwrap_or_default());
+    Ok(match word {
+        'd' => Outcome::Delivered,
+        'u' => Outcome::Unknown(why()?),
+        'e' => Outcome::Expired(why()?),
+        'n' => Outcome::Undelivered(why()?),
+        'r' => Outcome::Rejected(why()?),
+        other => return Err(corrupt("outcome", other)),
+    })
+}
+
+pub(crate) fn segments(text: &str) -> Result<Vec<Segment>> {
+    text.split(RECORD)
+        .map(|record| {
+            let mut chars = record.chars();
+            let word = chars.next();
+            let rest = chars.as_str();
+            Ok(match word {
+                Some('w') => Segment::Waiting,
+                Some('s') => Segment::Submitted,
+                Some('u') => Segment::Unanswered,
+                Some('a') => Segment::Accepted { carrier_id: rest.to_owned() },
+                Some('f') => Segment::Refused(failure(rest)?),
+                Some('r') => {
+                    let mut chars = rest.chars();
+                    let word = chars.next().ok_or_else(|| corrupt("segment", record))?;
+                    let (carrier_id, why) = match chars.as_str().split_once(FIELD) {
+                        Some((id, why)) => (id, Some(why)),
+                        None => (chars.as_str(), None),
+                    };
+                    Segment::Reported { carrier_id: carrier_id.to_owned(), outcome: outcome(word, why)? }
+                }
+                _ => return Err(corrupt("segment", record)),
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn receipt_text(receipt: &Receipt) -> String {
+    let (word, failure) = match &receipt.outcome {
+        None => ('-', None),
+        Some(outcome) => outcome_parts(outcome),
+    };
+    let fields = [
+        clean(&receipt.carrier_id).into_owned(),
+        receipt.id_form.as_str().to_owned(),
+        receipt.our_reference.map(|r| r.to_string()).unwrap_or_default(),
+        receipt.parties.iter().map(|p| clean(p).into_owned()).collect::<Vec<_>>().join(","),
+        word.to_string(),
+        clean(&receipt.raw).into_owned(),
+        failure.map(failure_text).unwrap_or_default().replace(FIELD, "\u{1d}"),
+    ];
+    fields.join(&RECORD.to_string())
+}
+
+pub(crate) fn receipt(text: &str) -> Result<Receipt> {
+    let fields: Vec<&str> = text.split(RECORD).collect();
+    let [carrier_id, id_form, our_reference, parties, word, raw, why] = fields[..] else {
+        return Err(corrupt("receipt", text));
+    };
+    let why = why.replace('\u{1d}', &FIELD.to_string());
+    Ok(Receipt {
+        carrier_id: carrier_id.to_owned(),
+        id_form: IdForm::ALL.into_iter().find(|f| f.as_str() == id_form).ok_or_else(|| corrupt("id form", id_form))?,
+        our_reference: our_reference.parse().ok(),
+        parties: parties.split(',').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
+        outcome: match word {
+            "-" => None,
+            _ => Some(outcome(word.chars().next().unwrap_or('?'), Some(&why))?),
+        },
+        raw: raw.to_owned(),
+    })
+}
+
+/// The options of a text and its encoding in one number: concatenation in bits 0–1, single shift tables in 2–4,
+/// locking shift tables in 5–7, UCS-2 in bit 8, the tables in use in 9–10 (single) and 11–12 (locking).
+pub(crate) fn form_number(options: &Options, encoding: Encoding) -> i64 {
+    let concatenation = match options.concatenation {
+        Concatenation::Header8 => 0,
+        Concatenation::Header16 => 1,
+        Concatenation::Sar => 2,
+        Concatenation::Payload => 3,
+    };
+    let languages = |set: Languages| {
+        Language::ALL.into_iter().filter(|l| set.contains(*l)).fold(0, |bits, l| bits | (1 << (l as i64 - 1)))
+    };
+    let table = |language: Option<Language>| language.map_or(0, |l| l as i64);
+    let encoding = match encoding {
+        Encoding::Ucs2 => 1 << 8,
+        Encoding::Gsm7(tables) => (table(tables.single) << 9) | (table(tables.locking) << 11),
+    };
+    concatenation | (languages(options.single_shift) << 2) | (languages(options.locking_shift) << 5) | encoding
+}
+
+pub(crate) fn form(number: i64) -> (Options, Encoding) {
+    let concatenation = match number & 3 {
+        0 => Concatenation::Header8,
+        1 => Concatenation::Header16,
+        2 => Concatenation::Sar,
+        _ => Concatenation::Payload,
+    };
+    let languages = |bits: i64| {
+        Language::ALL
+            .into_iter()
+            .filter(|l| bits & (1 << (*l as i64 - 1)) != 0)
+            .fold(Languages::NONE, |set, l| set.with(l))
+    };
+    let table = |n: i64| Language::ALL.into_iter().find(|l| *l as i64 == n);
+    let options =
+        Options { concatenation, single_shift: languages((number >> 2) & 7), locking_shift: languages((number >> 5) & 7) };
+    let encoding = if number & (1 << 8) != 0 {
+        Encoding::Ucs2
+    } else {
+        Encoding::Gsm7(Tables { single: table((number >> 9) & 3), locking: table((number >> 11) & 3) })
+    };
+    (options, encoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_read_back_as_they_were_written() {
+        let why = Failure::new(FailureClass::Filtered, false, "smpp 0x66", "no: not, this; ok?");
+        let all = vec![
+            Segment::Waiting,
+            Segment::Submitted,
+            Segment::Unanswered,
+            Segment::Accepted { carrier_id: String::new() },
+            Segment::Accepted { carrier_id: "00aB-9".into() },
+            Segment::Refused(why.clone()),
+            Segment::Reported { carrier_id: "x".into(), outcome: Outcome::Delivered },
+            Segment::Reported { carrier_id: "y y".into(), outcome: Outcome::Undelivered(why.clone()) },
+            Segment::Reported { carrier_id: String::new(), outcome: Outcome::Unknown(why.clone()) },
+        ];
+        assert_eq!(segments(&segments_text(&all)).expect("readable"), all);
+        let receipts = [None, Some(Outcome::Delivered), Some(Outcome::Rejected(why))];
+        for outcome in receipts {
+            let one = Receipt {
+                carrier_id: "A1".into(),
+                id_form: IdForm::HexThenDecimal,
+                our_reference: Some(9),
+                parties: vec!["15550001111".into(), "ACME".into()],
+                outcome,
+                raw: "id:A1 stat:X".into(),
+            };
+            assert_eq!(receipt(&receipt_text(&one)).expect("readable"), one);
+        }
+    }
+
+    #[test]
+    fn states_read_back_as_they_were_written() {
+        let until = Timestamp::from_millis(7);
+        let states = [
+            State::Scheduled { due_at: until },
+            State::Queued { due_at: until },
+            State::Sending { until },
+            State::Doubtful { until },
+            State::Sent { until },
+            State::Unconfirmed { until },
+            State::Delivered,
+            State::Canceled,
+        ];
+        for one in states {
+            assert_eq!(state(state_number(one), one.wakes_at().map(Timestamp::as_millis)).expect("a state"), one);
+        }
+    }
+
+    #[test]
+    fn forms_of_text_read_back_as_they_were_written() {
+        for concatenation in [Concatenation::Header8, Concatenation::Header16, Concatenation::Sar, Concatenation::Payload] {
+            for single_shift in [Languages::NONE, Languages::ALL, Languages::NONE.with(Language::Spanish)] {
+                let options = Options { concatenation, single_shift, locking_shift: Languages::NONE.with(Language::Turkish) };
+                let tables = Tables { single: Some(Language::Portuguese), locking: None };
+                for encoding in [Encoding::Ucs2, Encoding::Gsm7(Tables::DEFAULT), Encoding::Gsm7(tables)] {
+                    assert_eq!(form(form_number(&options, encoding)), (options, encoding));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,938 @@
+//! Messages: accepting, claiming, and everything that happens to them.
+//!
+//! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
+
+use super::endpoint::Listeners;
+use super::executor::{Rx, Tx, failed};
+use super::{event, review, suppression};
+use crate::backend::*;
+use crate::column;
+use crate::Result;
+use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::event::{Event, Kind};
+use tidings_domain::id::*;
+use tidings_domain::message::{Answer, Effect, Input, Life, Message, Rules, Segment, State, Status};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::receipt::{self, Candidate, Receipt};
+use tidings_domain::retry::{Jitter, RetryPolicy};
+use tidings_domain::sender::Sender;
+use tidings_domain::time::Timestamp;
+
+/// The lane of rows that are not in a connection's queue.
+const LOOK_AGAIN: i64 = 0;
+
+// ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
+
+pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
+    if let Some(idempotency) = &intake.idempotency {
+        let known = tx
+            .sql
+            .prepare_cached("SELECT fingerprint, answer FROM idempotency WHERE key = ?1")
+            .and_then(|mut s| {
+                s.query_row([&idempotency.key], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))).optional()
+            })
+            .map_err(failed)?;
+        if let Some((fingerprint, answer)) = known {
+            let same = fingerprint == idempotency.fingerprint;
+            return Ok(if same { Accepted::Replayed(answer) } else { Accepted::KeyReused });
+        }
+    }
+    let mut admissions = Vec::with_capacity(intake.drafts.len());
+    let mut last = 0;
+    for draft in &intake.drafts {
+        let realm = draft.message.realm();
+        if let Some(reason) = suppression::in_force(tx.sql, realm, draft.message.recipient, *now)? {
+            admissions.push(Admission::Suppressed(reason));
+            continue;
+        }
+        insert(tx.sql, &draft.message, &draft.life, *now)?;
+        last = last.max(draft.message.id.key());
+        admissions.push(Admission::Admitted);
+    }
+    if let Some((id, asked)) = intake.batch {
+        tx.sql
+            .prepare_cached("INSERT INTO batch (id, account, live, created_at, asked, last_message) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+            .and_then(|mut s| {
+                s.execute(params![id.key(), intake.realm.account.key(), live(intake.realm.environment), now.as_millis(), asked, last])
+            })
+            .map_err(failed)?;
+    }
+    if let Some(idempotency) = &intake.idempotency {
+        tx.sql
+            .prepare_cached("INSERT INTO idempotency (key, fingerprint, answer, created_at) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut s| {
+                s.execute(params![idempotency.key, idempotency.fingerprint, (idempotency.answer)(&admissions), now.as_millis()])
+            })
+            .map_err(failed)?;
+    }
+    Ok(Accepted::New(admissions))
+}
+
+fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<()> {
+    let due = due_row(message, &life.state);
+    sql.prepare_cached(
+        "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
+           created_at, send_at, expires_at, callback, reference, metadata, retry_of,
+           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28)",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            message.id.key(),
+            message.account.key(),
+            live(message.environment),
+            message.token.map(TokenId::key),
+            message.batch.map(BatchId::key),
+            message.purpose.priority(),
+            message.sender.to_string(),
+            message.recipient.digits() as i64,
+            message.text,
+            column::form_number(&message.options, message.encoding),
+            message.segments,
+            message.connection.key(),
+            message.created_at.as_millis(),
+            message.send_at.map(Timestamp::as_millis),
+            message.expires_at.as_millis(),
+            message.callback.map(EndpointId::key),
+            message.reference,
+            message.metadata,
+            message.retry_of.map(MessageId::key),
+            column::state_number(life.state),
+            life.state.wakes_at().map(Timestamp::as_millis),
+            due.as_ref().map(|due| due.lane),
+            due.as_ref().map(|due| due.due_at),
+            life.attempt,
+            life.tries,
+            life.resends,
+            column::segments_text(&life.segments),
+            now.as_millis(),
+        ])
+    })
+    .map_err(failed)?;
+    if let Some(due) = due {
+        due.insert(sql, message)?;
+    }
+    Ok(())
+}
+
+/// A row of `due`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Due {
+    lane: i64,
+    due_at: i64,
+}
+
+fn due_row(message: &Message, state: &State) -> Option<Due> {
+    let at = state.wakes_at()?.as_millis();
+    Some(Due { lane: if state.is_waiting() { message.connection.key() } else { LOOK_AGAIN }, due_at: at })
+}
+
+impl Due {
+    fn insert(self, sql: &Sql, message: &Message) -> Result<()> {
+        let expires_at = (self.lane != LOOK_AGAIN).then(|| message.expires_at.as_millis());
+        sql.prepare_cached("INSERT INTO due (lane, priority, due_at, message, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .and_then(|mut s| s.execute(params![self.lane, message.purpose.priority(), self.due_at, message.id.key(), expires_at]))
+            .map(drop)
+            .map_err(failed)
+    }
+
+    fn delete(self, sql: &Sql, message: &Message) -> Result<()> {
+        sql.prepare_cached("DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND due_at = ?3 AND message = ?4")
+            .and_then(|mut s| s.execute(params![self.lane, message.purpose.priority(), self.due_at, message.id.key()]))
+            .map(drop)
+            .map_err(failed)
+    }
+}
+
+// ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
+
+pub(super) fn advance(tx: &mut Tx<'_>, happenings: &[Happening], now: &Timestamp, rules: &Patience) -> Result<Advanced> {
+    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    for happening in happenings {
+        let status = match happening {
+            Happening::To { message, input } => commit.apply(tx, *message, input.clone())?,
+            Happening::Receipt { connection, receipt } => commit.receipt(tx, *connection, receipt)?,
+        };
+        commit.out.statuses.push(status);
+    }
+    Ok(commit.out)
+}
+
+/// One transaction's work on messages, with what it brings about.
+struct Commit<'a> {
+    now: Timestamp,
+    retry: &'a RetryPolicy,
+    jitter: Jitter,
+    out: Advanced,
+}
+
+impl<'a> Commit<'a> {
+    fn new(now: Timestamp, retry: &'a RetryPolicy, jitter: Jitter) -> Self {
+        Self { now, retry, jitter, out: Advanced::default() }
+    }
+
+    /// Each decision of a commit gets another number, spread from the one that was drawn for it.
+    fn rules(&mut self) -> Rules<'a> {
+        self.jitter = Jitter(self.jitter.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        Rules { retry: self.retry, jitter: self.jitter }
+    }
+
+    fn apply(&mut self, tx: &mut Tx<'_>, id: MessageId, input: Input) -> Result<Option<Status>> {
+        let Some(hot) = load(tx.sql, id)? else {
+            self.out.ignored += 1;
+            return Ok(None);
+        };
+        self.apply_to(tx, hot, input)
+    }
+
+    fn apply_to(&mut self, tx: &mut Tx<'_>, hot: Hot, input: Input) -> Result<Option<Status>> {
+        let accepted = match &input {
+            Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => Some((*segment, carrier_id.clone())),
+            _ => None,
+        };
+        let doubtful = match &input {
+            Input::Answered { segment, answer: Answer::None, .. } => Some(*segment),
+            _ => None,
+        };
+        if let Some((segment, carrier_id)) = &accepted {
+            // Also when the answer is too late to change anything: a receipt with this id may come.
+            if hot.life.state.wakes_at().is_some() {
+                expect_receipt(tx.sql, &hot.message, *segment, &receipt::canonical(carrier_id), carrier_id)?;
+            }
+        }
+        if let Some(segment) = doubtful {
+            // No id was given; a receipt that names our own reference may still settle it.
+            let reference = reference_form(our_reference(hot.message.id, segment));
+            expect_receipt(tx.sql, &hot.message, segment, &reference, "")?;
+        }
+        let rules = self.rules();
+        let Ok(transition) = hot.life.apply(input, hot.message.terms(), self.now, rules) else {
+            self.out.ignored += 1;
+            return Ok(None);
+        };
+        let mut status = transition.life.state.status();
+        let connection = hot.message.connection;
+        self.write(tx, hot, transition.life, transition.effects)?;
+        if let Some((_, carrier_id)) = accepted
+            && tx.any_parked()?
+        {
+            for (row, receipt) in parked(tx.sql, connection, &receipt::canonical(&carrier_id))? {
+                if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
+                    unpark(tx.sql, row)?;
+                    status = after.unwrap_or(status);
+                }
+            }
+        }
+        Ok(Some(status))
+    }
+
+    fn write(&mut self, tx: &mut Tx<'_>, hot: Hot, life: Life, effects: Vec<Effect>) -> Result<()> {
+        let Hot { message, life: before, due } = hot;
+        let wanted = due_row(&message, &life.state);
+        let kept = match (due, wanted) {
+            // A row that is due too early is moved when its time comes: most messages have ended by then.
+            (Some(old), Some(new)) if old.lane == new.lane && new.lane == LOOK_AGAIN && new.due_at >= old.due_at => Some(old),
+            (Some(old), Some(new)) if old == new => Some(old),
+            (old, new) => {
+                if let Some(old) = old {
+                    old.delete(tx.sql, &message)?;
+                }
+                if let Some(new) = new {
+                    new.insert(tx.sql, &message)?;
+                    if new.lane != LOOK_AGAIN {
+                        self.out.queued.push((message.connection, Timestamp::from_millis(new.due_at)));
+                    }
+                }
+                new
+            }
+        };
+        let failure = effects.iter().rev().find_map(|effect| match effect {
+            Effect::Publish(event) => Some(event.failure.as_ref().map(column::failure_text)),
+            Effect::Suppress(_) | Effect::Review(_) | Effect::PauseConnection(_) => None,
+        });
+        tx.sql
+            .prepare_cached(
+                "UPDATE message SET state = ?2, until = ?3, lane = ?4, due_at = ?5, attempt = ?6, tries = ?7, resends = ?8, parts = ?9,
+                   failure = CASE WHEN ?10 THEN ?11 ELSE failure END, updated_at = ?12 WHERE id = ?1",
+            )
+            .and_then(|mut s| {
+                s.execute(params![
+                    message.id.key(),
+                    column::state_number(life.state),
+                    life.state.wakes_at().map(Timestamp::as_millis),
+                    kept.map(|due| due.lane),
+                    kept.map(|due| due.due_at),
+                    life.attempt,
+                    life.tries,
+                    life.resends,
+                    column::segments_text(&life.segments),
+                    failure.is_some(),
+                    failure.flatten(),
+                    self.now.as_millis(),
+                ])
+            })
+            .map_err(failed)?;
+        if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
+            for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
+                if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
+                    forget_receipt(tx.sql, &message, n as u8, &receipt::canonical(carrier_id))?;
+                }
+            }
+        }
+        self.effects(tx, &message, effects)
+    }
+
+    fn effects(&mut self, tx: &mut Tx<'_>, message: &Message, effects: Vec<Effect>) -> Result<()> {
+        for effect in effects {
+            match effect {
+                Effect::Publish(event) => self.publish(tx, message, event)?,
+                Effect::Suppress(failure) => suppression::from_failure(tx, message, &failure, self.now)?,
+                Effect::Review(failure) => review::open(tx, message, &failure, self.now)?,
+                Effect::PauseConnection(failure) => self.out.paused.push((message.connection, failure)),
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, tx: &mut Tx<'_>, message: &Message, event: Event) -> Result<()> {
+        let since = message.send_at.unwrap_or(message.created_at);
+        self.out.counted.push(Counted {
+            kind: event.kind,
+            purpose: message.purpose,
+            connection: message.connection,
+            class: event.failure.as_ref().map(|failure| failure.class),
+            age_ms: event.at.since_ms(since),
+        });
+        let listeners = tx.listeners()?;
+        publish(tx, &listeners, message, event, &mut self.out.told)
+    }
+
+    fn receipt(&mut self, tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt) -> Result<Option<Status>> {
+        match self.match_receipt(tx, connection, receipt)? {
+            Some(status) => Ok(status),
+            None => {
+                park(tx, connection, receipt, self.now)?;
+                self.out.parked += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Applies a receipt to the segment it speaks of; the outer `None` says that none is known.
+    fn match_receipt(&mut self, tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt) -> Result<Option<Option<Status>>> {
+        let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
+        let by_reference = receipt.our_reference.map(reference_form);
+        for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
+            let rows = {
+                let mut statement = tx
+                    .sql
+                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT 50")
+                    .map_err(failed)?;
+                let rows = statement
+                    .query_map(params![connection.key(), form], |row| {
+                        Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, String>(2)?))
+                    })
+                    .map_err(failed)?;
+                rows.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?
+            };
+            for (message, segment, carrier_id) in rows {
+                let Some(hot) = load(tx.sql, MessageId::from_key(message))? else { continue };
+                let candidate =
+                    Candidate { message: hot.message.id, segment, carrier_id, recipient: hot.message.recipient };
+                candidates.push((candidate, hot));
+            }
+            // The same text for one segment only: no other form can fit better.
+            if let [(only, _)] = &candidates[..]
+                && only.carrier_id == receipt.carrier_id
+            {
+                break;
+            }
+        }
+        let only: Vec<Candidate> = candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
+        let Some(chosen) = receipt::choose(receipt, &only).cloned() else { return Ok(None) };
+        let Some((candidate, hot)) = candidates.into_iter().find(|(candidate, _)| *candidate == chosen) else {
+            return Ok(None);
+        };
+        let input = Input::Receipt {
+            segment: candidate.segment,
+            carrier_id: if candidate.carrier_id.is_empty() { receipt.carrier_id.clone() } else { candidate.carrier_id },
+            outcome: receipt.outcome.clone(),
+            raw: receipt.raw.clone(),
+        };
+        self.apply_to(tx, hot, input).map(Some)
+    }
+}
+
+/// Writes the event, and a delivery for everybody who wants to hear of it.
+pub(super) fn publish(tx: &mut Tx<'_>, listeners: &Listeners, message: &Message, event: Event, told: &mut Vec<Told>) -> Result<()> {
+    let id = EventId::from_key(tx.next_event()?);
+    let realm = message.realm();
+    event::insert(tx.sql, id, realm, Some(message.id), None, &event)?;
+    if !event.kind.is_public() {
+        return Ok(());
+    }
+    for endpoint in listeners.of(realm, event.kind, message.callback) {
+        let delivery = event::lease_first(tx.sql, id, endpoint, event.at)?;
+        let about = About::Message(Box::new(Message { text: None, ..message.clone() }));
+        told.push(Told { id, realm, event: event.clone(), about, delivery: Some(delivery) });
+    }
+    Ok(())
+}
+
+/// The 16-bit reference that goes out with a segment: not unique, so it counts only together with the recipient.
+pub fn our_reference(message: MessageId, segment: u8) -> u16 {
+    let key = message.key();
+    // The counter and the lowest milliseconds of the id, stirred so that neighbours differ in the high bits too.
+    ((key ^ (key >> 22)) as u16).wrapping_mul(0x9E37).wrapping_add(u16::from(segment))
+}
+
+fn reference_form(reference: u16) -> String {
+    format!("~{reference}")
+}
+
+fn expect_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str, carrier_id: &str) -> Result<()> {
+    sql.prepare_cached(
+        "INSERT OR REPLACE INTO outstanding (connection, canonical, message, segment, carrier_id) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .and_then(|mut s| s.execute(params![message.connection.key(), canonical, message.id.key(), segment, carrier_id]))
+    .map(drop)
+    .map_err(failed)
+}
+
+fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) -> Result<()> {
+    sql.prepare_cached("DELETE FROM outstanding WHERE connection = ?1 AND canonical = ?2 AND message = ?3 AND segment = ?4")
+        .and_then(|mut s| s.execute(params![message.connection.key(), canonical, message.id.key(), segment]))
+        .map(drop)
+        .map_err(failed)
+}
+
+fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
+    let number = tx.next_id(now);
+    let body = column::receipt_text(receipt);
+    let by_reference = receipt.our_reference.map(reference_form);
+    for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
+        tx.sql
+            .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .and_then(|mut s| s.execute(params![number, connection.key(), canonical, body, now.as_millis()]))
+            .map_err(failed)?;
+    }
+    tx.note_parked()
+}
+
+fn parked(sql: &Sql, connection: ConnectionId, canonical: &str) -> Result<Vec<(i64, Receipt)>> {
+    let mut statement = sql
+        .prepare_cached("SELECT receipt, body FROM parked WHERE connection = ?1 AND canonical = ?2 ORDER BY receipt LIMIT 20")
+        .map_err(failed)?;
+    let rows = statement
+        .query_map(params![connection.key(), canonical], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+        .map_err(failed)?
+        .collect::<rusqlite::Result<Vec<_>>>()
+        .map_err(failed)?;
+    rows.into_iter().map(|(number, body)| Ok((number, column::receipt(&body)?))).collect()
+}
+
+fn unpark(sql: &Sql, number: i64) -> Result<()> {
+    sql.prepare_cached("DELETE FROM parked WHERE receipt = ?1").and_then(|mut s| s.execute([number])).map(drop).map_err(failed)
+}
+
+// ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────
+
+pub(super) fn claim(tx: &mut Tx<'_>, connection: &ConnectionId, limit: &usize, now: &Timestamp) -> Result<Claimed> {
+    let retry = RetryPolicy::default();
+    let mut commit = Commit::new(*now, &retry, Jitter(0));
+    let mut claimed = Claimed::default();
+    let mut room = *limit;
+    'purposes: for purpose in Purpose::ALL {
+        // Read in small steps: a claim for one place must not read a thousand rows.
+        loop {
+            if room == 0 {
+                break 'purposes;
+            }
+            let step = room.min(256);
+            let due = due_messages(
+                tx.sql,
+                "SELECT message FROM due WHERE lane = ?1 AND priority = ?2 AND due_at <= ?3 ORDER BY due_at, message LIMIT ?4",
+                params![connection.key(), purpose.priority(), now.as_millis(), step as i64],
+            )?;
+            let found = due.len();
+            for id in due {
+                if room == 0 {
+                    break 'purposes;
+                }
+                let Some(hot) = load_with_text(tx.sql, id)? else { continue };
+                let waiting = waiting_segments(&hot.life);
+                if waiting.len() > room && !claimed.tickets.is_empty() {
+                    break 'purposes;
+                }
+                let message = hot.message.clone();
+                let Ok(transition) = hot.life.apply(Input::Claimed, message.terms(), *now, commit.rules()) else { continue };
+                let attempt = transition.life.attempt;
+                let taken = matches!(transition.life.state, State::Sending { .. });
+                commit.write(tx, hot, transition.life, transition.effects)?;
+                if taken {
+                    room = room.saturating_sub(waiting.len());
+                    claimed.tickets.push(Ticket { message, attempt, segments: waiting });
+                }
+            }
+            if found < step {
+                break;
+            }
+        }
+    }
+    claimed.more = room == 0;
+    claimed.advanced = commit.out;
+    Ok(claimed)
+}
+
+/// The segments that a claim submits.
+fn waiting_segments(life: &Life) -> Vec<u8> {
+    (0..life.segments.len()).filter(|&n| life.segments[n] == Segment::Waiting).map(|n| n as u8).collect()
+}
+
+fn due_messages(sql: &Sql, query: &str, params: impl rusqlite::Params) -> Result<Vec<MessageId>> {
+    let mut statement = sql.prepare_cached(query).map_err(failed)?;
+    let rows = statement.query_map(params, |row| row.get::<_, i64>(0).map(MessageId::from_key)).map_err(failed)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(failed)
+}
+
+pub(super) fn wake(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {
+    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let mut due = Vec::new();
+    for purpose in Purpose::ALL {
+        due.extend(due_messages(
+            tx.sql,
+            "SELECT message FROM due WHERE lane = 0 AND priority = ?1 AND due_at <= ?2 ORDER BY due_at, message LIMIT ?3",
+            params![purpose.priority(), now.as_millis(), *limit as i64],
+        )?);
+    }
+    due.extend(due_messages(
+        tx.sql,
+        "SELECT message FROM due WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
+        params![now.as_millis(), *limit as i64],
+    )?);
+    commit.out.more = due.len() >= *limit;
+    for id in due {
+        let Some(hot) = load(tx.sql, id)? else { continue };
+        match hot.life.state.wakes_at() {
+            Some(at) if at > *now && !hot.life.state.is_waiting() => commit.move_due(tx, hot, at)?,
+            Some(_) => {
+                let late = matches!(hot.life.state, State::Unconfirmed { .. });
+                let message = hot.message.clone();
+                let (segments, due) = (hot.life.segments.clone(), hot.due);
+                let status = commit.apply_to(tx, hot, Input::TimeUp)?;
+                if status.is_none() && late {
+                    // The time for a late receipt is over: nothing more is expected.
+                    end_waiting(tx.sql, &message, &segments, due)?;
+                }
+            }
+            None => {}
+        }
+    }
+    Ok(commit.out)
+}
+
+impl Commit<'_> {
+    /// Moves a row that was due too early to the moment the message really waits for.
+    fn move_due(&mut self, tx: &mut Tx<'_>, hot: Hot, at: Timestamp) -> Result<()> {
+        if let Some(old) = hot.due {
+            old.delete(tx.sql, &hot.message)?;
+        }
+        let new = Due { lane: LOOK_AGAIN, due_at: at.as_millis() };
+        new.insert(tx.sql, &hot.message)?;
+        tx.sql
+            .prepare_cached("UPDATE message SET lane = ?2, due_at = ?3 WHERE id = ?1")
+            .and_then(|mut s| s.execute(params![hot.message.id.key(), new.lane, new.due_at]))
+            .map(drop)
+            .map_err(failed)
+    }
+}
+
+fn end_waiting(sql: &Sql, message: &Message, segments: &[Segment], due: Option<Due>) -> Result<()> {
+    if let Some(due) = due {
+        due.delete(sql, message)?;
+    }
+    for (n, segment) in segments.iter().enumerate() {
+        if let Some(carrier_id) = segment.carrier_id() {
+            forget_receipt(sql, message, n as u8, &receipt::canonical(carrier_id))?;
+        }
+        forget_receipt(sql, message, n as u8, &reference_form(our_reference(message.id, n as u8)))?;
+    }
+    sql.prepare_cached("UPDATE message SET until = NULL, lane = NULL, due_at = NULL WHERE id = ?1")
+        .and_then(|mut s| s.execute([message.id.key()]))
+        .map(drop)
+        .map_err(failed)
+}
+
+pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {
+    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let claimed = due_messages(
+        tx.sql,
+        "SELECT m.id FROM due d JOIN message m ON m.id = d.message WHERE d.lane = 0 AND m.state = ?1 ORDER BY m.id LIMIT ?2",
+        params![column::status_number(Status::Sending), *limit as i64],
+    )?;
+    commit.out.more = claimed.len() >= *limit;
+    for id in claimed {
+        let status = commit.apply(tx, id, Input::Orphaned)?;
+        commit.out.statuses.push(status);
+    }
+    Ok(commit.out)
+}
+
+pub(super) fn next_due(rx: &mut Rx<'_>, connection: &Option<ConnectionId>, now: &Timestamp) -> Result<Option<Timestamp>> {
+    let first = |lane: i64, priority: u8| {
+        rx.sql
+            .prepare_cached("SELECT due_at FROM due WHERE lane = ?1 AND priority = ?2 ORDER BY due_at LIMIT 1")
+            .and_then(|mut s| s.query_row(params![lane, priority], |row| row.get::<_, i64>(0)).optional())
+            .map_err(failed)
+    };
+    let lane = connection.map_or(LOOK_AGAIN, ConnectionId::key);
+    let mut earliest: Option<i64> = None;
+    for purpose in Purpose::ALL {
+        earliest = [earliest, first(lane, purpose.priority())?].into_iter().flatten().min();
+    }
+    if connection.is_none() {
+        let expiry = rx
+            .sql
+            .prepare_cached("SELECT min(expires_at) FROM due WHERE expires_at IS NOT NULL")
+            .and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0)))
+            .map_err(failed)?;
+        earliest = [earliest, expiry].into_iter().flatten().min();
+    }
+    Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
+}
+
+// ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────
+
+pub(super) fn receive(tx: &mut Tx<'_>, inbound: &[Inbound], now: &Timestamp) -> Result<Advanced> {
+    let mut out = Advanced::default();
+    let listeners = tx.listeners()?;
+    for part in inbound {
+        if event::known_inbound(tx.sql, part, *now)? {
+            out.ignored += 1;
+            continue;
+        }
+        event::insert_inbound(tx.sql, part)?;
+        let id = EventId::from_key(tx.next_event()?);
+        let event = Event {
+            kind: Kind::Received,
+            status: Status::Delivered,
+            attempt: 0,
+            at: part.at,
+            due_at: None,
+            failure: None,
+            raw: None,
+        };
+        event::insert(tx.sql, id, part.realm, None, Some(part.id), &event)?;
+        for endpoint in listeners.of(part.realm, event.kind, None) {
+            let delivery = event::lease_first(tx.sql, id, endpoint, part.at)?;
+            let about = About::Inbound(Box::new(part.clone()));
+            out.told.push(Told { id, realm: part.realm, event: event.clone(), about, delivery: Some(delivery) });
+        }
+    }
+    Ok(out)
+}
+
+// ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A message as decisions need it, with the place of its `due` row.
+struct Hot {
+    message: Message,
+    life: Life,
+    due: Option<Due>,
+}
+
+const COLUMNS: &str = "id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
+    send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
+    failure, updated_at";
+
+fn load(sql: &Sql, id: MessageId) -> Result<Option<Hot>> {
+    one(sql, query_of_one(false), id)
+}
+
+fn load_with_text(sql: &Sql, id: MessageId) -> Result<Option<Hot>> {
+    one(sql, query_of_one(true), id)
+}
+
+/// The two statements, spelled out because a constant cannot be put together from [`COLUMNS`].
+const fn query_of_one(with_text: bool) -> &'static str {
+    if with_text {
+        "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
+         send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
+         failure, updated_at, text FROM message WHERE id = ?1"
+    } else {
+        "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
+         send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
+         failure, updated_at, NULL FROM message WHERE id = ?1"
+    }
+}
+
+fn one(sql: &Sql, query: &str, id: MessageId) -> Result<Option<Hot>> {
+    let mut statement = sql.prepare_cached(query).map_err(failed)?;
+    let mut rows = statement.query([id.key()]).map_err(failed)?;
+    match rows.next().map_err(failed)? {
+        Some(row) => hot(row).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn hot(row: &Row<'_>) -> Result<Hot> {
+    let form: i64 = get(row, 8)?;
+    let (options, encoding) = column::form(form);
+    let sender: String = get(row, 6)?;
+    let recipient: i64 = get(row, 7)?;
+    let time = |n: usize| get::<i64>(row, n).map(Timestamp::from_millis);
+    let maybe = |n: usize| get::<Option<i64>>(row, n);
+    let priority: u8 = get(row, 5)?;
+    let message = Message {
+        id: MessageId::from_key(get(row, 0)?),
+        account: AccountId::from_key(get(row, 1)?),
+        environment: environment(get(row, 2)?),
+        token: maybe(3)?.map(TokenId::from_key),
+        batch: maybe(4)?.map(BatchId::from_key),
+        purpose: Purpose::from_priority(priority).ok_or_else(|| column::corrupt("purpose", priority))?,
+        sender: Sender::from_stored(&sender).ok_or_else(|| column::corrupt("sender", &sender))?,
+        recipient: number(recipient)?,
+        text: get(row, 28)?,
+        encoding,
+        options,
+        segments: get(row, 9)?,
+        connection: ConnectionId::from_key(get(row, 10)?),
+        created_at: time(11)?,
+        send_at: maybe(12)?.map(Timestamp::from_millis),
+        expires_at: time(13)?,
+        callback: maybe(14)?.map(EndpointId::from_key),
+        reference: get(row, 15)?,
+        metadata: get(row, 16)?,
+        retry_of: maybe(17)?.map(MessageId::from_key),
+    };
+    let parts: String = get(row, 25)?;
+    let life = Life {
+        state: column::state(get(row, 18)?, maybe(19)?)?,
+        attempt: get(row, 22)?,
+        tries: get(row, 23)?,
+        resends: get(row, 24)?,
+        segments: column::segments(&parts)?,
+    };
+    let due = match (maybe(20)?, maybe(21)?) {
+        (Some(lane), Some(due_at)) => Some(Due { lane, due_at }),
+        _ => None,
+    };
+    Ok(Hot { message, life, due })
+}
+
+fn stored(row: &Row<'_>) -> Result<Stored> {
+    let Hot { message, life, .. } = hot(row)?;
+    let failure: Option<String> = get(row, 26)?;
+    Ok(Stored {
+        message,
+        life,
+        failure: failure.as_deref().map(column::failure).transpose()?,
+        updated_at: Timestamp::from_millis(get(row, 27)?),
+    })
+}
+
+pub(super) fn get<T: rusqlite::types::FromSql>(row: &Row<'_>, n: usize) -> Result<T> {
+    row.get(n).map_err(failed)
+}
+
+pub(super) const fn live(environment: Environment) -> i64 {
+    match environment {
+        Environment::Test => 0,
+        Environment::Live => 1,
+    }
+}
+
+pub(super) const fn environment(live: i64) -> Environment {
+    if live == 0 { Environment::Test } else { Environment::Live }
+}
+
+pub(super) fn number(digits: i64) -> Result<PhoneNumber> {
+    u64::try_from(digits).ok().and_then(PhoneNumber::from_digits).ok_or_else(|| column::corrupt("phone number", digits))
+}
+
+pub(super) fn message(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<Option<Stored>> {
+    find(rx.sql, *realm, *id)
+}
+
+fn find(sql: &Sql, realm: Realm, id: MessageId) -> Result<Option<Stored>> {
+    let mut statement = sql.prepare_cached(query_of_one(true)).map_err(failed)?;
+    let mut rows = statement.query([id.key()]).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+    let stored = stored(row)?;
+    let owner = stored.message.realm();
+    Ok((owner == realm).then_some(stored))
+}
+
+/// Rows that one page may look at: a filter that fits nothing must not read the whole history at once.
+const SCAN_MAX: usize = 50_000;
+
+pub(super) fn messages(rx: &mut Rx<'_>, realm: &Realm, filter: &MessageFilter, page: &Page) -> Result<Paged<Stored>> {
+    let mut ceiling = page.before.unwrap_or(i64::MAX);
+    let mut floor = 0;
+    if let Some(since) = filter.since {
+        floor = tidings_domain::id::floor_at(since);
+    }
+    if let Some(until) = filter.until {
+        ceiling = ceiling.min(tidings_domain::id::floor_at(until));
+    }
+    if let Some(batch) = filter.batch {
+        let last = rx
+            .sql
+            .prepare_cached("SELECT last_message FROM batch WHERE id = ?1")
+            .and_then(|mut s| s.query_row([batch.key()], |row| row.get::<_, i64>(0)).optional())
+            .map_err(failed)?;
+        floor = floor.max(batch.key());
+        ceiling = ceiling.min(last.map_or(0, |last| last + 1));
+    }
+    let query = format!(
+        "SELECT {COLUMNS}, text FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
+    );
+    let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
+    let mut rows = statement.query(params![ceiling, floor]).map_err(failed)?;
+    let mut items = Vec::new();
+    let mut looked_at = 0;
+    let mut last = None;
+    while let Some(row) = rows.next().map_err(failed)? {
+        looked_at += 1;
+        let id: i64 = get(row, 0)?;
+        if fits(row, *realm, filter)? {
+            if items.len() == page.limit {
+                return Ok(Paged { items, next: last });
+            }
+            items.push(stored(row)?);
+        }
+        last = Some(id);
+    }
+    Ok(Paged { items, next: if looked_at == SCAN_MAX { last } else { None } })
+}
+
+fn fits(row: &Row<'_>, realm: Realm, filter: &MessageFilter) -> Result<bool> {
+    let same_text = |n: usize, wanted: &Option<String>| -> Result<bool> {
+        let Some(wanted) = wanted else { return Ok(true) };
+        let value = row.get_ref(n).map_err(failed)?;
+        Ok(value.as_str().is_ok_and(|value| value == wanted))
+    };
+    if get::<i64>(row, 1)? != realm.account.key() || get::<i64>(row, 2)? != live(realm.environment) {
+        return Ok(false);
+    }
+    if let Some(recipient) = filter.recipient
+        && get::<i64>(row, 7)? != recipient.digits() as i64
+    {
+        return Ok(false);
+    }
+    if let Some(batch) = filter.batch
+        && get::<Option<i64>>(row, 4)? != Some(batch.key())
+    {
+        return Ok(false);
+    }
+    if let Some(status) = filter.status
+        && column::status(get(row, 18)?)? != status
+    {
+        return Ok(false);
+    }
+    if let Some(carrier_id) = &filter.carrier_id {
+        let parts: String = get(row, 25)?;
+        let wanted = receipt::canonical(carrier_id);
+        let has = column::segments(&parts)?
+            .iter()
+            .any(|segment| segment.carrier_id().is_some_and(|id| receipt::canonical(id) == wanted));
+        if !has {
+            return Ok(false);
+        }
+    }
+    Ok(same_text(6, &filter.sender)? && same_text(15, &filter.reference)?)
+}
+
+pub(super) fn timeline(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<Option<Timeline>> {
+    let Some(stored) = find(rx.sql, *realm, *id)? else { return Ok(None) };
+    let events = event::of_message(rx.sql, *id)?;
+    let ids: Vec<EventId> = events.iter().map(|(id, _)| *id).collect();
+    let endpoints = super::endpoint::of_realm(rx.sql, Some(*realm))?;
+    let attempts = event::attempts_about(rx.sql, &endpoints, &ids)?;
+    let deliveries = event::open_about(rx.sql, &ids)?;
+    let connection = super::operating::connection(rx.sql, stored.message.connection)?;
+    Ok(Some(Timeline { stored, events, attempts, deliveries, connection }))
+}
+
+pub(super) fn redact(tx: &mut Tx<'_>, realm: &Realm, id: &MessageId, actor: &Actor, now: &Timestamp) -> Result<Option<Stored>> {
+    let Some(stored) = find(tx.sql, *realm, *id)? else { return Ok(None) };
+    if stored.message.text.is_some() {
+        tx.sql
+            .prepare_cached("UPDATE message SET text = NULL, updated_at = ?2 WHERE id = ?1")
+            .and_then(|mut s| s.execute(params![id.key(), now.as_millis()]))
+            .map_err(failed)?;
+        let event = Event {
+            kind: Kind::Redacted,
+            status: stored.life.state.status(),
+            attempt: stored.life.attempt,
+            at: *now,
+            due_at: None,
+            failure: None,
+            raw: None,
+        };
+        let listeners = tx.listeners()?;
+        publish(tx, &listeners, &stored.message, event, &mut Vec::new())?;
+        super::operating::write_audit(tx, actor, "message.redact", &id.to_string(), "", *now)?;
+    }
+    find(tx.sql, *realm, *id)
+}
+
+pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Option<Batch>> {
+    let found = rx
+        .sql
+        .prepare_cached("SELECT account, live, created_at, asked, last_message FROM batch WHERE id = ?1")
+        .and_then(|mut s| {
+            s.query_row([id.key()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, u32>(3)?, row.get::<_, i64>(4)?))
+            })
+            .optional()
+        })
+        .map_err(failed)?;
+    let Some((account, is_live, created_at, asked, last)) = found else { return Ok(None) };
+    if account != realm.account.key() || is_live != live(realm.environment) {
+        return Ok(None);
+    }
+    let mut statement = rx
+        .sql
+        .prepare_cached("SELECT state, count(*) FROM message WHERE id > ?1 AND id <= ?2 AND batch = ?1 GROUP BY state")
+        .map_err(failed)?;
+    let rows = statement
+        .query_map(params![id.key(), last], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .map_err(failed)?
+        .collect::<rusqlite::Result<Vec<_>>>()
+        .map_err(failed)?;
+    let mut counts: Vec<(Status, u64)> = Vec::new();
+    for (state, count) in rows {
+        let status = column::status(state)?;
+        match counts.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, sum)) => *sum += count as u64,
+            None => counts.push((status, count as u64)),
+        }
+    }
+    Ok(Some(Batch { id: *id, created_at: Timestamp::from_millis(created_at), asked, counts }))
+}
+
+pub(super) fn batches(rx: &mut Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Batch>> {
+    let mut statement = rx
+        .sql
+        .prepare_cached("SELECT id FROM batch WHERE id < ?1 AND account = ?2 AND live = ?3 ORDER BY id DESC LIMIT ?4")
+        .map_err(failed)?;
+    let ids = statement
+        .query_map(
+            params![page.before.unwrap_or(i64::MAX), realm.account.key(), live(realm.environment), page.limit as i64 + 1],
+            |row| row.get::<_, i64>(0),
+        )
+        .map_err(failed)?
+        .collect::<rusqlite::Result<Vec<_>>>()
+        .map_err(failed)?;
+    let more = ids.len() > page.limit;
+    let mut items = Vec::new();
+    for id in ids.into_iter().take(page.limit) {
+        items.extend(batch(rx, realm, &BatchId::from_key(id))?);
+    }
+    let next = if more { items.last().map(|batch| batch.id.key()) } else { None };
+    Ok(Paged { items, next })
+}

@@ -1,0 +1,57 @@
+//! Brings the schema up to date: numbered files, each applied once, in one transaction with its record.
+
+use super::executor::failed;
+use crate::{Error, Result};
+use rusqlite::Connection;
+
+/// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
+const MIGRATIONS: &[(&str, &str)] =
+    &[("0001_the_road_of_a_message", include_str!("../../migrations/sqlite/0001_the_road_of_a_message.sql"))];
+
+/// Applies what is missing.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the database is newer than this program or a migration was changed after it ran.
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, length INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT",
+    )
+    .map_err(failed)?;
+    let applied: Vec<(i64, String, i64)> = {
+        let mut rows = tx.prepare("SELECT number, name, checksum FROM migration ORDER BY number").map_err(failed)?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)?
+    };
+    if applied.len() > MIGRATIONS.len() {
+        return Err(Error::Unavailable(
+            "this database was written by a newer version of tidings; start that version".to_owned(),
+        ));
+    }
+    for (n, (name, sql)) in MIGRATIONS.iter().enumerate() {
+        match applied.get(n) {
+            Some((_, applied_name, sum)) if applied_name == name && *sum == checksum(sql) => {}
+            Some((number, applied_name, _)) => {
+                return Err(Error::Unavailable(format!(
+                    "migration {number} ({applied_name}) is not the one that this version of tidings knows; \
+                     start the version that wrote this database"
+                )));
+            }
+            None => {
+                tx.execute_batch(sql).map_err(failed)?;
+                tx.execute(
+                    "INSERT INTO migration (number, name, length, checksum) VALUES (?1, ?2, ?3, ?4)",
+                    (n as i64 + 1, name, sql.len() as i64, checksum(sql)),
+                )
+                .map_err(failed)?;
+            }
+        }
+    }
+    tx.commit().map_err(failed)
+}
+
+/// FNV-1a: tells an edited file from the one that ran; it guards against mistakes, not against malice.
+fn checksum(text: &str) -> i64 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    hash as i64
+}
