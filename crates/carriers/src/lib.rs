@@ -15,9 +15,8 @@
 //!    events within the given time.
 
 pub mod codes;
-pub mod list;
-pub mod simulator;
-pub mod smpp;
+pub mod faults;
+pub mod script;
 mod window;
 
 use std::sync::Arc;
