@@ -887,3 +887,335 @@ fn put_tlvs(out: &mut BytesMut, tlvs: &[Tlv]) -> Result<(), Unencodable> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn octets(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn encoded(pdu: &Pdu) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        encode(pdu, &mut out).unwrap();
+        out.to_vec()
+    }
+
+    fn pdu(sequence: u32, status: u32, body: Body) -> Pdu {
+        Pdu { status, sequence, body }
+    }
+
+    #[test]
+    fn pdus_have_the_octets_of_the_specification() {
+        let check = |hex: &str, meaning: Pdu| {
+            assert_eq!(decode(&octets(hex)), Ok(meaning.clone()), "reading {hex}");
+            assert_eq!(encoded(&meaning), octets(hex), "writing {meaning:?}");
+        };
+        // The example of SMPP 3.4 §3.2.3: "SMPP3TEST" binds as transmitter, password "secret08", type "SUBMIT1".
+        check(
+            "0000002F 00000002 00000000 00000001 534D50503354455354 00 7365637265743038 00 5355424D495431 00 34 01 01 00",
+            pdu(
+                1,
+                0,
+                Body::Bind(Bind {
+                    system_type: "SUBMIT1".into(),
+                    address_range: Address::new(1, 1, ""),
+                    interface_version: 0x34,
+                    ..Bind::new(BindMode::Transmitter, "SMPP3TEST", "secret08")
+                }),
+            ),
+        );
+        check(
+            "0000001A 80000009 00000000 00000001 736D7363 00 0210 0001 34",
+            pdu(
+                1,
+                0,
+                Body::BindResp {
+                    mode: BindMode::Transceiver,
+                    system_id: "smsc".into(),
+                    tlvs: vec![Tlv::new(tag::SC_INTERFACE_VERSION, [0x34])],
+                },
+            ),
+        );
+        check(
+            "00000010 80000002 0000000E 00000001",
+            pdu(
+                1,
+                status::ESME_RINVPASWD,
+                Body::BindResp { mode: BindMode::Transmitter, system_id: String::new(), tlvs: vec![] },
+            ),
+        );
+        check(
+            "00000040 00000004 00000000 00000002
+             00  05 00 5469 00  01 01 3436373031 00  40 00 01
+             00  303030303031303030303030303030 5200
+             01 00 08 00  02 263A  0204 0002 002A",
+            pdu(
+                2,
+                0,
+                Body::SubmitSm(SubmitSm {
+                    source: Address::new(5, 0, "Ti"),
+                    destination: Address::new(1, 1, "46701"),
+                    esm_class: 0x40,
+                    priority_flag: 1,
+                    validity_period: "000001000000000R".into(),
+                    registered_delivery: 1,
+                    data_coding: 8,
+                    short_message: vec![0x26, 0x3A],
+                    tlvs: vec![Tlv::new(tag::USER_MESSAGE_REFERENCE, [0, 42])],
+                    ..SubmitSm::default()
+                }),
+            ),
+        );
+        check(
+            "00000013 80000004 00000000 00000002 3741 00",
+            pdu(2, 0, Body::SubmitSmResp { message_id: "7A".into() }),
+        );
+        check(
+            "00000010 80000004 00000058 00000002",
+            pdu(2, status::ESME_RTHROTTLED, Body::SubmitSmResp { message_id: String::new() }),
+        );
+        check(
+            "0000002B 00000005 00000000 00000003
+             00  01 01 3436 00  00 00 31 00  04 00 00  00 00  00 00 00 00  02 6869  0427 0001 02",
+            pdu(
+                3,
+                0,
+                Body::DeliverSm(DeliverSm {
+                    source: Address::new(1, 1, "46"),
+                    destination: Address::new(0, 0, "1"),
+                    esm_class: 4,
+                    short_message: b"hi".to_vec(),
+                    tlvs: vec![Tlv::new(tag::MESSAGE_STATE, [2])],
+                    ..DeliverSm::default()
+                }),
+            ),
+        );
+        check("00000011 80000005 00000000 00000003 00", pdu(3, 0, Body::DeliverSmResp));
+        check(
+            "00000021 00000103 00000000 00000004 00 0100 3100 0100 3200 00 00 00 0424 0001 41",
+            pdu(
+                4,
+                0,
+                Body::DataSm(DataSm {
+                    source: Address::new(1, 0, "1"),
+                    destination: Address::new(1, 0, "2"),
+                    tlvs: vec![Tlv::new(tag::MESSAGE_PAYLOAD, *b"A")],
+                    ..DataSm::default()
+                }),
+            ),
+        );
+        check("00000010 00000015 00000000 00000005", pdu(5, 0, Body::EnquireLink));
+        check("00000010 80000015 00000000 00000005", pdu(5, 0, Body::EnquireLinkResp));
+        check("00000010 00000006 00000000 00000006", pdu(6, 0, Body::Unbind));
+        check("00000010 80000006 00000000 00000006", pdu(6, 0, Body::UnbindResp));
+        check("00000010 80000000 00000003 00000007", pdu(7, 3, Body::GenericNack));
+    }
+
+    #[test]
+    fn careless_answers_still_give_status_and_id() {
+        let check = |hex: &str, status: u32, id: &str| {
+            let meaning = pdu(2, status, Body::SubmitSmResp { message_id: id.to_owned() });
+            assert_eq!(decode(&octets(hex)), Ok(meaning), "{hex}");
+        };
+        check("00000010 80000004 00000000 00000002", 0, "");
+        check("00000012 80000004 00000000 00000002 3741", 0, "7A");
+        check("00000013 80000004 00000008 00000002 E9FF 00", 8, "\u{e9}\u{ff}");
+        check("00000015 80000004 00000000 00000002 3741 00 0204", 0, "7A");
+        let long = "41".repeat(70);
+        check(&format!("00000057 80000004 00000000 00000002 {long} 00"), 0, &"A".repeat(70));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_answered_as_it_should_be() {
+        let check = |hex: &str, status: u32, answer: Option<&str>| {
+            let malformed = decode(&octets(hex)).unwrap_err();
+            assert_eq!(malformed.status, status, "{hex}");
+            let refusal = malformed.refusal().map(|pdu| encoded(&pdu));
+            assert_eq!(refusal, answer.map(octets), "{hex}");
+        };
+        // sm_length reaches beyond the PDU; a cut parameter; a cut field; a field without an end.
+        let head = "00000004 00000000 00000009 00 0000 3100 0000 3200 000000 00 00 00000000";
+        check(&format!("00000026 {head} FF"), 1, Some("00000010 80000004 00000001 00000009"));
+        check(&format!("0000002A {head} 00 0424 0005"), 1, Some("00000010 80000004 00000001 00000009"));
+        check(
+            "00000014 00000005 00000000 00000009 00 000031",
+            0xC2,
+            Some("00000011 80000005 000000C2 00000009 00"),
+        );
+        check("00000012 00000009 00000000 00000009 4141", 0xC2, Some("00000010 80000009 000000C2 00000009"));
+        // Unknown: a request gets generic_nack, an answer nothing.
+        check("00000010 00000111 00000000 00000009", 3, Some("00000010 80000000 00000003 00000009"));
+        check("00000010 80000111 00000000 00000009", 3, None);
+        // Known to SMPP, not served here: query_sm.
+        check("00000010 00000003 00000000 00000009", 3, Some("00000010 80000000 00000003 00000009"));
+    }
+
+    #[test]
+    fn lengths_outside_the_bounds_are_refused() {
+        let check = |hex: &str, expected| assert_eq!(frame_length(&octets(hex)), expected, "{hex}");
+        check("", Ok(None));
+        check("000000", Ok(None));
+        check("00000010", Ok(Some(16)));
+        check("00010000", Ok(Some(65_536)));
+        check("00000000", Err(InvalidLength(0)));
+        check("0000000F", Err(InvalidLength(15)));
+        check("00010001", Err(InvalidLength(65_537)));
+        check("FFFFFFFF", Err(InvalidLength(u32::MAX)));
+        check("48545450", Err(InvalidLength(0x4854_5450)));
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_buffer_as_it_was() {
+        let check = |submit: SubmitSm, expected: Unencodable| {
+            let mut out = BytesMut::from(&b"before"[..]);
+            assert_eq!(encode(&pdu(1, 0, Body::SubmitSm(submit)), &mut out), Err(expected));
+            assert_eq!(&out[..], b"before");
+        };
+        let destination =
+            |value: &str| SubmitSm { destination: Address::new(1, 1, value), ..SubmitSm::default() };
+        check(
+            destination("123456789012345678901"),
+            Unencodable::TooLong { field: "destination_addr", octets_max: 20 },
+        );
+        check(destination("1\u{0}2"), Unencodable::Character("destination_addr"));
+        check(destination("жжж"), Unencodable::Character("destination_addr"));
+        check(
+            SubmitSm { short_message: vec![0; 255], ..SubmitSm::default() },
+            Unencodable::TooLong { field: "short_message", octets_max: 254 },
+        );
+        check(
+            SubmitSm { tlvs: vec![Tlv::new(tag::MESSAGE_PAYLOAD, vec![0; 65_535])], ..SubmitSm::default() },
+            Unencodable::Pdu,
+        );
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert!(!format!("{:?}", Bind::new(BindMode::Receiver, "me", "hunter2")).contains("hunter2"));
+    }
+
+    fn text(max: usize) -> impl Strategy<Value = String> {
+        proptest::collection::vec(1u8..=255, 0..=max)
+            .prop_map(|octets| octets.into_iter().map(char::from).collect())
+    }
+
+    fn address() -> impl Strategy<Value = Address> {
+        (any::<u8>(), any::<u8>(), text(20)).prop_map(|(ton, npi, value)| Address { ton, npi, value })
+    }
+
+    fn tlvs() -> impl Strategy<Value = Vec<Tlv>> {
+        let tlv = (any::<u16>(), proptest::collection::vec(any::<u8>(), 0..40));
+        proptest::collection::vec(tlv.prop_map(|(tag, value)| Tlv { tag, value }), 0..4)
+    }
+
+    fn body() -> impl Strategy<Value = Body> {
+        let message = proptest::collection::vec(any::<u8>(), 0..=254);
+        let submit = (
+            (text(5), address(), address(), any::<[u8; 7]>()),
+            (text(16), text(16), message.clone(), tlvs()),
+        );
+        let submit = submit.prop_map(
+            |((service_type, source, destination, o), (schedule, validity, message, tlvs))| {
+                Body::SubmitSm(SubmitSm {
+                    service_type,
+                    source,
+                    destination,
+                    esm_class: o[0],
+                    protocol_id: o[1],
+                    priority_flag: o[2],
+                    schedule_delivery_time: schedule,
+                    validity_period: validity,
+                    registered_delivery: o[3],
+                    replace_if_present: o[4],
+                    data_coding: o[5],
+                    default_message_id: o[6],
+                    short_message: message,
+                    tlvs,
+                })
+            },
+        );
+        let deliver = (text(5), address(), address(), any::<[u8; 5]>(), message, tlvs());
+        let deliver = deliver.prop_map(|(service_type, source, destination, o, short_message, tlvs)| {
+            Body::DeliverSm(DeliverSm {
+                service_type,
+                source,
+                destination,
+                esm_class: o[0],
+                protocol_id: o[1],
+                priority_flag: o[2],
+                registered_delivery: o[3],
+                data_coding: o[4],
+                short_message,
+                tlvs,
+            })
+        });
+        let answer = text(70).prop_map(|message_id| Body::SubmitSmResp { message_id });
+        prop_oneof![submit, deliver, answer, Just(Body::DeliverSmResp), Just(Body::EnquireLink)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_is_read(body in body(), sequence: u32) {
+            let pdu = Pdu { status: 0, sequence, body };
+            let octets = encoded(&pdu);
+            prop_assert_eq!(frame_length(&octets), Ok(Some(octets.len())));
+            prop_assert_eq!(decode(&octets), Ok(pdu));
+        }
+
+        #[test]
+        fn a_stream_split_anywhere_gives_the_same_pdus(
+            bodies in proptest::collection::vec(body(), 1..5),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..8),
+        ) {
+            let mut stream = BytesMut::new();
+            for body in &bodies {
+                encode(&Pdu { status: 0, sequence: 1, body: body.clone() }, &mut stream).unwrap();
+            }
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+            cuts.push(stream.len());
+            cuts.sort_unstable();
+            let (mut arrived, mut read, mut from) = (Vec::new(), Vec::new(), 0);
+            for to in cuts {
+                arrived.extend_from_slice(&stream[from..to]);
+                from = to;
+                while let Ok(Some(length)) = frame_length(&arrived) && arrived.len() >= length {
+                    read.push(decode(&arrived[..length]).unwrap().body);
+                    arrived.drain(..length);
+                }
+            }
+            prop_assert_eq!(read, bodies);
+        }
+
+        #[test]
+        fn garbage_never_panics(
+            octets in proptest::collection::vec(any::<u8>(), 0..400),
+            command in prop_oneof![0u32..0x16, 0x8000_0000u32..0x8000_0016, Just(0x103), any::<u32>()],
+        ) {
+            let _ = frame_length(&octets);
+            let _ = decode(&octets);
+            let mut framed = vec![0, 0, 1, 0];
+            framed.extend_from_slice(&command.to_be_bytes());
+            framed.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+            framed.extend_from_slice(&octets);
+            if let Err(malformed) = decode(&framed) {
+                let _ = malformed.refusal().map(|pdu| encoded(&pdu));
+            }
+        }
+
+        #[test]
+        fn a_damaged_octet_never_panics(body in body(), at: proptest::sample::Index, octet: u8) {
+            let mut octets = encoded(&Pdu { status: 0, sequence: 1, body });
+            let at = at.index(octets.len());
+            octets[at] = octet;
+            let _ = decode(&octets);
+        }
+    }
+}

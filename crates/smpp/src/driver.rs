@@ -30,6 +30,8 @@ const OUTGOING_OCTETS_MAX: usize = 1024 * 1024;
 pub(crate) const INPUT_BEFORE_BIND_OCTETS_MAX: usize = 64 * 1024;
 /// How long the last words may take, and how long the peer has to close after them.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// A deadline that is never reached in practice; a limit of `u64::MAX` must not overflow the clock.
+const FAR_AWAY_MS: u64 = 1_000 * 60 * 60 * 24 * 365 * 10;
 /// Reads of what is already there before a time-out is believed; bounded against a peer that floods.
 const READS_BEFORE_TICK: usize = 32;
 /// Raw writes waiting for the driver; they are for fault simulation, so few.
@@ -61,6 +63,11 @@ pub(crate) struct ReplySlot {
 impl ReplySlot {
     pub(crate) fn new(replies: &mpsc::Sender<Reply>, ticket: Ticket) -> Self {
         Self { replies: replies.clone(), ticket: Some(ticket) }
+    }
+
+    /// The sequence number of the message to answer.
+    pub(crate) fn sequence(&self) -> u32 {
+        self.ticket.map_or(0, Ticket::sequence)
     }
 
     pub(crate) fn answer(mut self, status: u32, message_id: String) {
@@ -247,7 +254,7 @@ pub(crate) async fn run<S, E, F>(
         if deadline != timer_at
             && let Some(at_ms) = deadline
         {
-            timer.as_mut().reset(driver.started + Duration::from_millis(at_ms));
+            timer.as_mut().reset(driver.started + Duration::from_millis(at_ms.min(FAR_AWAY_MS)));
             timer_at = deadline;
         }
         let idle_owner = driver.pending.is_empty();
@@ -471,5 +478,113 @@ impl<E: Send, F: FnMut(Output) -> Option<E> + Send> Driver<E, F> {
             }
         };
         tokio::join!(farewell, report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::codec::{Bind, BindMode, Body, Pdu, SubmitSm};
+    use crate::session::{Limits, Role};
+
+    /// A client's driver on a pipe that holds `pipe_octets`, bound, with room for one event.
+    async fn bound(pipe_octets: usize) -> (DuplexStream, Sender, mpsc::Receiver<Output>) {
+        let (ours, mut peer) = tokio::io::duplex(pipe_octets);
+        let (events_in, events) = mpsc::channel(1);
+        let limits = Limits::default();
+        let (ends, wires) = wires(limits.window_max, limits.unanswered_max, events_in);
+        let session = Session::new(Role::Client(Bind::new(BindMode::Transmitter, "me", "pw")), limits);
+        let connection = Connection { failed_write_may_have_sent: false, is_server: false };
+        tokio::spawn(run(ours, session, wires, connection, Some));
+        assert!(matches!(read_pdu(&mut peer).await.body, Body::Bind(_)));
+        let body = Body::BindResp { mode: BindMode::Transmitter, system_id: String::new(), tlvs: Vec::new() };
+        write_pdu(&mut peer, 1, body).await;
+        (peer, ends.sender, events)
+    }
+
+    async fn read_pdu(peer: &mut DuplexStream) -> Pdu {
+        let mut octets = vec![0; 4];
+        peer.read_exact(&mut octets).await.unwrap();
+        let length = codec::frame_length(&octets).unwrap().unwrap();
+        octets.resize(length, 0);
+        peer.read_exact(&mut octets[4..]).await.unwrap();
+        codec::decode(&octets).unwrap()
+    }
+
+    async fn write_pdu(peer: &mut DuplexStream, sequence: u32, body: Body) {
+        let mut octets = BytesMut::new();
+        codec::encode(&Pdu { status: 0, sequence, body }, &mut octets).unwrap();
+        peer.write_all(&octets).await.unwrap();
+    }
+
+    fn accepted(id: &str) -> Body {
+        Body::SubmitSmResp { message_id: id.into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_lying_unread_while_the_owner_is_slow_is_not_a_missing_one() {
+        let (mut peer, sender, mut events) = bound(4096).await;
+        for tag in 0..2 {
+            sender.send(tag, Request::Submit(SubmitSm::default())).await.unwrap();
+        }
+        for sequence in [2, 3] {
+            assert_eq!(read_pdu(&mut peer).await.sequence, sequence);
+            write_pdu(&mut peer, sequence, accepted("id")).await;
+            // Lets the driver read the first answer, for which the owner has no room, before the second.
+            advance(Duration::from_millis(1)).await;
+        }
+        advance(Duration::from_secs(3_600)).await;
+        assert!(matches!(events.recv().await, Some(Output::Bound { .. })));
+        for expected in 0..2 {
+            let event = events.recv().await;
+            assert!(matches!(event, Some(Output::Answer { tag, .. }) if tag == expected), "{event:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_stuck_connection_never_took_is_unsent() {
+        let octets = {
+            let mut out = BytesMut::new();
+            let body = Body::SubmitSm(SubmitSm::default());
+            codec::encode(&Pdu { status: 0, sequence: 1, body }, &mut out).unwrap();
+            out.len()
+        };
+        // Room for two whole submits and nearly a third.
+        let (peer, sender, mut events) = bound(octets * 3 - 1).await;
+        assert!(matches!(events.recv().await, Some(Output::Bound { .. })));
+        for tag in 0..5 {
+            sender.send(tag, Request::Submit(SubmitSm::default())).await.unwrap();
+        }
+        advance(Duration::from_millis(1)).await;
+        drop(peer);
+        let (mut in_doubt, mut unsent) = (Vec::new(), Vec::new());
+        while let Some(event) = events.recv().await {
+            match event {
+                Output::NoAnswer { tag } => in_doubt.push(tag),
+                Output::Unsent { tag, .. } => unsent.push(tag),
+                Output::Ended(reason) => assert_eq!(reason, EndReason::Disconnected),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(in_doubt, [0, 1]);
+        assert_eq!(unsent, [2, 3, 4]);
+        assert_eq!(sender.window_free(), Limits::default().window_max);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_handle_ends_the_session_orderly() {
+        let (mut peer, sender, mut events) = bound(4096).await;
+        assert!(matches!(events.recv().await, Some(Output::Bound { .. })));
+        sender.send(7, Request::Submit(SubmitSm::default())).await.unwrap();
+        drop(sender);
+        assert!(matches!(read_pdu(&mut peer).await.body, Body::SubmitSm(_)));
+        write_pdu(&mut peer, 2, accepted("id")).await;
+        assert!(matches!(read_pdu(&mut peer).await.body, Body::Unbind));
+        write_pdu(&mut peer, 3, Body::UnbindResp).await;
+        assert!(matches!(events.recv().await, Some(Output::Answer { tag: 7, .. })));
+        assert!(matches!(events.recv().await, Some(Output::Ended(EndReason::Stopped))));
     }
 }

@@ -5,6 +5,40 @@
 //!
 //! Not here: SMPP 5.0, `query_sm`, `cancel_sm`, `replace_sm`, `submit_multi` (a peer sending one of these
 //! gets `ESME_RINVCMDID`), character sets, and concatenation.
+//!
+//! ```no_run
+//! use tidings_smpp::client::{self, Event};
+//! use tidings_smpp::codec::{Address, Bind, BindMode, SubmitSm};
+//! use tidings_smpp::status;
+//!
+//! # async fn example() -> Result<(), tidings_smpp::Error> {
+//! let bind = Bind::new(BindMode::Transceiver, "system id", "password");
+//! let mut settings = client::Settings::new("smsc.example.net", 2775, bind);
+//! settings.tls = Some(client::ClientTls::default());
+//! let (handle, mut events) = client::connect(settings).await?;
+//! while let Some(event) = events.recv().await {
+//!     match event {
+//!         Event::Bound { .. } => {
+//!             let message = SubmitSm {
+//!                 destination: Address::new(1, 1, "46700000001"),
+//!                 short_message: b"hello".to_vec(),
+//!                 ..SubmitSm::default()
+//!             };
+//!             // Queued at once: the window is empty.
+//!             let _ = handle.try_submit(1, message);
+//!         }
+//!         Event::Answer { tag, status, message_id } => println!("{tag}: {status} {message_id}"),
+//!         Event::Deliver { pdu, responder } => {
+//!             // Store `pdu` first.
+//!             println!("from {}", pdu.source.value);
+//!             responder.answer(status::ESME_ROK);
+//!         }
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod backoff;
 pub mod client;

@@ -243,6 +243,12 @@ impl SubmitResponder {
     pub fn answer(self, status: u32, message_id: impl Into<String>) {
         self.0.answer(status, message_id.into());
     }
+
+    /// The sequence number of the client's PDU, for an answer made by hand with [`Connection::send_raw`].
+    #[must_use]
+    pub fn sequence(&self) -> u32 {
+        self.0.sequence()
+    }
 }
 
 /// A running listener. Dropped, it stops listening; sessions go on.

@@ -39,7 +39,8 @@ pub enum Role {
 /// Limits and times of a session, all times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests sent and not yet answered, at most. Default 10, which every carrier takes.
+    /// Requests sent and not yet answered, at most. Default 10, which every carrier takes. A request reported
+    /// as `NoAnswer` gives its place back, so an owner that sees many of them should pause.
     pub window_max: usize,
     /// The peer's messages the owner has not answered yet, at most; more are refused as "try again later".
     /// Default 200.
@@ -95,6 +96,14 @@ pub enum Message {
 pub struct Ticket {
     sequence: u32,
     kind: TicketKind,
+}
+
+impl Ticket {
+    /// The sequence number of the peer's message.
+    #[must_use]
+    pub const fn sequence(self) -> u32 {
+        self.sequence
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -364,7 +373,7 @@ impl Session {
         let of_state = match self.state {
             State::Ended => return None,
             State::Open | State::Binding { .. } => {
-                return Some(self.started_ms + self.limits.bind_timeout_ms);
+                return Some(self.started_ms.saturating_add(self.limits.bind_timeout_ms));
             }
             State::Bound { .. } => None,
             State::Draining { until_ms, .. }
@@ -415,7 +424,13 @@ impl Session {
             }
             Input::Disconnected => {
                 self.outgoing.clear();
-                self.end_silently(EndReason::Disconnected, outputs);
+                // Many peers close instead of answering `unbind`; the end was wanted all the same.
+                let reason = match self.state {
+                    State::Unbinding { .. } => EndReason::Stopped,
+                    State::PeerUnbinding { .. } => EndReason::PeerUnbound,
+                    _ => EndReason::Disconnected,
+                };
+                self.end_silently(reason, outputs);
             }
             Input::Tick => self.tick(now_ms, outputs),
         }
@@ -669,7 +684,7 @@ impl Session {
             if let Some(sequence) = sequence
                 && self.outstanding.contains_key(&sequence)
             {
-                self.timeouts.push_back((now_ms + self.limits.response_timeout_ms, sequence));
+                self.timeouts.push_back((now_ms.saturating_add(self.limits.response_timeout_ms), sequence));
             }
         }
     }
@@ -677,7 +692,7 @@ impl Session {
     fn stop(&mut self, now_ms: u64, outputs: &mut Vec<Output>) {
         match self.state {
             State::Bound { mode } => {
-                let until_ms = now_ms + self.limits.stop_limit_ms;
+                let until_ms = now_ms.saturating_add(self.limits.stop_limit_ms);
                 self.state = State::Draining { mode, until_ms };
                 self.maybe_finish(now_ms, outputs);
             }
@@ -690,7 +705,7 @@ impl Session {
     fn peer_unbinds(&mut self, sequence: u32, now_ms: u64, outputs: &mut Vec<Output>) {
         match self.state {
             State::Bound { .. } | State::Draining { .. } => {
-                let until_ms = now_ms + self.limits.stop_limit_ms;
+                let until_ms = now_ms.saturating_add(self.limits.stop_limit_ms);
                 self.state = State::PeerUnbinding { sequence, until_ms };
                 // The peer has stopped listening to requests: what isn't written yet would be lost.
                 self.withdraw_unwritten(outputs);
@@ -714,7 +729,8 @@ impl Session {
                     self.withdraw_unwritten(outputs);
                     let sequence = self.next_sequence();
                     let _ = self.write(&Pdu { status: 0, sequence, body: Body::Unbind });
-                    self.state = State::Unbinding { until_ms: now_ms + self.limits.stop_limit_ms };
+                    self.state =
+                        State::Unbinding { until_ms: now_ms.saturating_add(self.limits.stop_limit_ms) };
                 }
             }
             State::PeerUnbinding { sequence, until_ms } if self.unanswered == 0 || now_ms >= until_ms => {
@@ -739,7 +755,7 @@ impl Session {
         self.skip_answered();
         match self.state {
             State::Open | State::Binding { .. } => {
-                if now_ms >= self.started_ms + self.limits.bind_timeout_ms {
+                if now_ms >= self.started_ms.saturating_add(self.limits.bind_timeout_ms) {
                     self.end(EndReason::BindTimeout, None, outputs);
                 }
                 return;
@@ -767,9 +783,9 @@ impl Session {
 
     fn enquiry_due_ms(&self) -> u64 {
         if self.enquiries == 0 {
-            self.heard_ms + self.limits.enquire_link_idle_ms
+            self.heard_ms.saturating_add(self.limits.enquire_link_idle_ms)
         } else {
-            self.enquired_ms + self.limits.enquire_link_timeout_ms
+            self.enquired_ms.saturating_add(self.limits.enquire_link_timeout_ms)
         }
     }
 
@@ -887,5 +903,505 @@ impl Session {
 
     fn is_client(&self) -> bool {
         matches!(self.role, Role::Client(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        window_max: 3,
+        unanswered_max: 2,
+        response_timeout_ms: 1_000,
+        enquire_link_idle_ms: 10_000,
+        enquire_link_timeout_ms: 2_000,
+        bind_timeout_ms: 5_000,
+        stop_limit_ms: 500,
+    };
+
+    /// One step of a table: when, what goes in, what comes out. Outputs and written PDUs are words.
+    type Step<'a> = (u64, Input, &'a [&'a str]);
+
+    /// Plays the table; the connection takes everything at once unless the session was told to hold.
+    fn play(session: &mut Session, hold: bool, steps: &[Step<'_>]) {
+        for (at_ms, input, expected) in steps {
+            let mut outputs = Vec::new();
+            session.handle(input.clone(), *at_ms, &mut outputs);
+            let mut words: Vec<String> = outputs.iter().map(say).collect();
+            if !hold {
+                words.extend(written(session, *at_ms, &mut outputs));
+            }
+            assert_eq!(&words, expected, "at {at_ms} ms after {input:?}");
+        }
+    }
+
+    fn written(session: &mut Session, at_ms: u64, outputs: &mut Vec<Output>) -> Vec<String> {
+        let mut octets = session.outgoing().to_vec();
+        session.handle(Input::Written(octets.len()), at_ms, outputs);
+        let mut words = Vec::new();
+        while let Ok(Some(length)) = codec::frame_length(&octets) {
+            let pdu = codec::decode(&octets[..length]).unwrap();
+            octets.drain(..length);
+            let name = format!("{:?}", pdu.body);
+            let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap().to_owned();
+            let status = if pdu.status == 0 { String::new() } else { format!(" {:#x}", pdu.status) };
+            words.push(format!("> {name}#{}{status}", pdu.sequence));
+        }
+        words
+    }
+
+    fn say(output: &Output) -> String {
+        match output {
+            Output::BindRequested(bind) => format!("asked by {}", bind.system_id),
+            Output::Bound { system_id, .. } => format!("bound {system_id}"),
+            Output::Answer { tag, status, message_id } => format!("answer {tag} {status} {message_id}"),
+            Output::NoAnswer { tag } => format!("no answer {tag}"),
+            Output::LateAnswer { tag, status, message_id } => format!("late {tag} {status} {message_id}"),
+            Output::Unsent { tag, why: WhyUnsent::SessionEnded } => format!("unsent {tag}"),
+            Output::Unsent { tag, why } => format!("unsent {tag} {why:?}"),
+            Output::Message { ticket, .. } => format!("message #{}", ticket.sequence),
+            Output::Malformed(malformed) => format!("malformed: {}", malformed.reason),
+            Output::Ended(reason) => format!("ended {reason:?}"),
+        }
+    }
+
+    fn client(mode: BindMode) -> Session {
+        Session::new(Role::Client(Bind::new(mode, "me", "pw")), LIMITS)
+    }
+
+    fn bound_client() -> Session {
+        let mut session = client(BindMode::Transceiver);
+        play(
+            &mut session,
+            false,
+            &[(0, Input::Connected, &["> Bind#1"]), (0, got(1, 0, bind_resp()), &["bound smsc"])],
+        );
+        session
+    }
+
+    fn bind_resp() -> Body {
+        Body::BindResp { mode: BindMode::Transceiver, system_id: "smsc".into(), tlvs: Vec::new() }
+    }
+
+    fn got(sequence: u32, status: u32, body: Body) -> Input {
+        Input::Received(Ok(Pdu { status, sequence, body }))
+    }
+
+    fn send(tag: u64) -> Input {
+        Input::Send { tag, request: Request::Submit(SubmitSm::default()) }
+    }
+
+    fn accepted(sequence: u32, id: &str) -> Input {
+        got(sequence, 0, Body::SubmitSmResp { message_id: id.into() })
+    }
+
+    fn delivered(sequence: u32) -> Input {
+        got(sequence, 0, Body::DeliverSm(DeliverSm::default()))
+    }
+
+    fn answer(sequence: u32) -> Input {
+        let ticket = Ticket { sequence, kind: TicketKind::Deliver };
+        Input::Answer { ticket, status: 0, message_id: String::new() }
+    }
+
+    #[test]
+    fn a_client_binds_or_is_refused_or_gives_up() {
+        let refused = "ended BindRefused(14)";
+        let bind: Step<'_> = (0, Input::Connected, &["> Bind#1"]);
+        play(
+            &mut client(BindMode::Receiver),
+            false,
+            &[bind.clone(), (10, got(1, 14, bind_resp()), &[refused]), (11, send(1), &["unsent 1"])],
+        );
+        play(
+            &mut client(BindMode::Receiver),
+            false,
+            &[bind.clone(), (10, got(1, 14, Body::GenericNack), &[refused])],
+        );
+        play(
+            &mut client(BindMode::Transceiver),
+            false,
+            &[
+                bind.clone(),
+                (10, send(1), &["unsent 1"]),
+                (4_999, Input::Tick, &[]),
+                (5_000, Input::Tick, &["ended BindTimeout"]),
+            ],
+        );
+        play(
+            &mut client(BindMode::Transceiver),
+            false,
+            &[
+                bind.clone(),
+                (10, got(7, 0, bind_resp()), &["malformed: an answer to no bind"]),
+                (10, got(1, 0, bind_resp()), &["bound smsc"]),
+            ],
+        );
+        play(
+            &mut client(BindMode::Receiver),
+            false,
+            &[bind, (10, got(1, 0, bind_resp()), &["bound smsc"]), (11, send(1), &["unsent 1 Direction"])],
+        );
+    }
+
+    #[test]
+    fn each_submit_is_reported_once_whatever_the_answer() {
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, send(10), &["> SubmitSm#2"]),
+                (1, send(11), &["> SubmitSm#3"]),
+                (1, send(12), &["> SubmitSm#4"]),
+                (5, accepted(3, "b"), &["answer 11 0 b"]),
+                (5, accepted(3, "b"), &["malformed: an answer to no request"]),
+                (6, got(4, 0x58, Body::SubmitSmResp { message_id: String::new() }), &["answer 12 88 "]),
+                (7, got(2, 3, Body::GenericNack), &["answer 10 3 "]),
+                (2_000, Input::Tick, &[]),
+            ],
+        );
+        // Slow: no answer in time, then late, but never sent again.
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, send(10), &["> SubmitSm#2"]),
+                (500, send(11), &["> SubmitSm#3"]),
+                (1_000, Input::Tick, &[]),
+                (1_001, Input::Tick, &["no answer 10"]),
+                (1_400, accepted(2, "a"), &["late 10 0 a"]),
+                (1_400, accepted(2, "a"), &["malformed: an answer to no request"]),
+                (1_500, Input::Tick, &["no answer 11"]),
+                (1_600, Input::Disconnected, &["ended Disconnected"]),
+            ],
+        );
+        // Cannot be written at all.
+        let long = SubmitSm { short_message: vec![0; 255], ..SubmitSm::default() };
+        let mut outputs = Vec::new();
+        let mut session = bound_client();
+        session.handle(Input::Send { tag: 1, request: Request::Submit(long) }, 1, &mut outputs);
+        assert!(matches!(outputs[..], [Output::Unsent { tag: 1, why: WhyUnsent::Unencodable(_) }]));
+        assert_eq!(session.window_free(), 3);
+    }
+
+    #[test]
+    fn only_what_the_connection_took_whole_is_in_doubt() {
+        let submit_octets = {
+            let mut session = bound_client();
+            session.handle(send(1), 1, &mut Vec::new());
+            session.outgoing().len()
+        };
+        for taken in 0..=submit_octets * 3 {
+            let mut session = bound_client();
+            let mut outputs = Vec::new();
+            for tag in 0..3 {
+                session.handle(send(tag), 1, &mut outputs);
+            }
+            session.handle(Input::Written(taken), 2, &mut outputs);
+            session.handle(Input::Disconnected, 3, &mut outputs);
+            let in_doubt = outputs.iter().filter(|o| matches!(o, Output::NoAnswer { .. })).count();
+            let unsent = outputs.iter().filter(|o| matches!(o, Output::Unsent { .. })).count();
+            assert_eq!((in_doubt, unsent), (taken / submit_octets, 3 - taken / submit_octets), "{taken}");
+        }
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_written_after_all() {
+        let ends = [
+            (got(91, 0, Body::Unbind), command::UNBIND_RESP),
+            (Input::LostPosition(3), command::GENERIC_NACK),
+        ];
+        for (taken, (end, last_word)) in
+            [0, 1, 20, 33, 34, 40].into_iter().flat_map(|n| ends.iter().map(move |end| (n, end)))
+        {
+            let mut session = bound_client();
+            let mut outputs = Vec::new();
+            session.handle(send(0), 1, &mut outputs);
+            session.handle(got(90, 0, Body::EnquireLink), 1, &mut outputs);
+            session.handle(send(1), 1, &mut outputs);
+            let mut stream = session.outgoing()[..taken].to_vec();
+            session.handle(Input::Written(taken), 2, &mut outputs);
+            session.handle(end.clone(), 3, &mut outputs);
+            assert!(session.is_ended());
+            stream.extend_from_slice(session.outgoing());
+            let mut sent = Vec::new();
+            while let Ok(Some(length)) = codec::frame_length(&stream) {
+                sent.push(codec::decode(&stream[..length]).unwrap().body.command_id());
+                stream.drain(..length);
+            }
+            assert!(stream.is_empty(), "the stream stays whole");
+            assert_eq!(sent.last(), Some(last_word));
+            let submits = sent.iter().filter(|&&id| id == command::SUBMIT_SM).count();
+            assert_eq!(submits, usize::from(taken > 0), "only what was begun is finished");
+            let in_doubt = outputs.iter().filter(|o| matches!(o, Output::NoAnswer { .. })).count();
+            let unsent = outputs.iter().filter(|o| matches!(o, Output::Unsent { .. })).count();
+            assert_eq!((submits, 2 - submits), (in_doubt, unsent), "{taken}");
+        }
+    }
+
+    #[test]
+    fn silence_is_asked_twice_and_then_believed() {
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, send(10), &["> SubmitSm#2"]),
+                (1_001, Input::Tick, &["no answer 10"]),
+                (9_999, Input::Tick, &[]),
+                (10_000, Input::Tick, &["> EnquireLink#3"]),
+                (11_000, got(3, 0, Body::EnquireLinkResp), &[]),
+                (20_999, Input::Tick, &[]),
+                (21_000, Input::Tick, &["> EnquireLink#4"]),
+                (22_999, Input::Tick, &[]),
+                (23_000, Input::Tick, &["> EnquireLink#5"]),
+                (24_500, send(11), &["> SubmitSm#6"]),
+                (25_000, Input::Tick, &["no answer 11", "ended Unresponsive"]),
+            ],
+        );
+        // Any PDU is a sign of life, and the peer's own question is answered.
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (10_000, Input::Tick, &["> EnquireLink#2"]),
+                (11_000, got(5, 0, Body::EnquireLink), &["> EnquireLinkResp#5"]),
+                (20_999, Input::Tick, &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_orderly_end_waits_for_both_directions() {
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, send(10), &["> SubmitSm#2"]),
+                (2, delivered(50), &["message #50"]),
+                (3, Input::Stop, &[]),
+                (4, send(11), &["unsent 11"]),
+                (5, accepted(2, "a"), &["answer 10 0 a"]),
+                (6, answer(50), &["> DeliverSmResp#50", "> Unbind#3"]),
+                (7, got(3, 0, Body::UnbindResp), &["ended Stopped"]),
+            ],
+        );
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, send(10), &["> SubmitSm#2"]),
+                (3, Input::Stop, &[]),
+                (503, Input::Tick, &["> Unbind#3"]),
+                (1_003, Input::Tick, &["no answer 10", "ended Stopped"]),
+            ],
+        );
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, delivered(50), &["message #50"]),
+                (2, got(51, 0, Body::Unbind), &[]),
+                (3, delivered(52), &[]),
+                (4, answer(50), &["ended PeerUnbound", "> DeliverSmResp#50", "> UnbindResp#51"]),
+            ],
+        );
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, delivered(50), &["message #50"]),
+                (2, got(51, 0, Body::Unbind), &[]),
+                (502, Input::Tick, &["ended PeerUnbound", "> UnbindResp#51"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_peer_that_closes_instead_of_answering_unbind_has_ended_orderly() {
+        play(
+            &mut bound_client(),
+            false,
+            &[(1, Input::Stop, &["> Unbind#2"]), (2, Input::Disconnected, &["ended Stopped"])],
+        );
+    }
+
+    #[test]
+    fn messages_are_bounded_and_the_wrong_ones_refused() {
+        let abandon = Input::Abandon(Ticket { sequence: 51, kind: TicketKind::Deliver });
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, delivered(50), &["message #50"]),
+                (1, delivered(51), &["message #51"]),
+                (1, delivered(52), &["> DeliverSmResp#52 0x64"]),
+                (2, answer(50), &["> DeliverSmResp#50"]),
+                (2, delivered(53), &["message #53"]),
+                (3, abandon, &[]),
+                (3, got(54, 0, Body::DataSm(DataSm::default())), &["message #54"]),
+                (
+                    4,
+                    got(55, 0, Body::SubmitSm(SubmitSm::default())),
+                    &["malformed: a message in the wrong direction", "> SubmitSmResp#55 0x4"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_the_session_goes_on() {
+        let bad = |command_id, status| {
+            Input::Received(Err(Malformed { command_id, sequence: 9, status, reason: "bad" }))
+        };
+        play(
+            &mut bound_client(),
+            false,
+            &[
+                (1, bad(command::DELIVER_SM, 1), &["malformed: bad", "> DeliverSmResp#9 0x1"]),
+                (1, bad(0x0111, 3), &["malformed: bad", "> GenericNack#9 0x3"]),
+                (1, bad(0x8000_0111, 3), &["malformed: bad"]),
+                (2, send(1), &["> SubmitSm#2"]),
+                (
+                    3,
+                    Input::LostPosition(4),
+                    &["no answer 1", "ended InvalidLength(4)", "> GenericNack#0 0x2"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_server_asks_its_owner_and_keeps_to_the_bind() {
+        let bind = |mode| got(1, 0, Body::Bind(Bind::new(mode, "esme", "pw")));
+        let submit = |sequence| got(sequence, 0, Body::SubmitSm(SubmitSm::default()));
+        let accept = Input::BindAnswer { status: 0, system_id: "us".into() };
+        let deliver = |tag| Input::Send { tag, request: Request::Deliver(DeliverSm::default()) };
+        play(
+            &mut Session::new(Role::Server, LIMITS),
+            false,
+            &[
+                (0, Input::Connected, &[]),
+                (1, submit(7), &["> SubmitSmResp#7 0x4"]),
+                (2, bind(BindMode::Transmitter), &["asked by esme"]),
+                (3, accept.clone(), &["bound us", "> BindResp#1"]),
+                (4, bind(BindMode::Transmitter), &["> BindResp#1 0x5"]),
+                (5, submit(8), &["message #8"]),
+                (6, deliver(1), &["unsent 1 Direction"]),
+                (
+                    7,
+                    got(9, 0, Body::DeliverSm(DeliverSm::default())),
+                    &["malformed: a message in the wrong direction", "> DeliverSmResp#9 0x4"],
+                ),
+            ],
+        );
+        play(
+            &mut Session::new(Role::Server, LIMITS),
+            false,
+            &[
+                (0, Input::Connected, &[]),
+                (2, bind(BindMode::Receiver), &["asked by esme"]),
+                (3, accept, &["bound us", "> BindResp#1"]),
+                (4, submit(8), &["> SubmitSmResp#8 0x4"]),
+                (5, deliver(1), &["> DeliverSm#1"]),
+                (6, got(1, 0, Body::DeliverSmResp), &["answer 1 0 "]),
+            ],
+        );
+        play(
+            &mut Session::new(Role::Server, LIMITS),
+            false,
+            &[
+                (0, Input::Connected, &[]),
+                (2, bind(BindMode::Receiver), &["asked by esme"]),
+                (
+                    3,
+                    Input::BindAnswer { status: 14, system_id: String::new() },
+                    &["ended BindRefused(14)", "> BindResp#1 0xe"],
+                ),
+            ],
+        );
+        play(
+            &mut Session::new(Role::Server, LIMITS),
+            false,
+            &[(0, Input::Connected, &[]), (5_000, Input::Tick, &["ended BindTimeout"])],
+        );
+    }
+
+    #[test]
+    fn a_held_connection_keeps_the_response_clock_from_starting() {
+        let mut session = bound_client();
+        play(
+            &mut session,
+            true,
+            &[
+                (1, send(10), &[]),
+                (5_000, Input::Tick, &[]),
+                (5_001, Input::Written(1_000), &[]),
+                (6_000, Input::Tick, &[]),
+                (6_001, Input::Tick, &["no answer 10"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn sequence_numbers_wrap_within_their_range() {
+        let mut session = bound_client();
+        session.last_sequence = SEQUENCE_MAX - 1;
+        play(
+            &mut session,
+            false,
+            &[
+                (1, send(1), &["> SubmitSm#2147483647"]),
+                (1, send(2), &["> SubmitSm#1"]),
+                (2, accepted(SEQUENCE_MAX, "a"), &["answer 1 0 a"]),
+                (2, accepted(1, "b"), &["answer 2 0 b"]),
+            ],
+        );
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order, every request is reported once, and a late answer only after
+        /// a missing one.
+        #[test]
+        fn the_account_is_always_even(choices in proptest::collection::vec((0u8..12, 0u32..12, 0u64..1_500), 0..80)) {
+            let mut session = bound_client();
+            let (mut now, mut tags) = (0, 0u64);
+            let mut outputs = Vec::new();
+            for (choice, number, pause) in choices {
+                now += pause;
+                let input = match choice {
+                    0..=3 => { tags += 1; send(tags) }
+                    4 | 5 => accepted(number, "x"),
+                    6 => Input::Written(number as usize * 20),
+                    7 => delivered(number),
+                    8 => Input::Tick,
+                    9 => got(number, 0, Body::EnquireLink),
+                    10 if number == 0 => Input::Stop,
+                    10 if number == 1 => got(number, 0, Body::Unbind),
+                    10 => got(number, 8, Body::GenericNack),
+                    _ => answer(number),
+                };
+                session.handle(input, now, &mut outputs);
+            }
+            session.handle(Input::Disconnected, now, &mut outputs);
+            let mut reports = vec![0u32; usize::try_from(tags).unwrap() + 1];
+            let mut missing = vec![false; reports.len()];
+            for output in &outputs {
+                match output {
+                    Output::Answer { tag, .. } | Output::Unsent { tag, .. } => reports[*tag as usize] += 1,
+                    Output::NoAnswer { tag } => {
+                        reports[*tag as usize] += 1;
+                        missing[*tag as usize] = true;
+                    }
+                    Output::LateAnswer { tag, .. } => prop_assert!(missing[*tag as usize]),
+                    _ => {}
+                }
+            }
+            prop_assert!(reports[1..].iter().all(|&count| count == 1), "{reports:?}");
+            let ends = outputs.iter().filter(|output| matches!(output, Output::Ended(_))).count();
+            prop_assert_eq!(ends, 1);
+        }
     }
 }

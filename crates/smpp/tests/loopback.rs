@@ -377,3 +377,74 @@ async fn ten_thousand_submits_are_each_reported_once() {
     let _carrier = answering.await.unwrap();
     assert_eq!(pair.handle.window_free(), 100);
 }
+
+#[tokio::test]
+async fn an_owner_with_room_for_one_event_loses_nothing() {
+    let (server, mut carrier) = server::listen(server::Settings {
+        event_queue: 1,
+        limits: Limits { window_max: 50, ..Limits::default() },
+        ..server::Settings::new(local())
+    })
+    .await
+    .unwrap();
+    let bind = Bind::new(BindMode::Transceiver, "esme", "secret");
+    let mut settings = client::Settings::new("127.0.0.1", server.local_address().port(), bind);
+    settings.event_queue = 1;
+    settings.limits.window_max = 50;
+    let (handle, mut events) = client::connect(settings).await.unwrap();
+    let server::Event::BindRequested { connection, responder, .. } = next(&mut carrier).await else {
+        panic!("no bind")
+    };
+    responder.accept();
+    let carrier = tokio::spawn(async move {
+        for number in 0..50 {
+            connection.deliver(number, deliver("x")).await.unwrap();
+        }
+        let (mut submits, mut answers) = (0, 0);
+        while submits < 50 || answers < 50 {
+            match next(&mut carrier).await {
+                server::Event::Submit { responder, .. } => {
+                    submits += 1;
+                    responder.answer(0, "1");
+                }
+                server::Event::Answer { status: 0, .. } => answers += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        carrier
+    });
+    // All are handed over before the first event is read.
+    for number in 0..50 {
+        handle.submit(number, submit("x")).await.unwrap();
+    }
+    let (mut delivers, mut answers) = (0, 0);
+    assert!(matches!(next(&mut events).await, Event::Bound { .. }));
+    while delivers < 50 || answers < 50 {
+        match next(&mut events).await {
+            Event::Deliver { responder, .. } => {
+                delivers += 1;
+                responder.answer(0);
+            }
+            Event::Answer { status: 0, .. } => answers += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    let _carrier = carrier.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_made_by_hand_is_read_leniently() {
+    let mut pair = bound(Limits::default()).await;
+    pair.handle.submit(1, submit("x")).await.unwrap();
+    let server::Event::Submit { responder, .. } = next(&mut pair.carrier).await else { panic!("no submit") };
+    // submit_sm_resp whose id has no end and isn't ASCII, in two pieces.
+    let mut raw = vec![0, 0, 0, 18, 0x80, 0, 0, 4, 0, 0, 0, 0];
+    raw.extend_from_slice(&responder.sequence().to_be_bytes());
+    drop(responder);
+    pair.connection.send_raw(raw).await;
+    pair.connection.send_raw(vec![0xC5, 0x31]).await;
+    let Event::Answer { tag: 1, status: 0, message_id } = next(&mut pair.events).await else {
+        panic!("no answer")
+    };
+    assert_eq!(message_id, "\u{c5}1");
+}
