@@ -1,9 +1,9 @@
 //! How many segments a link may hold unanswered. The carrier sets the size, the engine takes permits,
 //! and an answered submission gives its permit back by being dropped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Notify;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, oneshot};
 
 /// A window of unanswered segments.
 #[derive(Debug, Default)]
@@ -11,6 +11,22 @@ pub struct Window {
     size: AtomicUsize,
     taken: AtomicUsize,
     changed: Notify,
+    epoch: Mutex<Arc<Epoch>>,
+}
+
+/// Permits of one epoch hold it alive; when the last one is gone, whoever waits for that is told.
+#[derive(Debug, Default)]
+struct Epoch {
+    over: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        if let Some(over) = self.over.get_mut().ok().and_then(Option::take) {
+            // Nobody may be waiting any more.
+            drop(over.send(()));
+        }
+    }
 }
 
 impl Window {
@@ -48,7 +64,44 @@ impl Window {
             let fits = taken + segments <= size || (taken == 0 && size > 0);
             fits.then_some(taken + segments)
         });
-        taken.ok().map(|_| Permit { window: Arc::clone(self), segments })
+        taken.ok().map(|_| self.permit(segments))
+    }
+
+    /// Takes as many places as are free, up to `segments`; `None` if there is none.
+    pub fn take_up_to(self: &Arc<Self>, segments: usize) -> Option<Permit> {
+        let mut got = 0;
+        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |taken| {
+            got = self.size().saturating_sub(taken).min(segments);
+            (got > 0).then_some(taken + got)
+        });
+        taken.ok().map(|_| self.permit(got))
+    }
+
+    /// Takes places that may not be there: for the rest of a message of which a part already has places.
+    pub fn take_anyway(self: &Arc<Self>, segments: usize) -> Permit {
+        self.taken.fetch_add(segments, Ordering::SeqCst);
+        self.permit(segments)
+    }
+
+    fn permit(self: &Arc<Self>, segments: usize) -> Permit {
+        let epoch = Arc::clone(&self.epoch.lock().expect("nothing panics while it holds this"));
+        Permit { window: Arc::clone(self), segments, epoch }
+    }
+
+    /// Waits until every permit that is out now has come back: then whatever was on its way to the carrier when this
+    /// was called has been answered or given up.
+    pub fn barrier(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (over, wait) = oneshot::channel();
+        let before = {
+            let mut epoch = self.epoch.lock().expect("nothing panics while it holds this");
+            std::mem::take(&mut *epoch)
+        };
+        *before.over.lock().expect("nothing panics while it holds this") = Some(over);
+        drop(before);
+        async move {
+            // The sender cannot go without sending.
+            drop(wait.await);
+        }
     }
 
     /// Waits until something changed: a permit came back, or the size is another.
@@ -63,13 +116,24 @@ impl Window {
 pub struct Permit {
     window: Arc<Window>,
     segments: usize,
+    epoch: Arc<Epoch>,
 }
 
 impl Permit {
     /// Splits off a permit for one segment; `None` when this one holds no more.
     pub fn split_one(&mut self) -> Option<Self> {
-        self.segments = self.segments.checked_sub(1)?;
-        Some(Self { window: Arc::clone(&self.window), segments: 1 })
+        self.split(1)
+    }
+
+    /// Splits off a permit for so many segments; `None` when this one holds fewer.
+    pub fn split(&mut self, segments: usize) -> Option<Self> {
+        self.segments = self.segments.checked_sub(segments)?;
+        Some(Self { window: Arc::clone(&self.window), segments, epoch: Arc::clone(&self.epoch) })
+    }
+
+    /// How many places it holds.
+    pub const fn segments(&self) -> usize {
+        self.segments
     }
 }
 
@@ -104,5 +168,33 @@ mod tests {
         drop(large);
         window.resize(0);
         assert!(window.take(1).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_barrier_waits_for_the_permits_of_its_time_and_no_others() {
+        let window = Window::new();
+        window.resize(10);
+        window.barrier().await;
+        let mut before = window.take(2).expect("room");
+        let part = before.split_one().expect("one of two");
+        let mut barrier = Box::pin(window.barrier());
+        let after = window.take(1).expect("room");
+        drop(before);
+        assert!(futures_poll(&mut barrier).await.is_none());
+        drop(part);
+        barrier.await;
+        drop(after);
+        assert_eq!(window.free(), 10);
+    }
+
+    /// One look at a future: whether it is ready now.
+    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
     }
 }

@@ -531,6 +531,8 @@ pub struct Attempt {
     pub message: Option<MessageId>,
     /// To whom.
     pub endpoint: EndpointId,
+    /// The due time of the lease that the try held; says which open delivery it settles.
+    pub lease: Timestamp,
     /// Which try, from 1.
     pub number: u32,
     /// When it began.

@@ -4,6 +4,7 @@
 //! `sqlite/<noun>.rs`, and say its promise in `tests/conformance/<noun>.rs`.
 
 mod backend;
+mod column;
 mod error;
 pub mod sqlite;
 

@@ -652,6 +652,11 @@ fn load(sql: &Sql, id: MessageId) -> Result<Option<Hot>> {
     one(sql, query_of_one(false), id)
 }
 
+/// What never changes of a message, for telling an event about it.
+pub(super) fn unchanging(sql: &Sql, id: MessageId) -> Result<Option<Message>> {
+    Ok(load(sql, id)?.map(|hot| hot.message))
+}
+
 fn load_with_text(sql: &Sql, id: MessageId) -> Result<Option<Hot>> {
     one(sql, query_of_one(true), id)
 }

@@ -1,0 +1,509 @@
+//! The event log, the deliveries that are open, and the log of attempts.
+
+use super::executor::{Rx, Tx, failed};
+use super::message::{environment, get, live};
+use super::{endpoint, operating};
+use crate::Result;
+use crate::backend::*;
+use crate::column;
+use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
+use tidings_domain::account::Realm;
+use tidings_domain::event::{Event, Kind};
+use tidings_domain::id::*;
+use tidings_domain::message::Message;
+use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
+
+/// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
+const FIRST_LEASE_MS: i64 = 60_000;
+/// The same inbound part within this time is a repeat of the carrier, not another message of the person.
+const INBOUND_REPEAT_MS: i64 = 15 * 60_000;
+
+const COLUMNS: &str = "seq, account, live, kind, message, inbound, status, attempt, at, due_at, failure, raw";
+
+pub(super) fn insert(
+    sql: &Sql,
+    id: EventId,
+    realm: Realm,
+    message: Option<MessageId>,
+    inbound: Option<InboundId>,
+    event: &Event,
+) -> Result<()> {
+    sql.prepare_cached(
+        "INSERT INTO event (seq, account, live, kind, message, inbound, status, attempt, at, due_at, failure, raw)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            id.key(),
+            realm.account.key(),
+            live(realm.environment),
+            event.kind as i64,
+            message.map(MessageId::key),
+            inbound.map(InboundId::key),
+            column::status_number(event.status),
+            event.attempt,
+            event.at.as_millis(),
+            event.due_at.map(Timestamp::as_millis),
+            event.failure.as_ref().map(column::failure_text),
+            event.raw,
+        ])
+    })
+    .map(drop)
+    .map_err(failed)
+}
+
+struct Logged {
+    id: EventId,
+    realm: Realm,
+    message: Option<MessageId>,
+    inbound: Option<InboundId>,
+    event: Event,
+}
+
+fn logged(row: &Row<'_>) -> Result<Logged> {
+    let kind: usize = get(row, 3)?;
+    let failure: Option<String> = get(row, 10)?;
+    Ok(Logged {
+        id: EventId::from_key(get(row, 0)?),
+        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        message: get::<Option<i64>>(row, 4)?.map(MessageId::from_key),
+        inbound: get::<Option<i64>>(row, 5)?.map(InboundId::from_key),
+        event: Event {
+            kind: Kind::ALL.get(kind).copied().ok_or_else(|| column::corrupt("kind of event", kind))?,
+            status: column::status(get(row, 6)?)?,
+            attempt: get(row, 7)?,
+            at: Timestamp::from_millis(get(row, 8)?),
+            due_at: get::<Option<i64>>(row, 9)?.map(Timestamp::from_millis),
+            failure: failure.as_deref().map(column::failure).transpose()?,
+            raw: get(row, 11)?,
+        },
+    })
+}
+
+fn select(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Result<Vec<Logged>> {
+    let mut statement = sql.prepare_cached(&format!("SELECT {COLUMNS} FROM event {rest}")).map_err(failed)?;
+    let mut rows = statement.query(params).map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        found.push(logged(row)?);
+    }
+    Ok(found)
+}
+
+/// Adds what an event is about. `None` if that was swept away meanwhile.
+fn tell(sql: &Sql, logged: Logged, delivery: Option<Delivery>) -> Result<Option<Told>> {
+    let about = match (logged.message, logged.inbound) {
+        (Some(message), _) => super::message::unchanging(sql, message)?.map(|m| About::Message(Box::new(Message { text: None, ..m }))),
+        (None, Some(inbound)) => find_inbound(sql, inbound)?.map(|i| About::Inbound(Box::new(i))),
+        (None, None) => Some(About::Test),
+    };
+    Ok(about.map(|about| Told { id: logged.id, realm: logged.realm, event: logged.event, about, delivery }))
+}
+
+// ── the feed and the timeline ───────────────────────────────────────────────────────────────────────────────
+
+pub(super) fn events(rx: &mut Rx<'_>, realm: &Realm, after: &Option<EventId>, limit: &usize) -> Result<Vec<Told>> {
+    let public: Vec<String> = Kind::ALL.into_iter().filter(|k| k.is_public()).map(|k| (k as i64).to_string()).collect();
+    let rest = format!(
+        "WHERE seq > ?1 AND account = ?2 AND live = ?3 AND kind IN ({}) ORDER BY seq LIMIT ?4",
+        public.join(",")
+    );
+    let after = after.map_or(0, EventId::key);
+    let found = select(rx.sql, &rest, params![after, realm.account.key(), live(realm.environment), *limit as i64])?;
+    found.into_iter().filter_map(|logged| tell(rx.sql, logged, None).transpose()).collect()
+}
+
+pub(super) fn of_message(sql: &Sql, id: MessageId) -> Result<Vec<(EventId, Event)>> {
+    let found = select(sql, "WHERE message = ?1 ORDER BY seq", [id.key()])?;
+    Ok(found.into_iter().map(|logged| (logged.id, logged.event)).collect())
+}
+
+// ── deliveries ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Opens a delivery that its maker hands over in memory: it is leased, and comes back by itself if nobody answers.
+pub(super) fn lease_first(sql: &Sql, event: EventId, endpoint: EndpointId, now: Timestamp) -> Result<Delivery> {
+    let delivery = Delivery { event, endpoint, tries: 0, due_at: now.plus_ms(FIRST_LEASE_MS) };
+    put(sql, delivery)?;
+    Ok(delivery)
+}
+
+fn put(sql: &Sql, delivery: Delivery) -> Result<()> {
+    sql.prepare_cached("INSERT OR REPLACE INTO delivery (due_at, event, endpoint, tries) VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut s| {
+            s.execute(params![delivery.due_at.as_millis(), delivery.event.key(), delivery.endpoint.key(), delivery.tries])
+        })
+        .map(drop)
+        .map_err(failed)
+}
+
+fn take(sql: &Sql, delivery: Delivery) -> Result<bool> {
+    sql.prepare_cached("DELETE FROM delivery WHERE due_at = ?1 AND event = ?2 AND endpoint = ?3")
+        .and_then(|mut s| s.execute(params![delivery.due_at.as_millis(), delivery.event.key(), delivery.endpoint.key()]))
+        .map(|n| n > 0)
+        .map_err(failed)
+}
+
+fn delivery(row: &Row<'_>) -> Result<Delivery> {
+    Ok(Delivery {
+        due_at: Timestamp::from_millis(get(row, 0)?),
+        event: EventId::from_key(get(row, 1)?),
+        endpoint: EndpointId::from_key(get(row, 2)?),
+        tries: get(row, 3)?,
+    })
+}
+
+fn open(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Result<Vec<Delivery>> {
+    let mut statement =
+        sql.prepare_cached(&format!("SELECT due_at, event, endpoint, tries FROM delivery {rest}")).map_err(failed)?;
+    let mut rows = statement.query(params).map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        found.push(delivery(row)?);
+    }
+    Ok(found)
+}
+
+/// Rows that one claim looks at: behind a busy endpoint's backlog there may be others' deliveries.
+const CLAIM_SCAN_MAX: i64 = 20_000;
+
+pub(super) fn claim_deliveries(
+    tx: &mut Tx<'_>,
+    busy: &[EndpointId],
+    limit: &usize,
+    lease_ms: &i64,
+    now: &Timestamp,
+) -> Result<Vec<Told>> {
+    let due = open(tx.sql, "WHERE due_at <= ?1 ORDER BY due_at, event LIMIT ?2", params![now.as_millis(), CLAIM_SCAN_MAX])?;
+    let listeners = tx.listeners()?;
+    let mut claimed = Vec::new();
+    for one in due.into_iter().filter(|one| !busy.contains(&one.endpoint)) {
+        if claimed.len() == *limit {
+            break;
+        }
+        take(tx.sql, one)?;
+        if !listeners.is_on(one.endpoint) {
+            // Switched off or deleted: its events stay in the log and can be replayed.
+            continue;
+        }
+        let Some(event) = select(tx.sql, "WHERE seq = ?1", [one.event.key()])?.pop() else { continue };
+        let leased = Delivery { due_at: now.plus_ms(*lease_ms), ..one };
+        if let Some(told) = tell(tx.sql, event, Some(leased))? {
+            put(tx.sql, leased)?;
+            claimed.push(told);
+        }
+    }
+    Ok(claimed)
+}
+
+pub(super) fn record_attempts(tx: &mut Tx<'_>, attempts: &[Attempt], now: &Timestamp) -> Result<()> {
+    for attempt in attempts {
+        log(tx.sql, attempt)?;
+        // The lease that this try held: found by event and endpoint, whatever its time.
+        let Some(held) = held(tx.sql, attempt)? else { continue };
+        take(tx.sql, held)?;
+        match attempt.verdict {
+            Verdict::Done | Verdict::Dead | Verdict::Gone => {}
+            Verdict::RetryAt(at) => put(tx.sql, Delivery { tries: attempt.number, due_at: at, ..held })?,
+        }
+    }
+    endpoint::record_health(tx, attempts, *now, DISABLE_AFTER_MS)
+}
+
+fn held(sql: &Sql, attempt: &Attempt) -> Result<Option<Delivery>> {
+    let lease = attempt.lease.as_millis();
+    let found = open(
+        sql,
+        "WHERE due_at = ?1 AND event = ?2 AND endpoint = ?3",
+        params![lease, attempt.event.key(), attempt.endpoint.key()],
+    )?;
+    Ok(found.into_iter().next())
+}
+
+fn log(sql: &Sql, attempt: &Attempt) -> Result<()> {
+    let (verdict, retry_at) = match attempt.verdict {
+        Verdict::Done => (0, None),
+        Verdict::RetryAt(at) => (1, Some(at.as_millis())),
+        Verdict::Dead => (2, None),
+        Verdict::Gone => (3, None),
+    };
+    sql.prepare_cached(
+        "INSERT OR REPLACE INTO attempt (endpoint, event, number, at, took_ms, status, request, response, verdict, retry_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            attempt.endpoint.key(),
+            attempt.event.key(),
+            attempt.number,
+            attempt.at.as_millis(),
+            attempt.took_ms,
+            attempt.status,
+            attempt.request,
+            attempt.response,
+            verdict,
+            retry_at,
+        ])
+    })
+    .map(drop)
+    .map_err(failed)
+}
+
+pub(super) fn release_deliveries(tx: &mut Tx<'_>, now: &Timestamp) -> Result<u64> {
+    // A lease ends after FIRST_LEASE_MS at most, a retry's due time is its own: only leases are shortened.
+    let leased = open(
+        tx.sql,
+        "WHERE due_at > ?1 AND due_at <= ?2 AND tries = 0 ORDER BY due_at",
+        params![now.as_millis(), now.plus_ms(FIRST_LEASE_MS).as_millis()],
+    )?;
+    for one in &leased {
+        take(tx.sql, *one)?;
+        put(tx.sql, Delivery { due_at: *now, ..*one })?;
+    }
+    Ok(leased.len() as u64)
+}
+
+pub(super) fn next_delivery(rx: &mut Rx<'_>) -> Result<Option<Timestamp>> {
+    let first = rx
+        .sql
+        .prepare_cached("SELECT due_at FROM delivery ORDER BY due_at LIMIT 1")
+        .and_then(|mut s| s.query_row([], |row| row.get::<_, i64>(0)).optional())
+        .map_err(failed)?;
+    Ok(first.map(Timestamp::from_millis))
+}
+
+pub(super) fn open_about(sql: &Sql, events: &[EventId]) -> Result<Vec<Delivery>> {
+    let mut found = Vec::new();
+    for event in events {
+        found.extend(open(sql, "WHERE event = ?1", [event.key()])?);
+    }
+    Ok(found)
+}
+
+/// Removes what is still open for an endpoint that goes away.
+pub(super) fn drop_open(sql: &Sql, endpoint: EndpointId) -> Result<()> {
+    sql.prepare_cached("DELETE FROM delivery WHERE endpoint = ?1")
+        .and_then(|mut s| s.execute([endpoint.key()]))
+        .map(drop)
+        .map_err(failed)
+}
+
+// ── attempts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+const ATTEMPT_COLUMNS: &str = "a.endpoint, a.event, a.number, a.at, a.took_ms, a.status, a.request, a.response, a.verdict, a.retry_at, \
+     e.account, e.live, e.message";
+
+/// Tries of one event at one endpoint are numbered below this; a page's cursor holds both.
+const NUMBERS: i64 = 1 << 10;
+
+fn attempt(row: &Row<'_>) -> Result<Attempt> {
+    let (event, number): (i64, u32) = (get(row, 1)?, get(row, 2)?);
+    let verdict: i64 = get(row, 8)?;
+    Ok(Attempt {
+        seq: event * NUMBERS + i64::from(number),
+        realm: Realm { account: AccountId::from_key(get(row, 10)?), environment: environment(get(row, 11)?) },
+        event: EventId::from_key(event),
+        message: get::<Option<i64>>(row, 12)?.map(MessageId::from_key),
+        endpoint: EndpointId::from_key(get(row, 0)?),
+        lease: Timestamp::default(),
+        number,
+        at: Timestamp::from_millis(get(row, 3)?),
+        took_ms: get(row, 4)?,
+        status: get(row, 5)?,
+        request: get(row, 6)?,
+        response: get(row, 7)?,
+        verdict: match verdict {
+            0 => Verdict::Done,
+            1 => Verdict::RetryAt(Timestamp::from_millis(get::<Option<i64>>(row, 9)?.unwrap_or(0))),
+            2 => Verdict::Dead,
+            3 => Verdict::Gone,
+            other => return Err(column::corrupt("verdict", other)),
+        },
+    })
+}
+
+fn select_attempts(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Result<Vec<Attempt>> {
+    let query = format!("SELECT {ATTEMPT_COLUMNS} FROM attempt a JOIN event e ON e.seq = a.event {rest}");
+    let mut statement = sql.prepare_cached(&query).map_err(failed)?;
+    let mut rows = statement.query(params).map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        found.push(attempt(row)?);
+    }
+    Ok(found)
+}
+
+pub(super) fn attempts(rx: &mut Rx<'_>, realm: &Realm, endpoint: &EndpointId, page: &Page) -> Result<Paged<Attempt>> {
+    let before = page.before.unwrap_or(i64::MAX);
+    let mut items = select_attempts(
+        rx.sql,
+        "WHERE a.endpoint = ?1 AND (a.event, a.number) < (?2, ?3) AND e.account = ?4 AND e.live = ?5
+         ORDER BY a.event DESC, a.number DESC LIMIT ?6",
+        params![
+            endpoint.key(),
+            before / NUMBERS,
+            before % NUMBERS,
+            realm.account.key(),
+            live(realm.environment),
+            page.limit as i64 + 1
+        ],
+    )?;
+    let more = items.len() > page.limit;
+    items.truncate(page.limit);
+    let next = if more { items.last().map(|attempt| attempt.seq) } else { None };
+    Ok(Paged { items, next })
+}
+
+pub(super) fn attempts_about(sql: &Sql, endpoints: &[Endpoint], events: &[EventId]) -> Result<Vec<Attempt>> {
+    let mut found = Vec::new();
+    for endpoint in endpoints {
+        for event in events {
+            found.extend(select_attempts(
+                sql,
+                "WHERE a.endpoint = ?1 AND a.event = ?2 ORDER BY a.number",
+                params![endpoint.id.key(), event.key()],
+            )?);
+        }
+    }
+    found.sort_by_key(|attempt| (attempt.at, attempt.seq));
+    Ok(found)
+}
+
+pub(super) fn replay(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    id: &EndpointId,
+    what: &Replay,
+    limit: &usize,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Option<u64>> {
+    let Some(endpoint) = endpoint::of_realm(tx.sql, Some(*realm))?.into_iter().find(|endpoint| endpoint.id == *id) else {
+        return Ok(None);
+    };
+    let (account, is_live) = (realm.account.key(), live(realm.environment));
+    let events = match what {
+        Replay::One(event) => {
+            select(tx.sql, "WHERE seq = ?1 AND account = ?2 AND live = ?3", params![event.key(), account, is_live])?
+        }
+        Replay::Range(from, to) => {
+            let (first, last) = (first_at(tx.sql, *from)?, first_at(tx.sql, *to)?);
+            select(
+                tx.sql,
+                "WHERE seq >= ?1 AND seq < ?2 AND account = ?3 AND live = ?4 ORDER BY seq LIMIT ?5",
+                params![first, last, account, is_live, *limit as i64],
+            )?
+        }
+    };
+    let mut count = 0;
+    for logged in events {
+        let wanted = logged.event.kind.is_public() && (endpoint.kinds == 0 || endpoint.kinds & logged.event.kind.bit() != 0);
+        if !wanted {
+            continue;
+        }
+        let tries: u32 = tx
+            .sql
+            .prepare_cached("SELECT coalesce(max(number), 0) FROM attempt WHERE endpoint = ?1 AND event = ?2")
+            .and_then(|mut s| s.query_row(params![id.key(), logged.id.key()], |row| row.get(0)))
+            .map_err(failed)?;
+        drop_one(tx.sql, *id, logged.id)?;
+        put(tx.sql, Delivery { event: logged.id, endpoint: *id, tries, due_at: *now })?;
+        count += 1;
+    }
+    operating::write_audit(tx, actor, "webhook.replay", &id.to_string(), &format!("{count} events"), *now)?;
+    Ok(Some(count))
+}
+
+fn drop_one(sql: &Sql, endpoint: EndpointId, event: EventId) -> Result<()> {
+    sql.prepare_cached("DELETE FROM delivery WHERE event = ?1 AND endpoint = ?2")
+        .and_then(|mut s| s.execute(params![event.key(), endpoint.key()]))
+        .map(drop)
+        .map_err(failed)
+}
+
+/// The first place in the log at or after a moment. The log grows with time, so halving finds it.
+pub(super) fn first_at(sql: &Sql, at: Timestamp) -> Result<i64> {
+    let bound = |query: &str| {
+        sql.prepare_cached(query).and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0))).map_err(failed)
+    };
+    let (Some(mut low), Some(high)) = (bound("SELECT min(seq) FROM event")?, bound("SELECT max(seq) FROM event")?) else {
+        return Ok(1);
+    };
+    let mut high = high + 1;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = sql
+            .prepare_cached("SELECT at FROM event WHERE seq >= ?1 ORDER BY seq LIMIT 1")
+            .and_then(|mut s| s.query_row([middle], |row| row.get::<_, i64>(0)).optional())
+            .map_err(failed)?;
+        match found {
+            Some(then) if then < at.as_millis() => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+// ── inbound ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What makes two parts the same: a carrier that missed our answer sends it again.
+fn fingerprint(part: &Inbound) -> Vec<u8> {
+    format!("{}\u{1f}{}\u{1f}{}\u{1f}{:?}\u{1f}{}", part.connection.key(), part.from, part.to, part.part, part.text).into_bytes()
+}
+
+pub(super) fn known_inbound(sql: &Sql, part: &Inbound, now: Timestamp) -> Result<bool> {
+    // A single message may honestly be sent twice ("yes", "yes"); parts of a long one carry their number.
+    sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM inbound WHERE fingerprint = ?1 AND at > ?2)")
+        .and_then(|mut s| {
+            let window = if part.part.is_some() { INBOUND_REPEAT_MS } else { 2_000 };
+            s.query_row(params![fingerprint(part), now.plus_ms(-window).as_millis()], |row| row.get(0))
+        })
+        .map_err(failed)
+}
+
+pub(super) fn insert_inbound(sql: &Sql, part: &Inbound) -> Result<()> {
+    let numbers = part.part.map(|(reference, total, number)| format!("{reference}/{total}/{number}"));
+    sql.prepare_cached(
+        "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, part, at, fingerprint)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            part.id.key(),
+            part.realm.account.key(),
+            live(part.realm.environment),
+            part.connection.key(),
+            part.from,
+            part.to,
+            part.text,
+            numbers,
+            part.at.as_millis(),
+            fingerprint(part),
+        ])
+    })
+    .map(drop)
+    .map_err(failed)
+}
+
+fn find_inbound(sql: &Sql, id: InboundId) -> Result<Option<Inbound>> {
+    let mut statement = sql
+        .prepare_cached("SELECT account, live, connection, sender, recipient, text, part, at FROM inbound WHERE id = ?1")
+        .map_err(failed)?;
+    let mut rows = statement.query([id.key()]).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+    let numbers: Option<String> = get(row, 6)?;
+    let part = numbers.and_then(|numbers| {
+        let mut numbers = numbers.split('/');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    });
+    Ok(Some(Inbound {
+        id,
+        realm: Realm { account: AccountId::from_key(get(row, 0)?), environment: environment(get(row, 1)?) },
+        connection: ConnectionId::from_key(get(row, 2)?),
+        from: get(row, 3)?,
+        to: get(row, 4)?,
+        text: get(row, 5)?,
+        part,
+        at: Timestamp::from_millis(get(row, 7)?),
+    }))
+}
