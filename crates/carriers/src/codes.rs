@@ -140,8 +140,8 @@ impl Codes {
         if let Some((origin, row)) = found {
             return row.failure(format!("{origin} {err}"));
         }
-        let (class, meaning) = match self.find(connection, &[RECEIPT.to_owned()], state.word()) {
-            Some((_, row)) => (row.class, row.meaning.as_str()),
+        let (class, meaning) = match self.row(connection, RECEIPT, state.word()) {
+            Some(row) => (row.class, row.meaning.as_str()),
             None => (FailureClass::UnknownError, "not delivered"),
         };
         let detail = format!("{meaning}; the carrier's code {err} is in no table");
@@ -155,8 +155,8 @@ impl Codes {
             "" | "0" => format!("{RECEIPT} {word}"),
             _ => format!("{RECEIPT} {word} {err}"),
         };
-        match self.find(connection, &[RECEIPT.to_owned()], &key(&word)) {
-            Some((_, row)) => row.failure(code),
+        match self.row(connection, RECEIPT, &key(&word)) {
+            Some(row) => row.failure(code),
             None => {
                 let detail = "the carrier's receipt has a word that is in no table";
                 Failure::new(FailureClass::UnknownError, false, code, detail)
@@ -165,11 +165,13 @@ impl Codes {
     }
 
     fn find<'a>(&'a self, connection: &str, origins: &'a [String], key: &str) -> Option<(&'a str, &'a Row)> {
-        origins.iter().find_map(|origin| {
-            let of_connection = self.origins.get(&format!("{origin}:{connection}")).and_then(|rows| rows.get(key));
-            let row = of_connection.or_else(|| self.origins.get(origin).and_then(|rows| rows.get(key)))?;
-            Some((origin.as_str(), row))
-        })
+        origins.iter().find_map(|origin| Some((origin.as_str(), self.row(connection, origin, key)?)))
+    }
+
+    fn row(&self, connection: &str, origin: &str, key: &str) -> Option<&Row> {
+        let of_connection =
+            self.origins.get(&format!("{origin}:{connection}")).and_then(|rows| rows.get(key));
+        of_connection.or_else(|| self.origins.get(origin).and_then(|rows| rows.get(key)))
     }
 
     /// Whether any line speaks of this family, so that a misspelled one in the configuration is found.
@@ -210,15 +212,14 @@ fn read(table: &str) -> Result<Vec<(String, String, Row)>, InvalidLine> {
         .has_headers(false)
         .from_reader(table.as_bytes());
     let mut rows = Vec::new();
-    let mut seen: HashMap<(String, String), u64> = HashMap::new();
+    let mut seen: HashMap<(String, String), csv::Position> = HashMap::new();
     let mut head_seen = false;
     for record in reader.records() {
         let record = record.map_err(|error| InvalidLine {
-            line: error.position().map_or(0, csv::Position::line),
+            line: line_at(table, error.position()),
             reason: format!("a line has five columns: {}", HEAD.join(",")),
         })?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let invalid = |reason: String| InvalidLine { line, reason };
+        let invalid = |reason: String| InvalidLine { line: line_at(table, record.position()), reason };
         if !head_seen {
             if record.iter().ne(HEAD) {
                 return Err(invalid(format!("the first line must be {}", HEAD.join(","))));
@@ -226,7 +227,8 @@ fn read(table: &str) -> Result<Vec<(String, String, Row)>, InvalidLine> {
             head_seen = true;
             continue;
         }
-        let [origin, code, meaning, class, recovery] = std::array::from_fn(|at| record.get(at).unwrap_or_default());
+        let [origin, code, meaning, class, recovery] =
+            std::array::from_fn(|at| record.get(at).unwrap_or_default());
         for (name, value) in [("origin", origin), ("code", code), ("meaning", meaning)] {
             if value.is_empty() {
                 return Err(invalid(format!("{name} is empty")));
@@ -234,12 +236,22 @@ fn read(table: &str) -> Result<Vec<(String, String, Row)>, InvalidLine> {
         }
         let row = row(meaning, class, recovery).map_err(invalid)?;
         let place = (origin.to_owned(), key(code));
-        if let Some(first) = seen.insert(place.clone(), line) {
+        let position = record.position().cloned().unwrap_or_else(csv::Position::new);
+        if let Some(first) = seen.insert(place.clone(), position) {
+            let first = line_at(table, Some(&first));
             return Err(invalid(format!("{origin} {code} is already in line {first}")));
         }
         rows.push((place.0, place.1, row));
     }
     Ok(rows)
+}
+
+/// The line of a record. Its position may be that of a comment or an empty line before it.
+fn line_at(table: &str, position: Option<&csv::Position>) -> u64 {
+    let at = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or_default();
+    let (before, after) = table.split_at_checked(at).unwrap_or((table, ""));
+    let skipped = after.lines().take_while(|line| line.trim().is_empty() || line.starts_with('#')).count();
+    (1 + before.matches('\n').count() + skipped) as u64
 }
 
 fn row(meaning: &str, class: &str, recovery: &str) -> Result<Row, String> {
@@ -294,7 +306,7 @@ mod tests {
     fn every_status_of_the_specification_is_in_the_table() {
         let codes = Codes::default();
         for &(status, name) in tidings_smpp::status::ALL.iter().filter(|(status, _)| *status != 0) {
-            let known = codes.find("", &[SMPP.to_owned()], &status.to_string()).is_some();
+            let known = codes.row("", SMPP, &status.to_string()).is_some();
             assert!(known, "{name} is missing");
         }
     }

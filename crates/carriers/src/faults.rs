@@ -126,12 +126,17 @@ impl Faults {
             return Some("throttle.period_s must be above 0, and length_s not below".to_owned());
         }
         let senseless = |outage: &Outage| {
-            !(outage.from_s >= 0.0 && outage.for_s >= 0.0 && outage.every_s.is_none_or(|every_s| every_s > outage.for_s))
+            !(outage.from_s >= 0.0
+                && outage.for_s >= 0.0
+                && outage.every_s.is_none_or(|every_s| every_s > outage.for_s))
         };
         if self.outages.iter().any(senseless) {
-            return Some("an outage's times must not be negative, and every_s must be above for_s".to_owned());
+            return Some(
+                "an outage's times must not be negative, and every_s must be above for_s".to_owned(),
+            );
         }
-        let zero = [self.disconnect_every, self.garbage_every].contains(&Some(0)) || self.rate_limit_per_s == Some(0);
+        let zero = [self.disconnect_every, self.garbage_every].contains(&Some(0))
+            || self.rate_limit_per_s == Some(0);
         zero.then(|| "rate_limit_per_s, disconnect_every and garbage_every must be above 0".to_owned())
     }
 }
@@ -315,7 +320,10 @@ mod tests {
         let mut judge = Judge::new(Faults::default(), 0);
         for nth in 0..1000 {
             let is = judge.judge(nth, Draw::of(1, nth));
-            assert_eq!((is.refuse, is.answer_lost, is.answer_after_ms, is.receipt_times), (None, false, 0, 1));
+            assert_eq!(
+                (is.refuse, is.answer_lost, is.answer_after_ms, is.receipt_times),
+                (None, false, 0, 1)
+            );
             assert!((100..=300).contains(&is.receipt_after_ms) && !is.disconnect && !is.garbage);
         }
         assert_eq!(judge.outage(10_000_000), (false, None));
@@ -343,8 +351,10 @@ mod tests {
     #[test]
     fn outages_begin_end_and_come_again() {
         let outage = |from_s, for_s, every_s| Outage { from_s, for_s, every_s };
-        let faults =
-            Faults { outages: vec![outage(10.0, 5.0, None), outage(60.0, 1.0, Some(30.0))], ..Faults::default() };
+        let faults = Faults {
+            outages: vec![outage(10.0, 5.0, None), outage(60.0, 1.0, Some(30.0))],
+            ..Faults::default()
+        };
         let judge = Judge::new(faults, 1_000);
         let check = |at_ms: u64, down: bool, next_ms: Option<u64>| {
             assert_eq!(judge.outage(at_ms), (down, next_ms), "{at_ms}");
@@ -362,7 +372,9 @@ mod tests {
         let wave = Wave { percent: 100.0, period_s: 10.0, length_s: 2.0 };
         let mut judge = Judge::new(Faults { throttle: Some(wave), ..Faults::default() }, 0);
         let mut throttled = |ms| judge.judge(ms, Draw::of(1, ms)).refuse.is_some();
-        assert!(throttled(0) && throttled(1_999) && !throttled(2_000) && !throttled(9_999) && throttled(10_000));
+        assert!(
+            throttled(0) && throttled(1_999) && !throttled(2_000) && !throttled(9_999) && throttled(10_000)
+        );
     }
 
     #[test]

@@ -243,7 +243,14 @@ impl IdShape {
             Self::Long => format!("m{number:069x}"),
             Self::Uuid => {
                 let digits = format!("{number:016x}");
-                format!("{}-{}-4{}-8{}-{:012x}", &digits[..8], &digits[8..12], &digits[12..15], &digits[13..], number >> 16)
+                format!(
+                    "{}-{}-4{}-8{}-{:012x}",
+                    &digits[..8],
+                    &digits[8..12],
+                    &digits[12..15],
+                    &digits[13..],
+                    number >> 16
+                )
             }
             Self::Missing => String::new(),
         }
@@ -461,9 +468,15 @@ mod tests {
 
     #[test]
     fn ordinary_numbers_are_answered_at_once_and_delivered() {
-        for number in ["+15550002222", "+46701234567", "+15559000000", "+15559991234", "+15558500000", "+155594100011"] {
+        for number in
+            ["+15550002222", "+46701234567", "+15559000000", "+15559991234", "+15558500000", "+155594100011"]
+        {
             let is = of(number, 0, None);
-            assert_eq!((is.answer, is.answer_after_ms, is.receipts.len()), (Answer::Accept, 0, 1), "{number}");
+            assert_eq!(
+                (is.answer, is.answer_after_ms, is.receipts.len()),
+                (Answer::Accept, 0, 1),
+                "{number}"
+            );
             assert_eq!(is.receipts[0].state, ReceiptState::Delivered, "{number}");
         }
     }
@@ -483,7 +496,8 @@ mod tests {
 
     #[test]
     fn refusals_end_after_their_number_and_begin_again() {
-        let answers = |number: &str, n: u32| (0..n).map(|before| of(number, before, None).answer).collect::<Vec<_>>();
+        let answers =
+            |number: &str, n: u32| (0..n).map(|before| of(number, before, None).answer).collect::<Vec<_>>();
         let (no, yes) = (Answer::Refuse(status::ESME_RTHROTTLED), Answer::Accept);
         assert_eq!(answers("+15559210002", 5), [no, no, yes, no, no]);
         assert_eq!(answers("+15559210000", 4), [no, yes, no, yes]);
