@@ -196,7 +196,7 @@ impl Engine {
                 pace_per_s: None,
                 prefixes: Vec::new(),
                 senders: Vec::new(),
-                carrier: list::Settings::simulator(),
+                carrier: list::Settings::Simulator(Default::default()),
             });
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
@@ -210,7 +210,7 @@ impl Engine {
                 draw: Arc::new(clock::draw),
                 codes: Arc::clone(&settings.codes),
             };
-            let link = list::open(&configured.carrier, surroundings)
+            let link = list::open(configured.carrier.clone(), &surroundings)
                 .map_err(|error| Error::Connection { name: configured.name.clone(), reason: error.to_string() })?;
             links.push(link);
         }
