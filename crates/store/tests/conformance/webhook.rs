@@ -292,6 +292,18 @@ fn events_are_told_again_one_or_by_time() {
 }
 
 #[test]
+fn an_event_that_is_still_to_be_told_is_not_told_twice_by_a_replay() {
+    for_each_backend(|store| async move {
+        store.create_endpoint(endpoint(1), actor()).await.expect("created");
+        canceled(&store, 0..20, START).await;
+        let whom = EndpointId::from_key(1);
+        let what = Replay::Range(START, at(1));
+        assert_eq!(store.replay(HOME, whom, what, MANY, actor(), at(1)).await.expect("replayed"), Some(20));
+        assert_eq!(claimed(&store, at(LATER)).await.len(), 20);
+    });
+}
+
+#[test]
 fn attempts_are_paged_newest_first() {
     for_each_backend(|store| async move {
         store.create_endpoint(endpoint(1), actor()).await.expect("created");
