@@ -237,7 +237,7 @@ fn arrows() -> BTreeSet<(&'static str, &'static str, &'static str)> {
             let mut seen = BTreeSet::new();
             let mut open = vec![(Tale::new(purpose, 1, scheduled), 0)];
             while let Some((tale, depth)) = open.pop() {
-                if depth == 6 {
+                if depth == 7 {
                     continue;
                 }
                 let mut inputs = vec![
