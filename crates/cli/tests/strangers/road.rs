@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
@@ -109,7 +110,7 @@ impl Road {
             .header("host", self.address.to_string())
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json")
-            .body(Full::new(body.map_or_else(Vec::new, |body| body.to_string().into_bytes()).into()))
+            .body(Full::<Bytes>::from(body.map(|body| body.to_string()).unwrap_or_default()))
             .expect("the request is sound");
         let response: hyper::Response<_> = sender.send_request(request).await.expect("it answers");
         let status = response.status().as_u16();
