@@ -75,7 +75,9 @@ impl Lane {
     /// Hands over a message that its acceptance has claimed. Gives the ticket back if the lane has stopped.
     pub fn hand_over(&self, ticket: Ticket, permit: Permit) -> Result<(), Box<Ticket>> {
         self.handed_over.try_send((ticket, permit)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full((ticket, _)) | mpsc::error::TrySendError::Closed((ticket, _)) => Box::new(ticket),
+            mpsc::error::TrySendError::Full((ticket, _)) | mpsc::error::TrySendError::Closed((ticket, _)) => {
+                Box::new(ticket)
+            }
         })
     }
 
@@ -110,14 +112,13 @@ impl Lane {
     }
 }
 
-/// Opens a lane over a link and starts its two loops: one that submits, one that hears.
-pub(crate) fn start(
+/// Opens a lane over a link. Its loops are started by [`Loops::start`], once there is an engine for them.
+pub(crate) fn open(
     engine: &Weak<Inner>,
     lane: LaneSettings,
     link: tidings_carriers::Link,
     now: Timestamp,
-    tasks: &mut tokio::task::JoinSet<()>,
-) -> Arc<Lane> {
+) -> (Arc<Lane>, Loops) {
     let (handed_over, tickets) = mpsc::channel(HANDED_OVER_MAX);
     let lane = Arc::new(Lane {
         id: lane.id,
@@ -135,9 +136,23 @@ pub(crate) fn start(
         submitted_at: Mutex::default(),
     });
     let submit = Submit { engine: engine.clone(), lane: Arc::clone(&lane), tickets, link: link.submissions };
-    tasks.spawn(submit.run());
-    tasks.spawn(hear(engine.clone(), Arc::clone(&lane), link.events));
-    lane
+    let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
+    (lane, loops)
+}
+
+/// The two loops of a lane: one that submits, one that hears.
+pub(crate) struct Loops {
+    submit: Submit,
+    hear: (Weak<Inner>, Arc<Lane>, mpsc::Receiver<CarrierEvent>),
+}
+
+impl Loops {
+    /// Starts them.
+    pub fn start(self, tasks: &mut tokio::task::JoinSet<()>) {
+        let (engine, lane, events) = self.hear;
+        tasks.spawn(self.submit.run());
+        tasks.spawn(hear(engine, lane, events));
+    }
 }
 
 /// What a lane is made of besides its link.
@@ -166,7 +181,8 @@ impl Submit {
             let (woken, room) = (lane.wake.notified(), lane.window.changed());
             let Some(engine) = self.engine.upgrade() else { return };
             let now = engine.clock.now();
-            let wait = if engine.stopping() { Wait::For(LONGEST_SLEEP_MS) } else { self.claim(&engine, now).await };
+            let wait =
+                if engine.stopping() { Wait::For(LONGEST_SLEEP_MS) } else { self.claim(&engine, now).await };
             drop(engine);
             let sleep_ms = match wait {
                 Wait::Again => 0,
@@ -257,7 +273,8 @@ impl Submit {
     /// The last look at the suppression list, then out.
     async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
         let now = engine.clock.now();
-        let recipients = step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
+        let recipients =
+            step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
         // A list that cannot be read means wait, never allow.
         let suppressed = match engine.store.suppressed(recipients, now).await {
             Ok(suppressed) => suppressed,
@@ -274,7 +291,10 @@ impl Submit {
             let over = now >= ticket.message.expires_at;
             match reason {
                 Some(reason) => {
-                    stopped.push(Happening::To { message: ticket.message.id, input: Input::Stopped(reason.failure()) });
+                    stopped.push(Happening::To {
+                        message: ticket.message.id,
+                        input: Input::Stopped(reason.failure()),
+                    });
                 }
                 None if over => stopped.extend(unsent(&ticket)),
                 None => stopped.extend(self.hand_to_link(engine, ticket, permit, now).await),
@@ -286,7 +306,13 @@ impl Submit {
     }
 
     /// Gives each segment to the link; gives back what must be recorded instead.
-    async fn hand_to_link(&self, engine: &Inner, ticket: Ticket, mut permit: Permit, now: Timestamp) -> Vec<Happening> {
+    async fn hand_to_link(
+        &self,
+        engine: &Inner,
+        ticket: Ticket,
+        mut permit: Permit,
+        now: Timestamp,
+    ) -> Vec<Happening> {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
         let reference = tidings_store::our_reference(message.id, 0);
@@ -304,7 +330,10 @@ impl Submit {
         let mut back = Vec::new();
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
-            let not_sent = Happening::To { message: message.id, input: Input::Answered { attempt, segment: n, answer: Answer::Unsent } };
+            let not_sent = Happening::To {
+                message: message.id,
+                input: Input::Answered { attempt, segment: n, answer: Answer::Unsent },
+            };
             let Some(segment) = parts.get(usize::from(n)).cloned() else {
                 back.push(not_sent);
                 continue;
@@ -320,7 +349,11 @@ impl Submit {
                 our_reference: tidings_store::our_reference(message.id, n),
                 permit: permit.split_one().unwrap_or_else(|| self.lane.window.take_anyway(1)),
             };
-            self.lane.submitted_at.lock().expect("nothing panics while it holds this").insert(tag, engine.clock.stopwatch());
+            self.lane
+                .submitted_at
+                .lock()
+                .expect("nothing panics while it holds this")
+                .insert(tag, engine.clock.stopwatch());
             if self.link.send(submission).await.is_err() {
                 back.push(not_sent);
             }
@@ -342,7 +375,10 @@ fn unsent(ticket: &Ticket) -> Vec<Happening> {
     ticket
         .segments
         .iter()
-        .map(|&segment| Happening::To { message, input: Input::Answered { attempt, segment, answer: Answer::Unsent } })
+        .map(|&segment| Happening::To {
+            message,
+            input: Input::Answered { attempt, segment, answer: Answer::Unsent },
+        })
         .collect()
 }
 
@@ -370,7 +406,8 @@ impl Heard {
     fn take(&mut self, engine: &Inner, lane: &Lane, event: CarrierEvent) {
         match event {
             CarrierEvent::Answered { tag, answer } => {
-                let started = lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
+                let started =
+                    lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
                 let seconds = started.map(|stopwatch| stopwatch.elapsed_s());
                 let outcome = match &answer {
                     Answer::Accepted { .. } => "accepted",
