@@ -1,0 +1,11 @@
+//! The API over real sockets: a store in a temporary directory, the engine with its simulated carrier, the server on
+//! a free port. One binary, so that it is linked once; one file a resource.
+
+mod idempotency;
+mod message;
+mod oauth;
+mod rights;
+mod site;
+mod support;
+mod token;
+mod webhook;
