@@ -86,7 +86,7 @@ async fn bad_requests_are_refused_with_their_code() {
     let invalid = [
         b"POST /v1/sms HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Type: application/json\r\n"
             as &[u8],
-        format!("Authorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n").as_bytes(),
+        format!("Authorization: Bearer {token}\r\nContent-Length: 8\r\n\r\n").as_bytes(),
         b"{\"a\":\"\xff\xff",
     ]
     .concat();
