@@ -391,7 +391,7 @@ pub fn plan(heard: &Heard) -> Plan {
 
         50 => lost(with_receipts(vec![])),
         51 => lost(delivered()),
-        52 if heard.before % 2 == 0 => lost(with_receipts(vec![])),
+        52 if heard.before.is_multiple_of(2) => lost(with_receipts(vec![])),
         53 => lost(reported(S::Undeliverable, 27)),
         54 => Plan { answer_after_ms: n * 1000, ..delivered() },
         55 if last => lost(with_receipts(vec![])),

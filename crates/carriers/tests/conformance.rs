@@ -251,11 +251,7 @@ fn answered_all(count: usize) -> impl Fn(&Told) -> bool {
 /// Promise 1: exactly one answer, or a doubtful one and at most a real one after it.
 fn assert_answered_once(kind: &str, heard: &Told) {
     for (tag, answers) in &heard.answers {
-        let fine = match answers.as_slice() {
-            [_] => true,
-            [Answer::None, Answer::Accepted { .. } | Answer::Refused(_)] => true,
-            _ => false,
-        };
+        let fine = matches!(answers[..], [_] | [Answer::None, Answer::Accepted { .. } | Answer::Refused(_)]);
         assert!(fine, "{kind}: {tag:?} was answered {answers:?}");
     }
 }
