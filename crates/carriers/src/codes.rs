@@ -275,6 +275,12 @@ fn row(meaning: &str, class: &str, recovery: &str) -> Result<Row, String> {
     Ok(Row { meaning: meaning.to_owned(), class: parsed, transient })
 }
 
+/// Whether a refusal of class `RATE_LIMITED` speaks of the whole connection. `ESME_RMSGQFUL` speaks of the queue of
+/// one destination (SMPP 3.4 §5.1.3): that message waits, and the others keep their pace.
+pub fn slows_connection(failure: &Failure) -> bool {
+    !failure.code.ends_with("0x00000014")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,1 +1,464 @@
-//! (being written)
+//! One lane a connection: due messages → carrier → what happened → store.
+//!
+//! A message comes to a lane in one of two ways: handed over in memory by *intake*, already claimed in the commit
+//! that accepted it, because the window had room; or claimed here from the queue. Either way the intent to submit is
+//! committed before the carrier is touched, and the suppression list is read once more just before.
+//!
+//! What the carrier says is committed in batches, and only then acknowledged to it.
+
+use crate::Inner;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::id::{ConnectionId, InboundId};
+use tidings_domain::message::{Answer, Input};
+use tidings_domain::pacing::Pace;
+use tidings_domain::text;
+use tidings_domain::time::Timestamp;
+use tidings_store::{Happening, Inbound, Ticket};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Tickets that may be between intake and their lane. The window bounds them more tightly.
+const HANDED_OVER_MAX: usize = 16_384;
+/// Tickets that one step takes: enough to share a look at the suppression list, few enough to start soon.
+const STEP_MAX: usize = 256;
+/// Events of a carrier in one commit.
+const EVENTS_MAX: usize = 512;
+/// The longest sleep of a lane: the safety net for a lost wake-up, not the mechanism.
+const LONGEST_SLEEP_MS: i64 = 5_000;
+/// How long to wait before trying a store again that does not answer.
+const STORE_PAUSE_MS: u64 = 250;
+
+/// A connection's lane, as the rest of the engine sees it.
+#[derive(Debug)]
+pub struct Lane {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its environment.
+    pub environment: Environment,
+    /// What kind of carrier it is.
+    pub kind: &'static str,
+    /// The window of its link.
+    pub window: Arc<Window>,
+    /// How its link is.
+    pub state: watch::Receiver<LinkState>,
+    pace: Mutex<Pace>,
+    paused: AtomicBool,
+    stop_link: watch::Sender<bool>,
+    handed_over: mpsc::Sender<(Ticket, Permit)>,
+    /// When something in the queue is due: milliseconds, `i64::MAX` for never.
+    next_due: AtomicI64,
+    wake: Notify,
+    submitted_at: Mutex<HashMap<Tag, crate::clock::Stopwatch>>,
+}
+
+impl Lane {
+    /// Places for a message that could go out at once, if nothing that is due waits before it.
+    pub fn reserve(&self, segments: usize, now: Timestamp) -> Option<Permit> {
+        if self.paused.load(Ordering::Acquire) || self.next_due.load(Ordering::Acquire) <= now.as_millis() {
+            return None;
+        }
+        let mut pace = self.pace.lock().expect("nothing panics while it holds this");
+        if pace.allowed(now) < segments {
+            return None;
+        }
+        let permit = self.window.take(segments)?;
+        pace.take(segments);
+        Some(permit)
+    }
+
+    /// Hands over a message that its acceptance has claimed. Gives the ticket back if the lane has stopped.
+    pub fn hand_over(&self, ticket: Ticket, permit: Permit) -> Result<(), Box<Ticket>> {
+        self.handed_over.try_send((ticket, permit)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full((ticket, _)) | mpsc::error::TrySendError::Closed((ticket, _)) => {
+                Box::new(ticket)
+            }
+        })
+    }
+
+    /// Something was put into the queue, due then.
+    pub fn queued(&self, due_at: Timestamp) {
+        self.next_due.fetch_min(due_at.as_millis(), Ordering::AcqRel);
+        self.wake.notify_one();
+    }
+
+    /// Stops or starts taking messages. What is out is waited for either way.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+        if !paused {
+            self.queued(Timestamp::from_millis(0));
+        }
+    }
+
+    /// Whether it is stopped by a person or a hold.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// The pace in force: segments per second; `None` without limit.
+    pub fn pace_per_s(&self) -> Option<f64> {
+        let per_s = self.pace.lock().expect("nothing panics while it holds this").per_s();
+        per_s.is_finite().then_some(per_s)
+    }
+
+    /// Asks the link to end in good order.
+    pub fn stop_link(&self) {
+        self.stop_link.send_replace(true);
+    }
+}
+
+/// Opens a lane over a link. Its loops are started by [`Loops::start`], once there is an engine for them.
+pub(crate) fn open(
+    engine: &Weak<Inner>,
+    lane: LaneSettings,
+    link: tidings_carriers::Link,
+    now: Timestamp,
+) -> (Arc<Lane>, Loops) {
+    let (handed_over, tickets) = mpsc::channel(HANDED_OVER_MAX);
+    let lane = Arc::new(Lane {
+        id: lane.id,
+        name: lane.name,
+        environment: lane.environment,
+        kind: lane.kind,
+        window: Arc::clone(&link.window),
+        state: link.state,
+        pace: Mutex::new(Pace::new(lane.pace_per_s, now)),
+        paused: AtomicBool::new(true),
+        stop_link: link.stop,
+        handed_over,
+        next_due: AtomicI64::new(0),
+        wake: Notify::new(),
+        submitted_at: Mutex::default(),
+    });
+    let submit = Submit { engine: engine.clone(), lane: Arc::clone(&lane), tickets, link: link.submissions };
+    let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
+    (lane, loops)
+}
+
+/// The two loops of a lane: one that submits, one that hears.
+pub(crate) struct Loops {
+    submit: Submit,
+    hear: (Weak<Inner>, Arc<Lane>, mpsc::Receiver<CarrierEvent>),
+}
+
+impl Loops {
+    /// Starts them.
+    pub fn start(self, tasks: &mut tokio::task::JoinSet<()>) {
+        let (engine, lane, events) = self.hear;
+        tasks.spawn(self.submit.run());
+        tasks.spawn(hear(engine, lane, events));
+    }
+}
+
+/// What a lane is made of besides its link.
+pub(crate) struct LaneSettings {
+    pub id: ConnectionId,
+    pub name: String,
+    pub environment: Environment,
+    pub kind: &'static str,
+    pub pace_per_s: Option<f64>,
+}
+
+/// The loop that submits.
+struct Submit {
+    engine: Weak<Inner>,
+    lane: Arc<Lane>,
+    tickets: mpsc::Receiver<(Ticket, Permit)>,
+    link: mpsc::Sender<Submission>,
+}
+
+impl Submit {
+    async fn run(mut self) {
+        let lane = Arc::clone(&self.lane);
+        let mut handed = Vec::with_capacity(STEP_MAX);
+        loop {
+            // Listen before looking, so that nothing that happens in between is missed.
+            let (woken, room) = (lane.wake.notified(), lane.window.changed());
+            let Some(engine) = self.engine.upgrade() else { return };
+            let now = engine.clock.now();
+            let wait =
+                if engine.stopping() { Wait::For(LONGEST_SLEEP_MS) } else { self.claim(&engine, now).await };
+            drop(engine);
+            let sleep_ms = match wait {
+                Wait::Again => 0,
+                Wait::For(ms) => ms.clamp(1, LONGEST_SLEEP_MS) as u64,
+                Wait::ForRoom => LONGEST_SLEEP_MS as u64,
+            };
+            let for_room = matches!(wait, Wait::ForRoom);
+            tokio::select! {
+                biased;
+                n = self.tickets.recv_many(&mut handed, STEP_MAX) => {
+                    let Some(engine) = self.engine.upgrade() else { return };
+                    if n == 0 {
+                        return;
+                    }
+                    let step = std::mem::take(&mut handed);
+                    self.submit(&engine, step).await;
+                }
+                () = tokio::time::sleep(std::time::Duration::from_millis(sleep_ms)), if sleep_ms > 0 => {}
+                () = std::future::ready(()), if sleep_ms == 0 => {}
+                () = woken => {}
+                () = room, if for_room => {}
+            }
+        }
+    }
+
+    /// Takes from the queue what is due and fits, and submits it.
+    async fn claim(&mut self, engine: &Arc<Inner>, now: Timestamp) -> Wait {
+        let lane = Arc::clone(&self.lane);
+        let next_due = lane.next_due.load(Ordering::Acquire);
+        if next_due > now.as_millis() {
+            return Wait::For(next_due.saturating_sub(now.as_millis()));
+        }
+        if lane.is_paused() {
+            return Wait::For(LONGEST_SLEEP_MS);
+        }
+        let (allowed, next_at) = {
+            let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
+            (pace.allowed(now), pace.next_at(now))
+        };
+        if allowed == 0 {
+            return Wait::For(next_at.since_ms(now).max(1));
+        }
+        let Some(mut permit) = lane.window.take_up_to(allowed.min(STEP_MAX)) else { return Wait::ForRoom };
+        // From here on a message that is queued must be seen: by the claim, or by this being lowered again.
+        lane.next_due.store(i64::MAX, Ordering::Release);
+        let claimed = match engine.store.claim(lane.id, permit.segments(), now).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(connection = lane.name, %error, "the store gives no messages; trying again");
+                lane.next_due.fetch_min(0, Ordering::AcqRel);
+                tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
+                return Wait::Again;
+            }
+        };
+        let step: Vec<(Ticket, Permit)> = claimed
+            .tickets
+            .into_iter()
+            .map(|ticket| {
+                let wanted = ticket.segments.len();
+                let places = permit.split(wanted).unwrap_or_else(|| lane.window.take_anyway(wanted));
+                (ticket, places)
+            })
+            .collect();
+        drop(permit);
+        let taken: usize = step.iter().map(|(ticket, _)| ticket.segments.len()).sum();
+        lane.pace.lock().expect("nothing panics while it holds this").take(taken);
+        engine.happened(claimed.advanced).await;
+        let more = claimed.more;
+        if !step.is_empty() {
+            self.submit(engine, step).await;
+        }
+        if more {
+            lane.next_due.fetch_min(0, Ordering::AcqRel);
+            return Wait::Again;
+        }
+        match engine.store.next_due(Some(lane.id), now).await {
+            Ok(Some(at)) => {
+                lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
+            }
+            Ok(None) => {}
+            Err(_) => {
+                lane.next_due.fetch_min(now.plus_ms(STORE_PAUSE_MS as i64).as_millis(), Ordering::AcqRel);
+            }
+        }
+        Wait::Again
+    }
+
+    /// The last look at the suppression list, then out.
+    async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
+        let now = engine.clock.now();
+        let recipients =
+            step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
+        // A list that cannot be read means wait, never allow.
+        let suppressed = match engine.store.suppressed(recipients, now).await {
+            Ok(suppressed) => suppressed,
+            Err(error) => {
+                tracing::warn!(connection = self.lane.name, %error, "the suppression list cannot be read; putting messages back");
+                let back = step.iter().flat_map(|(ticket, _)| unsent(ticket)).collect();
+                engine.advance(back).await;
+                tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
+                return;
+            }
+        };
+        let mut stopped = Vec::new();
+        for ((ticket, permit), reason) in step.into_iter().zip(suppressed) {
+            let over = now >= ticket.message.expires_at;
+            match reason {
+                Some(reason) => {
+                    stopped.push(Happening::To {
+                        message: ticket.message.id,
+                        input: Input::Stopped(reason.failure()),
+                    });
+                }
+                None if over => stopped.extend(unsent(&ticket)),
+                None => stopped.extend(self.hand_to_link(engine, ticket, permit, now).await),
+            }
+        }
+        if !stopped.is_empty() {
+            engine.advance(stopped).await;
+        }
+    }
+
+    /// Gives each segment to the link; gives back what must be recorded instead.
+    async fn hand_to_link(
+        &self,
+        engine: &Inner,
+        ticket: Ticket,
+        mut permit: Permit,
+        now: Timestamp,
+    ) -> Vec<Happening> {
+        let Ticket { message, attempt, segments } = ticket;
+        // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
+        let reference = tidings_store::our_reference(message.id, 0);
+        let parts = message.text.as_deref().map(|text| text::split(text, &message.options, reference));
+        let Some(Ok(parts)) = parts else {
+            let failure = Failure::new(
+                FailureClass::UnknownError,
+                false,
+                "tidings no_text",
+                "its text was removed before it was sent, or cannot be divided any more",
+            );
+            return vec![Happening::To { message: message.id, input: Input::Stopped(failure) }];
+        };
+        let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
+        let mut back = Vec::new();
+        for n in segments {
+            let tag = Tag { message: message.id, attempt, segment: n };
+            let not_sent = Happening::To {
+                message: message.id,
+                input: Input::Answered { attempt, segment: n, answer: Answer::Unsent },
+            };
+            let Some(segment) = parts.get(usize::from(n)).cloned() else {
+                back.push(not_sent);
+                continue;
+            };
+            let submission = Submission {
+                tag,
+                sender: message.sender,
+                recipient: message.recipient,
+                encoding: message.encoding,
+                segment,
+                purpose: message.purpose,
+                validity_s,
+                our_reference: tidings_store::our_reference(message.id, n),
+                permit: permit.split_one().unwrap_or_else(|| self.lane.window.take_anyway(1)),
+            };
+            self.lane
+                .submitted_at
+                .lock()
+                .expect("nothing panics while it holds this")
+                .insert(tag, engine.clock.stopwatch());
+            if self.link.send(submission).await.is_err() {
+                back.push(not_sent);
+            }
+        }
+        back
+    }
+}
+
+/// What a lane waits for.
+enum Wait {
+    Again,
+    For(i64),
+    ForRoom,
+}
+
+/// A ticket that did not leave goes back into the queue.
+fn unsent(ticket: &Ticket) -> Vec<Happening> {
+    let (message, attempt) = (ticket.message.id, ticket.attempt);
+    ticket
+        .segments
+        .iter()
+        .map(|&segment| Happening::To {
+            message,
+            input: Input::Answered { attempt, segment, answer: Answer::Unsent },
+        })
+        .collect()
+}
+
+/// The loop that hears: answers, receipts and inbound messages are committed, then acknowledged.
+async fn hear(engine: Weak<Inner>, lane: Arc<Lane>, mut events: mpsc::Receiver<CarrierEvent>) {
+    let mut batch = Vec::with_capacity(EVENTS_MAX);
+    while events.recv_many(&mut batch, EVENTS_MAX).await > 0 {
+        let Some(engine) = engine.upgrade() else { return };
+        let mut heard = Heard::default();
+        for event in batch.drain(..) {
+            heard.take(&engine, &lane, event);
+        }
+        heard.commit(&engine).await;
+    }
+}
+
+#[derive(Default)]
+struct Heard {
+    happenings: Vec<Happening>,
+    inbound: Vec<Inbound>,
+    acknowledgements: Vec<Acknowledge>,
+}
+
+impl Heard {
+    fn take(&mut self, engine: &Inner, lane: &Lane, event: CarrierEvent) {
+        match event {
+            CarrierEvent::Answered { tag, answer } => {
+                let started =
+                    lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
+                let seconds = started.map(|stopwatch| stopwatch.elapsed_s());
+                let outcome = match &answer {
+                    Answer::Accepted { .. } => "accepted",
+                    Answer::Refused(failure) if failure.class == FailureClass::RateLimited => {
+                        // A full queue of one phone says nothing about the connection; see `carriers::codes`.
+                        if tidings_carriers::codes::slows_connection(failure) {
+                            let observed = lane.window.size() as f64 / seconds.unwrap_or(1.0).max(0.001);
+                            let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
+                            pace.throttled(engine.clock.now(), observed);
+                        }
+                        "throttled"
+                    }
+                    Answer::Refused(_) => "refused",
+                    Answer::None => "none",
+                    Answer::Unsent => "unsent",
+                };
+                engine.telemetry.answered(lane.id, outcome, seconds);
+                let input = Input::Answered { attempt: tag.attempt, segment: tag.segment, answer };
+                self.happenings.push(Happening::To { message: tag.message, input });
+            }
+            CarrierEvent::Receipt { receipt, acknowledge } => {
+                self.happenings.push(Happening::Receipt { connection: lane.id, receipt });
+                self.acknowledgements.push(acknowledge);
+            }
+            CarrierEvent::Inbound { part, acknowledge } => {
+                self.inbound.push(Inbound {
+                    id: InboundId::from_key(engine.clock.id()),
+                    realm: Realm { account: engine.account, environment: lane.environment },
+                    connection: lane.id,
+                    from: part.from,
+                    to: part.to,
+                    text: part.text,
+                    part: part.part,
+                    at: engine.clock.now(),
+                });
+                self.acknowledgements.push(acknowledge);
+            }
+            CarrierEvent::Malformed { reason } => {
+                engine.telemetry.malformed(lane.id);
+                tracing::warn!(connection = lane.name, reason, "the carrier sent something unreadable");
+            }
+        }
+    }
+
+    async fn commit(self, engine: &Arc<Inner>) {
+        let stored = engine.advance(self.happenings).await && engine.receive(self.inbound).await;
+        // What is not stored is not acknowledged: the carrier keeps it and offers it again.
+        if stored {
+            for acknowledge in self.acknowledgements {
+                acknowledge.stored();
+            }
+        }
+    }
+}

@@ -1,1 +1,97 @@
-//! (being written)
+//! What nobody asks for: lost claims and doubts, expiry, operators' pauses made by another process, retention, and
+//! what an earlier process left behind.
+
+use crate::Inner;
+use std::sync::{Arc, Weak};
+use tidings_domain::time::Timestamp;
+
+/// The longest sleep between two looks at the clock of messages.
+const LONGEST_SLEEP_MS: i64 = 1_000;
+/// Messages in one commit.
+const WAKE_MAX: usize = 500;
+/// How often old rows are swept away.
+const SWEEP_EVERY_MS: i64 = 5 * 60_000;
+/// Rows of each kind in one sweep, so that nobody waits for it.
+const SWEEP_MAX: usize = 1_000;
+
+/// Settles what an earlier process left: its claims are orphans, its webhook leases are void.
+pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
+    let mut orphans = 0;
+    loop {
+        let advanced = engine.store.recover(WAKE_MAX, engine.clock.now(), engine.patience()).await?;
+        let more = advanced.more;
+        orphans += advanced.statuses.len();
+        engine.happened(advanced).await;
+        if !more {
+            break;
+        }
+    }
+    let released = engine.store.release_deliveries(engine.clock.now()).await?;
+    if orphans > 0 || released > 0 {
+        tracing::warn!(
+            messages = orphans,
+            webhooks = released,
+            "an earlier process ended in the middle of its work; it was taken up"
+        );
+    }
+    Ok(())
+}
+
+/// Wakes messages whose moment has come.
+pub(crate) async fn wake(engine: Weak<Inner>) {
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let now = inner.clock.now();
+        let next = match inner.store.next_due(None, now).await {
+            Ok(Some(at)) if at <= now => step(&inner, now).await,
+            Ok(Some(at)) => at,
+            Ok(None) => now.plus_ms(LONGEST_SLEEP_MS),
+            Err(error) => {
+                tracing::warn!(%error, "the store cannot be asked what is due");
+                now.plus_ms(LONGEST_SLEEP_MS)
+            }
+        };
+        drop(inner);
+        let sleep_ms = next.since_ms(now).clamp(0, LONGEST_SLEEP_MS) as u64;
+        tokio::time::sleep(std::time::Duration::from_millis(sleep_ms)).await;
+    }
+}
+
+async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
+    match engine.store.wake(WAKE_MAX, now, engine.patience()).await {
+        Ok(advanced) => {
+            let more = advanced.more;
+            engine.happened(advanced).await;
+            // A little air, so that a backlog of expiries does not keep the writer from anybody.
+            if more { now.plus_ms(5) } else { now.plus_ms(50) }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "due messages could not be woken");
+            now.plus_ms(LONGEST_SLEEP_MS)
+        }
+    }
+}
+
+/// Follows pauses, holds and endpoints that another process changed, and sweeps.
+pub(crate) async fn follow(engine: Weak<Inner>) {
+    let mut swept = Timestamp::default();
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        inner.follow_store().await;
+        inner.webhooks.refresh(&inner).await;
+        let now = inner.clock.now();
+        if now.since_ms(swept) >= SWEEP_EVERY_MS {
+            match inner.store.sweep(inner.settings.retention, SWEEP_MAX, now).await {
+                // More is left: go on at the next round.
+                Ok(true) => {}
+                Ok(false) => swept = now,
+                Err(error) => {
+                    tracing::warn!(%error, "old rows could not be swept");
+                    swept = now;
+                }
+            }
+        }
+        drop(inner);
+        tokio::time::sleep(std::time::Duration::from_millis(LONGEST_SLEEP_MS as u64)).await;
+    }
+}

@@ -1,12 +1,17 @@
 //! Requests become accepted messages: planned by `domain::intake`, committed by the store, and handed over to their
 //! connection in memory if its window has room (otherwise the connection's loop claims them from the queue).
 
+use crate::Inner;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
 use tidings_domain::id::{BatchId, TokenId};
-use tidings_domain::intake::{Plan, Refusal, SendRequest};
-use tidings_domain::message::{Message, Status};
+use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
+use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::suppression;
+use tidings_domain::time::Timestamp;
+use tidings_store::{Accepted, Admission, Draft, Idempotency, Intake, Result, Ticket};
 
 /// One call that sends messages.
 pub struct Call {
@@ -22,6 +27,9 @@ pub struct Call {
     pub idempotency: Option<IdempotencyKey>,
 }
 
+/// Renders the body of the answer to a call.
+pub type RenderAnswer = Arc<dyn Fn(Option<BatchId>, &[Item]) -> Vec<u8> + Send + Sync>;
+
 /// An idempotency key with what it stands for.
 pub struct IdempotencyKey {
     /// The key as given, 1 to 255 characters.
@@ -29,7 +37,7 @@ pub struct IdempotencyKey {
     /// SHA-256 of the request (method, path, body).
     pub fingerprint: [u8; 32],
     /// Renders the body of the answer that repeats of the call get.
-    pub answer: Arc<dyn Fn(Option<BatchId>, &[Item]) -> Vec<u8> + Send + Sync>,
+    pub answer: RenderAnswer,
 }
 
 /// What became of one request.
@@ -63,7 +71,160 @@ pub enum Sent {
 #[derive(Debug, Clone)]
 pub struct Preview {
     /// The plan, or the reason against it.
-    pub plan: Result<Plan, Refusal>,
+    pub plan: std::result::Result<Plan, Refusal>,
     /// Why its recipient is suppressed, if so.
     pub suppressed: Option<suppression::Reason>,
+}
+
+/// A draft on its way into the store, with its place in the window if it has one.
+struct Planned {
+    message: Message,
+    life: Life,
+    handed_over: Option<(Ticket, Permit)>,
+}
+
+pub(crate) async fn send(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
+    let Ok(_place) = engine.calls.try_acquire() else {
+        return Ok(Sent::Overloaded { retry_after_s: 1 });
+    };
+    let now = engine.clock.now();
+    let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
+    let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
+    let planned: Vec<std::result::Result<Planned, Refusal>> =
+        call.requests.into_iter().map(|request| plan(engine, request, asked, now)).collect();
+
+    // What the answer shows of each accepted request; the store may still find its recipient suppressed.
+    let shown: Arc<Vec<std::result::Result<(Message, Status), Refusal>>> = Arc::new(
+        planned
+            .iter()
+            .map(|item| match item {
+                Ok(planned) => Ok((planned.message.clone(), planned.life.state.status())),
+                Err(refusal) => Err(refusal.clone()),
+            })
+            .collect(),
+    );
+    let mut drafts = Vec::with_capacity(planned.len());
+    let mut places = Vec::with_capacity(planned.len());
+    for Planned { message, life, handed_over } in planned.into_iter().flatten() {
+        places.push((handed_over, message.connection, life.state));
+        drafts.push(Draft { message, life });
+    }
+    if drafts.is_empty() && batch.is_none() {
+        return Ok(Sent::New(None, items(&shown, &[])));
+    }
+    let batch_id = batch.map(|(id, _)| id);
+    let idempotency = call.idempotency.map(|given| {
+        let shown = Arc::clone(&shown);
+        let key = Sha256::new()
+            .chain_update(call.realm.account.key().to_be_bytes())
+            .chain_update([call.realm.environment as u8])
+            .chain_update(given.key.as_bytes())
+            .finalize()
+            .into();
+        let answer = move |admissions: &[Admission]| (given.answer)(batch_id, &items(&shown, admissions));
+        Idempotency { key, fingerprint: given.fingerprint, answer: Arc::new(answer) }
+    });
+    let accepted = engine.store.accept(Intake { realm: call.realm, idempotency, batch, drafts }, now).await?;
+    let admissions = match accepted {
+        Accepted::New(admissions) => admissions,
+        Accepted::Replayed(answer) => return Ok(Sent::Replayed(answer)),
+        Accepted::KeyReused => return Ok(Sent::KeyReused),
+    };
+    for ((handed_over, connection, state), admission) in places.into_iter().zip(&admissions) {
+        if *admission != Admission::Admitted {
+            continue;
+        }
+        let Some(lane) = engine.lane(connection) else { continue };
+        match (handed_over, state.wakes_at()) {
+            (Some((ticket, permit)), _) => {
+                if let Err(ticket) = lane.hand_over(ticket, permit) {
+                    engine.put_back(&ticket).await;
+                }
+            }
+            (None, Some(due_at)) => lane.queued(due_at),
+            (None, None) => {}
+        }
+    }
+    let items = items(&shown, &admissions);
+    for item in &items {
+        match item {
+            Item::Accepted(message, _) => engine.telemetry.accepted(message.purpose.as_str(), 1),
+            Item::Suppressed(_) => engine.telemetry.refused("suppressed"),
+            Item::Refused(_) => engine.telemetry.refused("rule"),
+        }
+    }
+    Ok(Sent::New(batch_id, items))
+}
+
+fn plan(
+    engine: &Inner,
+    request: SendRequest,
+    asked: Asked,
+    now: Timestamp,
+) -> std::result::Result<Planned, Refusal> {
+    let facts = Facts {
+        realm: asked.realm,
+        routes: &engine.routes,
+        text: &engine.text,
+        limits: &engine.settings.limits,
+    };
+    let plan = intake::plan(&request, facts, now)?;
+    let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
+    let handed_over = hand_over(engine, &message, &life, now);
+    Ok(match handed_over {
+        Some((life, ticket, permit)) => Planned { message, life, handed_over: Some((ticket, permit)) },
+        None => Planned { message, life, handed_over: None },
+    })
+}
+
+/// The claim rides on the acceptance: one commit less on the way to the carrier, and still nothing happens that was
+/// not committed.
+fn hand_over(
+    engine: &Inner,
+    message: &Message,
+    life: &Life,
+    now: Timestamp,
+) -> Option<(Life, Ticket, Permit)> {
+    if !matches!(life.state, State::Queued { .. }) {
+        return None;
+    }
+    let lane = engine.lane(message.connection)?;
+    let permit = lane.reserve(life.segments.len(), now)?;
+    let rules = Rules { retry: &engine.settings.retry, jitter: tidings_domain::retry::Jitter(0) };
+    let claimed = life.apply(Input::Claimed, message.terms(), now, rules).ok()?.life;
+    let ticket = Ticket {
+        message: message.clone(),
+        attempt: claimed.attempt,
+        segments: (0..claimed.segments.len()).map(|n| n as u8).collect(),
+    };
+    Some((claimed, ticket, permit))
+}
+
+/// Each request's result: its refusal, or what the store said of its draft.
+fn items(shown: &[std::result::Result<(Message, Status), Refusal>], admissions: &[Admission]) -> Vec<Item> {
+    let mut admissions = admissions.iter();
+    shown
+        .iter()
+        .map(|shown| match shown {
+            Err(refusal) => Item::Refused(refusal.clone()),
+            Ok((message, status)) => match admissions.next() {
+                Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
+                // Handed over or waiting is a matter of microseconds: to its caller it is queued either way.
+                _ => Item::Accepted(
+                    Box::new(message.clone()),
+                    if *status == Status::Sending { Status::Queued } else { *status },
+                ),
+            },
+        })
+        .collect()
+}
+
+pub(crate) async fn preview(engine: &Inner, realm: Realm, request: &SendRequest) -> Result<Preview> {
+    let now = engine.clock.now();
+    let facts = Facts { realm, routes: &engine.routes, text: &engine.text, limits: &engine.settings.limits };
+    let suppressed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
+    Ok(Preview {
+        plan: intake::plan(request, facts, now),
+        suppressed: suppressed.into_iter().next().flatten(),
+    })
 }

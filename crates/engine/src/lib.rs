@@ -18,15 +18,95 @@ pub mod signature;
 pub mod telemetry;
 pub mod webhook;
 
-use std::sync::Arc;
+use dispatch::{Lane, LaneSettings};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use tidings_carriers::{LinkState, Surroundings, codes::Codes, list};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
+use tidings_domain::intake::{Limits, SendRequest};
+use tidings_domain::message::{Answer, Input, Status};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
+use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Actor, Attempt, Backend, Connection, Endpoint, Replay, Result, Review, ReviewChoice, Stored, Suppression};
+use tidings_store::{
+    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Patience, Replay,
+    Result, Retention, Review, ReviewChoice, Stored, Suppression, Ticket, Told,
+};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-pub use intake::{Call, Item, Preview, Sent};
+pub use intake::{Call, IdempotencyKey, Item, Preview, Sent};
+
+/// Calls that send messages, at the same time. More are told to come back: early, not late.
+const CALLS_MAX: usize = 8_192;
+/// The name of the connection that every installation has: the simulated carrier of the test environment.
+pub const SIMULATOR: &str = "simulator";
+/// How long an opt-out waits for submissions that were on their way when it was committed.
+const BARRIER_MS: u64 = 5_000;
+/// Events that one replay makes due.
+const REPLAY_MAX: usize = 100_000;
+/// Review items that one decision closes.
+const DECIDE_MAX: usize = 500;
+/// How long a write that must not be lost is tried again, when the store does not answer: every so many ms.
+const STORE_PAUSE_MS: u64 = 250;
+
+/// Why an installation could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] tidings_store::Error),
+    /// A connection's settings make no sense.
+    #[error("connection {name}: {reason}")]
+    Connection {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// How an installation is set up.
+#[derive(Clone)]
+pub struct Settings {
+    /// The bounds of what is accepted.
+    pub limits: Limits,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// The links to carriers. The test environment's simulator is added if it is not among them.
+    pub connections: Vec<ConnectionSettings>,
+    /// From carriers' codes to failures.
+    pub codes: Arc<Codes>,
+    /// Where webhooks may go.
+    pub egress: tidings_egress::Policy,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Tells nodes apart in ids: 0 to 1022.
+    pub node: u16,
+}
+
+/// One link to a carrier.
+#[derive(Clone)]
+pub struct ConnectionSettings {
+    /// Its name.
+    pub name: String,
+    /// Its environment.
+    pub environment: Environment,
+    /// Segments per second agreed with the carrier.
+    pub pace_per_s: Option<f64>,
+    /// Beginnings of recipients' numbers that go here; empty for all.
+    pub prefixes: Vec<String>,
+    /// Senders that may be used here; empty for all.
+    pub senders: Vec<String>,
+    /// The carrier's own settings.
+    pub carrier: list::Settings,
+}
 
 /// A running installation. Cheap to clone.
 #[derive(Clone)]
@@ -34,9 +114,23 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    store: Arc<dyn Backend>,
-    clock: Arc<clock::Clock>,
+/// What the rooms share.
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Backend>,
+    pub(crate) clock: Arc<clock::Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) account: AccountId,
+    pub(crate) telemetry: telemetry::Telemetry,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) text: Vec<tidings_domain::text::Options>,
+    pub(crate) webhooks: webhook::Room,
+    pub(crate) calls: Semaphore,
+    lanes: HashMap<ConnectionId, Arc<Lane>>,
+    connections: Mutex<HashMap<ConnectionId, Connection>>,
+    hold: Mutex<Option<String>>,
+    retry: Arc<RetryPolicy>,
+    stopping: AtomicBool,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// What an attempt to take a message back led to.
@@ -58,13 +152,13 @@ pub struct ConnectionNow {
     /// What kind of carrier.
     pub kind: &'static str,
     /// How the link is.
-    pub state: tidings_carriers::LinkState,
+    pub state: LinkState,
     /// The window's size and how much of it is taken: segments.
     pub window: (usize, usize),
     /// The pace in force: segments per second; `None` without limit.
     pub pace_per_s: Option<f64>,
     /// Waiting messages by purpose, with the moment since which the oldest is due.
-    pub queues: Vec<(tidings_domain::purpose::Purpose, u64, Option<Timestamp>)>,
+    pub queues: Vec<(Purpose, u64, Option<Timestamp>)>,
 }
 
 /// How the installation is, for `/readyz`.
@@ -86,6 +180,101 @@ pub struct Decided {
 }
 
 impl Engine {
+    /// Starts every room over an open store: first what an earlier process left is settled, then links are opened.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store does not answer, [`Error::Connection`] if a carrier's settings make no sense.
+    pub async fn start(store: Arc<dyn Backend>, mut settings: Settings) -> std::result::Result<Self, Error> {
+        let clock = Arc::new(clock::Clock::new(settings.node));
+        let now = clock.now();
+        let account = store.default_account(now).await?;
+        let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
+        if !has_test {
+            settings.connections.push(ConnectionSettings {
+                name: SIMULATOR.to_owned(),
+                environment: Environment::Test,
+                pace_per_s: None,
+                prefixes: Vec::new(),
+                senders: Vec::new(),
+                carrier: list::Settings::Simulator(Default::default()),
+            });
+        }
+        let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
+        let connections = store.register_connections(names, now).await?;
+        let (webhooks, told) = webhook::Room::new(settings.egress.clone());
+        let mut loops = Vec::new();
+        let mut links = Vec::new();
+        for configured in &settings.connections {
+            let surroundings = Surroundings {
+                name: configured.name.clone(),
+                draw: Arc::new(clock::draw),
+                codes: Arc::clone(&settings.codes),
+            };
+            let link = list::open(configured.carrier.clone(), &surroundings).map_err(|error| {
+                Error::Connection { name: configured.name.clone(), reason: error.to_string() }
+            })?;
+            links.push(link);
+        }
+        let mut links = links.into_iter();
+        let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
+            let mut lanes = HashMap::new();
+            let mut routes = Vec::new();
+            let mut text = Vec::new();
+            for (connection, configured) in connections.iter().zip(&settings.connections) {
+                let lane = LaneSettings {
+                    id: connection.id,
+                    name: configured.name.clone(),
+                    environment: configured.environment,
+                    kind: configured.carrier.kind(),
+                    pace_per_s: configured.pace_per_s,
+                };
+                let link = links.next().expect("one link was opened for each connection");
+                let (lane, lane_loops) = dispatch::open(weak, lane, link, now);
+                lanes.insert(connection.id, lane);
+                loops.push(lane_loops);
+                routes.push(Route {
+                    connection: connection.id,
+                    environment: configured.environment,
+                    prefixes: configured.prefixes.clone(),
+                    senders: configured.senders.clone(),
+                });
+                text.push(list::text_options(&configured.carrier));
+            }
+            Inner {
+                telemetry: telemetry::Telemetry::new(
+                    connections.iter().map(|c| (c.id, c.name.clone())).collect(),
+                ),
+                connections: Mutex::new(connections.into_iter().map(|c| (c.id, c)).collect()),
+                hold: Mutex::new(None),
+                retry: Arc::new(settings.retry.clone()),
+                calls: Semaphore::new(CALLS_MAX),
+                stopping: AtomicBool::new(false),
+                tasks: Mutex::default(),
+                store,
+                clock,
+                settings,
+                account,
+                routes,
+                text,
+                webhooks,
+                lanes,
+            }
+        });
+        housekeeping::recover(&inner).await?;
+        inner.follow_store().await;
+        inner.webhooks.refresh(&inner).await;
+        let weak = Arc::downgrade(&inner);
+        let mut tasks = JoinSet::new();
+        for lane in loops {
+            lane.start(&mut tasks);
+        }
+        webhook::run(&weak, told, &mut tasks);
+        tasks.spawn(housekeeping::wake(weak.clone()));
+        tasks.spawn(housekeeping::follow(weak));
+        *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
+        Ok(Self { inner })
+    }
+
     /// The store, for reading and for what needs no loop.
     pub fn store(&self) -> &Arc<dyn Backend> {
         &self.inner.store
@@ -96,48 +285,408 @@ impl Engine {
         &self.inner.clock
     }
 
-    /// Accepts the messages of one call. Durable when it returns.
-    pub async fn send(&self, call: Call) -> Result<Sent> { todo!("{}", call.requests.len()) }
-
-    /// What a request would become, without doing it.
-    pub async fn preview(&self, realm: Realm, request: &tidings_domain::intake::SendRequest) -> Result<Preview> { todo!("{realm:?}{request:?}") }
+    /// The account that exists from the start.
+    pub fn default_account(&self) -> AccountId {
+        self.inner.account
+    }
 
     /// The bounds in force.
-    pub fn limits(&self) -> &tidings_domain::intake::Limits { todo!() }
+    pub fn limits(&self) -> &Limits {
+        &self.inner.settings.limits
+    }
+
+    /// Accepts the messages of one call. Durable when it returns.
+    pub async fn send(&self, call: Call) -> Result<Sent> {
+        intake::send(&self.inner, call).await
+    }
+
+    /// What a request would become, without doing it.
+    pub async fn preview(&self, realm: Realm, request: &SendRequest) -> Result<Preview> {
+        intake::preview(&self.inner, realm, request).await
+    }
+
+    /// How the connection of a message takes text, for measuring it.
+    pub fn text_options(&self, connection: ConnectionId) -> tidings_domain::text::Options {
+        let place = self.inner.routes.iter().position(|route| route.connection == connection);
+        place.and_then(|place| self.inner.text.get(place)).copied().unwrap_or_default()
+    }
 
     /// Takes a message back, if it is still waiting.
-    pub async fn cancel(&self, realm: Realm, id: MessageId, actor: Actor) -> Result<Cancel> { todo!("{realm:?}{id}{actor:?}") }
+    pub async fn cancel(&self, realm: Realm, id: MessageId, actor: Actor) -> Result<Cancel> {
+        let store = &self.inner.store;
+        if store.message(realm, id).await?.is_none() {
+            return Ok(Cancel::NotFound);
+        }
+        let happening = Happening::To { message: id, input: Input::Cancel };
+        let advanced = store.advance(vec![happening], self.inner.clock.now(), self.inner.patience()).await?;
+        let done = advanced.statuses == [Some(Status::Canceled)];
+        self.inner.happened(advanced).await;
+        if done {
+            let now = self.inner.clock.now();
+            store
+                .record_audit(actor, "message.cancel".to_owned(), id.to_string(), String::new(), now)
+                .await?;
+        }
+        Ok(match store.message(realm, id).await? {
+            Some(stored) if done => Cancel::Done(Box::new(stored)),
+            Some(stored) => Cancel::TooLate(Box::new(stored)),
+            None => Cancel::NotFound,
+        })
+    }
 
-    /// Puts people on the suppression list. When this returns, no submission to them starts any more.
-    pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> { todo!("{entries:?}{actor:?}") }
+    /// Puts people on the suppression list. When this returns, no submission to them starts any more: what had passed
+    /// the last look before the commit has been handed to the carrier and answered by then (or five seconds are over).
+    pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
+        let entries = self.inner.store.suppress(entries, actor).await?;
+        self.inner.barrier().await;
+        Ok(entries)
+    }
 
     /// Takes somebody off the list.
-    pub async fn lift(&self, realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor) -> Result<Option<Suppression>> { todo!("{realm:?}{recipient}{reason}{actor:?}") }
+    pub async fn lift(
+        &self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        reason: String,
+        actor: Actor,
+    ) -> Result<Option<Suppression>> {
+        self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await
+    }
 
     /// Records a person's decision about failures and does what it says.
-    pub async fn decide(&self, realm: Realm, which: ReviewChoice, decision: Decision, actor: Actor) -> Result<Decided> { todo!("{realm:?}{which:?}{decision:?}{actor:?}") }
+    pub async fn decide(
+        &self,
+        realm: Realm,
+        which: ReviewChoice,
+        decision: Decision,
+        actor: Actor,
+    ) -> Result<Decided> {
+        let now = self.inner.clock.now();
+        let closed = self.inner.store.decide(realm, which, decision, DECIDE_MAX, actor, now).await?;
+        let mut repeated = Vec::new();
+        match decision {
+            Decision::Drop => {}
+            Decision::Suppress => self.inner.barrier().await,
+            Decision::Retry => {
+                for review in &closed {
+                    repeated.push(self.repeat(realm, review.message).await?);
+                }
+            }
+        }
+        Ok(Decided { closed, repeated })
+    }
+
+    /// Sends the content of a message again, as a new one that names it.
+    async fn repeat(&self, realm: Realm, id: MessageId) -> Result<Option<MessageId>> {
+        let Some(Stored { message: old, .. }) = self.inner.store.message(realm, id).await? else {
+            return Ok(None);
+        };
+        let Some(text) = old.text else { return Ok(None) };
+        let request = SendRequest {
+            sender: old.sender,
+            recipient: old.recipient,
+            text,
+            purpose: old.purpose,
+            send_at: None,
+            validity_s: None,
+            transliterate: false,
+            callback: old.callback,
+            reference: old.reference,
+            metadata: old.metadata,
+            retry_of: Some(id),
+        };
+        let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
+        Ok(match self.send(call).await? {
+            Sent::New(_, items) => items.into_iter().find_map(|item| match item {
+                Item::Accepted(message, _) => Some(message.id),
+                Item::Refused(_) | Item::Suppressed(_) => None,
+            }),
+            Sent::Replayed(_) | Sent::KeyReused | Sent::Overloaded { .. } => None,
+        })
+    }
 
     /// The connections of an environment as they are now.
-    pub async fn connections(&self, environment: Environment) -> Result<Vec<ConnectionNow>> { todo!("{environment:?}") }
+    pub async fn connections(&self, environment: Environment) -> Result<Vec<ConnectionNow>> {
+        let statistics = self.inner.store.statistics(self.inner.clock.now()).await?;
+        let known = self.inner.connections.lock().expect("nothing panics while it holds this").clone();
+        let mut found: Vec<ConnectionNow> = self
+            .inner
+            .lanes
+            .values()
+            .filter(|lane| lane.environment == environment)
+            .filter_map(|lane| {
+                let queues = statistics.queues.iter().filter(|(id, ..)| *id == lane.id);
+                Some(ConnectionNow {
+                    connection: known.get(&lane.id)?.clone(),
+                    kind: lane.kind,
+                    state: lane.state.borrow().clone(),
+                    window: (lane.window.size(), lane.window.taken()),
+                    pace_per_s: lane.pace_per_s(),
+                    queues: queues.map(|(_, purpose, depth, oldest)| (*purpose, *depth, *oldest)).collect(),
+                })
+            })
+            .collect();
+        found.sort_by(|a, b| a.connection.name.cmp(&b.connection.name));
+        Ok(found)
+    }
 
     /// Pauses (with a reason) or resumes a connection, by name. `None` if there is none.
-    pub async fn pause(&self, environment: Environment, name: &str, pause: Option<String>, actor: Actor) -> Result<Option<ConnectionNow>> { todo!("{environment:?}{name}{pause:?}{actor:?}") }
+    pub async fn pause(
+        &self,
+        environment: Environment,
+        name: &str,
+        pause: Option<String>,
+        actor: Actor,
+    ) -> Result<Option<ConnectionNow>> {
+        let found =
+            self.inner.lanes.values().find(|lane| lane.environment == environment && lane.name == name);
+        let Some(lane) = found else { return Ok(None) };
+        self.inner.store.pause_connection(lane.id, pause, actor, self.inner.clock.now()).await?;
+        self.inner.follow_store().await;
+        Ok(self.connections(environment).await?.into_iter().find(|now| now.connection.id == lane.id))
+    }
 
     /// Checks an address for webhooks against the rules of egress, without calling it: the sentence to show if it is refused.
-    pub fn check_url(&self, url: &str) -> std::result::Result<(), String> { todo!("{url}") }
+    pub fn check_url(&self, url: &str) -> std::result::Result<(), String> {
+        self.inner.webhooks.check_url(url)
+    }
 
-    /// Calls an endpoint with a `webhook.test` event, now, and logs the attempt.
-    pub async fn test_endpoint(&self, endpoint: Endpoint, actor: Actor) -> Result<Attempt> { todo!("{endpoint:?}{actor:?}") }
+    /// To be called after endpoints were changed in the store: takes effect at once instead of within a second.
+    pub fn endpoints_changed(&self) {
+        self.inner.webhooks.forget();
+        self.inner.webhooks.wake();
+    }
+
+    /// Calls an endpoint with a `webhook.test` event, now, and gives what came of it. The call is not logged as a
+    /// delivery: there is no event behind it.
+    pub async fn test_endpoint(&self, endpoint: Endpoint, actor: Actor) -> Result<Attempt> {
+        let now = self.inner.clock.now();
+        let event = Event {
+            kind: Kind::Received,
+            status: Status::Queued,
+            attempt: 0,
+            at: now,
+            due_at: None,
+            failure: None,
+            raw: None,
+        };
+        let id = EventId::from_key(self.inner.clock.id());
+        let told = Told { id, realm: endpoint.realm, event, about: About::Test, delivery: None };
+        let attempt = self.inner.webhooks.call_once(&self.inner, &endpoint, &told).await;
+        let subject = endpoint.id.to_string();
+        self.inner
+            .store
+            .record_audit(actor, "webhook.test".to_owned(), subject, attempt.response.clone(), now)
+            .await?;
+        Ok(attempt)
+    }
 
     /// Makes events due again at an endpoint. `None` if there is no such endpoint.
-    pub async fn replay(&self, realm: Realm, endpoint: EndpointId, what: Replay, actor: Actor) -> Result<Option<u64>> { todo!("{realm:?}{endpoint}{what:?}{actor:?}") }
+    pub async fn replay(
+        &self,
+        realm: Realm,
+        endpoint: EndpointId,
+        what: Replay,
+        actor: Actor,
+    ) -> Result<Option<u64>> {
+        let replayed =
+            self.inner.store.replay(realm, endpoint, what, REPLAY_MAX, actor, self.inner.clock.now()).await?;
+        self.inner.webhooks.wake();
+        Ok(replayed)
+    }
 
     /// Metrics in the OpenMetrics text format.
-    pub async fn metrics(&self) -> String { todo!() }
+    pub async fn metrics(&self) -> String {
+        let now = self.inner.clock.now();
+        for lane in self.inner.lanes.values() {
+            let up = matches!(*lane.state.borrow(), LinkState::Up { .. }) && !lane.is_paused();
+            let window = (lane.window.size(), lane.window.taken());
+            self.inner.telemetry.connection(lane.id, window, up, lane.pace_per_s());
+        }
+        let statistics = self.inner.store.statistics(now).await.unwrap_or_default();
+        self.inner.telemetry.render(&statistics, now)
+    }
 
     /// How the installation is.
-    pub async fn health(&self) -> Health { todo!() }
+    pub async fn health(&self) -> Health {
+        let mut parts = Vec::new();
+        match self.inner.store.ping().await {
+            Ok(()) => parts.push(("store".to_owned(), true, "it answers and writes".to_owned())),
+            Err(error) => parts.push(("store".to_owned(), false, error.to_string())),
+        }
+        if let Some(reason) = self.inner.held() {
+            parts.push(("hold".to_owned(), true, format!("nothing is sent: {reason}")));
+        }
+        for lane in self.inner.lanes.values() {
+            let state = lane.state.borrow().clone();
+            let up = matches!(state, LinkState::Up { .. });
+            let sentence = match &state {
+                LinkState::Connecting { reason: Some(reason) } | LinkState::Refused { reason } => {
+                    format!("{}: {reason}", state.as_str())
+                }
+                _ => state.as_str().to_owned(),
+            };
+            parts.push((format!("connection {}", lane.name), up, sentence));
+        }
+        // A carrier that is down does not keep messages from being accepted: only the store does.
+        let ready = parts.iter().all(|(name, well, _)| *well || name != "store") && !self.inner.stopping();
+        Health { ready, parts }
+    }
 
     /// Stops in good order: takes nothing more from the queue, waits for carriers' answers up to `within_ms`, closes the store.
-    pub async fn stop(&self, within_ms: u64) { todo!("{within_ms}") }
+    pub async fn stop(&self, within_ms: u64) {
+        self.inner.stopping.store(true, Ordering::Release);
+        for lane in self.inner.lanes.values() {
+            lane.pause(true);
+        }
+        let drained = async {
+            for lane in self.inner.lanes.values() {
+                // What was handed over before the pause goes out and is answered.
+                lane.window.barrier().await;
+                lane.stop_link();
+                let mut state = lane.state.clone();
+                // A link that is gone has stopped too.
+                drop(state.wait_for(|state| *state == LinkState::Stopped).await);
+            }
+        };
+        let limit = std::time::Duration::from_millis(within_ms);
+        if tokio::time::timeout(limit, drained).await.is_err() {
+            tracing::warn!(
+                "some carriers did not answer in time; their messages are settled at the next start"
+            );
+        }
+        // What carriers said last may still be on its way into the store: it is ahead of this in the queue.
+        tokio::task::yield_now().await;
+        drop(self.inner.store.ping().await);
+        self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
+        drop(self.inner.store.close().await);
+    }
+}
+
+impl Inner {
+    pub(crate) fn lane(&self, id: ConnectionId) -> Option<&Arc<Lane>> {
+        self.lanes.get(&id)
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { retry: Arc::clone(&self.retry), jitter: self.clock.jitter() }
+    }
+
+    fn held(&self) -> Option<String> {
+        self.hold.lock().expect("nothing panics while it holds this").clone()
+    }
+
+    /// Commits what happened to messages, and acts on what that brought about. Tries until the store takes it: what a
+    /// carrier said once it does not say again. `false` if the store can never take it.
+    pub(crate) async fn advance(self: &Arc<Self>, happenings: Vec<Happening>) -> bool {
+        if happenings.is_empty() {
+            return true;
+        }
+        loop {
+            let now = self.clock.now();
+            match self.store.advance(happenings.clone(), now, self.patience()).await {
+                Ok(advanced) => {
+                    self.happened(advanced).await;
+                    return true;
+                }
+                Err(error @ tidings_store::Error::Unavailable(_)) if !self.stopping() => {
+                    tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
+                    tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "what happened to messages could not be recorded");
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Commits inbound messages.
+    pub(crate) async fn receive(self: &Arc<Self>, inbound: Vec<Inbound>) -> bool {
+        if inbound.is_empty() {
+            return true;
+        }
+        match self.store.receive(inbound, self.clock.now()).await {
+            Ok(advanced) => {
+                self.happened(advanced).await;
+                true
+            }
+            Err(error) => {
+                // Not acknowledged, so the carrier offers them again.
+                tracing::warn!(%error, "inbound messages could not be stored");
+                false
+            }
+        }
+    }
+
+    /// Acts on a commit: counts, tells, wakes, stops.
+    pub(crate) async fn happened(self: &Arc<Self>, advanced: Advanced) {
+        self.telemetry.advanced(&advanced);
+        for (connection, due_at) in &advanced.queued {
+            if let Some(lane) = self.lane(*connection) {
+                lane.queued(*due_at);
+            }
+        }
+        for (connection, failure) in &advanced.paused {
+            let actor = Actor { account: self.account, who: "engine/dispatch".to_owned() };
+            let reason = format!("the carrier refused our credentials or rights: {failure}");
+            tracing::error!(connection = %connection, %failure, "the carrier refuses us; the connection is paused");
+            if let Err(error) =
+                self.store.pause_connection(*connection, Some(reason), actor, self.clock.now()).await
+            {
+                tracing::error!(%error, "the connection could not be paused");
+            }
+            self.follow_store().await;
+        }
+        if !advanced.told.is_empty() {
+            self.webhooks.tell(advanced.told);
+        }
+    }
+
+    /// Puts a claimed message back that its lane does not take any more.
+    pub(crate) async fn put_back(self: &Arc<Self>, ticket: &Ticket) {
+        let back = ticket.segments.iter().map(|&segment| Happening::To {
+            message: ticket.message.id,
+            input: Input::Answered { attempt: ticket.attempt, segment, answer: Answer::Unsent },
+        });
+        self.advance(back.collect()).await;
+    }
+
+    /// Waits until what was on its way to any carrier has been answered, up to a limit.
+    async fn barrier(&self) {
+        let barriers: Vec<_> = self.lanes.values().map(|lane| lane.window.barrier()).collect();
+        let all = async {
+            for barrier in barriers {
+                barrier.await;
+            }
+        };
+        let limit = std::time::Duration::from_millis(BARRIER_MS);
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("a carrier is slow to answer: an opt-out did not wait for what it already had");
+        }
+    }
+
+    /// Takes over pauses and the hold as the store has them: another process may have changed them.
+    pub(crate) async fn follow_store(&self) {
+        let (Ok(connections), Ok(hold)) = (self.store.connections().await, self.store.hold().await) else {
+            return;
+        };
+        let held = hold.is_some();
+        *self.hold.lock().expect("nothing panics while it holds this") = hold;
+        for connection in connections {
+            let Some(lane) = self.lanes.get(&connection.id) else { continue };
+            let paused = connection.paused.is_some() || held || self.stopping();
+            if lane.is_paused() != paused {
+                lane.pause(paused);
+            }
+            self.connections
+                .lock()
+                .expect("nothing panics while it holds this")
+                .insert(connection.id, connection);
+        }
+    }
 }

@@ -6,7 +6,9 @@
 mod backend;
 mod column;
 mod error;
+mod reference;
 pub mod sqlite;
 
 pub use backend::*;
 pub use error::{Error, Result};
+pub use reference::our_reference;

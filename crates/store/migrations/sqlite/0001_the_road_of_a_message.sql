@@ -178,6 +178,7 @@ CREATE TABLE suppression (
 ) STRICT;
 CREATE UNIQUE INDEX suppression_in_force ON suppression (account, live, recipient) WHERE lifted_at IS NULL;
 CREATE INDEX suppression_recipient ON suppression (account, live, recipient, id);
+CREATE INDEX suppression_realm ON suppression (account, live);
 
 CREATE TABLE review (
   id INTEGER PRIMARY KEY,
@@ -192,6 +193,8 @@ CREATE TABLE review (
   decided_by TEXT
 ) STRICT;
 CREATE INDEX review_open ON review (account, live, cause, id) WHERE decision IS NULL;
+CREATE INDEX review_message ON review (message);
+CREATE INDEX review_realm ON review (account, live);
 
 CREATE TABLE token (
   id INTEGER PRIMARY KEY,

@@ -148,6 +148,7 @@ impl Backend for Sqlite {
         writer account::revoke_client(realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> bool;
 
         writer operating::register_connections(names: Vec<(String, Environment)>, now: Timestamp) -> Vec<Connection>;
+        readers operating::connections() -> Vec<Connection>;
         writer operating::pause_connection(id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> bool;
         writer operating::reroute(from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> u64;
         readers operating::hold() -> Option<String>;

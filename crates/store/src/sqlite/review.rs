@@ -1,0 +1,221 @@
+//! Failures that a person must look at: one open item for a message, grouped by cause.
+
+use super::executor::{Rx, Tx, failed};
+use super::message::{get, live, number};
+use super::operating::write_audit;
+use super::suppression::{self, page_of};
+use crate::Result;
+use crate::backend::*;
+use crate::column;
+use rusqlite::{Row, params};
+use tidings_domain::account::Realm;
+use tidings_domain::failure::Failure;
+use tidings_domain::id::{MessageId, ReviewId, SuppressionId};
+use tidings_domain::message::Message;
+use tidings_domain::review::{Decision, cause};
+use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::time::Timestamp;
+
+/// Opens an item, unless the message has one that nobody has decided yet.
+pub(super) fn open(tx: &mut Tx<'_>, message: &Message, failure: &Failure, now: Timestamp) -> Result<()> {
+    let known = tx
+        .sql
+        .prepare_cached("SELECT 1 FROM review WHERE message = ?1 AND decision IS NULL")
+        .and_then(|mut s| s.exists([message.id.key()]))
+        .map_err(failed)?;
+    if known {
+        return Ok(());
+    }
+    let id = tx.next_id(now);
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO review (id, account, live, cause, message, failure, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                id,
+                message.account.key(),
+                live(message.environment),
+                cause(message.connection, failure),
+                message.id.key(),
+                column::failure_text(failure),
+                now.as_millis(),
+            ])
+        })
+        .map(drop)
+        .map_err(failed)
+}
+
+pub(super) fn review_groups(rx: &mut Rx<'_>, realm: &Realm, limit: &usize) -> Result<Vec<ReviewGroup>> {
+    // The groups come from the index alone; only the shown ones look at rows.
+    let mut statement = rx
+        .sql
+        .prepare_cached(
+            "SELECT count(*) AS open, min(id), max(id) FROM review WHERE account = ?1 AND live = ?2 AND decision IS NULL
+             GROUP BY cause ORDER BY open DESC, max(id) DESC LIMIT ?3",
+        )
+        .map_err(failed)?;
+    let groups = statement
+        .query_map(params![realm.account.key(), live(realm.environment), *limit as i64], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        })
+        .map_err(failed)?
+        .collect::<rusqlite::Result<Vec<_>>>()
+        .map_err(failed)?;
+    let mut found = Vec::with_capacity(groups.len());
+    for (open, first, last) in groups {
+        let (Some(first), Some(last)) = (one(rx.sql, first)?, one(rx.sql, last)?) else { continue };
+        found.push(ReviewGroup {
+            cause: last.cause,
+            failure: last.failure,
+            open: open as u64,
+            first_at: first.opened_at,
+            last_at: last.opened_at,
+            example: last.message,
+        });
+    }
+    Ok(found)
+}
+
+pub(super) fn reviews(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    cause: &Option<String>,
+    open_only: &bool,
+    page: &Page,
+) -> Result<Paged<Review>> {
+    let items = select(rx.sql, *realm, cause.as_deref(), *open_only, page.before, page.limit + 1)?;
+    Ok(page_of(items, page, |item| item.id.key()))
+}
+
+pub(super) fn decide(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    which: &ReviewChoice,
+    decision: &Decision,
+    limit: &usize,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Vec<Review>> {
+    let mut items = match which {
+        ReviewChoice::Cause(cause) => select(tx.sql, *realm, Some(cause), true, None, *limit)?,
+        ReviewChoice::One(id) => open_one(tx.sql, *realm, *id)?.into_iter().take(*limit).collect(),
+    };
+    for item in &mut items {
+        tx.sql
+            .prepare_cached("UPDATE review SET decision = ?2, decided_at = ?3, decided_by = ?4 WHERE id = ?1")
+            .and_then(|mut s| s.execute(params![item.id.key(), *decision as i64, now.as_millis(), actor.who]))
+            .map_err(failed)?;
+        item.decided = Some((*decision, *now, actor.who.clone()));
+        if *decision == Decision::Suppress {
+            suppress_recipient(tx, *realm, item, actor, *now)?;
+        }
+    }
+    if !items.is_empty() {
+        let subject = match which {
+            ReviewChoice::Cause(cause) => cause.clone(),
+            ReviewChoice::One(id) => id.to_string(),
+        };
+        let detail = format!("{}: {} items", decision.as_str(), items.len());
+        write_audit(tx, actor, "review.decide", &subject, &detail, *now)?;
+    }
+    Ok(items)
+}
+
+fn suppress_recipient(
+    tx: &mut Tx<'_>,
+    realm: Realm,
+    item: &Review,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    let recipient: i64 = tx
+        .sql
+        .prepare_cached("SELECT recipient FROM message WHERE id = ?1")
+        .and_then(|mut s| s.query_row([item.message.key()], |row| row.get(0)))
+        .map_err(failed)?;
+    let entry = Suppression {
+        id: SuppressionId::from_key(tx.next_id(now)),
+        realm,
+        recipient: number(recipient)?,
+        reason: Reason::Manual,
+        source: format!("review {}", item.id),
+        created_at: now,
+        expires_at: default_end(Reason::Manual, now),
+        lifted: None,
+    };
+    suppression::add(tx, &entry, actor).map(drop)
+}
+
+const COLUMNS: &str = "id, cause, message, failure, opened_at, decision, decided_at, decided_by";
+
+fn select(
+    sql: &rusqlite::Connection,
+    realm: Realm,
+    cause: Option<&str>,
+    open_only: bool,
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Review>> {
+    let mut query = format!("SELECT {COLUMNS} FROM review WHERE account = ?1 AND live = ?2 AND id < ?3");
+    if cause.is_some() {
+        query.push_str(" AND cause = ?5");
+    }
+    if open_only {
+        query.push_str(" AND decision IS NULL");
+    }
+    query.push_str(" ORDER BY id DESC LIMIT ?4");
+    let mut statement = sql.prepare_cached(&query).map_err(failed)?;
+    let (account, live, before) = (realm.account.key(), live(realm.environment), before.unwrap_or(i64::MAX));
+    let mut rows = match cause {
+        Some(cause) => statement.query(params![account, live, before, limit as i64, cause]),
+        None => statement.query(params![account, live, before, limit as i64]),
+    }
+    .map_err(failed)?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        items.push(read(row)?);
+    }
+    Ok(items)
+}
+
+fn one(sql: &rusqlite::Connection, id: i64) -> Result<Option<Review>> {
+    let mut statement =
+        sql.prepare_cached(&format!("SELECT {COLUMNS} FROM review WHERE id = ?1")).map_err(failed)?;
+    let mut rows = statement.query([id]).map_err(failed)?;
+    rows.next().map_err(failed)?.map(read).transpose()
+}
+
+fn open_one(sql: &rusqlite::Connection, realm: Realm, id: ReviewId) -> Result<Option<Review>> {
+    let mut statement = sql
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM review WHERE id = ?1 AND account = ?2 AND live = ?3 AND decision IS NULL"
+        ))
+        .map_err(failed)?;
+    let mut rows =
+        statement.query(params![id.key(), realm.account.key(), live(realm.environment)]).map_err(failed)?;
+    rows.next().map_err(failed)?.map(read).transpose()
+}
+
+fn read(row: &Row<'_>) -> Result<Review> {
+    let failure: String = get(row, 3)?;
+    let decided = match get::<Option<i64>>(row, 5)? {
+        None => None,
+        Some(decision) => Some((
+            usize::try_from(decision)
+                .ok()
+                .and_then(|n| Decision::ALL.get(n).copied())
+                .ok_or_else(|| column::corrupt("review decision", decision))?,
+            Timestamp::from_millis(get::<Option<i64>>(row, 6)?.unwrap_or_default()),
+            get::<Option<String>>(row, 7)?.unwrap_or_default(),
+        )),
+    };
+    Ok(Review {
+        id: ReviewId::from_key(get(row, 0)?),
+        cause: get(row, 1)?,
+        message: MessageId::from_key(get(row, 2)?),
+        failure: column::failure(&failure)?,
+        opened_at: Timestamp::from_millis(get(row, 4)?),
+        decided,
+    })
+}

@@ -1,0 +1,227 @@
+//! The suppression list: looked at before every acceptance and every submission, so the look is one probe of one index.
+//!
+//! Nothing is ever overwritten: an entry that gives way is lifted with the reason, and stays as history.
+
+use super::executor::{Rx, Tx, failed};
+use super::message::{environment, get, live, number};
+use super::operating::write_audit;
+use crate::Result;
+use crate::backend::*;
+use crate::column;
+use rusqlite::{OptionalExtension, Row, params};
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
+use tidings_domain::id::{AccountId, SuppressionId};
+use tidings_domain::message::Message;
+use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::time::Timestamp;
+
+/// Why this number is not sent to, if it is not. An entry past its end is not in force.
+pub(super) fn in_force(
+    sql: &rusqlite::Connection,
+    realm: Realm,
+    recipient: PhoneNumber,
+    now: Timestamp,
+) -> Result<Option<Reason>> {
+    let found = sql
+        .prepare_cached(
+            "SELECT reason, expires_at FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND lifted_at IS NULL",
+        )
+        .and_then(|mut s| {
+            s.query_row(
+                params![realm.account.key(), live(realm.environment), recipient.digits() as i64],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
+            )
+            .optional()
+        })
+        .map_err(failed)?;
+    match found {
+        Some((_, Some(end))) if end <= now.as_millis() => Ok(None),
+        Some((number, _)) => reason(number).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn suppressed(
+    rx: &mut Rx<'_>,
+    recipients: &[(Realm, PhoneNumber)],
+    now: &Timestamp,
+) -> Result<Vec<Option<Reason>>> {
+    recipients.iter().map(|(realm, recipient)| in_force(rx.sql, *realm, *recipient, *now)).collect()
+}
+
+pub(super) fn suppress(tx: &mut Tx<'_>, entries: &[Suppression], actor: &Actor) -> Result<Vec<Suppression>> {
+    entries.iter().map(|entry| add(tx, entry, actor)).collect()
+}
+
+/// Puts the recipient on the list because a carrier said so.
+pub(super) fn from_failure(
+    tx: &mut Tx<'_>,
+    message: &Message,
+    failure: &Failure,
+    now: Timestamp,
+) -> Result<()> {
+    let reason = Reason::of(failure.class);
+    let entry = Suppression {
+        id: SuppressionId::from_key(tx.next_id(now)),
+        realm: message.realm(),
+        recipient: message.recipient,
+        reason,
+        source: format!("{} {}", message.id, failure.code),
+        created_at: now,
+        expires_at: default_end(reason, now),
+        lifted: None,
+    };
+    let actor = Actor { account: message.account, who: "carrier".to_owned() };
+    add(tx, &entry, &actor).map(drop)
+}
+
+/// Adds an entry unless one in force is as strong, and gives what stands then.
+pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
+    let now = entry.created_at;
+    if let Some(known) = unlifted(tx.sql, entry.realm, entry.recipient)? {
+        let over = known.expires_at.filter(|end| *end <= now);
+        if over.is_none() && strength(known.reason) >= strength(entry.reason) {
+            return Ok(known);
+        }
+        let why = if over.is_some() {
+            "expired".to_owned()
+        } else {
+            format!("replaced by {}", entry.reason.as_str())
+        };
+        end(tx.sql, known.id, over.unwrap_or(now), &why)?;
+    }
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                entry.id.key(),
+                entry.realm.account.key(),
+                live(entry.realm.environment),
+                entry.recipient.digits() as i64,
+                entry.reason as i64,
+                entry.source,
+                entry.created_at.as_millis(),
+                entry.expires_at.map(Timestamp::as_millis),
+            ])
+        })
+        .map_err(failed)?;
+    let detail = format!("{} {}", entry.reason.as_str(), entry.source);
+    write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now)?;
+    Ok(Suppression { lifted: None, ..entry.clone() })
+}
+
+pub(super) fn lift(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    recipient: &PhoneNumber,
+    reason: &str,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Option<Suppression>> {
+    let Some(known) = unlifted(tx.sql, *realm, *recipient)? else { return Ok(None) };
+    if known.expires_at.is_some_and(|end| end <= *now) {
+        return Ok(None);
+    }
+    end(tx.sql, known.id, *now, reason)?;
+    write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now)?;
+    Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
+}
+
+pub(super) fn suppressions(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    recipient: &Option<PhoneNumber>,
+    include_lifted: &bool,
+    page: &Page,
+) -> Result<Paged<Suppression>> {
+    let mut query = format!("SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND id < ?3");
+    if recipient.is_some() {
+        query.push_str(" AND recipient = ?5");
+    }
+    if !include_lifted {
+        query.push_str(" AND lifted_at IS NULL");
+    }
+    query.push_str(" ORDER BY id DESC LIMIT ?4");
+    let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
+    let mut values = vec![
+        realm.account.key(),
+        live(realm.environment),
+        page.before.unwrap_or(i64::MAX),
+        page.limit as i64 + 1,
+    ];
+    values.extend(recipient.map(|recipient| recipient.digits() as i64));
+    let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(failed)?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        items.push(read(row)?);
+    }
+    Ok(page_of(items, page, |entry| entry.id.key()))
+}
+
+/// Makes a page of what was read with one row more than asked for.
+pub(super) fn page_of<T>(mut items: Vec<T>, page: &Page, key: impl Fn(&T) -> i64) -> Paged<T> {
+    let more = items.len() > page.limit;
+    items.truncate(page.limit);
+    let next = if more { items.last().map(key) } else { None };
+    Paged { items, next }
+}
+
+/// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.
+const fn strength(reason: Reason) -> u8 {
+    match reason {
+        Reason::InvalidNumber => 0,
+        Reason::Manual => 1,
+        Reason::OptedOut => 2,
+    }
+}
+
+fn reason(number: i64) -> Result<Reason> {
+    usize::try_from(number)
+        .ok()
+        .and_then(|n| Reason::ALL.get(n).copied())
+        .ok_or_else(|| column::corrupt("suppression reason", number))
+}
+
+const COLUMNS: &str =
+    "id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why";
+
+fn unlifted(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<Option<Suppression>> {
+    let mut statement = sql
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND lifted_at IS NULL"
+        ))
+        .map_err(failed)?;
+    let mut rows = statement
+        .query(params![realm.account.key(), live(realm.environment), recipient.digits() as i64])
+        .map_err(failed)?;
+    rows.next().map_err(failed)?.map(read).transpose()
+}
+
+fn end(sql: &rusqlite::Connection, id: SuppressionId, at: Timestamp, why: &str) -> Result<()> {
+    sql.prepare_cached("UPDATE suppression SET lifted_at = ?2, lifted_why = ?3 WHERE id = ?1")
+        .and_then(|mut s| s.execute(params![id.key(), at.as_millis(), why]))
+        .map(drop)
+        .map_err(failed)
+}
+
+fn read(row: &Row<'_>) -> Result<Suppression> {
+    let lifted = match (get::<Option<i64>>(row, 8)?, get::<Option<String>>(row, 9)?) {
+        (Some(at), why) => Some((Timestamp::from_millis(at), why.unwrap_or_default())),
+        (None, _) => None,
+    };
+    Ok(Suppression {
+        id: SuppressionId::from_key(get(row, 0)?),
+        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        recipient: number(get(row, 3)?)?,
+        reason: reason(get(row, 4)?)?,
+        source: get(row, 5)?,
+        created_at: Timestamp::from_millis(get(row, 6)?),
+        expires_at: get::<Option<i64>>(row, 7)?.map(Timestamp::from_millis),
+        lifted,
+    })
+}

@@ -1,0 +1,295 @@
+//! The public error codes: one list, from which come the status, the title, the cure, and the page of each.
+//!
+//! To add a code: a line in [`codes!`] below and a page `docs/src/errors/CODE.md`. A code is a promise: programs act
+//! on it, so it is never renamed; a new one is added where a program would act differently.
+
+use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt;
+use tidings_domain::failure::FailureClass;
+use tidings_domain::intake::Refusal;
+use tidings_domain::suppression;
+use tidings_domain::text::Unsendable;
+use utoipa::ToSchema;
+
+macro_rules! codes {
+    ($($name:ident $word:literal $status:literal $title:literal $cure:literal)*) => {
+        /// A public error code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {$(
+            #[doc = $title]
+            $name,
+        )*}
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The stable word, such as `INVALID_NUMBER`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word),* }
+            }
+
+            /// The HTTP status that usually travels with it.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status),* }
+            }
+
+            /// What it means, in a few words.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),* }
+            }
+
+            /// What to do about it, in a sentence.
+            pub const fn cure(self) -> &'static str {
+                match self { $(Self::$name => $cure),* }
+            }
+
+            /// Its page, in Markdown.
+            pub const fn page(self) -> &'static str {
+                match self { $(Self::$name => include_str!(concat!("../../../docs/src/errors/", $word, ".md"))),* }
+            }
+        }
+    };
+}
+
+codes! {
+    AuthFailed "AUTH_FAILED" 401 "The credentials are missing or not accepted"
+        "Send a valid token of this environment as `Authorization: Bearer …`; create or rotate it if it ended."
+    Forbidden "FORBIDDEN" 403 "The token lacks the right for this"
+        "Use a token with the scope that is named, or have an administrator grant it."
+    NotFound "NOT_FOUND" 404 "There is nothing here"
+        "Check the address and the id, and that the token belongs to the same account and environment."
+    MethodNotAllowed "METHOD_NOT_ALLOWED" 405 "This address does not take that method"
+        "Use one of the methods in the `Allow` header."
+    InvalidRequest "INVALID_REQUEST" 400 "The request cannot be understood"
+        "Correct what is named in `detail` and `errors`, and send it again."
+    InvalidNumber "INVALID_NUMBER" 422 "The recipient's phone number cannot be used"
+        "Write the number with + and the country code, and drop it from your records if it stays invalid."
+    InvalidSender "INVALID_SENDER" 422 "The sender cannot be used"
+        "Send from a phone number, a short code, or a name that the recipient's country allows."
+    InvalidText "INVALID_TEXT" 422 "The text cannot be sent"
+        "Send a text with something to read and without control characters."
+    TooManySegments "TOO_MANY_SEGMENTS" 422 "The text is too long"
+        "Shorten the text, or set `transliterate` so that costly characters do not count double."
+    InvalidTime "INVALID_TIME" 422 "A time or duration cannot be used"
+        "Write times with their offset, in the future and within the limits that are named."
+    InvalidUrl "INVALID_URL" 422 "The address cannot be called"
+        "Give an https address that is reachable from the public network."
+    NoRoute "NO_ROUTE" 422 "No carrier connection takes this message"
+        "Have an operator configure a connection for this recipient and sender in this environment."
+    OptedOut "OPTED_OUT" 422 "The recipient does not want messages"
+        "Do not send to this recipient again; lift the suppression only if the person asked for it."
+    Filtered "FILTERED" 422 "The message was blocked by its content, sender or route"
+        "Review the text, the sender's registration and the sending pattern before sending it again."
+    LimitExceeded "LIMIT_EXCEEDED" 422 "The request is larger than a limit"
+        "Split the request into several within the limit that is named."
+    IdempotencyConflict "IDEMPOTENCY_CONFLICT" 422 "The idempotency key was used for another request"
+        "Use a new key for a new request; repeat the first one unchanged to get its answer again."
+    TooLate "TOO_LATE" 409 "It is too late for that"
+        "Read the message's status; what was handed to a carrier cannot be taken back."
+    Conflict "CONFLICT" 409 "Something like that exists already"
+        "Read what is there, and change it or choose another name."
+    PayloadTooLarge "PAYLOAD_TOO_LARGE" 413 "The body is too large"
+        "Send less at once; the limit is named in `detail`."
+    UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" 415 "The body is not in the expected format"
+        "Send uncompressed JSON with `Content-Type: application/json`."
+    RateLimited "RATE_LIMITED" 429 "Too many requests"
+        "Wait as long as `Retry-After` says, then try again more slowly."
+    UnknownError "UNKNOWN_ERROR" 500 "Something unexpected went wrong"
+        "Try again once with the same idempotency key; if it stays, tell the operator the request id."
+    Unavailable "UNAVAILABLE" 503 "The service cannot answer now"
+        "Nothing was accepted. Try again after `Retry-After` with the same idempotency key."
+}
+
+impl Code {
+    /// From the stable word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == word)
+    }
+
+    /// The code that a carrier's failure is shown with.
+    pub const fn of(class: FailureClass) -> Self {
+        match class {
+            FailureClass::AuthFailed => Self::AuthFailed,
+            FailureClass::InvalidNumber => Self::InvalidNumber,
+            FailureClass::RateLimited => Self::RateLimited,
+            FailureClass::OptedOut => Self::OptedOut,
+            FailureClass::Filtered => Self::Filtered,
+            FailureClass::UnknownError => Self::UnknownError,
+        }
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One thing that is wrong with one field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The field, such as `to` or `messages[3].send_at`; empty for the request as a whole.
+    pub field: Cow<'static, str>,
+    /// The error code.
+    #[schema(value_type = String, example = "INVALID_NUMBER")]
+    pub code: Code,
+    /// The finer reason, a lower-case word that may become more in time.
+    pub reason: &'static str,
+    /// A sentence for people. It never repeats phone numbers, texts or secrets.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// An error of one field.
+    pub fn new(
+        field: impl Into<Cow<'static, str>>,
+        code: Code,
+        reason: &'static str,
+        detail: impl fmt::Display,
+    ) -> Self {
+        Self { field: field.into(), code, reason, detail: detail.to_string() }
+    }
+
+    /// The same, with its field inside another one: `to` in `messages[3]` is `messages[3].to`.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        if !place.is_empty() {
+            self.field = match self.field.as_ref() {
+                "" => place.to_owned().into(),
+                field => format!("{place}.{field}").into(),
+            };
+        }
+        self
+    }
+
+    /// What a refused request is told. `text_field` is the name under which the caller gave the text.
+    pub fn refusal(refusal: &Refusal, text_field: &'static str) -> Self {
+        match refusal {
+            Refusal::Text(why @ Unsendable::TooManySegments { .. }) => {
+                Self::new(text_field, Code::TooManySegments, why.code(), why)
+            }
+            Refusal::Text(why) => Self::new(text_field, Code::InvalidText, why.code(), why),
+            Refusal::Sender(why) => Self::new("from", Code::InvalidSender, why.code(), why),
+            Refusal::InPast => {
+                Self::new("send_at", Code::InvalidTime, "in_past", "The time to send at has passed.")
+            }
+            Refusal::TooFarAhead { allowed_s } => Self::new(
+                "send_at",
+                Code::InvalidTime,
+                "too_far_ahead",
+                format_args!("A message can be scheduled at most {allowed_s} seconds ahead."),
+            ),
+            Refusal::Validity { allowed_s } => Self::new(
+                "expires_in_s",
+                Code::InvalidTime,
+                "validity",
+                format_args!("For this purpose a message can be worth sending for 1 to {allowed_s} seconds."),
+            ),
+            Refusal::NoRoute => Self::new(
+                "to",
+                Code::NoRoute,
+                "no_route",
+                "No carrier connection of this environment takes this recipient and sender.",
+            ),
+        }
+    }
+
+    /// What a request to somebody on the suppression list is told.
+    pub fn suppressed(reason: suppression::Reason) -> Self {
+        let failure = reason.failure();
+        Self::new(
+            "to",
+            Code::of(failure.class),
+            reason.as_str(),
+            match reason {
+                suppression::Reason::OptedOut => {
+                    "The recipient withdrew consent and is on the suppression list."
+                }
+                suppression::Reason::InvalidNumber => {
+                    "A carrier reported that this number cannot receive messages; it is on the suppression list."
+                }
+                suppression::Reason::Manual => "The recipient was put on the suppression list.",
+            },
+        )
+    }
+}
+
+/// The body of every error: `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Problem<'a> {
+    /// The address of the page about the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the code means, in a few words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code.
+    #[schema(value_type = String, example = "INVALID_NUMBER")]
+    pub code: Code,
+    /// What is wrong with this request.
+    pub detail: &'a str,
+    /// What to do about it.
+    pub cure: &'static str,
+    /// The fields that are wrong, if it is about fields.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schema(value_type = Vec<FieldError>)]
+    pub errors: &'a [FieldError],
+}
+
+impl<'a> Problem<'a> {
+    /// The body for a code. `base` is put before `/errors/CODE`; empty for an address relative to the server.
+    pub fn new(base: &str, code: Code, status: u16, detail: &'a str, errors: &'a [FieldError]) -> Self {
+        Self {
+            kind: format!("{base}/errors/{}", code.as_str()),
+            title: code.title(),
+            status,
+            code,
+            detail,
+            cure: code.cure(),
+            errors,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages() -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/errors")
+    }
+
+    #[test]
+    fn every_code_has_a_page_that_begins_with_it() {
+        for code in Code::ALL {
+            assert!(code.page().starts_with(&format!("# {}\n", code.as_str())), "{}", code.as_str());
+            for heading in ["## What it means", "## What to do"] {
+                assert!(code.page().contains(heading), "{} lacks {heading}", code.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn every_page_has_a_code() {
+        for file in std::fs::read_dir(pages()).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let word = name.strip_suffix(".md").unwrap();
+            assert!(word == "README" || Code::parse(word).is_some(), "{name} has no code");
+        }
+    }
+
+    #[test]
+    fn the_classes_of_carriers_failures_keep_their_words() {
+        for class in FailureClass::ALL {
+            assert_eq!(Code::of(class).as_str(), class.as_str());
+        }
+    }
+
+    #[test]
+    fn a_status_is_one_of_an_error() {
+        assert!(Code::ALL.iter().all(|code| (400..=503).contains(&code.status())));
+    }
+}

@@ -1,0 +1,258 @@
+//! The body of a webhook call, which is also an item of the event feed: Standard Webhooks' `{id, type, timestamp, data}`.
+//!
+//! A body comes only from the event and from what does not change about its message, so that every try and every
+//! replay sends the same octets, and the signature over them stays the same. Texts of outbound messages are never in it.
+
+use crate::message::{MessageError, raw};
+use crate::show::Shown;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::event::Event;
+use tidings_domain::id::{BatchId, ConnectionId, EventId, InboundId, MessageId};
+use tidings_domain::message::Message;
+use tidings_domain::sender::Sender;
+use tidings_domain::text::Encoding;
+use tidings_domain::time::Timestamp;
+use utoipa::ToSchema;
+
+/// The public name of an inbound message's event.
+pub const RECEIVED: &str = "message.received";
+/// The public name of a test call.
+pub const TEST: &str = "webhook.test";
+
+/// What every webhook and every item of the feed looks like.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Envelope<T> {
+    /// The event's id, the same in every try: receivers deduplicate by it.
+    #[schema(value_type = String, example = "evt_01j8z0k2m4p6q")]
+    pub id: Shown<EventId>,
+    /// What happened, such as `message.delivered`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// When it happened.
+    #[schema(value_type = String)]
+    pub timestamp: Shown<Timestamp>,
+    /// About what.
+    pub data: T,
+}
+
+/// What an event tells about an outbound message.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageData<'a> {
+    /// The message.
+    #[schema(value_type = String)]
+    pub message_id: Shown<MessageId>,
+    /// Where it stands after the event.
+    pub status: &'static str,
+    /// Who it is from.
+    #[schema(value_type = String)]
+    pub from: Shown<Sender>,
+    /// Who it is to.
+    #[schema(value_type = String)]
+    pub to: Shown<PhoneNumber>,
+    /// Why it is sent.
+    pub purpose: &'static str,
+    /// The parts that the network carries.
+    pub segments: u8,
+    /// `gsm7` or `ucs2`.
+    #[schema(value_type = String)]
+    pub encoding: Shown<Encoding>,
+    /// When it was accepted.
+    #[schema(value_type = String)]
+    pub created_at: Shown<Timestamp>,
+    /// The caller's own name for it.
+    pub reference: Option<&'a str>,
+    /// The caller's own data.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<&'a RawValue>,
+    /// The batch that it came with.
+    #[schema(value_type = Option<String>)]
+    pub batch_id: Option<Shown<BatchId>>,
+    /// The connection that it goes out on.
+    #[schema(value_type = String)]
+    pub connection: Shown<ConnectionId>,
+    /// The submission that it is about, from 1.
+    pub attempt: u32,
+    /// When it will be tried again, if it will.
+    #[schema(value_type = Option<String>)]
+    pub next_attempt_at: Option<Shown<Timestamp>>,
+    /// What went wrong, if anything did.
+    pub error: Option<MessageError<'a>>,
+    /// The message of which this is a repeat.
+    #[schema(value_type = Option<String>)]
+    pub retry_of: Option<Shown<MessageId>>,
+}
+
+/// What an event tells about a message that a person sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InboundData<'a> {
+    /// The inbound message's id.
+    #[schema(value_type = String)]
+    pub inbound_id: Shown<InboundId>,
+    /// Who sent it, as the carrier wrote it.
+    pub from: &'a str,
+    /// To which of our senders.
+    pub to: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// The connection that it came in on.
+    #[schema(value_type = String)]
+    pub connection: Shown<ConnectionId>,
+    /// Its place, if it is one of several parts.
+    pub part: Option<Part>,
+}
+
+/// A place among the parts of one message.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Part {
+    /// The same in all parts.
+    pub reference: u16,
+    /// How many there are.
+    pub total: u8,
+    /// Which this is, from 1.
+    pub number: u8,
+}
+
+/// What a test call tells.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TestData {
+    /// A sentence for people.
+    pub message: &'static str,
+}
+
+/// An inbound message, as this module needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Inbound<'a> {
+    /// Its id.
+    pub id: InboundId,
+    /// Who sent it.
+    pub from: &'a str,
+    /// To which of our senders.
+    pub to: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// Where it came in.
+    pub connection: ConnectionId,
+    /// Reference, total and number.
+    pub part: Option<(u16, u8, u8)>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The body for an event of an outbound message.
+pub fn render_message(id: EventId, event: &Event, message: &Message) -> Vec<u8> {
+    render(Envelope {
+        id: Shown(id),
+        kind: event.kind.as_str(),
+        timestamp: Shown(event.at),
+        data: MessageData {
+            message_id: Shown(message.id),
+            status: event.status.as_str(),
+            from: Shown(message.sender),
+            to: Shown(message.recipient),
+            purpose: message.purpose.as_str(),
+            segments: message.segments,
+            encoding: Shown(message.encoding),
+            created_at: Shown(message.created_at),
+            reference: message.reference.as_deref(),
+            metadata: raw(message.metadata.as_deref()),
+            batch_id: message.batch.map(Shown),
+            connection: Shown(message.connection),
+            attempt: event.attempt,
+            next_attempt_at: event.due_at.map(Shown),
+            error: event.failure.as_ref().map(MessageError::from),
+            retry_of: message.retry_of.map(Shown),
+        },
+    })
+}
+
+/// The body for a message that a person sent.
+pub fn render_inbound(id: EventId, inbound: Inbound<'_>) -> Vec<u8> {
+    render(Envelope {
+        id: Shown(id),
+        kind: RECEIVED,
+        timestamp: Shown(inbound.at),
+        data: InboundData {
+            inbound_id: Shown(inbound.id),
+            from: inbound.from,
+            to: inbound.to,
+            text: inbound.text,
+            connection: Shown(inbound.connection),
+            part: inbound.part.map(|(reference, total, number)| Part { reference, total, number }),
+        },
+    })
+}
+
+/// The body of a test call.
+pub fn render_test(id: EventId, at: Timestamp) -> Vec<u8> {
+    let data = TestData { message: "This is a test call. Your endpoint can be reached." };
+    render(Envelope { id: Shown(id), kind: TEST, timestamp: Shown(at), data })
+}
+
+fn render<T: Serialize>(envelope: Envelope<T>) -> Vec<u8> {
+    serde_json::to_vec(&envelope).expect("strings and numbers are JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::tests::{example, golden};
+    use tidings_domain::event::Kind;
+    use tidings_domain::failure::{Failure, FailureClass};
+    use tidings_domain::message::Status;
+
+    fn pretty(body: &[u8]) -> String {
+        serde_json::to_string_pretty(&serde_json::from_slice::<serde_json::Value>(body).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_bodies_are_those_of_the_golden_files() {
+        let (message, _) = example();
+        let mut event = Event {
+            kind: Kind::Delivered,
+            status: Status::Delivered,
+            attempt: 1,
+            at: message.created_at.plus_ms(1500),
+            due_at: None,
+            failure: None,
+            raw: Some("id:C-1 stat:DELIVRD".to_owned()),
+        };
+        let id = EventId::from_key(99);
+        golden("event_delivered.json", &pretty(&render_message(id, &event, &message)));
+        event.kind = Kind::Delayed;
+        event.status = Status::Queued;
+        event.due_at = Some(event.at.plus_s(60));
+        event.failure = Some(Failure::new(FailureClass::RateLimited, true, "smpp 0x00000058", "slow down"));
+        golden("event_delayed.json", &pretty(&render_message(id, &event, &message)));
+        let inbound = Inbound {
+            id: InboundId::from_key(5),
+            from: "15550002222",
+            to: "15550001111",
+            text: "Thanks!",
+            connection: message.connection,
+            part: Some((7, 2, 1)),
+            at: event.at,
+        };
+        golden("event_received.json", &pretty(&render_inbound(id, inbound)));
+        golden("event_test.json", &pretty(&render_test(id, event.at)));
+    }
+
+    #[test]
+    fn every_try_sends_the_same_octets_and_never_the_text() {
+        let (mut message, _) = example();
+        let event = Event {
+            kind: Kind::Sent,
+            status: Status::Sent,
+            attempt: 1,
+            at: message.created_at,
+            due_at: None,
+            failure: None,
+            raw: None,
+        };
+        let first = render_message(EventId::from_key(1), &event, &message);
+        message.text = None;
+        assert_eq!(render_message(EventId::from_key(1), &event, &message), first);
+        assert!(!String::from_utf8(first).unwrap().contains("Hello"));
+    }
+}
