@@ -418,6 +418,11 @@ impl Room {
             LinkTrouble::BreaksInstead => self.close(from),
             // The answer needs a moment to be written.
             LinkTrouble::BreaksAfter => self.later.put(now_ms + 50, Action::Close(from)),
+            LinkTrouble::Ends => {
+                if let Some(client) = self.clients.get(&from) {
+                    client.connection.stop();
+                }
+            }
             LinkTrouble::None | LinkTrouble::Garbage => {}
         }
     }
