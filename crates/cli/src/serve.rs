@@ -48,6 +48,14 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     })?;
     let engine = start(&config, config.egress_policy()).await?;
     let store = engine.store();
+    // The trail shows with which configuration messages were sent, and when that changed.
+    let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
+    let fingerprint = tidings_wire::token::hash(&format!("{config:?}"));
+    let fingerprint: String = fingerprint[..8].iter().map(|octet| format!("{octet:02x}")).collect();
+    let file = place.file().map(|path| path.display().to_string()).unwrap_or_default();
+    store
+        .record_audit(actor, "configuration.load".to_owned(), file, fingerprint, engine.clock().now())
+        .await?;
     if let Some(why) = store.hold().await? {
         tracing::warn!("nothing is sent: {why}; release it with `tidings hold release`");
     }
