@@ -83,7 +83,8 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         }
         text
     })?;
-    serve::until_stopped(engine, listener, serve::api_settings(&config)).await;
+    let api = tidings_api::Settings { public_url: url, ..serve::api_settings(&config) };
+    serve::until_stopped(engine, listener, api).await;
     events.abort();
     drop(served);
     Ok(())
