@@ -15,9 +15,14 @@
 //!    events within the given time.
 
 pub mod codes;
+pub mod faults;
+mod later;
 pub mod list;
+mod play;
+pub mod script;
 pub mod simulator;
 pub mod smpp;
+pub mod smsc;
 mod window;
 
 use std::sync::Arc;
@@ -99,9 +104,9 @@ pub enum CarrierEvent {
 /// A part of a message that a person sent to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboundPart {
-    /// Who sent it, as the carrier wrote it.
+    /// Who sent it: with `+` where the carrier says that it is an international number, otherwise as it wrote it.
     pub from: String,
-    /// To which of our senders.
+    /// To which of our senders, written likewise.
     pub to: String,
     /// Its text, as far as it can be read.
     pub text: String,
@@ -184,8 +189,20 @@ pub struct Link {
     pub window: Arc<Window>,
     /// How the link is.
     pub state: watch::Receiver<LinkState>,
-    /// Set to `true` to stop in good order.
+    /// Set to `true` to stop in good order. Dropped, it means the same.
     pub stop: watch::Sender<bool>,
+    /// How a simulated carrier misbehaves, to be changed while it runs; `None` for real ones.
+    pub faults: Option<watch::Sender<faults::Faults>>,
+}
+
+/// Settings with which a carrier cannot be opened: what is wrong with them, in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub String);
+
+/// Reads a file that the configuration names: certificates, which are read once at the start.
+fn read_file(path: &std::path::Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| Error(format!("cannot read {}: {error}", path.display())))
 }
 
 /// What every carrier gets from the outside.

@@ -24,7 +24,7 @@ impl Drop for Epoch {
     fn drop(&mut self) {
         if let Some(over) = self.over.get_mut().ok().and_then(Option::take) {
             // Nobody may be waiting any more.
-            drop(over.send(()));
+            let _ = over.send(());
         }
     }
 }

@@ -110,14 +110,13 @@ impl Lane {
     }
 }
 
-/// Opens a lane over a link and starts its two loops: one that submits, one that hears.
-pub(crate) fn start(
+/// Opens a lane over a link. Its loops are started by [`Loops::start`], once there is an engine for them.
+pub(crate) fn open(
     engine: &Weak<Inner>,
     lane: LaneSettings,
     link: tidings_carriers::Link,
     now: Timestamp,
-    tasks: &mut tokio::task::JoinSet<()>,
-) -> Arc<Lane> {
+) -> (Arc<Lane>, Loops) {
     let (handed_over, tickets) = mpsc::channel(HANDED_OVER_MAX);
     let lane = Arc::new(Lane {
         id: lane.id,
@@ -135,9 +134,23 @@ pub(crate) fn start(
         submitted_at: Mutex::default(),
     });
     let submit = Submit { engine: engine.clone(), lane: Arc::clone(&lane), tickets, link: link.submissions };
-    tasks.spawn(submit.run());
-    tasks.spawn(hear(engine.clone(), Arc::clone(&lane), link.events));
-    lane
+    let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
+    (lane, loops)
+}
+
+/// The two loops of a lane: one that submits, one that hears.
+pub(crate) struct Loops {
+    submit: Submit,
+    hear: (Weak<Inner>, Arc<Lane>, mpsc::Receiver<CarrierEvent>),
+}
+
+impl Loops {
+    /// Starts them.
+    pub fn start(self, tasks: &mut tokio::task::JoinSet<()>) {
+        let (engine, lane, events) = self.hear;
+        tasks.spawn(self.submit.run());
+        tasks.spawn(hear(engine, lane, events));
+    }
 }
 
 /// What a lane is made of besides its link.

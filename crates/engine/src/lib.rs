@@ -56,6 +56,22 @@ const DECIDE_MAX: usize = 500;
 /// How long a write that must not be lost is tried again, when the store does not answer: every so many ms.
 const STORE_PAUSE_MS: u64 = 250;
 
+/// Why an installation could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] tidings_store::Error),
+    /// A connection's settings make no sense.
+    #[error("connection {name}: {reason}")]
+    Connection {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
 /// How an installation is set up.
 #[derive(Clone)]
 pub struct Settings {
@@ -167,8 +183,8 @@ impl Engine {
     /// Starts every room over an open store: first what an earlier process left is settled, then links are opened.
     ///
     /// # Errors
-    /// The store's, if it does not answer.
-    pub async fn start(store: Arc<dyn Backend>, mut settings: Settings) -> Result<Self> {
+    /// [`Error::Store`] if the store does not answer, [`Error::Connection`] if a carrier's settings make no sense.
+    pub async fn start(store: Arc<dyn Backend>, mut settings: Settings) -> std::result::Result<Self, Error> {
         let clock = Arc::new(clock::Clock::new(settings.node));
         let now = clock.now();
         let account = store.default_account(now).await?;
@@ -180,23 +196,30 @@ impl Engine {
                 pace_per_s: None,
                 prefixes: Vec::new(),
                 senders: Vec::new(),
-                carrier: list::Settings::simulator(),
+                carrier: list::Settings::Simulator(Default::default()),
             });
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
         let (webhooks, told) = webhook::Room::new(settings.egress.clone());
-        let mut tasks = JoinSet::new();
+        let mut loops = Vec::new();
+        let mut links = Vec::new();
+        for configured in &settings.connections {
+            let surroundings = Surroundings {
+                name: configured.name.clone(),
+                draw: Arc::new(clock::draw),
+                codes: Arc::clone(&settings.codes),
+            };
+            let link = list::open(configured.carrier.clone(), &surroundings)
+                .map_err(|error| Error::Connection { name: configured.name.clone(), reason: error.to_string() })?;
+            links.push(link);
+        }
+        let mut links = links.into_iter();
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let mut lanes = HashMap::new();
             let mut routes = Vec::new();
             let mut text = Vec::new();
             for (connection, configured) in connections.iter().zip(&settings.connections) {
-                let surroundings = Surroundings {
-                    name: configured.name.clone(),
-                    draw: Arc::new(clock::draw),
-                    codes: Arc::clone(&settings.codes),
-                };
                 let lane = LaneSettings {
                     id: connection.id,
                     name: configured.name.clone(),
@@ -204,8 +227,10 @@ impl Engine {
                     kind: configured.carrier.kind(),
                     pace_per_s: configured.pace_per_s,
                 };
-                let link = list::open(&configured.carrier, surroundings);
-                lanes.insert(connection.id, dispatch::start(weak, lane, link, now, &mut tasks));
+                let link = links.next().expect("one link was opened for each connection");
+                let (lane, lane_loops) = dispatch::open(weak, lane, link, now);
+                lanes.insert(connection.id, lane);
+                loops.push(lane_loops);
                 routes.push(Route {
                     connection: connection.id,
                     environment: configured.environment,
@@ -236,6 +261,10 @@ impl Engine {
         inner.follow_store().await;
         inner.webhooks.refresh(&inner).await;
         let weak = Arc::downgrade(&inner);
+        let mut tasks = JoinSet::new();
+        for lane in loops {
+            lane.start(&mut tasks);
+        }
         webhook::run(&weak, told, &mut tasks);
         tasks.spawn(housekeeping::wake(weak.clone()));
         tasks.spawn(housekeeping::follow(weak));
