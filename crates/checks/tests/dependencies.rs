@@ -178,3 +178,13 @@ fn quoted_after(text: &str, key: &str) -> Option<String> {
     let rest = text.lines().find_map(|line| line.strip_prefix(key))?;
     Some(rest.trim().trim_matches('"').to_owned())
 }
+
+#[test]
+fn every_stranger_has_a_reason() {
+    let reasons = read("deny.toml");
+    let reason = |name: &str| reasons.lines().find_map(|line| line.strip_prefix(&format!("# {name}: ")).map(str::trim));
+    let declared = section(&read("Cargo.toml"), "workspace.dependencies");
+    let strangers = declared.iter().map(|(name, _)| name).filter(|name| !name.starts_with(PREFIX));
+    let without = strangers.filter(|name| reason(name).is_none_or(str::is_empty));
+    report(without.map(|name| format!("deny.toml has no line `# {name}: …` that says what `{name}` is here for")).collect());
+}
