@@ -75,7 +75,9 @@ impl Lane {
     /// Hands over a message that its acceptance has claimed. Gives the ticket back if the lane has stopped.
     pub fn hand_over(&self, ticket: Ticket, permit: Permit) -> Result<(), Box<Ticket>> {
         self.handed_over.try_send((ticket, permit)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full((ticket, _)) | mpsc::error::TrySendError::Closed((ticket, _)) => Box::new(ticket),
+            mpsc::error::TrySendError::Full((ticket, _)) | mpsc::error::TrySendError::Closed((ticket, _)) => {
+                Box::new(ticket)
+            }
         })
     }
 
@@ -179,7 +181,8 @@ impl Submit {
             let (woken, room) = (lane.wake.notified(), lane.window.changed());
             let Some(engine) = self.engine.upgrade() else { return };
             let now = engine.clock.now();
-            let wait = if engine.stopping() { Wait::For(LONGEST_SLEEP_MS) } else { self.claim(&engine, now).await };
+            let wait =
+                if engine.stopping() { Wait::For(LONGEST_SLEEP_MS) } else { self.claim(&engine, now).await };
             drop(engine);
             let sleep_ms = match wait {
                 Wait::Again => 0,
@@ -270,7 +273,8 @@ impl Submit {
     /// The last look at the suppression list, then out.
     async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
         let now = engine.clock.now();
-        let recipients = step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
+        let recipients =
+            step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
         // A list that cannot be read means wait, never allow.
         let suppressed = match engine.store.suppressed(recipients, now).await {
             Ok(suppressed) => suppressed,
@@ -287,7 +291,10 @@ impl Submit {
             let over = now >= ticket.message.expires_at;
             match reason {
                 Some(reason) => {
-                    stopped.push(Happening::To { message: ticket.message.id, input: Input::Stopped(reason.failure()) });
+                    stopped.push(Happening::To {
+                        message: ticket.message.id,
+                        input: Input::Stopped(reason.failure()),
+                    });
                 }
                 None if over => stopped.extend(unsent(&ticket)),
                 None => stopped.extend(self.hand_to_link(engine, ticket, permit, now).await),
@@ -299,7 +306,13 @@ impl Submit {
     }
 
     /// Gives each segment to the link; gives back what must be recorded instead.
-    async fn hand_to_link(&self, engine: &Inner, ticket: Ticket, mut permit: Permit, now: Timestamp) -> Vec<Happening> {
+    async fn hand_to_link(
+        &self,
+        engine: &Inner,
+        ticket: Ticket,
+        mut permit: Permit,
+        now: Timestamp,
+    ) -> Vec<Happening> {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
         let reference = tidings_store::our_reference(message.id, 0);
@@ -317,7 +330,10 @@ impl Submit {
         let mut back = Vec::new();
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
-            let not_sent = Happening::To { message: message.id, input: Input::Answered { attempt, segment: n, answer: Answer::Unsent } };
+            let not_sent = Happening::To {
+                message: message.id,
+                input: Input::Answered { attempt, segment: n, answer: Answer::Unsent },
+            };
             let Some(segment) = parts.get(usize::from(n)).cloned() else {
                 back.push(not_sent);
                 continue;
@@ -333,7 +349,11 @@ impl Submit {
                 our_reference: tidings_store::our_reference(message.id, n),
                 permit: permit.split_one().unwrap_or_else(|| self.lane.window.take_anyway(1)),
             };
-            self.lane.submitted_at.lock().expect("nothing panics while it holds this").insert(tag, engine.clock.stopwatch());
+            self.lane
+                .submitted_at
+                .lock()
+                .expect("nothing panics while it holds this")
+                .insert(tag, engine.clock.stopwatch());
             if self.link.send(submission).await.is_err() {
                 back.push(not_sent);
             }
@@ -355,7 +375,10 @@ fn unsent(ticket: &Ticket) -> Vec<Happening> {
     ticket
         .segments
         .iter()
-        .map(|&segment| Happening::To { message, input: Input::Answered { attempt, segment, answer: Answer::Unsent } })
+        .map(|&segment| Happening::To {
+            message,
+            input: Input::Answered { attempt, segment, answer: Answer::Unsent },
+        })
         .collect()
 }
 
@@ -383,7 +406,8 @@ impl Heard {
     fn take(&mut self, engine: &Inner, lane: &Lane, event: CarrierEvent) {
         match event {
             CarrierEvent::Answered { tag, answer } => {
-                let started = lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
+                let started =
+                    lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
                 let seconds = started.map(|stopwatch| stopwatch.elapsed_s());
                 let outcome = match &answer {
                     Answer::Accepted { .. } => "accepted",

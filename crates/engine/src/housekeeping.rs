@@ -28,7 +28,11 @@ pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
     }
     let released = engine.store.release_deliveries(engine.clock.now()).await?;
     if orphans > 0 || released > 0 {
-        tracing::warn!(messages = orphans, webhooks = released, "an earlier process ended in the middle of its work; it was taken up");
+        tracing::warn!(
+            messages = orphans,
+            webhooks = released,
+            "an earlier process ended in the middle of its work; it was taken up"
+        );
     }
     Ok(())
 }

@@ -162,7 +162,12 @@ fn plan(
     asked: Asked,
     now: Timestamp,
 ) -> std::result::Result<Planned, Refusal> {
-    let facts = Facts { realm: asked.realm, routes: &engine.routes, text: &engine.text, limits: &engine.settings.limits };
+    let facts = Facts {
+        realm: asked.realm,
+        routes: &engine.routes,
+        text: &engine.text,
+        limits: &engine.settings.limits,
+    };
     let plan = intake::plan(&request, facts, now)?;
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
@@ -174,7 +179,12 @@ fn plan(
 
 /// The claim rides on the acceptance: one commit less on the way to the carrier, and still nothing happens that was
 /// not committed.
-fn hand_over(engine: &Inner, message: &Message, life: &Life, now: Timestamp) -> Option<(Life, Ticket, Permit)> {
+fn hand_over(
+    engine: &Inner,
+    message: &Message,
+    life: &Life,
+    now: Timestamp,
+) -> Option<(Life, Ticket, Permit)> {
     if !matches!(life.state, State::Queued { .. }) {
         return None;
     }
@@ -213,5 +223,8 @@ pub(crate) async fn preview(engine: &Inner, realm: Realm, request: &SendRequest)
     let now = engine.clock.now();
     let facts = Facts { realm, routes: &engine.routes, text: &engine.text, limits: &engine.settings.limits };
     let suppressed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
-    Ok(Preview { plan: intake::plan(request, facts, now), suppressed: suppressed.into_iter().next().flatten() })
+    Ok(Preview {
+        plan: intake::plan(request, facts, now),
+        suppressed: suppressed.into_iter().next().flatten(),
+    })
 }

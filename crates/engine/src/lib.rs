@@ -35,8 +35,8 @@ use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Patience, Replay, Result, Retention,
-    Review, ReviewChoice, Stored, Suppression, Ticket, Told,
+    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Patience, Replay,
+    Result, Retention, Review, ReviewChoice, Stored, Suppression, Ticket, Told,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -210,8 +210,9 @@ impl Engine {
                 draw: Arc::new(clock::draw),
                 codes: Arc::clone(&settings.codes),
             };
-            let link = list::open(configured.carrier.clone(), &surroundings)
-                .map_err(|error| Error::Connection { name: configured.name.clone(), reason: error.to_string() })?;
+            let link = list::open(configured.carrier.clone(), &surroundings).map_err(|error| {
+                Error::Connection { name: configured.name.clone(), reason: error.to_string() }
+            })?;
             links.push(link);
         }
         let mut links = links.into_iter();
@@ -240,7 +241,9 @@ impl Engine {
                 text.push(list::text_options(&configured.carrier));
             }
             Inner {
-                telemetry: telemetry::Telemetry::new(connections.iter().map(|c| (c.id, c.name.clone())).collect()),
+                telemetry: telemetry::Telemetry::new(
+                    connections.iter().map(|c| (c.id, c.name.clone())).collect(),
+                ),
                 connections: Mutex::new(connections.into_iter().map(|c| (c.id, c)).collect()),
                 hold: Mutex::new(None),
                 retry: Arc::new(settings.retry.clone()),
@@ -320,7 +323,9 @@ impl Engine {
         self.inner.happened(advanced).await;
         if done {
             let now = self.inner.clock.now();
-            store.record_audit(actor, "message.cancel".to_owned(), id.to_string(), String::new(), now).await?;
+            store
+                .record_audit(actor, "message.cancel".to_owned(), id.to_string(), String::new(), now)
+                .await?;
         }
         Ok(match store.message(realm, id).await? {
             Some(stored) if done => Cancel::Done(Box::new(stored)),
@@ -338,12 +343,24 @@ impl Engine {
     }
 
     /// Takes somebody off the list.
-    pub async fn lift(&self, realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor) -> Result<Option<Suppression>> {
+    pub async fn lift(
+        &self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        reason: String,
+        actor: Actor,
+    ) -> Result<Option<Suppression>> {
         self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await
     }
 
     /// Records a person's decision about failures and does what it says.
-    pub async fn decide(&self, realm: Realm, which: ReviewChoice, decision: Decision, actor: Actor) -> Result<Decided> {
+    pub async fn decide(
+        &self,
+        realm: Realm,
+        which: ReviewChoice,
+        decision: Decision,
+        actor: Actor,
+    ) -> Result<Decided> {
         let now = self.inner.clock.now();
         let closed = self.inner.store.decide(realm, which, decision, DECIDE_MAX, actor, now).await?;
         let mut repeated = Vec::new();
@@ -361,7 +378,9 @@ impl Engine {
 
     /// Sends the content of a message again, as a new one that names it.
     async fn repeat(&self, realm: Realm, id: MessageId) -> Result<Option<MessageId>> {
-        let Some(Stored { message: old, .. }) = self.inner.store.message(realm, id).await? else { return Ok(None) };
+        let Some(Stored { message: old, .. }) = self.inner.store.message(realm, id).await? else {
+            return Ok(None);
+        };
         let Some(text) = old.text else { return Ok(None) };
         let request = SendRequest {
             sender: old.sender,
@@ -412,8 +431,15 @@ impl Engine {
     }
 
     /// Pauses (with a reason) or resumes a connection, by name. `None` if there is none.
-    pub async fn pause(&self, environment: Environment, name: &str, pause: Option<String>, actor: Actor) -> Result<Option<ConnectionNow>> {
-        let found = self.inner.lanes.values().find(|lane| lane.environment == environment && lane.name == name);
+    pub async fn pause(
+        &self,
+        environment: Environment,
+        name: &str,
+        pause: Option<String>,
+        actor: Actor,
+    ) -> Result<Option<ConnectionNow>> {
+        let found =
+            self.inner.lanes.values().find(|lane| lane.environment == environment && lane.name == name);
         let Some(lane) = found else { return Ok(None) };
         self.inner.store.pause_connection(lane.id, pause, actor, self.inner.clock.now()).await?;
         self.inner.follow_store().await;
@@ -435,18 +461,36 @@ impl Engine {
     /// delivery: there is no event behind it.
     pub async fn test_endpoint(&self, endpoint: Endpoint, actor: Actor) -> Result<Attempt> {
         let now = self.inner.clock.now();
-        let event = Event { kind: Kind::Received, status: Status::Queued, attempt: 0, at: now, due_at: None, failure: None, raw: None };
+        let event = Event {
+            kind: Kind::Received,
+            status: Status::Queued,
+            attempt: 0,
+            at: now,
+            due_at: None,
+            failure: None,
+            raw: None,
+        };
         let id = EventId::from_key(self.inner.clock.id());
         let told = Told { id, realm: endpoint.realm, event, about: About::Test, delivery: None };
         let attempt = self.inner.webhooks.call_once(&self.inner, &endpoint, &told).await;
         let subject = endpoint.id.to_string();
-        self.inner.store.record_audit(actor, "webhook.test".to_owned(), subject, attempt.response.clone(), now).await?;
+        self.inner
+            .store
+            .record_audit(actor, "webhook.test".to_owned(), subject, attempt.response.clone(), now)
+            .await?;
         Ok(attempt)
     }
 
     /// Makes events due again at an endpoint. `None` if there is no such endpoint.
-    pub async fn replay(&self, realm: Realm, endpoint: EndpointId, what: Replay, actor: Actor) -> Result<Option<u64>> {
-        let replayed = self.inner.store.replay(realm, endpoint, what, REPLAY_MAX, actor, self.inner.clock.now()).await?;
+    pub async fn replay(
+        &self,
+        realm: Realm,
+        endpoint: EndpointId,
+        what: Replay,
+        actor: Actor,
+    ) -> Result<Option<u64>> {
+        let replayed =
+            self.inner.store.replay(realm, endpoint, what, REPLAY_MAX, actor, self.inner.clock.now()).await?;
         self.inner.webhooks.wake();
         Ok(replayed)
     }
@@ -507,7 +551,9 @@ impl Engine {
         };
         let limit = std::time::Duration::from_millis(within_ms);
         if tokio::time::timeout(limit, drained).await.is_err() {
-            tracing::warn!("some carriers did not answer in time; their messages are settled at the next start");
+            tracing::warn!(
+                "some carriers did not answer in time; their messages are settled at the next start"
+            );
         }
         // What carriers said last may still be on its way into the store: it is ahead of this in the queue.
         tokio::task::yield_now().await;
@@ -589,7 +635,9 @@ impl Inner {
             let actor = Actor { account: self.account, who: "engine/dispatch".to_owned() };
             let reason = format!("the carrier refused our credentials or rights: {failure}");
             tracing::error!(connection = %connection, %failure, "the carrier refuses us; the connection is paused");
-            if let Err(error) = self.store.pause_connection(*connection, Some(reason), actor, self.clock.now()).await {
+            if let Err(error) =
+                self.store.pause_connection(*connection, Some(reason), actor, self.clock.now()).await
+            {
                 tracing::error!(%error, "the connection could not be paused");
             }
             self.follow_store().await;
@@ -635,7 +683,10 @@ impl Inner {
             if lane.is_paused() != paused {
                 lane.pause(paused);
             }
-            self.connections.lock().expect("nothing panics while it holds this").insert(connection.id, connection);
+            self.connections
+                .lock()
+                .expect("nothing panics while it holds this")
+                .insert(connection.id, connection);
         }
     }
 }

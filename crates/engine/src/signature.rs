@@ -15,7 +15,12 @@ pub fn print_secret(secret: &[u8]) -> String {
 }
 
 /// The value of the header `webhook-signature` for these secrets, the present one first.
-pub fn sign<'a>(secrets: impl IntoIterator<Item = &'a [u8]>, id: &str, timestamp_s: i64, body: &[u8]) -> String {
+pub fn sign<'a>(
+    secrets: impl IntoIterator<Item = &'a [u8]>,
+    id: &str,
+    timestamp_s: i64,
+    body: &[u8],
+) -> String {
     let timestamp = timestamp_s.to_string();
     let mut header = String::with_capacity(50);
     for secret in secrets {
@@ -40,7 +45,9 @@ mod tests {
     fn the_reference_library_accepts_both_signatures_of_a_rotation() {
         let (new, old) = ([7u8; SECRET_OCTETS], [9u8; SECRET_OCTETS]);
         #[expect(clippy::disallowed_methods, reason = "the reference library compares with the real clock")]
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() as i64;
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+                as i64;
         let body = br#"{"type":"message.delivered"}"#;
         let header = sign([new.as_slice(), old.as_slice()], "evt_1", now, body);
         let mut headers = axum_free_headers(&header, now);
@@ -50,7 +57,12 @@ mod tests {
             assert!(verifier.verify(b"{}", &headers).is_err());
         }
         headers.insert("webhook-signature", "v1,AAAA".parse().expect("a value"));
-        assert!(standardwebhooks::Webhook::new(&print_secret(&new)).expect("a secret").verify(body, &headers).is_err());
+        assert!(
+            standardwebhooks::Webhook::new(&print_secret(&new))
+                .expect("a secret")
+                .verify(body, &headers)
+                .is_err()
+        );
     }
 
     fn axum_free_headers(signature: &str, now: i64) -> http::HeaderMap {

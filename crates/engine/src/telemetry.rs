@@ -16,7 +16,8 @@ use tidings_store::{Advanced, Counted, Statistics};
 
 /// Bounds of latency histograms: seconds, from a loopback answer to a phone that was off for hours.
 const LATENCY_BOUNDS_S: [f64; 18] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0, 21_600.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0,
+    21_600.0,
 ];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -106,9 +107,17 @@ impl Telemetry {
         }
         Self {
             accepted: register!("messages_accepted", "Messages accepted", Family::default()),
-            refused: register!("messages_refused", "Requests for a message that were refused, by reason", Family::default()),
+            refused: register!(
+                "messages_refused",
+                "Requests for a message that were refused, by reason",
+                Family::default()
+            ),
             events: register!("message_events", "What happened to messages", Family::default()),
-            answers: register!("carrier_answers", "Answers of carriers to submitted segments", Family::default()),
+            answers: register!(
+                "carrier_answers",
+                "Answers of carriers to submitted segments",
+                Family::default()
+            ),
             answer_seconds: register!(
                 "submit_to_answer_seconds",
                 "From handing a segment to its connection to the carrier's answer",
@@ -124,9 +133,21 @@ impl Telemetry {
                 "From acceptance (or the scheduled time) to the receipt that ended the message",
                 Family::new_with_constructor(Latency)
             ),
-            ignored: register!("inputs_ignored", "Answers and receipts without meaning: duplicates and late ones", Counter::default()),
-            parked: register!("receipts_parked", "Receipts that came before their answer or belong to nobody", Counter::default()),
-            malformed: register!("carrier_malformed", "What carriers sent and nobody could read", Family::default()),
+            ignored: register!(
+                "inputs_ignored",
+                "Answers and receipts without meaning: duplicates and late ones",
+                Counter::default()
+            ),
+            parked: register!(
+                "receipts_parked",
+                "Receipts that came before their answer or belong to nobody",
+                Counter::default()
+            ),
+            malformed: register!(
+                "carrier_malformed",
+                "What carriers sent and nobody could read",
+                Family::default()
+            ),
             webhook_attempts: register!("webhook_attempts", "Calls to webhook endpoints", Family::default()),
             webhook_lag_seconds: register!(
                 "webhook_lag_seconds",
@@ -139,18 +160,42 @@ impl Telemetry {
                 "For how long the oldest waiting message has been due",
                 Family::default()
             ),
-            window_taken: register!("window_taken_segments", "Segments submitted and not answered", Family::default()),
-            window_size: register!("window_size_segments", "Segments that may be unanswered; 0 while the link is down", Family::default()),
-            connection_up: register!("connection_up", "Whether the link is usable and not paused", Family::default()),
-            pace: register!("connection_pace_segments_per_second", "The pace in force; absent without a limit", Family::default()),
+            window_taken: register!(
+                "window_taken_segments",
+                "Segments submitted and not answered",
+                Family::default()
+            ),
+            window_size: register!(
+                "window_size_segments",
+                "Segments that may be unanswered; 0 while the link is down",
+                Family::default()
+            ),
+            connection_up: register!(
+                "connection_up",
+                "Whether the link is usable and not paused",
+                Family::default()
+            ),
+            pace: register!(
+                "connection_pace_segments_per_second",
+                "The pace in force; absent without a limit",
+                Family::default()
+            ),
             in_flight: register!("messages_in_flight", "Messages at a carrier or in doubt", Gauge::default()),
-            deliveries_open: register!("webhook_deliveries_open", "Webhook deliveries that are not done", Gauge::default()),
+            deliveries_open: register!(
+                "webhook_deliveries_open",
+                "Webhook deliveries that are not done",
+                Gauge::default()
+            ),
             deliveries_oldest_seconds: register!(
                 "webhook_oldest_due_seconds",
                 "For how long the oldest due delivery has waited",
                 Gauge::default()
             ),
-            parked_now: register!("receipts_parked_now", "Receipts that wait for their segment", Gauge::default()),
+            parked_now: register!(
+                "receipts_parked_now",
+                "Receipts that wait for their segment",
+                Gauge::default()
+            ),
             reviews_open: register!("reviews_open", "Failures that wait for a person", Gauge::default()),
             store_octets: register!("store_bytes", "Size of the database", Gauge::default()),
             registry,
@@ -197,7 +242,9 @@ impl Telemetry {
         let labels = QueueLabels { connection: connection.clone(), purpose };
         match counted.kind {
             Kind::Sent => self.submitted_seconds.get_or_create(&labels).observe(seconds),
-            Kind::Delivered | Kind::Undelivered => self.receipt_seconds.get_or_create(&labels).observe(seconds),
+            Kind::Delivered | Kind::Undelivered => {
+                self.receipt_seconds.get_or_create(&labels).observe(seconds)
+            }
             Kind::Failed
             | Kind::Rejected
             | Kind::Expired
@@ -210,7 +257,9 @@ impl Telemetry {
             | Kind::Received => {}
         }
         let class = counted.class.map_or("", |class| class.as_str());
-        self.events.get_or_create(&EventLabels { event: counted.kind.as_str(), purpose, connection, class }).inc();
+        self.events
+            .get_or_create(&EventLabels { event: counted.kind.as_str(), purpose, connection, class })
+            .inc();
     }
 
     /// Something unreadable came from a carrier.

@@ -6,8 +6,8 @@
 
 use crate::{Inner, signature};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use tidings_domain::id::EndpointId;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{self, Response, Verdict};
@@ -61,9 +61,19 @@ impl Room {
     /// Opens the room. [`run`] starts its loops.
     pub fn new(policy: Policy) -> (Self, mpsc::Receiver<Told>) {
         let (handed_over, taken) = mpsc::channel(HANDED_OVER_MAX);
-        let client = Client::new(policy, tidings_egress::Limits { requests_per_receiver_max: CALLERS * 4, ..Default::default() }, &[])
-            .expect("no extra certificates are given, so none can be invalid");
-        let room = Self { handed_over, wake: Arc::default(), client, known: Default::default(), stale: AtomicBool::new(true) };
+        let client = Client::new(
+            policy,
+            tidings_egress::Limits { requests_per_receiver_max: CALLERS * 4, ..Default::default() },
+            &[],
+        )
+        .expect("no extra certificates are given, so none can be invalid");
+        let room = Self {
+            handed_over,
+            wake: Arc::default(),
+            client,
+            known: Default::default(),
+            stale: AtomicBool::new(true),
+        };
         (room, taken)
     }
 
@@ -94,7 +104,8 @@ impl Room {
 
     async fn endpoint(&self, engine: &Inner, id: EndpointId) -> Option<Arc<Ready>> {
         if !self.stale.load(Ordering::Acquire)
-            && let Some(ready) = self.known.read().expect("nothing panics while it holds this").endpoints.get(&id)
+            && let Some(ready) =
+                self.known.read().expect("nothing panics while it holds this").endpoints.get(&id)
         {
             return Some(Arc::clone(ready));
         }
@@ -108,7 +119,8 @@ impl Room {
         match engine.store.endpoints(None).await {
             Ok(endpoints) => {
                 let ready = |endpoint: Endpoint| {
-                    let target = Target::parse(&endpoint.url, self.client.policy()).map_err(|refused| refused.to_string());
+                    let target = Target::parse(&endpoint.url, self.client.policy())
+                        .map_err(|refused| refused.to_string());
                     (endpoint.id, Arc::new(Ready { endpoint, target }))
                 };
                 let known = Known { endpoints: endpoints.into_iter().map(ready).collect() };
@@ -123,7 +135,8 @@ impl Room {
 
     /// Calls an endpoint once, outside any queue, and gives what came of it.
     pub async fn call_once(&self, engine: &Inner, endpoint: &Endpoint, told: &Told) -> Attempt {
-        let target = Target::parse(&endpoint.url, self.client.policy()).map_err(|refused| refused.to_string());
+        let target =
+            Target::parse(&endpoint.url, self.client.policy()).map_err(|refused| refused.to_string());
         call(engine, &self.client, &Ready { endpoint: endpoint.clone(), target }, told).await
     }
 }
@@ -234,7 +247,12 @@ async fn claim(
 }
 
 /// One of an endpoint's callers.
-async fn caller(engine: Weak<Inner>, id: EndpointId, queue: Arc<Mutex<mpsc::Receiver<Told>>>, attempts: mpsc::Sender<Attempt>) {
+async fn caller(
+    engine: Weak<Inner>,
+    id: EndpointId,
+    queue: Arc<Mutex<mpsc::Receiver<Told>>>,
+    attempts: mpsc::Sender<Attempt>,
+) {
     loop {
         let idle = std::time::Duration::from_secs(CALLER_IDLE_S);
         let told = {
@@ -290,7 +308,8 @@ async fn call(engine: &Inner, client: &Client, ready: &Ready, told: &Told) -> At
         Verdict::Dead => "dead",
         Verdict::Gone => "gone",
     };
-    let lag_s = (verdict == Verdict::Done).then(|| engine.clock.now().since_ms(told.event.at).max(0) as f64 / 1000.0);
+    let lag_s =
+        (verdict == Verdict::Done).then(|| engine.clock.now().since_ms(told.event.at).max(0) as f64 / 1000.0);
     engine.telemetry.webhook(outcome, lag_s);
     Attempt {
         seq: 0,
@@ -313,10 +332,18 @@ async fn call(engine: &Inner, client: &Client, ready: &Ready, told: &Told) -> At
     }
 }
 
-async fn post(client: &Client, endpoint: &Endpoint, target: Target, told: &Told, body: &Bytes, at: Timestamp) -> (Response, String) {
+async fn post(
+    client: &Client,
+    endpoint: &Endpoint,
+    target: Target,
+    told: &Told,
+    body: &Bytes,
+    at: Timestamp,
+) -> (Response, String) {
     let id = told.id.to_string();
     let timestamp_s = at.as_millis() / 1000;
-    let previous = endpoint.previous.as_ref().filter(|(_, until)| *until > at).map(|(secret, _)| secret.as_slice());
+    let previous =
+        endpoint.previous.as_ref().filter(|(_, until)| *until > at).map(|(secret, _)| secret.as_slice());
     let secrets = std::iter::once(endpoint.secret.as_slice()).chain(previous);
     let signature = signature::sign(secrets, &id, timestamp_s, body);
     let mut headers = HeaderMap::with_capacity(5);
@@ -330,8 +357,11 @@ async fn post(client: &Client, endpoint: &Endpoint, target: Target, told: &Told,
     request.headers = headers;
     match client.send(request).await {
         Ok(answer) => {
-            let retry_after_s =
-                answer.headers.get("retry-after").and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok());
+            let retry_after_s = answer
+                .headers
+                .get("retry-after")
+                .and_then(|value| value.to_str().ok())
+                .and_then(|text| text.trim().parse().ok());
             let kept = &answer.body[..answer.body.len().min(ANSWER_KEPT)];
             let words = String::from_utf8_lossy(kept).into_owned();
             (Response::Answered { status: answer.status.as_u16(), retry_after_s }, words)
@@ -368,8 +398,11 @@ async fn record(engine: Weak<Inner>, mut recorded: mpsc::Receiver<Attempt>) {
     while recorded.recv_many(&mut batch, RECORD_MAX).await > 0 {
         let Some(engine) = engine.upgrade() else { return };
         let attempts = std::mem::take(&mut batch);
-        let failing: HashSet<EndpointId> =
-            attempts.iter().filter(|attempt| attempt.verdict != Verdict::Done).map(|attempt| attempt.endpoint).collect();
+        let failing: HashSet<EndpointId> = attempts
+            .iter()
+            .filter(|attempt| attempt.verdict != Verdict::Done)
+            .map(|attempt| attempt.endpoint)
+            .collect();
         let now = engine.clock.now();
         if let Err(error) = engine.store.record_attempts(attempts, now).await {
             // They are still leased: they will be called again, with the same id.

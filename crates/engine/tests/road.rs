@@ -49,7 +49,8 @@ impl House {
             metadata: None,
             retry_of: None,
         };
-        let call = Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };
+        let call =
+            Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };
         match self.engine.send(call).await.expect("an answer") {
             Sent::New(_, items) => match &items[..] {
                 [Item::Accepted(message, _)] => message.id,
@@ -62,7 +63,8 @@ impl House {
     async fn end_of(&self, id: MessageId) -> Stored {
         let ended = async {
             loop {
-                let stored = self.engine.store().message(self.realm, id).await.expect("a store").expect("the message");
+                let stored =
+                    self.engine.store().message(self.realm, id).await.expect("a store").expect("the message");
                 if stored.life.state.status().is_final() {
                     return stored;
                 }
@@ -87,7 +89,8 @@ async fn a_message_is_delivered() {
     let stored = house.end_of(id).await;
     assert_eq!(stored.life.state.status(), Status::Delivered);
     assert!(stored.life.segments[0].carrier_id().is_some_and(|id| !id.is_empty()));
-    let timeline = house.engine.store().timeline(house.realm, id).await.expect("a store").expect("a timeline");
+    let timeline =
+        house.engine.store().timeline(house.realm, id).await.expect("a store").expect("a timeline");
     let kinds: Vec<&str> = timeline.events.iter().map(|(_, event)| event.kind.as_str()).collect();
     assert_eq!(kinds, ["message.sent", "message.delivered"]);
     house.engine.stop(5_000).await;
@@ -118,7 +121,8 @@ async fn an_orderly_stop_leaves_nothing_in_doubt() {
     for id in ids {
         // The carrier has it (its receipt may be lost with the simulated carrier, which lives in this process) or it
         // never left and is sent now. What must not be is a submission that nobody knows the answer of.
-        let stored = house.engine.store().message(house.realm, id).await.expect("a store").expect("the message");
+        let stored =
+            house.engine.store().message(house.realm, id).await.expect("a store").expect("the message");
         assert_ne!(stored.life.state.status(), Status::Unconfirmed, "{stored:?}");
         if stored.life.state.status() != Status::Sent {
             assert_eq!(house.end_of(id).await.life.state.status(), Status::Delivered);

@@ -54,7 +54,11 @@ pub trait Backend: Send + Sync + 'static {
     fn recover(&self, limit: usize, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
 
     /// Which of these are suppressed, as of the newest commit: the last look before a submission.
-    fn suppressed(&self, recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Reply<'_, Vec<Option<suppression::Reason>>>;
+    fn suppressed(
+        &self,
+        recipients: Vec<(Realm, PhoneNumber)>,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Option<suppression::Reason>>>;
 
     /// Stores a part of an inbound message with its event, in one commit. The same part twice is stored once.
     fn receive(&self, inbound: Vec<Inbound>, now: Timestamp) -> Reply<'_, Advanced>;
@@ -88,7 +92,13 @@ pub trait Backend: Send + Sync + 'static {
     // ── webhooks ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes up to `limit` due deliveries of endpoints that are not in `busy`, oldest first, and leases them for `lease_ms`.
-    fn claim_deliveries(&self, busy: Vec<EndpointId>, limit: usize, lease_ms: i64, now: Timestamp) -> Reply<'_, Vec<Told>>;
+    fn claim_deliveries(
+        &self,
+        busy: Vec<EndpointId>,
+        limit: usize,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Told>>;
 
     /// Records tries: attempt log, next due time or end, endpoint health, in one commit.
     fn record_attempts(&self, attempts: Vec<Attempt>, now: Timestamp) -> Reply<'_, ()>;
@@ -118,7 +128,15 @@ pub trait Backend: Send + Sync + 'static {
     fn attempts(&self, realm: Realm, endpoint: EndpointId, page: Page) -> Reply<'_, Paged<Attempt>>;
 
     /// Makes events due again at an endpoint: one, or all public ones in a time range. Gives their number (at most `limit`).
-    fn replay(&self, realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Reply<'_, Option<u64>>;
+    fn replay(
+        &self,
+        realm: Realm,
+        endpoint: EndpointId,
+        what: Replay,
+        limit: usize,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<u64>>;
 
     // ── suppressions and reviews ────────────────────────────────────────────────────────────────────────────
 
@@ -126,20 +144,47 @@ pub trait Backend: Send + Sync + 'static {
     fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Reply<'_, Vec<Suppression>>;
 
     /// Lifts the entry of a number, keeping it as history with the reason. `None` if there is none in force.
-    fn lift(&self, realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Reply<'_, Option<Suppression>>;
+    fn lift(
+        &self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        reason: String,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<Suppression>>;
 
     /// A page of the list, newest first; with a number, only that one's entries.
-    fn suppressions(&self, realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Reply<'_, Paged<Suppression>>;
+    fn suppressions(
+        &self,
+        realm: Realm,
+        recipient: Option<PhoneNumber>,
+        include_lifted: bool,
+        page: Page,
+    ) -> Reply<'_, Paged<Suppression>>;
 
     /// Open review items grouped by like cause, the largest group first.
     fn review_groups(&self, realm: Realm, limit: usize) -> Reply<'_, Vec<ReviewGroup>>;
 
     /// A page of review items, newest first.
-    fn reviews(&self, realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Reply<'_, Paged<Review>>;
+    fn reviews(
+        &self,
+        realm: Realm,
+        cause: Option<String>,
+        open_only: bool,
+        page: Page,
+    ) -> Reply<'_, Paged<Review>>;
 
     /// Closes open items (all of a cause, or one) with a decision, in one commit; at most `limit`. Gives the items closed.
     /// `Suppress` adds the suppressions in the same commit; for `Retry` the caller accepts new messages.
-    fn decide(&self, realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Reply<'_, Vec<Review>>;
+    fn decide(
+        &self,
+        realm: Realm,
+        which: ReviewChoice,
+        decision: Decision,
+        limit: usize,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Review>>;
 
     // ── accounts, tokens, clients ───────────────────────────────────────────────────────────────────────────
 
@@ -162,7 +207,13 @@ pub trait Backend: Send + Sync + 'static {
     fn tokens(&self, account: AccountId, environment: Option<Environment>) -> Reply<'_, Vec<Token>>;
 
     /// Replaces a token's secrets, expiry or revocation, by id.
-    fn update_token(&self, token: Token, action: &'static str, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+    fn update_token(
+        &self,
+        token: Token,
+        action: &'static str,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, bool>;
 
     /// Records when tokens were last used (written behind, at most once a minute for each).
     fn touch_tokens(&self, uses: Vec<(TokenId, Timestamp, bool)>) -> Reply<'_, ()>;
@@ -182,13 +233,23 @@ pub trait Backend: Send + Sync + 'static {
     // ── operating ───────────────────────────────────────────────────────────────────────────────────────────
 
     /// Gives each configured connection its id, by name, and its pause as an operator left it.
-    fn register_connections(&self, names: Vec<(String, Environment)>, now: Timestamp) -> Reply<'_, Vec<Connection>>;
+    fn register_connections(
+        &self,
+        names: Vec<(String, Environment)>,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Connection>>;
 
     /// Every connection that was ever registered.
     fn connections(&self) -> Reply<'_, Vec<Connection>>;
 
     /// Pauses or resumes a connection. `false` if there is none of that name in that environment.
-    fn pause_connection(&self, id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+    fn pause_connection(
+        &self,
+        id: ConnectionId,
+        pause: Option<String>,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, bool>;
 
     /// Moves waiting messages from one connection to another (of the same environment), at most `limit`.
     fn reroute(&self, from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> Reply<'_, u64>;
@@ -206,7 +267,14 @@ pub trait Backend: Send + Sync + 'static {
     fn audit(&self, account: AccountId, page: Page) -> Reply<'_, Paged<Audit>>;
 
     /// Records a change that has no row of its own (configuration loaded, backup made).
-    fn record_audit(&self, actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> Reply<'_, ()>;
+    fn record_audit(
+        &self,
+        actor: Actor,
+        action: String,
+        subject: String,
+        detail: String,
+        now: Timestamp,
+    ) -> Reply<'_, ()>;
 
     /// Deletes what is older than its retention, at most `limit` rows of each kind: `true` if more is left.
     fn sweep(&self, retention: Retention, limit: usize, now: Timestamp) -> Reply<'_, bool>;

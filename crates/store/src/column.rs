@@ -24,7 +24,10 @@ pub(crate) fn status_number(status: Status) -> i64 {
 pub(crate) fn status(number: i64) -> Result<Status> {
     match number {
         DOUBTFUL => Ok(Status::Sending),
-        _ => usize::try_from(number).ok().and_then(|n| Status::ALL.get(n).copied()).ok_or_else(|| corrupt("status", number)),
+        _ => usize::try_from(number)
+            .ok()
+            .and_then(|n| Status::ALL.get(n).copied())
+            .ok_or_else(|| corrupt("status", number)),
     }
 }
 
@@ -188,7 +191,10 @@ pub(crate) fn receipt(text: &str) -> Result<Receipt> {
     let why = why.replace('\u{1d}', &FIELD.to_string());
     Ok(Receipt {
         carrier_id: carrier_id.to_owned(),
-        id_form: IdForm::ALL.into_iter().find(|f| f.as_str() == id_form).ok_or_else(|| corrupt("id form", id_form))?,
+        id_form: IdForm::ALL
+            .into_iter()
+            .find(|f| f.as_str() == id_form)
+            .ok_or_else(|| corrupt("id form", id_form))?,
         our_reference: our_reference.parse().ok(),
         parties: parties.split(',').filter(|p| !p.is_empty()).map(str::to_owned).collect(),
         outcome: match word {
@@ -216,7 +222,10 @@ pub(crate) fn form_number(options: &Options, encoding: Encoding) -> i64 {
         Encoding::Ucs2 => 1 << 8,
         Encoding::Gsm7(tables) => (table(tables.single) << 9) | (table(tables.locking) << 11),
     };
-    concatenation | (languages(options.single_shift) << 2) | (languages(options.locking_shift) << 5) | encoding
+    concatenation
+        | (languages(options.single_shift) << 2)
+        | (languages(options.locking_shift) << 5)
+        | encoding
 }
 
 pub(crate) fn form(number: i64) -> (Options, Encoding) {
@@ -233,8 +242,11 @@ pub(crate) fn form(number: i64) -> (Options, Encoding) {
             .fold(Languages::NONE, |set, l| set.with(l))
     };
     let table = |n: i64| Language::ALL.into_iter().find(|l| *l as i64 == n);
-    let options =
-        Options { concatenation, single_shift: languages((number >> 2) & 7), locking_shift: languages((number >> 5) & 7) };
+    let options = Options {
+        concatenation,
+        single_shift: languages((number >> 2) & 7),
+        locking_shift: languages((number >> 5) & 7),
+    };
     let encoding = if number & (1 << 8) != 0 {
         Encoding::Ucs2
     } else {
@@ -290,15 +302,24 @@ mod tests {
             State::Canceled,
         ];
         for one in states {
-            assert_eq!(state(state_number(one), one.wakes_at().map(Timestamp::as_millis)).expect("a state"), one);
+            assert_eq!(
+                state(state_number(one), one.wakes_at().map(Timestamp::as_millis)).expect("a state"),
+                one
+            );
         }
     }
 
     #[test]
     fn forms_of_text_read_back_as_they_were_written() {
-        for concatenation in [Concatenation::Header8, Concatenation::Header16, Concatenation::Sar, Concatenation::Payload] {
+        for concatenation in
+            [Concatenation::Header8, Concatenation::Header16, Concatenation::Sar, Concatenation::Payload]
+        {
             for single_shift in [Languages::NONE, Languages::ALL, Languages::NONE.with(Language::Spanish)] {
-                let options = Options { concatenation, single_shift, locking_shift: Languages::NONE.with(Language::Turkish) };
+                let options = Options {
+                    concatenation,
+                    single_shift,
+                    locking_shift: Languages::NONE.with(Language::Turkish),
+                };
                 let tables = Tables { single: Some(Language::Portuguese), locking: None };
                 for encoding in [Encoding::Ucs2, Encoding::Gsm7(Tables::DEFAULT), Encoding::Gsm7(tables)] {
                     assert_eq!(form(form_number(&options, encoding)), (options, encoding));

@@ -10,5 +10,5 @@ mod reference;
 pub mod sqlite;
 
 pub use backend::*;
-pub use reference::our_reference;
 pub use error::{Error, Result};
+pub use reference::our_reference;

@@ -36,9 +36,15 @@ impl Listeners {
     }
 
     /// The endpoints that an event goes to: those of its realm that want its kind, and the message's own.
-    pub fn of(&self, realm: Realm, kind: Kind, callback: Option<EndpointId>) -> impl Iterator<Item = EndpointId> + '_ {
+    pub fn of(
+        &self,
+        realm: Realm,
+        kind: Kind,
+        callback: Option<EndpointId>,
+    ) -> impl Iterator<Item = EndpointId> + '_ {
         let wanted = self.by_realm.get(&realm).into_iter().flatten();
-        let wanted = wanted.filter(move |(_, kinds)| *kinds == 0 || kinds & kind.bit() != 0).map(|(id, _)| *id);
+        let wanted =
+            wanted.filter(move |(_, kinds)| *kinds == 0 || kinds & kind.bit() != 0).map(|(id, _)| *id);
         wanted.chain(callback.filter(|id| self.is_on(*id)))
     }
 
@@ -123,16 +129,26 @@ fn insert(sql: &Sql, endpoint: &Endpoint) -> Result<()> {
 pub(super) fn create_endpoint(tx: &mut Tx<'_>, endpoint: &Endpoint, actor: &Actor) -> Result<()> {
     insert(tx.sql, endpoint)?;
     tx.forget_listeners()?;
-    operating::write_audit(tx, actor, "webhook.create", &endpoint.id.to_string(), &endpoint.url, endpoint.created_at)
+    operating::write_audit(
+        tx,
+        actor,
+        "webhook.create",
+        &endpoint.id.to_string(),
+        &endpoint.url,
+        endpoint.created_at,
+    )
 }
 
 pub(super) fn callback_endpoint(tx: &mut Tx<'_>, endpoint: &Endpoint) -> Result<EndpointId> {
     let known = tx
         .sql
-        .prepare_cached("SELECT id FROM endpoint WHERE callback_only = 1 AND account = ?1 AND live = ?2 AND url = ?3")
+        .prepare_cached(
+            "SELECT id FROM endpoint WHERE callback_only = 1 AND account = ?1 AND live = ?2 AND url = ?3",
+        )
         .and_then(|mut s| {
             let realm = endpoint.realm;
-            s.query_row(params![realm.account.key(), live(realm.environment), endpoint.url], |row| row.get(0)).optional()
+            s.query_row(params![realm.account.key(), live(realm.environment), endpoint.url], |row| row.get(0))
+                .optional()
         })
         .map_err(failed)?;
     if let Some(id) = known {
@@ -143,7 +159,12 @@ pub(super) fn callback_endpoint(tx: &mut Tx<'_>, endpoint: &Endpoint) -> Result<
     Ok(endpoint.id)
 }
 
-pub(super) fn update_endpoint(tx: &mut Tx<'_>, endpoint: &Endpoint, actor: &Actor, now: &Timestamp) -> Result<bool> {
+pub(super) fn update_endpoint(
+    tx: &mut Tx<'_>,
+    endpoint: &Endpoint,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<bool> {
     let changed = tx
         .sql
         .prepare_cached(
@@ -174,7 +195,13 @@ pub(super) fn update_endpoint(tx: &mut Tx<'_>, endpoint: &Endpoint, actor: &Acto
     Ok(true)
 }
 
-pub(super) fn delete_endpoint(tx: &mut Tx<'_>, realm: &Realm, id: &EndpointId, actor: &Actor, now: &Timestamp) -> Result<bool> {
+pub(super) fn delete_endpoint(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    id: &EndpointId,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<bool> {
     let deleted = tx
         .sql
         .prepare_cached("DELETE FROM endpoint WHERE id = ?1 AND account = ?2 AND live = ?3")
@@ -190,7 +217,12 @@ pub(super) fn delete_endpoint(tx: &mut Tx<'_>, realm: &Realm, id: &EndpointId, a
 }
 
 /// Notes whether endpoints fail, and switches off those that are gone or have failed for too long.
-pub(super) fn record_health(tx: &mut Tx<'_>, attempts: &[Attempt], now: Timestamp, disable_after_ms: i64) -> Result<()> {
+pub(super) fn record_health(
+    tx: &mut Tx<'_>,
+    attempts: &[Attempt],
+    now: Timestamp,
+    disable_after_ms: i64,
+) -> Result<()> {
     let listeners = tx.listeners()?;
     let mut changed = false;
     for attempt in attempts {

@@ -70,7 +70,10 @@ fn logged(row: &Row<'_>) -> Result<Logged> {
         message: get::<Option<i64>>(row, 4)?.map(MessageId::from_key),
         inbound: get::<Option<i64>>(row, 5)?.map(InboundId::from_key),
         event: Event {
-            kind: Kind::ALL.get(usize::from(kind)).copied().ok_or_else(|| column::corrupt("kind of event", kind))?,
+            kind: Kind::ALL
+                .get(usize::from(kind))
+                .copied()
+                .ok_or_else(|| column::corrupt("kind of event", kind))?,
             status: column::status(get(row, 6)?)?,
             attempt: get(row, 7)?,
             at: Timestamp::from_millis(get(row, 8)?),
@@ -94,7 +97,8 @@ fn select(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Result<Vec<Lo
 /// Adds what an event is about. `None` if that was swept away meanwhile.
 fn tell(sql: &Sql, logged: Logged, delivery: Option<Delivery>) -> Result<Option<Told>> {
     let about = match (logged.message, logged.inbound) {
-        (Some(message), _) => super::message::unchanging(sql, message)?.map(|m| About::Message(Box::new(Message { text: None, ..m }))),
+        (Some(message), _) => super::message::unchanging(sql, message)?
+            .map(|m| About::Message(Box::new(Message { text: None, ..m }))),
         (None, Some(inbound)) => find_inbound(sql, inbound)?.map(|i| About::Inbound(Box::new(i))),
         (None, None) => Some(About::Test),
     };
@@ -103,14 +107,21 @@ fn tell(sql: &Sql, logged: Logged, delivery: Option<Delivery>) -> Result<Option<
 
 // ── the feed and the timeline ───────────────────────────────────────────────────────────────────────────────
 
-pub(super) fn events(rx: &mut Rx<'_>, realm: &Realm, after: &Option<EventId>, limit: &usize) -> Result<Vec<Told>> {
-    let public: Vec<String> = Kind::ALL.into_iter().filter(|k| k.is_public()).map(|k| (k as i64).to_string()).collect();
+pub(super) fn events(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    after: &Option<EventId>,
+    limit: &usize,
+) -> Result<Vec<Told>> {
+    let public: Vec<String> =
+        Kind::ALL.into_iter().filter(|k| k.is_public()).map(|k| (k as i64).to_string()).collect();
     let rest = format!(
         "WHERE seq > ?1 AND account = ?2 AND live = ?3 AND kind IN ({}) ORDER BY seq LIMIT ?4",
         public.join(",")
     );
     let after = after.map_or(0, EventId::key);
-    let found = select(rx.sql, &rest, params![after, realm.account.key(), live(realm.environment), *limit as i64])?;
+    let found =
+        select(rx.sql, &rest, params![after, realm.account.key(), live(realm.environment), *limit as i64])?;
     found.into_iter().filter_map(|logged| tell(rx.sql, logged, None).transpose()).collect()
 }
 
@@ -122,24 +133,38 @@ pub(super) fn of_message(sql: &Sql, id: MessageId) -> Result<Vec<(EventId, Event
 // ── deliveries ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Opens a delivery that its maker hands over in memory: it is leased, and comes back by itself if nobody answers.
-pub(super) fn lease_first(sql: &Sql, event: EventId, endpoint: EndpointId, now: Timestamp) -> Result<Delivery> {
+pub(super) fn lease_first(
+    sql: &Sql,
+    event: EventId,
+    endpoint: EndpointId,
+    now: Timestamp,
+) -> Result<Delivery> {
     let delivery = Delivery { event, endpoint, tries: 0, due_at: now.plus_ms(FIRST_LEASE_MS) };
     put(sql, delivery)?;
     Ok(delivery)
 }
 
 fn put(sql: &Sql, delivery: Delivery) -> Result<()> {
-    sql.prepare_cached("INSERT OR REPLACE INTO delivery (due_at, event, endpoint, tries) VALUES (?1, ?2, ?3, ?4)")
-        .and_then(|mut s| {
-            s.execute(params![delivery.due_at.as_millis(), delivery.event.key(), delivery.endpoint.key(), delivery.tries])
-        })
-        .map(drop)
-        .map_err(failed)
+    sql.prepare_cached(
+        "INSERT OR REPLACE INTO delivery (due_at, event, endpoint, tries) VALUES (?1, ?2, ?3, ?4)",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            delivery.due_at.as_millis(),
+            delivery.event.key(),
+            delivery.endpoint.key(),
+            delivery.tries
+        ])
+    })
+    .map(drop)
+    .map_err(failed)
 }
 
 fn take(sql: &Sql, delivery: Delivery) -> Result<bool> {
     sql.prepare_cached("DELETE FROM delivery WHERE due_at = ?1 AND event = ?2 AND endpoint = ?3")
-        .and_then(|mut s| s.execute(params![delivery.due_at.as_millis(), delivery.event.key(), delivery.endpoint.key()]))
+        .and_then(|mut s| {
+            s.execute(params![delivery.due_at.as_millis(), delivery.event.key(), delivery.endpoint.key()])
+        })
         .map(|n| n > 0)
         .map_err(failed)
 }
@@ -154,8 +179,9 @@ fn delivery(row: &Row<'_>) -> Result<Delivery> {
 }
 
 fn open(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Result<Vec<Delivery>> {
-    let mut statement =
-        sql.prepare_cached(&format!("SELECT due_at, event, endpoint, tries FROM delivery {rest}")).map_err(failed)?;
+    let mut statement = sql
+        .prepare_cached(&format!("SELECT due_at, event, endpoint, tries FROM delivery {rest}"))
+        .map_err(failed)?;
     let mut rows = statement.query(params).map_err(failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
@@ -174,7 +200,11 @@ pub(super) fn claim_deliveries(
     lease_ms: &i64,
     now: &Timestamp,
 ) -> Result<Vec<Told>> {
-    let due = open(tx.sql, "WHERE due_at <= ?1 ORDER BY due_at, event LIMIT ?2", params![now.as_millis(), CLAIM_SCAN_MAX])?;
+    let due = open(
+        tx.sql,
+        "WHERE due_at <= ?1 ORDER BY due_at, event LIMIT ?2",
+        params![now.as_millis(), CLAIM_SCAN_MAX],
+    )?;
     let listeners = tx.listeners()?;
     let mut claimed = Vec::new();
     for one in due.into_iter().filter(|one| !busy.contains(&one.endpoint)) {
@@ -333,7 +363,12 @@ fn select_attempts(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Resu
     Ok(found)
 }
 
-pub(super) fn attempts(rx: &mut Rx<'_>, realm: &Realm, endpoint: &EndpointId, page: &Page) -> Result<Paged<Attempt>> {
+pub(super) fn attempts(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    endpoint: &EndpointId,
+    page: &Page,
+) -> Result<Paged<Attempt>> {
     let before = page.before.unwrap_or(i64::MAX);
     let mut items = select_attempts(
         rx.sql,
@@ -378,14 +413,18 @@ pub(super) fn replay(
     actor: &Actor,
     now: &Timestamp,
 ) -> Result<Option<u64>> {
-    let Some(endpoint) = endpoint::of_realm(tx.sql, Some(*realm))?.into_iter().find(|endpoint| endpoint.id == *id) else {
+    let Some(endpoint) =
+        endpoint::of_realm(tx.sql, Some(*realm))?.into_iter().find(|endpoint| endpoint.id == *id)
+    else {
         return Ok(None);
     };
     let (account, is_live) = (realm.account.key(), live(realm.environment));
     let events = match what {
-        Replay::One(event) => {
-            select(tx.sql, "WHERE seq = ?1 AND account = ?2 AND live = ?3", params![event.key(), account, is_live])?
-        }
+        Replay::One(event) => select(
+            tx.sql,
+            "WHERE seq = ?1 AND account = ?2 AND live = ?3",
+            params![event.key(), account, is_live],
+        )?,
         Replay::Range(from, to) => {
             let (first, last) = (first_at(tx.sql, *from)?, first_at(tx.sql, *to)?);
             select(
@@ -397,7 +436,8 @@ pub(super) fn replay(
     };
     let mut count = 0;
     for logged in events {
-        let wanted = logged.event.kind.is_public() && (endpoint.kinds == 0 || endpoint.kinds & logged.event.kind.bit() != 0);
+        let wanted = logged.event.kind.is_public()
+            && (endpoint.kinds == 0 || endpoint.kinds & logged.event.kind.bit() != 0);
         if !wanted {
             continue;
         }
@@ -424,9 +464,13 @@ fn drop_one(sql: &Sql, endpoint: EndpointId, event: EventId) -> Result<()> {
 /// The first place in the log at or after a moment. The log grows with time, so halving finds it.
 pub(super) fn first_at(sql: &Sql, at: Timestamp) -> Result<i64> {
     let bound = |query: &str| {
-        sql.prepare_cached(query).and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0))).map_err(failed)
+        sql.prepare_cached(query)
+            .and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0)))
+            .map_err(failed)
     };
-    let (Some(mut low), Some(high)) = (bound("SELECT min(seq) FROM event")?, bound("SELECT max(seq) FROM event")?) else {
+    let (Some(mut low), Some(high)) =
+        (bound("SELECT min(seq) FROM event")?, bound("SELECT max(seq) FROM event")?)
+    else {
         return Ok(1);
     };
     let mut high = high + 1;
@@ -448,7 +492,15 @@ pub(super) fn first_at(sql: &Sql, at: Timestamp) -> Result<i64> {
 
 /// What makes two parts the same: a carrier that missed our answer sends it again.
 fn fingerprint(part: &Inbound) -> Vec<u8> {
-    format!("{}\u{1f}{}\u{1f}{}\u{1f}{:?}\u{1f}{}", part.connection.key(), part.from, part.to, part.part, part.text).into_bytes()
+    format!(
+        "{}\u{1f}{}\u{1f}{}\u{1f}{:?}\u{1f}{}",
+        part.connection.key(),
+        part.from,
+        part.to,
+        part.part,
+        part.text
+    )
+    .into_bytes()
 }
 
 pub(super) fn known_inbound(sql: &Sql, part: &Inbound, now: Timestamp) -> Result<bool> {
@@ -487,7 +539,9 @@ pub(super) fn insert_inbound(sql: &Sql, part: &Inbound) -> Result<()> {
 
 fn find_inbound(sql: &Sql, id: InboundId) -> Result<Option<Inbound>> {
     let mut statement = sql
-        .prepare_cached("SELECT account, live, connection, sender, recipient, text, part, at FROM inbound WHERE id = ?1")
+        .prepare_cached(
+            "SELECT account, live, connection, sender, recipient, text, part, at FROM inbound WHERE id = ?1",
+        )
         .map_err(failed)?;
     let mut rows = statement.query([id.key()]).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };

@@ -36,19 +36,24 @@ pub(super) fn connect(path: &Path, cache_kib: u32, read_only: bool) -> Result<Co
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if !read_only {
         // FULL: a commit is on the disk before anybody hears of it. NORMAL would lose the last ones in a power cut.
-        let mode: String = connection
-            .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
-            .map_err(failed)?;
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
         if mode != "wal" {
             return Err(Error::Unavailable(format!(
                 "{} cannot be used in WAL mode (a network file system?); put the data directory on a local disk",
                 path.display()
             )));
         }
-        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;").map_err(failed)?;
+        connection
+            .execute_batch(
+                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;",
+            )
+            .map_err(failed)?;
     }
     connection
-        .execute_batch(&format!("PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;"))
+        .execute_batch(&format!(
+            "PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;"
+        ))
         .map_err(failed)?;
     Ok(connection)
 }
@@ -250,7 +255,12 @@ fn closing() -> Error {
 
 type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
-fn commit(connection: &Connection, memory: &mut Memory, version: &mut i64, mut group: Vec<Box<dyn Work>>) -> Answers {
+fn commit(
+    connection: &Connection,
+    memory: &mut Memory,
+    version: &mut i64,
+    mut group: Vec<Box<dyn Work>>,
+) -> Answers {
     match transact(connection, memory, version, &mut group) {
         Ok(()) => group.into_iter().map(|work| (work, Ok(()))).collect(),
         Err(error) if group.len() == 1 => group.into_iter().map(|work| (work, Err(error.clone()))).collect(),
@@ -266,8 +276,14 @@ fn commit(connection: &Connection, memory: &mut Memory, version: &mut i64, mut g
     }
 }
 
-fn transact(connection: &Connection, memory: &mut Memory, version: &mut i64, group: &mut [Box<dyn Work>]) -> Result<()> {
-    let statement = |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
+fn transact(
+    connection: &Connection,
+    memory: &mut Memory,
+    version: &mut i64,
+    group: &mut [Box<dyn Work>],
+) -> Result<()> {
+    let statement =
+        |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
     statement("BEGIN IMMEDIATE")?;
     let result = (|| {
         // Changes whenever another process committed: then nothing that was remembered is certain.
@@ -338,13 +354,16 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let job: Read = Box::new(move |connection| {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let step = |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
+                let step = |sql: &str| {
+                    connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed)
+                };
                 step("BEGIN")?;
                 let result = read(&mut Rx { sql: connection });
                 step("COMMIT")?;
                 result
             }));
-            let result = result.unwrap_or_else(|_| Err(Error::Corrupt("a read panicked; see the log".to_owned())));
+            let result =
+                result.unwrap_or_else(|_| Err(Error::Corrupt("a read panicked; see the log".to_owned())));
             if !connection.is_autocommit() {
                 drop(connection.execute_batch("ROLLBACK"));
             }
@@ -361,6 +380,8 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce() -> Result<T> + Send + 'static,
     {
-        tokio::task::spawn_blocking(work).await.map_err(|_| Error::Unavailable("the work was broken off".to_owned()))?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| Error::Unavailable("the work was broken off".to_owned()))?
     }
 }

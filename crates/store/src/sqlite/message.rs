@@ -5,10 +5,10 @@
 use super::endpoint::Listeners;
 use super::executor::{Rx, Tx, failed};
 use super::{event, review, suppression};
+use crate::Result;
 use crate::backend::*;
 use crate::column;
 use crate::our_reference;
-use crate::Result;
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
@@ -32,7 +32,10 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
             .sql
             .prepare_cached("SELECT fingerprint, answer FROM idempotency WHERE key = ?1")
             .and_then(|mut s| {
-                s.query_row([&idempotency.key], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))).optional()
+                s.query_row([&idempotency.key], |row| {
+                    Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+                })
+                .optional()
             })
             .map_err(failed)?;
         if let Some((fingerprint, answer)) = known {
@@ -62,9 +65,16 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     }
     if let Some(idempotency) = &intake.idempotency {
         tx.sql
-            .prepare_cached("INSERT INTO idempotency (key, fingerprint, answer, created_at) VALUES (?1, ?2, ?3, ?4)")
+            .prepare_cached(
+                "INSERT INTO idempotency (key, fingerprint, answer, created_at) VALUES (?1, ?2, ?3, ?4)",
+            )
             .and_then(|mut s| {
-                s.execute(params![idempotency.key, idempotency.fingerprint, (idempotency.answer)(&admissions), now.as_millis()])
+                s.execute(params![
+                    idempotency.key,
+                    idempotency.fingerprint,
+                    (idempotency.answer)(&admissions),
+                    now.as_millis()
+                ])
             })
             .map_err(failed)?;
     }
@@ -134,23 +144,42 @@ fn due_row(message: &Message, state: &State) -> Option<Due> {
 impl Due {
     fn insert(self, sql: &Sql, message: &Message) -> Result<()> {
         let expires_at = (self.lane != LOOK_AGAIN).then(|| message.expires_at.as_millis());
-        sql.prepare_cached("INSERT INTO due (lane, priority, due_at, message, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)")
-            .and_then(|mut s| s.execute(params![self.lane, message.purpose.priority(), self.due_at, message.id.key(), expires_at]))
-            .map(drop)
-            .map_err(failed)
+        sql.prepare_cached(
+            "INSERT INTO due (lane, priority, due_at, message, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                self.lane,
+                message.purpose.priority(),
+                self.due_at,
+                message.id.key(),
+                expires_at
+            ])
+        })
+        .map(drop)
+        .map_err(failed)
     }
 
     fn delete(self, sql: &Sql, message: &Message) -> Result<()> {
-        sql.prepare_cached("DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND due_at = ?3 AND message = ?4")
-            .and_then(|mut s| s.execute(params![self.lane, message.purpose.priority(), self.due_at, message.id.key()]))
-            .map(drop)
-            .map_err(failed)
+        sql.prepare_cached(
+            "DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND due_at = ?3 AND message = ?4",
+        )
+        .and_then(|mut s| {
+            s.execute(params![self.lane, message.purpose.priority(), self.due_at, message.id.key()])
+        })
+        .map(drop)
+        .map_err(failed)
     }
 }
 
 // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 
-pub(super) fn advance(tx: &mut Tx<'_>, happenings: &[Happening], now: &Timestamp, rules: &Patience) -> Result<Advanced> {
+pub(super) fn advance(
+    tx: &mut Tx<'_>,
+    happenings: &[Happening],
+    now: &Timestamp,
+    rules: &Patience,
+) -> Result<Advanced> {
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
     for happening in happenings {
         let status = match happening {
@@ -191,7 +220,9 @@ impl<'a> Commit<'a> {
 
     fn apply_to(&mut self, tx: &mut Tx<'_>, hot: Hot, input: Input) -> Result<Option<Status>> {
         let accepted = match &input {
-            Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => Some((*segment, carrier_id.clone())),
+            Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => {
+                Some((*segment, carrier_id.clone()))
+            }
             _ => None,
         };
         let doubtful = match &input {
@@ -235,7 +266,11 @@ impl<'a> Commit<'a> {
         let wanted = due_row(&message, &life.state);
         let kept = match (due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
-            (Some(old), Some(new)) if old.lane == new.lane && new.lane == LOOK_AGAIN && new.due_at >= old.due_at => Some(old),
+            (Some(old), Some(new))
+                if old.lane == new.lane && new.lane == LOOK_AGAIN && new.due_at >= old.due_at =>
+            {
+                Some(old)
+            }
             (Some(old), Some(new)) if old == new => Some(old),
             (old, new) => {
                 if let Some(old) = old {
@@ -311,7 +346,12 @@ impl<'a> Commit<'a> {
         publish(tx, &listeners, message, event, &mut self.out.told)
     }
 
-    fn receipt(&mut self, tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt) -> Result<Option<Status>> {
+    fn receipt(
+        &mut self,
+        tx: &mut Tx<'_>,
+        connection: ConnectionId,
+        receipt: &Receipt,
+    ) -> Result<Option<Status>> {
         match self.match_receipt(tx, connection, receipt)? {
             Some(status) => Ok(status),
             None => {
@@ -323,7 +363,12 @@ impl<'a> Commit<'a> {
     }
 
     /// Applies a receipt to the segment it speaks of; the outer `None` says that none is known.
-    fn match_receipt(&mut self, tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt) -> Result<Option<Option<Status>>> {
+    fn match_receipt(
+        &mut self,
+        tx: &mut Tx<'_>,
+        connection: ConnectionId,
+        receipt: &Receipt,
+    ) -> Result<Option<Option<Status>>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
         let by_reference = receipt.our_reference.map(reference_form);
         for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
@@ -341,8 +386,12 @@ impl<'a> Commit<'a> {
             };
             for (message, segment, carrier_id) in rows {
                 let Some(hot) = load(tx.sql, MessageId::from_key(message))? else { continue };
-                let candidate =
-                    Candidate { message: hot.message.id, segment, carrier_id, recipient: hot.message.recipient };
+                let candidate = Candidate {
+                    message: hot.message.id,
+                    segment,
+                    carrier_id,
+                    recipient: hot.message.recipient,
+                };
                 candidates.push((candidate, hot));
             }
             // The same text for one segment only: no other form can fit better.
@@ -354,12 +403,17 @@ impl<'a> Commit<'a> {
         }
         let only: Vec<Candidate> = candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
         let Some(chosen) = receipt::choose(receipt, &only).cloned() else { return Ok(None) };
-        let Some((candidate, hot)) = candidates.into_iter().find(|(candidate, _)| *candidate == chosen) else {
+        let Some((candidate, hot)) = candidates.into_iter().find(|(candidate, _)| *candidate == chosen)
+        else {
             return Ok(None);
         };
         let input = Input::Receipt {
             segment: candidate.segment,
-            carrier_id: if candidate.carrier_id.is_empty() { receipt.carrier_id.clone() } else { candidate.carrier_id },
+            carrier_id: if candidate.carrier_id.is_empty() {
+                receipt.carrier_id.clone()
+            } else {
+                candidate.carrier_id
+            },
             outcome: receipt.outcome.clone(),
             raw: receipt.raw.clone(),
         };
@@ -368,7 +422,13 @@ impl<'a> Commit<'a> {
 }
 
 /// Writes the event, and a delivery for everybody who wants to hear of it.
-pub(super) fn publish(tx: &mut Tx<'_>, listeners: &Listeners, message: &Message, event: Event, told: &mut Vec<Told>) -> Result<()> {
+pub(super) fn publish(
+    tx: &mut Tx<'_>,
+    listeners: &Listeners,
+    message: &Message,
+    event: Event,
+    told: &mut Vec<Told>,
+) -> Result<()> {
     let id = EventId::from_key(tx.next_event()?);
     let realm = message.realm();
     event::insert(tx.sql, id, realm, Some(message.id), None, &event)?;
@@ -387,7 +447,13 @@ fn reference_form(reference: u16) -> String {
     format!("~{reference}")
 }
 
-fn expect_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str, carrier_id: &str) -> Result<()> {
+fn expect_receipt(
+    sql: &Sql,
+    message: &Message,
+    segment: u8,
+    canonical: &str,
+    carrier_id: &str,
+) -> Result<()> {
     sql.prepare_cached(
         "INSERT OR REPLACE INTO outstanding (connection, canonical, message, segment, carrier_id) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
@@ -397,10 +463,12 @@ fn expect_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str, ca
 }
 
 fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) -> Result<()> {
-    sql.prepare_cached("DELETE FROM outstanding WHERE connection = ?1 AND canonical = ?2 AND message = ?3 AND segment = ?4")
-        .and_then(|mut s| s.execute(params![message.connection.key(), canonical, message.id.key(), segment]))
-        .map(drop)
-        .map_err(failed)
+    sql.prepare_cached(
+        "DELETE FROM outstanding WHERE connection = ?1 AND canonical = ?2 AND message = ?3 AND segment = ?4",
+    )
+    .and_then(|mut s| s.execute(params![message.connection.key(), canonical, message.id.key(), segment]))
+    .map(drop)
+    .map_err(failed)
 }
 
 fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
@@ -421,7 +489,9 @@ fn parked(sql: &Sql, connection: ConnectionId, canonical: &str) -> Result<Vec<(i
         .prepare_cached("SELECT receipt, body FROM parked WHERE connection = ?1 AND canonical = ?2 ORDER BY receipt LIMIT 20")
         .map_err(failed)?;
     let rows = statement
-        .query_map(params![connection.key(), canonical], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+        .query_map(params![connection.key(), canonical], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
         .map_err(failed)?
         .collect::<rusqlite::Result<Vec<_>>>()
         .map_err(failed)?;
@@ -429,12 +499,20 @@ fn parked(sql: &Sql, connection: ConnectionId, canonical: &str) -> Result<Vec<(i
 }
 
 fn unpark(sql: &Sql, number: i64) -> Result<()> {
-    sql.prepare_cached("DELETE FROM parked WHERE receipt = ?1").and_then(|mut s| s.execute([number])).map(drop).map_err(failed)
+    sql.prepare_cached("DELETE FROM parked WHERE receipt = ?1")
+        .and_then(|mut s| s.execute([number]))
+        .map(drop)
+        .map_err(failed)
 }
 
 // ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────
 
-pub(super) fn claim(tx: &mut Tx<'_>, connection: &ConnectionId, limit: &usize, now: &Timestamp) -> Result<Claimed> {
+pub(super) fn claim(
+    tx: &mut Tx<'_>,
+    connection: &ConnectionId,
+    limit: &usize,
+    now: &Timestamp,
+) -> Result<Claimed> {
     let retry = RetryPolicy::default();
     let mut commit = Commit::new(*now, &retry, Jitter(0));
     let mut claimed = Claimed::default();
@@ -462,7 +540,10 @@ pub(super) fn claim(tx: &mut Tx<'_>, connection: &ConnectionId, limit: &usize, n
                     break 'purposes;
                 }
                 let message = hot.message.clone();
-                let Ok(transition) = hot.life.apply(Input::Claimed, message.terms(), *now, commit.rules()) else { continue };
+                let Ok(transition) = hot.life.apply(Input::Claimed, message.terms(), *now, commit.rules())
+                else {
+                    continue;
+                };
                 let attempt = transition.life.attempt;
                 let taken = matches!(transition.life.state, State::Sending { .. });
                 commit.write(tx, hot, transition.life, transition.effects)?;
@@ -488,7 +569,8 @@ fn waiting_segments(life: &Life) -> Vec<u8> {
 
 fn due_messages(sql: &Sql, query: &str, params: impl rusqlite::Params) -> Result<Vec<MessageId>> {
     let mut statement = sql.prepare_cached(query).map_err(failed)?;
-    let rows = statement.query_map(params, |row| row.get::<_, i64>(0).map(MessageId::from_key)).map_err(failed)?;
+    let rows =
+        statement.query_map(params, |row| row.get::<_, i64>(0).map(MessageId::from_key)).map_err(failed)?;
     rows.collect::<rusqlite::Result<_>>().map_err(failed)
 }
 
@@ -575,10 +657,16 @@ pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &P
     Ok(commit.out)
 }
 
-pub(super) fn next_due(rx: &mut Rx<'_>, connection: &Option<ConnectionId>, now: &Timestamp) -> Result<Option<Timestamp>> {
+pub(super) fn next_due(
+    rx: &mut Rx<'_>,
+    connection: &Option<ConnectionId>,
+    now: &Timestamp,
+) -> Result<Option<Timestamp>> {
     let first = |lane: i64, priority: u8| {
         rx.sql
-            .prepare_cached("SELECT due_at FROM due WHERE lane = ?1 AND priority = ?2 ORDER BY due_at LIMIT 1")
+            .prepare_cached(
+                "SELECT due_at FROM due WHERE lane = ?1 AND priority = ?2 ORDER BY due_at LIMIT 1",
+            )
             .and_then(|mut s| s.query_row(params![lane, priority], |row| row.get::<_, i64>(0)).optional())
             .map_err(failed)
     };
@@ -623,7 +711,13 @@ pub(super) fn receive(tx: &mut Tx<'_>, inbound: &[Inbound], now: &Timestamp) -> 
         for endpoint in listeners.of(part.realm, event.kind, None) {
             let delivery = event::lease_first(tx.sql, id, endpoint, part.at)?;
             let about = About::Inbound(Box::new(part.clone()));
-            out.told.push(Told { id, realm: part.realm, event: event.clone(), about, delivery: Some(delivery) });
+            out.told.push(Told {
+                id,
+                realm: part.realm,
+                event: event.clone(),
+                about,
+                delivery: Some(delivery),
+            });
         }
     }
     Ok(out)
@@ -749,7 +843,10 @@ pub(super) const fn environment(live: i64) -> Environment {
 }
 
 pub(super) fn number(digits: i64) -> Result<PhoneNumber> {
-    u64::try_from(digits).ok().and_then(PhoneNumber::from_digits).ok_or_else(|| column::corrupt("phone number", digits))
+    u64::try_from(digits)
+        .ok()
+        .and_then(PhoneNumber::from_digits)
+        .ok_or_else(|| column::corrupt("phone number", digits))
 }
 
 pub(super) fn message(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<Option<Stored>> {
@@ -768,7 +865,12 @@ fn find(sql: &Sql, realm: Realm, id: MessageId) -> Result<Option<Stored>> {
 /// Rows that one page may look at: a filter that fits nothing must not read the whole history at once.
 const SCAN_MAX: usize = 50_000;
 
-pub(super) fn messages(rx: &mut Rx<'_>, realm: &Realm, filter: &MessageFilter, page: &Page) -> Result<Paged<Stored>> {
+pub(super) fn messages(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    filter: &MessageFilter,
+    page: &Page,
+) -> Result<Paged<Stored>> {
     let mut ceiling = page.before.unwrap_or(i64::MAX);
     let mut floor = 0;
     if let Some(since) = filter.since {
@@ -856,7 +958,13 @@ pub(super) fn timeline(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result
     Ok(Some(Timeline { stored, events, attempts, deliveries, connection }))
 }
 
-pub(super) fn redact(tx: &mut Tx<'_>, realm: &Realm, id: &MessageId, actor: &Actor, now: &Timestamp) -> Result<Option<Stored>> {
+pub(super) fn redact(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    id: &MessageId,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Option<Stored>> {
     let Some(stored) = find(tx.sql, *realm, *id)? else { return Ok(None) };
     if stored.message.text.is_some() {
         tx.sql
@@ -885,7 +993,13 @@ pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Opti
         .prepare_cached("SELECT account, live, created_at, asked, last_message FROM batch WHERE id = ?1")
         .and_then(|mut s| {
             s.query_row([id.key()], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, u32>(3)?, row.get::<_, i64>(4)?))
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, u32>(3)?,
+                    row.get::<_, i64>(4)?,
+                ))
             })
             .optional()
         })
@@ -896,7 +1010,9 @@ pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Opti
     }
     let mut statement = rx
         .sql
-        .prepare_cached("SELECT state, count(*) FROM message WHERE id > ?1 AND id <= ?2 AND batch = ?1 GROUP BY state")
+        .prepare_cached(
+            "SELECT state, count(*) FROM message WHERE id > ?1 AND id <= ?2 AND batch = ?1 GROUP BY state",
+        )
         .map_err(failed)?;
     let rows = statement
         .query_map(params![id.key(), last], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
@@ -917,11 +1033,18 @@ pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Opti
 pub(super) fn batches(rx: &mut Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Batch>> {
     let mut statement = rx
         .sql
-        .prepare_cached("SELECT id FROM batch WHERE id < ?1 AND account = ?2 AND live = ?3 ORDER BY id DESC LIMIT ?4")
+        .prepare_cached(
+            "SELECT id FROM batch WHERE id < ?1 AND account = ?2 AND live = ?3 ORDER BY id DESC LIMIT ?4",
+        )
         .map_err(failed)?;
     let ids = statement
         .query_map(
-            params![page.before.unwrap_or(i64::MAX), realm.account.key(), live(realm.environment), page.limit as i64 + 1],
+            params![
+                page.before.unwrap_or(i64::MAX),
+                realm.account.key(),
+                live(realm.environment),
+                page.limit as i64 + 1
+            ],
             |row| row.get::<_, i64>(0),
         )
         .map_err(failed)?

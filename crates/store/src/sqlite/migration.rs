@@ -13,13 +13,15 @@ const MIGRATIONS: &[(&str, &str)] =
 /// # Errors
 /// [`Error::Unavailable`] if the database is newer than this program or a migration was changed after it ran.
 pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
-    let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    let tx =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     tx.execute_batch(
         "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, length INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT",
     )
     .map_err(failed)?;
     let applied: Vec<(i64, String, i64)> = {
-        let mut rows = tx.prepare("SELECT number, name, checksum FROM migration ORDER BY number").map_err(failed)?;
+        let mut rows =
+            tx.prepare("SELECT number, name, checksum FROM migration ORDER BY number").map_err(failed)?;
         let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(failed)?;
         rows.collect::<rusqlite::Result<_>>().map_err(failed)?
     };
@@ -52,6 +54,8 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
 
 /// FNV-1a: tells an edited file from the one that ran; it guards against mistakes, not against malice.
 fn checksum(text: &str) -> i64 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     hash as i64
 }

@@ -41,10 +41,8 @@ pub(super) fn register_connections(
 }
 
 pub(super) fn connections(rx: &mut Rx<'_>) -> Result<Vec<Connection>> {
-    let mut statement = rx
-        .sql
-        .prepare_cached("SELECT id, name, live, paused FROM connection ORDER BY id")
-        .map_err(failed)?;
+    let mut statement =
+        rx.sql.prepare_cached("SELECT id, name, live, paused FROM connection ORDER BY id").map_err(failed)?;
     let rows = statement
         .query_map([], |row| {
             Ok(Connection {

@@ -1,0 +1,230 @@
+//! Receipts: whose they are, when they come early, late, twice, or never fit.
+
+use crate::for_each_backend;
+use crate::samples::*;
+use tidings_domain::failure::FailureClass;
+use tidings_domain::message::{Answer, LATE_RECEIPT_MS, Message, Outcome, RECEIPT_GRACE_MS, Status};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_store::*;
+
+#[test]
+fn a_receipt_finds_its_message_however_the_carrier_writes_the_id() {
+    for_each_backend(|store| async move {
+        let cases = [
+            ("abc", "abc", IdForm::Any),
+            ("ABC1", "abc1", IdForm::Same),
+            ("00017", "17", IdForm::Any),
+            ("18", "0000018", IdForm::Any),
+            ("deadbeef", "3735928559", IdForm::Any),
+            ("DEADBEE0", "3735928544", IdForm::HexThenDecimal),
+            ("3735928545", "deadbee1", IdForm::DecimalThenHex),
+            ("ffffffffffffffffffffffff", "79228162514264337593543950335", IdForm::Any),
+            ("00000000-0000-abcd", "00000000-0000-ABCD", IdForm::Any),
+        ];
+        for (n, (answer, printed, id_form)) in cases.into_iter().enumerate() {
+            let n = n as i64;
+            let id = sending(&store, message(n)).await;
+            advance(&store, vec![taken(id, 1, 0, answer)], START).await;
+            let receipt = Receipt { id_form, ..receipt(printed, number(n as u64), Some(Outcome::Delivered)) };
+            let out = advance(&store, vec![reported(receipt)], at(1)).await;
+            assert_eq!(out.statuses, [Some(Status::Delivered)], "{answer} {printed}");
+        }
+        assert_eq!(store.statistics(at(1)).await.expect("numbers").parked, 0);
+    });
+}
+
+#[test]
+fn a_receipt_that_comes_before_the_answer_waits_for_it() {
+    for_each_backend(|store| async move {
+        let id = sending(&store, message(1)).await;
+        let early = Receipt { id_form: IdForm::Any, ..receipt("3735928559", number(1), Some(Outcome::Delivered)) };
+        let out = advance(&store, vec![reported(early)], at(1)).await;
+        assert_eq!((out.parked, out.statuses), (1, vec![None]));
+        assert_eq!(store.statistics(at(1)).await.expect("numbers").parked, 1);
+        let out = advance(&store, vec![taken(id, 1, 0, "DEADBEEF")], at(2)).await;
+        assert_eq!(out.statuses, [Some(Status::Delivered)]);
+        assert_eq!(store.statistics(at(2)).await.expect("numbers").parked, 0);
+    });
+}
+
+#[test]
+fn a_receipt_is_never_given_to_another_recipient() {
+    for_each_backend(|store| async move {
+        let id = sending(&store, message(1)).await;
+        advance(&store, vec![taken(id, 1, 0, "7")], START).await;
+        let out = advance(&store, vec![delivered("7", number(2))], at(1)).await;
+        assert_eq!((out.parked, status(&store, id).await), (1, Status::Sent));
+        // Nor on another connection.
+        let elsewhere = Happening::Receipt {
+            connection: OTHER_LINE,
+            receipt: receipt("7", number(1), Some(Outcome::Delivered)),
+        };
+        assert_eq!(advance(&store, vec![elsewhere], at(1)).await.parked, 1);
+        assert_eq!(status(&store, id).await, Status::Sent);
+    });
+}
+
+#[test]
+fn a_receipt_that_fits_two_messages_is_given_to_neither() {
+    for_each_backend(|store| async move {
+        let same = |n| Message { recipient: number(1), ..message(n) };
+        accept(&store, [same(1), same(2)]).await;
+        claim_at(&store, START).await;
+        advance(&store, vec![taken(id(1), 1, 0, "10"), taken(id(2), 1, 0, "010")], START).await;
+        let out = advance(&store, vec![delivered("0010", number(1))], at(1)).await;
+        assert_eq!(out.parked, 1);
+        // The exact text decides.
+        let out = advance(&store, vec![delivered("010", number(1))], at(1)).await;
+        assert_eq!((out.statuses, status(&store, id(1)).await), (vec![Some(Status::Delivered)], Status::Sent));
+    });
+}
+
+#[test]
+fn a_second_receipt_changes_nothing() {
+    for_each_backend(|store| async move {
+        let id = sent(&store, message(1), "a").await;
+        let out = advance(&store, vec![delivered("a-0", number(1)), delivered("a-0", number(1))], at(1)).await;
+        assert_eq!(out.counted.len(), 1);
+        let contrary = reported(receipt("a-0", number(1), Some(undelivered())));
+        assert_eq!(advance(&store, vec![contrary], at(2)).await.counted.len(), 0);
+        assert_eq!(status(&store, id).await, Status::Delivered);
+    });
+}
+
+#[test]
+fn a_receipt_that_says_on_its_way_is_only_noted() {
+    for_each_backend(|store| async move {
+        let id = sent(&store, message(1), "a").await;
+        let out = advance(&store, vec![reported(receipt("a-0", number(1), None))], at(1)).await;
+        assert_eq!(out.statuses, [Some(Status::Sent)]);
+        assert_eq!(advance(&store, vec![delivered("a-0", number(1))], at(2)).await.statuses, [Some(Status::Delivered)]);
+        assert_eq!(status(&store, id).await, Status::Delivered);
+    });
+}
+
+#[test]
+fn a_message_is_as_good_as_its_worst_segment() {
+    for_each_backend(|store| async move {
+        for (n, bad) in [None, Some(0), Some(1), Some(2)].into_iter().enumerate() {
+            let (n, name) = (n as i64, format!("m{n}"));
+            let id = sent(&store, Message { segments: 3, ..message(n) }, &name).await;
+            let mut last = Vec::new();
+            for segment in [2, 0, 1] {
+                let outcome = if bad == Some(segment) { undelivered() } else { Outcome::Delivered };
+                let one = reported(receipt(&format!("{name}-{segment}"), number(n as u64), Some(outcome)));
+                last = advance(&store, vec![one], at(1)).await.statuses;
+            }
+            let expected = if bad.is_some() { Status::Undelivered } else { Status::Delivered };
+            assert_eq!((last, status(&store, id).await), (vec![Some(expected)], expected), "{bad:?}");
+        }
+    });
+}
+
+#[test]
+fn one_segment_may_be_answered_and_reported_while_another_waits() {
+    for_each_backend(|store| async move {
+        let id = sending(&store, Message { segments: 2, ..message(1) }).await;
+        let early = vec![taken(id, 1, 1, "b"), delivered("b", number(1))];
+        assert_eq!(advance(&store, early, at(1)).await.statuses, [Some(Status::Sending), Some(Status::Sending)]);
+        assert_eq!(advance(&store, vec![taken(id, 1, 0, "a")], at(2)).await.statuses, [Some(Status::Sent)]);
+        assert_eq!(advance(&store, vec![delivered("a", number(1))], at(3)).await.statuses, [Some(Status::Delivered)]);
+    });
+}
+
+#[test]
+fn a_late_receipt_corrects_unconfirmed_while_its_time_runs_and_not_after() {
+    for_each_backend(|store| async move {
+        let first = sent(&store, message(1), "a").await;
+        let second = sent(&store, message(2), "b").await;
+        let end = message(1).expires_at.plus_ms(RECEIPT_GRACE_MS);
+        wake(&store, end).await;
+        assert_eq!(status(&store, first).await, Status::Unconfirmed);
+        let last = end.plus_ms(LATE_RECEIPT_MS);
+        wake(&store, last.plus_ms(-1)).await;
+        let late = vec![delivered("a-0", number(1))];
+        assert_eq!(advance(&store, late, last.plus_ms(-1)).await.statuses, [Some(Status::Delivered)]);
+        while wake(&store, last).await.more {}
+        assert_eq!(advance(&store, vec![delivered("b-0", number(2))], last).await.counted.len(), 0);
+        assert_eq!(status(&store, second).await, Status::Unconfirmed);
+        assert_eq!(store.next_due(None, last).await.expect("read"), None);
+        assert_eq!(store.statistics(last).await.expect("numbers").in_flight, 0);
+    });
+}
+
+#[test]
+fn a_receipt_with_our_own_reference_settles_a_submission_without_an_answer() {
+    for_each_backend(|store| async move {
+        let doubtful = sending(&store, message(1)).await;
+        advance(&store, vec![answered(doubtful, 1, 0, Answer::None)], START).await;
+        let orphan = sending(&store, Message { purpose: Purpose::Marketing, ..message(2) }).await;
+        store.recover(9, START, patience()).await.expect("recovered");
+        assert_eq!(status(&store, orphan).await, Status::Unconfirmed);
+        for (n, id) in [(1, doubtful), (2, orphan)] {
+            let receipt = Receipt {
+                our_reference: Some(our_reference(id, 0)),
+                ..receipt(&format!("unknown{n}"), number(n), Some(Outcome::Delivered))
+            };
+            let out = advance(&store, vec![reported(receipt)], at(5)).await;
+            assert_eq!(out.statuses, [Some(Status::Delivered)], "{n}");
+        }
+    });
+}
+
+#[test]
+fn a_late_id_and_our_reference_on_one_receipt_do_not_confuse_each_other() {
+    for_each_backend(|store| async move {
+        let id = sending(&store, message(1)).await;
+        advance(&store, vec![answered(id, 1, 0, Answer::None)], START).await;
+        advance(&store, vec![taken(id, 1, 0, "DEADBEEF")], at(1)).await;
+        let receipt = Receipt {
+            our_reference: Some(our_reference(id, 0)),
+            ..receipt("3735928559", number(1), Some(Outcome::Delivered))
+        };
+        assert_eq!(advance(&store, vec![reported(receipt)], at(2)).await.statuses, [Some(Status::Delivered)]);
+    });
+}
+
+#[test]
+fn a_receipt_for_an_earlier_attempt_counts_for_the_message() {
+    for_each_backend(|store| async move {
+        let id = sending(&store, Message { purpose: Purpose::Alert, ..message(1) }).await;
+        advance(&store, vec![answered(id, 1, 0, Answer::None)], START).await;
+        wake(&store, at(5)).await;
+        assert_eq!(claim_at(&store, at(5)).await.len(), 1);
+        let receipt = Receipt {
+            our_reference: Some(our_reference(id, 0)),
+            ..receipt("first", number(1), Some(Outcome::Delivered))
+        };
+        assert_eq!(advance(&store, vec![reported(receipt)], at(6)).await.statuses, [Some(Status::Delivered)]);
+        assert_eq!(advance(&store, vec![taken(id, 2, 0, "second")], at(7)).await.counted.len(), 0);
+    });
+}
+
+#[test]
+fn once_a_message_ended_nothing_of_it_is_expected_any_more() {
+    for_each_backend(|store| async move {
+        // The same id and recipient again, as a carrier that counts from the start every day gives them.
+        let first = sending(&store, message(1)).await;
+        advance(&store, vec![taken(first, 1, 0, "5")], START).await;
+        advance(&store, vec![delivered("5", number(1))], at(1)).await;
+        let second = sending(&store, Message { recipient: number(1), ..message(2) }).await;
+        advance(&store, vec![taken(second, 1, 0, "5")], at(2)).await;
+        let filtered = Outcome::Rejected(failure(FailureClass::Filtered, false));
+        let out = advance(&store, vec![reported(receipt("5", number(1), Some(filtered)))], at(3)).await;
+        assert_eq!(out.statuses, [Some(Status::Rejected)]);
+        assert_eq!((status(&store, first).await, status(&store, second).await), (Status::Delivered, Status::Rejected));
+    });
+}
+
+#[test]
+fn a_repeated_receipt_of_an_ended_message_is_not_kept_for_a_later_one() {
+    for_each_backend(|store| async move {
+        let first = sending(&store, message(1)).await;
+        advance(&store, vec![taken(first, 1, 0, "5")], START).await;
+        advance(&store, vec![delivered("5", number(1)), delivered("5", number(1))], at(1)).await;
+        let second = sending(&store, Message { recipient: number(1), ..message(2) }).await;
+        advance(&store, vec![taken(second, 1, 0, "5")], at(2)).await;
+        assert_eq!(status(&store, second).await, Status::Sent);
+    });
+}

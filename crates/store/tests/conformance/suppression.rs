@@ -1,0 +1,149 @@
+//! The suppression list.
+
+use crate::for_each_backend;
+use crate::samples::*;
+use std::sync::Arc;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::failure::FailureClass;
+use tidings_domain::id::*;
+use tidings_domain::message::{Message, Status};
+use tidings_domain::suppression::Reason;
+use tidings_domain::time::Timestamp;
+use tidings_store::*;
+
+fn entry(n: i64, recipient: u64, reason: Reason) -> Suppression {
+    Suppression {
+        id: SuppressionId::from_key(n),
+        realm: HOME,
+        recipient: number(recipient),
+        reason,
+        source: "api".to_owned(),
+        created_at: START,
+        expires_at: None,
+        lifted: None,
+    }
+}
+
+async fn in_force(store: &Arc<dyn Backend>, recipient: u64, now: Timestamp) -> Option<Reason> {
+    store.suppressed(vec![(HOME, number(recipient))], now).await.expect("read")[0]
+}
+
+#[test]
+fn a_message_to_somebody_on_the_list_is_not_stored() {
+    for_each_backend(|store| async move {
+        store.suppress(vec![entry(1, 2, Reason::OptedOut)], actor()).await.expect("added");
+        let accepted = store.accept(intake([message(1), message(2), message(3)]), at(1)).await.expect("accepted");
+        let expected = vec![Admission::Admitted, Admission::Suppressed(Reason::OptedOut), Admission::Admitted];
+        assert_eq!(accepted, Accepted::New(expected));
+        assert!(store.message(HOME, id(2)).await.expect("read").is_none());
+        assert_eq!(claim_at(&store, at(1)).await.len(), 2);
+    });
+}
+
+#[test]
+fn the_list_of_one_realm_says_nothing_about_another() {
+    for_each_backend(|store| async move {
+        store.suppress(vec![entry(1, 1, Reason::OptedOut)], actor()).await.expect("added");
+        let test = Realm { environment: Environment::Test, ..HOME };
+        let other = Realm { account: AccountId::from_key(2), ..HOME };
+        let asked = vec![(test, number(1)), (other, number(1)), (HOME, number(1)), (HOME, number(2))];
+        let found = store.suppressed(asked, START).await.expect("read");
+        assert_eq!(found, [None, None, Some(Reason::OptedOut), None]);
+        assert!(store.lift(other, number(1), "x".into(), actor(), START).await.expect("asked").is_none());
+    });
+}
+
+#[test]
+fn only_a_stronger_reason_replaces_an_entry() {
+    for_each_backend(|store| async move {
+        use Reason::{InvalidNumber, Manual, OptedOut};
+        let mut n = 0;
+        for (recipient, (known, new, stands)) in [
+            (InvalidNumber, Manual, Manual),
+            (InvalidNumber, OptedOut, OptedOut),
+            (Manual, OptedOut, OptedOut),
+            (Manual, InvalidNumber, Manual),
+            (OptedOut, Manual, OptedOut),
+            (OptedOut, InvalidNumber, OptedOut),
+            (Manual, Manual, Manual),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            n += 2;
+            let recipient = recipient as u64;
+            store.suppress(vec![entry(n, recipient, known)], actor()).await.expect("added");
+            let now = store.suppress(vec![entry(n + 1, recipient, new)], actor()).await.expect("added");
+            assert_eq!((now.len(), now[0].reason), (1, stands), "{known:?} {new:?}");
+            assert_eq!(now[0].id.key() == n + 1, known != stands, "{known:?} {new:?}");
+            assert_eq!(in_force(&store, recipient, START).await, Some(stands));
+            let all = store.suppressions(HOME, Some(number(recipient)), true, page(9)).await.expect("read").items;
+            assert_eq!(all.len(), if known == stands { 1 } else { 2 }, "the one that gave way is kept");
+            assert_eq!(all.iter().filter(|entry| entry.lifted.is_none()).count(), 1);
+        }
+    });
+}
+
+#[test]
+fn an_entry_past_its_end_is_not_in_force_and_gives_way() {
+    for_each_backend(|store| async move {
+        let ending = Suppression { expires_at: Some(at(60)), ..entry(1, 1, Reason::OptedOut) };
+        store.suppress(vec![ending], actor()).await.expect("added");
+        assert_eq!(in_force(&store, 1, at(59)).await, Some(Reason::OptedOut));
+        assert_eq!(in_force(&store, 1, at(60)).await, None);
+        assert!(store.lift(HOME, number(1), "x".into(), actor(), at(60)).await.expect("asked").is_none());
+        let weaker = Suppression { created_at: at(61), ..entry(2, 1, Reason::InvalidNumber) };
+        let now = store.suppress(vec![weaker], actor()).await.expect("added");
+        assert_eq!((now[0].id.key(), in_force(&store, 1, at(61)).await), (2, Some(Reason::InvalidNumber)));
+    });
+}
+
+#[test]
+fn lifting_lets_messages_through_and_keeps_the_history() {
+    for_each_backend(|store| async move {
+        store.suppress(vec![entry(1, 1, Reason::OptedOut)], actor()).await.expect("added");
+        let lifted = store.lift(HOME, number(1), "asked to".into(), actor(), at(5)).await.expect("asked");
+        assert_eq!(lifted.expect("it was in force").lifted, Some((at(5), "asked to".to_owned())));
+        assert_eq!(in_force(&store, 1, at(5)).await, None);
+        assert!(store.lift(HOME, number(1), "again".into(), actor(), at(6)).await.expect("asked").is_none());
+        accept(&store, [message(1)]).await;
+        let list = |all| store.suppressions(HOME, None, all, page(9));
+        assert!(list(false).await.expect("read").items.is_empty());
+        assert_eq!(list(true).await.expect("read").items.len(), 1);
+        store.suppress(vec![entry(2, 1, Reason::Manual)], actor()).await.expect("added again");
+        assert_eq!(in_force(&store, 1, at(7)).await, Some(Reason::Manual));
+        assert_eq!(audited(&store).await, ["suppression.add", "suppression.lift", "suppression.add"]);
+    });
+}
+
+#[test]
+fn a_carriers_word_puts_the_recipient_on_the_list_in_the_same_commit() {
+    for_each_backend(|store| async move {
+        let first = sending(&store, message(1)).await;
+        advance(&store, vec![refused(first, 1, failure(FailureClass::InvalidNumber, false))], START).await;
+        assert_eq!(status(&store, first).await, Status::Rejected);
+        assert_eq!(in_force(&store, 1, at(1)).await, Some(Reason::InvalidNumber));
+        // Numbers are given to new people: this one ends by itself.
+        assert_eq!(in_force(&store, 1, START.plus_ms(90 * DAY_MS)).await, None);
+        let second = sending(&store, Message { ..message(2) }).await;
+        advance(&store, vec![refused(second, 1, failure(FailureClass::OptedOut, false))], START).await;
+        assert_eq!(in_force(&store, 2, START.plus_ms(900 * DAY_MS)).await, Some(Reason::OptedOut));
+        let found = store.suppressions(HOME, Some(number(2)), false, page(9)).await.expect("read").items;
+        assert_eq!(found[0].source, format!("{second} smpp 0x00000058"));
+        assert_eq!(audited(&store).await, ["suppression.add", "suppression.add"]);
+    });
+}
+
+#[test]
+fn the_list_is_paged_newest_first() {
+    for_each_backend(|store| async move {
+        let entries = (1..=5).map(|n| entry(n, n as u64, Reason::Manual)).collect();
+        store.suppress(entries, actor()).await.expect("added");
+        let first = store.suppressions(HOME, None, false, page(3)).await.expect("read");
+        assert_eq!(first.items.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(), [5, 4, 3]);
+        let rest = Page { before: first.next, limit: 3 };
+        let rest = store.suppressions(HOME, None, false, rest).await.expect("read");
+        assert_eq!(rest.items.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(rest.next, None);
+    });
+}
