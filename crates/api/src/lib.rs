@@ -1,1 +1,534 @@
-//! (to come)
+//! The front door for programs: HTTP in, calls to the engine, JSON out.
+//!
+//! [`ROUTES`] is the whole API on one screen: address, right, body, answer, handler. The router, the published
+//! description and the tests of rights all come from it. Each request goes through the same checks in `ask`; errors
+//! become answers in `problem` only. What the bodies look like is in `tidings-wire`, what happens is in the engine.
+
+mod ask;
+mod auth;
+mod connection;
+mod endpoint;
+mod event;
+mod idempotency;
+mod message;
+mod oauth;
+mod openapi;
+mod pace;
+mod problem;
+mod query;
+mod review;
+mod server;
+mod site;
+mod suppression;
+mod token;
+
+pub use server::serve;
+
+use crate::ask::{Answer, Ask};
+use crate::pace::Pace;
+use crate::problem::Problem;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, State};
+use axum::http::{HeaderName, HeaderValue, Method, Request, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodFilter, on};
+use std::any::Any;
+use std::pin::Pin;
+use std::sync::Arc;
+use tidings_domain::account::Scope;
+use tidings_domain::address::Country;
+use tidings_domain::id::{ClientId, TokenId};
+use tidings_engine::Engine;
+use tidings_engine::clock::Stopwatch;
+use tidings_wire::body::{Field, Shape};
+use tidings_wire::error::Code;
+use tidings_wire::page::{All, Page};
+use tidings_wire::{account, batch, connection as cnx, endpoint as whk, event as evt, message as msg};
+use tidings_wire::{review as rev, sms, suppression as sup};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::{RefOr, Schema};
+
+/// What the front door is told by the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The address under which outsiders reach this server, without a slash at its end, such as
+    /// `https://sms.example.com`. It begins the addresses in errors and OAuth metadata; if empty, errors name their
+    /// pages relative to the server.
+    pub public_url: String,
+    /// Where phone numbers without a country code are from; if none, such numbers are refused.
+    pub default_country: Option<Country>,
+    /// Whether `/metrics` answers other machines. Behind a proxy on the same machine everybody looks local, so the
+    /// proxy must not pass it on.
+    pub metrics_open: bool,
+}
+
+/// The right that a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// None: everybody.
+    Nothing,
+    /// Any good token.
+    Token,
+    /// A token with this scope.
+    Scope(Scope),
+}
+
+/// The body that a route takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    /// None; one that comes is not read.
+    Nothing,
+    /// JSON of this shape.
+    Json(&'static Shape),
+    /// The same, but it may be left out.
+    MaybeJson(&'static Shape),
+    /// A form, as OAuth 2 wants it.
+    Form,
+}
+
+type AddSchema = fn(&mut Vec<(String, RefOr<Schema>)>) -> String;
+
+/// The answer that a route gives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Gives {
+    /// Nothing.
+    Nothing,
+    /// JSON with the schema that this adds.
+    Json(AddSchema),
+    /// Something else, of this type.
+    Other(&'static str),
+}
+
+type Act = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// One line of the API.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The address, with `{id}` and the like for its parts.
+    pub path: &'static str,
+    /// The right that it needs.
+    pub need: Need,
+    /// The body that it takes.
+    pub takes: Takes,
+    /// The parameters after `?` that it takes.
+    pub query: &'static [Field],
+    /// The usual status of its answer.
+    pub status: u16,
+    /// Whether `Idempotency-Key` is honoured.
+    pub replayable: bool,
+    /// Whether the published description lists it.
+    pub listed: bool,
+    gives: Gives,
+    body_max: usize,
+    tag: &'static str,
+    summary: &'static str,
+    act: fn(Ask) -> Act,
+}
+
+/// A body of one message or setting: octets.
+const BODY_MAX: usize = 64 * 1024;
+/// A body of many: octets.
+const BATCH_BODY_MAX: usize = 1024 * 1024;
+
+impl Route {
+    const fn new(
+        method: Method,
+        path: &'static str,
+        need: Need,
+        tag: &'static str,
+        summary: &'static str,
+        act: fn(Ask) -> Act,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            need,
+            takes: Takes::Nothing,
+            query: &[],
+            status: 200,
+            replayable: false,
+            listed: true,
+            gives: Gives::Nothing,
+            body_max: BODY_MAX,
+            tag,
+            summary,
+            act,
+        }
+    }
+
+    const fn takes(mut self, shape: &'static Shape) -> Self {
+        self.takes = Takes::Json(shape);
+        self
+    }
+
+    const fn may_take(mut self, shape: &'static Shape) -> Self {
+        self.takes = Takes::MaybeJson(shape);
+        self
+    }
+
+    const fn form(mut self) -> Self {
+        self.takes = Takes::Form;
+        self
+    }
+
+    const fn query(mut self, fields: &'static [Field]) -> Self {
+        self.query = fields;
+        self
+    }
+
+    const fn large(mut self) -> Self {
+        self.body_max = BATCH_BODY_MAX;
+        self
+    }
+
+    const fn replayable(mut self) -> Self {
+        self.replayable = true;
+        self
+    }
+
+    const fn unlisted(mut self) -> Self {
+        self.listed = false;
+        self
+    }
+
+    const fn gives(mut self, status: u16, gives: Gives) -> Self {
+        self.status = status;
+        self.gives = gives;
+        self
+    }
+}
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PATCH: Method = Method::PATCH;
+const DELETE: Method = Method::DELETE;
+
+macro_rules! act {
+    ($room:ident :: $handler:ident) => {
+        |ask| Box::pin($room::$handler(ask))
+    };
+}
+
+/// JSON of one type.
+macro_rules! one {
+    ($type:ty) => {
+        Gives::Json(|all| openapi::add::<$type>(all))
+    };
+}
+
+/// A page of items of one type.
+macro_rules! page_of {
+    ($type:ty) => {
+        Gives::Json(|all| {
+            let item = openapi::add::<$type>(all);
+            openapi::add_named::<Page<$type>>(all, "PageOf", &item)
+        })
+    };
+}
+
+/// A whole list of items of one type.
+macro_rules! all_of {
+    ($type:ty) => {
+        Gives::Json(|all| {
+            let item = openapi::add::<$type>(all);
+            openapi::add_named::<All<$type>>(all, "AllOf", &item)
+        })
+    };
+}
+
+const SEND: Need = Need::Scope(Scope::MessagesSend);
+const READ: Need = Need::Scope(Scope::MessagesRead);
+const REDACT: Need = Need::Scope(Scope::MessagesRedact);
+const HOOKS_READ: Need = Need::Scope(Scope::WebhooksRead);
+const HOOKS: Need = Need::Scope(Scope::WebhooksWrite);
+const SUPPRESSED: Need = Need::Scope(Scope::SuppressionsRead);
+const SUPPRESS: Need = Need::Scope(Scope::SuppressionsWrite);
+const REVIEW: Need = Need::Scope(Scope::ReviewRead);
+const DECIDE: Need = Need::Scope(Scope::ReviewWrite);
+const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
+const CONTROL: Need = Need::Scope(Scope::CarriersWrite);
+const ADMIN: Need = Need::Scope(Scope::Admin);
+const OPEN: Need = Need::Nothing;
+
+/// The whole API.
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = &[
+    Route::new(POST, "/v1/sms", SEND, "messages", "Send a message, in the shortest form", act!(message::send_sms))
+        .takes(&sms::SMS).replayable().gives(202, one!(msg::Accepted<'static>)),
+    Route::new(POST, "/v1/messages", SEND, "messages", "Send a message", act!(message::send))
+        .takes(&msg::MESSAGE).replayable().gives(202, one!(msg::Accepted<'static>)),
+    Route::new(POST, "/v1/messages/batch", SEND, "messages", "Send many messages, each with its own result", act!(message::send_batch))
+        .takes(&batch::BATCH).large().replayable().gives(202, one!(batch::BatchAccepted<'static>)),
+    Route::new(POST, "/v1/messages/preview", SEND, "messages", "Look at a message without sending it", act!(message::preview))
+        .takes(&msg::PREVIEW).gives(200, one!(msg::Preview)),
+    Route::new(GET, "/v1/messages", READ, "messages", "Search messages, newest first", act!(message::list))
+        .query(message::FILTERS).gives(200, page_of!(msg::Message<'static>)),
+    Route::new(GET, "/v1/messages/{id}", READ, "messages", "Read a message", act!(message::read))
+        .gives(200, one!(msg::Message<'static>)),
+    Route::new(GET, "/v1/messages/{id}/timeline", READ, "messages", "Read everything that happened to a message", act!(message::timeline))
+        .gives(200, one!(evt::Timeline<'static>)),
+    Route::new(POST, "/v1/messages/{id}/cancel", SEND, "messages", "Take a message back while it waits", act!(message::cancel))
+        .gives(200, one!(msg::Message<'static>)),
+    Route::new(POST, "/v1/messages/{id}/redact", REDACT, "messages", "Remove the text of a message", act!(message::redact))
+        .gives(200, one!(msg::Message<'static>)),
+    Route::new(GET, "/v1/batches", READ, "batches", "List batches, newest first", act!(message::batches))
+        .query(message::PAGING).gives(200, page_of!(batch::Batch)),
+    Route::new(GET, "/v1/batches/{id}", READ, "batches", "Read a batch with its counts", act!(message::read_batch))
+        .gives(200, one!(batch::Batch)),
+    Route::new(GET, "/v1/events", READ, "events", "Ask what happened, oldest first", act!(event::feed))
+        .query(event::PARAMETERS).gives(200, one!(evt::Feed)),
+
+    Route::new(POST, "/v1/webhooks", HOOKS, "webhooks", "Make an endpoint; shows its secret", act!(endpoint::create))
+        .takes(&whk::NEW_ENDPOINT).gives(201, one!(whk::Endpoint<'static>)),
+    Route::new(GET, "/v1/webhooks", HOOKS_READ, "webhooks", "List endpoints", act!(endpoint::list))
+        .gives(200, all_of!(whk::Endpoint<'static>)),
+    Route::new(GET, "/v1/webhooks/{id}", HOOKS_READ, "webhooks", "Read an endpoint", act!(endpoint::read))
+        .gives(200, one!(whk::Endpoint<'static>)),
+    Route::new(PATCH, "/v1/webhooks/{id}", HOOKS, "webhooks", "Change an endpoint, switch it off or on", act!(endpoint::change))
+        .takes(&whk::ENDPOINT_CHANGE).gives(200, one!(whk::Endpoint<'static>)),
+    Route::new(DELETE, "/v1/webhooks/{id}", HOOKS, "webhooks", "Remove an endpoint", act!(endpoint::delete))
+        .gives(204, Gives::Nothing),
+    Route::new(POST, "/v1/webhooks/{id}/rotate", HOOKS, "webhooks", "Replace an endpoint's secret; shows the new one", act!(endpoint::rotate))
+        .may_take(&whk::ROTATION).gives(200, one!(whk::Endpoint<'static>)),
+    Route::new(GET, "/v1/webhooks/{id}/attempts", HOOKS_READ, "webhooks", "List the calls of an endpoint, newest first", act!(endpoint::attempts))
+        .query(message::PAGING).gives(200, page_of!(whk::Attempt<'static>)),
+    Route::new(POST, "/v1/webhooks/{id}/replay", HOOKS, "webhooks", "Tell an endpoint again: one event, or a time range", act!(endpoint::replay))
+        .takes(&whk::REPLAY).gives(202, one!(whk::Replayed)),
+    Route::new(POST, "/v1/webhooks/{id}/test", HOOKS, "webhooks", "Call an endpoint now, with a test event", act!(endpoint::test))
+        .gives(200, one!(whk::Attempt<'static>)),
+
+    Route::new(GET, "/v1/suppressions", SUPPRESSED, "suppressions", "List who is not sent to, newest first", act!(suppression::list))
+        .query(suppression::FILTERS).gives(200, page_of!(sup::Suppression<'static>)),
+    Route::new(POST, "/v1/suppressions", SUPPRESS, "suppressions", "Stop sending to one or many", act!(suppression::add))
+        .takes(&sup::NEW_SUPPRESSION).large().gives(201, all_of!(sup::Suppression<'static>)),
+    Route::new(POST, "/v1/suppressions/lift", SUPPRESS, "suppressions", "Allow sending again, with a reason", act!(suppression::lift))
+        .takes(&sup::LIFT).gives(200, one!(sup::Suppression<'static>)),
+
+    Route::new(GET, "/v1/review/groups", REVIEW, "review", "Failures that wait for a decision, by like cause", act!(review::groups))
+        .gives(200, all_of!(rev::ReviewGroup<'static>)),
+    Route::new(GET, "/v1/review/items", REVIEW, "review", "Failures one by one, newest first", act!(review::items))
+        .query(review::FILTERS).gives(200, page_of!(rev::ReviewItem<'static>)),
+    Route::new(POST, "/v1/review/decisions", DECIDE, "review", "Decide: retry, drop or suppress", act!(review::decide))
+        .takes(&rev::DECISION).gives(200, one!(rev::Decided)),
+
+    Route::new(GET, "/v1/connections", CARRIERS, "connections", "List carrier connections as they are now", act!(connection::list))
+        .gives(200, all_of!(cnx::Connection<'static>)),
+    Route::new(GET, "/v1/connections/{name}", CARRIERS, "connections", "Read a carrier connection", act!(connection::read))
+        .gives(200, one!(cnx::Connection<'static>)),
+    Route::new(POST, "/v1/connections/{name}/pause", CONTROL, "connections", "Pause a carrier connection", act!(connection::pause))
+        .takes(&cnx::PAUSE).gives(200, one!(cnx::Connection<'static>)),
+    Route::new(POST, "/v1/connections/{name}/resume", CONTROL, "connections", "Resume a carrier connection", act!(connection::resume))
+        .gives(200, one!(cnx::Connection<'static>)),
+
+    Route::new(GET, "/v1/account", Need::Token, "account", "Who am I: account, environment, scopes, limits", act!(token::whoami))
+        .gives(200, one!(account::Account<'static>)),
+    Route::new(POST, "/v1/tokens", ADMIN, "tokens", "Make a token; shows it once", act!(token::create))
+        .takes(&account::NEW_TOKEN).gives(201, one!(account::Token<'static>)),
+    Route::new(GET, "/v1/tokens", ADMIN, "tokens", "List tokens with their last use", act!(token::list))
+        .gives(200, all_of!(account::Token<'static>)),
+    Route::new(GET, "/v1/tokens/{id}", ADMIN, "tokens", "Read a token's record", act!(token::read))
+        .gives(200, one!(account::Token<'static>)),
+    Route::new(POST, "/v1/tokens/{id}/rotate", ADMIN, "tokens", "Replace a token's secret; shows the new token once", act!(token::rotate))
+        .may_take(&whk::ROTATION).gives(200, one!(account::Token<'static>)),
+    Route::new(DELETE, "/v1/tokens/{id}", ADMIN, "tokens", "Revoke a token, within a second", act!(token::revoke))
+        .gives(204, Gives::Nothing),
+    Route::new(POST, "/v1/clients", ADMIN, "tokens", "Make an OAuth 2 client; shows its secret once", act!(token::create_client))
+        .takes(&account::NEW_CLIENT).gives(201, one!(account::Client<'static>)),
+    Route::new(GET, "/v1/clients", ADMIN, "tokens", "List OAuth 2 clients", act!(token::clients))
+        .gives(200, all_of!(account::Client<'static>)),
+    Route::new(DELETE, "/v1/clients/{id}", ADMIN, "tokens", "Revoke an OAuth 2 client and its tokens", act!(token::revoke_client))
+        .gives(204, Gives::Nothing),
+    Route::new(GET, "/v1/audit", ADMIN, "account", "List who changed what, newest first", act!(token::audit))
+        .query(message::PAGING).gives(200, page_of!(account::Audit<'static>)),
+
+    Route::new(POST, "/oauth/token", OPEN, "oauth", "Get an access token (client_credentials)", act!(oauth::grant))
+        .form().gives(200, one!(oauth::AccessToken)),
+    Route::new(POST, "/oauth/revoke", OPEN, "oauth", "Revoke an access token (RFC 7009)", act!(oauth::revoke))
+        .form().gives(200, Gives::Other("application/json")),
+    Route::new(POST, "/oauth/introspect", OPEN, "oauth", "Ask about an access token (RFC 7662)", act!(oauth::introspect))
+        .form().gives(200, Gives::Other("application/json")),
+    Route::new(GET, "/.well-known/oauth-authorization-server", OPEN, "oauth", "OAuth 2 metadata (RFC 8414)", act!(oauth::metadata))
+        .gives(200, Gives::Other("application/json")),
+
+    Route::new(GET, "/livez", OPEN, "operating", "Whether the process answers", act!(site::live))
+        .gives(200, Gives::Other("text/plain")),
+    Route::new(GET, "/readyz", OPEN, "operating", "Whether requests can be served (503 if not)", act!(site::ready))
+        .gives(200, Gives::Other("application/json")),
+    Route::new(GET, "/metrics", OPEN, "operating", "Metrics in the OpenMetrics text format", act!(site::metrics))
+        .gives(200, Gives::Other("application/openmetrics-text")),
+    Route::new(GET, "/openapi.json", OPEN, "operating", "This description", act!(site::openapi))
+        .gives(200, Gives::Other("application/json")),
+    Route::new(GET, "/errors", OPEN, "operating", "The error codes, for people", act!(site::errors))
+        .gives(200, Gives::Other("text/html")),
+    Route::new(GET, "/errors/{code}", OPEN, "operating", "The page of an error code, for people", act!(site::error))
+        .gives(200, Gives::Other("text/html")),
+    Route::new(GET, "/", OPEN, "operating", "A page with links", act!(site::root)).unlisted(),
+    Route::new(GET, "/docs", OPEN, "operating", "The API browser", act!(site::docs)).unlisted(),
+    Route::new(GET, "/docs/", OPEN, "operating", "The API browser", act!(site::docs)).unlisted(),
+    Route::new(GET, "/docs/{file}", OPEN, "operating", "A file of the API browser", act!(site::docs)).unlisted(),
+];
+
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+pub(crate) struct Inner {
+    engine: Engine,
+    settings: Settings,
+    gate: auth::Gate,
+    messages: Pace<TokenId>,
+    grants: Pace<ClientId>,
+    started: Stopwatch,
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl App {
+    /// Nanoseconds since this started, for paces: they must not follow the wall clock.
+    pub(crate) fn now_ns(&self) -> u64 {
+        (self.started.elapsed_s() * 1e9) as u64
+    }
+
+    /// The body that the first route with this address takes.
+    pub(crate) fn route(&self, path: &str) -> Option<Takes> {
+        let taking = |route: &&Route| route.path == path && !matches!(route.takes, Takes::Nothing);
+        ROUTES.iter().find(taking).map(|route| route.takes)
+    }
+}
+
+/// The front door of a running installation. [`serve`] puts it on a listener; without the peer's address that it
+/// adds to each request, `/metrics` is closed.
+pub fn router(engine: Engine, settings: Settings) -> Router {
+    let started = engine.clock().stopwatch();
+    let app = App(Arc::new(Inner {
+        engine,
+        settings,
+        gate: auth::Gate::new(),
+        messages: Pace::new(),
+        grants: Pace::new(),
+        started,
+    }));
+    let mut router = Router::new();
+    for route in ROUTES {
+        let filter = MethodFilter::try_from(route.method.clone()).expect("the table has common methods only");
+        let handler = move |State(app): State<App>, parts: RawPathParams, request: Request<Body>| {
+            let ids = parts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            ask::answer(app, route, ids, request)
+        };
+        router = router.route(route.path, on(filter, handler));
+    }
+    router
+        .method_not_allowed_fallback(|State(app): State<App>| async move {
+            let problem = Problem::new(Code::MethodNotAllowed, "This address does not take that method.");
+            problem.response(&app.settings.public_url)
+        })
+        .fallback(|State(app): State<App>| async move {
+            let problem = Problem::new(Code::NotFound, "There is nothing at this address.");
+            problem.response(&app.settings.public_url)
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), observe))
+        .with_state(app)
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Gives every answer its request id and the headers that all answers have.
+async fn observe(State(app): State<App>, request: Request<Body>, next: Next) -> Response {
+    let id = format!("req_{:016x}", app.engine.clock().id());
+    // The path only: what stands after ? may be a secret that was put there by mistake.
+    let line = tracing::enabled!(tracing::Level::DEBUG)
+        .then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let watch = app.engine.clock().stopwatch();
+    let mut response = next.run(request).await;
+    let status = response.status().as_u16();
+    if let Some((method, path)) = line {
+        tracing::debug!(id, %method, path, status, took_ms = watch.elapsed_ms(), "answered");
+    } else if status >= 500 {
+        tracing::warn!(id, status, "a request was not served");
+    }
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("it is made of letters and digits"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let what = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    tracing::error!(what = what.unwrap_or("unknown"), "a request broke an invariant");
+    Problem::new(
+        Code::UnknownError,
+        "The request could not be finished; it is not known whether it was done.",
+    )
+    .response("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checked_in_description_is_that_of_the_routes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        let text = openapi::text();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text, "UPDATE=1 rewrites it");
+    }
+
+    #[test]
+    fn every_route_is_described_and_every_description_is_a_route() {
+        let described: serde_json::Value = serde_json::from_str(&openapi::text()).unwrap();
+        assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
+        let mut found = Vec::new();
+        for (path, item) in described["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let scope = operation["security"].as_array().and_then(|all| all.last());
+                let scope = scope.and_then(|last| last["oauth2"][0].as_str()).unwrap_or("").to_owned();
+                found.push((path.clone(), method.to_uppercase(), scope));
+            }
+        }
+        let mut wanted: Vec<_> = ROUTES
+            .iter()
+            .filter(|route| route.listed)
+            .map(|route| {
+                let scope = match route.need {
+                    Need::Scope(scope) => scope.as_str().to_owned(),
+                    Need::Nothing | Need::Token => String::new(),
+                };
+                (route.path.to_owned(), route.method.to_string(), scope)
+            })
+            .collect();
+        found.sort();
+        wanted.sort();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn every_reference_in_the_description_leads_somewhere() {
+        let text = openapi::text();
+        let described: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for reference in text.split("\"$ref\": \"").skip(1) {
+            let reference = reference.split('"').next().unwrap();
+            let name = reference.strip_prefix("#/components/schemas/").unwrap();
+            assert!(described["components"]["schemas"].get(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_pages_oauth_and_health_are_open_to_everybody() {
+        for route in ROUTES.iter().filter(|route| route.need == Need::Nothing) {
+            assert!(!route.path.starts_with("/v1/"), "{}", route.path);
+        }
+    }
+}

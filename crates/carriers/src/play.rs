@@ -75,7 +75,7 @@ impl Play {
         if let Some(status) = verdict.refuse {
             return nothing(Answer::Refuse(status), verdict.answer_after_ms, number);
         }
-        let before = self.count(recipient);
+        let before = self.count(recipient, part);
         let receipt_after_ms = verdict.receipt_after_ms;
         let plan = script::plan(&Heard { recipient, part, before, receipt_after_ms, draw });
         let lost = verdict.answer_lost && plan.answer == Answer::Accept;
@@ -112,8 +112,8 @@ impl Play {
         (0xA << 60 | run).wrapping_add(self.submissions)
     }
 
-    fn count(&mut self, recipient: u64) -> u32 {
-        if !script::counts(recipient) {
+    fn count(&mut self, recipient: u64, part: Option<Part>) -> u32 {
+        if !script::counts(recipient, part) {
             return 0;
         }
         if self.counted.len() >= COUNTED_MAX {

@@ -148,9 +148,17 @@ fn magic(recipient: u64) -> Option<(u8, u32)> {
     (prefix == 15_559).then_some((code, (rest % 10_000) as u32))
 }
 
-/// Whether the fate of a submission to this number depends on how many there were before it.
-pub fn counts(recipient: u64) -> bool {
-    matches!(magic(recipient), Some((21..=23 | 25 | 52, _)))
+/// Whether the fate of such a submission depends on how many of the kind came before it, so that it is counted.
+pub fn counts(recipient: u64, part: Option<Part>) -> bool {
+    match magic(recipient) {
+        Some((21..=23 | 52, _)) => true,
+        Some((25, _)) => is_last(part),
+        Some(_) | None => false,
+    }
+}
+
+fn is_last(part: Option<Part>) -> bool {
+    part.is_none_or(|part| part.number == part.total)
 }
 
 /// A submission as the script sees it.
@@ -160,7 +168,7 @@ pub struct Heard {
     pub recipient: u64,
     /// Its place among the segments of its message, if it has several.
     pub part: Option<Part>,
-    /// How many submissions to this recipient came before, if [`counts`].
+    /// How many submissions to this recipient were counted before, if this one [`counts`].
     pub before: u32,
     /// When receipts come that have no time of their own: milliseconds after the submission.
     pub receipt_after_ms: u32,
@@ -316,7 +324,7 @@ pub enum LinkTrouble {
 /// What becomes of this submission.
 pub fn plan(heard: &Heard) -> Plan {
     let soon = heard.receipt_after_ms;
-    let last = heard.part.is_none_or(|part| part.number == part.total);
+    let last = is_last(heard.part);
     let delivered = || with_receipts(vec![receipt(soon, ReceiptState::Delivered, 0)]);
     let refused = |status| Plan { answer: Answer::Refuse(status), ..with_receipts(vec![]) };
     let reported = |state, err| with_receipts(vec![receipt(soon, state, err)]);
@@ -502,7 +510,11 @@ mod tests {
         assert_eq!(answers("+15559210002", 5), [no, no, yes, no, no]);
         assert_eq!(answers("+15559210000", 4), [no, yes, no, yes]);
         assert_eq!(answers("+15559520000", 3), [Answer::Lost, yes, Answer::Lost]);
-        assert!(counts(15_559_210_002) && counts(15_559_520_000) && !counts(15_559_000_000));
+        let first = Some(Part { reference: 1, total: 2, number: 1 });
+        assert!(
+            counts(15_559_210_002, first) && counts(15_559_520_000, None) && !counts(15_559_000_000, None)
+        );
+        assert!(counts(15_559_250_000, None) && !counts(15_559_250_000, first));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::Result;
 use crate::backend::*;
 use crate::column;
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
+use std::collections::HashMap;
 use tidings_domain::account::Realm;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
@@ -434,6 +435,11 @@ pub(super) fn replay(
             )?
         }
     };
+    // Read once: no index leads from an event to its open deliveries.
+    let mut still_open: HashMap<EventId, Vec<Delivery>> = HashMap::new();
+    for one in open(tx.sql, "WHERE endpoint = ?1", [id.key()])? {
+        still_open.entry(one.event).or_default().push(one);
+    }
     let mut count = 0;
     for logged in events {
         let wanted = logged.event.kind.is_public()
@@ -446,19 +452,14 @@ pub(super) fn replay(
             .prepare_cached("SELECT coalesce(max(number), 0) FROM attempt WHERE endpoint = ?1 AND event = ?2")
             .and_then(|mut s| s.query_row(params![id.key(), logged.id.key()], |row| row.get(0)))
             .map_err(failed)?;
-        drop_one(tx.sql, *id, logged.id)?;
+        for one in still_open.remove(&logged.id).unwrap_or_default() {
+            take(tx.sql, one)?;
+        }
         put(tx.sql, Delivery { event: logged.id, endpoint: *id, tries, due_at: *now })?;
         count += 1;
     }
     operating::write_audit(tx, actor, "webhook.replay", &id.to_string(), &format!("{count} events"), *now)?;
     Ok(Some(count))
-}
-
-fn drop_one(sql: &Sql, endpoint: EndpointId, event: EventId) -> Result<()> {
-    sql.prepare_cached("DELETE FROM delivery WHERE event = ?1 AND endpoint = ?2")
-        .and_then(|mut s| s.execute(params![event.key(), endpoint.key()]))
-        .map(drop)
-        .map_err(failed)
 }
 
 /// The first place in the log at or after a moment. The log grows with time, so halving finds it.

@@ -14,7 +14,9 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
-use tidings_domain::message::{Answer, Effect, Input, Life, Message, Rules, Segment, State, Status};
+use tidings_domain::message::{
+    Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
+};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{self, Candidate, Receipt};
 use tidings_domain::retry::{Jitter, RetryPolicy};
@@ -23,6 +25,8 @@ use tidings_domain::time::Timestamp;
 
 /// The lane of rows that are not in a connection's queue.
 const LOOK_AGAIN: i64 = 0;
+/// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
+const CLOCK_SLACK_MS: i64 = 1_000;
 
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -225,20 +229,11 @@ impl<'a> Commit<'a> {
             }
             _ => None,
         };
-        let doubtful = match &input {
-            Input::Answered { segment, answer: Answer::None, .. } => Some(*segment),
-            _ => None,
-        };
         if let Some((segment, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if hot.life.state.wakes_at().is_some() {
                 expect_receipt(tx.sql, &hot.message, *segment, &receipt::canonical(carrier_id), carrier_id)?;
             }
-        }
-        if let Some(segment) = doubtful {
-            // No id was given; a receipt that names our own reference may still settle it.
-            let reference = reference_form(our_reference(hot.message.id, segment));
-            expect_receipt(tx.sql, &hot.message, segment, &reference, "")?;
         }
         let rules = self.rules();
         let Ok(transition) = hot.life.apply(input, hot.message.terms(), self.now, rules) else {
@@ -247,11 +242,17 @@ impl<'a> Commit<'a> {
         };
         let mut status = transition.life.state.status();
         let connection = hot.message.connection;
+        // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
+        let submitted_at = match hot.life.state {
+            State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
+            _ => hot.message.created_at,
+        };
         self.write(tx, hot, transition.life, transition.effects)?;
         if let Some((_, carrier_id)) = accepted
             && tx.any_parked()?
         {
-            for (row, receipt) in parked(tx.sql, connection, &receipt::canonical(&carrier_id))? {
+            for (row, receipt) in parked(tx.sql, connection, &receipt::canonical(&carrier_id), submitted_at)?
+            {
                 if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
                     unpark(tx.sql, row)?;
                     status = after.unwrap_or(status);
@@ -311,6 +312,13 @@ impl<'a> Commit<'a> {
                 ])
             })
             .map_err(failed)?;
+        for (n, (segment, after)) in before.segments.iter().zip(&life.segments).enumerate() {
+            if *after == Segment::Unanswered && *segment != Segment::Unanswered {
+                // No id was given; a receipt that names our own reference may still settle it.
+                let reference = reference_form(our_reference(message.id, n as u8));
+                expect_receipt(tx.sql, &message, n as u8, &reference, "")?;
+            }
+        }
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
@@ -385,6 +393,11 @@ impl<'a> Commit<'a> {
                 rows.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?
             };
             for (message, segment, carrier_id) in rows {
+                // Found by its id and by our reference: that is one segment, not two to choose from.
+                let known = |(c, _): &(Candidate, Hot)| (c.message.key(), c.segment) == (message, segment);
+                if candidates.iter().any(known) {
+                    continue;
+                }
                 let Some(hot) = load(tx.sql, MessageId::from_key(message))? else { continue };
                 let candidate = Candidate {
                     message: hot.message.id,
@@ -484,12 +497,17 @@ fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Times
     tx.note_parked()
 }
 
-fn parked(sql: &Sql, connection: ConnectionId, canonical: &str) -> Result<Vec<(i64, Receipt)>> {
+fn parked(
+    sql: &Sql,
+    connection: ConnectionId,
+    canonical: &str,
+    since: Timestamp,
+) -> Result<Vec<(i64, Receipt)>> {
     let mut statement = sql
-        .prepare_cached("SELECT receipt, body FROM parked WHERE connection = ?1 AND canonical = ?2 ORDER BY receipt LIMIT 20")
+        .prepare_cached("SELECT receipt, body FROM parked WHERE connection = ?1 AND canonical = ?2 AND parked_at >= ?3 ORDER BY receipt LIMIT 20")
         .map_err(failed)?;
     let rows = statement
-        .query_map(params![connection.key(), canonical], |row| {
+        .query_map(params![connection.key(), canonical, since.as_millis()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
         })
         .map_err(failed)?
@@ -534,15 +552,18 @@ pub(super) fn claim(
                 if room == 0 {
                     break 'purposes;
                 }
-                let Some(hot) = load_with_text(tx.sql, id)? else { continue };
+                let hot =
+                    load_with_text(tx.sql, id)?.ok_or_else(|| column::corrupt("message in its queue", id))?;
                 let waiting = waiting_segments(&hot.life);
                 if waiting.len() > room && !claimed.tickets.is_empty() {
+                    claimed.more = true;
                     break 'purposes;
                 }
                 let message = hot.message.clone();
+                // Going on would find the same row again and again.
                 let Ok(transition) = hot.life.apply(Input::Claimed, message.terms(), *now, commit.rules())
                 else {
-                    continue;
+                    return Err(column::corrupt("message in its queue", id));
                 };
                 let attempt = transition.life.attempt;
                 let taken = matches!(transition.life.state, State::Sending { .. });
@@ -557,7 +578,7 @@ pub(super) fn claim(
             }
         }
     }
-    claimed.more = room == 0;
+    claimed.more |= room == 0;
     claimed.advanced = commit.out;
     Ok(claimed)
 }
@@ -590,6 +611,7 @@ pub(super) fn wake(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Pati
         params![now.as_millis(), *limit as i64],
     )?);
     commit.out.more = due.len() >= *limit;
+    due.truncate(*limit);
     for id in due {
         let Some(hot) = load(tx.sql, id)? else { continue };
         match hot.life.state.wakes_at() {

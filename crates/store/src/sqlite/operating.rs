@@ -347,14 +347,7 @@ fn queues_of(sql: &Sql) -> Result<Vec<Queue>> {
     let mut queues: Vec<Queue> = Vec::new();
     let mut long = Vec::new();
     let mut after = (i64::MIN, i64::MIN);
-    // From one lane and priority to the next, without reading what lies between.
-    while let Some((lane, priority, oldest)) = sql
-        .prepare_cached(
-            "SELECT lane, priority, due_at FROM due WHERE (lane, priority) > (?1, ?2) ORDER BY lane, priority, due_at LIMIT 1",
-        )
-        .and_then(|mut s| s.query_row(params![after.0, after.1], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional())
-        .map_err(failed)?
-    {
+    while let Some((lane, priority, oldest)) = next_queue(sql, after)? {
         after = (lane, priority);
         let rows = count(sql, lane, priority, COUNTED_BY_ROW)?;
         if rows == COUNTED_BY_ROW {
@@ -376,6 +369,30 @@ fn queues_of(sql: &Sql) -> Result<Vec<Queue>> {
         queues[remainder].rows = all - others;
     }
     Ok(queues)
+}
+
+/// The lane and priority that follow, with the first due time in it, without reading what lies between. (One
+/// comparison of both columns would read it: SQLite looks at every row of the lane and priority it starts from.)
+fn next_queue(sql: &Sql, (lane, priority): (i64, i64)) -> Result<Option<(i64, i64, i64)>> {
+    let first = |query: &str, values: &[i64]| {
+        sql.prepare_cached(query)
+            .and_then(|mut s| {
+                let values = rusqlite::params_from_iter(values);
+                s.query_row(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+            })
+            .map_err(failed)
+    };
+    let in_lane = first(
+        "SELECT lane, priority, due_at FROM due WHERE lane = ?1 AND priority > ?2 ORDER BY priority, due_at LIMIT 1",
+        &[lane, priority],
+    )?;
+    match in_lane {
+        Some(found) => Ok(Some(found)),
+        None => first(
+            "SELECT lane, priority, due_at FROM due WHERE lane > ?1 ORDER BY lane, priority, due_at LIMIT 1",
+            &[lane],
+        ),
+    }
 }
 
 fn count(sql: &Sql, lane: i64, priority: i64, limit: i64) -> Result<i64> {

@@ -3,7 +3,7 @@
 use crate::for_each_backend;
 use crate::samples::*;
 use proptest::prelude::*;
-use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, State};
+use tidings_domain::message::{Answer, Input, LEASE_MS, Life, Message, Outcome, Rules, State};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::time::Timestamp;
@@ -69,8 +69,8 @@ struct Model {
     lives: Vec<Life>,
     /// Segments whose carrier's id is known: a receipt finds them.
     named: Vec<[bool; 2]>,
-    /// Receipts that found nobody, in the order in which they came.
-    parked: Vec<(usize, u8, Option<Outcome>)>,
+    /// Receipts that found nobody, in the order in which they came, with when they came.
+    parked: Vec<(usize, u8, Option<Outcome>, Timestamp)>,
     policy: RetryPolicy,
 }
 
@@ -103,7 +103,13 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
     let rules = || Patience { retry: std::sync::Arc::new(policy()), jitter: Jitter(0) };
     let messages = samples();
     let lives = messages.iter().map(|m| Life::queued(m.segments, START, m.send_at)).collect();
-    let mut model = Model { lives, named: vec![[false; 2]; messages.len()], parked: Vec::new(), messages, policy: policy() };
+    let mut model = Model {
+        lives,
+        named: vec![[false; 2]; messages.len()],
+        parked: Vec::new(),
+        messages,
+        policy: policy(),
+    };
     accept(store, samples()).await;
     let mut now = START;
     for step in story {
@@ -126,7 +132,11 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
                 };
                 let before = model.lives[n].clone();
                 let input = Input::Answered { attempt: before.attempt, segment, answer: answer.clone() };
-                let out = store.advance(vec![Happening::To { message: id(*message), input: input.clone() }], now, rules());
+                let out = store.advance(
+                    vec![Happening::To { message: id(*message), input: input.clone() }],
+                    now,
+                    rules(),
+                );
                 out.await.expect("advanced");
                 if matches!(answer, Answer::Accepted { .. }) && before.state.wakes_at().is_some() {
                     model.named[n][usize::from(segment)] = true;
@@ -139,27 +149,30 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
                 );
                 model.apply(n, input, now);
                 if meant.is_ok() && matches!(answer, Answer::Accepted { .. }) {
-                    let (fits, rest) = std::mem::take(&mut model.parked)
+                    // What came before the submission (but for a clock's second) is not about it.
+                    let since = match before.state {
+                        State::Sending { until } => until.plus_ms(-LEASE_MS - 1_000),
+                        _ => START,
+                    };
+                    let (fits, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut model.parked)
                         .into_iter()
-                        .partition(|(parked, part, _)| (*parked, *part) == (n, segment));
+                        .partition(|(parked, part, _, at)| (*parked, *part) == (n, segment) && *at >= since);
                     model.parked = rest;
-                    let fits: Vec<(usize, u8, Option<Outcome>)> = fits;
-                    for (n, segment, outcome) in fits {
-                        if model.lives[n].state.wakes_at().is_some() {
-                            model.receipt(n, segment, outcome, now);
-                        }
+                    for (n, segment, outcome, _) in fits {
+                        model.receipt(n, segment, outcome, now);
                     }
                 }
             }
             Step::Receipt { message, segment, outcome } => {
                 let n = *message as usize;
                 let segment = segment % model.messages[n].segments;
-                let receipt = receipt(&carrier_id(*message, segment), number(*message as u64), outcome.clone());
+                let receipt =
+                    receipt(&carrier_id(*message, segment), number(*message as u64), outcome.clone());
                 store.advance(vec![reported(receipt)], now, rules()).await.expect("advanced");
                 if model.named[n][usize::from(segment)] {
                     model.receipt(n, segment, outcome.clone(), now);
                 } else if model.lives[n].state.wakes_at().is_some() {
-                    model.parked.push((n, segment, outcome.clone()));
+                    model.parked.push((n, segment, outcome.clone(), now));
                 }
             }
             Step::Wake => {
@@ -193,7 +206,8 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
         for (n, life) in model.lives.iter().enumerate() {
             let shown = stored(store, id(n as i64)).await.life;
             // What was unconfirmed for too long waits for nothing; its moment is no longer kept.
-            let over = matches!(life.state, State::Unconfirmed { .. }) && shown.state.status() == life.state.status();
+            let over = matches!(life.state, State::Unconfirmed { .. })
+                && shown.state.status() == life.state.status();
             let state = if over { life.state } else { shown.state };
             assert_eq!(&Life { state, ..shown }, life, "message {n} at {now} after {step:?}");
         }

@@ -64,8 +64,11 @@ where
     Done: Future<Output = ()>,
 {
     for database in Database::ALL {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let place = Place { database, directory: tempfile::tempdir().expect("a directory") };
         runtime.block_on(async { test(place).await });
     }

@@ -41,7 +41,8 @@ fn what_was_accepted_is_there_after_reopening() {
 fn a_call_is_accepted_whole_or_not_at_all() {
     for_each_backend(|store| async move {
         accept(&store, [message(2)]).await;
-        let twice = Intake { batch: Some((BatchId::from_key(id(0).key()), 2)), ..intake([message(1), message(2)]) };
+        let twice =
+            Intake { batch: Some((BatchId::from_key(id(0).key()), 2)), ..intake([message(1), message(2)]) };
         assert!(matches!(store.accept(twice, START).await, Err(Error::Conflict(_))));
         assert!(store.message(HOME, id(1)).await.expect("read").is_none());
         assert!(store.batches(HOME, page(9)).await.expect("read").items.is_empty());
@@ -101,7 +102,8 @@ fn a_claim_is_of_one_connection_and_urgent_purposes_go_first() {
         let purposes = [Purpose::Marketing, Purpose::Transactional, Purpose::Authentication, Purpose::Alert];
         accept(&store, (0..8).map(|n| Message { purpose: purposes[n as usize % 4], ..message(n) })).await;
         accept(&store, [Message { connection: OTHER_LINE, ..message(50) }]).await;
-        let order: Vec<_> = claim_at(&store, START).await.into_iter().map(|ticket| ticket.message.id).collect();
+        let order: Vec<_> =
+            claim_at(&store, START).await.into_iter().map(|ticket| ticket.message.id).collect();
         assert_eq!(order, [2, 6, 3, 7, 1, 5, 0, 4].map(id));
     });
 }
@@ -176,7 +178,8 @@ fn an_answer_for_another_attempt_or_a_second_one_is_ignored() {
 fn a_passing_refusal_puts_it_back_into_the_queue_for_later() {
     for_each_backend(|store| async move {
         let id = sending(&store, message(1)).await;
-        let out = advance(&store, vec![refused(id, 1, failure(FailureClass::UnknownError, true))], START).await;
+        let out =
+            advance(&store, vec![refused(id, 1, failure(FailureClass::UnknownError, true))], START).await;
         let [(connection, due_at)] = out.queued[..] else { panic!("{:?}", out.queued) };
         assert_eq!((connection, status(&store, id).await), (LINE, Status::Queued));
         assert!(due_at > START);
@@ -190,7 +193,8 @@ fn a_passing_refusal_puts_it_back_into_the_queue_for_later() {
 fn a_refused_connection_is_reported_and_its_message_waits() {
     for_each_backend(|store| async move {
         let id = sending(&store, message(1)).await;
-        let out = advance(&store, vec![refused(id, 1, failure(FailureClass::AuthFailed, false))], START).await;
+        let out =
+            advance(&store, vec![refused(id, 1, failure(FailureClass::AuthFailed, false))], START).await;
         assert_eq!(out.paused.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [LINE]);
         assert_eq!(status(&store, id).await, Status::Queued);
     });
@@ -282,7 +286,10 @@ fn a_late_answer_settles_a_doubt() {
         let id = sending(&store, message(1)).await;
         let out = advance(&store, vec![answered(id, 1, 0, Answer::None)], START).await;
         assert_eq!(out.statuses, [Some(Status::Sending)]);
-        assert_eq!(advance(&store, vec![taken(id, 1, 0, "late")], at(60)).await.statuses, [Some(Status::Sent)]);
+        assert_eq!(
+            advance(&store, vec![taken(id, 1, 0, "late")], at(60)).await.statuses,
+            [Some(Status::Sent)]
+        );
         wake(&store, at(121)).await;
         assert_eq!(status(&store, id).await, Status::Sent);
     });
@@ -324,7 +331,14 @@ fn nobody_sees_another_realms_messages() {
             assert!(store.message(realm, id(1)).await.expect("read").is_none());
             assert!(store.timeline(realm, id(1)).await.expect("read").is_none());
             assert!(store.redact(realm, id(1), actor(), START).await.expect("read").is_none());
-            assert!(store.messages(realm, MessageFilter::default(), page(9)).await.expect("read").items.is_empty());
+            assert!(
+                store
+                    .messages(realm, MessageFilter::default(), page(9))
+                    .await
+                    .expect("read")
+                    .items
+                    .is_empty()
+            );
         }
         assert!(stored(&store, id(1)).await.message.text.is_some());
     });
@@ -389,16 +403,23 @@ fn a_removed_text_is_gone_and_the_removal_is_recorded() {
         assert_eq!(after.life.state.status(), Status::Sent);
         store.redact(HOME, id, actor(), at(6)).await.expect("redacted again");
         let told = store.timeline(HOME, id).await.expect("read").expect("it is there").events;
-        assert_eq!(told.iter().map(|(_, event)| event.kind).collect::<Vec<_>>(), [Kind::Sent, Kind::Redacted]);
+        assert_eq!(
+            told.iter().map(|(_, event)| event.kind).collect::<Vec<_>>(),
+            [Kind::Sent, Kind::Redacted]
+        );
         assert_eq!(audited(&store).await, ["message.redact"]);
-        assert_eq!(advance(&store, vec![delivered("a-0", number(1))], at(7)).await.statuses, [Some(Status::Delivered)]);
+        assert_eq!(
+            advance(&store, vec![delivered("a-0", number(1))], at(7)).await.statuses,
+            [Some(Status::Delivered)]
+        );
     });
 }
 
 #[test]
 fn the_timeline_tells_the_whole_life_in_order() {
     for_each_backend(|store| async move {
-        let lines = store.register_connections(vec![("main".into(), Environment::Live)], START).await.expect("lines");
+        let lines =
+            store.register_connections(vec![("main".into(), Environment::Live)], START).await.expect("lines");
         let id = sending(&store, Message { connection: lines[0].id, ..message(1) }).await;
         let passing = failure(FailureClass::RateLimited, true);
         advance(&store, vec![refused(id, 1, passing.clone())], START).await;

@@ -19,8 +19,12 @@ fn names() -> Vec<(String, Environment)> {
     ]
 }
 
-const KEEP: Retention =
-    Retention { idempotency_ms: DAY_MS, parked_ms: HOUR_MS, attempts_ms: DAY_MS, messages_ms: Some(30 * DAY_MS) };
+const KEEP: Retention = Retention {
+    idempotency_ms: DAY_MS,
+    parked_ms: HOUR_MS,
+    attempts_ms: DAY_MS,
+    messages_ms: Some(30 * DAY_MS),
+};
 
 /// Sweeps until nothing is left to sweep.
 async fn sweep(store: &Arc<dyn Backend>, retention: Retention, now: tidings_domain::time::Timestamp) {
@@ -37,7 +41,9 @@ fn a_connection_keeps_its_id_and_its_pause_over_restarts() {
         let store = place.open();
         let first = store.register_connections(names(), START).await.expect("registered");
         assert!(first.iter().all(|line| line.id.key() > 0 && line.paused.is_none()));
-        assert!(store.pause_connection(first[2].id, Some("bills".into()), actor(), START).await.expect("paused"));
+        assert!(
+            store.pause_connection(first[2].id, Some("bills".into()), actor(), START).await.expect("paused")
+        );
         let nobody = ConnectionId::from_key(99);
         assert!(!store.pause_connection(nobody, None, actor(), START).await.expect("asked"));
         store.close().await.expect("closed");
@@ -99,7 +105,11 @@ fn a_message_that_is_partly_at_a_carrier_is_not_moved() {
         let (main, spare) = (lines[0].id, lines[2].id);
         let id = sending(&store, Message { connection: main, segments: 2, ..message(1) }).await;
         let throttled = failure(FailureClass::RateLimited, true);
-        let second = Input::Answered { attempt: 1, segment: 1, answer: tidings_domain::message::Answer::Refused(throttled) };
+        let second = Input::Answered {
+            attempt: 1,
+            segment: 1,
+            answer: tidings_domain::message::Answer::Refused(throttled),
+        };
         advance(&store, vec![taken(id, 1, 0, "a"), to(id, second)], START).await;
         assert_eq!(status(&store, id).await, Status::Queued);
         assert_eq!(store.reroute(main, spare, 9, START).await.expect("moved"), 0);
@@ -137,7 +147,8 @@ fn the_trail_is_paged_newest_first() {
             store.record_audit(actor(), action, "file".into(), detail, at(-n)).await.expect("recorded");
         }
         let first = store.audit(HOME.account, page(3)).await.expect("read");
-        let details = |found: &Paged<Audit>| found.items.iter().map(|line| line.detail.clone()).collect::<Vec<_>>();
+        let details =
+            |found: &Paged<Audit>| found.items.iter().map(|line| line.detail.clone()).collect::<Vec<_>>();
         assert_eq!(details(&first), ["4", "3", "2"]);
         let rest = store.audit(HOME.account, Page { before: first.next, limit: 3 }).await.expect("read");
         assert_eq!(details(&rest), ["1", "0"]);
@@ -153,7 +164,12 @@ fn a_sweep_takes_old_ended_messages_with_their_events_and_nothing_else() {
         let ends = (0..10).map(|n| to(id(n), Input::Cancel)).collect();
         advance(&store, ends, START).await;
         let now = START.plus_ms(31 * DAY_MS);
-        let young = Message { id: MessageId::from_key(floor_at(now)), created_at: now, expires_at: now.plus_s(60), ..message(30) };
+        let young = Message {
+            id: MessageId::from_key(floor_at(now)),
+            created_at: now,
+            expires_at: now.plus_s(60),
+            ..message(30)
+        };
         accept(&store, [young.clone()]).await;
         advance(&store, vec![to(young.id, Input::Cancel)], now).await;
         sweep(&store, Retention { messages_ms: None, ..KEEP }, now).await;
@@ -165,7 +181,10 @@ fn a_sweep_takes_old_ended_messages_with_their_events_and_nothing_else() {
         assert_eq!(status(&store, id(20)).await, Status::Scheduled);
         assert_eq!(status(&store, young.id).await, Status::Canceled);
         assert_eq!(store.events(HOME, None, MANY).await.expect("read").len(), 1);
-        assert_eq!(store.claim(LINE, 9, START.plus_ms(60 * DAY_MS)).await.expect("claimed").advanced.counted.len(), 1);
+        assert_eq!(
+            store.claim(LINE, 9, START.plus_ms(60 * DAY_MS)).await.expect("claimed").advanced.counted.len(),
+            1
+        );
     });
 }
 
@@ -198,7 +217,10 @@ fn a_sweep_keeps_a_message_that_a_person_must_still_decide() {
         sweep(&store, KEEP, now).await;
         assert_eq!(status(&store, id).await, Status::Rejected);
         let item = store.reviews(HOME, None, true, page(1)).await.expect("read").items.remove(0);
-        store.decide(HOME, ReviewChoice::One(item.id), Decision::Drop, 1, actor(), now).await.expect("decided");
+        store
+            .decide(HOME, ReviewChoice::One(item.id), Decision::Drop, 1, actor(), now)
+            .await
+            .expect("decided");
         sweep(&store, KEEP, now).await;
         assert!(store.message(HOME, id).await.expect("read").is_none());
     });
@@ -233,7 +255,10 @@ fn a_sweep_does_not_forget_the_carriers_ids_of_a_message_that_waits_for_its_rece
         wake(&store, end).await;
         sweep(&store, KEEP, end).await;
         assert_eq!(status(&store, late).await, Status::Unconfirmed);
-        assert_eq!(advance(&store, vec![delivered("b-0", number(2))], end).await.statuses, [Some(Status::Delivered)]);
+        assert_eq!(
+            advance(&store, vec![delivered("b-0", number(2))], end).await.statuses,
+            [Some(Status::Delivered)]
+        );
     });
 }
 
@@ -255,13 +280,20 @@ fn a_backup_opens_and_holds_what_was_there() {
         };
         store.backup(copy.clone()).await.expect("copied");
         writing.await.expect("no panic");
-        assert!(matches!(store.backup(copy.clone()).await, Err(Error::Conflict(_))), "nothing is overwritten");
-        let names: Vec<_> = std::fs::read_dir(elsewhere.path()).expect("read").map(|e| e.expect("one").file_name()).collect();
+        assert!(
+            matches!(store.backup(copy.clone()).await, Err(Error::Conflict(_))),
+            "nothing is overwritten"
+        );
+        let names: Vec<_> =
+            std::fs::read_dir(elsewhere.path()).expect("read").map(|e| e.expect("one").file_name()).collect();
         assert_eq!(names, ["copy.db"], "one file and nothing beside it");
         let other = place.with_copy(&copy).open();
         for n in (0..500).chain([900]) {
             let (left, right) = (stored(&store, id(n)).await, stored(&other, id(n)).await);
-            assert_eq!((left.message, left.life, left.updated_at), (right.message, right.life, right.updated_at));
+            assert_eq!(
+                (left.message, left.life, left.updated_at),
+                (right.message, right.life, right.updated_at)
+            );
         }
         other.ping().await.expect("it writes");
         other.close().await.expect("closed");

@@ -38,7 +38,8 @@ fn a_receipt_finds_its_message_however_the_carrier_writes_the_id() {
 fn a_receipt_that_comes_before_the_answer_waits_for_it() {
     for_each_backend(|store| async move {
         let id = sending(&store, message(1)).await;
-        let early = Receipt { id_form: IdForm::Any, ..receipt("3735928559", number(1), Some(Outcome::Delivered)) };
+        let early =
+            Receipt { id_form: IdForm::Any, ..receipt("3735928559", number(1), Some(Outcome::Delivered)) };
         let out = advance(&store, vec![reported(early)], at(1)).await;
         assert_eq!((out.parked, out.statuses), (1, vec![None]));
         assert_eq!(store.statistics(at(1)).await.expect("numbers").parked, 1);
@@ -76,7 +77,10 @@ fn a_receipt_that_fits_two_messages_is_given_to_neither() {
         assert_eq!(out.parked, 1);
         // The exact text decides.
         let out = advance(&store, vec![delivered("010", number(1))], at(1)).await;
-        assert_eq!((out.statuses, status(&store, id(1)).await), (vec![Some(Status::Delivered)], Status::Sent));
+        assert_eq!(
+            (out.statuses, status(&store, id(1)).await),
+            (vec![Some(Status::Delivered)], Status::Sent)
+        );
     });
 }
 
@@ -84,7 +88,8 @@ fn a_receipt_that_fits_two_messages_is_given_to_neither() {
 fn a_second_receipt_changes_nothing() {
     for_each_backend(|store| async move {
         let id = sent(&store, message(1), "a").await;
-        let out = advance(&store, vec![delivered("a-0", number(1)), delivered("a-0", number(1))], at(1)).await;
+        let out =
+            advance(&store, vec![delivered("a-0", number(1)), delivered("a-0", number(1))], at(1)).await;
         assert_eq!(out.counted.len(), 1);
         let contrary = reported(receipt("a-0", number(1), Some(undelivered())));
         assert_eq!(advance(&store, vec![contrary], at(2)).await.counted.len(), 0);
@@ -98,7 +103,10 @@ fn a_receipt_that_says_on_its_way_is_only_noted() {
         let id = sent(&store, message(1), "a").await;
         let out = advance(&store, vec![reported(receipt("a-0", number(1), None))], at(1)).await;
         assert_eq!(out.statuses, [Some(Status::Sent)]);
-        assert_eq!(advance(&store, vec![delivered("a-0", number(1))], at(2)).await.statuses, [Some(Status::Delivered)]);
+        assert_eq!(
+            advance(&store, vec![delivered("a-0", number(1))], at(2)).await.statuses,
+            [Some(Status::Delivered)]
+        );
         assert_eq!(status(&store, id).await, Status::Delivered);
     });
 }
@@ -126,9 +134,15 @@ fn one_segment_may_be_answered_and_reported_while_another_waits() {
     for_each_backend(|store| async move {
         let id = sending(&store, Message { segments: 2, ..message(1) }).await;
         let early = vec![taken(id, 1, 1, "b"), delivered("b", number(1))];
-        assert_eq!(advance(&store, early, at(1)).await.statuses, [Some(Status::Sending), Some(Status::Sending)]);
+        assert_eq!(
+            advance(&store, early, at(1)).await.statuses,
+            [Some(Status::Sending), Some(Status::Sending)]
+        );
         assert_eq!(advance(&store, vec![taken(id, 1, 0, "a")], at(2)).await.statuses, [Some(Status::Sent)]);
-        assert_eq!(advance(&store, vec![delivered("a", number(1))], at(3)).await.statuses, [Some(Status::Delivered)]);
+        assert_eq!(
+            advance(&store, vec![delivered("a", number(1))], at(3)).await.statuses,
+            [Some(Status::Delivered)]
+        );
     });
 }
 
@@ -213,7 +227,10 @@ fn once_a_message_ended_nothing_of_it_is_expected_any_more() {
         let filtered = Outcome::Rejected(failure(FailureClass::Filtered, false));
         let out = advance(&store, vec![reported(receipt("5", number(1), Some(filtered)))], at(3)).await;
         assert_eq!(out.statuses, [Some(Status::Rejected)]);
-        assert_eq!((status(&store, first).await, status(&store, second).await), (Status::Delivered, Status::Rejected));
+        assert_eq!(
+            (status(&store, first).await, status(&store, second).await),
+            (Status::Delivered, Status::Rejected)
+        );
     });
 }
 
@@ -223,8 +240,10 @@ fn a_repeated_receipt_of_an_ended_message_is_not_kept_for_a_later_one() {
         let first = sending(&store, message(1)).await;
         advance(&store, vec![taken(first, 1, 0, "5")], START).await;
         advance(&store, vec![delivered("5", number(1)), delivered("5", number(1))], at(1)).await;
-        let second = sending(&store, Message { recipient: number(1), ..message(2) }).await;
-        advance(&store, vec![taken(second, 1, 0, "5")], at(2)).await;
+        let second = id(2);
+        accept(&store, [Message { recipient: number(1), ..message(2) }]).await;
+        assert_eq!(claim_at(&store, at(10)).await.len(), 1);
+        advance(&store, vec![taken(second, 1, 0, "5")], at(11)).await;
         assert_eq!(status(&store, second).await, Status::Sent);
     });
 }

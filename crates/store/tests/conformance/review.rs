@@ -15,7 +15,10 @@ async fn blocked(store: &Arc<dyn Backend>, codes: &[&str]) {
         let now = at(n as i64);
         let id = sending(store, message(n as i64)).await;
         let failure = Failure::new(FailureClass::Filtered, false, *code, "blocked");
-        assert_eq!(advance(store, vec![refused(id, 1, failure)], now).await.statuses, [Some(Status::Rejected)]);
+        assert_eq!(
+            advance(store, vec![refused(id, 1, failure)], now).await.statuses,
+            [Some(Status::Rejected)]
+        );
     }
 }
 
@@ -28,7 +31,8 @@ fn like_failures_stand_together_the_largest_group_first() {
         assert_eq!(told, [("b", 3), ("a", 2)]);
         assert_eq!((groups[0].first_at, groups[0].last_at), (at(1), at(4)));
         assert_eq!(store.review_groups(HOME, 1).await.expect("read").len(), 1);
-        let items = store.reviews(HOME, Some(groups[1].cause.clone()), true, page(9)).await.expect("read").items;
+        let items =
+            store.reviews(HOME, Some(groups[1].cause.clone()), true, page(9)).await.expect("read").items;
         assert_eq!(items.iter().map(|item| item.message).collect::<Vec<_>>(), [id(3), id(0)]);
     });
 }
@@ -69,7 +73,13 @@ fn one_item_is_decided_once() {
         };
         let rest = store.reviews(HOME, None, true, page(1)).await.expect("read").items.remove(0);
         let which = ReviewChoice::One(rest.id);
-        assert!(store.decide(elsewhere, which, Decision::Drop, 9, actor(), at(9)).await.expect("asked").is_empty());
+        assert!(
+            store
+                .decide(elsewhere, which, Decision::Drop, 9, actor(), at(9))
+                .await
+                .expect("asked")
+                .is_empty()
+        );
     });
 }
 

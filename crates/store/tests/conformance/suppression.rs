@@ -32,8 +32,10 @@ async fn in_force(store: &Arc<dyn Backend>, recipient: u64, now: Timestamp) -> O
 fn a_message_to_somebody_on_the_list_is_not_stored() {
     for_each_backend(|store| async move {
         store.suppress(vec![entry(1, 2, Reason::OptedOut)], actor()).await.expect("added");
-        let accepted = store.accept(intake([message(1), message(2), message(3)]), at(1)).await.expect("accepted");
-        let expected = vec![Admission::Admitted, Admission::Suppressed(Reason::OptedOut), Admission::Admitted];
+        let accepted =
+            store.accept(intake([message(1), message(2), message(3)]), at(1)).await.expect("accepted");
+        let expected =
+            vec![Admission::Admitted, Admission::Suppressed(Reason::OptedOut), Admission::Admitted];
         assert_eq!(accepted, Accepted::New(expected));
         assert!(store.message(HOME, id(2)).await.expect("read").is_none());
         assert_eq!(claim_at(&store, at(1)).await.len(), 2);
@@ -77,7 +79,8 @@ fn only_a_stronger_reason_replaces_an_entry() {
             assert_eq!((now.len(), now[0].reason), (1, stands), "{known:?} {new:?}");
             assert_eq!(now[0].id.key() == n + 1, known != stands, "{known:?} {new:?}");
             assert_eq!(in_force(&store, recipient, START).await, Some(stands));
-            let all = store.suppressions(HOME, Some(number(recipient)), true, page(9)).await.expect("read").items;
+            let all =
+                store.suppressions(HOME, Some(number(recipient)), true, page(9)).await.expect("read").items;
             assert_eq!(all.len(), if known == stands { 1 } else { 2 }, "the one that gave way is kept");
             assert_eq!(all.iter().filter(|entry| entry.lifted.is_none()).count(), 1);
         }

@@ -44,7 +44,10 @@ fn the_default_account_is_made_once() {
             let store = place.open();
             assert_eq!(store.default_account(at(n)).await.expect("made"), AccountId::from_key(1));
             let accounts = store.accounts().await.expect("read");
-            assert_eq!((accounts.len(), accounts[0].name.as_str(), accounts[0].created_at), (1, "default", START));
+            assert_eq!(
+                (accounts.len(), accounts[0].name.as_str(), accounts[0].created_at),
+                (1, "default", START)
+            );
             store.close().await.expect("closed");
         }
     });
@@ -67,7 +70,8 @@ fn tokens_are_listed_newest_first_for_one_environment_or_both() {
     for_each_backend(|store| async move {
         let test = Realm { environment: Environment::Test, ..HOME };
         let other = Realm { account: AccountId::from_key(2), ..HOME };
-        for one in [token(1), Token { realm: test, ..token(2) }, token(3), Token { realm: other, ..token(4) }] {
+        for one in [token(1), Token { realm: test, ..token(2) }, token(3), Token { realm: other, ..token(4) }]
+        {
             store.create_token(one, actor()).await.expect("created");
         }
         let keys = |found: Vec<Token>| found.iter().map(|token| token.id.key()).collect::<Vec<_>>();

@@ -103,7 +103,9 @@ fn deliveries_are_claimed_by_one_only_and_never_for_a_busy_endpoint() {
         let claims: Vec<_> = (0..8)
             .map(|_| {
                 let (store, busy) = (Arc::clone(&store), busy.clone());
-                tokio::spawn(async move { store.claim_deliveries(busy, 10, LEASE, at(LATER)).await.expect("claimed") })
+                tokio::spawn(async move {
+                    store.claim_deliveries(busy, 10, LEASE, at(LATER)).await.expect("claimed")
+                })
             })
             .collect();
         let mut seen = std::collections::HashSet::new();
@@ -124,17 +126,22 @@ fn each_verdict_does_what_it_says() {
         store.create_endpoint(endpoint(1), actor()).await.expect("created");
         let told = canceled(&store, 0..3, START).await;
         let verdicts = [Verdict::Done, Verdict::RetryAt(at(90)), Verdict::Dead];
-        let attempts: Vec<_> = told.iter().zip(verdicts).map(|(told, verdict)| attempt(told, at(1), verdict)).collect();
+        let attempts: Vec<_> =
+            told.iter().zip(verdicts).map(|(told, verdict)| attempt(told, at(1), verdict)).collect();
         store.record_attempts(attempts, at(1)).await.expect("recorded");
         assert_eq!(store.next_delivery().await.expect("read"), Some(at(90)));
         assert!(claimed(&store, at(89)).await.is_empty());
         let retried = claimed(&store, at(90)).await;
         assert_eq!((retried.len(), retried[0].id), (1, told[1].id));
         assert_eq!(retried[0].delivery.expect("leased").tries, 1);
-        store.record_attempts(vec![attempt(&retried[0], at(90), Verdict::Done)], at(90)).await.expect("recorded");
+        store
+            .record_attempts(vec![attempt(&retried[0], at(90), Verdict::Done)], at(90))
+            .await
+            .expect("recorded");
         assert!(claimed(&store, at(100 * LATER)).await.is_empty());
         let log = store.attempts(HOME, EndpointId::from_key(1), page(9)).await.expect("read").items;
-        let mut told_of: Vec<_> = log.iter().map(|attempt| (attempt.message, attempt.number, attempt.verdict)).collect();
+        let mut told_of: Vec<_> =
+            log.iter().map(|attempt| (attempt.message, attempt.number, attempt.verdict)).collect();
         told_of.sort_by_key(|(message, number, _)| (*message, *number));
         let expected = [
             (Some(id(0)), 1, Verdict::Done),
@@ -154,9 +161,15 @@ fn a_late_result_does_not_undo_what_a_later_try_holds() {
         store.create_endpoint(endpoint(1), actor()).await.expect("created");
         let first = canceled(&store, 0..1, START).await;
         let second = claimed(&store, at(LATER)).await;
-        store.record_attempts(vec![attempt(&first[0], at(LATER), Verdict::Dead)], at(LATER)).await.expect("recorded");
+        store
+            .record_attempts(vec![attempt(&first[0], at(LATER), Verdict::Dead)], at(LATER))
+            .await
+            .expect("recorded");
         let open = store.timeline(HOME, id(0)).await.expect("read").expect("there").deliveries;
-        assert_eq!(open.iter().map(|delivery| delivery.due_at).collect::<Vec<_>>(), [second[0].delivery.expect("leased").due_at]);
+        assert_eq!(
+            open.iter().map(|delivery| delivery.due_at).collect::<Vec<_>>(),
+            [second[0].delivery.expect("leased").due_at]
+        );
     });
 }
 
@@ -182,9 +195,11 @@ fn an_endpoint_that_fails_for_five_days_is_switched_off_unless_it_answers_once()
             let n = i64::from(recovers) + 1;
             store.create_endpoint(endpoint(n), actor()).await.expect("created");
             let told = canceled(&store, n * 10..n * 10 + 3, START).await;
-            let told: Vec<_> = told.iter().filter(|told| told.delivery.is_some_and(|d| d.endpoint.key() == n)).collect();
+            let told: Vec<_> =
+                told.iter().filter(|told| told.delivery.is_some_and(|d| d.endpoint.key() == n)).collect();
             let day = |days: i64| START.plus_ms(days * DAY_MS);
-            let record = |told: &Told, now, verdict| store.record_attempts(vec![attempt(told, now, verdict)], now);
+            let record =
+                |told: &Told, now, verdict| store.record_attempts(vec![attempt(told, now, verdict)], now);
             record(told[0], day(0), Verdict::RetryAt(day(4))).await.expect("recorded");
             if recovers {
                 record(told[1], day(3), Verdict::Done).await.expect("recorded");
@@ -216,11 +231,15 @@ fn an_endpoint_hears_of_its_realm_its_kinds_and_its_own_messages() {
         assert_eq!(store.callback_endpoint(same).await.expect("found"), own);
         let sent_id = sent(&store, Message { callback: Some(own), ..message(1) }, "a").await;
         let told = advance(&store, vec![delivered("a-0", number(1))], at(1)).await.told;
-        let mut hear: Vec<_> = told.iter().map(|told| told.delivery.expect("leased").endpoint.key()).collect();
+        let mut hear: Vec<_> =
+            told.iter().map(|told| told.delivery.expect("leased").endpoint.key()).collect();
         hear.sort_unstable();
         assert_eq!(hear, [1, 2, 5]);
         let told = canceled(&store, 7..8, at(1)).await;
-        assert_eq!(told.iter().map(|told| told.delivery.expect("leased").endpoint.key()).collect::<Vec<_>>(), [1]);
+        assert_eq!(
+            told.iter().map(|told| told.delivery.expect("leased").endpoint.key()).collect::<Vec<_>>(),
+            [1]
+        );
         assert_eq!(store.timeline(HOME, sent_id).await.expect("read").expect("there").deliveries.len(), 5);
     });
 }
@@ -248,7 +267,10 @@ fn events_are_told_again_one_or_by_time() {
         let mut events = Vec::new();
         for n in 0..5 {
             let told = canceled(&store, n..n + 1, at(n)).await;
-            store.record_attempts(vec![attempt(&told[0], at(n), Verdict::Dead)], at(n)).await.expect("recorded");
+            store
+                .record_attempts(vec![attempt(&told[0], at(n), Verdict::Dead)], at(n))
+                .await
+                .expect("recorded");
             events.push(told[0].id);
         }
         let replay = |what, limit| store.replay(HOME, whom, what, limit, actor(), at(100));
@@ -262,7 +284,22 @@ fn events_are_told_again_one_or_by_time() {
         assert_eq!(replay(Replay::Range(at(0), at(9)), 2).await.expect("replayed"), Some(2));
         assert_eq!(replay(Replay::One(EventId::from_key(999)), MANY).await.expect("asked"), Some(0));
         let nobody = EndpointId::from_key(9);
-        assert_eq!(store.replay(HOME, nobody, Replay::One(events[0]), 9, actor(), at(1)).await.expect("asked"), None);
+        assert_eq!(
+            store.replay(HOME, nobody, Replay::One(events[0]), 9, actor(), at(1)).await.expect("asked"),
+            None
+        );
+    });
+}
+
+#[test]
+fn an_event_that_is_still_to_be_told_is_not_told_twice_by_a_replay() {
+    for_each_backend(|store| async move {
+        store.create_endpoint(endpoint(1), actor()).await.expect("created");
+        canceled(&store, 0..20, START).await;
+        let whom = EndpointId::from_key(1);
+        let what = Replay::Range(START, at(1));
+        assert_eq!(store.replay(HOME, whom, what, MANY, actor(), at(1)).await.expect("replayed"), Some(20));
+        assert_eq!(claimed(&store, at(LATER)).await.len(), 20);
     });
 }
 
@@ -334,7 +371,10 @@ fn the_feed_leaves_out_what_is_for_the_timeline_only() {
         store.redact(HOME, id, actor(), at(2)).await.expect("redacted");
         advance(&store, vec![delivered("a-0", number(1))], at(3)).await;
         let feed = store.events(HOME, None, MANY).await.expect("read");
-        assert_eq!(feed.iter().map(|told| told.event.kind).collect::<Vec<_>>(), [Kind::Sent, Kind::Delivered]);
+        assert_eq!(
+            feed.iter().map(|told| told.event.kind).collect::<Vec<_>>(),
+            [Kind::Sent, Kind::Delivered]
+        );
     });
 }
 

@@ -1,0 +1,72 @@
+//! Failures that a person must look at.
+
+use crate::ask::{Answer, Ask, json};
+use crate::message::{CURSOR, LIMIT, page};
+use crate::problem::Problem;
+use tidings_store::{Review, ReviewChoice};
+use tidings_wire::Shown;
+use tidings_wire::body::{Field, Kind};
+use tidings_wire::message::MessageError;
+use tidings_wire::page::{All, List, Page};
+use tidings_wire::review::{self, Decided, Repeated, ReviewGroup, ReviewItem, Which};
+
+/// Groups that are listed: more causes than a person reads.
+const GROUPS_MAX: usize = 100;
+
+pub(crate) static FILTERS: &[Field] = &[
+    LIMIT,
+    CURSOR,
+    Field::new("cause", Kind::Text, "Only items of this cause."),
+    Field::new("open", Kind::Boolean, "Whether only open items are shown; true if not given."),
+];
+
+fn shown(item: &Review) -> ReviewItem<'_> {
+    let decided = item.decided.as_ref();
+    ReviewItem {
+        id: Shown(item.id),
+        cause: &item.cause,
+        message_id: Shown(item.message),
+        error: MessageError::from(&item.failure),
+        opened_at: Shown(item.opened_at),
+        decision: decided.map(|(decision, _, _)| decision.as_str()),
+        decided_at: decided.map(|(_, at, _)| Shown(*at)),
+        decided_by: decided.map(|(_, _, who)| who.as_str()),
+    }
+}
+
+pub(crate) async fn groups(ask: Ask) -> Answer {
+    let found = ask.app.engine.store().review_groups(ask.realm(), GROUPS_MAX).await?;
+    let data = found.iter().map(|group| ReviewGroup {
+        cause: &group.cause,
+        error: MessageError::from(&group.failure),
+        open: group.open,
+        first_at: Shown(group.first_at),
+        last_at: Shown(group.last_at),
+        example_message_id: Shown(group.example),
+    });
+    json(200, &All { data: data.collect() })
+}
+
+pub(crate) async fn items(ask: Ask) -> Answer {
+    let cause = ask.query.get("cause").map(str::to_owned);
+    let open_only = ask.query.get("open") != Some("false");
+    let page = page(&ask, List::Reviews)?;
+    let found = ask.app.engine.store().reviews(ask.realm(), cause, open_only, page).await?;
+    json(200, &Page::new(List::Reviews, found.items.iter().map(shown).collect(), found.next))
+}
+
+pub(crate) async fn decide(ask: Ask) -> Answer {
+    let (which, decision) = review::parse(&ask.json()?)?;
+    let which = match which {
+        Which::Cause(cause) => ReviewChoice::Cause(cause),
+        Which::Item(id) => ReviewChoice::One(id),
+    };
+    let decided = ask.app.engine.decide(ask.realm(), which, decision, ask.actor()).await?;
+    if decided.closed.is_empty() {
+        return Err(Problem::not_found());
+    }
+    let pairs = decided.closed.iter().zip(&decided.repeated);
+    let repeated =
+        pairs.map(|(old, new)| Repeated { message_id: Shown(old.message), new_message_id: new.map(Shown) });
+    json(200, &Decided { closed: decided.closed.len(), repeated: repeated.collect() })
+}

@@ -1,0 +1,71 @@
+//! The suppression list.
+
+use crate::ask::{Answer, Ask, json};
+use crate::message::{CURSOR, LIMIT, page};
+use crate::problem::Problem;
+use tidings_domain::id::SuppressionId;
+use tidings_domain::suppression::default_end;
+use tidings_store::Suppression;
+use tidings_wire::Shown;
+use tidings_wire::body::{Field, Kind};
+use tidings_wire::error::{Code, FieldError};
+use tidings_wire::page::{All, List, Page};
+use tidings_wire::suppression;
+
+pub(crate) static FILTERS: &[Field] = &[
+    LIMIT,
+    CURSOR,
+    Field::new("to", Kind::Text, "Only entries of this phone number."),
+    Field::new("include_lifted", Kind::Boolean, "Whether lifted entries are shown too."),
+];
+
+fn shown(entry: &Suppression) -> suppression::Suppression<'_> {
+    suppression::Suppression {
+        id: Shown(entry.id),
+        to: Shown(entry.recipient),
+        reason: entry.reason.as_str(),
+        source: &entry.source,
+        created_at: Shown(entry.created_at),
+        expires_at: entry.expires_at.map(Shown),
+        lifted_at: entry.lifted.as_ref().map(|(at, _)| Shown(*at)),
+        lifted_reason: entry.lifted.as_ref().map(|(_, reason)| reason.as_str()),
+    }
+}
+
+pub(crate) async fn list(ask: Ask) -> Answer {
+    let door = ask.door();
+    let recipient = ask.query.number("to").map(|to| door.recipient("to", &to)).transpose()?;
+    let lifted = ask.query.get("include_lifted") == Some("true");
+    let page = page(&ask, List::Suppressions)?;
+    let found = ask.app.engine.store().suppressions(ask.realm(), recipient, lifted, page).await?;
+    json(200, &Page::new(List::Suppressions, found.items.iter().map(shown).collect(), found.next))
+}
+
+pub(crate) async fn add(ask: Ask) -> Answer {
+    let wanted = suppression::parse(&ask.json()?, ask.door())?;
+    let engine = &ask.app.engine;
+    let now = engine.clock().now();
+    if wanted.expires_at.is_some_and(|end| end <= now) {
+        let error =
+            FieldError::new("expires_at", Code::InvalidTime, "in_past", "The end has passed already.");
+        return Err(error.into());
+    }
+    let entries = wanted.recipients.into_iter().map(|recipient| Suppression {
+        id: SuppressionId::from_key(engine.clock().id()),
+        realm: ask.realm(),
+        recipient,
+        reason: wanted.reason,
+        source: "api".to_owned(),
+        created_at: now,
+        expires_at: wanted.expires_at.or(default_end(wanted.reason, now)),
+        lifted: None,
+    });
+    let stand = engine.suppress(entries.collect(), ask.actor()).await?;
+    json(201, &All { data: stand.iter().map(shown).collect() })
+}
+
+pub(crate) async fn lift(ask: Ask) -> Answer {
+    let (recipient, reason) = suppression::parse_lift(&ask.json()?, ask.door())?;
+    let lifted = ask.app.engine.lift(ask.realm(), recipient, reason, ask.actor()).await?;
+    json(200, &shown(&lifted.ok_or_else(Problem::not_found)?))
+}
