@@ -34,7 +34,8 @@ pub fn exists(path: &str) -> bool {
 /// # Panics
 /// If it is not there or no text: then the repository lacks something that a test is about.
 pub fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path} cannot be read: {error}"))
+    std::fs::read_to_string(root().join(path))
+        .unwrap_or_else(|error| panic!("{path} cannot be read: {error}"))
 }
 
 /// Every text file under a folder whose name ends so, sorted by path. Nothing if there is no such folder.
@@ -77,7 +78,8 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 /// The names in a folder, sorted.
 pub fn names(folder: &str) -> Vec<String> {
     let entries = std::fs::read_dir(root().join(folder)).into_iter().flatten().filter_map(Result::ok);
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -97,12 +99,16 @@ pub fn block(text: &str, word: &str) -> Vec<String> {
 /// file. With their numbers, from 1.
 pub fn program_lines(text: &str) -> Vec<(usize, &str)> {
     let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line));
-    lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]").filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
+    lines
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .collect()
 }
 
 /// Whether this file holds only tests, examples or benchmarks.
 pub fn is_test(path: &str) -> bool {
-    ["/tests/", "/benches/", "/examples/"].iter().any(|folder| path.contains(folder)) || path.ends_with("/tests.rs")
+    ["/tests/", "/benches/", "/examples/"].iter().any(|folder| path.contains(folder))
+        || path.ends_with("/tests.rs")
 }
 
 /// Fails with everything that is wrong at once, one sentence a line.

@@ -16,10 +16,13 @@ fn crates_depend_on_what_architecture_md_says_and_on_nothing_else() {
     let actual = workspace(|name| name.starts_with(PREFIX));
     let mut complaints = Vec::new();
     for name in actual.keys().filter(|name| !allowed.contains_key(*name)) {
-        complaints.push(format!("crates/{name} is not in the dependency block of ARCHITECTURE.md; add its line"));
+        complaints
+            .push(format!("crates/{name} is not in the dependency block of ARCHITECTURE.md; add its line"));
     }
     for name in allowed.keys().filter(|name| !actual.contains_key(*name)) {
-        complaints.push(format!("the dependency block of ARCHITECTURE.md names `{name}`, but there is no such crate"));
+        complaints.push(format!(
+            "the dependency block of ARCHITECTURE.md names `{name}`, but there is no such crate"
+        ));
     }
     for (name, uses) in &actual {
         let Some(may_use) = allowed.get(name) else { continue };
@@ -30,7 +33,9 @@ fn crates_depend_on_what_architecture_md_says_and_on_nothing_else() {
             ));
         }
         for unused in may_use.difference(uses) {
-            complaints.push(format!("ARCHITECTURE.md lets `{name}` use `{unused}`, but it does not; take it out of the block"));
+            complaints.push(format!(
+                "ARCHITECTURE.md lets `{name}` use `{unused}`, but it does not; take it out of the block"
+            ));
         }
     }
     report(complaints);
@@ -51,7 +56,9 @@ fn a_crate_with_a_list_of_strangers_uses_no_other() {
             ));
         }
         for unused in allowed.difference(&used) {
-            complaints.push(format!("ARCHITECTURE.md lists `{unused}` for `{name}`, which does not use it; take it out"));
+            complaints.push(format!(
+                "ARCHITECTURE.md lists `{unused}` for `{name}`, which does not use it; take it out"
+            ));
         }
     }
     report(complaints);
@@ -84,7 +91,8 @@ fn every_version_is_written_once() {
 #[test]
 fn every_direct_dependency_is_there_in_one_version() {
     let lock = read("Cargo.lock");
-    let ours: BTreeSet<String> = lock_packages(&lock).filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, _)| name).collect();
+    let ours: BTreeSet<String> =
+        lock_packages(&lock).filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, _)| name).collect();
     assert!(!ours.is_empty(), "Cargo.lock names no crate of ours");
     let mut versions: Graph = BTreeMap::new();
     for (name, version) in lock_packages(&lock) {
@@ -108,7 +116,9 @@ fn every_direct_dependency_is_there_in_one_version() {
             }
         }
     }
-    for (name, several) in of_ours.iter().filter(|(name, several)| direct.contains(*name) && several.len() > 1) {
+    for (name, several) in
+        of_ours.iter().filter(|(name, several)| direct.contains(*name) && several.len() > 1)
+    {
         complaints.push(format!("our own crates use `{name}` in the versions {several:?}; settle on one"));
     }
     report(complaints);
@@ -171,7 +181,9 @@ fn section(manifest: &str, name: &str) -> Vec<(String, String)> {
 }
 
 fn lock_packages(lock: &str) -> impl Iterator<Item = (String, String)> {
-    lock.split("[[package]]").skip(1).filter_map(|package| Some((quoted_after(package, "name = ")?, quoted_after(package, "version = ")?)))
+    lock.split("[[package]]")
+        .skip(1)
+        .filter_map(|package| Some((quoted_after(package, "name = ")?, quoted_after(package, "version = ")?)))
 }
 
 fn quoted_after(text: &str, key: &str) -> Option<String> {
@@ -182,9 +194,15 @@ fn quoted_after(text: &str, key: &str) -> Option<String> {
 #[test]
 fn every_stranger_has_a_reason() {
     let reasons = read("deny.toml");
-    let reason = |name: &str| reasons.lines().find_map(|line| line.strip_prefix(&format!("# {name}: ")).map(str::trim));
+    let reason = |name: &str| {
+        reasons.lines().find_map(|line| line.strip_prefix(&format!("# {name}: ")).map(str::trim))
+    };
     let declared = section(&read("Cargo.toml"), "workspace.dependencies");
     let strangers = declared.iter().map(|(name, _)| name).filter(|name| !name.starts_with(PREFIX));
     let without = strangers.filter(|name| reason(name).is_none_or(str::is_empty));
-    report(without.map(|name| format!("deny.toml has no line `# {name}: …` that says what `{name}` is here for")).collect());
+    report(
+        without
+            .map(|name| format!("deny.toml has no line `# {name}: …` that says what `{name}` is here for"))
+            .collect(),
+    );
 }

@@ -45,26 +45,36 @@ fn the_book_lists_every_page_once() {
             complaints.push(format!("docs/src/SUMMARY.md lists {page} twice"));
         }
     }
-    complaints.extend(pages.iter().filter(|page| !seen.contains(*page)).map(|page| format!("docs/src/SUMMARY.md does not list {page}")));
+    complaints.extend(
+        pages
+            .iter()
+            .filter(|page| !seen.contains(*page))
+            .map(|page| format!("docs/src/SUMMARY.md does not list {page}")),
+    );
     report(complaints);
 }
 
 #[test]
 fn decisions_are_numbered_indexed_and_whole() {
     let index = read("docs/decisions/README.md");
-    let records: Vec<String> = names("docs/decisions").into_iter().filter(|name| name != "README.md").collect();
+    let records: Vec<String> =
+        names("docs/decisions").into_iter().filter(|name| name != "README.md").collect();
     assert!(!records.is_empty(), "there are no decision records");
     let mut complaints = Vec::new();
     for (n, name) in records.iter().enumerate() {
         let number = format!("{:04}-", n + 1);
         if !name.starts_with(&number) {
-            complaints.push(format!("docs/decisions/{name} should begin with {number}: numbers have no holes and no doubles"));
+            complaints.push(format!(
+                "docs/decisions/{name} should begin with {number}: numbers have no holes and no doubles"
+            ));
         }
         if !index.contains(&format!("({name})")) {
             complaints.push(format!("docs/decisions/README.md does not list {name}"));
         }
         let text = read(&format!("docs/decisions/{name}"));
-        for heading in ["## Context", "## Choice", "## Alternatives", "## Consequences", "## What would change our mind"] {
+        for heading in
+            ["## Context", "## Choice", "## Alternatives", "## Consequences", "## What would change our mind"]
+        {
             if !text.lines().any(|line| line == heading) {
                 complaints.push(format!("docs/decisions/{name} has no \"{heading}\""));
             }
@@ -80,10 +90,16 @@ fn decisions_are_numbered_indexed_and_whole() {
 fn ci_runs_the_test_command_of_the_readme() {
     let (readme, run) = (read("README.md"), read(".ci/run"));
     for command in ["cargo run --release -- dev", "cargo test --workspace"] {
-        assert!(readme.lines().any(|line| line.trim() == command), "README.md must show `{command}` on a line of its own");
+        assert!(
+            readme.lines().any(|line| line.trim() == command),
+            "README.md must show `{command}` on a line of its own"
+        );
     }
     assert!(run.contains("cargo test --workspace"), ".ci/run must call the README's test command");
-    assert!(run.contains("TIDINGS_TEST_REQUIRE=postgres,chromium"), ".ci/run must ask for every test that can be skipped");
+    assert!(
+        run.contains("TIDINGS_TEST_REQUIRE=postgres,chromium"),
+        ".ci/run must ask for every test that can be skipped"
+    );
 }
 
 #[cfg(unix)]
@@ -137,13 +153,16 @@ fn the_drawing_in_the_book_is_the_one_that_the_rules_made() {
 #[test]
 fn every_example_is_named_in_its_readme() {
     let readme = read("examples/README.md");
-    let missing = names("examples").into_iter().filter(|name| name != "README.md" && !readme.contains(name.as_str()));
+    let missing =
+        names("examples").into_iter().filter(|name| name != "README.md" && !readme.contains(name.as_str()));
     report(missing.map(|name| format!("examples/README.md does not name {name}")).collect());
 }
 
 /// Every text file but this one and the lock file, which is Cargo's.
 fn everything() -> impl Iterator<Item = File> {
-    files("", "").into_iter().filter(|file| file.path != "crates/checks/tests/docs.rs" && !file.path.ends_with("Cargo.lock"))
+    files("", "")
+        .into_iter()
+        .filter(|file| file.path != "crates/checks/tests/docs.rs" && !file.path.ends_with("Cargo.lock"))
 }
 
 /// The targets of Markdown links, outside fenced blocks and code.
@@ -171,7 +190,8 @@ fn links(text: &str) -> Vec<String> {
 
 /// The anchors of a page's headings, as Markdown renderers make them.
 fn headings(text: &str) -> BTreeSet<String> {
-    let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let titles =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     titles
         .map(|title| {
             let kept = title.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));

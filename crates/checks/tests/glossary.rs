@@ -57,21 +57,37 @@ fn names_use_the_glossary() {
                 let words = split(&name);
                 for (word, better) in NOT_IN_NAMES {
                     if words.iter().any(|w| w == word) && !excepted(&file.path, word) {
-                        complaints.insert(format!("{}:{n}: `{name}` says \"{word}\"; say {better}", file.path));
+                        complaints
+                            .insert(format!("{}:{n}: `{name}` says \"{word}\"; say {better}", file.path));
                     }
                 }
-                if line.contains("fn ") && EMPTY_FUNCTIONS.contains(&name.as_str()) && !excepted(&file.path, &name) {
-                    complaints.insert(format!("{}:{n}: `fn {name}` says nothing; name what it does", file.path));
+                if line.contains("fn ")
+                    && EMPTY_FUNCTIONS.contains(&name.as_str())
+                    && !excepted(&file.path, &name)
+                {
+                    complaints
+                        .insert(format!("{}:{n}: `fn {name}` says nothing; name what it does", file.path));
                 }
                 if name.starts_with(char::is_uppercase) {
-                    if let Some(ending) = EMPTY_ENDINGS.iter().find(|ending| name.ends_with(**ending) && name != **ending) {
-                        complaints.insert(format!("{}:{n}: `{name}` ends with \"{ending}\"; name the thing", file.path));
+                    if let Some(ending) =
+                        EMPTY_ENDINGS.iter().find(|ending| name.ends_with(**ending) && name != **ending)
+                    {
+                        complaints.insert(format!(
+                            "{}:{n}: `{name}` ends with \"{ending}\"; name the thing",
+                            file.path
+                        ));
                     }
                     if name.ends_with("V2") {
-                        complaints.insert(format!("{}:{n}: `{name}`: replace the first one instead of adding a second", file.path));
+                        complaints.insert(format!(
+                            "{}:{n}: `{name}`: replace the first one instead of adding a second",
+                            file.path
+                        ));
                     }
                 } else if name.ends_with("_v2") {
-                    complaints.insert(format!("{}:{n}: `{name}`: replace the first one instead of adding a second", file.path));
+                    complaints.insert(format!(
+                        "{}:{n}: `{name}`: replace the first one instead of adding a second",
+                        file.path
+                    ));
                 }
             }
         }
@@ -110,11 +126,17 @@ fn no_module_is_a_bag() {
         let name = file.path.rsplit('/').next().unwrap_or_default();
         bags.contains(&name) && !is_test(&file.path)
     });
-    report(found.map(|file| format!("{}: a bag is nobody's home; put each function with its noun", file.path)).collect());
+    report(
+        found
+            .map(|file| format!("{}: a bag is nobody's home; put each function with its noun", file.path))
+            .collect(),
+    );
 }
 
 fn source() -> impl Iterator<Item = File> {
-    files("crates", ".rs").into_iter().filter(|file| !is_test(&file.path) && !file.path.starts_with("crates/checks/"))
+    files("crates", ".rs")
+        .into_iter()
+        .filter(|file| !is_test(&file.path) && !file.path.starts_with("crates/checks/"))
 }
 
 fn excepted(path: &str, word: &str) -> bool {
@@ -123,9 +145,12 @@ fn excepted(path: &str, word: &str) -> bool {
 
 /// The names that a line of Rust declares.
 fn declared(line: &str) -> Vec<String> {
-    let words = ["fn ", "struct ", "enum ", "trait ", "type ", "mod ", "const ", "static ", "let mut ", "let "];
+    let words =
+        ["fn ", "struct ", "enum ", "trait ", "type ", "mod ", "const ", "static ", "let mut ", "let "];
     let line = line.trim_start();
-    let line = ["pub(crate) ", "pub(super) ", "pub "].iter().fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
+    let line = ["pub(crate) ", "pub(super) ", "pub "]
+        .iter()
+        .fold(line, |line, word| line.strip_prefix(word).unwrap_or(line));
     let line = ["async ", "const fn ", "unsafe "].iter().fold(line, |line, word| match *word {
         "const fn " if line.starts_with("const fn ") => &line["const ".len()..],
         word => line.strip_prefix(word).unwrap_or(line),
