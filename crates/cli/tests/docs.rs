@@ -133,15 +133,10 @@ impl House {
         command.args(["dev", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
         let mut process = Running::start(command, &directory.join("dev.log"));
         let told = process.json();
-        let strings = strings(&told);
-        let of = |beginning: &str| strings.iter().find(|text| text.starts_with(beginning));
-        let url = of("http://127.0.0.1:").unwrap_or_else(|| panic!("dev told no address: {told}"));
-        let port = url["http://127.0.0.1:".len()..]
-            .split('/')
-            .next()
-            .and_then(|port| port.parse().ok())
-            .expect("a port");
-        let token = of("tid_test_").unwrap_or_else(|| panic!("dev told no token: {told}")).clone();
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("dev told {told}")).to_owned();
+        let (address, token) = (text(&told["address"]), text(&told["tokens"]["sms"]));
+        let port =
+            address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the address has a port");
         let made = Command::new(env!("CARGO_BIN_EXE_tidings"))
             .args(["token", "create", "--name", "docs", "--scope", "all", "--json", "--data"])
             .arg(&data)
@@ -149,7 +144,7 @@ impl House {
             .expect("the binary starts");
         let made: Value = serde_json::from_slice(&made.stdout)
             .unwrap_or_else(|_| panic!("token create: {}", String::from_utf8_lossy(&made.stderr)));
-        let operator_token = self::strings(&made).into_iter().find(|text| text.starts_with("tid_test_"));
+        let operator_token = strings(&made).into_iter().find(|text| text.starts_with("tid_test_"));
         let operator_token = operator_token.unwrap_or_else(|| panic!("token create told no token: {made}"));
         Self { _process: process, port, token, operator_token, directory }
     }
