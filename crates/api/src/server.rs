@@ -83,7 +83,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut sto
     let mut serving = pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        _ = stopped.wait_for(|stopped| *stopped) => {
+        // What `wait_for` gives is a lock, which must not be held while the rest is awaited.
+        () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

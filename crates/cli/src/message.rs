@@ -1,0 +1,307 @@
+//! `tidings message`: what became of messages, and why. Numbers and texts are masked unless they are asked for, so
+//! that what is shown can be pasted into a ticket.
+
+use crate::duration;
+use crate::operator::{Operator, Place, Whose};
+use crate::output::{Output, Table, Tone, when};
+use anyhow::anyhow;
+use clap::Subcommand;
+use std::fmt::Write as _;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::event::{Event, Kind};
+use tidings_domain::id::{BatchId, MessageId};
+use tidings_domain::message::Status;
+use tidings_domain::time::Timestamp;
+use tidings_store::{Attempt, MessageFilter, Page, Stored, Timeline};
+use tidings_wire::{Shown, endpoint, event, message};
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show one message with everything that is recorded about it
+    Show {
+        /// Its id (msg_…), in whatever environment
+        id: MessageId,
+        /// Show its text and the whole phone numbers
+        #[arg(long)]
+        full: bool,
+    },
+    /// List messages, newest first
+    List {
+        /// Only in this status, such as delivered
+        #[arg(long, value_parser = status)]
+        status: Option<Status>,
+        /// Only to this number
+        #[arg(long, value_name = "NUMBER")]
+        to: Option<String>,
+        /// Only with this reference of the caller
+        #[arg(long)]
+        reference: Option<String>,
+        /// Only the one with this id at its carrier
+        #[arg(long, value_name = "ID")]
+        carrier_id: Option<String>,
+        /// Only of this batch
+        #[arg(long, value_name = "ID")]
+        batch: Option<BatchId>,
+        /// Only accepted at or after this (2026-11-23T08:00:00Z)
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        since: Option<Timestamp>,
+        /// Only accepted before this
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        until: Option<Timestamp>,
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// Show texts and whole phone numbers
+        #[arg(long)]
+        full: bool,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+fn status(word: &str) -> Result<Status, String> {
+    Status::parse(word).ok_or_else(|| format!("use one of: {}", Status::ALL.map(Status::as_str).join(", ")))
+}
+
+/// Reads a time with its offset.
+pub fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|why| why.to_string())
+}
+
+/// Does it.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
+    let operator = Operator::open(place).await?;
+    match command {
+        Command::Show { id, full } => {
+            let timeline = find(&operator, id).await?;
+            output.show(&Masked::new(&shown(&timeline), full)?, || print(&timeline, full, output, operator.now()))?;
+        }
+        Command::List { status, to, reference, carrier_id, batch, since, until, limit, full, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
+            let filter = MessageFilter { status, recipient, sender: None, reference, carrier_id, batch, since, until };
+            let list = page(&operator, realm, filter, usize::from(limit)).await?;
+            let value: Vec<message::Message<'_>> = list.iter().map(one).collect();
+            output.show(&Masked::new(&value, full)?, || {
+                let mut table = Table::new(&["ID", "STATUS", "FROM", "TO", "SEGMENTS", "ACCEPTED", "LAST CHANGE", "WHY"]);
+                for stored in &list {
+                    table.row([
+                        stored.message.id.to_string(),
+                        output.status(stored.life.state.status()),
+                        stored.message.sender.to_string(),
+                        recipient_of(stored, full),
+                        stored.message.segments.to_string(),
+                        when(Some(stored.message.created_at)),
+                        when(Some(stored.updated_at)),
+                        stored.failure.as_ref().map(|failure| failure.class.as_str().to_owned()).unwrap_or_default(),
+                    ]);
+                }
+                table.print(output, &format!("There is no such message in {}.", whose.environment.as_str()))
+            })?;
+        }
+    }
+    operator.close().await
+}
+
+/// Reads a recipient's number.
+///
+/// # Errors
+/// Why it is none.
+pub fn number(text: &str, environment: Environment) -> anyhow::Result<PhoneNumber> {
+    PhoneNumber::parse(text, None, environment).map_err(|why| anyhow!("{text} is no phone number: {why}"))
+}
+
+/// A store may give an empty page and still have more: asks until there is enough.
+async fn page(operator: &Operator, realm: Realm, filter: MessageFilter, limit: usize) -> anyhow::Result<Vec<Stored>> {
+    let mut list = Vec::new();
+    let mut before = None;
+    loop {
+        let page = Page { before, limit: limit - list.len() };
+        let paged = operator.store.messages(realm, filter.clone(), page).await?;
+        list.extend(paged.items);
+        before = paged.next;
+        if before.is_none() || list.len() >= limit {
+            return Ok(list);
+        }
+    }
+}
+
+/// The id says it all: looks in every account and environment.
+async fn find(operator: &Operator, id: MessageId) -> anyhow::Result<Timeline> {
+    for account in operator.store.accounts().await? {
+        for environment in Environment::ALL {
+            if let Some(timeline) = operator.store.timeline(Realm { account: account.id, environment }, id).await? {
+                return Ok(timeline);
+            }
+        }
+    }
+    Err(anyhow!("there is no message {id} in {}: is that the right data directory?", operator.directory.display()))
+}
+
+fn recipient_of(stored: &Stored, full: bool) -> String {
+    let recipient = stored.message.recipient;
+    if full { recipient.to_string() } else { recipient.masked().to_string() }
+}
+
+fn one(stored: &Stored) -> message::Message<'_> {
+    message::Message::new(&stored.message, &stored.life, stored.failure.as_ref(), stored.updated_at)
+}
+
+fn shown(timeline: &Timeline) -> event::Timeline<'_> {
+    event::Timeline {
+        message: one(&timeline.stored),
+        connection_name: timeline.connection.as_ref().map(|connection| connection.name.as_str()),
+        connection_paused: timeline.connection.as_ref().and_then(|connection| connection.paused.as_deref()),
+        events: timeline.events.iter().map(|(id, event)| event::TimelineEvent::new(*id, event)).collect(),
+        webhook_attempts: timeline.attempts.iter().map(crate::webhook::attempt).collect(),
+        webhook_deliveries: timeline
+            .deliveries
+            .iter()
+            .map(|delivery| endpoint::Delivery {
+                event_id: Shown(delivery.event),
+                endpoint_id: Shown(delivery.endpoint),
+                tries: delivery.tries,
+                due_at: Shown(delivery.due_at),
+            })
+            .collect(),
+    }
+}
+
+/// The JSON of messages without what nobody asked to see: texts, and the middle of phone numbers.
+struct Masked(serde_json::Value);
+
+impl Masked {
+    fn new(value: &impl serde::Serialize, full: bool) -> anyhow::Result<Self> {
+        let mut value = serde_json::to_value(value)?;
+        if !full {
+            mask(&mut value);
+        }
+        Ok(Self(value))
+    }
+}
+
+impl serde::Serialize for Masked {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+fn mask(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(items) => items.iter_mut().for_each(mask),
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value.as_str()) {
+                    ("text" | "raw" | "metadata", Some(_)) => *value = "•••".into(),
+                    ("to", Some(number)) => {
+                        if let Some(number) = PhoneNumber::from_stored(number) {
+                            *value = number.masked().to_string().into();
+                        }
+                    }
+                    _ => mask(value),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn print(timeline: &Timeline, full: bool, output: Output, now: Timestamp) -> String {
+    let Stored { message, life, failure, .. } = &timeline.stored;
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{}  {value}", output.tone(Tone::Faint, &format!("{name:<10}")));
+    };
+    line("message", output.tone(Tone::Strong, &message.id.to_string()));
+    line("status", output.status(life.state.status()));
+    if let Some(failure) = failure {
+        line("why", format!("{failure}; recovery: {}", failure.recovery().as_str()));
+    }
+    line("from", message.sender.to_string());
+    line("to", recipient_of(&timeline.stored, full));
+    line("purpose", format!("{} ({})", message.purpose.as_str(), message.environment.as_str()));
+    let body = match (&message.text, full) {
+        (None, _) => "removed".to_owned(),
+        (Some(text), true) => text.clone(),
+        (Some(text), false) => format!("{} characters (--full shows them)", text.chars().count()),
+    };
+    line("text", format!("{body} · {} segments, {}", message.segments, message.encoding));
+    if let Some(connection) = &timeline.connection {
+        let paused = connection.paused.as_ref().map(|why| format!(" · paused: {why}")).unwrap_or_default();
+        line("connection", format!("{}{paused}", connection.name));
+    }
+    let ids: Vec<&str> = life.segments.iter().filter_map(|segment| segment.carrier_id()).collect();
+    if !ids.is_empty() {
+        line("carrier id", ids.join(", "));
+    }
+    if let Some(reference) = &message.reference {
+        line("reference", reference.clone());
+    }
+    if let Some(of) = message.retry_of {
+        line("repeats", of.to_string());
+    }
+    if let Some(due_at) = life.state.wakes_at().filter(|_| !life.state.status().is_final()) {
+        let in_ms = due_at.since_ms(now);
+        let wait = if in_ms > 0 { format!("in {}", duration::age(in_ms)) } else { "now".to_owned() };
+        let what = if life.state.is_waiting() { "goes out" } else { "looked at" };
+        line(what, format!("{} ({wait}); expires {}", when(Some(due_at)), when(Some(message.expires_at))));
+    }
+    let mut rows: Vec<(Timestamp, [String; 4])> = vec![(
+        message.created_at,
+        [precise(message.created_at), "accepted".to_owned(), String::new(), String::new()],
+    )];
+    rows.extend(timeline.events.iter().map(|(_, event)| (event.at, happened(event, full))));
+    rows.extend(timeline.attempts.iter().map(|attempt| (attempt.at, called(attempt))));
+    rows.sort_by_key(|(at, _)| *at);
+    let mut table = Table::new(&["TIME (UTC)", "WHAT", "WHY", "RAW"]);
+    for (_, row) in rows {
+        table.row(row);
+    }
+    text.push('\n');
+    text.push_str(&table.print(output, ""));
+    for delivery in &timeline.deliveries {
+        let _ = writeln!(text, "webhook {} is told {} again at {}", delivery.endpoint, delivery.event, when(Some(delivery.due_at)));
+    }
+    text
+}
+
+fn precise(at: Timestamp) -> String {
+    at.to_string().replace('T', " ").replace('Z', "")
+}
+
+fn happened(event: &Event, full: bool) -> [String; 4] {
+    let mut why = event.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+    if let Some(due_at) = event.due_at {
+        let _ = write!(why, "{}next try {}", if why.is_empty() { "" } else { "; " }, precise(due_at));
+    }
+    let what = event.kind.as_str().trim_start_matches("message.");
+    let what = match event.kind {
+        Kind::Progress => format!("{what} (on its way)"),
+        _ if event.attempt > 1 => format!("{what} (attempt {})", event.attempt),
+        _ => what.to_owned(),
+    };
+    let raw = match (&event.raw, full) {
+        (None, _) => String::new(),
+        (Some(raw), true) => raw.clone(),
+        // A carrier's receipt repeats the beginning of the text.
+        (Some(raw), false) => raw.split(" text:").next().unwrap_or_default().to_owned(),
+    };
+    [precise(event.at), what, why, raw]
+}
+
+fn called(attempt: &Attempt) -> [String; 4] {
+    let answer = attempt.status.map_or_else(|| attempt.response.clone(), |status| format!("HTTP {status}"));
+    let (outcome, next) = endpoint::outcome(attempt.verdict);
+    let next = next.map(|at| format!(", again {}", precise(at))).unwrap_or_default();
+    [
+        precise(attempt.at),
+        format!("webhook {} (try {})", outcome, attempt.number),
+        format!("{answer} in {} ms{next}", attempt.took_ms),
+        attempt.endpoint.to_string(),
+    ]
+}

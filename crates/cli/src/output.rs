@@ -1,0 +1,161 @@
+//! What a command shows: text for people, or one JSON value with `--json`. Results go to standard output, everything
+//! else to standard error. Colours only on a terminal that wants them.
+
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    json: bool,
+    colour: bool,
+}
+
+/// A meaning that is shown in colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// It is well.
+    Good,
+    /// Somebody should look.
+    Doubtful,
+    /// It is wrong.
+    Bad,
+    /// Beside the point.
+    Faint,
+    /// The point.
+    Strong,
+}
+
+impl Output {
+    /// For standard output, as JSON or not.
+    pub fn new(json: bool) -> Self {
+        let colour = !json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { json, colour }
+    }
+
+    /// Whether JSON is wanted.
+    pub const fn json(self) -> bool {
+        self.json
+    }
+
+    /// Shows a result: the value as one line of JSON, or the text.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn show(self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        let line = if self.json { serde_json::to_string(value)? } else { text() };
+        let mut out = io::stdout().lock();
+        out.write_all(line.trim_end_matches('\n').as_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// The text in its tone.
+    pub fn tone(self, tone: Tone, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Doubtful => "33",
+            Tone::Bad => "31",
+            Tone::Faint => "2",
+            Tone::Strong => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// The status of a message in its tone.
+    pub fn status(self, status: tidings_domain::message::Status) -> String {
+        use tidings_domain::message::Status;
+        let tone = match status {
+            Status::Delivered => Tone::Good,
+            Status::Undelivered | Status::Failed | Status::Rejected | Status::Expired => Tone::Bad,
+            Status::Unconfirmed => Tone::Doubtful,
+            Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Canceled => Tone::Strong,
+        };
+        self.tone(tone, status.as_str())
+    }
+}
+
+/// Rows in columns.
+#[derive(Debug)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+
+    /// The text, or `nothing` if there is no row.
+    pub fn print(&self, output: Output, nothing: &str) -> String {
+        if self.rows.len() == 1 {
+            return nothing.to_owned();
+        }
+        let columns = self.rows[0].len();
+        let widths: Vec<usize> =
+            (0..columns).map(|n| self.rows.iter().map(|row| width(&row[n])).max().unwrap_or(0)).collect();
+        let mut text = String::new();
+        for (n, row) in self.rows.iter().enumerate() {
+            let mut line = String::new();
+            for (cell, wanted) in row.iter().zip(&widths) {
+                let _ = write!(line, "{cell}{}  ", " ".repeat(wanted - width(cell)));
+            }
+            let line = line.trim_end();
+            let line = if n == 0 { output.tone(Tone::Faint, line) } else { line.to_owned() };
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+}
+
+/// Characters that are seen: escape sequences for colours are not.
+fn width(text: &str) -> usize {
+    let mut hidden = false;
+    text.chars()
+        .filter(|&character| match (hidden, character) {
+            (false, '\x1b') => {
+                hidden = true;
+                false
+            }
+            (true, 'm') => {
+                hidden = false;
+                false
+            }
+            (hidden, _) => !hidden,
+        })
+        .count()
+}
+
+/// A time for people, to the second; `-` if there is none.
+pub fn when(at: Option<tidings_domain::time::Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| at.to_string().replace('T', " ").chars().take(19).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_whatever_the_colours() {
+        let output = Output { json: false, colour: true };
+        let mut table = Table::new(&["a", "b"]);
+        table.row([output.tone(Tone::Good, "delivered"), "1".to_owned()]);
+        table.row(["é".to_owned(), "2".to_owned()]);
+        assert_eq!(
+            table.print(output, ""),
+            "\x1b[2ma          b\x1b[0m\n\x1b[32mdelivered\x1b[0m  1\né          2\n"
+        );
+        assert_eq!(Table::new(&["a"]).print(output, "none"), "none");
+    }
+}
