@@ -68,11 +68,17 @@ fn a_crate_with_a_list_of_strangers_uses_no_other() {
 fn every_version_is_written_once() {
     let declared = section(&read("Cargo.toml"), "workspace.dependencies");
     let mut used = BTreeSet::new();
+    let mut own: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut complaints = Vec::new();
     for manifest in files("crates", "/Cargo.toml") {
         for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (name, rest) in section(&manifest.text, kind) {
-                if !rest.replace(' ', "").contains("workspace=true") {
+                let shared = rest.replace(' ', "").contains("workspace=true");
+                if !shared && kind == "dev-dependencies" && !declared.iter().any(|(known, _)| *known == name)
+                {
+                    // What the tests of a single crate need may stay with that crate.
+                    own.entry(name.clone()).or_default().push(manifest.path.clone());
+                } else if !shared {
                     complaints.push(format!(
                         "{}: `{name}` has a version of its own; write it in the root Cargo.toml and `{name}.workspace = true` here",
                         manifest.path
@@ -81,6 +87,10 @@ fn every_version_is_written_once() {
                 used.insert(name);
             }
         }
+    }
+    for (name, places) in own.iter().filter(|(_, places)| places.len() > 1) {
+        complaints
+            .push(format!("`{name}` has a version in each of {places:?}; write it in the root Cargo.toml"));
     }
     for (name, _) in declared.iter().filter(|(name, _)| !used.contains(name)) {
         complaints.push(format!("the root Cargo.toml lists `{name}`, but no crate uses it; take it out"));
