@@ -91,6 +91,7 @@ pub(crate) async fn create(ask: Ask) -> Answer {
         created_at: engine.clock().now(),
     };
     engine.store().create_endpoint(endpoint.clone(), ask.actor()).await?;
+    engine.endpoints_changed();
     json(201, &shown(&endpoint, true))
 }
 
@@ -105,10 +106,9 @@ pub(crate) async fn read(ask: Ask) -> Answer {
 
 async fn save(ask: &Ask, endpoint: &Endpoint) -> Result<(), Problem> {
     let engine = &ask.app.engine;
-    match engine.store().update_endpoint(endpoint.clone(), ask.actor(), engine.clock().now()).await? {
-        true => Ok(()),
-        false => Err(Problem::not_found()),
-    }
+    let saved = engine.store().update_endpoint(endpoint.clone(), ask.actor(), engine.clock().now()).await?;
+    engine.endpoints_changed();
+    if saved { Ok(()) } else { Err(Problem::not_found()) }
 }
 
 pub(crate) async fn change(ask: Ask) -> Answer {
@@ -137,10 +137,9 @@ pub(crate) async fn change(ask: Ask) -> Answer {
 pub(crate) async fn delete(ask: Ask) -> Answer {
     let engine = &ask.app.engine;
     let (id, now) = (ask.id()?, engine.clock().now());
-    match engine.store().delete_endpoint(ask.realm(), id, ask.actor(), now).await? {
-        true => nothing(),
-        false => Err(Problem::not_found()),
-    }
+    let deleted = engine.store().delete_endpoint(ask.realm(), id, ask.actor(), now).await?;
+    engine.endpoints_changed();
+    if deleted { nothing() } else { Err(Problem::not_found()) }
 }
 
 pub(crate) async fn rotate(ask: Ask) -> Answer {
