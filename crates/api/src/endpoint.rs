@@ -40,6 +40,7 @@ pub(crate) fn attempt(attempt: &Attempt) -> endpoint::Attempt<'_> {
         at: Shown(attempt.at),
         took_ms: attempt.took_ms,
         status: attempt.status,
+        request: (!attempt.request.is_empty()).then_some(attempt.request.as_str()),
         response: &attempt.response,
         outcome,
         next_attempt_at: next.map(Shown),
@@ -91,6 +92,7 @@ pub(crate) async fn create(ask: Ask) -> Answer {
         created_at: engine.clock().now(),
     };
     engine.store().create_endpoint(endpoint.clone(), ask.actor()).await?;
+    engine.endpoints_changed();
     json(201, &shown(&endpoint, true))
 }
 
@@ -105,10 +107,9 @@ pub(crate) async fn read(ask: Ask) -> Answer {
 
 async fn save(ask: &Ask, endpoint: &Endpoint) -> Result<(), Problem> {
     let engine = &ask.app.engine;
-    match engine.store().update_endpoint(endpoint.clone(), ask.actor(), engine.clock().now()).await? {
-        true => Ok(()),
-        false => Err(Problem::not_found()),
-    }
+    let saved = engine.store().update_endpoint(endpoint.clone(), ask.actor(), engine.clock().now()).await?;
+    engine.endpoints_changed();
+    if saved { Ok(()) } else { Err(Problem::not_found()) }
 }
 
 pub(crate) async fn change(ask: Ask) -> Answer {
@@ -137,10 +138,9 @@ pub(crate) async fn change(ask: Ask) -> Answer {
 pub(crate) async fn delete(ask: Ask) -> Answer {
     let engine = &ask.app.engine;
     let (id, now) = (ask.id()?, engine.clock().now());
-    match engine.store().delete_endpoint(ask.realm(), id, ask.actor(), now).await? {
-        true => nothing(),
-        false => Err(Problem::not_found()),
-    }
+    let deleted = engine.store().delete_endpoint(ask.realm(), id, ask.actor(), now).await?;
+    engine.endpoints_changed();
+    if deleted { nothing() } else { Err(Problem::not_found()) }
 }
 
 pub(crate) async fn rotate(ask: Ask) -> Answer {
@@ -157,7 +157,7 @@ pub(crate) async fn rotate(ask: Ask) -> Answer {
 pub(crate) async fn attempts(ask: Ask) -> Answer {
     let endpoint = found(&ask).await?;
     let page = page(&ask, List::Attempts)?;
-    let found = ask.app.engine.store().attempts(ask.realm(), endpoint.id, page).await?;
+    let found = ask.app.engine.attempts(ask.realm(), endpoint.id, page).await?;
     json(200, &Page::new(List::Attempts, found.items.iter().map(attempt).collect(), found.next))
 }
 

@@ -161,7 +161,12 @@ async fn callback(ask: &Ask, url: &str) -> Result<EndpointId, Problem> {
         failing_since: None,
         created_at: engine.clock().now(),
     };
-    Ok(engine.store().callback_endpoint(endpoint).await?)
+    let fresh = endpoint.id;
+    let id = engine.store().callback_endpoint(endpoint).await?;
+    if id == fresh {
+        engine.endpoints_changed();
+    }
+    Ok(id)
 }
 
 pub(crate) async fn send_batch(ask: Ask) -> Answer {

@@ -41,18 +41,18 @@ pub(crate) struct AccessToken {
 }
 
 /// A refusal in the words of RFC 6749 §5.2.
-fn refused(status: u16, error: &'static str, description: &str, challenge: bool) -> Response {
+fn refused(status: u16, error: &'static str, description: &str, challenge: bool) -> Box<Response> {
     let body = value!({ "error": error, "error_description": description });
     let mut response = raw(status, "application/json", body.to_string());
     if challenge {
         let basic = HeaderValue::from_static("Basic realm=\"tidings\"");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
     }
-    response
+    Box::new(response)
 }
 
 /// The form, each parameter given once.
-fn form(ask: &Ask) -> Result<Vec<(String, String)>, Response> {
+fn form(ask: &Ask) -> Result<Vec<(String, String)>, Box<Response>> {
     let pairs = std::str::from_utf8(&ask.body).ok().and_then(decode);
     let repeated = |pairs: &[(String, String)]| {
         pairs
@@ -71,7 +71,7 @@ fn get<'f>(form: &'f [(String, String)], name: &str) -> Option<&'f str> {
 }
 
 /// The client that is asking, by HTTP Basic or by the form.
-async fn client(ask: &Ask, form: &[(String, String)]) -> Result<Result<Client, Response>, Problem> {
+async fn client(ask: &Ask, form: &[(String, String)]) -> Result<Result<Client, Box<Response>>, Problem> {
     let mut given = ask.headers.get_all(header::AUTHORIZATION).iter();
     let basic = given.next();
     let in_form = (get(form, "client_id"), get(form, "client_secret"));
@@ -117,14 +117,14 @@ async fn client(ask: &Ask, form: &[(String, String)]) -> Result<Result<Client, R
 pub(crate) async fn grant(ask: Ask) -> Answer {
     let mut response = match granted(&ask).await? {
         Ok(access) => json(200, &access)?,
-        Err(response) => response,
+        Err(response) => *response,
     };
     // RFC 6749 §5.1.
     response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 
-async fn granted(ask: &Ask) -> Result<Result<AccessToken, Response>, Problem> {
+async fn granted(ask: &Ask) -> Result<Result<AccessToken, Box<Response>>, Problem> {
     let form = match form(ask) {
         Ok(form) => form,
         Err(response) => return Ok(Err(response)),
@@ -210,14 +210,14 @@ async fn live(ask: &Ask, text: &str) -> Result<Option<Token>, Problem> {
 pub(crate) async fn revoke(ask: Ask) -> Answer {
     let form = match form(&ask) {
         Ok(form) => form,
-        Err(response) => return Ok(response),
+        Err(response) => return Ok(*response),
     };
     let client = match client(&ask, &form).await? {
         Ok(client) => client,
-        Err(response) => return Ok(response),
+        Err(response) => return Ok(*response),
     };
     let Some(text) = get(&form, "token") else {
-        return Ok(refused(400, "invalid_request", "token is missing.", false));
+        return Ok(*refused(400, "invalid_request", "token is missing.", false));
     };
     // Another client's token is answered like an unknown one, and stays.
     if let Some(mut record) = live(&ask, text).await?.filter(|record| record.client == Some(client.id)) {
@@ -234,14 +234,14 @@ pub(crate) async fn revoke(ask: Ask) -> Answer {
 pub(crate) async fn introspect(ask: Ask) -> Answer {
     let form = match form(&ask) {
         Ok(form) => form,
-        Err(response) => return Ok(response),
+        Err(response) => return Ok(*response),
     };
     let client = match client(&ask, &form).await? {
         Ok(client) => client,
-        Err(response) => return Ok(response),
+        Err(response) => return Ok(*response),
     };
     let Some(text) = get(&form, "token") else {
-        return Ok(refused(400, "invalid_request", "token is missing.", false));
+        return Ok(*refused(400, "invalid_request", "token is missing.", false));
     };
     let seconds = |at: tidings_domain::time::Timestamp| at.as_millis().div_euclid(1000);
     match live(&ask, text).await?.filter(|record| record.realm == client.realm) {

@@ -132,6 +132,7 @@ const MAGIC: &[Magic] = magic! {
     80 "link_breaks" [0] "The carrier closes the link instead of answering; it does not have the message.";
     81 "link_breaks_after" [0] "The carrier answers, then closes the link; delivered once the link is up again.";
     82 "garbage_first" [0] "Something unreadable comes before the answer; delivered.";
+    83 "link_ends" [0] "The carrier answers, then ends the session in good order (unbind); delivered once the link is up again.";
 
     90 "chance" [0] "As in life: 93 of 100 are delivered within some seconds, 3 undelivered, 1 expired, 1 unknown, 1 without a receipt, 1 throttled.";
 };
@@ -319,6 +320,8 @@ pub enum LinkTrouble {
     BreaksAfter,
     /// Something unreadable comes first.
     Garbage,
+    /// It is ended in good order after the answer.
+    Ends,
 }
 
 /// What becomes of this submission.
@@ -391,7 +394,7 @@ pub fn plan(heard: &Heard) -> Plan {
 
         50 => lost(with_receipts(vec![])),
         51 => lost(delivered()),
-        52 if heard.before % 2 == 0 => lost(with_receipts(vec![])),
+        52 if heard.before.is_multiple_of(2) => lost(with_receipts(vec![])),
         53 => lost(reported(S::Undeliverable, 27)),
         54 => Plan { answer_after_ms: n * 1000, ..delivered() },
         55 if last => lost(with_receipts(vec![])),
@@ -424,6 +427,7 @@ pub fn plan(heard: &Heard) -> Plan {
         80 => Plan { link: LinkTrouble::BreaksInstead, ..lost(with_receipts(vec![])) },
         81 => Plan { link: LinkTrouble::BreaksAfter, ..delivered() },
         82 => Plan { link: LinkTrouble::Garbage, ..delivered() },
+        83 => Plan { link: LinkTrouble::Ends, ..delivered() },
 
         90 => {
             let within = heard.draw.another(91).between(300, 5_000);

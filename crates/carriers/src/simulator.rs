@@ -312,7 +312,7 @@ impl Simulator {
             Answer::Lost => None,
         };
         self.answer_later(tag, answer, u64::from(fate.answer_after_ms), permit).await?;
-        if matches!(fate.link, LinkTrouble::BreaksInstead | LinkTrouble::BreaksAfter) {
+        if matches!(fate.link, LinkTrouble::BreaksInstead | LinkTrouble::BreaksAfter | LinkTrouble::Ends) {
             self.break_link(now_ms, "the simulated carrier closed the link").await?;
         }
         Ok(())

@@ -52,7 +52,8 @@ pub struct Settings {
     pub accounts: BTreeMap<String, String>,
     /// Submissions one session may leave unanswered; more are refused as throttled. Not set: no limit that matters.
     pub window: Option<usize>,
-    /// Receipts and replies sent to one session and not yet acknowledged: 1 to 10,000. Default 200.
+    /// Receipts and replies sent to one session and not yet acknowledged: 1 to 10,000. Default 1,000, as many as our own
+    /// client leaves unacknowledged.
     pub deliver_window: usize,
     /// After this time without an acknowledgement a receipt or reply is sent again: milliseconds. Default 30,000.
     pub deliver_timeout_ms: u64,
@@ -83,7 +84,7 @@ impl Default for Settings {
             address: SocketAddr::from(([127, 0, 0, 1], 2775)),
             accounts: BTreeMap::from([("tidings".to_owned(), "tidings".to_owned())]),
             window: None,
-            deliver_window: 200,
+            deliver_window: 1_000,
             deliver_timeout_ms: 30_000,
             owed_max: 200_000,
             tls: None,
@@ -418,6 +419,11 @@ impl Room {
             LinkTrouble::BreaksInstead => self.close(from),
             // The answer needs a moment to be written.
             LinkTrouble::BreaksAfter => self.later.put(now_ms + 50, Action::Close(from)),
+            LinkTrouble::Ends => {
+                if let Some(client) = self.clients.get(&from) {
+                    client.connection.stop();
+                }
+            }
             LinkTrouble::None | LinkTrouble::Garbage => {}
         }
     }

@@ -6,18 +6,18 @@
 //!
 //! It opens nothing but the files that keys name, and starts nothing.
 
+pub mod connection;
 pub mod key;
 
-use key::{Problem, Rate, Reader, Secret, Section, SectionDescription, Table, Whole, section, words};
+use connection::Connection;
+use key::{CountryCode, Problem, Reader, Section, SectionDescription, Whole, section, words};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::intake::Limits as IntakeLimits;
-use tidings_domain::receipt::IdForm;
 use tidings_domain::retry::RetryPolicy;
-use tidings_domain::text::{self, Language, Languages};
 use tidings_egress::{Block, Policy, Ports};
 use tidings_store::Retention as StoreRetention;
 use toml::Spanned;
@@ -27,8 +27,6 @@ use toml::de::{DeTable, DeValue};
 pub const FILE_NAME: &str = "tidings.toml";
 /// A larger file is not a configuration: octets.
 const FILE_MAX: u64 = 1024 * 1024;
-/// The name of the connection that the test environment always has.
-pub const SIMULATOR: &str = "simulator";
 
 words! {
     /// How log lines look.
@@ -57,6 +55,17 @@ words! {
 }
 
 impl LogLevel {
+    /// So many steps more.
+    #[must_use]
+    pub const fn louder(self, steps: u8) -> Self {
+        match (self, steps) {
+            (level, 0) => level,
+            (Self::Error, 1) => Self::Warn,
+            (Self::Error, 2) | (Self::Warn, 1) => Self::Info,
+            _ => Self::Debug,
+        }
+    }
+
     /// For the subscriber.
     pub const fn as_filter(self) -> &'static str {
         match self {
@@ -64,76 +73,6 @@ impl LogLevel {
             Self::Warn => "warn",
             Self::Info => "info",
             Self::Debug => "debug",
-        }
-    }
-}
-
-words! {
-    /// Kinds of carriers.
-    Kind {
-        /// A carrier that speaks SMPP 3.4.
-        Smpp = "smpp",
-        /// The carrier that pretends to be one. Only in the test environment.
-        Simulator = "simulator",
-    }
-}
-
-words! {
-    /// How an SMPP connection is bound.
-    BindMode {
-        /// One session that sends and receives.
-        Transceiver = "transceiver",
-        /// One session that sends and one that receives.
-        Pair = "transmitter_and_receiver",
-        /// Sessions that only send: no receipt ever comes.
-        Transmitter = "transmitter",
-    }
-}
-
-words! {
-    /// How the segments of a long message are tied together.
-    Concatenation {
-        /// A header with an 8-bit reference in each segment. Right for nearly all.
-        Header8 = "header8",
-        /// A header with a 16-bit reference.
-        Header16 = "header16",
-        /// The `sar_` parameters of SMPP 3.4.
-        Sar = "sar",
-        /// The whole text in `message_payload`; the carrier cuts it.
-        Payload = "payload",
-    }
-}
-
-words! {
-    /// What the carrier takes `data_coding` 0 for.
-    Alphabet {
-        /// GSM 7-bit, each septet in an octet of its own.
-        Gsm7 = "gsm7",
-        /// ISO 8859-1.
-        Latin1 = "latin1",
-        /// ASCII.
-        Ascii = "ascii",
-    }
-}
-
-words! {
-    /// Languages with national tables.
-    NationalTable {
-        /// Turkish.
-        Turkish = "turkish",
-        /// Spanish.
-        Spanish = "spanish",
-        /// Portuguese.
-        Portuguese = "portuguese",
-    }
-}
-
-impl NationalTable {
-    const fn language(self) -> Language {
-        match self {
-            Self::Turkish => Language::Turkish,
-            Self::Spanish => Language::Spanish,
-            Self::Portuguese => Language::Portuguese,
         }
     }
 }
@@ -158,6 +97,13 @@ section! {
     Http = "http", several: false {
         /// Where it listens. It speaks plain HTTP: put a proxy with TLS before it where others can reach it.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        /// The address under which others reach it: it begins the addresses in errors and in OAuth metadata.
+        public_url: Option<String> = None, example r#""https://sms.example.com""#;
+        /// Where phone numbers without a country code are from: two letters. Without it they are refused.
+        default_country: Option<CountryCode> = None, example r#""SE""#;
+        /// Whether /metrics answers other machines. Behind a proxy on the same machine everybody looks local: let
+        /// the proxy not pass it on.
+        metrics_open: bool = false;
     }
 }
 
@@ -244,81 +190,6 @@ section! {
     }
 }
 
-section! {
-    /// A connection to a carrier. Write the section once for each. A message goes to the connection whose prefix
-    /// fits its recipient best; among equals the first one counts.
-    /// The test environment always has one named "simulator", without being written here.
-    Connection = "connection", several: true {
-        /// Its name: small letters, digits and dashes. Keep it: the queue belongs to the name.
-        name: String = String::new(), example r#""north""#;
-        /// What kind of carrier.
-        kind: Kind = Kind::Smpp;
-        /// Whose messages it takes. A real carrier belongs to live, the simulator to test.
-        environment: Environment = Environment::Live;
-        /// Segments per second that the carrier agreed to. Without limit if this is not written.
-        pace_per_s: Option<Rate> = None, example "20";
-        /// Beginnings of recipients' numbers, without +. Empty: those that no other connection asks for.
-        prefixes: Vec<String> = Vec::new(), example r#"["46", "47"]"#;
-        /// Senders that this carrier lets you use. Empty: any.
-        senders: Vec<String> = Vec::new(), example r#"["+46701234567", "Tidings"]"#;
-        /// The carrier's SMPP server: its name or address.
-        host: Option<String> = None, example r#""smpp.carrier.example""#;
-        /// Its port.
-        port: Whole<1, 65_535> = Whole::new(2775);
-        /// Whether TLS is spoken. Without it, passwords and messages cross the network in clear text.
-        tls: bool = false;
-        /// Further certificate authorities to trust, as PEM; a self-signed certificate goes here too.
-        tls_roots: Option<PathBuf> = None, example r#""/etc/tidings/carrier-ca.pem""#;
-        /// The name that the certificate must have, if it is not the host.
-        tls_server_name: Option<String> = None, example r#""smpp.carrier.example""#;
-        /// Who we are to the carrier.
-        system_id: Option<String> = None, example r#""acme""#;
-        /// The password. Better in a file, or in the environment: "env:NORTH_PASSWORD".
-        password: Option<Secret> = None, example r#""env:NORTH_PASSWORD""#;
-        /// Sent at the bind; few carriers want one.
-        system_type: Option<String> = None, example r#""OTA""#;
-        /// How sessions are bound.
-        bind: BindMode = BindMode::Transceiver;
-        /// Sessions at the same time.
-        sessions: Whole<1, 32> = Whole::new(1);
-        /// Segments of each session that may be without answer at the same time.
-        window: Whole<1, 1_000> = Whole::new(10);
-        /// How long an answer is waited for: seconds.
-        response_timeout_s: Whole<1, 80> = Whole::new(30);
-        /// Silence after which the carrier is asked whether it is still there: seconds.
-        enquire_link_s: Whole<5, 3_600> = Whole::new(30);
-        /// What the carrier takes plain text for (`data_coding` 0).
-        alphabet: Alphabet = Alphabet::Gsm7;
-        /// How the segments of a long message are tied together.
-        concatenation: Concatenation = Concatenation::Header8;
-        /// National tables that the carrier and the phones are known to take, such as "turkish": they save segments.
-        single_shift: Vec<NationalTable> = Vec::new(), example r#"["turkish"]"#;
-        /// The same for locking shift tables.
-        locking_shift: Vec<NationalTable> = Vec::new(), example r#"["turkish"]"#;
-        /// How receipts write the id of the answer.
-        receipt_ids: IdForm = IdForm::Any;
-    }
-}
-
-impl Connection {
-    /// How text is turned into segments for it.
-    pub fn text_options(&self) -> text::Options {
-        let languages = |tables: &[NationalTable]| {
-            tables.iter().fold(Languages::NONE, |languages, table| languages.with(table.language()))
-        };
-        text::Options {
-            concatenation: match self.concatenation {
-                Concatenation::Header8 => text::Concatenation::Header8,
-                Concatenation::Header16 => text::Concatenation::Header16,
-                Concatenation::Sar => text::Concatenation::Sar,
-                Concatenation::Payload => text::Concatenation::Payload,
-            },
-            single_shift: languages(&self.single_shift),
-            locking_shift: languages(&self.locking_shift),
-        }
-    }
-}
-
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -355,7 +226,9 @@ impl Config {
         let unreadable = |why: String| {
             vec![Problem {
                 place: name.clone(),
-                sentence: format!("the configuration cannot be read: {why}; name the right file with --config"),
+                sentence: format!(
+                    "the configuration cannot be read: {why}; name the right file with --config"
+                ),
             }]
         };
         let size = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
@@ -378,7 +251,11 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn parse(name: &str, text: &str, environment: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+    pub fn parse(
+        name: &str,
+        text: &str,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(name, text, environment);
         let root = match DeTable::parse(text) {
             Ok(root) => root,
@@ -393,11 +270,17 @@ impl Config {
             let known = key.get_ref().as_ref();
             let place = reader.place(key.span().start);
             if !SECTIONS.contains(&known) {
-                let what = if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
+                let what =
+                    if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
                 let cure = key::cure(known, SECTIONS.into_iter());
                 reader.complain(place, format!(r#"{what} "{known}" is not known; {cure}"#));
             } else if known != "connection" && !value.get_ref().is_table() {
-                reader.complain(place, format!(r#""{known}" is a section; write [{known}] on a line of its own and its keys below"#));
+                reader.complain(
+                    place,
+                    format!(
+                        r#""{known}" is a section; write [{known}] on a line of its own and its keys below"#
+                    ),
+                );
             }
         }
 
@@ -419,9 +302,13 @@ impl Config {
         };
         if config.retry.max_delay_s.get::<i64>() < config.retry.first_delay_s.get::<i64>() {
             let table = reader.table("[retry]".to_owned(), "retry", None, section_of(root, "retry"));
-            reader.complain_of(&table, "max_delay_s", r#"is shorter than "first_delay_s"; raise it"#.to_owned());
+            reader.complain_of(
+                &table,
+                "max_delay_s",
+                r#"is shorter than "first_delay_s"; raise it"#.to_owned(),
+            );
         }
-        config.connections = connections(&mut reader, root);
+        config.connections = connection::read(&mut reader, section_of(root, "connection"));
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
@@ -493,16 +380,17 @@ impl Config {
         if self.webhooks.allow_http {
             warnings.push("webhooks may go out in clear text: remove allow_http from [webhooks] where receivers speak https".to_owned());
         }
-        let live: Vec<&Connection> = self.connections.iter().filter(|c| c.environment == Environment::Live).collect();
+        let live: Vec<&Connection> =
+            self.connections.iter().filter(|c| c.environment == Environment::Live).collect();
         if live.is_empty() {
             warnings.push("there is no connection to a carrier: live messages are refused until a [[connection]] is written".to_owned());
         }
         for connection in live {
-            if !connection.tls {
-                warnings.push(format!(r#"connection "{}" sends its password in clear text: set tls = true if the carrier offers it, or use a private line"#, connection.name));
-            }
-            if connection.bind == BindMode::Transmitter {
-                warnings.push(format!(r#"connection "{}" receives nothing: its messages end as unconfirmed; set bind = "transceiver" if the carrier allows it"#, connection.name));
+            if !connection.has("tls") {
+                warnings.push(format!(
+                    r#"connection "{}" sends its password in clear text: add [connection.tls] if the carrier offers it, or use a private line"#,
+                    connection.name
+                ));
             }
         }
         warnings
@@ -511,146 +399,32 @@ impl Config {
     /// The configuration as it counts, as TOML, secrets masked.
     pub fn show(&self) -> String {
         let mut text = String::new();
-        let mut print = |header: &str, keys: Vec<(&'static str, Option<String>)>| {
-            let _ = writeln!(text, "{}{header}", if text.is_empty() { "" } else { "\n" });
-            for (key, value) in keys {
-                if let Some(value) = value {
-                    let _ = writeln!(text, "{key} = {value}");
-                }
-            }
-        };
-        print("[data]", self.data.show());
-        print("[http]", self.http.show());
-        print("[log]", self.log.show());
-        print("[limits]", self.limits.show());
-        print("[retry]", self.retry.show());
-        print("[webhooks]", self.webhooks.show());
-        print("[retention]", self.retention.show());
-        print("[failures]", self.failures.show());
+        print(&mut text, "[data]", self.data.show());
+        print(&mut text, "[http]", self.http.show());
+        print(&mut text, "[log]", self.log.show());
+        print(&mut text, "[limits]", self.limits.show());
+        print(&mut text, "[retry]", self.retry.show());
+        print(&mut text, "[webhooks]", self.webhooks.show());
+        print(&mut text, "[retention]", self.retention.show());
+        print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {
-            let mut keys = connection.show();
-            if connection.kind == Kind::Simulator {
-                keys.retain(|(key, _)| !SMPP_KEYS.contains(key));
-            }
-            print("[[connection]]", keys);
+            let _ = write!(text, "\n{}", connection.show());
         }
         text
     }
 }
 
+fn print(text: &mut String, header: &str, keys: Vec<(&'static str, Option<String>)>) {
+    let _ = writeln!(text, "{}{header}", if text.is_empty() { "" } else { "\n" });
+    for (key, value) in keys {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+    }
+}
+
 fn section_of<'a>(root: &'a DeTable<'a>, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
     root.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
-}
-
-/// The keys of a connection that only SMPP has.
-const SMPP_KEYS: [&str; 19] = [
-    "host",
-    "port",
-    "tls",
-    "tls_roots",
-    "tls_server_name",
-    "system_id",
-    "password",
-    "password_file",
-    "system_type",
-    "bind",
-    "sessions",
-    "window",
-    "response_timeout_s",
-    "enquire_link_s",
-    "alphabet",
-    "concatenation",
-    "single_shift",
-    "locking_shift",
-    "receipt_ids",
-];
-
-fn connections<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> Vec<Connection> {
-    let mut connections: Vec<Connection> = Vec::new();
-    let written = section_of(root, "connection");
-    let tables = match written.map(|value| (value, value.get_ref())) {
-        None => &[][..],
-        Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => &tables[..],
-        Some((value, _)) => {
-            let place = reader.place(value.span().start);
-            reader.complain(place, "connections are written as [[connection]], in double brackets; add them".to_owned());
-            &[][..]
-        }
-    };
-    for content in tables {
-        let name = content.get_ref().as_table().and_then(|table| table.get("name")).and_then(|name| name.get_ref().as_str());
-        let header = name.map_or_else(|| "[[connection]]".to_owned(), |name| format!(r#"[[connection]] "{name}""#));
-        let mut table = reader.table(header, "connection", name, Some(content));
-        let connection = Connection::read(reader, &mut table);
-        check(reader, &table, &connection, &connections);
-        connections.push(connection);
-    }
-    if !connections.iter().any(|connection| connection.kind == Kind::Simulator) {
-        let nothing = BTreeMap::new();
-        let mut defaults = Reader::new("", "", &nothing);
-        let mut table = defaults.table(String::new(), "connection", Some(SIMULATOR), None);
-        let mut simulator = Connection::read(&mut defaults, &mut table);
-        simulator.name = SIMULATOR.to_owned();
-        simulator.kind = Kind::Simulator;
-        simulator.environment = Environment::Test;
-        connections.push(simulator);
-    }
-    connections
-}
-
-/// What a key alone cannot know.
-fn check(reader: &mut Reader<'_>, table: &Table<'_>, connection: &Connection, before: &[Connection]) {
-    let name = &connection.name;
-    if !reader.is_written(table, "name") {
-        reader.complain_of(table, "name", r#"is missing; name the connection, such as name = "north""#.to_owned());
-    } else if !name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-') || name.len() > 40 {
-        reader.complain_of(table, "name", "must be small letters, digits and dashes, at most 40; rename it".to_owned());
-    } else if before.iter().any(|other| other.name == *name) {
-        reader.complain_of(table, "name", "is used twice; give each connection a name of its own".to_owned());
-    }
-    for prefix in &connection.prefixes {
-        if prefix.is_empty() || prefix.len() > 15 || !prefix.bytes().all(|c| c.is_ascii_digit()) {
-            reader.complain_of(table, "prefixes", format!(r#"has "{prefix}", which is not the beginning of a number; write digits without +, such as "46""#));
-        }
-    }
-    for sender in &connection.senders {
-        if let Err(why) = tidings_domain::sender::Sender::parse(sender, None, connection.environment) {
-            reader.complain_of(table, "senders", format!(r#"has "{sender}", which cannot be a sender: {why}; correct or remove it"#));
-        }
-    }
-    match connection.kind {
-        Kind::Simulator => {
-            if connection.environment == Environment::Live && reader.is_written(table, "environment") {
-                reader.complain_of(table, "environment", r#"is "live", but the simulator delivers to nobody; remove the connection, or set environment = "test""#.to_owned());
-            } else if connection.environment == Environment::Live {
-                reader.complain_of(table, "kind", r#"is "simulator", which belongs to the test environment; add environment = "test""#.to_owned());
-            }
-            for key in SMPP_KEYS {
-                if reader.is_written(table, key) {
-                    reader.complain_of(table, key, r#"means nothing for kind = "simulator"; remove it"#.to_owned());
-                }
-            }
-        }
-        Kind::Smpp => {
-            if connection.environment == Environment::Test {
-                reader.complain_of(table, "environment", r#"is "test", but the test environment never reaches a real carrier; set environment = "live""#.to_owned());
-            }
-            for (key, missing) in [
-                ("host", connection.host.is_none()),
-                ("system_id", connection.system_id.is_none()),
-                ("password", connection.password.is_none()),
-            ] {
-                if missing && !reader.is_written(table, key) && !reader.is_written(table, &format!("{key}_file")) {
-                    reader.complain_of(table, key, "is missing; the carrier tells you what to write".to_owned());
-                }
-            }
-            for key in ["tls_roots", "tls_server_name"] {
-                if !connection.tls && reader.is_written(table, key) {
-                    reader.complain_of(table, key, "means nothing without tls = true; add that or remove this".to_owned());
-                }
-            }
-        }
-    }
 }
 
 /// Every section, for documentation.
@@ -664,7 +438,6 @@ pub fn describe() -> Vec<SectionDescription> {
         Webhooks::describe(),
         Retention::describe(),
         Failures::describe(),
-        Connection::describe(),
     ]
 }
 
@@ -681,83 +454,152 @@ pub fn example() -> String {
         for line in &section.doc {
             let _ = writeln!(text, "#{line}");
         }
-        let header = if section.several { format!("# [[{}]]", section.name) } else { format!("[{}]", section.name) };
-        let _ = writeln!(text, "{header}");
+        let _ = writeln!(text, "[{}]", section.name);
         for key in &section.keys {
             text.push('\n');
-            for line in &key.doc {
-                let _ = writeln!(text, "#{line}");
-            }
-            let _ = writeln!(text, "# Must be {}.", key.wanted);
-            let value = key.example.map(str::to_owned).or_else(|| key.default.clone()).unwrap_or_default();
-            let _ = writeln!(text, "# {} = {value}", key.name);
+            key.print(&mut text);
         }
     }
+    connection::print_example(&mut text);
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidings_carriers::list::Settings;
 
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
-        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Config::parse(FILE_NAME, text, &environment)
     }
 
-    const NORTH: &str = "[[connection]]\nname = \"north\"\nhost = \"smpp.example\"\nsystem_id = \"acme\"\n";
+    const NORTH: &str = "[[connection]]\nname = \"north\"\nkind = \"smpp\"\naddress = \"smpp.example\"\nsystem_id = \"acme\"\n";
 
     #[test]
     fn a_wrong_file_is_answered_with_key_line_and_cure() {
         let check = |text: &str, expected: &[&str]| {
-            let problems: Vec<String> = load(text, &[]).expect_err(text).iter().map(Problem::to_string).collect();
+            let problems: Vec<String> =
+                load(text, &[]).expect_err(text).iter().map(Problem::to_string).collect();
             assert_eq!(problems, expected, "{text}");
         };
         check(
             "[http]\nlisten = \"localhost\"\n",
-            &[r#"tidings.toml:2: key "listen" in [http] is "localhost", but must be an IP address with a port, such as "127.0.0.1:8080" or "[::]:8080""#],
+            &[
+                r#"tidings.toml:2: key "listen" in [http] is "localhost", but must be an IP address with a port, such as "127.0.0.1:8080" or "[::]:8080""#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\n\nwindw = 20\n"),
-            &[r#"tidings.toml:7: key "windw" is not known in [[connection]] "north"; did you mean "window"? Rename it"#],
+            &[
+                r#"tidings.toml:8: key "windw" is not known in [[connection]] "north"; did you mean "window"? Rename it"#,
+            ],
         );
-        check("[limits]\nmax_segments = 300\n", &[r#"tidings.toml:2: key "max_segments" in [limits] is 300, but must be a whole number from 1 to 255"#]);
-        check("[retry]\nfirst_delay_s = 60\nmax_delay_s = 30\n", &[r#"tidings.toml:3: key "max_delay_s" in [retry] is shorter than "first_delay_s"; raise it"#]);
-        check("\n[htp]\n", &[r#"tidings.toml:2: section "htp" is not known; did you mean "http"? Rename it"#]);
-        check("http = 5\n", &[r#"tidings.toml:1: "http" is a section; write [http] on a line of its own and its keys below"#]);
-        check("[connection]\nname = \"a\"\n", &["tidings.toml:1: connections are written as [[connection]], in double brackets; add them"]);
         check(
-            NORTH,
-            &[r#"tidings.toml:1: key "password" in [[connection]] "north" is missing; the carrier tells you what to write"#],
+            &format!("{NORTH}password = \"x\"\nprefix = [\"46\"]\n"),
+            &[
+                r#"tidings.toml:7: key "prefix" is not known in [[connection]] "north"; did you mean "prefixes"? Rename it"#,
+            ],
+        );
+        check(
+            &format!("{NORTH}password = \"x\"\nwindow = \"wide\"\n"),
+            &[
+                r#"tidings.toml:7: key "window" in [[connection]] "north" cannot be used: invalid type: string "wide", expected usize; correct it"#,
+            ],
+        );
+        check(
+            &format!("{NORTH}password = \"x\"\nwindow = 0\n"),
+            &[
+                r#"tidings.toml:1: [[connection]] "north" cannot be used: window is 0, but must be between 1 and 10000; correct it"#,
+            ],
+        );
+        check(
+            &format!("{NORTH}password = 12345\n"),
+            &[r#"tidings.toml:6: key "password" in [[connection]] "north" must be text in quotes"#],
+        );
+        check(
+            "[limits]\nmax_segments = 300\n",
+            &[
+                r#"tidings.toml:2: key "max_segments" in [limits] is 300, but must be a whole number from 1 to 255"#,
+            ],
+        );
+        check(
+            "[limits]\nmax_segment = 3\n",
+            &[
+                r#"tidings.toml:2: key "max_segment" is not known in [limits]; did you mean "max_segments"? Rename it"#,
+            ],
+        );
+        check(
+            "[retry]\nfirst_delay_s = 60\nmax_delay_s = 30\n",
+            &[r#"tidings.toml:3: key "max_delay_s" in [retry] is shorter than "first_delay_s"; raise it"#],
+        );
+        check(
+            "\n[htp]\n",
+            &[r#"tidings.toml:2: section "htp" is not known; did you mean "http"? Rename it"#],
+        );
+        check(
+            "http = 5\n",
+            &[r#"tidings.toml:1: "http" is a section; write [http] on a line of its own and its keys below"#],
+        );
+        check(
+            "[connection]\nname = \"a\"\n",
+            &["tidings.toml:1: connections are written as [[connection]], in double brackets; add them"],
+        );
+        check(
+            "[[connection]]\nname = \"a\"\n",
+            &[r#"tidings.toml:1: key "kind" in [[connection]] "a" is missing; write "simulator" or "smpp""#],
+        );
+        check(
+            "[[connection]]\nname = \"a\"\nkind = \"http\"\n",
+            &[
+                r#"tidings.toml:3: key "kind" in [[connection]] "a" is "http", but must be "simulator" or "smpp""#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"env:NORTH_PASSWORD\"\n"),
-            &[r#"tidings.toml:5: key "password" in [[connection]] "north" names the variable NORTH_PASSWORD, which is not set; set it, or write the secret into a file and name it in password_file"#],
+            &[
+                r#"tidings.toml:6: key "password" in [[connection]] "north" names the variable NORTH_PASSWORD, which is not set; set it, or write the secret into a file and name it in password_file"#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\nenvironment = \"test\"\n"),
-            &[r#"tidings.toml:6: key "environment" in [[connection]] "north" is "test", but the test environment never reaches a real carrier; set environment = "live""#],
+            &[
+                r#"tidings.toml:7: key "environment" in [[connection]] "north" is "test", but the test environment never reaches a real carrier; set environment = "live""#,
+            ],
         );
         check(
             "[[connection]]\nname = \"pretend\"\nkind = \"simulator\"\nenvironment = \"live\"\n",
-            &[r#"tidings.toml:4: key "environment" in [[connection]] "pretend" is "live", but the simulator delivers to nobody; remove the connection, or set environment = "test""#],
+            &[
+                r#"tidings.toml:4: key "environment" in [[connection]] "pretend" is "live", but the simulator delivers to nobody; remove the connection, or set environment = "test""#,
+            ],
         );
         check(
-            "[[connection]]\nname = \"pretend\"\nkind = \"simulator\"\n",
-            &[r#"tidings.toml:3: key "kind" in [[connection]] "pretend" is "simulator", which belongs to the test environment; add environment = "test""#],
+            &format!("{NORTH}password = \"x\"\n{NORTH}password = \"x\"\n"),
+            &[
+                r#"tidings.toml:8: key "name" in [[connection]] "north" is used twice; give each connection a name of its own"#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\nprefixes = [\"+46\"]\nsenders = [\"TooLongForAName\"]\n"),
             &[
-                r#"tidings.toml:6: key "prefixes" in [[connection]] "north" has "+46", which is not the beginning of a number; write digits without +, such as "46""#,
+                r#"tidings.toml:7: key "prefixes" in [[connection]] "north" has "+46", which is not the beginning of a number; write digits without +, such as "46""#,
                 &format!(
-                    r#"tidings.toml:7: key "senders" in [[connection]] "north" has "TooLongForAName", which cannot be a sender: {}; correct or remove it"#,
-                    tidings_domain::sender::Sender::parse("TooLongForAName", None, Environment::Live).expect_err("it is too long")
+                    r#"tidings.toml:8: key "senders" in [[connection]] "north" has "TooLongForAName", which cannot be a sender: {}; correct or remove it"#,
+                    tidings_domain::sender::Sender::parse("TooLongForAName", None, Environment::Live)
+                        .expect_err("it is too long")
                 ),
             ],
         );
         let broken = load("[http]\nlisten = \n", &[]).expect_err("it is no TOML");
         assert_eq!((broken.len(), broken[0].place.as_str()), (1, "tidings.toml:2"), "{broken:?}");
+    }
+
+    fn password(config: &Config) -> &str {
+        match &config.connections[0].carrier {
+            Settings::Smpp(settings) => &settings.password.0,
+            Settings::Simulator(_) => panic!("the first connection is north"),
+        }
     }
 
     #[test]
@@ -768,14 +610,19 @@ mod tests {
                 ("TIDINGS_HTTP__LISTEN", "127.0.0.1:2"),
                 ("TIDINGS_CONNECTION__NORTH__PASSWORD", "hush"),
                 ("TIDINGS_CONNECTION__NORTH__PREFIXES", r#"["46"]"#),
+                ("TIDINGS_CONNECTION__NORTH__WINDOW", "20"),
+                ("TIDINGS_CONNECTION__NORTH__TLS__SERVER_NAME", "carrier.example"),
                 ("TIDINGS_WEBHOOKS__ALLOW_HTTP", "true"),
                 ("TIDINGS_DATA", "/elsewhere"),
             ],
         )
         .unwrap();
         assert_eq!(config.http.listen.port(), 2);
-        assert_eq!(config.connections[0].password.as_ref().unwrap().reveal(), "hush");
+        assert_eq!(password(&config), "hush");
         assert_eq!(config.connections[0].prefixes, ["46"]);
+        let Settings::Smpp(carrier) = &config.connections[0].carrier else { panic!("it is SMPP") };
+        assert_eq!(carrier.window, 20);
+        assert_eq!(carrier.tls.as_ref().unwrap().server_name.as_deref(), Some("carrier.example"));
         assert!(config.egress_policy().allow_http);
     }
 
@@ -802,24 +649,21 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
         std::fs::write(&path, "hush\n").unwrap();
-        let config = load(&format!("{NORTH}password_file = {:?}\n", path.display().to_string()), &[]).unwrap();
-        assert_eq!(config.connections[0].password.as_ref().unwrap().reveal(), "hush");
+        let config =
+            load(&format!("{NORTH}password_file = {:?}\n", path.display().to_string()), &[]).unwrap();
+        assert_eq!(password(&config), "hush");
         assert!(!config.show().contains("hush") && !format!("{config:?}").contains("hush"));
 
-        let problems = load(&format!("{NORTH}password_file = \"/nowhere/at/all\"\n"), &[]).expect_err("no such file");
-        assert!(problems[0].to_string().starts_with(r#"tidings.toml:5: key "password_file" in [[connection]] "north" names the file /nowhere/at/all"#), "{problems:?}");
-    }
-
-    #[test]
-    fn the_test_environment_always_has_a_simulator() {
-        let config = load("", &[]).unwrap();
-        let [simulator] = &config.connections[..] else { panic!("one connection: {:?}", config.connections) };
-        assert_eq!((simulator.kind, simulator.environment, simulator.name.as_str()), (Kind::Simulator, Environment::Test, SIMULATOR));
+        let problems =
+            load(&format!("{NORTH}password_file = \"/nowhere/at/all\"\n"), &[]).expect_err("no such file");
+        assert!(problems[0].to_string().starts_with(r#"tidings.toml:6: key "password_file" in [[connection]] "north" names the file /nowhere/at/all"#), "{problems:?}");
     }
 
     #[test]
     fn what_is_shown_reads_back_as_itself() {
-        let config = load(&format!("{NORTH}password = \"x\"\npace_per_s = 0.5\n"), &[]).unwrap();
+        let config =
+            load(&format!("{NORTH}password = \"x\"\npace_per_s = 0.5\ntls = {{ server_name = \"x\" }}\n"), &[])
+                .unwrap();
         let shown = config.show();
         let again = load(&shown, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{shown}"));
         assert_eq!(again.show(), shown);
@@ -834,14 +678,18 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), example(), "run with UPDATE=1");
         load(&example(), &[]).unwrap();
 
+        let is_key = |line: &str| {
+            let name = line.split(" = ").next().unwrap_or_default();
+            !name.is_empty() && name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')
+        };
         let uncommented: String = example()
             .lines()
-            .filter_map(|line| line.strip_prefix("# ").or(Some(line)))
-            .filter(|line| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')))
-            .filter(|line| !line.starts_with("tls_"))
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .filter(|line| line.starts_with('[') || (line.contains(" = ") && is_key(line)))
             .map(|line| format!("{line}\n"))
             .collect();
-        let config = load(&uncommented, &[("NORTH_PASSWORD", "hush")]).unwrap_or_else(|problems| panic!("{problems:?}\n{uncommented}"));
+        let config = load(&uncommented, &[("NORTH_PASSWORD", "hush")])
+            .unwrap_or_else(|problems| panic!("{problems:?}\n{uncommented}"));
         assert_eq!(config.connections.len(), 2);
     }
 }

@@ -4,19 +4,17 @@
 //! It knows nothing of what the keys mean; that is [`super`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tidings_domain::account::Environment;
-use tidings_domain::receipt::IdForm;
+use tidings_domain::address::Country;
 use tidings_egress::Block;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Every variable of the environment that overrides a key begins with this, and has `__` between section and key.
 pub const PREFIX: &str = "TIDINGS_";
-/// The longest secret that is read from a file: octets. A larger file is not a secret.
-const SECRET_MAX: u64 = 64 * 1024;
 
 /// One thing that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +35,6 @@ impl fmt::Display for Problem {
 pub trait Setting: Sized {
     /// Whether a variable of the environment is taken as it is, without quotes.
     const TEXT: bool = false;
-    /// Whether it must not be shown, and may be kept in a file of its own.
-    const SECRET: bool = false;
-    /// Whether it may be missing.
-    const OPTIONAL: bool = false;
 
     /// What may be written: continues the sentence "must be …".
     fn wanted() -> String;
@@ -182,24 +176,25 @@ impl Setting for Environment {
     }
 }
 
-impl Setting for IdForm {
+/// A country.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountryCode(pub Country);
+
+impl Setting for CountryCode {
     const TEXT: bool = true;
     fn wanted() -> String {
-        one_of(Self::ALL.iter().map(|form| form.as_str()))
+        r#"the two letters of a country, such as "SE""#.to_owned()
     }
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        let word = value.as_str()?;
-        Self::ALL.into_iter().find(|form| form.as_str() == word)
+        Country::parse(value.as_str()?).ok().map(Self)
     }
     fn print(&self) -> Option<String> {
-        Some(quoted(self.as_str()))
+        Some(quoted(self.0.as_str()))
     }
 }
 
 impl<T: Setting> Setting for Option<T> {
     const TEXT: bool = T::TEXT;
-    const SECRET: bool = T::SECRET;
-    const OPTIONAL: bool = true;
     fn wanted() -> String {
         T::wanted()
     }
@@ -221,37 +216,6 @@ impl<T: Setting> Setting for Vec<T> {
     fn print(&self) -> Option<String> {
         let items: Vec<String> = self.iter().filter_map(T::print).collect();
         Some(format!("[{}]", items.join(", ")))
-    }
-}
-
-/// A password or key. Neither `Debug` nor [`Setting::print`] shows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret itself, for the one who needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("•••")
-    }
-}
-
-impl Setting for Secret {
-    const TEXT: bool = true;
-    const SECRET: bool = true;
-    fn wanted() -> String {
-        r#"text in quotes, or "env:NAME" for a variable of the environment"#.to_owned()
-    }
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        String::read(value).map(Self)
-    }
-    fn print(&self) -> Option<String> {
-        Some(quoted("•••"))
     }
 }
 
@@ -302,8 +266,18 @@ pub struct KeyDescription {
     pub default: Option<String>,
     /// What is shown if there is no default.
     pub example: Option<&'static str>,
-    /// Whether it has a `_file` form.
-    pub secret: bool,
+}
+
+impl KeyDescription {
+    /// Prints it as a commented line with its documentation.
+    pub fn print(&self, text: &mut String) {
+        for line in &self.doc {
+            let _ = writeln!(text, "#{line}");
+        }
+        let _ = writeln!(text, "# Must be {}.", self.wanted);
+        let value = self.example.map(str::to_owned).or_else(|| self.default.clone()).unwrap_or_default();
+        let _ = writeln!(text, "# {} = {value}", self.name);
+    }
 }
 
 /// A section as documentation shows it.
@@ -311,8 +285,6 @@ pub struct KeyDescription {
 pub struct SectionDescription {
     /// `http`.
     pub name: &'static str,
-    /// Whether there may be several: `[[connection]]`.
-    pub several: bool,
     /// What it is for: lines.
     pub doc: Vec<&'static str>,
     /// Its keys.
@@ -347,7 +319,6 @@ macro_rules! section {
                 use $crate::config::key::Setting;
                 $crate::config::key::SectionDescription {
                     name: $header,
-                    several: $several,
                     doc: vec![$($about),*],
                     keys: vec![$({
                         let default: $type = $default;
@@ -357,7 +328,6 @@ macro_rules! section {
                             wanted: <$type>::wanted(),
                             default: default.print(),
                             example: [$($example,)? ""].first().copied().filter(|example| !example.is_empty()),
-                            secret: <$type as Setting>::SECRET,
                         }
                     }),*],
                 }
@@ -368,7 +338,9 @@ macro_rules! section {
                 table: &mut $crate::config::key::Table<'a>,
             ) -> Self {
                 let section = Self { $($key: reader.key(table, stringify!($key), $default),)* };
-                reader.finish(table);
+                if !$several {
+                    reader.finish(table);
+                }
                 section
             }
 
@@ -402,6 +374,21 @@ pub struct Table<'a> {
     known: Vec<String>,
 }
 
+impl Table<'_> {
+    /// Where it begins.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+/// What is left of a table.
+pub struct Rest<'a> {
+    /// (Key, place, value).
+    pub written: Vec<(String, String, &'a DeValue<'a>)>,
+    /// (Path of the key, variable, value).
+    pub variables: Vec<(Vec<String>, String, String)>,
+}
+
 impl<'a> Reader<'a> {
     /// For a file of this name and content, and these variables of the environment.
     pub fn new(file: &'a str, text: &'a str, environment: &'a BTreeMap<String, String>) -> Self {
@@ -423,7 +410,9 @@ impl<'a> Reader<'a> {
         content: Option<&'a Spanned<DeValue<'a>>>,
     ) -> Table<'a> {
         let word = |text: &str| -> String {
-            text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+            text.chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+                .collect()
         };
         let name = name.map(|name| format!("{}__", word(name))).unwrap_or_default();
         Table {
@@ -441,9 +430,6 @@ impl<'a> Reader<'a> {
         let written = table.content.and_then(|content| content.iter().find(|(key, _)| key.get_ref() == name));
         let place = written.map_or_else(|| table.place.clone(), |(key, _)| self.place(key.span().start));
         self.places.insert((table.header.clone(), name), place.clone());
-        if T::SECRET {
-            return self.secret(table, name, default, written.map(|(_, value)| (place, value.get_ref())));
-        }
         let variable = format!("{}{}", table.variables, name.to_ascii_uppercase());
         if let Some(given) = self.environment.get(&variable) {
             self.used.insert(variable.clone());
@@ -463,70 +449,38 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A secret: as a value, as `env:NAME`, or in the file that `…_file` names.
-    fn secret<T: Setting>(
-        &mut self,
-        table: &mut Table<'a>,
-        name: &'static str,
-        default: T,
-        written: Option<(String, &DeValue<'_>)>,
-    ) -> T {
-        let file_key = format!("{name}_file");
-        table.known.push(file_key.clone());
-        let upper = name.to_ascii_uppercase();
-        let (by_value, by_file) = (format!("{}{upper}", table.variables), format!("{}{upper}_FILE", table.variables));
-        let written_file = table.content.and_then(|content| content.iter().find(|(key, _)| key.get_ref() == &file_key));
-        let header = table.header.clone();
-
-        if let (Some((place, _)), Some(_)) = (&written, written_file) {
-            self.complain(place.clone(), format!(r#"both "{name}" and "{file_key}" are written in {header}; remove one of them"#));
-        }
-        let (place, text, from) = if let Some(text) = self.environment.get(&by_value) {
-            self.used.insert(by_value.clone());
-            (by_value, Ok(text.clone()), None)
-        } else if let Some(path) = self.environment.get(&by_file) {
-            self.used.insert(by_file.clone());
-            (by_file, read_secret(Path::new(path)), Some(file_key))
-        } else if let Some((key, value)) = written_file {
-            let place = self.place(key.span().start);
-            let text = match value.get_ref().as_str() {
-                Some(path) => read_secret(Path::new(path)),
-                None => Err("must be a path in quotes".to_owned()),
-            };
-            (place, text, Some(file_key))
-        } else if let Some((place, value)) = written {
-            match value.as_str() {
-                Some(text) => (place, Ok(text.to_owned()), None),
-                None => {
-                    self.wrong::<T>(place, table, name, "something else");
-                    return default;
-                }
-            }
-        } else {
-            return default;
-        };
-        let text = text.and_then(|text| match text.strip_prefix("env:") {
-            Some(variable) if from.is_none() => self.environment.get(variable).cloned().ok_or_else(|| {
-                format!("names the variable {variable}, which is not set; set it, or write the secret into a file and name it in {name}_file")
-            }),
-            _ => Ok(text),
-        });
-        match text {
-            Ok(text) => T::read(&DeValue::String(text.into())).unwrap_or_else(|| {
-                self.wrong::<T>(place, table, name, "empty");
-                default
-            }),
-            Err(why) => {
-                let key = from.unwrap_or_else(|| name.to_owned());
-                self.complain(place, format!(r#"key "{key}" in {header} {why}"#));
-                default
-            }
-        }
-    }
-
     fn wrong<T: Setting>(&mut self, place: String, table: &Table<'_>, name: &str, given: &str) {
         let sentence = format!(r#"key "{name}" in {} is {given}, but must be {}"#, table.header, T::wanted());
         self.complain(place, sentence);
+    }
+
+    /// What is left of a table for somebody else to read: each key with its place, and the overriding variables as
+    /// (path of the key in small letters, variable, value).
+    pub fn rest(&mut self, table: &Table<'a>) -> Rest<'a> {
+        let written = table
+            .content
+            .into_iter()
+            .flat_map(|content| content.iter())
+            .filter(|(key, _)| !table.known.iter().any(|known| known == key.get_ref()))
+            .map(|(key, value)| (key.get_ref().to_string(), self.place(key.span().start), value.get_ref()))
+            .collect();
+        let variables: Vec<(Vec<String>, String, String)> = self
+            .environment
+            .iter()
+            .filter(|(name, _)| !self.used.contains(*name))
+            .filter_map(|(name, value)| {
+                let path =
+                    name.strip_prefix(&table.variables)?.split("__").map(str::to_ascii_lowercase).collect();
+                Some((path, name.clone(), value.clone()))
+            })
+            .collect();
+        self.used.extend(variables.iter().map(|(_, name, _)| name.clone()));
+        Rest { written, variables }
+    }
+
+    /// A variable of the environment, whatever its name.
+    pub fn variable(&self, name: &str) -> Option<&'a str> {
+        self.environment.get(name).map(String::as_str)
     }
 
     /// Complains about the keys that nobody asked for.
@@ -551,9 +505,14 @@ impl<'a> Reader<'a> {
             {
                 let section = rest.split("__").next().unwrap_or_default().to_ascii_lowercase();
                 let cure = if sections.contains(&section.as_str()) {
-                    format!("[{section}] has no such key: unset it, or look the key up with `tidings config show`")
+                    format!(
+                        "[{section}] has no such key: unset it, or look the key up with `tidings config show`"
+                    )
                 } else {
-                    format!("there is no section [{section}]: unset it, or use one of {}", sections.join(", "))
+                    format!(
+                        "there is no section [{section}]: unset it, or use one of {}",
+                        sections.join(", ")
+                    )
                 };
                 self.complain(name.clone(), format!("this variable overrides nothing; {cure}"));
             }
@@ -596,16 +555,6 @@ fn from_variable<T: Setting>(text: &str) -> Option<T> {
         return T::read(&DeValue::String(text.into()));
     }
     T::read(DeValue::parse(text.trim()).ok()?.get_ref())
-}
-
-fn read_secret(path: &Path) -> Result<String, String> {
-    let failed = |why: String| format!("names the file {}, which cannot be read: {why}", path.display());
-    let size = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if size > SECRET_MAX {
-        return Err(failed("it is too large for a secret".to_owned()));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn shown(value: &DeValue<'_>) -> String {

@@ -1,0 +1,13 @@
+//! The API over real sockets: a store in a temporary directory, the engine with its simulated carrier, the server on
+//! a free port. One binary, so that it is linked once; one file a resource.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
+mod idempotency;
+mod message;
+mod oauth;
+mod rights;
+mod site;
+mod support;
+mod token;
+mod webhook;

@@ -1,0 +1,138 @@
+//! `tidings backup`, `restore`, `hold` and `migrate`: the care of a data directory.
+//!
+//! A restored copy does not know what was sent after it was made. It therefore opens held: nothing is sent until an
+//! operator has looked and says `tidings hold release`.
+
+use crate::database;
+use crate::directory;
+use crate::operator::{Operator, Place};
+use crate::output::{Output, Tone};
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use tidings_store::sqlite::FILE_NAME;
+
+/// Copies the store while everything runs.
+///
+/// # Errors
+/// The copy could not be made, or is not whole.
+pub async fn backup(to: PathBuf, place: &Place, output: Output) -> anyhow::Result<()> {
+    let to = if to.is_dir() { to.join(FILE_NAME) } else { to };
+    let operator = Operator::open(place).await?;
+    operator
+        .store
+        .backup(to.clone())
+        .await
+        .with_context(|| format!("no backup was made to {}", to.display()))?;
+    let octets = std::fs::metadata(&to)?.len();
+    database::check(&to)
+        .with_context(|| format!("the copy {} is damaged: make another one", to.display()))?;
+    let detail = format!("{octets} octets to {}", to.display());
+    let actor = operator.actor(operator.account);
+    operator
+        .store
+        .record_audit(actor, "backup.make".to_owned(), "store".to_owned(), detail, operator.now())
+        .await?;
+    let value = json!({ "file": to.display().to_string(), "octets": octets, "integrity": "ok" });
+    output.show(&value, || {
+        format!("{} · {} · integrity ok\nIt holds texts and phone numbers: keep it as safe as the data directory.", to.display(), database::size(octets))
+    })?;
+    operator.close().await
+}
+
+/// Makes a data directory out of a backup, held.
+///
+/// # Errors
+/// The backup is damaged, or the directory is not empty.
+pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Result<()> {
+    let to = match &place.data {
+        Some(data) => data.clone(),
+        None if place.file().is_some() => place.configuration()?.data.directory,
+        None => bail!("say where to: --data DIR"),
+    };
+    if to.is_dir() && std::fs::read_dir(&to)?.next().is_some() {
+        bail!("{} is not empty: move what is in it away, or restore into another directory", to.display());
+    }
+    if !from.is_file() {
+        bail!("there is no backup {}", from.display());
+    }
+    database::check(from)
+        .with_context(|| format!("{} is damaged or no backup: restore another one", from.display()))?;
+    directory::make(&to)?;
+    let file = to.join(FILE_NAME);
+    std::fs::copy(from, &file)
+        .with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
+    std::fs::File::open(&file)?.sync_all()?;
+    let operator = Operator::open_directory(to.clone()).await?;
+    let reason = format!("restored from {}", from.display());
+    operator.store.set_hold(Some(reason.clone()), operator.actor(operator.account), operator.now()).await?;
+    operator.close().await?;
+    output.show(&json!({ "directory": to.display().to_string(), "held": reason }), || {
+        format!(
+            "{} is ready, and held: `serve` accepts messages but sends nothing.\n\
+             What was sent after the backup was made is not known here and would go out a second time. Look with\n  \
+             tidings message list --data {} --environment live\n\
+             and then let it send with\n  tidings hold release --data {}",
+            to.display(),
+            to.display(),
+            to.display()
+        )
+    })
+}
+
+/// What to do with the hold.
+#[derive(Debug, Subcommand)]
+pub enum Hold {
+    /// Say whether sending is held, and why
+    Show,
+    /// Hold all sending; messages are accepted and wait
+    Set {
+        /// Why
+        #[arg(long, default_value = "held by the operator")]
+        reason: String,
+    },
+    /// Let everything be sent again
+    Release,
+}
+
+/// Shows, sets or releases the hold on all sending.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn hold(command: Hold, place: &Place, output: Output) -> anyhow::Result<()> {
+    let operator = Operator::open(place).await?;
+    let actor = operator.actor(operator.account);
+    match command {
+        Hold::Show => {}
+        Hold::Set { reason } => operator.store.set_hold(Some(reason), actor, operator.now()).await?,
+        Hold::Release => operator.store.set_hold(None, actor, operator.now()).await?,
+    }
+    let reason = operator.store.hold().await?;
+    output.show(&json!({ "held": reason }), || match &reason {
+        Some(why) => format!(
+            "{}: {why}. Let it go with `tidings hold release`.",
+            output.tone(Tone::Bad, "Nothing is sent")
+        ),
+        None => "Nothing is held.".to_owned(),
+    })?;
+    operator.close().await
+}
+
+/// Brings the store up to date and says what was done.
+///
+/// # Errors
+/// It cannot be brought up to date.
+pub async fn migrate(place: &Place, output: Output) -> anyhow::Result<()> {
+    let at = place.directory()?;
+    let file = at.join(FILE_NAME);
+    let before = if file.exists() { database::migrations(&file)? } else { Vec::new() };
+    directory::make(&at)?;
+    crate::operator::open_store(&tidings_store::sqlite::Options::in_directory(&at))?.close().await?;
+    let applied: Vec<String> = database::migrations(&file)?.split_off(before.len());
+    let value = json!({ "directory": at.display().to_string(), "applied": applied });
+    output.show(&value, || match &applied[..] {
+        [] => format!("{} is up to date ({} migrations).", file.display(), before.len()),
+        applied => format!("{}: applied {}.", file.display(), applied.join(", ")),
+    })
+}

@@ -1,0 +1,134 @@
+//! `tidings carrier`: the connections as configured, what waits for them, and their pause. Whether a link is up is
+//! known only to the process that holds it: ask its API (`GET /v1/connections`) or its metrics.
+
+use crate::duration;
+use crate::operator::{Operator, Place};
+use crate::output::{Output, Table, Tone};
+use anyhow::anyhow;
+use clap::Subcommand;
+use serde_json::json;
+use tidings_domain::account::Environment;
+use tidings_engine::SIMULATOR;
+use tidings_store::Connection;
+
+/// What to do with connections.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List connections with their queues
+    List,
+    /// Stop sending on a connection; its messages wait
+    Pause {
+        /// Its name
+        name: String,
+        /// Why, for those who wonder
+        #[arg(long, default_value = "paused by the operator")]
+        reason: String,
+    },
+    /// Send on a connection again
+    Resume {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
+    let operator = Operator::open(place).await?;
+    let connections = connections(&operator, place).await?;
+    match command {
+        Command::List => {
+            let now = operator.now();
+            let queues = operator.store.statistics(now).await?.queues;
+            let waiting = |connection: &Connection| -> (u64, Option<i64>) {
+                let mine = queues.iter().filter(|(id, ..)| *id == connection.id);
+                let oldest = mine.clone().filter_map(|(.., oldest)| *oldest).min();
+                (mine.map(|(_, _, count, _)| count).sum(), oldest.map(|at| now.since_ms(at)))
+            };
+            let value: Vec<_> = connections
+                .iter()
+                .map(|(connection, kind)| {
+                    let (messages, oldest_ms) = waiting(connection);
+                    json!({
+                        "id": connection.id.to_string(),
+                        "name": connection.name,
+                        "environment": connection.environment.as_str(),
+                        "kind": kind,
+                        "paused": connection.paused,
+                        "waiting": messages,
+                        "oldest_due_ms": oldest_ms,
+                    })
+                })
+                .collect();
+            output.show(&value, || {
+                let mut table =
+                    Table::new(&["NAME", "ENVIRONMENT", "KIND", "WAITING", "OLDEST DUE", "PAUSED"]);
+                for (connection, kind) in &connections {
+                    let (messages, oldest_ms) = waiting(connection);
+                    table.row([
+                        connection.name.clone(),
+                        connection.environment.as_str().to_owned(),
+                        (*kind).to_owned(),
+                        messages.to_string(),
+                        oldest_ms.map_or_else(|| "-".to_owned(), |ms| format!("{} ago", duration::age(ms))),
+                        connection
+                            .paused
+                            .as_deref()
+                            .map_or_else(|| "no".to_owned(), |why| output.tone(Tone::Bad, why)),
+                    ]);
+                }
+                table.print(output, "")
+                    + "Whether a link is up, the running server knows: GET /v1/connections, or /metrics."
+            })?;
+        }
+        Command::Pause { name, reason } => {
+            pause(&operator, &connections, &name, Some(reason), output).await?
+        }
+        Command::Resume { name } => pause(&operator, &connections, &name, None, output).await?,
+    }
+    operator.close().await
+}
+
+async fn pause(
+    operator: &Operator,
+    connections: &[(Connection, &'static str)],
+    name: &str,
+    reason: Option<String>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let (found, _) = connections.iter().find(|(connection, _)| connection.name == name).ok_or_else(|| {
+        let names = connections.iter().map(|(connection, _)| connection.name.as_str());
+        anyhow!("there is no connection {name}; {}", crate::config::key::cure(name, names))
+    })?;
+    let actor = operator.actor(operator.account);
+    operator.store.pause_connection(found.id, reason.clone(), actor, operator.now()).await?;
+    output.show(&json!({ "name": name, "paused": reason }), || match &reason {
+        Some(why) => {
+            format!("{name} is paused ({why}). A running server stops within a second; messages wait.")
+        }
+        None => format!("{name} sends again."),
+    })
+}
+
+/// The configured connections with their kinds, and the simulator that is always there.
+pub async fn connections(
+    operator: &Operator,
+    place: &Place,
+) -> anyhow::Result<Vec<(Connection, &'static str)>> {
+    let mut names: Vec<(String, Environment)> = Vec::new();
+    let mut kinds = Vec::new();
+    if place.file().is_some() {
+        for connection in place.configuration()?.connections {
+            kinds.push(connection.carrier.kind());
+            names.push((connection.name, connection.environment));
+        }
+    }
+    if !names.iter().any(|(_, environment)| *environment == Environment::Test) {
+        names.push((SIMULATOR.to_owned(), Environment::Test));
+        kinds.push("simulator");
+    }
+    let registered = operator.store.register_connections(names, operator.now()).await?;
+    Ok(registered.into_iter().zip(kinds).collect())
+}

@@ -1,0 +1,476 @@
+//! Connections: the keys that all carriers share, and the rest handed to the carrier's own settings.
+//!
+//! A carrier's keys are defined with the carrier, in `tidings_carriers`; here they are only found, given their
+//! secrets, and complained of with their line. Which carriers there are is not known here, but for the one rule that
+//! the simulator belongs to the test environment and nothing else does.
+
+use super::key::{KeyDescription, Rate, Reader, Section, Table, cure, section};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use tidings_carriers::list::{KINDS, Settings};
+use tidings_domain::account::Environment;
+use toml::de::DeValue;
+use toml::{Spanned, Value};
+
+/// Keys of carriers whose values are secrets: they may be `env:NAME`, or stand in a file named by `…_file`.
+const SECRETS: [&str; 1] = ["password"];
+/// The longest secret that is read from a file: octets. A larger file is not a secret.
+const SECRET_MAX: u64 = 64 * 1024;
+/// The kind that belongs to the test environment.
+const SIMULATOR: &str = "simulator";
+
+section! {
+    /// A connection to a carrier. Write the section once for each. A message goes to the connection whose prefix
+    /// fits its recipient best; among equals the first one counts.
+    /// The test environment always has one named "simulator", without being written here.
+    Common = "connection", several: true {
+        /// Its name: small letters, digits and dashes. Keep it: what waits in its queue belongs to the name.
+        name: String = String::new(), example r#""north""#;
+        /// Whose messages it takes: live for real carriers, test for simulators. Need not be written.
+        environment: Option<Environment> = None, example r#""live""#;
+        /// Segments per second that the carrier agreed to. Without limit if this is not written.
+        pace_per_s: Option<Rate> = None, example "20";
+        /// Beginnings of recipients' numbers, without +. Empty: those that no other connection asks for.
+        prefixes: Vec<String> = Vec::new(), example r#"["46", "47"]"#;
+        /// Senders that this carrier lets you use. Empty: any.
+        senders: Vec<String> = Vec::new(), example r#"["+46701234567", "Tidings"]"#;
+    }
+}
+
+/// A connection to a carrier.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    /// Its environment.
+    pub environment: Environment,
+    /// Segments per second.
+    pub pace_per_s: Option<f64>,
+    /// Beginnings of recipients' numbers.
+    pub prefixes: Vec<String>,
+    /// Senders that may be used.
+    pub senders: Vec<String>,
+    /// The carrier's own settings.
+    pub carrier: Settings,
+    common: Vec<(&'static str, Option<String>)>,
+    written: toml::Table,
+}
+
+impl Connection {
+    /// As it was written, secrets masked.
+    pub fn show(&self) -> String {
+        let mut text = String::from("[[connection]]\n");
+        for (key, value) in &self.common {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
+        let (tables, values): (Vec<_>, Vec<_>) = self.written.iter().partition(|(_, value)| value.is_table());
+        for (key, value) in values.into_iter().chain(tables) {
+            let value =
+                if SECRETS.contains(&key.as_str()) { Value::from("•••") } else { value.clone() };
+            let _ = writeln!(text, "{key} = {}", inline(&value));
+        }
+        text
+    }
+
+    /// Whether a key of the carrier was written.
+    pub fn has(&self, key: &str) -> bool {
+        self.written.contains_key(key)
+    }
+}
+
+/// A value on one line.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Table(table) => {
+            let items: Vec<String> =
+                table.iter().map(|(key, value)| format!("{} = {}", bare(key), inline(value))).collect();
+            format!("{{ {} }}", items.join(", "))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+fn bare(key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
+    if plain { key.to_owned() } else { Value::from(key).to_string() }
+}
+
+/// Reads all of them.
+pub fn read<'a>(reader: &mut Reader<'a>, written: Option<&'a Spanned<DeValue<'a>>>) -> Vec<Connection> {
+    let tables = match written.map(|value| (value, value.get_ref())) {
+        None => return Vec::new(),
+        Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => tables,
+        Some((value, _)) => {
+            let place = reader.place(value.span().start);
+            let cure = "connections are written as [[connection]], in double brackets; add them";
+            reader.complain(place, cure.to_owned());
+            return Vec::new();
+        }
+    };
+    let mut names: Vec<String> = Vec::new();
+    let mut connections = Vec::new();
+    for content in tables {
+        let name = content.get_ref().get("name").and_then(|name| name.get_ref().as_str());
+        let header =
+            name.map_or_else(|| "[[connection]]".to_owned(), |name| format!(r#"[[connection]] "{name}""#));
+        let mut table = reader.table(header, "connection", name, Some(content));
+        let common = Common::read(reader, &mut table);
+        check_name(reader, &table, &common.name, &names);
+        names.push(common.name.clone());
+        let Some((kind, written, carrier)) = carrier(reader, &table) else { continue };
+        let environment = environment(reader, &table, &kind, common.environment);
+        check_routing(reader, &table, &common, environment);
+        connections.push(Connection {
+            environment,
+            pace_per_s: common.pace_per_s.map(|Rate(rate)| rate),
+            common: common.show(),
+            name: common.name,
+            prefixes: common.prefixes,
+            senders: common.senders,
+            carrier,
+            written,
+        });
+    }
+    connections
+}
+
+fn check_name(reader: &mut Reader<'_>, table: &Table<'_>, name: &str, before: &[String]) {
+    let plain = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+    let wrong = if name.is_empty() && !reader.is_written(table, "name") {
+        r#"is missing; name the connection, such as name = "north""#
+    } else if !plain || name.len() > 40 {
+        "must be small letters, digits and dashes, at most 40; rename it"
+    } else if before.iter().any(|other| other == name) {
+        "is used twice; give each connection a name of its own"
+    } else if name == tidings_engine::SIMULATOR {
+        "is the name of the simulator that the test environment always has; rename it"
+    } else {
+        return;
+    };
+    reader.complain_of(table, "name", wrong.to_owned());
+}
+
+fn check_routing(reader: &mut Reader<'_>, table: &Table<'_>, common: &Common, environment: Environment) {
+    for prefix in &common.prefixes {
+        if prefix.is_empty() || prefix.len() > 15 || !prefix.bytes().all(|c| c.is_ascii_digit()) {
+            let wrong = format!(
+                r#"has "{prefix}", which is not the beginning of a number; write digits without +, such as "46""#
+            );
+            reader.complain_of(table, "prefixes", wrong);
+        }
+    }
+    for sender in &common.senders {
+        if let Err(why) = tidings_domain::sender::Sender::parse(sender, None, environment) {
+            reader.complain_of(
+                table,
+                "senders",
+                format!(r#"has "{sender}", which cannot be a sender: {why}; correct or remove it"#),
+            );
+        }
+    }
+}
+
+fn environment(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    kind: &str,
+    written: Option<Environment>,
+) -> Environment {
+    let right = if kind == SIMULATOR { Environment::Test } else { Environment::Live };
+    match written {
+        Some(Environment::Live) if kind == SIMULATOR => {
+            let wrong = r#"is "live", but the simulator delivers to nobody; remove the connection, or set environment = "test""#;
+            reader.complain_of(table, "environment", wrong.to_owned());
+        }
+        Some(Environment::Test) if kind != SIMULATOR => {
+            let wrong = r#"is "test", but the test environment never reaches a real carrier; set environment = "live""#;
+            reader.complain_of(table, "environment", wrong.to_owned());
+        }
+        Some(_) | None => {}
+    }
+    right
+}
+
+/// The carrier's own keys: its kind, the keys as they were written, and the settings.
+fn carrier<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<(String, toml::Table, Settings)> {
+    let header = &table.header;
+    let rest = reader.rest(table);
+    let mut places: BTreeMap<String, String> = BTreeMap::new();
+    let mut keys = toml::Table::new();
+    for (key, place, value) in &rest.written {
+        match owned(value) {
+            Some(value) => {
+                keys.insert(key.clone(), value);
+                places.insert(key.clone(), place.clone());
+            }
+            None => reader.complain(
+                place.clone(),
+                format!(r#"key "{key}" in {header} is a number that is too large; correct it"#),
+            ),
+        }
+    }
+    for (path, variable, value) in &rest.variables {
+        let [key, inner @ ..] = &path[..] else { continue };
+        // A secret is text, whatever it looks like.
+        let secret = SECRETS.iter().any(|secret| key.strip_suffix("_file").unwrap_or(key) == *secret);
+        let value = DeValue::parse(value)
+            .ok()
+            .filter(|_| !secret)
+            .and_then(|value| owned(value.get_ref()))
+            .unwrap_or_else(|| Value::from(value.as_str()));
+        places.insert(key.clone(), variable.clone());
+        match inner {
+            [] => {
+                keys.insert(key.clone(), value);
+                // The environment's word counts in either form.
+                let other = key.strip_suffix("_file").map_or_else(|| format!("{key}_file"), str::to_owned);
+                if secret {
+                    keys.remove(&other);
+                }
+            }
+            [name] => {
+                let inside = keys.entry(key.clone()).or_insert_with(|| Value::Table(toml::Table::new()));
+                if let Value::Table(inside) = inside {
+                    inside.insert(name.clone(), value);
+                }
+            }
+            [..] => reader.complain(variable.clone(), "this variable overrides nothing; unset it".to_owned()),
+        }
+    }
+    let place = |key: &str| places.get(key).cloned();
+    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let kind = match keys.remove("kind") {
+        Some(Value::String(kind)) if kinds.contains(&kind.as_str()) => kind,
+        Some(other) => {
+            let wanted = super::key::one_of(kinds.iter().copied());
+            let sentence = format!(r#"key "kind" in {header} is {other}, but must be {wanted}"#);
+            reader.complain(place("kind").unwrap_or_default(), sentence);
+            return None;
+        }
+        None => {
+            let wanted = super::key::one_of(kinds.iter().copied());
+            reader.complain(
+                table.place().to_owned(),
+                format!(r#"key "kind" in {header} is missing; write {wanted}"#),
+            );
+            return None;
+        }
+    };
+    let known = known_keys(&kind);
+    let written = keys.clone();
+    for secret in SECRETS.into_iter().filter(|secret| known.iter().any(|known| known == secret)) {
+        resolve(reader, header, &places, &mut keys, secret);
+    }
+    let before = reader.problems.len();
+    for (key, value) in &keys {
+        let Err(why) = settings(&kind, &one(key, value.clone())) else { continue };
+        let place = place(key).unwrap_or_else(|| table.place().to_owned());
+        let sentence = if unknown(&why) == Some(key) {
+            format!(
+                r#"key "{key}" is not known in {header}; {}"#,
+                cure(key, known.iter().map(String::as_str))
+            )
+        } else if SECRETS.contains(&key.as_str()) {
+            format!(r#"key "{key}" in {header} must be text in quotes"#)
+        } else {
+            format!(
+                r#"key "{key}" in {header} cannot be used: {}; correct it"#,
+                why.trim().replace('\n', " ")
+            )
+        };
+        reader.complain(place, sentence);
+    }
+    match settings(&kind, &keys) {
+        Ok(settings) if reader.problems.len() == before => {
+            if let Err(why) = opens(settings.clone()) {
+                reader.complain(
+                    table.place().to_owned(),
+                    format!("{header} cannot be used: {why}; correct it"),
+                );
+            }
+            Some((kind, written_with(written, &settings), settings))
+        }
+        Ok(_) => None,
+        Err(why) => {
+            if reader.problems.len() == before {
+                reader.complain(
+                    table.place().to_owned(),
+                    format!("{header} cannot be used: {}; correct it", why.trim()),
+                );
+            }
+            None
+        }
+    }
+}
+
+fn written_with(written: toml::Table, settings: &Settings) -> toml::Table {
+    let mut all = one("kind", Value::from(settings.kind()));
+    all.extend(written);
+    all
+}
+
+fn one(key: &str, value: Value) -> toml::Table {
+    std::iter::once((key.to_owned(), value)).collect()
+}
+
+fn settings(kind: &str, keys: &toml::Table) -> Result<Settings, String> {
+    let mut table = keys.clone();
+    table.insert("kind".to_owned(), Value::from(kind));
+    table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+}
+
+/// Whether the carrier can be opened with these settings. Its tasks get no runtime to run in, so that nothing is
+/// connected.
+fn opens(settings: Settings) -> Result<(), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| why.to_string())?;
+    let surroundings = tidings_carriers::Surroundings {
+        name: String::new(),
+        draw: std::sync::Arc::new(|| 0),
+        codes: std::sync::Arc::default(),
+    };
+    let opened = {
+        let _inside = runtime.enter();
+        tidings_carriers::list::open(settings, &surroundings).map(drop)
+    };
+    runtime.shutdown_background();
+    opened.map_err(|why| why.to_string())
+}
+
+/// Puts the secret itself in place of `env:NAME` or of the file that holds it.
+fn resolve(
+    reader: &mut Reader<'_>,
+    header: &str,
+    places: &BTreeMap<String, String>,
+    keys: &mut toml::Table,
+    secret: &str,
+) {
+    let in_file = format!("{secret}_file");
+    let place = |key: &str| places.get(key).cloned().unwrap_or_default();
+    if let Some(path) = keys.remove(&in_file) {
+        if keys.contains_key(secret) {
+            let sentence =
+                format!(r#"both "{secret}" and "{in_file}" are written in {header}; remove one of them"#);
+            return reader.complain(place(&in_file), sentence);
+        }
+        match path
+            .as_str()
+            .ok_or_else(|| "must be a path in quotes".to_owned())
+            .and_then(|path| read_secret(Path::new(path)))
+        {
+            Ok(text) => {
+                keys.insert(secret.to_owned(), Value::from(text));
+            }
+            Err(why) => reader.complain(place(&in_file), format!(r#"key "{in_file}" in {header} {why}"#)),
+        }
+    } else if let Some(variable) =
+        keys.get(secret).and_then(Value::as_str).and_then(|text| text.strip_prefix("env:"))
+    {
+        match reader.variable(variable) {
+            Some(text) => {
+                keys.insert(secret.to_owned(), Value::from(text));
+            }
+            None => {
+                let sentence = format!(
+                    r#"key "{secret}" in {header} names the variable {variable}, which is not set; set it, or write the secret into a file and name it in {in_file}"#
+                );
+                reader.complain(place(secret), sentence);
+            }
+        }
+    }
+}
+
+fn read_secret(path: &Path) -> Result<String, String> {
+    let failed = |why: String| format!("names the file {}, which cannot be read: {why}", path.display());
+    let size = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
+    if size > SECRET_MAX {
+        return Err(failed("it is too large for a secret".to_owned()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// What a carrier would take: its settings say so when they are asked for something that nobody has.
+fn known_keys(kind: &str) -> Vec<String> {
+    let nobody_has = one("\u{0}", Value::from(0));
+    let words = settings(kind, &nobody_has).err().unwrap_or_default();
+    let mut known: Vec<String> = words.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+    let files: Vec<String> = SECRETS
+        .iter()
+        .filter(|secret| known.iter().any(|key| key == *secret))
+        .map(|secret| format!("{secret}_file"))
+        .collect();
+    known.extend(files);
+    known.extend(Common::describe().keys.iter().map(|key| key.name.to_owned()));
+    known.push("kind".to_owned());
+    known
+}
+
+/// The key that a carrier's settings do not know.
+fn unknown(why: &str) -> Option<&str> {
+    why.strip_prefix("unknown field `")?.split('`').next()
+}
+
+fn owned(value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => {
+            Value::from(i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()?)
+        }
+        DeValue::Float(number) => Value::from(number.as_str().replace('_', "").parse::<f64>().ok()?),
+        DeValue::Boolean(truth) => Value::from(*truth),
+        DeValue::Datetime(at) => Value::Datetime(*at),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| owned(item.get_ref())).collect::<Option<_>>()?)
+        }
+        DeValue::Table(table) => Value::Table(
+            table
+                .iter()
+                .map(|(key, value)| Some((key.get_ref().to_string(), owned(value.get_ref())?)))
+                .collect::<Option<_>>()?,
+        ),
+    })
+}
+
+/// Prints the part of `config.example.toml` about connections: all of it commented.
+pub fn print_example(text: &mut String) {
+    let section = Common::describe();
+    text.push('\n');
+    for line in &section.doc {
+        let _ = writeln!(text, "#{line}");
+    }
+    for kind in KINDS {
+        let _ = writeln!(text, "\n# {} All its keys:\n# [[connection]]", kind.sentence);
+        for key in &section.keys {
+            print_key(text, key, kind.name);
+        }
+        for line in kind.example.lines() {
+            // A carrier writes its tables as if it were alone.
+            let line = line
+                .strip_prefix('[')
+                .map_or_else(|| line.to_owned(), |table| format!("[connection.{table}"));
+            let line = if line.is_empty() { "#".to_owned() } else { format!("# {line}") };
+            let line = line.replace(
+                r#"password = "secret""#,
+                r#"password = "env:NORTH_PASSWORD"   # or password_file = "/path""#,
+            );
+            let _ = writeln!(text, "{line}");
+        }
+    }
+}
+
+fn print_key(text: &mut String, key: &KeyDescription, kind: &str) {
+    for line in &key.doc {
+        let _ = writeln!(text, "#  {line}");
+    }
+    let example = match (key.name, kind) {
+        ("name", SIMULATOR) => r#""pretend""#,
+        ("environment", SIMULATOR) => r#""test""#,
+        _ => key.example.unwrap_or_default(),
+    };
+    let _ = writeln!(text, "# {} = {example}", key.name);
+}

@@ -1,0 +1,337 @@
+//! `tidings doctor`: looks at everything that can be looked at from outside, and says for each thing that is wrong
+//! what to do. It changes nothing but the counters of the store.
+
+use crate::database;
+use crate::directory;
+use crate::duration;
+use crate::operator::{Operator, Place};
+use crate::output::{Output, Tone};
+use crate::serve::FILES_WANTED;
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::Path;
+use tidings_store::sqlite::FILE_NAME;
+
+/// Free space below which something is wrong: octets.
+const FREE_WRONG: u64 = 512 * 1024 * 1024;
+/// Free space below which somebody should look: octets.
+const FREE_DOUBTFUL: u64 = 4 * FREE_WRONG;
+/// A message that has been due for so long should have gone out: ms.
+const QUEUE_AGE_MS: i64 = 10 * 60 * 1000;
+/// The same for webhooks: the second try comes after five minutes.
+const WEBHOOK_AGE_MS: i64 = 15 * 60 * 1000;
+/// The clock was last known to be later than this: the day these lines were written.
+const CLOCK_FLOOR_MS: i64 = 1_795_000_000_000;
+/// And it stays below this: ids end in 2093.
+const CLOCK_CEILING_MS: i64 = 3_880_000_000_000;
+
+/// How a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Finding {
+    Well,
+    Doubtful,
+    Wrong,
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Line {
+    part: &'static str,
+    finding: Finding,
+    sentence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cure: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Report(Vec<Line>);
+
+impl Report {
+    fn well(&mut self, part: &'static str, sentence: impl Into<String>) {
+        self.0.push(Line { part, finding: Finding::Well, sentence: sentence.into(), cure: None });
+    }
+
+    fn doubtful(&mut self, part: &'static str, sentence: impl Into<String>, cure: impl Into<String>) {
+        self.0.push(Line {
+            part,
+            finding: Finding::Doubtful,
+            sentence: sentence.into(),
+            cure: Some(cure.into()),
+        });
+    }
+
+    fn wrong(&mut self, part: &'static str, sentence: impl Into<String>, cure: impl Into<String>) {
+        self.0.push(Line {
+            part,
+            finding: Finding::Wrong,
+            sentence: sentence.into(),
+            cure: Some(cure.into()),
+        });
+    }
+}
+
+/// Looks, and says what it saw. `false` if something is wrong.
+///
+/// # Errors
+/// Nothing could be shown.
+pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
+    let mut report = Report::default();
+    configuration(&mut report, place);
+    machine(&mut report);
+    match place.directory() {
+        Err(why) => report.wrong("data", why.to_string(), "name the data directory with --data"),
+        Ok(at) => {
+            data_directory(&mut report, &at);
+            if database_file(&mut report, &at.join(FILE_NAME)) {
+                match Operator::open_directory(at).await {
+                    Ok(operator) => store(&mut report, operator, place).await,
+                    Err(why) => {
+                        report.wrong("store", format!("{why:#}"), "restore a backup if the file is damaged")
+                    }
+                }
+            }
+        }
+    }
+    let well = report.0.iter().all(|line| line.finding != Finding::Wrong);
+    output.show(&serde_json::json!({ "well": well, "lines": report.0 }), || {
+        let mut text = String::new();
+        for line in &report.0 {
+            let mark = match line.finding {
+                Finding::Well => output.tone(Tone::Good, "ok   "),
+                Finding::Doubtful => output.tone(Tone::Doubtful, "look "),
+                Finding::Wrong => output.tone(Tone::Bad, "WRONG"),
+            };
+            let _ = writeln!(text, "{mark}  {:<13}  {}", line.part, line.sentence);
+            if let Some(cure) = &line.cure {
+                let _ = writeln!(text, "                      → {cure}");
+            }
+        }
+        text
+    })?;
+    Ok(well)
+}
+
+fn configuration(report: &mut Report, place: &Place) {
+    let Some(file) = place.file() else {
+        return report.well("configuration", "there is none: the defaults count");
+    };
+    match place.configuration() {
+        Err(why) => {
+            for line in format!("{why:#}").lines() {
+                report.wrong("configuration", line, "correct the line; `tidings config check` looks again");
+            }
+        }
+        Ok(config) => {
+            report.well("configuration", format!("{} is right", file.display()));
+            if let Err(why) = crate::serve::codes(&config) {
+                report.wrong("failures", format!("{why:#}"), "correct the table");
+            }
+            for warning in config.warnings() {
+                let (sentence, cure) = warning.split_once(": ").unwrap_or((&warning, "think about it"));
+                report.doubtful("settings", sentence, cure);
+            }
+        }
+    }
+}
+
+fn machine(report: &mut Report) {
+    let now = crate::operator::clock_of_command().now();
+    if (CLOCK_FLOOR_MS..CLOCK_CEILING_MS).contains(&now.as_millis()) {
+        report.well("clock", format!("{now}"));
+    } else {
+        report.wrong("clock", format!("it shows {now}"), "set the clock, and keep it right with NTP");
+    }
+    match getrlimit(Resource::Nofile).maximum {
+        Some(limit) if limit < FILES_WANTED => report.doubtful(
+            "open files",
+            format!("at most {limit} may be open, {FILES_WANTED} are wanted"),
+            "raise LimitNOFILE in the unit, or the hard limit of `ulimit -n`",
+        ),
+        Some(limit) => report.well("open files", format!("up to {limit}")),
+        None => report.well("open files", "without limit"),
+    }
+}
+
+fn data_directory(report: &mut Report, at: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(about) = std::fs::metadata(at) else {
+        return report.wrong(
+            "data",
+            format!("there is no {}", at.display()),
+            "make it with `tidings migrate`, or name another one with --data",
+        );
+    };
+    match rustix::fs::access(at, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
+        Ok(()) => report.well("data", format!("{} can be written", at.display())),
+        Err(_) => report.wrong(
+            "data",
+            format!("{} cannot be written by this user", at.display()),
+            "run as the user that serves it, or give this user access",
+        ),
+    }
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        report.doubtful(
+            "data",
+            format!("others may look into it (mode {mode:o})"),
+            format!("chmod 700 {}", at.display()),
+        );
+    }
+    if let Ok(room) = rustix::fs::statvfs(at) {
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        let sentence = format!("{} free", database::size(free));
+        match free {
+            free if free < FREE_WRONG => {
+                report.wrong("disk", sentence, "make room: without it nothing is accepted")
+            }
+            free if free < FREE_DOUBTFUL => {
+                report.doubtful("disk", sentence, "make room soon, or shorten [retention]")
+            }
+            _ => report.well("disk", sentence),
+        }
+    }
+    #[cfg(target_os = "linux")]
+    if let Ok(about) = rustix::fs::statfs(at) {
+        // Magic numbers of statfs(2): NFS, SMB, CIFS, SMB2, FUSE, 9P, Ceph, AFS.
+        const REMOTE: [(u64, &str); 8] = [
+            (0x6969, "NFS"),
+            (0x517B, "SMB"),
+            (0xFF53_4D42, "CIFS"),
+            (0xFE53_4D42, "SMB2"),
+            (0x6573_5546, "FUSE"),
+            (0x0102_1997, "9P"),
+            (0x00C3_6400, "Ceph"),
+            (0x5346_414F, "AFS"),
+        ];
+        match REMOTE.iter().find(|(magic, _)| *magic == about.f_type as u64 & 0xFFFF_FFFF) {
+            Some((_, name)) => report.wrong(
+                "file system",
+                format!("{} is on {name}", at.display()),
+                "move it to a local disk: SQLite's locks and syncs cannot be trusted here",
+            ),
+            None => report.well("file system", "local"),
+        }
+    }
+    match directory::holder(at) {
+        Some(number) => report.well("server", format!("process {number} serves it")),
+        None => report.doubtful("server", "no process serves it", "start `tidings serve`, if it should run"),
+    }
+}
+
+fn database_file(report: &mut Report, file: &Path) -> bool {
+    if !file.exists() {
+        report.wrong(
+            "store",
+            format!("there is no {}", file.display()),
+            "start `tidings serve`, or make it with `tidings migrate`",
+        );
+        return false;
+    }
+    match database::check(file) {
+        Ok(()) => report.well("store", format!("SQLite {}, quick_check ok", database::version())),
+        Err(why) => {
+            report.wrong(
+                "store",
+                format!("it is damaged: {why:#}"),
+                "stop the server, keep the files, and restore the newest backup",
+            );
+            return false;
+        }
+    }
+    match database::migrations(file) {
+        Ok(names) => report.well(
+            "schema",
+            format!(
+                "{} migrations, the last is {}",
+                names.len(),
+                names.last().map_or("none", String::as_str)
+            ),
+        ),
+        Err(why) => report.wrong("schema", format!("{why:#}"), "run `tidings migrate`"),
+    }
+    true
+}
+
+async fn store(report: &mut Report, operator: Operator, place: &Place) {
+    let looked = async {
+        let now = operator.now();
+        let numbers = operator.store.statistics(now).await?;
+        let connections = crate::carrier::connections(&operator, place).await?;
+        let hold = operator.store.hold().await?;
+        anyhow::Ok((now, numbers, connections, hold))
+    };
+    let (now, numbers, connections, hold) = match looked.await {
+        Ok(looked) => looked,
+        Err(why) => return report.wrong("store", format!("{why:#}"), "look at the log of the server"),
+    };
+    report.well("size", database::size(numbers.size));
+    if let Some(why) = hold {
+        report.wrong(
+            "hold",
+            format!("nothing is sent: {why}"),
+            "look what was sent, then `tidings hold release`",
+        );
+    }
+    for (connection, kind) in &connections {
+        let mine = || numbers.queues.iter().filter(|(id, ..)| *id == connection.id);
+        let waiting: u64 = mine().map(|(_, _, count, _)| count).sum();
+        let age_ms = mine().filter_map(|(.., oldest)| *oldest).map(|at| now.since_ms(at)).max().unwrap_or(0);
+        let name = format!("{} ({kind}, {})", connection.name, connection.environment.as_str());
+        if let Some(why) = &connection.paused {
+            report.wrong(
+                "connection",
+                format!("{name} is paused: {why}; {waiting} wait"),
+                format!("cure the reason, then `tidings carrier resume {}`", connection.name),
+            );
+        } else if age_ms > QUEUE_AGE_MS {
+            report.wrong(
+                "connection",
+                format!("{name}: {waiting} wait, the oldest has been due for {}", duration::age(age_ms)),
+                "look at GET /v1/connections: the link may be down, or its pace too low",
+            );
+        } else {
+            report.well("connection", format!("{name}: {waiting} wait"));
+        }
+    }
+    let unknown: u64 = numbers
+        .queues
+        .iter()
+        .filter(|(id, ..)| connections.iter().all(|(known, _)| known.id != *id))
+        .map(|(_, _, count, _)| count)
+        .sum();
+    if unknown > 0 {
+        report.wrong(
+            "connection",
+            format!("{unknown} messages wait for a connection that is not configured"),
+            "write the connection again under its old name",
+        );
+    }
+    let (open, oldest) = numbers.deliveries;
+    match oldest.map(|at| now.since_ms(at)).filter(|age_ms| *age_ms > WEBHOOK_AGE_MS) {
+        Some(age_ms) => report.doubtful(
+            "webhooks",
+            format!("{open} calls wait, the oldest has been due for {}", duration::age(age_ms)),
+            "see whether the server runs, and `tidings webhook list`",
+        ),
+        None => report.well("webhooks", format!("{open} calls wait")),
+    }
+    if numbers.reviews > 0 {
+        report.doubtful(
+            "review",
+            format!("{} failures wait for a decision", numbers.reviews),
+            "`tidings review list`",
+        );
+    }
+    if numbers.parked > 0 {
+        report.doubtful(
+            "receipts",
+            format!("{} belong to no message that is known", numbers.parked),
+            "if they stay, set receipt_id of the connection to what the carrier writes",
+        );
+    }
+    if let Err(why) = operator.close().await {
+        report.wrong("store", format!("{why:#}"), "look at the disk");
+    }
+}

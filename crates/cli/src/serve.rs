@@ -1,0 +1,190 @@
+//! `tidings serve`: the wiring, top to bottom. Takes the data directory, opens the store, starts the engine, serves
+//! the API, and stops in good order when it is asked to.
+
+use crate::config::Config;
+use crate::directory;
+use crate::log;
+use crate::operator::{Misconfigured, Place, open_store};
+use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_carriers::codes::Codes;
+use tidings_domain::address;
+use tidings_egress::Policy;
+use tidings_engine::{ConnectionSettings, Engine, Settings};
+use tidings_store::sqlite::Options;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// How long open requests may take after a stop was asked for. With [`CARRIERS_STOP_MS`] it stays below the 15 s
+/// after which service managers lose patience.
+const REQUESTS_STOP: Duration = Duration::from_secs(5);
+/// How long carriers may take to answer what is under way: ms.
+const CARRIERS_STOP_MS: u64 = 8_000;
+/// File descriptors: webhooks alone may hold some 2,300 sockets, clients 4,096 more.
+pub const FILES_WANTED: u64 = 8_192;
+
+/// Serves until it is asked to stop.
+///
+/// # Errors
+/// A sentence that says why it cannot.
+pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
+    if place.file().is_none() {
+        let sentence = format!(
+            "there is no {}: name the configuration with --config, or try `tidings dev` first",
+            crate::config::FILE_NAME
+        );
+        return Err(
+            Misconfigured(vec![crate::config::key::Problem { place: "serve".to_owned(), sentence }]).into()
+        );
+    }
+    let config = place.configuration()?;
+    log::start(config.log.format, config.log.level.louder(verbose));
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    raise_file_limit();
+    directory::make(&config.data.directory)?;
+    let served = directory::serve(&config.data.directory)?;
+    let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
+        format!(
+            "nothing can listen on {}: stop what does already, or change listen in [http]",
+            config.http.listen
+        )
+    })?;
+    let engine = start(&config, config.egress_policy()).await?;
+    let store = engine.store();
+    // The trail shows with which configuration messages were sent, and when that changed.
+    let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
+    let fingerprint = tidings_wire::token::hash(&format!("{config:?}"));
+    let fingerprint: String = fingerprint[..8].iter().map(|octet| format!("{octet:02x}")).collect();
+    let file = place.file().map(|path| path.display().to_string()).unwrap_or_default();
+    store
+        .record_audit(actor, "configuration.load".to_owned(), file, fingerprint, engine.clock().now())
+        .await?;
+    if let Some(why) = store.hold().await? {
+        tracing::warn!("nothing is sent: {why}; release it with `tidings hold release`");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = %listener.local_addr()?,
+        data = %served.path.display(),
+        connections = config.connections.len(),
+        "serving"
+    );
+    until_stopped(engine, listener, api_settings(&config)).await;
+    drop(served);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What the API is told.
+pub fn api_settings(config: &Config) -> tidings_api::Settings {
+    tidings_api::Settings {
+        public_url: config.http.public_url.as_deref().unwrap_or_default().trim_end_matches('/').to_owned(),
+        default_country: config.http.default_country.map(|crate::config::key::CountryCode(country)| country),
+        metrics_open: config.http.metrics_open,
+    }
+}
+
+/// Opens the store and starts every room.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn start(config: &Config, egress: Policy) -> anyhow::Result<Engine> {
+    address::warm_up();
+    let options = Options {
+        cache_kib: config.data.cache_mib.get::<u32>() * 1024,
+        readers: config.data.readers.get(),
+        ..Options::in_directory(&config.data.directory)
+    };
+    let store = open_store(&options)?;
+    let settings = Settings {
+        limits: config.intake_limits(),
+        retry: config.retry_policy(),
+        connections: config
+            .connections
+            .iter()
+            .map(|connection| ConnectionSettings {
+                name: connection.name.clone(),
+                environment: connection.environment,
+                pace_per_s: connection.pace_per_s,
+                prefixes: connection.prefixes.clone(),
+                senders: connection.senders.clone(),
+                carrier: connection.carrier.clone(),
+            })
+            .collect(),
+        codes: Arc::new(codes(config)?),
+        egress,
+        retention: config.store_retention(),
+        node: config.data.node.get(),
+    };
+    Engine::start(store, settings).await.context("the engine cannot start")
+}
+
+/// The meaning of carriers' codes, with the operator's own.
+///
+/// # Errors
+/// The operator's table cannot be read.
+pub fn codes(config: &Config) -> anyhow::Result<Codes> {
+    let Some(path) = &config.failures.table else { return Ok(Codes::default()) };
+    let table = std::fs::read_to_string(path)
+        .with_context(|| format!("{} cannot be read: correct table in [failures]", path.display()))?;
+    match Codes::default().with(&table) {
+        Ok(codes) => Ok(codes),
+        Err(wrong) => bail!("{}:{}: {}; correct the line", path.display(), wrong.line, wrong.reason),
+    }
+}
+
+/// Serves the API until somebody asks to stop, and then stops everything in good order.
+pub async fn until_stopped(engine: Engine, listener: TcpListener, settings: tidings_api::Settings) {
+    let router = tidings_api::router(engine.clone(), settings);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut serving = tokio::spawn(async move {
+        tidings_api::serve(listener, router, async move { drop(stopped.await) }).await;
+    });
+    asked_to_stop().await;
+    tracing::info!("stopping; ask again to stop at once");
+    drop(stop);
+    if tokio::time::timeout(REQUESTS_STOP, &mut serving).await.is_err() {
+        serving.abort();
+    }
+    engine.stop(CARRIERS_STOP_MS).await;
+}
+
+/// Waits for SIGTERM or SIGINT (Ctrl-C). From then on, a second one ends the process at once.
+pub async fn asked_to_stop() {
+    // Exit code of a process that was interrupted: 128 and the number of SIGINT.
+    const INTERRUPTED: i32 = 130;
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be heard; end the process with SIGKILL");
+        return std::future::pending().await;
+    };
+    let next = async move |term: &mut tokio::signal::unix::Signal, int: &mut tokio::signal::unix::Signal| {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    next(&mut term, &mut int).await;
+    tokio::spawn(async move {
+        next(&mut term, &mut int).await;
+        std::process::exit(INTERRUPTED);
+    });
+}
+
+/// Raises the soft limit of open files to the hard one, and says so if that is not enough.
+pub fn raise_file_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some() && current != maximum {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < FILES_WANTED) {
+        tracing::warn!(
+            "only {limit} files and sockets may be open, {FILES_WANTED} are wanted: raise LimitNOFILE or `ulimit -n`"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! `tidings simulate`: the simulated carrier alone, as an SMPP server for others' clients, and its magic recipients.
+
+use crate::output::{Output, Table};
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tidings_carriers::script::magic_numbers;
+use tidings_carriers::smsc;
+use tidings_engine::clock;
+
+/// What to simulate.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve SMPP 3.4 as a carrier would
+    Smsc(Smsc),
+    /// Print the recipients for which the simulated carrier has a fate of its own
+    Numbers,
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Smsc {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// A file with more settings (accounts, window, faults), in TOML
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Repeats a run
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Smsc(how) => serve(how, output).await,
+        Command::Numbers => {
+            let numbers = magic_numbers();
+            let value: Vec<_> = numbers
+                .iter()
+                .map(|magic| json!({ "name": magic.name, "example": magic.example(), "parameter": magic.parameter, "what": magic.what }))
+                .collect();
+            output.show(&value, || {
+                let mut table = Table::new(&["SEND TO", "NAME", "WHAT HAPPENS", "LAST FOUR DIGITS"]);
+                for magic in numbers {
+                    table.row([
+                        magic.example(),
+                        magic.name.to_owned(),
+                        magic.what.to_owned(),
+                        magic.parameter.unwrap_or("any").to_owned(),
+                    ]);
+                }
+                table.print(output, "") + "Every other recipient is delivered to."
+            })
+        }
+    }
+}
+
+async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
+    let mut settings: smsc::Settings = match &how.settings {
+        None => smsc::Settings::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            toml::from_str(&text).with_context(|| format!("{} is not right", path.display()))?
+        }
+    };
+    if let Some(listen) = how.listen {
+        settings.address = listen;
+    }
+    settings.seed = how.seed.or(settings.seed);
+    let accounts: Vec<String> = settings.accounts.keys().cloned().collect();
+    let seed = u64::from(clock::draw()) << 32 | u64::from(clock::draw());
+    let stage = smsc::Stage { seed, now: crate::operator::clock_of_command().now(), seen: None };
+    let server = smsc::listen(settings, stage).await.context("the simulated carrier cannot start")?;
+    let address = server.address();
+    output.show(&json!({ "address": address.to_string(), "accounts": accounts }), || {
+        let who = if accounts.is_empty() {
+            "anybody may bind".to_owned()
+        } else {
+            format!("system_id {}", accounts.join(", "))
+        };
+        format!("The simulated carrier listens on {address} ({who}). Ctrl-C ends it.")
+    })?;
+    let tally = server.tally();
+    server.run(crate::serve::asked_to_stop()).await;
+    let count = |number: &std::sync::atomic::AtomicU64| number.load(std::sync::atomic::Ordering::Relaxed);
+    eprintln!(
+        "{} submitted: {} accepted, {} refused, {} never answered; {} receipts and replies acknowledged",
+        count(&tally.submitted),
+        count(&tally.accepted),
+        count(&tally.refused),
+        count(&tally.unanswered),
+        count(&tally.acknowledged)
+    );
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `tidings suppression`: who must not be sent to. An entry counts for every message that is claimed after it.
+
+use crate::message::{number, time};
+use crate::operator::{Operator, Place, Whose};
+use crate::output::{Output, Table, when};
+use anyhow::anyhow;
+use clap::Subcommand;
+use tidings_domain::id::SuppressionId;
+use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::time::Timestamp;
+use tidings_store::{Page, Suppression};
+use tidings_wire::{Shown, suppression};
+
+/// What to do with the list.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List entries, newest first
+    List {
+        /// Only this number's entries
+        #[arg(long, value_name = "NUMBER")]
+        to: Option<String>,
+        /// Also entries that were lifted
+        #[arg(long)]
+        all: bool,
+        /// Show whole phone numbers
+        #[arg(long)]
+        full: bool,
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Stop sending to a number
+    Add {
+        /// The phone number, with +
+        number: String,
+        /// opted_out, invalid_number or manual
+        #[arg(long, default_value = "manual", value_parser = reason)]
+        reason: Reason,
+        /// Until when (2026-11-23T08:00:00Z); for ever without a word
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        until: Option<Timestamp>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Take a number off the list
+    Lift {
+        /// The phone number, with +
+        number: String,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+fn reason(word: &str) -> Result<Reason, String> {
+    Reason::parse(word).ok_or_else(|| format!("use one of: {}", Reason::ALL.map(Reason::as_str).join(", ")))
+}
+
+/// Does it.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
+    let operator = Operator::open(place).await?;
+    match command {
+        Command::List { to, all, full, limit, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
+            let page = Page { before: None, limit: usize::from(limit) };
+            let list = operator.store.suppressions(realm, recipient, all, page).await?.items;
+            let mut value = serde_json::to_value(list.iter().map(shown).collect::<Vec<_>>())?;
+            if !full {
+                for (one, entry) in list.iter().zip(value.as_array_mut().into_iter().flatten()) {
+                    entry["to"] = one.recipient.masked().to_string().into();
+                }
+            }
+            output.show(&value, || {
+                let mut table = Table::new(&["NUMBER", "REASON", "SINCE", "UNTIL", "FROM", "LIFTED"]);
+                for one in &list {
+                    table.row([
+                        if full { one.recipient.to_string() } else { one.recipient.masked().to_string() },
+                        one.reason.as_str().to_owned(),
+                        when(Some(one.created_at)),
+                        one.expires_at.map_or_else(|| "for ever".to_owned(), |at| when(Some(at))),
+                        one.source.clone(),
+                        one.lifted
+                            .as_ref()
+                            .map(|(at, why)| format!("{} {why}", when(Some(*at))))
+                            .unwrap_or_default(),
+                    ]);
+                }
+                table.print(output, "Nobody is on the list.")
+            })?;
+        }
+        Command::Add { number: text, reason, until, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let now = operator.now();
+            let entry = Suppression {
+                id: SuppressionId::from_key(operator.clock.id()),
+                realm,
+                recipient: number(&text, whose.environment)?,
+                reason,
+                source: "operator".to_owned(),
+                created_at: now,
+                expires_at: until.or_else(|| default_end(reason, now)),
+                lifted: None,
+            };
+            let stands = operator.store.suppress(vec![entry], operator.actor(realm.account)).await?;
+            let one = stands.first().ok_or_else(|| anyhow!("the store gave no entry back"))?;
+            output.show(&shown(one), || {
+                format!(
+                    "{} gets nothing more ({}). Lift it with `tidings suppression lift`.",
+                    one.recipient,
+                    one.reason.as_str()
+                )
+            })?;
+        }
+        Command::Lift { number: text, reason, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let recipient = number(&text, whose.environment)?;
+            let lifted = operator
+                .store
+                .lift(realm, recipient, reason, operator.actor(realm.account), operator.now())
+                .await?;
+            let one = lifted
+                .ok_or_else(|| anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()))?;
+            output.show(&shown(&one), || format!("{recipient} may be sent to again."))?;
+        }
+    }
+    operator.close().await
+}
+
+fn shown(one: &Suppression) -> suppression::Suppression<'_> {
+    suppression::Suppression {
+        id: Shown(one.id),
+        to: Shown(one.recipient),
+        reason: one.reason.as_str(),
+        source: &one.source,
+        created_at: Shown(one.created_at),
+        expires_at: one.expires_at.map(Shown),
+        lifted_at: one.lifted.as_ref().map(|(at, _)| Shown(*at)),
+        lifted_reason: one.lifted.as_ref().map(|(_, why)| why.as_str()),
+    }
+}

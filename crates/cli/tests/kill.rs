@@ -1,0 +1,36 @@
+//! The binary is killed and stopped under load while an outside witness writes down what passed. The same runs in
+//! their long form: `cargo run --release -p tidings-witness -- kill --binary target/release/tidings`.
+
+use tidings_witness::load::Pace;
+use tidings_witness::smsc::Behaviour;
+use tidings_witness::subject::Setup;
+use tidings_witness::{kill, stop};
+
+fn setup() -> Setup {
+    Setup { binary: env!("CARGO_BIN_EXE_tidings").into(), sessions: 2, window: 10 }
+}
+
+#[test]
+fn what_was_accepted_survives_being_killed_and_is_never_sent_twice_without_a_reason() {
+    let outcome = kill::run(&kill::Plan::short(setup(), 20)).unwrap_or_else(|why| panic!("{why}"));
+    println!("{outcome}");
+    assert!(outcome.violations.is_empty(), "{outcome}");
+    assert!(outcome.figures.kills == 8 && outcome.figures.acknowledged >= 2_000, "{outcome}");
+}
+
+#[test]
+fn a_stop_that_was_asked_for_is_clean_and_leaves_nothing_in_doubt() {
+    let plan = stop::Plan {
+        setup: setup(),
+        seed: 30,
+        stops: 3,
+        pace: Pace { clients: 8, per_second: 150, long_one_in: 20 },
+        up_ms: (200, 1_000),
+        carrier: Behaviour::default(),
+        drain_ms: 20_000,
+        keep: false,
+    };
+    let outcome = stop::run(&plan).unwrap_or_else(|why| panic!("{why}"));
+    println!("{outcome}");
+    assert!(outcome.is_good(), "{outcome}");
+}

@@ -1,0 +1,141 @@
+//! The long runs: `tidings-witness kill|optout|stop --binary target/release/tidings …`. The short ones are tests of
+//! the binary's own crate.
+
+use std::process::ExitCode;
+use tidings_witness::load::Pace;
+use tidings_witness::smsc::Behaviour;
+use tidings_witness::subject::Setup;
+use tidings_witness::{clock, kill, optout, stop};
+
+const USAGE: &str = "usage: tidings-witness RUN --binary FILE [OPTIONS]
+
+runs
+  kill     ends the binary by force under load, and compares
+  optout   lets opt-outs race sends
+  stop     asks the binary to stop under load
+
+options, with their defaults
+  --seed N          repeats a schedule (from the time of day)
+  --rounds N        the run so many times, each with the next seed (1)
+  --sessions N      SMPP sessions (2)
+  --window N        unanswered submissions of each session (10)
+  --clients N       sending threads (16)
+  --rate N          messages a second (500)
+  --keep            leave the directory if something was broken
+  kill:    --kills N (200), --messages N (100000), --up-min MS (50), --up-max MS (1500)
+  optout:  --pairs N (10000), --at-once N (8), --delay MS (8)
+  stop:    --stops N (20)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match work(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn work(arguments: &[String]) -> Result<bool, String> {
+    let options = Options::parse(arguments)?;
+    let setup = Setup {
+        binary: options.text("binary").ok_or(USAGE)?.into(),
+        sessions: options.number("sessions", 2)?,
+        window: options.number("window", 10)?,
+    };
+    let pace = Pace {
+        clients: options.number("clients", 16)?,
+        per_second: options.number("rate", 500)?,
+        long_one_in: 20,
+    };
+    let first = options.number("seed", clock::wall_ms().unsigned_abs() % 1_000_000)?;
+    let keep = options.text("keep").is_some();
+    let mut all_good = true;
+    for seed in first..first + options.number::<u64>("rounds", 1)? {
+        let setup = setup.clone();
+        all_good &= match options.run.as_str() {
+            "kill" => {
+                let outcome = kill::run(&kill::Plan {
+                    setup,
+                    seed,
+                    kills: options.number("kills", 200)?,
+                    messages: options.number("messages", 100_000)?,
+                    pace,
+                    up_ms: (options.number("up-min", 50)?, options.number("up-max", 1_500)?),
+                    at_start_one_in: 7,
+                    carrier: Behaviour::default(),
+                    drain_ms: 120_000,
+                    wait_for_held: true,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.violations.is_empty()
+            }
+            "optout" => {
+                let outcome = optout::run(&optout::Plan {
+                    setup,
+                    seed,
+                    pairs: options.number("pairs", 10_000)?,
+                    at_once: options.number("at-once", 8)?,
+                    delay_ms: options.number("delay", 8)?,
+                    slow_answer_ms: (20, 60),
+                    drain_ms: 120_000,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_good()
+            }
+            "stop" => {
+                let outcome = stop::run(&stop::Plan {
+                    setup,
+                    seed,
+                    stops: options.number("stops", 20)?,
+                    pace,
+                    up_ms: (200, 2_000),
+                    carrier: Behaviour::default(),
+                    drain_ms: 60_000,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_good()
+            }
+            _ => return Err(USAGE.to_owned()),
+        };
+    }
+    Ok(all_good)
+}
+
+struct Options {
+    run: String,
+    given: Vec<(String, String)>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut words = arguments.iter();
+        let run = words.next().ok_or(USAGE)?.clone();
+        let mut given = Vec::new();
+        while let Some(word) = words.next() {
+            let name = word.strip_prefix("--").ok_or(USAGE)?;
+            let value = if name == "keep" { String::new() } else { words.next().ok_or(USAGE)?.clone() };
+            given.push((name.to_owned(), value));
+        }
+        Ok(Self { run, given })
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.given.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number<N: std::str::FromStr>(&self, name: &str, otherwise: N) -> Result<N, String> {
+        match self.text(name) {
+            None => Ok(otherwise),
+            Some(text) => text.parse().map_err(|_| format!("--{name} takes a number, not {text}\n\n{USAGE}")),
+        }
+    }
+}

@@ -1,0 +1,807 @@
+//! The carrier: a small SMPP 3.4 message centre that remembers.
+//!
+//! It takes every message, answers after a delay, sends a receipt for each, and offers a receipt again until it is
+//! acknowledged, whatever happens to the session in between. Like a real centre it counts a `submit_sm` as taken once
+//! it has read it, also if its answer cannot be delivered any more.
+//!
+//! Times are exact in one direction: [`Smsc::barrier`] reads everything that has arrived on every session. What is
+//! read later arrived after the barrier began, so an order between "the client had its answer" and "the carrier had
+//! the message" never rests on the luck of a thread. It knows no TLS, no cancel, no query.
+
+use crate::clock::{self, Moment};
+use crate::ledger::{Receipt, Submission};
+use crate::random::Random;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+const SUBMIT_SM: u32 = 0x0000_0004;
+const DELIVER_SM: u32 = 0x0000_0005;
+const UNBIND: u32 = 0x0000_0006;
+const ENQUIRE_LINK: u32 = 0x0000_0015;
+const BIND_RECEIVER: u32 = 0x0000_0001;
+const BIND_TRANSMITTER: u32 = 0x0000_0002;
+const BIND_TRANSCEIVER: u32 = 0x0000_0009;
+const RESPONSE: u32 = 0x8000_0000;
+const GENERIC_NACK: u32 = 0x8000_0000;
+/// `ESME_RINVCMDID` (SMPP 3.4 §5.1.3).
+const INVALID_COMMAND: u32 = 0x0000_0003;
+/// `ESME_RBINDFAIL`.
+const BIND_FAILED: u32 = 0x0000_000D;
+/// The longest PDU that is taken: octets.
+const PDU_MAX: usize = 64 * 1024;
+/// Receipts of a session that may be without acknowledgement, as carriers bound it.
+const RECEIPT_WINDOW: usize = 50;
+/// How long a receipt may be without acknowledgement before it is offered again.
+const RECEIPT_PATIENCE_MS: u64 = 30_000;
+/// How long a receipt rests that was refused or lost with its session.
+const RECEIPT_PAUSE_MS: u64 = 200;
+
+/// How the carrier behaves.
+#[derive(Debug, Clone)]
+pub struct Behaviour {
+    /// Between reading a submission and answering it: least and most milliseconds.
+    pub answer_ms: (u64, u64),
+    /// Between answering and the receipt: least and most milliseconds.
+    pub receipt_ms: (u64, u64),
+    /// One receipt in so many goes out before its answer does; 0 for none.
+    pub early_receipt_one_in: u64,
+    /// One receipt in so many carries the sender's own reference back; 0 for none, 1 for all.
+    pub echo_one_in: u64,
+    /// How long a session rests when there is nothing to do: microseconds.
+    pub rest_us: u64,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            answer_ms: (1, 30),
+            receipt_ms: (20, 400),
+            early_receipt_one_in: 20,
+            echo_one_in: 2,
+            rest_us: 500,
+        }
+    }
+}
+
+/// A carrier that runs until it is dropped.
+#[derive(Debug)]
+pub struct Smsc {
+    address: SocketAddr,
+    centre: Arc<Centre>,
+}
+
+#[derive(Debug)]
+struct Centre {
+    behaviour: Behaviour,
+    seed: u64,
+    answer_least_ms: AtomicU64,
+    answer_most_ms: AtomicU64,
+    book: Mutex<Book>,
+    sessions: Mutex<Vec<Arc<Line>>>,
+    opened: AtomicU32,
+    most_open: AtomicU32,
+    closed: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// What the carrier has written down.
+#[derive(Debug, Default)]
+struct Book {
+    submissions: Vec<Submission>,
+    receipts: Vec<Receipt>,
+    /// Receipts to offer: when, and which.
+    due: BinaryHeap<Reverse<(Moment, usize)>>,
+}
+
+impl Smsc {
+    /// Listens on a free port of this machine.
+    ///
+    /// # Errors
+    /// The system gives none.
+    pub fn start(behaviour: Behaviour, seed: u64) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let centre = Arc::new(Centre {
+            answer_least_ms: AtomicU64::new(behaviour.answer_ms.0),
+            answer_most_ms: AtomicU64::new(behaviour.answer_ms.1),
+            behaviour,
+            seed,
+            book: Mutex::default(),
+            sessions: Mutex::default(),
+            opened: AtomicU32::new(0),
+            most_open: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let of_listener = Arc::clone(&centre);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if of_listener.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if let Ok(stream) = stream {
+                    let centre = Arc::clone(&of_listener);
+                    std::thread::spawn(move || Session::serve(stream, &centre));
+                }
+            }
+        });
+        Ok(Self { address, centre })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on answers take so long: least and most milliseconds.
+    pub fn answer_within_ms(&self, least: u64, most: u64) {
+        self.centre.answer_least_ms.store(least, Ordering::Relaxed);
+        self.centre.answer_most_ms.store(most, Ordering::Relaxed);
+    }
+
+    /// While the gate is closed, binds wait for their answer, so that nothing new can be on its way.
+    pub fn gate(&self, closed: bool) {
+        self.centre.closed.store(closed, Ordering::Relaxed);
+    }
+
+    /// Reads what has arrived on every session. A submission whose time is later than the moment given back arrived
+    /// after this was called.
+    pub fn barrier(&self) -> Moment {
+        let lines = self.centre.sessions.lock().expect("no thread panics with it").clone();
+        for line in lines {
+            drop(line.drain());
+        }
+        clock::now()
+    }
+
+    /// Every submission so far, in the order in which the sessions worked on them.
+    pub fn submissions(&self) -> Vec<Submission> {
+        self.centre.book().submissions.clone()
+    }
+
+    /// How many submissions there were so far.
+    pub fn submission_count(&self) -> usize {
+        self.centre.book().submissions.len()
+    }
+
+    /// Every receipt so far, also those that were not offered yet.
+    pub fn receipts(&self) -> Vec<Receipt> {
+        self.centre.book().receipts.clone()
+    }
+
+    /// Whether each submission has a receipt that was acknowledged, if it asked for one.
+    pub fn is_settled(&self) -> bool {
+        let book = self.centre.book();
+        let wanted = book.submissions.iter().filter(|submission| submission.receipt_wanted).count();
+        book.receipts.len() == wanted && book.receipts.iter().all(|receipt| receipt.acknowledged_at.is_some())
+    }
+
+    /// The most submissions that one session ever had read and not answered.
+    pub fn most_open(&self) -> u32 {
+        self.centre.most_open.load(Ordering::Relaxed)
+    }
+
+    /// How many sessions were opened.
+    pub fn sessions_opened(&self) -> u32 {
+        self.centre.opened.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Smsc {
+    fn drop(&mut self) {
+        self.centre.stop.store(true, Ordering::Relaxed);
+        // Wakes the listener, which then sees that it is to stop.
+        drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
+    }
+}
+
+impl Centre {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("no thread panics with it")
+    }
+}
+
+/// The reading side of a session. Whoever holds the lock may read for it, so that a barrier can.
+#[derive(Debug)]
+struct Line {
+    stream: TcpStream,
+    arrived: Mutex<Arrived>,
+}
+
+#[derive(Debug, Default)]
+struct Arrived {
+    octets: Vec<u8>,
+    pdus: VecDeque<(Moment, Pdu)>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Pdu {
+    command: u32,
+    status: u32,
+    sequence: u32,
+    body: Vec<u8>,
+}
+
+impl Line {
+    /// Reads everything that is there, without waiting.
+    fn drain(&self) -> MutexGuard<'_, Arrived> {
+        let mut arrived = self.arrived.lock().expect("no thread panics with it");
+        // Taken under the lock and before reading: later than every barrier whose reading missed these octets.
+        let at = clock::now();
+        let mut buffer = [0; 16 * 1024];
+        while !arrived.ended {
+            match (&self.stream).read(&mut buffer) {
+                Ok(0) => arrived.ended = true,
+                Ok(length) => arrived.octets.extend(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => arrived.ended = true,
+            }
+        }
+        arrived.split(at);
+        arrived
+    }
+}
+
+impl Arrived {
+    fn split(&mut self, at: Moment) {
+        let mut from = 0;
+        while let Some(head) = self.octets.get(from..from + 16) {
+            let word = |n: usize| u32::from_be_bytes(head[n * 4..n * 4 + 4].try_into().expect("four octets"));
+            let length = word(0) as usize;
+            if !(16..=PDU_MAX).contains(&length) {
+                self.ended = true;
+                break;
+            }
+            let Some(whole) = self.octets.get(from..from + length) else { break };
+            let pdu =
+                Pdu { command: word(1), status: word(2), sequence: word(3), body: whole[16..].to_vec() };
+            self.pdus.push_back((at, pdu));
+            from += length;
+        }
+        self.octets.drain(..from);
+    }
+}
+
+struct Session<'c> {
+    centre: &'c Centre,
+    line: Arc<Line>,
+    number: u32,
+    random: Random,
+    out: Vec<u8>,
+    receives: bool,
+    sequence: u32,
+    /// Answers to give: when, to which sequence number, for which submission.
+    answers: BinaryHeap<Reverse<(Moment, u32, usize)>>,
+    /// Receipts without acknowledgement: sequence number to receipt and when it went out.
+    offered: HashMap<u32, (usize, Moment)>,
+    ending: bool,
+}
+
+impl<'c> Session<'c> {
+    fn serve(stream: TcpStream, centre: &'c Centre) {
+        if stream.set_nonblocking(true).is_err() || stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let number = centre.opened.fetch_add(1, Ordering::Relaxed);
+        let line = Arc::new(Line { stream, arrived: Mutex::default() });
+        centre.sessions.lock().expect("no thread panics with it").push(Arc::clone(&line));
+        let mut session = Self {
+            centre,
+            line: Arc::clone(&line),
+            number,
+            random: Random::part(centre.seed, u64::from(number)),
+            out: Vec::new(),
+            receives: false,
+            sequence: 0,
+            answers: BinaryHeap::new(),
+            offered: HashMap::new(),
+            ending: false,
+        };
+        session.work();
+        session.end();
+        centre.sessions.lock().expect("no thread panics with it").retain(|other| !Arc::ptr_eq(other, &line));
+    }
+
+    fn work(&mut self) {
+        while !self.centre.stop.load(Ordering::Relaxed) {
+            let mut arrived = self.line.drain();
+            let pdus = std::mem::take(&mut arrived.pdus);
+            let ended = arrived.ended;
+            drop(arrived);
+            let mut busy = !pdus.is_empty();
+            for (at, pdu) in pdus {
+                self.take(at, &pdu);
+            }
+            busy |= self.answer();
+            busy |= self.offer();
+            if !self.flush() || ended || (self.ending && self.out.is_empty()) {
+                return;
+            }
+            if !busy {
+                std::thread::sleep(Duration::from_micros(self.centre.behaviour.rest_us));
+            }
+        }
+    }
+
+    fn take(&mut self, at: Moment, pdu: &Pdu) {
+        match pdu.command {
+            BIND_RECEIVER | BIND_TRANSMITTER | BIND_TRANSCEIVER => {
+                while self.centre.closed.load(Ordering::Relaxed) && !self.centre.stop.load(Ordering::Relaxed)
+                {
+                    clock::sleep_ms(1);
+                }
+                let status =
+                    if pdu.body.iter().filter(|octet| **octet == 0).count() < 3 { BIND_FAILED } else { 0 };
+                self.receives = pdu.command != BIND_TRANSMITTER;
+                self.put(pdu.command | RESPONSE, status, pdu.sequence, b"witness\0");
+            }
+            SUBMIT_SM => self.submit(at, pdu),
+            ENQUIRE_LINK => self.put(ENQUIRE_LINK | RESPONSE, 0, pdu.sequence, &[]),
+            UNBIND => {
+                self.put(UNBIND | RESPONSE, 0, pdu.sequence, &[]);
+                self.ending = true;
+            }
+            command if command == DELIVER_SM | RESPONSE => {
+                let Some((receipt, _)) = self.offered.remove(&pdu.sequence) else { return };
+                let mut book = self.centre.book();
+                if pdu.status == 0 {
+                    book.receipts[receipt].acknowledged_at = Some(at);
+                } else {
+                    book.receipts[receipt].refusals += 1;
+                    book.due.push(Reverse((clock::now().plus_ms(RECEIPT_PAUSE_MS), receipt)));
+                }
+            }
+            command if command & RESPONSE != 0 => {}
+            _ => self.put(GENERIC_NACK, INVALID_COMMAND, pdu.sequence, &[]),
+        }
+    }
+
+    fn submit(&mut self, at: Moment, pdu: &Pdu) {
+        let Some(submit) = Submit::read(&pdu.body) else {
+            self.put(GENERIC_NACK, INVALID_COMMAND, pdu.sequence, &[]);
+            return;
+        };
+        let echoed = self.random.one_in(self.centre.behaviour.echo_one_in) && submit.reference.is_some();
+        let least = self.centre.answer_least_ms.load(Ordering::Relaxed);
+        let most = self.centre.answer_most_ms.load(Ordering::Relaxed);
+        let answer_at = clock::now().plus_ms(self.random.between(least, most));
+        let mut book = self.centre.book();
+        let index = book.submissions.len();
+        // Letters and digits, so that nobody can take it for a number in another base.
+        let carrier_id = format!("w{}x{index:x}", self.number);
+        book.submissions.push(Submission {
+            at,
+            session: self.number,
+            source: submit.source.number(),
+            recipient: submit.recipient.number(),
+            text: submit.text,
+            part: submit.part,
+            reference: submit.reference,
+            carrier_id: carrier_id.clone(),
+            receipt_wanted: submit.receipt_wanted,
+            answered_at: None,
+        });
+        if submit.receipt_wanted {
+            let receipt = book.receipts.len();
+            book.receipts.push(Receipt {
+                carrier_id,
+                recipient: submit.recipient.number(),
+                submission: index,
+                echoed,
+                offers: 0,
+                refusals: 0,
+                first_offered_at: None,
+                acknowledged_at: None,
+            });
+            let early = self.random.one_in(self.centre.behaviour.early_receipt_one_in);
+            let (least, most) = self.centre.behaviour.receipt_ms;
+            let wait = self.random.between(least, most);
+            let due = if early { clock::now().plus_ms(wait.min(3)) } else { answer_at.plus_ms(wait) };
+            book.due.push(Reverse((due, receipt)));
+        }
+        drop(book);
+        self.answers.push(Reverse((answer_at, pdu.sequence, index)));
+        let open = u32::try_from(self.answers.len()).expect("a session is small");
+        self.centre.most_open.fetch_max(open, Ordering::Relaxed);
+    }
+
+    fn answer(&mut self) -> bool {
+        let now = clock::now();
+        let mut busy = false;
+        while let Some(Reverse((at, sequence, index))) = self.answers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.answers.pop();
+            let mut id = {
+                let mut book = self.centre.book();
+                book.submissions[index].answered_at = Some(now);
+                book.submissions[index].carrier_id.clone().into_bytes()
+            };
+            id.push(0);
+            self.put(SUBMIT_SM | RESPONSE, 0, sequence, &id);
+            busy = true;
+        }
+        busy
+    }
+
+    fn offer(&mut self) -> bool {
+        if !self.receives || self.ending {
+            return false;
+        }
+        let now = clock::now();
+        let late: Vec<u32> = self
+            .offered
+            .iter()
+            .filter(|(_, (_, since))| now.ms_since(*since) > RECEIPT_PATIENCE_MS)
+            .map(|(sequence, _)| *sequence)
+            .collect();
+        let mut bodies = Vec::new();
+        {
+            let mut book = self.centre.book();
+            for sequence in late {
+                let (receipt, _) = self.offered.remove(&sequence).expect("it was just seen");
+                book.due.push(Reverse((now, receipt)));
+            }
+            while self.offered.len() < RECEIPT_WINDOW {
+                let Some(Reverse((at, receipt))) = book.due.peek().copied() else { break };
+                if at > now {
+                    break;
+                }
+                book.due.pop();
+                book.receipts[receipt].offers += 1;
+                book.receipts[receipt].first_offered_at.get_or_insert(now);
+                self.sequence += 1;
+                self.offered.insert(self.sequence, (receipt, now));
+                let of = &book.receipts[receipt];
+                bodies.push((self.sequence, receipt_body(of, &book.submissions[of.submission])));
+            }
+        }
+        let busy = !bodies.is_empty();
+        for (sequence, body) in bodies {
+            self.put(DELIVER_SM, 0, sequence, &body);
+        }
+        busy
+    }
+
+    fn put(&mut self, command: u32, status: u32, sequence: u32, body: &[u8]) {
+        write_pdu(&mut self.out, command, status, sequence, body);
+    }
+
+    fn flush(&mut self) -> bool {
+        while !self.out.is_empty() {
+            match (&self.line.stream).write(&self.out) {
+                Ok(0) => return false,
+                Ok(length) => drop(self.out.drain(..length)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// What was taken stays taken; what was offered is offered again to the next session.
+    fn end(&mut self) {
+        let rest = std::mem::take(&mut self.line.drain().pdus);
+        for (at, pdu) in rest {
+            self.take(at, &pdu);
+        }
+        let again = clock::now().plus_ms(RECEIPT_PAUSE_MS);
+        let mut book = self.centre.book();
+        for (_, (receipt, _)) in self.offered.drain() {
+            book.due.push(Reverse((again, receipt)));
+        }
+    }
+}
+
+pub(crate) fn write_pdu(out: &mut Vec<u8>, command: u32, status: u32, sequence: u32, body: &[u8]) {
+    let length = u32::try_from(16 + body.len()).expect("a PDU is small");
+    for word in [length, command, status, sequence] {
+        out.extend(word.to_be_bytes());
+    }
+    out.extend(body);
+}
+
+/// An address as SMPP writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Address {
+    ton: u8,
+    npi: u8,
+    digits: String,
+}
+
+impl Address {
+    /// With `+` if it is international (SMPP 3.4 §5.2.5).
+    fn number(&self) -> String {
+        if self.ton == 1 { format!("+{}", self.digits.trim_start_matches('+')) } else { self.digits.clone() }
+    }
+}
+
+/// A `submit_sm`, as far as the witness needs it (SMPP 3.4 §4.4.1).
+#[derive(Debug)]
+struct Submit {
+    source: Address,
+    recipient: Address,
+    text: String,
+    part: Option<(u8, u8)>,
+    reference: Option<u16>,
+    receipt_wanted: bool,
+}
+
+impl Submit {
+    fn read(body: &[u8]) -> Option<Self> {
+        let mut rest = Octets(body);
+        rest.text()?;
+        let source = rest.address()?;
+        let recipient = rest.address()?;
+        let esm_class = rest.octet()?;
+        rest.octets(2)?;
+        rest.text()?;
+        rest.text()?;
+        let registered = rest.octet()?;
+        rest.octet()?;
+        let data_coding = rest.octet()?;
+        rest.octet()?;
+        let length = usize::from(rest.octet()?);
+        let mut content = rest.octets(length)?;
+        let (mut reference, mut total, mut number) = (None, None, None);
+        while !rest.0.is_empty() {
+            let tag = u16::from_be_bytes(rest.octets(2)?.try_into().ok()?);
+            let length = usize::from(u16::from_be_bytes(rest.octets(2)?.try_into().ok()?));
+            let value = rest.octets(length)?;
+            match tag {
+                0x0204 => reference = Some(u16::from_be_bytes(value.try_into().ok()?)),
+                0x020E => total = value.first().copied(),
+                0x020F => number = value.first().copied(),
+                0x0424 => content = value,
+                _ => {}
+            }
+        }
+        let mut part = total.zip(number);
+        if esm_class & 0x40 != 0 {
+            let header = Octets(content).header()?;
+            part = part_of(header).or(part);
+            content = &content[header.len() + 1..];
+        }
+        Some(Self {
+            source,
+            recipient,
+            text: decode(content, data_coding),
+            part,
+            reference,
+            receipt_wanted: registered & 3 != 0,
+        })
+    }
+}
+
+/// The place among the parts that a user data header tells (3GPP TS 23.040 §9.2.3.24.1 and .8).
+fn part_of(header: &[u8]) -> Option<(u8, u8)> {
+    let mut rest = Octets(header);
+    while !rest.0.is_empty() {
+        let (kind, length) = (rest.octet()?, usize::from(rest.octet()?));
+        match (kind, rest.octets(length)?) {
+            (0x00, [_, total, number]) | (0x08, [_, _, total, number]) => return Some((*total, *number)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The text, for comparing: the witness sends letters and digits that every alphabet writes alike.
+fn decode(content: &[u8], data_coding: u8) -> String {
+    if data_coding & 0x0C == 0x08 {
+        let units: Vec<u16> =
+            content.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    } else {
+        content.iter().map(|octet| char::from(*octet)).collect()
+    }
+}
+
+struct Octets<'b>(&'b [u8]);
+
+impl<'b> Octets<'b> {
+    fn octets(&mut self, count: usize) -> Option<&'b [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn octet(&mut self) -> Option<u8> {
+        self.octets(1).map(|octets| octets[0])
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let end = self.0.iter().position(|octet| *octet == 0)?;
+        let text = String::from_utf8_lossy(&self.0[..end]).into_owned();
+        self.0 = &self.0[end + 1..];
+        Some(text)
+    }
+
+    fn address(&mut self) -> Option<Address> {
+        Some(Address { ton: self.octet()?, npi: self.octet()?, digits: self.text()? })
+    }
+
+    fn header(&mut self) -> Option<&'b [u8]> {
+        let length = usize::from(self.octet()?);
+        self.octets(length)
+    }
+}
+
+/// A receipt in its usual text form (SMPP 3.4 Appendix B).
+fn receipt_body(receipt: &Receipt, of: &Submission) -> Vec<u8> {
+    let date = clock::receipt_date(clock::wall_ms());
+    let text = format!(
+        "id:{} sub:001 dlvrd:001 submit date:{date} done date:{date} stat:DELIVRD err:000 text:",
+        receipt.carrier_id
+    );
+    let mut body = vec![0];
+    for address in [&of.recipient, &of.source] {
+        let (ton, npi) = match address.as_bytes().first() {
+            Some(b'+') => (1, 1),
+            Some(first) if first.is_ascii_alphabetic() => (5, 0),
+            _ => (3, 1),
+        };
+        body.extend([ton, npi]);
+        body.extend(address.trim_start_matches('+').bytes());
+        body.push(0);
+    }
+    // esm_class 0x04: it is a receipt. Then protocol, priority, two empty times, no receipt wanted, no replacing,
+    // data coding, no canned text.
+    body.extend([0x04, 0, 0, 0, 0, 0, 0, 0, 0]);
+    body.push(u8::try_from(text.len()).expect("a receipt is short"));
+    body.extend(text.bytes());
+    if let (true, Some(reference)) = (receipt.echoed, of.reference) {
+        body.extend([0x02, 0x04, 0x00, 0x02]);
+        body.extend(reference.to_be_bytes());
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The other side, just enough to talk to the carrier.
+    struct Peer(TcpStream);
+
+    impl Peer {
+        fn bind(smsc: &Smsc) -> Self {
+            let stream = TcpStream::connect(smsc.address()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut peer = Self(stream);
+            peer.put(BIND_TRANSCEIVER, 1, b"id\0password\0\0\x34\0\0\0");
+            assert_eq!(peer.get().command, BIND_TRANSCEIVER | RESPONSE);
+            peer
+        }
+
+        fn put(&mut self, command: u32, sequence: u32, body: &[u8]) {
+            let mut out = Vec::new();
+            write_pdu(&mut out, command, 0, sequence, body);
+            self.0.write_all(&out).unwrap();
+        }
+
+        fn get(&mut self) -> Pdu {
+            let mut octets = vec![0; 16];
+            self.0.read_exact(&mut octets).unwrap();
+            let length = u32::from_be_bytes(octets[..4].try_into().unwrap()) as usize;
+            octets.resize(length, 0);
+            self.0.read_exact(&mut octets[16..]).unwrap();
+            let mut arrived = Arrived { octets, ..Arrived::default() };
+            arrived.split(Moment::default());
+            arrived.pdus.pop_front().unwrap().1
+        }
+    }
+
+    fn submit(recipient: &str, header: &[u8], text: &str) -> Vec<u8> {
+        let mut body = b"\0\x05\x00Tidings\0\x01\x01".to_vec();
+        body.extend(recipient.bytes());
+        let esm_class = if header.is_empty() { 0 } else { 0x40 };
+        body.extend([0, esm_class, 0, 0, 0, 0, 1, 0, 0, 0]);
+        body.push(u8::try_from(header.len() + text.len()).unwrap());
+        body.extend(header);
+        body.extend(text.bytes());
+        body.extend([0x02, 0x04, 0, 2, 0x12, 0x34]);
+        body
+    }
+
+    fn quick() -> Behaviour {
+        Behaviour {
+            answer_ms: (0, 0),
+            receipt_ms: (0, 0),
+            early_receipt_one_in: 0,
+            echo_one_in: 1,
+            rest_us: 200,
+        }
+    }
+
+    #[test]
+    fn a_submission_is_written_down_answered_and_receipted() {
+        let smsc = Smsc::start(quick(), 1).unwrap();
+        let mut peer = Peer::bind(&smsc);
+        peer.put(SUBMIT_SM, 7, &submit("46701234567", &[5, 0, 3, 9, 2, 1], "hello"));
+        let answer = peer.get();
+        assert_eq!((answer.command, answer.sequence), (SUBMIT_SM | RESPONSE, 7));
+        let seen = smsc.submissions().remove(0);
+        assert_eq!(
+            (seen.source.as_str(), seen.recipient.as_str(), seen.text.as_str()),
+            ("Tidings", "+46701234567", "hello")
+        );
+        assert_eq!((seen.part, seen.reference), (Some((2, 1)), Some(0x1234)));
+        assert_eq!(answer.body, [seen.carrier_id.as_bytes(), b"\0"].concat());
+
+        let receipt = peer.get();
+        assert_eq!(receipt.command, DELIVER_SM);
+        assert!(String::from_utf8_lossy(&receipt.body).contains(&format!("id:{} ", seen.carrier_id)));
+        assert!(receipt.body.ends_with(&[0x02, 0x04, 0, 2, 0x12, 0x34]), "the reference is echoed");
+        assert!(!smsc.is_settled());
+        peer.put(DELIVER_SM | RESPONSE, receipt.sequence, b"\0");
+        assert!(clock::wait_until(10_000, 1, || smsc.is_settled()));
+    }
+
+    #[test]
+    fn a_receipt_that_was_not_acknowledged_is_offered_to_the_next_session() {
+        let smsc = Smsc::start(quick(), 1).unwrap();
+        let mut peer = Peer::bind(&smsc);
+        peer.put(SUBMIT_SM, 1, &submit("46701234567", &[], "hello"));
+        assert_eq!(peer.get().command, SUBMIT_SM | RESPONSE);
+        assert_eq!(peer.get().command, DELIVER_SM);
+        drop(peer);
+        let mut peer = Peer::bind(&smsc);
+        let again = peer.get();
+        assert_eq!(again.command, DELIVER_SM);
+        peer.put(DELIVER_SM | RESPONSE, again.sequence, b"\0");
+        assert!(clock::wait_until(10_000, 1, || smsc.is_settled()));
+        assert_eq!(smsc.receipts()[0].offers, 2);
+    }
+
+    #[test]
+    fn what_was_written_before_the_end_of_a_session_counts_as_taken() {
+        let smsc = Smsc::start(Behaviour { answer_ms: (60_000, 60_000), ..quick() }, 1).unwrap();
+        let mut peer = Peer::bind(&smsc);
+        for sequence in 1..=5 {
+            peer.put(SUBMIT_SM, sequence, &submit("46701234567", &[], "hello"));
+        }
+        drop(peer);
+        assert!(clock::wait_until(10_000, 1, || smsc.submission_count() == 5));
+        assert_eq!((smsc.most_open(), smsc.submissions()[4].answered_at), (5, None));
+    }
+
+    #[test]
+    fn a_barrier_reads_what_has_arrived() {
+        // A session that rests for a minute reads nothing by itself.
+        let smsc = Smsc::start(Behaviour { rest_us: 300_000, ..quick() }, 1).unwrap();
+        let mut peer = Peer::bind(&smsc);
+        for sequence in 1..=4 {
+            peer.put(SUBMIT_SM, sequence, &submit("46701234567", &[], "before"));
+            let after = smsc.barrier();
+            assert!(clock::wait_until(10_000, 1, || smsc.submission_count() == sequence as usize));
+            assert!(smsc.submissions()[sequence as usize - 1].at <= after);
+        }
+        let after = smsc.barrier();
+        peer.put(SUBMIT_SM, 99, &submit("46701234567", &[], "after"));
+        assert!(clock::wait_until(10_000, 1, || smsc.submission_count() == 5));
+        assert!(smsc.submissions()[4].at > after);
+    }
+
+    #[test]
+    fn other_commands_are_answered_and_an_unbind_ends_the_session() {
+        let smsc = Smsc::start(quick(), 1).unwrap();
+        let mut peer = Peer::bind(&smsc);
+        peer.put(ENQUIRE_LINK, 2, &[]);
+        assert_eq!(peer.get().command, ENQUIRE_LINK | RESPONSE);
+        peer.put(0x0000_0103, 3, &[]);
+        assert_eq!((peer.get().command, smsc.sessions_opened()), (GENERIC_NACK, 1));
+        peer.put(UNBIND, 4, &[]);
+        assert_eq!(peer.get().command, UNBIND | RESPONSE);
+        assert_eq!(peer.0.read(&mut [0; 1]).unwrap(), 0);
+    }
+}
