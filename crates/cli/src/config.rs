@@ -661,9 +661,11 @@ mod tests {
 
     #[test]
     fn what_is_shown_reads_back_as_itself() {
-        let config =
-            load(&format!("{NORTH}password = \"x\"\npace_per_s = 0.5\ntls = {{ server_name = \"x\" }}\n"), &[])
-                .unwrap();
+        let config = load(
+            &format!("{NORTH}password = \"x\"\npace_per_s = 0.5\ntls = {{ server_name = \"x\" }}\n"),
+            &[],
+        )
+        .unwrap();
         let shown = config.show();
         let again = load(&shown, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{shown}"));
         assert_eq!(again.show(), shown);

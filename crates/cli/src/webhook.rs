@@ -262,6 +262,8 @@ pub fn attempt(one: &Attempt) -> endpoint::Attempt<'_> {
         at: Shown(one.at),
         took_ms: one.took_ms,
         status: one.status,
+        // It holds whole phone numbers; the API shows it to those who may see them.
+        request: None,
         response: &one.response,
         outcome,
         next_attempt_at: next.map(Shown),
