@@ -117,7 +117,8 @@ fn five_segments() -> String {
 
 /// Submissions put together as a phone would: by reference and number, whatever order they came in.
 fn put_together(submits: &[Submit]) -> String {
-    let parts: Vec<(u8, u8, u8)> = submits.iter().map(|submit| submit.part().expect("it has a header")).collect();
+    let parts: Vec<(u8, u8, u8)> =
+        submits.iter().map(|submit| submit.part().expect("it has a header")).collect();
     let by_number: BTreeMap<u8, &str> =
         parts.iter().zip(submits).map(|((_, _, number), submit)| (*number, submit.text.as_str())).collect();
     let total = u8::try_from(submits.len()).unwrap();
@@ -249,7 +250,8 @@ async fn an_id_that_means_two_messages_means_the_one_to_its_recipient(peer: &mut
     // One answer is a hexadecimal number, the other the same number in decimal, and the receipts are the other way
     // round: each names, letter for letter, the message that it does not mean.
     let mut waiting = Vec::new();
-    for (n, (answered, on_receipt)) in [("1A2B3C", "1715004"), ("1715004", "1A2B3C")].into_iter().enumerate() {
+    for (n, (answered, on_receipt)) in [("1A2B3C", "1715004"), ("1715004", "1A2B3C")].into_iter().enumerate()
+    {
         let id = road.send(SENDER, &recipient(90 + n), "transactional", "Which one am I?").await;
         let submit = peer.submit().await;
         peer.answer(&submit, OK, answered).await;
@@ -322,7 +324,8 @@ async fn what_a_cut_session_leaves_in_doubt_is_not_sent_twice(peer: &mut Peer, r
     for submit in &read[2..] {
         road.message_in(id_of(submit), "unconfirmed").await;
     }
-    let mut recipients: Vec<&str> = read.iter().chain(&again).map(|submit| submit.destination.2.as_str()).collect();
+    let mut recipients: Vec<&str> =
+        read.iter().chain(&again).map(|submit| submit.destination.2.as_str()).collect();
     recipients.sort_unstable();
     assert!(recipients.into_iter().eq(ids.keys()), "each was submitted exactly once");
     assert!(peer.is_quiet());

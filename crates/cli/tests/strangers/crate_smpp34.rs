@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
 use smpp34::server::ESME;
 use smpp34::{
-    SmppConnectionInformation, SmppError, SmppServer, SmppServerListener, bind_transceiver, bind_transceiver_resp,
-    submit_sm, submit_sm_resp,
+    SmppConnectionInformation, SmppError, SmppServer, SmppServerListener, bind_transceiver,
+    bind_transceiver_resp, submit_sm, submit_sm_resp,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -107,7 +107,7 @@ impl SmppServerListener for Listener {
             sessions.waiting.insert((session, number), answer);
             number
         };
-        let _ = self.tell.send(Told::Submit(read(session, number, &request))).await;
+        let _ = self.tell.send(Told::Submit(Box::new(read(session, number, &request)))).await;
         match answered.await {
             Ok((OK, id)) => request.accept(id),
             Ok((THROTTLED, _)) => request.reject(SmppError::ESME_RTHROTTLED),
@@ -166,7 +166,8 @@ pub async fn start() -> Result<Peer, String> {
     let (wishes, wanted) = mpsc::channel(QUEUE);
     let shared = Shared::default();
     for _ in 0..20 {
-        let probe = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+        let probe =
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
         let port = probe.local_addr().map_err(|error| error.to_string())?.port();
         drop(probe);
         let listener = Listener { tell: tell.clone(), shared: Arc::clone(&shared) };
@@ -214,7 +215,10 @@ async fn fulfil(mut wanted: mpsc::Receiver<Wish>, tell: mpsc::Sender<Told>, shar
                         .destination_addr(destination)
                         .esm_class(4)
                         .short_message(text.into_bytes());
-                    let status = deliver.send().await.map_or_else(|error| error as u32, |answer| answer.command_status());
+                    let status = deliver
+                        .send()
+                        .await
+                        .map_or_else(|error| error as u32, |answer| answer.command_status());
                     let _ = tell.send(Told::Acknowledged { tag, status }).await;
                 });
             }

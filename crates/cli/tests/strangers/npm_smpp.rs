@@ -24,10 +24,8 @@ struct Listening {
 }
 
 fn place() -> PathBuf {
-    std::env::var_os("TIDINGS_TEST_PEERS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers"),
-        PathBuf::from,
-    )
+    std::env::var_os("TIDINGS_TEST_PEERS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/peers"), PathBuf::from)
 }
 
 /// Starts it.
@@ -52,9 +50,11 @@ pub async fn start() -> Result<Peer, String> {
         .map_err(|error| format!("node does not start: {error}"))?;
     let mut input = node.stdin.take().expect("it is piped");
     let mut lines = BufReader::new(node.stdout.take().expect("it is piped")).lines();
-    let first = timeout(HANG, lines.next_line()).await.expect("node says nothing").expect("node's lines are UTF-8");
+    let first =
+        timeout(HANG, lines.next_line()).await.expect("node says nothing").expect("node's lines are UTF-8");
     let first = first.expect("node ended at once; its words are on standard error");
-    let Listening { port, version } = serde_json::from_str(&first).expect("the first line says where it listens");
+    let Listening { port, version } =
+        serde_json::from_str(&first).expect("the first line says where it listens");
 
     let (tell, told) = mpsc::channel(QUEUE);
     let (wishes, mut wanted) = mpsc::channel(QUEUE);

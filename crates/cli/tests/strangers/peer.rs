@@ -32,7 +32,7 @@ pub enum Told {
         session: u64,
     },
     /// A submission that waits for its answer.
-    Submit(Submit),
+    Submit(Box<Submit>),
     /// A `deliver_sm` was answered.
     Acknowledged {
         /// The tag of its wish.
@@ -165,7 +165,9 @@ impl Peer {
                 None => match timeout(HANG, self.told.recv()).await {
                     Ok(Some(told)) => told,
                     Ok(None) => panic!("{} ended before {what}", self.name),
-                    Err(_) => panic!("{} waited in vain for {what}; what came instead: {passed:?}", self.name),
+                    Err(_) => {
+                        panic!("{} waited in vain for {what}; what came instead: {passed:?}", self.name)
+                    }
                 },
             };
             match wanted(told) {
@@ -191,7 +193,7 @@ impl Peer {
     /// The next submission.
     pub async fn submit(&mut self) -> Submit {
         self.take("a submission", |told| match told {
-            Told::Submit(submit) => Ok(submit),
+            Told::Submit(submit) => Ok(*submit),
             other => Err(other),
         })
         .await

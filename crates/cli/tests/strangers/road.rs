@@ -1,8 +1,7 @@
 //! The program under test, as its users have it: the real binary with a configuration, a data directory of its own and
 //! a live token, spoken to over HTTP. Dropped, it is killed.
 
-use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,9 +12,10 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::peer::HANG;
 
@@ -34,35 +34,16 @@ impl Road {
     /// Starts a server whose one live connection leads to `port`, with room for `window` unanswered segments.
     pub async fn start(port: u16, window: usize) -> Self {
         let directory = tempfile::tempdir().expect("a directory for a test");
-        for _ in 0..20 {
-            if let Some((address, mut server)) = Self::serve(directory.path(), port, window).await {
-                let token = Self::token(directory.path()).await;
-                let road = Self { address, token, _server: server, _directory: directory };
-                road.until("the connection is up", async || {
-                    let (status, connections) = road.call(Method::GET, "/v1/connections", None).await;
-                    (status == 200 && connections.to_string().contains(r#""up""#)).then_some(())
-                })
-                .await;
-                return road;
-            }
-        }
-        panic!("there is no free port");
-    }
-
-    /// The server cannot be asked for a free port without reading its log, so one is looked for; another program may
-    /// take it in between, hence the `None`.
-    async fn serve(directory: &Path, port: u16, window: usize) -> Option<(SocketAddr, Child)> {
-        let probe = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = probe.local_addr().expect("it is bound");
-        drop(probe);
-        let data = directory.join("data");
+        let data = directory.path().join("data");
         // One try only: whatever is tried again in these tests must not have cost one.
         let config = format!(
             r#"
             [data]
             directory = {data:?}
             [http]
-            listen = "{address}"
+            listen = "127.0.0.1:0"
+            [log]
+            format = "json"
             [retry]
             max_tries = 1
             throttled_delay_s = 1
@@ -75,19 +56,22 @@ impl Road {
             window = {window}
             "#
         );
-        std::fs::write(directory.join("tidings.toml"), config).expect("the directory is ours");
-        let mut server = tidings(directory).arg("serve").kill_on_drop(true).spawn().expect("the binary starts");
+        std::fs::write(directory.path().join("tidings.toml"), config).expect("the directory is ours");
+        let mut server = tidings(directory.path())
+            .arg("serve")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let address = address(server.stderr.take().expect("it is piped")).await;
+        let token = Self::token(directory.path()).await;
+        let road = Self { address, token, _server: server, _directory: directory };
         let since = Instant::now();
-        loop {
-            if let Ok(Some(_)) = server.try_wait() {
-                return None;
-            }
-            if get(address, "/readyz").await == Some(200) {
-                return Some((address, server));
-            }
-            assert!(since.elapsed() < HANG, "the server is not ready");
+        while road.call(Method::GET, "/v1/connections/stranger", None).await.1["state"] != "up" {
+            assert!(since.elapsed() < HANG, "the connection never came up");
             sleep(LOOK_AGAIN).await;
         }
+        road
     }
 
     async fn token(directory: &Path) -> String {
@@ -139,7 +123,10 @@ impl Road {
             }
             sleep(LOOK_AGAIN).await;
         }
-        panic!("it never became {status}: {last:#}\n{:#}", self.call(Method::GET, &format!("{path}/timeline"), None).await.1);
+        panic!(
+            "it never became {status}: {last:#}\n{:#}",
+            self.call(Method::GET, &format!("{path}/timeline"), None).await.1
+        );
     }
 
     /// The kinds of the events in a message's timeline, in order.
@@ -149,18 +136,6 @@ impl Road {
         let events = timeline["events"].as_array().expect("a timeline has events");
         events.iter().map(|event| event["type"].as_str().expect("an event has a type").to_owned()).collect()
     }
-
-    /// Looks until there is something to see.
-    async fn until<T, F: Future<Output = Option<T>>>(&self, what: &str, look: impl Fn() -> F) -> T {
-        let since = Instant::now();
-        loop {
-            if let Some(seen) = look().await {
-                return seen;
-            }
-            assert!(since.elapsed() < HANG, "in vain waited until {what}");
-            sleep(LOOK_AGAIN).await;
-        }
-    }
 }
 
 fn tidings(directory: &Path) -> Command {
@@ -169,10 +144,25 @@ fn tidings(directory: &Path) -> Command {
     command
 }
 
-async fn get(address: SocketAddr, path: &str) -> Option<u16> {
-    let stream = TcpStream::connect(address).await.ok()?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-    tokio::spawn(connection);
-    let request = Request::get(path).header("host", address.to_string()).body(Full::<&[u8]>::default()).ok()?;
-    Some(sender.send_request(request).await.ok()?.status().as_u16())
+/// The address that the server's log says it serves at. What it logs afterwards is shown where the test fails.
+async fn address(log: ChildStderr) -> SocketAddr {
+    let mut lines = BufReader::new(log).lines();
+    let mut said = Vec::new();
+    let address = loop {
+        let line = timeout(HANG, lines.next_line()).await.expect("the server says nothing");
+        let Some(line) = line.expect("its lines are UTF-8") else { panic!("the server ended: {said:#?}") };
+        let serving = serde_json::from_str::<Value>(&line).ok().filter(|line| line["message"] == "serving");
+        match serving {
+            Some(line) => {
+                break line["address"].as_str().and_then(|text| text.parse().ok()).expect("it says where");
+            }
+            None => said.push(line),
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            println!("{line}");
+        }
+    });
+    address
 }
