@@ -17,7 +17,7 @@ use tidings_domain::id::TokenId;
 use tidings_domain::time::Timestamp;
 use tidings_engine::Engine;
 use tidings_engine::clock::Stopwatch;
-use tidings_store::Token;
+use tidings_store::{Actor, Token};
 use tidings_wire::error::Code;
 use tidings_wire::token;
 
@@ -129,6 +129,9 @@ impl Gate {
             && token.revoked_at.is_none()
             && token.expires_at.is_none_or(|end| now < end);
         if !good {
+            if (is_current || is_previous) && token.revoked_at.is_some() {
+                note_revoked(engine, &known, address, now);
+            }
             return Err(self.failed(address, now_ns, WRONG));
         }
         touch(engine, &known, now, !is_current);
@@ -184,6 +187,22 @@ fn touch(engine: &Engine, known: &Known, now: Timestamp, previous: bool) {
         tokio::spawn(async move {
             if let Err(error) = engine.store().touch_tokens(vec![(id, now, previous)]).await {
                 tracing::warn!(%error, "a token's last use was not recorded");
+            }
+        });
+    }
+}
+
+/// Somebody still has a secret that was taken back: the trail says so, at most once a minute for each token.
+fn note_revoked(engine: &Engine, known: &Known, address: IpAddr, now: Timestamp) {
+    let before = known.used.load(Ordering::Relaxed);
+    let due = now.as_millis() - before >= TOUCH_MS;
+    if due && known.used.compare_exchange(before, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let (engine, id) = (engine.clone(), known.token.id);
+        let actor = Actor { account: known.token.realm.account, who: id.to_string() };
+        tokio::spawn(async move {
+            let (action, from) = ("token.revoked_use".to_owned(), format!("from {address}"));
+            if let Err(error) = engine.store().record_audit(actor, action, id.to_string(), from, now).await {
+                tracing::warn!(%error, "the use of a revoked token was not recorded");
             }
         });
     }

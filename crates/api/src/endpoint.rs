@@ -40,6 +40,7 @@ pub(crate) fn attempt(attempt: &Attempt) -> endpoint::Attempt<'_> {
         at: Shown(attempt.at),
         took_ms: attempt.took_ms,
         status: attempt.status,
+        request: (!attempt.request.is_empty()).then_some(attempt.request.as_str()),
         response: &attempt.response,
         outcome,
         next_attempt_at: next.map(Shown),
@@ -156,7 +157,7 @@ pub(crate) async fn rotate(ask: Ask) -> Answer {
 pub(crate) async fn attempts(ask: Ask) -> Answer {
     let endpoint = found(&ask).await?;
     let page = page(&ask, List::Attempts)?;
-    let found = ask.app.engine.store().attempts(ask.realm(), endpoint.id, page).await?;
+    let found = ask.app.engine.attempts(ask.realm(), endpoint.id, page).await?;
     json(200, &Page::new(List::Attempts, found.items.iter().map(attempt).collect(), found.next))
 }
 

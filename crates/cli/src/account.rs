@@ -42,10 +42,14 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             if name.trim().is_empty() || name.chars().count() > 100 {
                 bail!("give the account a name of 1 to 100 characters");
             }
-            let added = Account { id: AccountId::from_key(operator.clock.id()), name, created_at: operator.now() };
+            let added =
+                Account { id: AccountId::from_key(operator.clock.id()), name, created_at: operator.now() };
             operator.store.create_account(added.clone(), operator.actor(added.id)).await?;
             output.show(&shown(&added), || {
-                format!("{}  {}\nMake a token for it: tidings token create --account {}", added.id, added.name, added.id)
+                format!(
+                    "{}  {}\nMake a token for it: tidings token create --account {}",
+                    added.id, added.name, added.id
+                )
             })?;
         }
     }

@@ -20,12 +20,20 @@ use tidings_store::sqlite::FILE_NAME;
 pub async fn backup(to: PathBuf, place: &Place, output: Output) -> anyhow::Result<()> {
     let to = if to.is_dir() { to.join(FILE_NAME) } else { to };
     let operator = Operator::open(place).await?;
-    operator.store.backup(to.clone()).await.with_context(|| format!("no backup was made to {}", to.display()))?;
+    operator
+        .store
+        .backup(to.clone())
+        .await
+        .with_context(|| format!("no backup was made to {}", to.display()))?;
     let octets = std::fs::metadata(&to)?.len();
-    database::check(&to).with_context(|| format!("the copy {} is damaged: make another one", to.display()))?;
+    database::check(&to)
+        .with_context(|| format!("the copy {} is damaged: make another one", to.display()))?;
     let detail = format!("{octets} octets to {}", to.display());
     let actor = operator.actor(operator.account);
-    operator.store.record_audit(actor, "backup.make".to_owned(), "store".to_owned(), detail, operator.now()).await?;
+    operator
+        .store
+        .record_audit(actor, "backup.make".to_owned(), "store".to_owned(), detail, operator.now())
+        .await?;
     let value = json!({ "file": to.display().to_string(), "octets": octets, "integrity": "ok" });
     output.show(&value, || {
         format!("{} · {} · integrity ok\nIt holds texts and phone numbers: keep it as safe as the data directory.", to.display(), database::size(octets))
@@ -49,10 +57,12 @@ pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Resu
     if !from.is_file() {
         bail!("there is no backup {}", from.display());
     }
-    database::check(from).with_context(|| format!("{} is damaged or no backup: restore another one", from.display()))?;
+    database::check(from)
+        .with_context(|| format!("{} is damaged or no backup: restore another one", from.display()))?;
     directory::make(&to)?;
     let file = to.join(FILE_NAME);
-    std::fs::copy(from, &file).with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
+    std::fs::copy(from, &file)
+        .with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
     std::fs::File::open(&file)?.sync_all()?;
     let operator = Operator::open_directory(to.clone()).await?;
     let reason = format!("restored from {}", from.display());
@@ -100,7 +110,10 @@ pub async fn hold(command: Hold, place: &Place, output: Output) -> anyhow::Resul
     }
     let reason = operator.store.hold().await?;
     output.show(&json!({ "held": reason }), || match &reason {
-        Some(why) => format!("{}: {why}. Let it go with `tidings hold release`.", output.tone(Tone::Bad, "Nothing is sent")),
+        Some(why) => format!(
+            "{}: {why}. Let it go with `tidings hold release`.",
+            output.tone(Tone::Bad, "Nothing is sent")
+        ),
         None => "Nothing is held.".to_owned(),
     })?;
     operator.close().await

@@ -63,7 +63,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 })
                 .collect();
             output.show(&value, || {
-                let mut table = Table::new(&["NAME", "ENVIRONMENT", "KIND", "WAITING", "OLDEST DUE", "PAUSED"]);
+                let mut table =
+                    Table::new(&["NAME", "ENVIRONMENT", "KIND", "WAITING", "OLDEST DUE", "PAUSED"]);
                 for (connection, kind) in &connections {
                     let (messages, oldest_ms) = waiting(connection);
                     table.row([
@@ -72,13 +73,19 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                         (*kind).to_owned(),
                         messages.to_string(),
                         oldest_ms.map_or_else(|| "-".to_owned(), |ms| format!("{} ago", duration::age(ms))),
-                        connection.paused.as_deref().map_or_else(|| "no".to_owned(), |why| output.tone(Tone::Bad, why)),
+                        connection
+                            .paused
+                            .as_deref()
+                            .map_or_else(|| "no".to_owned(), |why| output.tone(Tone::Bad, why)),
                     ]);
                 }
-                table.print(output, "") + "Whether a link is up, the running server knows: GET /v1/connections, or /metrics."
+                table.print(output, "")
+                    + "Whether a link is up, the running server knows: GET /v1/connections, or /metrics."
             })?;
         }
-        Command::Pause { name, reason } => pause(&operator, &connections, &name, Some(reason), output).await?,
+        Command::Pause { name, reason } => {
+            pause(&operator, &connections, &name, Some(reason), output).await?
+        }
         Command::Resume { name } => pause(&operator, &connections, &name, None, output).await?,
     }
     operator.close().await
@@ -98,13 +105,18 @@ async fn pause(
     let actor = operator.actor(operator.account);
     operator.store.pause_connection(found.id, reason.clone(), actor, operator.now()).await?;
     output.show(&json!({ "name": name, "paused": reason }), || match &reason {
-        Some(why) => format!("{name} is paused ({why}). A running server stops within a second; messages wait."),
+        Some(why) => {
+            format!("{name} is paused ({why}). A running server stops within a second; messages wait.")
+        }
         None => format!("{name} sends again."),
     })
 }
 
 /// The configured connections with their kinds, and the simulator that is always there.
-pub async fn connections(operator: &Operator, place: &Place) -> anyhow::Result<Vec<(Connection, &'static str)>> {
+pub async fn connections(
+    operator: &Operator,
+    place: &Place,
+) -> anyhow::Result<Vec<(Connection, &'static str)>> {
     let mut names: Vec<(String, Environment)> = Vec::new();
     let mut kinds = Vec::new();
     if place.file().is_some() {

@@ -226,7 +226,9 @@ impl Config {
         let unreadable = |why: String| {
             vec![Problem {
                 place: name.clone(),
-                sentence: format!("the configuration cannot be read: {why}; name the right file with --config"),
+                sentence: format!(
+                    "the configuration cannot be read: {why}; name the right file with --config"
+                ),
             }]
         };
         let size = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
@@ -249,7 +251,11 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn parse(name: &str, text: &str, environment: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+    pub fn parse(
+        name: &str,
+        text: &str,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(name, text, environment);
         let root = match DeTable::parse(text) {
             Ok(root) => root,
@@ -264,11 +270,17 @@ impl Config {
             let known = key.get_ref().as_ref();
             let place = reader.place(key.span().start);
             if !SECTIONS.contains(&known) {
-                let what = if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
+                let what =
+                    if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
                 let cure = key::cure(known, SECTIONS.into_iter());
                 reader.complain(place, format!(r#"{what} "{known}" is not known; {cure}"#));
             } else if known != "connection" && !value.get_ref().is_table() {
-                reader.complain(place, format!(r#""{known}" is a section; write [{known}] on a line of its own and its keys below"#));
+                reader.complain(
+                    place,
+                    format!(
+                        r#""{known}" is a section; write [{known}] on a line of its own and its keys below"#
+                    ),
+                );
             }
         }
 
@@ -290,7 +302,11 @@ impl Config {
         };
         if config.retry.max_delay_s.get::<i64>() < config.retry.first_delay_s.get::<i64>() {
             let table = reader.table("[retry]".to_owned(), "retry", None, section_of(root, "retry"));
-            reader.complain_of(&table, "max_delay_s", r#"is shorter than "first_delay_s"; raise it"#.to_owned());
+            reader.complain_of(
+                &table,
+                "max_delay_s",
+                r#"is shorter than "first_delay_s"; raise it"#.to_owned(),
+            );
         }
         config.connections = connection::read(&mut reader, section_of(root, "connection"));
         reader.finish_variables(&SECTIONS);
@@ -364,7 +380,8 @@ impl Config {
         if self.webhooks.allow_http {
             warnings.push("webhooks may go out in clear text: remove allow_http from [webhooks] where receivers speak https".to_owned());
         }
-        let live: Vec<&Connection> = self.connections.iter().filter(|c| c.environment == Environment::Live).collect();
+        let live: Vec<&Connection> =
+            self.connections.iter().filter(|c| c.environment == Environment::Live).collect();
         if live.is_empty() {
             warnings.push("there is no connection to a carrier: live messages are refused until a [[connection]] is written".to_owned());
         }
@@ -453,7 +470,8 @@ mod tests {
     use tidings_carriers::list::Settings;
 
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
-        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Config::parse(FILE_NAME, text, &environment)
     }
 
@@ -462,53 +480,105 @@ mod tests {
     #[test]
     fn a_wrong_file_is_answered_with_key_line_and_cure() {
         let check = |text: &str, expected: &[&str]| {
-            let problems: Vec<String> = load(text, &[]).expect_err(text).iter().map(Problem::to_string).collect();
+            let problems: Vec<String> =
+                load(text, &[]).expect_err(text).iter().map(Problem::to_string).collect();
             assert_eq!(problems, expected, "{text}");
         };
         check(
             "[http]\nlisten = \"localhost\"\n",
-            &[r#"tidings.toml:2: key "listen" in [http] is "localhost", but must be an IP address with a port, such as "127.0.0.1:8080" or "[::]:8080""#],
+            &[
+                r#"tidings.toml:2: key "listen" in [http] is "localhost", but must be an IP address with a port, such as "127.0.0.1:8080" or "[::]:8080""#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\n\nwindw = 20\n"),
-            &[r#"tidings.toml:8: key "windw" is not known in [[connection]] "north"; did you mean "window"? Rename it"#],
+            &[
+                r#"tidings.toml:8: key "windw" is not known in [[connection]] "north"; did you mean "window"? Rename it"#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\nprefix = [\"46\"]\n"),
-            &[r#"tidings.toml:7: key "prefix" is not known in [[connection]] "north"; did you mean "prefixes"? Rename it"#],
+            &[
+                r#"tidings.toml:7: key "prefix" is not known in [[connection]] "north"; did you mean "prefixes"? Rename it"#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\nwindow = \"wide\"\n"),
-            &[r#"tidings.toml:7: key "window" in [[connection]] "north" cannot be used: invalid type: string "wide", expected usize; correct it"#],
+            &[
+                r#"tidings.toml:7: key "window" in [[connection]] "north" cannot be used: invalid type: string "wide", expected usize; correct it"#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\nwindow = 0\n"),
-            &[r#"tidings.toml:1: [[connection]] "north" cannot be used: window is 0, but must be between 1 and 10000; correct it"#],
+            &[
+                r#"tidings.toml:1: [[connection]] "north" cannot be used: window is 0, but must be between 1 and 10000; correct it"#,
+            ],
         );
-        check(&format!("{NORTH}password = 12345\n"), &[r#"tidings.toml:6: key "password" in [[connection]] "north" must be text in quotes"#]);
-        check("[limits]\nmax_segments = 300\n", &[r#"tidings.toml:2: key "max_segments" in [limits] is 300, but must be a whole number from 1 to 255"#]);
-        check("[limits]\nmax_segment = 3\n", &[r#"tidings.toml:2: key "max_segment" is not known in [limits]; did you mean "max_segments"? Rename it"#]);
-        check("[retry]\nfirst_delay_s = 60\nmax_delay_s = 30\n", &[r#"tidings.toml:1: key "max_delay_s" in [retry] is shorter than "first_delay_s"; raise it"#]);
-        check("\n[htp]\n", &[r#"tidings.toml:2: section "htp" is not known; did you mean "http"? Rename it"#]);
-        check("http = 5\n", &[r#"tidings.toml:1: "http" is a section; write [http] on a line of its own and its keys below"#]);
-        check("[connection]\nname = \"a\"\n", &["tidings.toml:1: connections are written as [[connection]], in double brackets; add them"]);
-        check("[[connection]]\nname = \"a\"\n", &[r#"tidings.toml:1: key "kind" in [[connection]] "a" is missing; write "simulator" or "smpp""#]);
-        check("[[connection]]\nname = \"a\"\nkind = \"http\"\n", &[r#"tidings.toml:3: key "kind" in [[connection]] "a" is "http", but must be "simulator" or "smpp""#]);
+        check(
+            &format!("{NORTH}password = 12345\n"),
+            &[r#"tidings.toml:6: key "password" in [[connection]] "north" must be text in quotes"#],
+        );
+        check(
+            "[limits]\nmax_segments = 300\n",
+            &[
+                r#"tidings.toml:2: key "max_segments" in [limits] is 300, but must be a whole number from 1 to 255"#,
+            ],
+        );
+        check(
+            "[limits]\nmax_segment = 3\n",
+            &[
+                r#"tidings.toml:2: key "max_segment" is not known in [limits]; did you mean "max_segments"? Rename it"#,
+            ],
+        );
+        check(
+            "[retry]\nfirst_delay_s = 60\nmax_delay_s = 30\n",
+            &[r#"tidings.toml:3: key "max_delay_s" in [retry] is shorter than "first_delay_s"; raise it"#],
+        );
+        check(
+            "\n[htp]\n",
+            &[r#"tidings.toml:2: section "htp" is not known; did you mean "http"? Rename it"#],
+        );
+        check(
+            "http = 5\n",
+            &[r#"tidings.toml:1: "http" is a section; write [http] on a line of its own and its keys below"#],
+        );
+        check(
+            "[connection]\nname = \"a\"\n",
+            &["tidings.toml:1: connections are written as [[connection]], in double brackets; add them"],
+        );
+        check(
+            "[[connection]]\nname = \"a\"\n",
+            &[r#"tidings.toml:1: key "kind" in [[connection]] "a" is missing; write "simulator" or "smpp""#],
+        );
+        check(
+            "[[connection]]\nname = \"a\"\nkind = \"http\"\n",
+            &[
+                r#"tidings.toml:3: key "kind" in [[connection]] "a" is "http", but must be "simulator" or "smpp""#,
+            ],
+        );
         check(
             &format!("{NORTH}password = \"env:NORTH_PASSWORD\"\n"),
-            &[r#"tidings.toml:6: key "password" in [[connection]] "north" names the variable NORTH_PASSWORD, which is not set; set it, or write the secret into a file and name it in password_file"#],
+            &[
+                r#"tidings.toml:6: key "password" in [[connection]] "north" names the variable NORTH_PASSWORD, which is not set; set it, or write the secret into a file and name it in password_file"#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\nenvironment = \"test\"\n"),
-            &[r#"tidings.toml:7: key "environment" in [[connection]] "north" is "test", but the test environment never reaches a real carrier; set environment = "live""#],
+            &[
+                r#"tidings.toml:7: key "environment" in [[connection]] "north" is "test", but the test environment never reaches a real carrier; set environment = "live""#,
+            ],
         );
         check(
             "[[connection]]\nname = \"pretend\"\nkind = \"simulator\"\nenvironment = \"live\"\n",
-            &[r#"tidings.toml:4: key "environment" in [[connection]] "pretend" is "live", but the simulator delivers to nobody; remove the connection, or set environment = "test""#],
+            &[
+                r#"tidings.toml:4: key "environment" in [[connection]] "pretend" is "live", but the simulator delivers to nobody; remove the connection, or set environment = "test""#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\n{NORTH}password = \"x\"\n"),
-            &[r#"tidings.toml:8: key "name" in [[connection]] "north" is used twice; give each connection a name of its own"#],
+            &[
+                r#"tidings.toml:8: key "name" in [[connection]] "north" is used twice; give each connection a name of its own"#,
+            ],
         );
         check(
             &format!("{NORTH}password = \"x\"\nprefixes = [\"+46\"]\nsenders = [\"TooLongForAName\"]\n"),
@@ -516,7 +586,8 @@ mod tests {
                 r#"tidings.toml:7: key "prefixes" in [[connection]] "north" has "+46", which is not the beginning of a number; write digits without +, such as "46""#,
                 &format!(
                     r#"tidings.toml:8: key "senders" in [[connection]] "north" has "TooLongForAName", which cannot be a sender: {}; correct or remove it"#,
-                    tidings_domain::sender::Sender::parse("TooLongForAName", None, Environment::Live).expect_err("it is too long")
+                    tidings_domain::sender::Sender::parse("TooLongForAName", None, Environment::Live)
+                        .expect_err("it is too long")
                 ),
             ],
         );
@@ -578,17 +649,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
         std::fs::write(&path, "hush\n").unwrap();
-        let config = load(&format!("{NORTH}password_file = {:?}\n", path.display().to_string()), &[]).unwrap();
+        let config =
+            load(&format!("{NORTH}password_file = {:?}\n", path.display().to_string()), &[]).unwrap();
         assert_eq!(password(&config), "hush");
         assert!(!config.show().contains("hush") && !format!("{config:?}").contains("hush"));
 
-        let problems = load(&format!("{NORTH}password_file = \"/nowhere/at/all\"\n"), &[]).expect_err("no such file");
+        let problems =
+            load(&format!("{NORTH}password_file = \"/nowhere/at/all\"\n"), &[]).expect_err("no such file");
         assert!(problems[0].to_string().starts_with(r#"tidings.toml:6: key "password_file" in [[connection]] "north" names the file /nowhere/at/all"#), "{problems:?}");
     }
 
     #[test]
     fn what_is_shown_reads_back_as_itself() {
-        let config = load(&format!("{NORTH}password = \"x\"\npace_per_s = 0.5\ntls = { server_name = \"x\" }\n"), &[]).unwrap();
+        let config = load(
+            &format!("{NORTH}password = \"x\"\npace_per_s = 0.5\ntls = {{ server_name = \"x\" }}\n"),
+            &[],
+        )
+        .unwrap();
         let shown = config.show();
         let again = load(&shown, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{shown}"));
         assert_eq!(again.show(), shown);
@@ -613,7 +690,8 @@ mod tests {
             .filter(|line| line.starts_with('[') || (line.contains(" = ") && is_key(line)))
             .map(|line| format!("{line}\n"))
             .collect();
-        let config = load(&uncommented, &[("NORTH_PASSWORD", "hush")]).unwrap_or_else(|problems| panic!("{problems:?}\n{uncommented}"));
+        let config = load(&uncommented, &[("NORTH_PASSWORD", "hush")])
+            .unwrap_or_else(|problems| panic!("{problems:?}\n{uncommented}"));
         assert_eq!(config.connections.len(), 2);
     }
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 fn open(file: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags).with_context(|| format!("{} cannot be opened", file.display()))?;
+    let connection = Connection::open_with_flags(file, flags)
+        .with_context(|| format!("{} cannot be opened", file.display()))?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     Ok(connection)
 }
@@ -35,8 +36,9 @@ pub fn check(file: &Path) -> anyhow::Result<()> {
 /// It is no database of ours.
 pub fn migrations(file: &Path) -> anyhow::Result<Vec<String>> {
     let connection = open(file)?;
-    let mut statement =
-        connection.prepare("SELECT name FROM migration ORDER BY number").context("this is no database of tidings")?;
+    let mut statement = connection
+        .prepare("SELECT name FROM migration ORDER BY number")
+        .context("this is no database of tidings")?;
     let names = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(names)
 }

@@ -83,7 +83,8 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         }
         text
     })?;
-    serve::until_stopped(engine, listener, serve::api_settings(&config)).await;
+    let api = tidings_api::Settings { public_url: url, ..serve::api_settings(&config) };
+    serve::until_stopped(engine, listener, api).await;
     events.abort();
     drop(served);
     Ok(())
@@ -93,7 +94,10 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
 async fn listen(wanted: Option<SocketAddr>) -> anyhow::Result<(TcpListener, Option<SocketAddr>)> {
     if let Some(address) = wanted {
         let listener = TcpListener::bind(address).await;
-        return Ok((listener.with_context(|| format!("nothing can listen on {address}: choose another --listen"))?, None));
+        return Ok((
+            listener.with_context(|| format!("nothing can listen on {address}: choose another --listen"))?,
+            None,
+        ));
     }
     let first = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     for port in PORT..=PORT + PORTS_TRIED {
@@ -106,10 +110,13 @@ async fn listen(wanted: Option<SocketAddr>) -> anyhow::Result<(TcpListener, Opti
 
 /// The viewer's listener: the port above the API's, or any.
 async fn viewer_listener(api: SocketAddr, wanted: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
-    let beside = if wanted.is_some_and(|wanted| wanted.port() == 0) { 0 } else { api.port().saturating_add(1) };
+    let beside =
+        if wanted.is_some_and(|wanted| wanted.port() == 0) { 0 } else { api.port().saturating_add(1) };
     match TcpListener::bind((Ipv4Addr::LOCALHOST, beside)).await {
         Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free for the webhook viewer"),
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("no port is free for the webhook viewer"),
     }
 }
 
@@ -181,7 +188,9 @@ fn paste(url: &str, token: &str) -> [(&'static str, String); 4] {
     [
         (
             "curl",
-            format!("curl {url}/v1/sms -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}'"),
+            format!(
+                "curl {url}/v1/sms -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{body}'"
+            ),
         ),
         (
             "Python",
@@ -212,14 +221,19 @@ mod tests {
     fn the_pasted_lines_survive_a_shell() {
         for (language, line) in paste("http://127.0.0.1:8080", "tid_test_x") {
             assert_eq!(line.matches('\'').count() % 2, 0, "{language}");
-            assert!(line.contains("http://127.0.0.1:8080/v1/sms") && line.contains("Bearer tid_test_x"), "{language}: {line}");
+            assert!(
+                line.contains("http://127.0.0.1:8080/v1/sms") && line.contains("Bearer tid_test_x"),
+                "{language}: {line}"
+            );
             assert!(!line.contains('\n'), "{language}");
         }
     }
 
     #[test]
     fn an_address_that_listens_everywhere_is_reached_here() {
-        for (address, expected) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")] {
+        for (address, expected) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
+        {
             assert_eq!(reachable(address.parse().unwrap()).to_string(), expected);
         }
     }

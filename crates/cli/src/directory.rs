@@ -69,9 +69,15 @@ pub fn remove_of_dev(path: &Path) -> anyhow::Result<()> {
 /// Another process serves it, or it cannot be written to.
 pub fn serve(path: &Path) -> anyhow::Result<Served> {
     let name = path.join(LOCK);
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&name).with_context(|| {
-        format!("{} cannot be written: give this user access to the directory, or name another one", name.display())
-    })?;
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&name).with_context(
+            || {
+                format!(
+                    "{} cannot be written: give this user access to the directory, or name another one",
+                    name.display()
+                )
+            },
+        )?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -87,7 +93,8 @@ pub fn serve(path: &Path) -> anyhow::Result<Served> {
             );
         }
         Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("{} cannot be locked: keep it on a local disk", name.display()));
+            return Err(error)
+                .with_context(|| format!("{} cannot be locked: keep it on a local disk", name.display()));
         }
     }
     file.set_len(0)?;

@@ -54,11 +54,21 @@ impl Report {
     }
 
     fn doubtful(&mut self, part: &'static str, sentence: impl Into<String>, cure: impl Into<String>) {
-        self.0.push(Line { part, finding: Finding::Doubtful, sentence: sentence.into(), cure: Some(cure.into()) });
+        self.0.push(Line {
+            part,
+            finding: Finding::Doubtful,
+            sentence: sentence.into(),
+            cure: Some(cure.into()),
+        });
     }
 
     fn wrong(&mut self, part: &'static str, sentence: impl Into<String>, cure: impl Into<String>) {
-        self.0.push(Line { part, finding: Finding::Wrong, sentence: sentence.into(), cure: Some(cure.into()) });
+        self.0.push(Line {
+            part,
+            finding: Finding::Wrong,
+            sentence: sentence.into(),
+            cure: Some(cure.into()),
+        });
     }
 }
 
@@ -77,7 +87,9 @@ pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
             if database_file(&mut report, &at.join(FILE_NAME)) {
                 match Operator::open_directory(at).await {
                     Ok(operator) => store(&mut report, operator, place).await,
-                    Err(why) => report.wrong("store", format!("{why:#}"), "restore a backup if the file is damaged"),
+                    Err(why) => {
+                        report.wrong("store", format!("{why:#}"), "restore a backup if the file is damaged")
+                    }
                 }
             }
         }
@@ -145,22 +157,38 @@ fn machine(report: &mut Report) {
 fn data_directory(report: &mut Report, at: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(about) = std::fs::metadata(at) else {
-        return report.wrong("data", format!("there is no {}", at.display()), "make it with `tidings migrate`, or name another one with --data");
+        return report.wrong(
+            "data",
+            format!("there is no {}", at.display()),
+            "make it with `tidings migrate`, or name another one with --data",
+        );
     };
     match rustix::fs::access(at, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
         Ok(()) => report.well("data", format!("{} can be written", at.display())),
-        Err(_) => report.wrong("data", format!("{} cannot be written by this user", at.display()), "run as the user that serves it, or give this user access"),
+        Err(_) => report.wrong(
+            "data",
+            format!("{} cannot be written by this user", at.display()),
+            "run as the user that serves it, or give this user access",
+        ),
     }
     let mode = about.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        report.doubtful("data", format!("others may look into it (mode {mode:o})"), format!("chmod 700 {}", at.display()));
+        report.doubtful(
+            "data",
+            format!("others may look into it (mode {mode:o})"),
+            format!("chmod 700 {}", at.display()),
+        );
     }
     if let Ok(room) = rustix::fs::statvfs(at) {
         let free = room.f_bavail.saturating_mul(room.f_frsize);
         let sentence = format!("{} free", database::size(free));
         match free {
-            free if free < FREE_WRONG => report.wrong("disk", sentence, "make room: without it nothing is accepted"),
-            free if free < FREE_DOUBTFUL => report.doubtful("disk", sentence, "make room soon, or shorten [retention]"),
+            free if free < FREE_WRONG => {
+                report.wrong("disk", sentence, "make room: without it nothing is accepted")
+            }
+            free if free < FREE_DOUBTFUL => {
+                report.doubtful("disk", sentence, "make room soon, or shorten [retention]")
+            }
             _ => report.well("disk", sentence),
         }
     }
@@ -178,7 +206,11 @@ fn data_directory(report: &mut Report, at: &Path) {
             (0x5346_414F, "AFS"),
         ];
         match REMOTE.iter().find(|(magic, _)| *magic == about.f_type as u64 & 0xFFFF_FFFF) {
-            Some((_, name)) => report.wrong("file system", format!("{} is on {name}", at.display()), "move it to a local disk: SQLite's locks and syncs cannot be trusted here"),
+            Some((_, name)) => report.wrong(
+                "file system",
+                format!("{} is on {name}", at.display()),
+                "move it to a local disk: SQLite's locks and syncs cannot be trusted here",
+            ),
             None => report.well("file system", "local"),
         }
     }
@@ -190,18 +222,33 @@ fn data_directory(report: &mut Report, at: &Path) {
 
 fn database_file(report: &mut Report, file: &Path) -> bool {
     if !file.exists() {
-        report.wrong("store", format!("there is no {}", file.display()), "start `tidings serve`, or make it with `tidings migrate`");
+        report.wrong(
+            "store",
+            format!("there is no {}", file.display()),
+            "start `tidings serve`, or make it with `tidings migrate`",
+        );
         return false;
     }
     match database::check(file) {
         Ok(()) => report.well("store", format!("SQLite {}, quick_check ok", database::version())),
         Err(why) => {
-            report.wrong("store", format!("it is damaged: {why:#}"), "stop the server, keep the files, and restore the newest backup");
+            report.wrong(
+                "store",
+                format!("it is damaged: {why:#}"),
+                "stop the server, keep the files, and restore the newest backup",
+            );
             return false;
         }
     }
     match database::migrations(file) {
-        Ok(names) => report.well("schema", format!("{} migrations, the last is {}", names.len(), names.last().map_or("none", String::as_str))),
+        Ok(names) => report.well(
+            "schema",
+            format!(
+                "{} migrations, the last is {}",
+                names.len(),
+                names.last().map_or("none", String::as_str)
+            ),
+        ),
         Err(why) => report.wrong("schema", format!("{why:#}"), "run `tidings migrate`"),
     }
     true
@@ -221,7 +268,11 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
     };
     report.well("size", database::size(numbers.size));
     if let Some(why) = hold {
-        report.wrong("hold", format!("nothing is sent: {why}"), "look what was sent, then `tidings hold release`");
+        report.wrong(
+            "hold",
+            format!("nothing is sent: {why}"),
+            "look what was sent, then `tidings hold release`",
+        );
     }
     for (connection, kind) in &connections {
         let mine = || numbers.queues.iter().filter(|(id, ..)| *id == connection.id);
@@ -229,27 +280,56 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
         let age_ms = mine().filter_map(|(.., oldest)| *oldest).map(|at| now.since_ms(at)).max().unwrap_or(0);
         let name = format!("{} ({kind}, {})", connection.name, connection.environment.as_str());
         if let Some(why) = &connection.paused {
-            report.wrong("connection", format!("{name} is paused: {why}; {waiting} wait"), format!("cure the reason, then `tidings carrier resume {}`", connection.name));
+            report.wrong(
+                "connection",
+                format!("{name} is paused: {why}; {waiting} wait"),
+                format!("cure the reason, then `tidings carrier resume {}`", connection.name),
+            );
         } else if age_ms > QUEUE_AGE_MS {
-            report.wrong("connection", format!("{name}: {waiting} wait, the oldest has been due for {}", duration::age(age_ms)), "look at GET /v1/connections: the link may be down, or its pace too low");
+            report.wrong(
+                "connection",
+                format!("{name}: {waiting} wait, the oldest has been due for {}", duration::age(age_ms)),
+                "look at GET /v1/connections: the link may be down, or its pace too low",
+            );
         } else {
             report.well("connection", format!("{name}: {waiting} wait"));
         }
     }
-    let unknown: u64 = numbers.queues.iter().filter(|(id, ..)| connections.iter().all(|(known, _)| known.id != *id)).map(|(_, _, count, _)| count).sum();
+    let unknown: u64 = numbers
+        .queues
+        .iter()
+        .filter(|(id, ..)| connections.iter().all(|(known, _)| known.id != *id))
+        .map(|(_, _, count, _)| count)
+        .sum();
     if unknown > 0 {
-        report.wrong("connection", format!("{unknown} messages wait for a connection that is not configured"), "write the connection again under its old name");
+        report.wrong(
+            "connection",
+            format!("{unknown} messages wait for a connection that is not configured"),
+            "write the connection again under its old name",
+        );
     }
     let (open, oldest) = numbers.deliveries;
     match oldest.map(|at| now.since_ms(at)).filter(|age_ms| *age_ms > WEBHOOK_AGE_MS) {
-        Some(age_ms) => report.doubtful("webhooks", format!("{open} calls wait, the oldest has been due for {}", duration::age(age_ms)), "see whether the server runs, and `tidings webhook list`"),
+        Some(age_ms) => report.doubtful(
+            "webhooks",
+            format!("{open} calls wait, the oldest has been due for {}", duration::age(age_ms)),
+            "see whether the server runs, and `tidings webhook list`",
+        ),
         None => report.well("webhooks", format!("{open} calls wait")),
     }
     if numbers.reviews > 0 {
-        report.doubtful("review", format!("{} failures wait for a decision", numbers.reviews), "`tidings review list`");
+        report.doubtful(
+            "review",
+            format!("{} failures wait for a decision", numbers.reviews),
+            "`tidings review list`",
+        );
     }
     if numbers.parked > 0 {
-        report.doubtful("receipts", format!("{} belong to no message that is known", numbers.parked), "if they stay, set receipt_id of the connection to what the carrier writes");
+        report.doubtful(
+            "receipts",
+            format!("{} belong to no message that is known", numbers.parked),
+            "if they stay, set receipt_id of the connection to what the carrier writes",
+        );
     }
     if let Err(why) = operator.close().await {
         report.wrong("store", format!("{why:#}"), "look at the disk");

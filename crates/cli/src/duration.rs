@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_unit() {
-        let check = |text: &str, expected: Option<i64>| assert_eq!(parse_duration(text).ok(), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<i64>| assert_eq!(parse_duration(text).ok(), expected, "{text}");
         check("90s", Some(90));
         check("15m", Some(900));
         check("12h", Some(43_200));
@@ -56,6 +57,9 @@ mod tests {
         for wrong in ["", "30", "d", "0s", "-1d", "1.5h", "1w", "99999999999d", "4000000000d", "3é"] {
             check(wrong, None);
         }
-        assert_eq!((print(90).as_str(), print(86_400).as_str(), age(7_300_000).as_str()), ("90 s", "1 d", "2 h"));
+        assert_eq!(
+            (print(90).as_str(), print(86_400).as_str(), age(7_300_000).as_str()),
+            ("90 s", "1 d", "2 h")
+        );
     }
 }

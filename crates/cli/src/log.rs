@@ -20,7 +20,8 @@ pub fn start(format: LogFormat, level: LogLevel) {
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
     let colours = terminal && std::env::var_os("NO_COLOR").is_none();
     let _ = if human {
         lines.with_ansi(colours).with_target(false).try_init()

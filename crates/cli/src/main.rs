@@ -210,7 +210,8 @@ fn configuration(command: ConfigCommand, place: &Place, output: Output) -> anyho
             };
             serve::codes(&config)?;
             let warnings = config.warnings();
-            let file = place.file().map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
+            let file =
+                place.file().map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
             output.show(&serde_json::json!({ "right": true, "problems": [], "warnings": warnings }), || {
                 let mut text = format!("{file}: right.");
                 for warning in &warnings {
@@ -219,5 +220,49 @@ fn configuration(command: ConfigCommand, place: &Place, output: Output) -> anyho
                 text
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    fn describe(command: &mut clap::Command, path: &str, text: &mut String) {
+        let path = if path.is_empty() {
+            command.get_name().to_owned()
+        } else {
+            format!("{path} {}", command.get_name())
+        };
+        let help = command.clone().bin_name(&path).term_width(100).render_help().to_string();
+        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        let _ = write!(text, "\n## `{path}`\n\n```text\n{}\n```\n", help.join("\n").trim_end());
+        for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+            describe(inner, &path, text);
+        }
+    }
+
+    #[test]
+    fn the_reference_of_the_command_line_is_current() {
+        let mut text = String::from(
+            "# The command line\n\nGenerated from the program: do not edit by hand.\n\n\
+             Commands need no running server: they open the store of the data directory. With `--json` each prints \
+             one JSON value.\nExit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong), \
+             2 the command or the configuration is wrong.\n",
+        );
+        let mut command = Cli::command();
+        command.build();
+        describe(&mut command, "", &mut text);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/cli.md");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "run with UPDATE=1");
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
     }
 }

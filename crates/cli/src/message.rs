@@ -79,16 +79,20 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
     match command {
         Command::Show { id, full } => {
             let timeline = find(&operator, id).await?;
-            output.show(&Masked::new(&shown(&timeline), full)?, || print(&timeline, full, output, operator.now()))?;
+            output.show(&Masked::new(&shown(&timeline), full)?, || {
+                print(&timeline, full, output, operator.now())
+            })?;
         }
         Command::List { status, to, reference, carrier_id, batch, since, until, limit, full, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
-            let filter = MessageFilter { status, recipient, sender: None, reference, carrier_id, batch, since, until };
+            let filter =
+                MessageFilter { status, recipient, sender: None, reference, carrier_id, batch, since, until };
             let list = page(&operator, realm, filter, usize::from(limit)).await?;
             let value: Vec<message::Message<'_>> = list.iter().map(one).collect();
             output.show(&Masked::new(&value, full)?, || {
-                let mut table = Table::new(&["ID", "STATUS", "FROM", "TO", "SEGMENTS", "ACCEPTED", "LAST CHANGE", "WHY"]);
+                let mut table =
+                    Table::new(&["ID", "STATUS", "FROM", "TO", "SEGMENTS", "ACCEPTED", "LAST CHANGE", "WHY"]);
                 for stored in &list {
                     table.row([
                         stored.message.id.to_string(),
@@ -98,7 +102,11 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                         stored.message.segments.to_string(),
                         when(Some(stored.message.created_at)),
                         when(Some(stored.updated_at)),
-                        stored.failure.as_ref().map(|failure| failure.class.as_str().to_owned()).unwrap_or_default(),
+                        stored
+                            .failure
+                            .as_ref()
+                            .map(|failure| failure.class.as_str().to_owned())
+                            .unwrap_or_default(),
                     ]);
                 }
                 table.print(output, &format!("There is no such message in {}.", whose.environment.as_str()))
@@ -117,7 +125,12 @@ pub fn number(text: &str, environment: Environment) -> anyhow::Result<PhoneNumbe
 }
 
 /// A store may give an empty page and still have more: asks until there is enough.
-async fn page(operator: &Operator, realm: Realm, filter: MessageFilter, limit: usize) -> anyhow::Result<Vec<Stored>> {
+async fn page(
+    operator: &Operator,
+    realm: Realm,
+    filter: MessageFilter,
+    limit: usize,
+) -> anyhow::Result<Vec<Stored>> {
     let mut list = Vec::new();
     let mut before = None;
     loop {
@@ -135,12 +148,17 @@ async fn page(operator: &Operator, realm: Realm, filter: MessageFilter, limit: u
 async fn find(operator: &Operator, id: MessageId) -> anyhow::Result<Timeline> {
     for account in operator.store.accounts().await? {
         for environment in Environment::ALL {
-            if let Some(timeline) = operator.store.timeline(Realm { account: account.id, environment }, id).await? {
+            if let Some(timeline) =
+                operator.store.timeline(Realm { account: account.id, environment }, id).await?
+            {
                 return Ok(timeline);
             }
         }
     }
-    Err(anyhow!("there is no message {id} in {}: is that the right data directory?", operator.directory.display()))
+    Err(anyhow!(
+        "there is no message {id} in {}: is that the right data directory?",
+        operator.directory.display()
+    ))
 }
 
 fn recipient_of(stored: &Stored, full: bool) -> String {
@@ -230,7 +248,15 @@ fn print(timeline: &Timeline, full: bool, output: Output, now: Timestamp) -> Str
         (Some(text), true) => text.clone(),
         (Some(text), false) => format!("{} characters (--full shows them)", text.chars().count()),
     };
-    line("text", format!("{body} · {} segments, {}", message.segments, message.encoding));
+    line(
+        "text",
+        format!(
+            "{body} · {} segment{}, {}",
+            message.segments,
+            if message.segments == 1 { "" } else { "s" },
+            message.encoding
+        ),
+    );
     if let Some(connection) = &timeline.connection {
         let paused = connection.paused.as_ref().map(|why| format!(" · paused: {why}")).unwrap_or_default();
         line("connection", format!("{}{paused}", connection.name));
@@ -265,7 +291,13 @@ fn print(timeline: &Timeline, full: bool, output: Output, now: Timestamp) -> Str
     text.push('\n');
     text.push_str(&table.print(output, ""));
     for delivery in &timeline.deliveries {
-        let _ = writeln!(text, "webhook {} is told {} again at {}", delivery.endpoint, delivery.event, when(Some(delivery.due_at)));
+        let _ = writeln!(
+            text,
+            "webhook {} is told {} again at {}",
+            delivery.endpoint,
+            delivery.event,
+            when(Some(delivery.due_at))
+        );
     }
     text
 }

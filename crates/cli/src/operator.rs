@@ -60,7 +60,9 @@ impl std::error::Error for Misconfigured {}
 
 /// Every variable of the environment that is text.
 pub fn variables() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 impl Place {
@@ -140,7 +142,8 @@ impl Operator {
                 directory.display()
             );
         }
-        let store = open_store(&Options { cache_kib: 8 * 1024, readers: 1, ..Options::in_directory(&directory) })?;
+        let store =
+            open_store(&Options { cache_kib: 8 * 1024, readers: 1, ..Options::in_directory(&directory) })?;
         let clock = clock_of_command();
         let account = store.default_account(clock.now()).await?;
         Ok(Self { store, clock, account, directory })
@@ -160,9 +163,9 @@ impl Operator {
             None => self.account,
             Some(wanted) => {
                 let accounts = self.store.accounts().await?;
-                accounts.iter().find(|account| account.id == wanted).map(|account| account.id).ok_or_else(|| {
-                    anyhow!("there is no account {wanted}: look it up with `tidings account list`")
-                })?
+                accounts.iter().find(|account| account.id == wanted).map(|account| account.id).ok_or_else(
+                    || anyhow!("there is no account {wanted}: look it up with `tidings account list`"),
+                )?
             }
         };
         Ok(Realm { account, environment: whose.environment })

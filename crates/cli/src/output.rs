@@ -74,7 +74,9 @@ impl Output {
             Status::Delivered => Tone::Good,
             Status::Undelivered | Status::Failed | Status::Rejected | Status::Expired => Tone::Bad,
             Status::Unconfirmed => Tone::Doubtful,
-            Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Canceled => Tone::Strong,
+            Status::Scheduled | Status::Queued | Status::Sending | Status::Sent | Status::Canceled => {
+                Tone::Strong
+            }
         };
         self.tone(tone, status.as_str())
     }

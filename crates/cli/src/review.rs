@@ -45,7 +45,8 @@ pub enum Command {
 }
 
 fn decision(word: &str) -> Result<Decision, String> {
-    Decision::parse(word).ok_or_else(|| format!("use one of: {}", Decision::ALL.map(Decision::as_str).join(", ")))
+    Decision::parse(word)
+        .ok_or_else(|| format!("use one of: {}", Decision::ALL.map(Decision::as_str).join(", ")))
 }
 
 /// Does it.
@@ -91,7 +92,12 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             output.show(&items.iter().map(shown).collect::<Vec<_>>(), || {
                 let mut table = Table::new(&["ITEM", "MESSAGE", "SINCE", "WHY"]);
                 for item in &items {
-                    let row = [item.id.to_string(), item.message.to_string(), when(Some(item.opened_at)), item.failure.to_string()];
+                    let row = [
+                        item.id.to_string(),
+                        item.message.to_string(),
+                        when(Some(item.opened_at)),
+                        item.failure.to_string(),
+                    ];
                     table.row(row);
                 }
                 table.print(output, "Nothing of this cause waits for a decision.")
@@ -102,10 +108,13 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let which = match (item, cause) {
                 (Some(id), _) => ReviewChoice::One(id),
                 (None, Some(cause)) => ReviewChoice::Cause(cause),
-                (None, None) => bail!("say which: --item rev_… or --cause …, as `tidings review list` shows them"),
+                (None, None) => {
+                    bail!("say which: --item rev_… or --cause …, as `tidings review list` shows them")
+                }
             };
             let actor = operator.actor(realm.account);
-            let closed = operator.store.decide(realm, which, decision, DECIDE_MAX, actor, operator.now()).await?;
+            let closed =
+                operator.store.decide(realm, which, decision, DECIDE_MAX, actor, operator.now()).await?;
             if closed.is_empty() {
                 bail!("nothing open was found: look again with `tidings review list`");
             }
@@ -119,13 +128,19 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 closed: closed.len(),
                 repeated: repeated
                     .iter()
-                    .map(|(old, new)| review::Repeated { message_id: Shown(*old), new_message_id: new.map(Shown) })
+                    .map(|(old, new)| review::Repeated {
+                        message_id: Shown(*old),
+                        new_message_id: new.map(Shown),
+                    })
                     .collect(),
             };
             output.show(&value, || {
                 let mut text = format!("{} closed: {}.", closed.len(), decision.as_str());
                 for (old, new) in &repeated {
-                    let new = new.map_or_else(|| "cannot be repeated".to_owned(), |new| format!("is repeated as {new}"));
+                    let new = new.map_or_else(
+                        || "cannot be repeated".to_owned(),
+                        |new| format!("is repeated as {new}"),
+                    );
                     text.push_str(&format!("\n{old} {new}"));
                 }
                 if closed.len() == DECIDE_MAX {

@@ -32,8 +32,13 @@ pub const FILES_WANTED: u64 = 8_192;
 /// A sentence that says why it cannot.
 pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     if place.file().is_none() {
-        let sentence = format!("there is no {}: name the configuration with --config, or try `tidings dev` first", crate::config::FILE_NAME);
-        return Err(Misconfigured(vec![crate::config::key::Problem { place: "serve".to_owned(), sentence }]).into());
+        let sentence = format!(
+            "there is no {}: name the configuration with --config, or try `tidings dev` first",
+            crate::config::FILE_NAME
+        );
+        return Err(
+            Misconfigured(vec![crate::config::key::Problem { place: "serve".to_owned(), sentence }]).into()
+        );
     }
     let config = place.configuration()?;
     log::start(config.log.format, config.log.level.louder(verbose));
@@ -44,10 +49,21 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     directory::make(&config.data.directory)?;
     let served = directory::serve(&config.data.directory)?;
     let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
-        format!("nothing can listen on {}: stop what does already, or change listen in [http]", config.http.listen)
+        format!(
+            "nothing can listen on {}: stop what does already, or change listen in [http]",
+            config.http.listen
+        )
     })?;
     let engine = start(&config, config.egress_policy()).await?;
     let store = engine.store();
+    // The trail shows with which configuration messages were sent, and when that changed.
+    let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
+    let fingerprint = tidings_wire::token::hash(&format!("{config:?}"));
+    let fingerprint: String = fingerprint[..8].iter().map(|octet| format!("{octet:02x}")).collect();
+    let file = place.file().map(|path| path.display().to_string()).unwrap_or_default();
+    store
+        .record_audit(actor, "configuration.load".to_owned(), file, fingerprint, engine.clock().now())
+        .await?;
     if let Some(why) = store.hold().await? {
         tracing::warn!("nothing is sent: {why}; release it with `tidings hold release`");
     }
@@ -142,7 +158,8 @@ pub async fn until_stopped(engine: Engine, listener: TcpListener, settings: tidi
 pub async fn asked_to_stop() {
     // Exit code of a process that was interrupted: 128 and the number of SIGINT.
     const INTERRUPTED: i32 = 130;
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be heard; end the process with SIGKILL");
         return std::future::pending().await;
     };
@@ -166,6 +183,8 @@ pub fn raise_file_limit() {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < FILES_WANTED) {
-        tracing::warn!("only {limit} files and sockets may be open, {FILES_WANTED} are wanted: raise LimitNOFILE or `ulimit -n`");
+        tracing::warn!(
+            "only {limit} files and sockets may be open, {FILES_WANTED} are wanted: raise LimitNOFILE or `ulimit -n`"
+        );
     }
 }

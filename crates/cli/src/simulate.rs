@@ -66,7 +66,8 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     let mut settings: smsc::Settings = match &how.settings {
         None => smsc::Settings::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
             toml::from_str(&text).with_context(|| format!("{} is not right", path.display()))?
         }
     };
@@ -80,7 +81,11 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     let server = smsc::listen(settings, stage).await.context("the simulated carrier cannot start")?;
     let address = server.address();
     output.show(&json!({ "address": address.to_string(), "accounts": accounts }), || {
-        let who = if accounts.is_empty() { "anybody may bind".to_owned() } else { format!("system_id {}", accounts.join(", ")) };
+        let who = if accounts.is_empty() {
+            "anybody may bind".to_owned()
+        } else {
+            format!("system_id {}", accounts.join(", "))
+        };
         format!("The simulated carrier listens on {address} ({who}). Ctrl-C ends it.")
     })?;
     let tally = server.tally();

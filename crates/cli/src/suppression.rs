@@ -87,7 +87,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                         when(Some(one.created_at)),
                         one.expires_at.map_or_else(|| "for ever".to_owned(), |at| when(Some(at))),
                         one.source.clone(),
-                        one.lifted.as_ref().map(|(at, why)| format!("{} {why}", when(Some(*at)))).unwrap_or_default(),
+                        one.lifted
+                            .as_ref()
+                            .map(|(at, why)| format!("{} {why}", when(Some(*at))))
+                            .unwrap_or_default(),
                     ]);
                 }
                 table.print(output, "Nobody is on the list.")
@@ -109,14 +112,22 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let stands = operator.store.suppress(vec![entry], operator.actor(realm.account)).await?;
             let one = stands.first().ok_or_else(|| anyhow!("the store gave no entry back"))?;
             output.show(&shown(one), || {
-                format!("{} gets nothing more ({}). Lift it with `tidings suppression lift`.", one.recipient, one.reason.as_str())
+                format!(
+                    "{} gets nothing more ({}). Lift it with `tidings suppression lift`.",
+                    one.recipient,
+                    one.reason.as_str()
+                )
             })?;
         }
         Command::Lift { number: text, reason, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = number(&text, whose.environment)?;
-            let lifted = operator.store.lift(realm, recipient, reason, operator.actor(realm.account), operator.now()).await?;
-            let one = lifted.ok_or_else(|| anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()))?;
+            let lifted = operator
+                .store
+                .lift(realm, recipient, reason, operator.actor(realm.account), operator.now())
+                .await?;
+            let one = lifted
+                .ok_or_else(|| anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()))?;
             output.show(&shown(&one), || format!("{recipient} may be sent to again."))?;
         }
     }

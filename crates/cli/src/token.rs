@@ -79,7 +79,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                     output.tone(Tone::Strong, &text),
                     record.id,
                     realm.environment.as_str(),
-                    account::words(record.scopes).join(", "),
+                    may(record.scopes),
                 )
             })?;
         }
@@ -90,13 +90,14 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             tokens.retain(|token| all || state(token, now) == "good");
             let list: Vec<_> = tokens.iter().map(|token| shown(token, None)).collect();
             output.show(&list, || {
-                let mut table = Table::new(&["ID", "BEGINS WITH", "NAME", "MAY", "MADE", "LAST USED", "ENDS", ""]);
+                let mut table =
+                    Table::new(&["ID", "BEGINS WITH", "NAME", "MAY", "MADE", "LAST USED", "ENDS", ""]);
                 for token in &tokens {
                     table.row([
                         token.id.to_string(),
                         prefix(token),
                         token.name.clone(),
-                        account::words(token.scopes).join(","),
+                        may(token.scopes),
                         when(Some(token.created_at)),
                         when(token.last_used_at),
                         when(token.expires_at),
@@ -111,13 +112,20 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let mut record = find(&operator, realm, &token).await?;
             let now = operator.now();
             if state(&record, now) != "good" {
-                bail!("{} is {} already: make a new one with `tidings token create`", record.id, state(&record, now));
+                bail!(
+                    "{} is {} already: make a new one with `tidings token create`",
+                    record.id,
+                    state(&record, now)
+                );
             }
             let minted = token::mint_for(realm.environment, &record.lookup, operator.clock.random());
             record.previous = Some((record.hash, now.plus_s(overlap)));
             record.previous_used_at = None;
             record.hash = minted.hash;
-            operator.store.update_token(record.clone(), "token.rotate", operator.actor(realm.account), now).await?;
+            operator
+                .store
+                .update_token(record.clone(), "token.rotate", operator.actor(realm.account), now)
+                .await?;
             output.show(&shown(&record, Some(&minted.text)), || {
                 format!(
                     "{}\n\nThe old secret is good for {} more. Keep the new one now: it cannot be shown again.",
@@ -132,7 +140,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let now = operator.now();
             record.revoked_at = Some(record.revoked_at.unwrap_or(now));
             record.previous = None;
-            operator.store.update_token(record.clone(), "token.revoke", operator.actor(realm.account), now).await?;
+            operator
+                .store
+                .update_token(record.clone(), "token.revoke", operator.actor(realm.account), now)
+                .await?;
             output.show(&shown(&record, None), || format!("{} is revoked.", record.id))?;
         }
     }
@@ -178,6 +189,10 @@ pub fn mint(clock: &Clock, realm: Realm, wanted: Wanted) -> (Token, String) {
 /// Every right there is.
 pub fn all_scopes() -> Scopes {
     Scope::ALL.into_iter().collect()
+}
+
+fn may(scopes: Scopes) -> String {
+    if scopes == all_scopes() { "everything".to_owned() } else { account::words(scopes).join(", ") }
 }
 
 fn scopes(words: &[String]) -> anyhow::Result<Scopes> {

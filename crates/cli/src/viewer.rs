@@ -45,11 +45,17 @@ struct Viewer {
 ///
 /// # Errors
 /// The endpoint cannot be stored.
-pub async fn start(engine: &Engine, realm: Realm, listener: TcpListener, url: &str) -> anyhow::Result<JoinHandle<()>> {
+pub async fn start(
+    engine: &Engine,
+    realm: Realm,
+    listener: TcpListener,
+    url: &str,
+) -> anyhow::Result<JoinHandle<()>> {
     let (store, clock) = (engine.store(), engine.clock());
     let actor = Actor { account: realm.account, who: "operator".to_owned() };
     let url = format!("{url}/");
-    let known = store.endpoints(Some(realm)).await?.into_iter().find(|endpoint| endpoint.description == DESCRIPTION);
+    let known =
+        store.endpoints(Some(realm)).await?.into_iter().find(|endpoint| endpoint.description == DESCRIPTION);
     let secret = match known {
         Some(mut endpoint) => {
             endpoint.url = url;
@@ -79,8 +85,15 @@ async fn receive(State(viewer): State<Arc<Viewer>>, headers: HeaderMap, body: By
     let call = Call {
         received_at: viewer.clock.now().to_string(),
         id: text("webhook-id").to_owned(),
-        signature: judge(&viewer.secret, text("webhook-id"), text("webhook-timestamp"), text("webhook-signature"), &body),
-        event: serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into()),
+        signature: judge(
+            &viewer.secret,
+            text("webhook-id"),
+            text("webhook-timestamp"),
+            text("webhook-signature"),
+            &body,
+        ),
+        event: serde_json::from_slice(&body)
+            .unwrap_or_else(|_| String::from_utf8_lossy(&body).into_owned().into()),
     };
     let mut calls = viewer.calls.lock().expect("nothing panics while it holds this");
     if calls.len() == KEPT {
@@ -100,12 +113,14 @@ fn judge(secret: &[u8], id: &str, timestamp: &str, given: &str, body: &[u8]) -> 
 }
 
 async fn events(State(viewer): State<Arc<Viewer>>) -> Response {
-    let calls: Vec<Call> = viewer.calls.lock().expect("nothing panics while it holds this").iter().cloned().collect();
+    let calls: Vec<Call> =
+        viewer.calls.lock().expect("nothing panics while it holds this").iter().cloned().collect();
     axum::Json(serde_json::json!({ "data": calls })).into_response()
 }
 
 async fn page(State(viewer): State<Arc<Viewer>>) -> Response {
-    let calls: Vec<Call> = viewer.calls.lock().expect("nothing panics while it holds this").iter().cloned().collect();
+    let calls: Vec<Call> =
+        viewer.calls.lock().expect("nothing panics while it holds this").iter().cloned().collect();
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
@@ -180,6 +195,9 @@ mod tests {
             event: serde_json::json!({ "type": "<script>", "data": "\"&" }),
         };
         let page = render(&[call]);
-        assert!(!page.contains("<script>") && page.contains("&lt;script&gt;") && page.contains("\\&quot;&amp;"), "{page}");
+        assert!(
+            !page.contains("<script>") && page.contains("&lt;script&gt;") && page.contains("\\&quot;&amp;"),
+            "{page}"
+        );
     }
 }

@@ -74,7 +74,9 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let realm = operator.realm(&whose).await?;
             if place.file().is_some() {
                 let policy = place.configuration()?.egress_policy();
-                Target::parse(&url, &policy).map_err(|why| anyhow!("{url} cannot be called: {why}; [webhooks] in the configuration says what may be"))?;
+                Target::parse(&url, &policy).map_err(|why| {
+                    anyhow!("{url} cannot be called: {why}; [webhooks] in the configuration says what may be")
+                })?;
             } else if !url.starts_with("https://") && !url.starts_with("http://") {
                 bail!("{url} is no address for webhooks: write it with https://");
             }
@@ -98,19 +100,34 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 for one in &list {
                     let state = match (&one.disabled, one.failing_since) {
                         (Some(why), _) => output.tone(Tone::Bad, &format!("off: {why}")),
-                        (None, Some(since)) => output.tone(Tone::Doubtful, &format!("failing since {}", when(Some(since)))),
+                        (None, Some(since)) => {
+                            output.tone(Tone::Doubtful, &format!("failing since {}", when(Some(since))))
+                        }
                         (None, None) => output.tone(Tone::Good, "on"),
                     };
-                    let events = if one.kinds == 0 { "all".to_owned() } else { shown(one, false).events.join(",") };
-                    let events = if one.callback_only { "of messages that name it".to_owned() } else { events };
-                    table.row([one.id.to_string(), one.url.clone(), events, state, when(Some(one.created_at)), one.description.clone()]);
+                    let events =
+                        if one.kinds == 0 { "all".to_owned() } else { shown(one, false).events.join(",") };
+                    let events =
+                        if one.callback_only { "of messages that name it".to_owned() } else { events };
+                    table.row([
+                        one.id.to_string(),
+                        one.url.clone(),
+                        events,
+                        state,
+                        when(Some(one.created_at)),
+                        one.description.clone(),
+                    ]);
                 }
                 table.print(output, "Nobody is told: add an address with `tidings webhook add`.")
             })?;
         }
         Command::Remove { id, whose } => {
             let realm = operator.realm(&whose).await?;
-            if !operator.store.delete_endpoint(realm, id, operator.actor(realm.account), operator.now()).await? {
+            if !operator
+                .store
+                .delete_endpoint(realm, id, operator.actor(realm.account), operator.now())
+                .await?
+            {
                 return Err(missing(id, realm));
             }
             output.show(&serde_json::json!({ "removed": id.to_string() }), || format!("{id} is removed."))?;
@@ -121,7 +138,16 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let page = Page { before: None, limit: usize::from(limit) };
             let attempts = operator.store.attempts(realm, id, page).await?.items;
             output.show(&attempts.iter().map(attempt).collect::<Vec<_>>(), || {
-                let mut table = Table::new(&["TIME (UTC)", "EVENT", "MESSAGE", "TRY", "ANSWER", "TOOK", "OUTCOME", "NEXT TRY"]);
+                let mut table = Table::new(&[
+                    "TIME (UTC)",
+                    "EVENT",
+                    "MESSAGE",
+                    "TRY",
+                    "ANSWER",
+                    "TOOK",
+                    "OUTCOME",
+                    "NEXT TRY",
+                ]);
                 for one in &attempts {
                     let (outcome, next) = endpoint::outcome(one.verdict);
                     let tone = match outcome {
@@ -205,7 +231,9 @@ async fn find(operator: &Operator, realm: Realm, id: EndpointId) -> anyhow::Resu
 
 fn missing(id: EndpointId, realm: Realm) -> anyhow::Error {
     let environment = realm.environment.as_str();
-    anyhow!("there is no {id} in {environment}: look it up with `tidings webhook list --environment {environment}`")
+    anyhow!(
+        "there is no {id} in {environment}: look it up with `tidings webhook list --environment {environment}`"
+    )
 }
 
 fn shown(one: &Endpoint, with_secret: bool) -> endpoint::Endpoint<'_> {
@@ -234,6 +262,8 @@ pub fn attempt(one: &Attempt) -> endpoint::Attempt<'_> {
         at: Shown(one.at),
         took_ms: one.took_ms,
         status: one.status,
+        // It holds whole phone numbers; the API shows it to those who may see them.
+        request: None,
         response: &one.response,
         outcome,
         next_attempt_at: next.map(Shown),

@@ -25,7 +25,12 @@ impl Drop for Dev {
 }
 
 fn tidings(arguments: &[&str], data: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidings")).args(arguments).arg("--data").arg(data).output().expect("it starts")
+    Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .output()
+        .expect("it starts")
 }
 
 fn json(arguments: &[&str], data: &Path) -> serde_json::Value {
@@ -83,7 +88,8 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 fn stop(dev: &mut Dev) {
-    let signaled = Command::new("kill").args(["-TERM", &dev.process.id().to_string()]).status().expect("kill is there");
+    let signaled =
+        Command::new("kill").args(["-TERM", &dev.process.id().to_string()]).status().expect("kill is there");
     assert!(signaled.success());
     let status = until("its end", || dev.process.try_wait().expect("it is our child"));
     assert_eq!(status.code(), Some(0));
@@ -118,7 +124,8 @@ fn a_message_is_delivered_told_and_explained() {
     assert_eq!(shown["message"]["status"], "delivered");
     assert_eq!(shown["message"]["text"], "•••");
     assert!(!shown.to_string().contains("15550002222"), "{shown}");
-    let events: Vec<&str> = shown["events"].as_array().unwrap().iter().filter_map(|event| event["type"].as_str()).collect();
+    let events: Vec<&str> =
+        shown["events"].as_array().unwrap().iter().filter_map(|event| event["type"].as_str()).collect();
     assert!(events.contains(&"message.sent") && events.contains(&"message.delivered"), "{events:?}");
     let text = tidings(&["message", "show", &id, "--full"], &data);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();

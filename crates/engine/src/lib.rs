@@ -35,7 +35,7 @@ use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Patience, Replay,
+    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged, Patience, Replay,
     Result, Retention, Review, ReviewChoice, Stored, Suppression, Ticket, Told,
 };
 use tokio::sync::Semaphore;
@@ -472,13 +472,26 @@ impl Engine {
         };
         let id = EventId::from_key(self.inner.clock.id());
         let told = Told { id, realm: endpoint.realm, event, about: About::Test, delivery: None };
-        let attempt = self.inner.webhooks.call_once(&self.inner, &endpoint, &told).await;
+        let mut attempt = self.inner.webhooks.call_once(&self.inner, &endpoint, &told).await;
+        attempt.request = String::from_utf8_lossy(&webhook::render(&told)).into_owned();
         let subject = endpoint.id.to_string();
         self.inner
             .store
             .record_audit(actor, "webhook.test".to_owned(), subject, attempt.response.clone(), now)
             .await?;
         Ok(attempt)
+    }
+
+    /// A page of an endpoint's attempt log, newest first, each with the body that was sent: it is the same for every
+    /// try of an event, so it is rendered again instead of being stored once more.
+    pub async fn attempts(&self, realm: Realm, endpoint: EndpointId, page: Page) -> Result<Paged<Attempt>> {
+        let mut found = self.inner.store.attempts(realm, endpoint, page).await?;
+        for attempt in &mut found.items {
+            if let Some(told) = self.inner.store.event(realm, attempt.event).await? {
+                attempt.request = String::from_utf8_lossy(&webhook::render(&told)).into_owned();
+            }
+        }
+        Ok(found)
     }
 
     /// Makes events due again at an endpoint. `None` if there is no such endpoint.

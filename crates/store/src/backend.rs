@@ -89,6 +89,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Public events after `after`, oldest first: the polling feed. Never skips an event that commits later.
     fn events(&self, realm: Realm, after: Option<EventId>, limit: usize) -> Reply<'_, Vec<Told>>;
 
+    /// One event by its id, public or not.
+    fn event(&self, realm: Realm, id: EventId) -> Reply<'_, Option<Told>>;
+
     // ── webhooks ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes up to `limit` due deliveries of endpoints that are not in `busy`, oldest first, and leases them for `lease_ms`.

@@ -288,6 +288,8 @@ pub struct Attempt<'a> {
     pub took_ms: u32,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
+    /// The body that was sent, in an endpoint's own log; a message's timeline leaves it out.
+    pub request: Option<&'a str>,
     /// The beginning of the answer's body, or why there was none.
     pub response: &'a str,
     /// What becomes of it: `done`, `retry`, `dead` or `gone`.

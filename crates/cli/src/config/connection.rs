@@ -68,7 +68,8 @@ impl Connection {
         }
         let (tables, values): (Vec<_>, Vec<_>) = self.written.iter().partition(|(_, value)| value.is_table());
         for (key, value) in values.into_iter().chain(tables) {
-            let value = if SECRETS.contains(&key.as_str()) { Value::from("•••") } else { value.clone() };
+            let value =
+                if SECRETS.contains(&key.as_str()) { Value::from("•••") } else { value.clone() };
             let _ = writeln!(text, "{key} = {}", inline(&value));
         }
         text
@@ -84,7 +85,8 @@ impl Connection {
 fn inline(value: &Value) -> String {
     match value {
         Value::Table(table) => {
-            let items: Vec<String> = table.iter().map(|(key, value)| format!("{} = {}", bare(key), inline(value))).collect();
+            let items: Vec<String> =
+                table.iter().map(|(key, value)| format!("{} = {}", bare(key), inline(value))).collect();
             format!("{{ {} }}", items.join(", "))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
@@ -113,7 +115,8 @@ pub fn read<'a>(reader: &mut Reader<'a>, written: Option<&'a Spanned<DeValue<'a>
     let mut connections = Vec::new();
     for content in tables {
         let name = content.get_ref().get("name").and_then(|name| name.get_ref().as_str());
-        let header = name.map_or_else(|| "[[connection]]".to_owned(), |name| format!(r#"[[connection]] "{name}""#));
+        let header =
+            name.map_or_else(|| "[[connection]]".to_owned(), |name| format!(r#"[[connection]] "{name}""#));
         let mut table = reader.table(header, "connection", name, Some(content));
         let common = Common::read(reader, &mut table);
         check_name(reader, &table, &common.name, &names);
@@ -154,18 +157,29 @@ fn check_name(reader: &mut Reader<'_>, table: &Table<'_>, name: &str, before: &[
 fn check_routing(reader: &mut Reader<'_>, table: &Table<'_>, common: &Common, environment: Environment) {
     for prefix in &common.prefixes {
         if prefix.is_empty() || prefix.len() > 15 || !prefix.bytes().all(|c| c.is_ascii_digit()) {
-            let wrong = format!(r#"has "{prefix}", which is not the beginning of a number; write digits without +, such as "46""#);
+            let wrong = format!(
+                r#"has "{prefix}", which is not the beginning of a number; write digits without +, such as "46""#
+            );
             reader.complain_of(table, "prefixes", wrong);
         }
     }
     for sender in &common.senders {
         if let Err(why) = tidings_domain::sender::Sender::parse(sender, None, environment) {
-            reader.complain_of(table, "senders", format!(r#"has "{sender}", which cannot be a sender: {why}; correct or remove it"#));
+            reader.complain_of(
+                table,
+                "senders",
+                format!(r#"has "{sender}", which cannot be a sender: {why}; correct or remove it"#),
+            );
         }
     }
 }
 
-fn environment(reader: &mut Reader<'_>, table: &Table<'_>, kind: &str, written: Option<Environment>) -> Environment {
+fn environment(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    kind: &str,
+    written: Option<Environment>,
+) -> Environment {
     let right = if kind == SIMULATOR { Environment::Test } else { Environment::Live };
     match written {
         Some(Environment::Live) if kind == SIMULATOR => {
@@ -193,7 +207,10 @@ fn carrier<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<(String, to
                 keys.insert(key.clone(), value);
                 places.insert(key.clone(), place.clone());
             }
-            None => reader.complain(place.clone(), format!(r#"key "{key}" in {header} is a number that is too large; correct it"#)),
+            None => reader.complain(
+                place.clone(),
+                format!(r#"key "{key}" in {header} is a number that is too large; correct it"#),
+            ),
         }
     }
     for (path, variable, value) in &rest.variables {
@@ -236,7 +253,10 @@ fn carrier<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<(String, to
         }
         None => {
             let wanted = super::key::one_of(kinds.iter().copied());
-            reader.complain(table.place().to_owned(), format!(r#"key "kind" in {header} is missing; write {wanted}"#));
+            reader.complain(
+                table.place().to_owned(),
+                format!(r#"key "kind" in {header} is missing; write {wanted}"#),
+            );
             return None;
         }
     };
@@ -250,25 +270,37 @@ fn carrier<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<(String, to
         let Err(why) = settings(&kind, &one(key, value.clone())) else { continue };
         let place = place(key).unwrap_or_else(|| table.place().to_owned());
         let sentence = if unknown(&why) == Some(key) {
-            format!(r#"key "{key}" is not known in {header}; {}"#, cure(key, known.iter().map(String::as_str)))
+            format!(
+                r#"key "{key}" is not known in {header}; {}"#,
+                cure(key, known.iter().map(String::as_str))
+            )
         } else if SECRETS.contains(&key.as_str()) {
             format!(r#"key "{key}" in {header} must be text in quotes"#)
         } else {
-            format!(r#"key "{key}" in {header} cannot be used: {}; correct it"#, why.trim().replace('\n', " "))
+            format!(
+                r#"key "{key}" in {header} cannot be used: {}; correct it"#,
+                why.trim().replace('\n', " ")
+            )
         };
         reader.complain(place, sentence);
     }
     match settings(&kind, &keys) {
         Ok(settings) if reader.problems.len() == before => {
             if let Err(why) = opens(settings.clone()) {
-                reader.complain(table.place().to_owned(), format!("{header} cannot be used: {why}; correct it"));
+                reader.complain(
+                    table.place().to_owned(),
+                    format!("{header} cannot be used: {why}; correct it"),
+                );
             }
             Some((kind, written_with(written, &settings), settings))
         }
         Ok(_) => None,
         Err(why) => {
             if reader.problems.len() == before {
-                reader.complain(table.place().to_owned(), format!("{header} cannot be used: {}; correct it", why.trim()));
+                reader.complain(
+                    table.place().to_owned(),
+                    format!("{header} cannot be used: {}; correct it", why.trim()),
+                );
             }
             None
         }
@@ -294,7 +326,8 @@ fn settings(kind: &str, keys: &toml::Table) -> Result<Settings, String> {
 /// Whether the carrier can be opened with these settings. Its tasks get no runtime to run in, so that nothing is
 /// connected.
 fn opens(settings: Settings) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| why.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|why| why.to_string())?;
     let surroundings = tidings_carriers::Surroundings {
         name: String::new(),
         draw: std::sync::Arc::new(|| 0),
@@ -309,21 +342,34 @@ fn opens(settings: Settings) -> Result<(), String> {
 }
 
 /// Puts the secret itself in place of `env:NAME` or of the file that holds it.
-fn resolve(reader: &mut Reader<'_>, header: &str, places: &BTreeMap<String, String>, keys: &mut toml::Table, secret: &str) {
+fn resolve(
+    reader: &mut Reader<'_>,
+    header: &str,
+    places: &BTreeMap<String, String>,
+    keys: &mut toml::Table,
+    secret: &str,
+) {
     let in_file = format!("{secret}_file");
     let place = |key: &str| places.get(key).cloned().unwrap_or_default();
     if let Some(path) = keys.remove(&in_file) {
         if keys.contains_key(secret) {
-            let sentence = format!(r#"both "{secret}" and "{in_file}" are written in {header}; remove one of them"#);
+            let sentence =
+                format!(r#"both "{secret}" and "{in_file}" are written in {header}; remove one of them"#);
             return reader.complain(place(&in_file), sentence);
         }
-        match path.as_str().ok_or_else(|| "must be a path in quotes".to_owned()).and_then(|path| read_secret(Path::new(path))) {
+        match path
+            .as_str()
+            .ok_or_else(|| "must be a path in quotes".to_owned())
+            .and_then(|path| read_secret(Path::new(path)))
+        {
             Ok(text) => {
                 keys.insert(secret.to_owned(), Value::from(text));
             }
             Err(why) => reader.complain(place(&in_file), format!(r#"key "{in_file}" in {header} {why}"#)),
         }
-    } else if let Some(variable) = keys.get(secret).and_then(Value::as_str).and_then(|text| text.strip_prefix("env:")) {
+    } else if let Some(variable) =
+        keys.get(secret).and_then(Value::as_str).and_then(|text| text.strip_prefix("env:"))
+    {
         match reader.variable(variable) {
             Some(text) => {
                 keys.insert(secret.to_owned(), Value::from(text));
@@ -353,7 +399,11 @@ fn known_keys(kind: &str) -> Vec<String> {
     let nobody_has = one("\u{0}", Value::from(0));
     let words = settings(kind, &nobody_has).err().unwrap_or_default();
     let mut known: Vec<String> = words.split('`').skip(3).step_by(2).map(str::to_owned).collect();
-    let files: Vec<String> = SECRETS.iter().filter(|secret| known.iter().any(|key| key == *secret)).map(|secret| format!("{secret}_file")).collect();
+    let files: Vec<String> = SECRETS
+        .iter()
+        .filter(|secret| known.iter().any(|key| key == *secret))
+        .map(|secret| format!("{secret}_file"))
+        .collect();
     known.extend(files);
     known.extend(Common::describe().keys.iter().map(|key| key.name.to_owned()));
     known.push("kind".to_owned());
@@ -374,9 +424,14 @@ fn owned(value: &DeValue<'_>) -> Option<Value> {
         DeValue::Float(number) => Value::from(number.as_str().replace('_', "").parse::<f64>().ok()?),
         DeValue::Boolean(truth) => Value::from(*truth),
         DeValue::Datetime(at) => Value::Datetime(*at),
-        DeValue::Array(items) => Value::Array(items.iter().map(|item| owned(item.get_ref())).collect::<Option<_>>()?),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| owned(item.get_ref())).collect::<Option<_>>()?)
+        }
         DeValue::Table(table) => Value::Table(
-            table.iter().map(|(key, value)| Some((key.get_ref().to_string(), owned(value.get_ref())?))).collect::<Option<_>>()?,
+            table
+                .iter()
+                .map(|(key, value)| Some((key.get_ref().to_string(), owned(value.get_ref())?)))
+                .collect::<Option<_>>()?,
         ),
     })
 }
@@ -395,9 +450,14 @@ pub fn print_example(text: &mut String) {
         }
         for line in kind.example.lines() {
             // A carrier writes its tables as if it were alone.
-            let line = line.strip_prefix('[').map_or_else(|| line.to_owned(), |table| format!("[connection.{table}"));
+            let line = line
+                .strip_prefix('[')
+                .map_or_else(|| line.to_owned(), |table| format!("[connection.{table}"));
             let line = if line.is_empty() { "#".to_owned() } else { format!("# {line}") };
-            let line = line.replace(r#"password = "secret""#, r#"password = "env:NORTH_PASSWORD"   # or password_file = "/path""#);
+            let line = line.replace(
+                r#"password = "secret""#,
+                r#"password = "env:NORTH_PASSWORD"   # or password_file = "/path""#,
+            );
             let _ = writeln!(text, "{line}");
         }
     }

@@ -410,7 +410,9 @@ impl<'a> Reader<'a> {
         content: Option<&'a Spanned<DeValue<'a>>>,
     ) -> Table<'a> {
         let word = |text: &str| -> String {
-            text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+            text.chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+                .collect()
         };
         let name = name.map(|name| format!("{}__", word(name))).unwrap_or_default();
         Table {
@@ -467,7 +469,8 @@ impl<'a> Reader<'a> {
             .iter()
             .filter(|(name, _)| !self.used.contains(*name))
             .filter_map(|(name, value)| {
-                let path = name.strip_prefix(&table.variables)?.split("__").map(str::to_ascii_lowercase).collect();
+                let path =
+                    name.strip_prefix(&table.variables)?.split("__").map(str::to_ascii_lowercase).collect();
                 Some((path, name.clone(), value.clone()))
             })
             .collect();
@@ -502,9 +505,14 @@ impl<'a> Reader<'a> {
             {
                 let section = rest.split("__").next().unwrap_or_default().to_ascii_lowercase();
                 let cure = if sections.contains(&section.as_str()) {
-                    format!("[{section}] has no such key: unset it, or look the key up with `tidings config show`")
+                    format!(
+                        "[{section}] has no such key: unset it, or look the key up with `tidings config show`"
+                    )
                 } else {
-                    format!("there is no section [{section}]: unset it, or use one of {}", sections.join(", "))
+                    format!(
+                        "there is no section [{section}]: unset it, or use one of {}",
+                        sections.join(", ")
+                    )
                 };
                 self.complain(name.clone(), format!("this variable overrides nothing; {cure}"));
             }

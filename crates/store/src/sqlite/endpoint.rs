@@ -3,7 +3,7 @@
 use super::executor::{Rx, Tx, failed};
 use super::message::{environment, get, live};
 use super::{event, operating};
-use crate::Result;
+use crate::{Error, Result};
 use crate::backend::*;
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::HashMap;
@@ -12,6 +12,9 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
+
+/// Different callback addresses of one realm. Each is an endpoint with a queue and callers of its own.
+const CALLBACKS_MAX: usize = 1_000;
 
 /// Who wants to hear of events: what the writer remembers of the endpoints that are switched on.
 #[derive(Debug, Default)]
@@ -154,9 +157,39 @@ pub(super) fn callback_endpoint(tx: &mut Tx<'_>, endpoint: &Endpoint) -> Result<
     if let Some(id) = known {
         return Ok(EndpointId::from_key(id));
     }
-    insert(tx.sql, endpoint)?;
+    let others: Vec<Endpoint> =
+        of_realm(tx.sql, Some(endpoint.realm))?.into_iter().filter(|other| other.callback_only).collect();
+    if others.len() >= CALLBACKS_MAX {
+        return Err(Error::Conflict(format!(
+            "there are {CALLBACKS_MAX} different callback addresses already; use one address and tell messages apart by \
+             their reference"
+        )));
+    }
+    // One secret for all callback addresses of a realm: whoever checks signatures needs to know only that one.
+    let mut endpoint = endpoint.clone();
+    if let Some(first) = others.into_iter().next() {
+        endpoint.secret = first.secret;
+        endpoint.previous = first.previous;
+    }
+    insert(tx.sql, &endpoint)?;
     tx.forget_listeners()?;
     Ok(endpoint.id)
+}
+
+/// Removes callback addresses that no message can speak of any more. The oldest stays: it keeps the realm's secret.
+pub(super) fn sweep_callbacks(tx: &mut Tx<'_>, made_before: Timestamp) -> Result<()> {
+    let removed = tx
+        .sql
+        .prepare_cached(
+            "DELETE FROM endpoint WHERE callback_only = 1 AND created_at < ?1 AND id NOT IN
+               (SELECT min(id) FROM endpoint WHERE callback_only = 1 GROUP BY account, live)",
+        )
+        .and_then(|mut s| s.execute([made_before.as_millis()]))
+        .map_err(failed)?;
+    if removed > 0 {
+        tx.forget_listeners()?;
+    }
+    Ok(())
 }
 
 pub(super) fn update_endpoint(

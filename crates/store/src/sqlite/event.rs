@@ -126,6 +126,18 @@ pub(super) fn events(
     found.into_iter().filter_map(|logged| tell(rx.sql, logged, None).transpose()).collect()
 }
 
+pub(super) fn event(rx: &mut Rx<'_>, realm: &Realm, id: &EventId) -> Result<Option<Told>> {
+    let found = select(
+        rx.sql,
+        "WHERE seq = ?1 AND account = ?2 AND live = ?3",
+        params![id.key(), realm.account.key(), live(realm.environment)],
+    )?;
+    match found.into_iter().next() {
+        Some(logged) => tell(rx.sql, logged, None),
+        None => Ok(None),
+    }
+}
+
 pub(super) fn of_message(sql: &Sql, id: MessageId) -> Result<Vec<(EventId, Event)>> {
     let found = select(sql, "WHERE message = ?1 ORDER BY seq", [id.key()])?;
     Ok(found.into_iter().map(|logged| (logged.id, logged.event)).collect())

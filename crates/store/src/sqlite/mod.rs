@@ -112,6 +112,7 @@ impl Backend for Sqlite {
         readers message::batches(realm: Realm, page: Page) -> Paged<Batch>;
 
         readers event::events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
+        readers event::event(realm: Realm, id: EventId) -> Option<Told>;
         writer event::claim_deliveries(busy: Vec<EndpointId>, limit: usize, lease_ms: i64, now: Timestamp) -> Vec<Told>;
         writer event::record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
         writer event::release_deliveries(now: Timestamp) -> u64;

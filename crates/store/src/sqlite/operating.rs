@@ -411,6 +411,10 @@ const LOOKED_AT: usize = 10;
 /// Where the last look at `outstanding` ended.
 const OUTSTANDING_CURSOR: &str = "sweep.outstanding";
 
+/// A callback address may be needed as long as a message that names it may wait and live: 35 days ahead, 72 hours
+/// of life, 72 hours for late receipts.
+const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
+
 pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: &Timestamp) -> Result<bool> {
     let before = |age_ms: i64| now.plus_ms(age_ms.saturating_neg());
     let mut more = sweep_idempotency(tx.sql, before(retention.idempotency_ms), *limit)?;
@@ -419,6 +423,7 @@ pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: 
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
     more |= sweep_attempts(tx.sql, before(attempts_ms), *limit)?;
     more |= sweep_outstanding(tx.sql, before(OUTSTANDING_MS), *limit)?;
+    super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS))?;
     if let Some(messages_ms) = retention.messages_ms {
         more |= sweep_messages(tx.sql, before(messages_ms), *limit)?;
     }

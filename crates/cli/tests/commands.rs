@@ -1,0 +1,120 @@
+//! The operator's commands on a store that nobody serves: what they print as JSON, and how they end.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn tidings(arguments: &[&str], data: &Path) -> Output {
+    let elsewhere = data.parent().expect("it lies in a directory");
+    Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .current_dir(elsewhere)
+        .output()
+        .expect("it starts")
+}
+
+fn json(arguments: &[&str], data: &Path) -> serde_json::Value {
+    let output = tidings(&[arguments, &["--json"]].concat(), data);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("one JSON value")
+}
+
+fn refused(arguments: &[&str], data: &Path, code: i32, part: &str) {
+    let output = tidings(arguments, data);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {words}");
+    assert!(words.contains(part), "{arguments:?}: {words}");
+}
+
+#[test]
+fn a_store_is_made_cared_for_and_looked_at_without_a_server() {
+    let place = tempfile::tempdir().expect("a directory");
+    let data = place.path().join("data");
+    refused(&["token", "list"], &data, 1, "there is no tidings.db");
+    assert_eq!(json(&["migrate"], &data)["applied"].as_array().map(Vec::is_empty), Some(false));
+    assert_eq!(json(&["migrate"], &data)["applied"], serde_json::json!([]));
+
+    let token = json(&["token", "create", "--name", "shop", "--expires", "30d", "--rate", "60"], &data);
+    assert_eq!(token["scopes"], serde_json::json!(["messages.send", "messages.read"]));
+    assert_eq!((token["environment"].as_str(), token["rate_per_minute"].as_u64()), (Some("test"), Some(60)));
+    let (id, text) = (token["id"].as_str().unwrap(), token["token"].as_str().unwrap());
+    assert!(text.starts_with("tid_test_"));
+    let rotated = json(&["token", "rotate", id, "--overlap", "1h"], &data);
+    assert_eq!(rotated["prefix"], token["prefix"]);
+    assert!(rotated["token"] != token["token"] && rotated["previous_secret_until"].is_string());
+    assert!(json(&["token", "revoke", text], &data)["revoked_at"].is_string());
+    refused(&["token", "rotate", id], &data, 1, "revoked already");
+    assert_eq!(json(&["token", "list"], &data), serde_json::json!([]));
+    assert_eq!(json(&["token", "list", "--all"], &data).as_array().unwrap().len(), 1);
+    refused(&["token", "create", "--scope", "messages.sent"], &data, 1, r#"did you mean "messages.send"?"#);
+    refused(&["token", "create", "--expires", "soon"], &data, 2, "90s, 15m, 12h or 30d");
+
+    let endpoint =
+        json(&["webhook", "add", "https://example.com/sms", "--event", "message.delivered"], &data);
+    assert!(endpoint["secret"].as_str().unwrap().starts_with("whsec_"));
+    let id = endpoint["id"].as_str().unwrap();
+    assert!(json(&["webhook", "list"], &data)[0].get("secret").is_none());
+    assert_ne!(json(&["webhook", "rotate", id], &data)["secret"], endpoint["secret"]);
+    assert_eq!(json(&["webhook", "attempts", id], &data), serde_json::json!([]));
+    json(&["webhook", "remove", id], &data);
+    refused(&["webhook", "remove", id], &data, 1, "there is no");
+
+    assert_eq!(json(&["suppression", "add", "+15550002222"], &data)["reason"], "manual");
+    assert_eq!(json(&["suppression", "list"], &data)[0]["to"], "+1555•••••22");
+    json(&["suppression", "lift", "+15550002222", "--reason", "asked again"], &data);
+    assert_eq!(json(&["suppression", "list"], &data), serde_json::json!([]));
+
+    assert_eq!(json(&["carrier", "pause", "simulator", "--reason", "tired"], &data)["paused"], "tired");
+    assert_eq!(json(&["carrier", "list"], &data)[0]["paused"], "tired");
+    let report = json_even_if_wrong(&["doctor"], &data);
+    assert_eq!(report["well"], false);
+    json(&["carrier", "resume", "simulator"], &data);
+    refused(&["carrier", "pause", "simulatr"], &data, 1, r#"did you mean "simulator"?"#);
+    assert_eq!(json(&["review", "list"], &data), serde_json::json!([]));
+    assert_eq!(json(&["message", "list"], &data), serde_json::json!([]));
+    refused(&["message", "show", "msg_0000000000001"], &data, 1, "there is no message");
+    json(&["hold", "set"], &data);
+    assert!(json(&["hold", "show"], &data)["held"].is_string());
+    json(&["hold", "release"], &data);
+    let account = json(&["account", "create", "Second"], &data);
+    let second = account["id"].as_str().unwrap();
+    assert_eq!(json(&["account", "list"], &data).as_array().unwrap().len(), 2);
+    json(&["token", "create", "--account", second], &data);
+    let trail = json(&["audit"], &data);
+    assert!(
+        trail
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|line| line["action"] == "token.rotate" && line["who"] == "operator")
+    );
+    assert!(json(&["doctor"], &data)["well"].as_bool().unwrap());
+}
+
+fn json_even_if_wrong(arguments: &[&str], data: &Path) -> serde_json::Value {
+    let output = tidings(&[arguments, &["--json"]].concat(), data);
+    assert_eq!(output.status.code(), Some(1));
+    serde_json::from_slice(&output.stdout).expect("one JSON value")
+}
+
+#[test]
+fn wrong_configuration_ends_with_key_line_and_cure() {
+    let place = tempfile::tempdir().expect("a directory");
+    let data = place.path().join("data");
+    let file = place.path().join("tidings.toml");
+    std::fs::write(&file, "[http]\nlistn = \"127.0.0.1:0\"\n").expect("it can be written");
+    for command in [&["config", "check"][..], &["serve"], &["config", "show"]] {
+        refused(
+            command,
+            &data,
+            2,
+            r#"tidings.toml:2: key "listn" is not known in [http]; did you mean "listen"? Rename it"#,
+        );
+    }
+    std::fs::write(&file, "[http]\nlisten = \"127.0.0.1:0\"\n").expect("it can be written");
+    assert_eq!(json(&["config", "check"], &data)["right"], true);
+    assert_eq!(json(&["config", "show"], &data)["http"]["listen"], "127.0.0.1:0");
+    std::fs::remove_file(&file).expect("it is there");
+    refused(&["serve"], &data, 2, "there is no tidings.toml");
+}

@@ -1,0 +1,25 @@
+# One door for every chore. Each recipe is what you would type.
+
+# a working system with a simulated carrier
+dev:
+    cargo run --release -- dev
+
+# all tests
+test:
+    cargo test --workspace
+
+# what a change must pass
+check:
+    .ci/run
+
+# the tests about the repository itself: seconds
+rules:
+    cargo test -p tidings-checks
+
+# the documentation as pages (needs mdbook)
+docs:
+    mdbook build docs
+
+# write what is generated again: openapi.json, config.example.toml
+update:
+    UPDATE=1 cargo test --workspace
