@@ -181,12 +181,15 @@ impl Run<'_> {
     fn resume(&mut self, load: &Load, running: &mut Running) -> Result<(), String> {
         let started = clock::now();
         self.smsc.gate(true);
-        let listed = self
-            .subject
-            .wait_until_ready(running)
-            .and_then(|()| load::messages(&mut self.subject.client(), "status=sending"));
+        let listed = self.subject.wait_until_ready(running).and_then(|()| {
+            let mut client = self.subject.client();
+            // What is not sent again at all is shown as unconfirmed at once.
+            let mut listed = load::messages(&mut client, "status=sending")?;
+            listed.append(&mut load::messages(&mut client, "status=unconfirmed")?);
+            Ok(listed)
+        });
         self.smsc.gate(false);
-        let listed: Vec<String> = listed?.iter().map(|message| load::shown(message).id).collect();
+        let listed: HashSet<String> = listed?.iter().map(|message| load::shown(message).id).collect();
         let new = listed.iter().filter(|id| !self.known.contains(*id)).count();
         let last = self.kills.last_mut().expect("there was one before");
         last.in_doubt = u32::try_from(new).ok().filter(|_| self.unlisted == 1);

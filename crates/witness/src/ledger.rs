@@ -142,7 +142,7 @@ impl Shown {
 pub struct Kill {
     /// Just before the signal was sent.
     pub at: Moment,
-    /// Messages that the API showed as `sending` after the restart and that had not changed since before the kill;
+    /// Messages that the API showed as `sending` or `unconfirmed` after the restart and had not shown so before;
     /// nothing if there was another kill before it could be asked.
     pub in_doubt: Option<u32>,
 }
