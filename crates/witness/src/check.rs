@@ -64,7 +64,7 @@ pub enum Violation {
     /// The carrier was given a text or a recipient that nobody asked for.
     WrongContent { recipient: String, text: String },
     /// P-18: a receipt was acknowledged and nothing came of it.
-    ReceiptLost { id: String, status: String, carrier_id: String },
+    ReceiptLost { id: String, status: String, receipt: Box<(Receipt, Submission)> },
     /// A receipt was never acknowledged.
     ReceiptRefused { carrier_id: String, offers: u32, refusals: u32 },
     /// P-23: a final status was never told.
@@ -305,6 +305,7 @@ impl<'l> Check<'l> {
     }
 
     fn receipts(&mut self, shown: &Shown, receipts: &[&Receipt]) {
+        let (mut parts, mut settled) = (1, BTreeMap::new());
         for receipt in receipts {
             self.figures.receipts_again += usize::from(receipt.offers > 1);
             if receipt.acknowledged_at.is_none() {
@@ -319,13 +320,22 @@ impl<'l> Check<'l> {
             // It can be matched by the id, if the answer that told it was committed, or by our reference.
             let submission = &self.ledger.submissions[receipt.submission];
             let id_known = submission.answered_at.is_some() && !self.is_doubtful(submission, None);
-            if (receipt.echoed || id_known) && shown.status != "delivered" {
-                self.violations.push(Violation::ReceiptLost {
-                    id: shown.id.clone(),
-                    status: shown.status.clone(),
-                    carrier_id: receipt.carrier_id.clone(),
-                });
+            if receipt.echoed || id_known {
+                let (total, number) = submission.part.unwrap_or((1, 1));
+                parts = total;
+                settled.insert(number, (receipt, submission));
             }
+        }
+        // A message is as good as its worst part: it is delivered when each part is.
+        if let Some((_, (receipt, submission))) = settled.first_key_value()
+            && settled.len() == usize::from(parts)
+            && shown.status != "delivered"
+        {
+            self.violations.push(Violation::ReceiptLost {
+                id: shown.id.clone(),
+                status: shown.status.clone(),
+                receipt: Box::new(((**receipt).clone(), (*submission).clone())),
+            });
         }
     }
 
@@ -616,6 +626,24 @@ mod tests {
         end(&mut ledger, ALERT, "sent");
         let (_, found) = check(&ledger, &LIMITS);
         assert!(found.iter().any(|found| matches!(found, Violation::ReceiptLost { .. })), "{found:?}");
+    }
+
+    #[test]
+    fn a_receipt_for_one_of_two_parts_settles_nothing() {
+        let half = |ledger: &mut Ledger| {
+            doubtful(ledger, MARKETING);
+            end(ledger, MARKETING, "unconfirmed");
+            ledger.submissions[MARKETING].part = Some((2, 1));
+            ledger.receipts[MARKETING].echoed = true;
+        };
+        faultless(half);
+        let found = fault(|ledger| {
+            half(ledger);
+            submit(ledger, MARKETING, 59_991);
+            ledger.submissions[4].part = Some((2, 2));
+            ledger.receipts[4].echoed = true;
+        });
+        assert!(matches!(found, Violation::ReceiptLost { .. }), "{found}");
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct Outcome {
     pub drain_ms: u64,
     /// SMPP sessions that were opened.
     pub sessions: u32,
+    /// The ends by force.
+    pub kills: Vec<Kill>,
 }
 
 /// Runs it.
@@ -104,6 +106,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
         kills: Vec::new(),
         restarts_ms: Vec::new(),
         known: HashSet::new(),
+        unlisted: 0,
     }
     .work();
     if plan.keep && outcome.as_ref().map_or(true, |outcome| !outcome.violations.is_empty()) {
@@ -121,6 +124,8 @@ struct Run<'p> {
     restarts_ms: Vec<u64>,
     /// Messages that were seen in doubt after an earlier kill.
     known: HashSet<String>,
+    /// Kills since they were last listed: only the doubt of a single one can be held against its windows.
+    unlisted: usize,
 }
 
 impl Run<'_> {
@@ -161,11 +166,13 @@ impl Run<'_> {
             load_ms,
             drain_ms: clock::now().ms_since(stopped),
             sessions: self.smsc.sessions_opened(),
+            kills: self.kills,
         })
     }
 
     fn kill(&mut self, running: Running) {
         self.kills.push(Kill { at: clock::now(), in_doubt: None });
+        self.unlisted += 1;
         running.kill();
     }
 
@@ -174,15 +181,19 @@ impl Run<'_> {
     fn resume(&mut self, load: &Load, running: &mut Running) -> Result<(), String> {
         let started = clock::now();
         self.smsc.gate(true);
-        let listed = self
-            .subject
-            .wait_until_ready(running)
-            .and_then(|()| load::messages(&mut self.subject.client(), "status=sending"));
+        let listed = self.subject.wait_until_ready(running).and_then(|()| {
+            let mut client = self.subject.client();
+            // What is not sent again at all is shown as unconfirmed at once.
+            let mut listed = load::messages(&mut client, "status=sending")?;
+            listed.append(&mut load::messages(&mut client, "status=unconfirmed")?);
+            Ok(listed)
+        });
         self.smsc.gate(false);
-        let listed: Vec<String> = listed?.iter().map(|message| load::shown(message).id).collect();
+        let listed: HashSet<String> = listed?.iter().map(|message| load::shown(message).id).collect();
         let new = listed.iter().filter(|id| !self.known.contains(*id)).count();
         let last = self.kills.last_mut().expect("there was one before");
-        last.in_doubt = u32::try_from(new).ok();
+        last.in_doubt = u32::try_from(new).ok().filter(|_| self.unlisted == 1);
+        self.unlisted = 0;
         self.known.extend(listed);
         let first = || Some(load.last_acknowledged()).filter(|at| *at > started);
         if !clock::wait_until(START_BOUND_MS, 1, || first().is_some()) {
@@ -203,8 +214,7 @@ impl Run<'_> {
         let mut client = self.subject.client();
         let last_kill = self.kills.last().map_or(Moment::default(), |kill| kill.at);
         let held_until = last_kill.plus_ms(HELD_MS);
-        let wait_for_held =
-            if self.plan.wait_for_held { held_until.ms_since(clock::now()) } else { 0 };
+        let wait_for_held = if self.plan.wait_for_held { held_until.ms_since(clock::now()) } else { 0 };
         let end = clock::now().plus_ms(self.plan.drain_ms + wait_for_held);
         while clock::now() < end {
             watch(self.subject, running, 100)?;
@@ -298,7 +308,7 @@ impl fmt::Display for Outcome {
                 Purpose::ALL.map(|p| format!("{} {}", p.as_str(), counts.get(&p).copied().unwrap_or(0)));
             counts.join(", ")
         };
-        let mut row = |name: &str, value: String| writeln!(f, "{name:<34}{value}");
+        let mut row = |name: &str, value: String| writeln!(f, "{name:<36}{value}");
         row("seed", self.seed.to_string())?;
         row("kills", figures.kills.to_string())?;
         row("acknowledged", figures.acknowledged.to_string())?;
@@ -326,6 +336,10 @@ impl fmt::Display for Outcome {
             row("in its log", complaint.clone())?;
         }
         row("violations", self.violations.len().to_string())?;
+        if !self.violations.is_empty() {
+            let at: Vec<Moment> = self.kills.iter().map(|kill| kill.at).collect();
+            writeln!(f, "killed at {at:?}")?;
+        }
         // Enough to see a pattern.
         for violation in self.violations.iter().take(40) {
             writeln!(f, "  {violation}")?;

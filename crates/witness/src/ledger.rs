@@ -57,7 +57,7 @@ pub struct Request {
 }
 
 /// A `submit_sm` that the carrier read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
     /// When it was read.
     pub at: Moment,
@@ -82,7 +82,7 @@ pub struct Submission {
 }
 
 /// A receipt that the carrier has for the sender.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// The id it names.
     pub carrier_id: String,
@@ -142,8 +142,8 @@ impl Shown {
 pub struct Kill {
     /// Just before the signal was sent.
     pub at: Moment,
-    /// Messages that the API showed as `sending` after the restart and that had not changed since before the kill;
-    /// nothing if it could not be asked in time.
+    /// Messages that the API showed as `sending` or `unconfirmed` after the restart and had not shown so before;
+    /// nothing if there was another kill before it could be asked.
     pub in_doubt: Option<u32>,
 }
 

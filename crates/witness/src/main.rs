@@ -21,8 +21,10 @@ options, with their defaults
   --window N        unanswered submissions of each session (10)
   --clients N       sending threads (16)
   --rate N          messages a second (500)
+  --drain MS        how long everything may take to end (120000)
   --keep            leave the directory if something was broken
-  kill:    --kills N (200), --messages N (100000), --up-min MS (50), --up-max MS (1500)
+  kill:    --kills N (200), --messages N (100000), --up-min MS (50), --up-max MS (1500),
+           --impatient: do not wait for messages that are held for a receipt
   optout:  --pairs N (10000), --at-once N (8), --delay MS (8)
   stop:    --stops N (20)";
 
@@ -66,8 +68,8 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                     up_ms: (options.number("up-min", 50)?, options.number("up-max", 1_500)?),
                     at_start_one_in: 7,
                     carrier: Behaviour::default(),
-                    drain_ms: 120_000,
-                    wait_for_held: true,
+                    drain_ms: options.number("drain", 120_000)?,
+                    wait_for_held: options.text("impatient").is_none(),
                     keep,
                 })
                 .map_err(|why| format!("seed {seed}: {why}"))?;
@@ -82,7 +84,7 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                     at_once: options.number("at-once", 8)?,
                     delay_ms: options.number("delay", 8)?,
                     slow_answer_ms: (20, 60),
-                    drain_ms: 120_000,
+                    drain_ms: options.number("drain", 120_000)?,
                     keep,
                 })
                 .map_err(|why| format!("seed {seed}: {why}"))?;
@@ -97,7 +99,7 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                     pace,
                     up_ms: (200, 2_000),
                     carrier: Behaviour::default(),
-                    drain_ms: 60_000,
+                    drain_ms: options.number("drain", 120_000)?,
                     keep,
                 })
                 .map_err(|why| format!("seed {seed}: {why}"))?;
@@ -122,7 +124,11 @@ impl Options {
         let mut given = Vec::new();
         while let Some(word) = words.next() {
             let name = word.strip_prefix("--").ok_or(USAGE)?;
-            let value = if name == "keep" { String::new() } else { words.next().ok_or(USAGE)?.clone() };
+            let value = if matches!(name, "keep" | "impatient") {
+                String::new()
+            } else {
+                words.next().ok_or(USAGE)?.clone()
+            };
             given.push((name.to_owned(), value));
         }
         Ok(Self { run, given })

@@ -92,16 +92,13 @@ ports = []
 name = "witness"
 kind = "smpp"
 environment = "live"
-host = "{host}"
-port = {port}
+address = "{carrier}"
 system_id = "tidings"
 password = "witness"
-sessions = {sessions}
+binds = {sessions}
 window = {window}
 "#,
             address = self.address,
-            host = carrier.ip(),
-            port = carrier.port(),
         )
     }
 
