@@ -282,7 +282,7 @@ fn finish(mut command: Command) -> Output {
         }
     });
     let status = child.wait().expect("it was started here");
-    drop(done.send(()));
+    let _ = done.send(());
     watch.join().expect("it does not panic");
     Output { status, stdout: out.join().expect("reads"), stderr: err.join().expect("reads") }
 }
