@@ -196,7 +196,9 @@ fn touch(engine: &Engine, known: &Known, now: Timestamp, previous: bool) {
 fn note_revoked(engine: &Engine, known: &Known, address: IpAddr, now: Timestamp) {
     let before = known.used.load(Ordering::Relaxed);
     let due = now.as_millis() - before >= TOUCH_MS;
-    if due && known.used.compare_exchange(before, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    if due
+        && known.used.compare_exchange(before, now.as_millis(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    {
         let (engine, id) = (engine.clone(), known.token.id);
         let actor = Actor { account: known.token.realm.account, who: id.to_string() };
         tokio::spawn(async move {

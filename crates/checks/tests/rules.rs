@@ -8,10 +8,9 @@ const CLOCK: &str = "crates/engine/src/clock.rs";
 
 /// The program's own text. The witness is a test, and shares nothing with what it watches: not even the clock.
 fn program() -> impl Iterator<Item = File> {
-    files("crates", ".rs")
-        .into_iter()
-        .filter(|file| !is_test(&file.path))
-        .filter(|file| !["crates/checks/", "crates/witness/"].iter().any(|tests| file.path.starts_with(tests)))
+    files("crates", ".rs").into_iter().filter(|file| !is_test(&file.path)).filter(|file| {
+        !["crates/checks/", "crates/witness/"].iter().any(|tests| file.path.starts_with(tests))
+    })
 }
 
 #[test]

@@ -35,8 +35,8 @@ use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged, Patience, Replay,
-    Result, Retention, Review, ReviewChoice, Stored, Suppression, Ticket, Told,
+    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged,
+    Patience, Replay, Result, Retention, Review, ReviewChoice, Stored, Suppression, Ticket, Told,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;

@@ -3,8 +3,8 @@
 use super::executor::{Rx, Tx, failed};
 use super::message::{environment, get, live};
 use super::{event, operating};
-use crate::{Error, Result};
 use crate::backend::*;
+use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::HashMap;
 use tidings_domain::account::Realm;

@@ -407,9 +407,9 @@ impl<'a> Commit<'a> {
                 };
                 candidates.push((candidate, hot));
             }
-            // The same text for one segment only: no other form can fit better.
-            if let [(only, _)] = &candidates[..]
-                && only.carrier_id == receipt.carrier_id
+            // The same text, and to the right recipient: no other form can fit better.
+            let known: Vec<Candidate> = candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
+            if receipt::choose(receipt, &known).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
             {
                 break;
             }
