@@ -13,7 +13,6 @@ fn setup() -> Setup {
 #[test]
 fn what_was_accepted_survives_being_killed_and_is_never_sent_twice_without_a_reason() {
     let outcome = kill::run(&kill::Plan::short(setup(), 20)).unwrap_or_else(|why| panic!("{why}"));
-    println!("{outcome}");
     assert!(outcome.violations.is_empty(), "{outcome}");
     assert!(outcome.figures.kills == 8 && outcome.figures.acknowledged >= 2_000, "{outcome}");
 }
@@ -31,6 +30,5 @@ fn a_stop_that_was_asked_for_is_clean_and_leaves_nothing_in_doubt() {
         keep: false,
     };
     let outcome = stop::run(&plan).unwrap_or_else(|why| panic!("{why}"));
-    println!("{outcome}");
     assert!(outcome.is_good(), "{outcome}");
 }

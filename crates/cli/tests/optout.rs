@@ -17,7 +17,6 @@ fn nothing_reaches_the_carrier_after_an_opt_out_was_answered() {
         keep: false,
     };
     let outcome = optout::run(&plan).unwrap_or_else(|why| panic!("{why}"));
-    println!("{outcome}");
     assert!(outcome.is_good(), "{outcome}");
     assert!(outcome.accepted > 0 && outcome.refused > 0, "there was no race: {outcome}");
 }

@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::sink::Sink;
 use crate::smsc::{Behaviour, Smsc};
 use crate::subject::{Running, START_BOUND_MS, Setup, Subject};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 /// How long a transactional message may be held for a receipt, with room for the restart: milliseconds.
@@ -87,6 +87,19 @@ pub struct Outcome {
     pub sessions: u32,
     /// The ends by force.
     pub kills: Vec<Kill>,
+    /// What the carrier knew of the messages in doubt, kill by kill.
+    pub doubt: Vec<Doubt>,
+}
+
+/// What the carrier knew of the messages that one kill left in doubt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// It had none of it.
+    pub unsubmitted: u32,
+    /// It had not answered all that it had.
+    pub unanswered: u32,
+    /// It had answered all that it had.
+    pub answered: u32,
 }
 
 /// Runs it.
@@ -107,6 +120,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
         restarts_ms: Vec::new(),
         known: HashSet::new(),
         unlisted: 0,
+        doubted: Vec::new(),
     }
     .work();
     if plan.keep && outcome.as_ref().map_or(true, |outcome| !outcome.violations.is_empty()) {
@@ -126,6 +140,8 @@ struct Run<'p> {
     known: HashSet<String>,
     /// Kills since they were last listed: only the doubt of a single one can be held against its windows.
     unlisted: usize,
+    /// The messages that single kills left in doubt.
+    doubted: Vec<(Moment, Vec<String>)>,
 }
 
 impl Run<'_> {
@@ -156,6 +172,7 @@ impl Run<'_> {
         let stopped = clock::now();
         let (figures, violations) = self.drain(&mut running, &requests)?;
         self.restarts_ms.sort_unstable();
+        let doubt = self.doubt(&requests);
         Ok(Outcome {
             seed: plan.seed,
             figures,
@@ -166,8 +183,39 @@ impl Run<'_> {
             load_ms,
             drain_ms: clock::now().ms_since(stopped),
             sessions: self.smsc.sessions_opened(),
+            doubt,
             kills: self.kills,
         })
+    }
+
+    /// What the carrier knew of the messages in doubt when the kill came.
+    fn doubt(&self, requests: &[Request]) -> Vec<Doubt> {
+        let recipients: HashMap<&str, &str> = requests
+            .iter()
+            .flat_map(|r| r.accepted.iter().map(|(id, _)| (id.as_str(), r.recipient.as_str())))
+            .collect();
+        let submissions = self.smsc.submissions();
+        let of_kill = |(at, ids): &(Moment, Vec<String>)| {
+            let mut doubt = Doubt::default();
+            for id in ids {
+                // What was written is read shortly after the end of the process, and before the next bind.
+                let mut of_message = submissions
+                    .iter()
+                    .filter(|s| {
+                        recipients.get(id.as_str()) == Some(&s.recipient.as_str()) && s.at <= at.plus_ms(50)
+                    })
+                    .peekable();
+                if of_message.peek().is_none() {
+                    doubt.unsubmitted += 1;
+                } else if of_message.all(|s| s.answered_at.is_some_and(|answered| answered <= *at)) {
+                    doubt.answered += 1;
+                } else {
+                    doubt.unanswered += 1;
+                }
+            }
+            doubt
+        };
+        self.doubted.iter().map(of_kill).collect()
     }
 
     fn kill(&mut self, running: Running) {
@@ -190,9 +238,12 @@ impl Run<'_> {
         });
         self.smsc.gate(false);
         let listed: HashSet<String> = listed?.iter().map(|message| load::shown(message).id).collect();
-        let new = listed.iter().filter(|id| !self.known.contains(*id)).count();
+        let new: Vec<String> = listed.difference(&self.known).cloned().collect();
         let last = self.kills.last_mut().expect("there was one before");
-        last.in_doubt = u32::try_from(new).ok().filter(|_| self.unlisted == 1);
+        if self.unlisted == 1 {
+            last.in_doubt = u32::try_from(new.len()).ok();
+            self.doubted.push((last.at, new));
+        }
         self.unlisted = 0;
         self.known.extend(listed);
         let first = || Some(load.last_acknowledged()).filter(|at| *at > started);
@@ -339,6 +390,11 @@ impl fmt::Display for Outcome {
         if !self.violations.is_empty() {
             let at: Vec<Moment> = self.kills.iter().map(|kill| kill.at).collect();
             writeln!(f, "killed at {at:?}")?;
+            writeln!(
+                f,
+                "in doubt (unsubmitted, unanswered, answered) {:?}",
+                self.doubt.iter().map(|d| (d.unsubmitted, d.unanswered, d.answered)).collect::<Vec<_>>()
+            )?;
         }
         // Enough to see a pattern.
         for violation in self.violations.iter().take(40) {

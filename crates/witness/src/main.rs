@@ -24,6 +24,7 @@ options, with their defaults
   --drain MS        how long everything may take to end (120000)
   --keep            leave the directory if something was broken
   kill:    --kills N (200), --messages N (100000), --up-min MS (50), --up-max MS (1500),
+           --early N: one receipt in so many comes before its answer, 0 for none (20)
            --impatient: do not wait for messages that are held for a receipt
   optout:  --pairs N (10000), --at-once N (8), --delay MS (8)
   stop:    --stops N (20)";
@@ -67,7 +68,10 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                     pace,
                     up_ms: (options.number("up-min", 50)?, options.number("up-max", 1_500)?),
                     at_start_one_in: 7,
-                    carrier: Behaviour::default(),
+                    carrier: Behaviour {
+                        early_receipt_one_in: options.number("early", 20)?,
+                        ..Behaviour::default()
+                    },
                     drain_ms: options.number("drain", 120_000)?,
                     wait_for_held: options.text("impatient").is_none(),
                     keep,

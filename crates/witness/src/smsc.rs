@@ -676,6 +676,8 @@ mod tests {
     impl Peer {
         fn bind(smsc: &Smsc) -> Self {
             let stream = TcpStream::connect(smsc.address()).unwrap();
+            // Without it the system holds back small writes, and the order of writes is not that of arrivals.
+            stream.set_nodelay(true).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             let mut peer = Self(stream);
             peer.put(BIND_TRANSCEIVER, 1, b"id\0password\0\0\x34\0\0\0");
@@ -790,6 +792,27 @@ mod tests {
         peer.put(SUBMIT_SM, 99, &submit("46701234567", &[], "after"));
         assert!(clock::wait_until(10_000, 1, || smsc.submission_count() == 5));
         assert!(smsc.submissions()[4].at > after);
+    }
+
+    #[test]
+    fn a_barrier_never_accuses_what_was_written_before_it() {
+        const TRIES: u32 = 5_000;
+        let smsc = Smsc::start(quick(), 1).unwrap();
+        let mut peer = Peer::bind(&smsc);
+        let mut drain = peer.0.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while drain.read(&mut buffer).is_ok_and(|length| length > 0) {}
+        });
+        let fences: Vec<Moment> = (1..=TRIES)
+            .map(|sequence| {
+                peer.put(SUBMIT_SM, sequence, &submit("46701234567", &[], "before"));
+                smsc.barrier()
+            })
+            .collect();
+        assert!(clock::wait_until(30_000, 1, || smsc.submission_count() == fences.len()));
+        let late = smsc.submissions().iter().zip(&fences).filter(|(seen, fence)| seen.at > **fence).count();
+        assert_eq!(late, 0, "of {TRIES}");
     }
 
     #[test]
