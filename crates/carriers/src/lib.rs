@@ -79,6 +79,10 @@ pub enum CarrierEvent {
         tag: Tag,
         /// The answer.
         answer: Answer,
+        /// Its place in the window; `None` for an answer that comes after [`Answer::None`] was reported. Whoever takes
+        /// the event gives the place back once the answer is committed: so a crash never leaves more in doubt than
+        /// the window holds.
+        permit: Option<Permit>,
     },
     /// A delivery receipt.
     Receipt {

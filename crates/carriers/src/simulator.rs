@@ -361,11 +361,9 @@ impl Simulator {
         }
     }
 
-    /// Reports the answer, and only then gives the place in the window back.
+    /// Reports the answer, with the place in the window that it frees.
     async fn answer(&self, tag: Tag, answer: message::Answer, permit: Option<Permit>) -> Result<(), Unread> {
-        self.emit(CarrierEvent::Answered { tag, answer }).await?;
-        drop(permit);
-        Ok(())
+        self.emit(CarrierEvent::Answered { tag, answer, permit }).await
     }
 
     /// Offers what is ready, as far as the link and the room for the unacknowledged allow.

@@ -872,10 +872,9 @@ impl Shared {
         lock(&self.sessions).iter().filter_map(lane).collect()
     }
 
-    /// Reports an answer, and only then gives its place in the window back.
+    /// Reports an answer, with the place in the window that it frees.
     async fn report(&self, tag: Tag, answer: Answer, permit: Option<Permit>) {
-        self.emit(CarrierEvent::Answered { tag, answer }).await;
-        drop(permit);
+        self.emit(CarrierEvent::Answered { tag, answer, permit }).await;
     }
 
     async fn emit(&self, event: CarrierEvent) {

@@ -1,30 +1,53 @@
 //! How many segments a link may hold unanswered. The carrier sets the size, the engine takes permits,
 //! and an answered submission gives its permit back by being dropped.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 /// A window of unanswered segments.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Window {
     size: AtomicUsize,
     taken: AtomicUsize,
     changed: Notify,
-    epoch: Mutex<Arc<Epoch>>,
+    epochs: Mutex<Epochs>,
 }
 
-/// Permits of one epoch hold it alive; when the last one is gone, whoever waits for that is told.
+/// The permits that are out, counted by the time between two barriers in which they were taken. The last one is now.
+#[derive(Debug)]
+struct Epochs {
+    /// The number of the first one that is kept: all before it are over.
+    first: u64,
+    kept: VecDeque<Epoch>,
+}
+
 #[derive(Debug, Default)]
 struct Epoch {
-    over: Mutex<Option<oneshot::Sender<()>>>,
+    permits: usize,
+    /// Who waits until this and every earlier epoch is over.
+    waiting: Option<oneshot::Sender<()>>,
 }
 
-impl Drop for Epoch {
-    fn drop(&mut self) {
-        if let Some(over) = self.over.get_mut().ok().and_then(Option::take) {
-            // Nobody may be waiting any more.
-            let _ = over.send(());
+impl Epochs {
+    fn now(&self) -> u64 {
+        self.first + self.kept.len() as u64 - 1
+    }
+
+    fn of(&mut self, number: u64) -> &mut Epoch {
+        let place = usize::try_from(number - self.first).expect("few epochs are kept");
+        self.kept.get_mut(place).expect("an epoch is kept while a permit of it is out")
+    }
+
+    /// Ends what is over, oldest first, and tells who waited for it.
+    fn end(&mut self) {
+        while self.kept.len() > 1 && self.kept.front().is_some_and(|epoch| epoch.permits == 0) {
+            if let Some(waiting) = self.kept.pop_front().and_then(|epoch| epoch.waiting) {
+                // Nobody may be waiting any more.
+                let _ = waiting.send(());
+            }
+            self.first += 1;
         }
     }
 }
@@ -32,7 +55,17 @@ impl Drop for Epoch {
 impl Window {
     /// An empty window: nothing may be submitted until the carrier is up.
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        let epochs = Epochs { first: 0, kept: VecDeque::from([Epoch::default()]) };
+        Arc::new(Self {
+            size: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+            changed: Notify::new(),
+            epochs: Mutex::new(epochs),
+        })
+    }
+
+    fn epochs(&self) -> MutexGuard<'_, Epochs> {
+        self.epochs.lock().expect("nothing panics while it holds this")
     }
 
     /// Sets the size: the sum over the bound sessions, 0 while there are none.
@@ -84,23 +117,26 @@ impl Window {
     }
 
     fn permit(self: &Arc<Self>, segments: usize) -> Permit {
-        let epoch = Arc::clone(&self.epoch.lock().expect("nothing panics while it holds this"));
+        let mut epochs = self.epochs();
+        let epoch = epochs.now();
+        epochs.of(epoch).permits += 1;
         Permit { window: Arc::clone(self), segments, epoch }
     }
 
-    /// Waits until every permit that is out now has come back: then whatever was on its way to the carrier when this
-    /// was called has been answered or given up.
+    /// Waits until every permit that is out now has come back, also those that an earlier barrier waits for: then
+    /// whatever was on its way to the carrier when this was called has been answered or given up.
     pub fn barrier(&self) -> impl Future<Output = ()> + Send + use<> {
         let (over, wait) = oneshot::channel();
-        let before = {
-            let mut epoch = self.epoch.lock().expect("nothing panics while it holds this");
-            std::mem::take(&mut *epoch)
-        };
-        *before.over.lock().expect("nothing panics while it holds this") = Some(over);
-        drop(before);
+        {
+            let mut epochs = self.epochs();
+            let now = epochs.now();
+            epochs.of(now).waiting = Some(over);
+            epochs.kept.push_back(Epoch::default());
+            epochs.end();
+        }
         async move {
             // The sender cannot go without sending.
-            drop(wait.await);
+            let _ = wait.await;
         }
     }
 
@@ -116,7 +152,7 @@ impl Window {
 pub struct Permit {
     window: Arc<Window>,
     segments: usize,
-    epoch: Arc<Epoch>,
+    epoch: u64,
 }
 
 impl Permit {
@@ -128,7 +164,8 @@ impl Permit {
     /// Splits off a permit for so many segments; `None` when this one holds fewer.
     pub fn split(&mut self, segments: usize) -> Option<Self> {
         self.segments = self.segments.checked_sub(segments)?;
-        Some(Self { window: Arc::clone(&self.window), segments, epoch: Arc::clone(&self.epoch) })
+        self.window.epochs().of(self.epoch).permits += 1;
+        Some(Self { window: Arc::clone(&self.window), segments, epoch: self.epoch })
     }
 
     /// How many places it holds.
@@ -143,6 +180,9 @@ impl Drop for Permit {
             self.window.taken.fetch_sub(self.segments, Ordering::SeqCst);
             self.window.changed.notify_waiters();
         }
+        let mut epochs = self.window.epochs();
+        epochs.of(self.epoch).permits -= 1;
+        epochs.end();
     }
 }
 
@@ -185,6 +225,23 @@ mod tests {
         barrier.await;
         drop(after);
         assert_eq!(window.free(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_barrier_waits_for_what_an_earlier_barrier_waits_for_too() {
+        let window = Window::new();
+        window.resize(10);
+        let oldest = window.take(1).expect("room");
+        let mut first = Box::pin(window.barrier());
+        let middle = window.take(1).expect("room");
+        let mut second = Box::pin(window.barrier());
+        drop(middle);
+        assert!(futures_poll(&mut second).await.is_none());
+        assert!(futures_poll(&mut first).await.is_none());
+        drop(oldest);
+        first.await;
+        second.await;
+        window.barrier().await;
     }
 
     /// One look at a future: whether it is ready now.

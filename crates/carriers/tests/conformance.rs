@@ -157,7 +157,7 @@ struct Told {
 impl Told {
     fn hear(&mut self, event: CarrierEvent) {
         match event {
-            CarrierEvent::Answered { tag, answer } => self.answers.entry(tag).or_default().push(answer),
+            CarrierEvent::Answered { tag, answer, .. } => self.answers.entry(tag).or_default().push(answer),
             CarrierEvent::Receipt { receipt, acknowledge } => {
                 self.receipts.push(receipt);
                 self.keep(acknowledge);

@@ -400,12 +400,14 @@ struct Heard {
     happenings: Vec<Happening>,
     inbound: Vec<Inbound>,
     acknowledgements: Vec<Acknowledge>,
+    permits: Vec<Permit>,
 }
 
 impl Heard {
     fn take(&mut self, engine: &Inner, lane: &Lane, event: CarrierEvent) {
         match event {
-            CarrierEvent::Answered { tag, answer } => {
+            CarrierEvent::Answered { tag, answer, permit } => {
+                self.permits.extend(permit);
                 let started =
                     lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
                 let seconds = started.map(|stopwatch| stopwatch.elapsed_s());
@@ -454,6 +456,9 @@ impl Heard {
 
     async fn commit(self, engine: &Arc<Inner>) {
         let stored = engine.advance(self.happenings).await && engine.receive(self.inbound).await;
+        // Only now: what a crash leaves in doubt was claimed or answered and not committed, and that has a place in
+        // the window until here.
+        drop(self.permits);
         // What is not stored is not acknowledged: the carrier keeps it and offers it again.
         if stored {
             for acknowledge in self.acknowledgements {

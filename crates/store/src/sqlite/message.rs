@@ -247,15 +247,23 @@ impl<'a> Commit<'a> {
             State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
             _ => hot.message.created_at,
         };
+        // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
+        // under our own reference.
+        let mut forms: Vec<String> =
+            accepted.iter().map(|(_, carrier_id)| receipt::canonical(carrier_id)).collect();
+        for (n, (before, after)) in hot.life.segments.iter().zip(&transition.life.segments).enumerate() {
+            if *after == Segment::Unanswered && *before != Segment::Unanswered {
+                forms.push(reference_form(our_reference(hot.message.id, n as u8)));
+            }
+        }
         self.write(tx, hot, transition.life, transition.effects)?;
-        if let Some((_, carrier_id)) = accepted
-            && tx.any_parked()?
-        {
-            for (row, receipt) in parked(tx.sql, connection, &receipt::canonical(&carrier_id), submitted_at)?
-            {
-                if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
-                    unpark(tx.sql, row)?;
-                    status = after.unwrap_or(status);
+        if !forms.is_empty() && tx.any_parked()? {
+            for form in forms {
+                for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
+                    if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
+                        unpark(tx.sql, row)?;
+                        status = after.unwrap_or(status);
+                    }
                 }
             }
         }
