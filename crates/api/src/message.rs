@@ -338,7 +338,11 @@ pub(crate) async fn timeline(ask: Ask) -> Answer {
             message: shown(&found.stored),
             connection_name: connection.map(|connection| connection.name.as_str()),
             connection_paused: connection.and_then(|connection| connection.paused.as_deref()),
-            events: found.events.iter().map(|(id, event)| event::TimelineEvent::new(*id, event)).collect(),
+            events: found
+                .events
+                .iter()
+                .map(|(id, event)| event::TimelineEvent::new(*id, event, found.stored.message.purpose))
+                .collect(),
             webhook_attempts: found.attempts.iter().map(crate::endpoint::attempt).collect(),
             webhook_deliveries: found.deliveries.iter().map(crate::endpoint::delivery).collect(),
         },

@@ -26,7 +26,7 @@ fn shown(item: &Review) -> ReviewItem<'_> {
         id: Shown(item.id),
         cause: &item.cause,
         message_id: Shown(item.message),
-        error: MessageError::from(&item.failure),
+        error: MessageError::in_review(&item.failure),
         opened_at: Shown(item.opened_at),
         decision: decided.map(|(decision, _, _)| decision.as_str()),
         decided_at: decided.map(|(_, at, _)| Shown(*at)),
@@ -38,7 +38,7 @@ pub(crate) async fn groups(ask: Ask) -> Answer {
     let found = ask.app.engine.store().review_groups(ask.realm(), GROUPS_MAX).await?;
     let data = found.iter().map(|group| ReviewGroup {
         cause: &group.cause,
-        error: MessageError::from(&group.failure),
+        error: MessageError::in_review(&group.failure),
         open: group.open,
         first_at: Shown(group.first_at),
         last_at: Shown(group.last_at),

@@ -334,6 +334,7 @@ impl Config {
             first_delay_ms: self.retry.first_delay_s.get::<i64>() * 1000,
             max_delay_ms: self.retry.max_delay_s.get::<i64>() * 1000,
             throttled_delay_ms: self.retry.throttled_delay_s.get::<i64>() * 1000,
+            ..RetryPolicy::default()
         }
     }
 

@@ -175,7 +175,11 @@ fn shown(timeline: &Timeline) -> event::Timeline<'_> {
         message: one(&timeline.stored),
         connection_name: timeline.connection.as_ref().map(|connection| connection.name.as_str()),
         connection_paused: timeline.connection.as_ref().and_then(|connection| connection.paused.as_deref()),
-        events: timeline.events.iter().map(|(id, event)| event::TimelineEvent::new(*id, event)).collect(),
+        events: timeline
+            .events
+            .iter()
+            .map(|(id, event)| event::TimelineEvent::new(*id, event, timeline.stored.message.purpose))
+            .collect(),
         webhook_attempts: timeline.attempts.iter().map(crate::webhook::attempt).collect(),
         webhook_deliveries: timeline
             .deliveries
@@ -238,7 +242,13 @@ fn print(timeline: &Timeline, full: bool, output: Output, now: Timestamp) -> Str
     line("message", output.tone(Tone::Strong, &message.id.to_string()));
     line("status", output.status(life.state.status()));
     if let Some(failure) = failure {
-        line("why", format!("{failure}; recovery: {}", failure.recovery().as_str()));
+        line(
+            "why",
+            format!(
+                "{failure}; recovery: {}",
+                tidings_domain::message::done_about(failure, life.state.status(), message.purpose)
+            ),
+        );
     }
     line("from", message.sender.to_string());
     line("to", recipient_of(&timeline.stored, full));

@@ -9,6 +9,7 @@ use tidings_domain::id::{MessageId, ReviewId};
 use tidings_domain::message::{Life, Message};
 use tidings_domain::review::Decision;
 use tidings_store::{Accepted, Admission, Draft, Intake, Page, Review, ReviewChoice};
+use tidings_wire::message::MessageError;
 use tidings_wire::{Shown, review};
 
 /// Items that one decision closes; ask again for more.
@@ -63,7 +64,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .iter()
                 .map(|group| review::ReviewGroup {
                     cause: &group.cause,
-                    error: (&group.failure).into(),
+                    error: MessageError::in_review(&group.failure),
                     open: group.open,
                     first_at: Shown(group.first_at),
                     last_at: Shown(group.last_at),
@@ -186,7 +187,7 @@ fn shown(item: &Review) -> review::ReviewItem<'_> {
         id: Shown(item.id),
         cause: &item.cause,
         message_id: Shown(item.message),
-        error: (&item.failure).into(),
+        error: MessageError::in_review(&item.failure),
         opened_at: Shown(item.opened_at),
         decision: item.decided.as_ref().map(|(decision, ..)| decision.as_str()),
         decided_at: item.decided.as_ref().map(|(_, at, _)| Shown(*at)),

@@ -38,8 +38,9 @@ impl PhoneNumber {
     /// Spaces, dashes, dots, slashes and parentheses are passed over; `00` and other international prefixes
     /// count where the default country dials them.
     ///
-    /// In [`Environment::Test`], numbers that are no one's are taken too, as long as they have the form of E.164:
-    /// `+` and 7 to 15 digits, or a national form of a possible length. `+1 555 000 2222` hurts nobody there.
+    /// In [`Environment::Test`], numbers that are no one's are taken too, as long as they have a length that is
+    /// possible in their country (7 to 15 digits where the country code is no one's either). `+1 555 000 2222` hurts
+    /// nobody there.
     ///
     /// # Errors
     /// The reason, in words for the one who wrote it. Some are judgements: emergency and premium numbers are
@@ -67,13 +68,10 @@ impl PhoneNumber {
         let fictional = match (environment, reason) {
             (Environment::Live, _) => None,
             (Environment::Test, InvalidPhoneNumber::NotAssigned) => number,
-            (
-                Environment::Test,
-                InvalidPhoneNumber::UnknownCountryCode
-                | InvalidPhoneNumber::TooShort
-                | InvalidPhoneNumber::WrongLength
-                | InvalidPhoneNumber::TooLong,
-            ) if written.international() => number.or_else(|| PhoneNumber::from_stored(written.text())),
+            // A number of a wrong length is a mistyped one, also among those that are no one's.
+            (Environment::Test, InvalidPhoneNumber::UnknownCountryCode) if written.international() => {
+                number.or_else(|| PhoneNumber::from_stored(written.text()))
+            }
             (Environment::Test, _) => None,
         };
         fictional.ok_or(reason)
@@ -697,7 +695,7 @@ mod tests {
         check("+999123456789", "", Ok("+999123456789"));
         check("+4670 12", "", Err(TooShort));
         check("+46 99 999 99 99", "", Ok("+46999999999"));
-        check("+123456789012345", "", Ok("+123456789012345"));
+        check("+123456789012345", "", Err(TooLong));
         check("+1234567890123456", "", Err(TooLong));
         check("+0123456789", "", Err(UnknownCountryCode));
         check("555", "US", Err(ShortNumber));

@@ -370,6 +370,16 @@ pub struct Terms {
     pub expires_at: Timestamp,
 }
 
+/// What is done about the failure of a message that stands so: `retry` only while it will be tried again.
+pub fn done_about(failure: &Failure, status: Status, purpose: Purpose) -> &'static str {
+    let asks_a_person = status == Status::Unconfirmed && purpose.doubt().review && failure.code == NO_ANSWER;
+    match failure.recovery() {
+        Recovery::Retry if asks_a_person => Recovery::Review.as_str(),
+        Recovery::Retry if status.is_final() => "none",
+        recovery => recovery.as_str(),
+    }
+}
+
 impl Message {
     /// Where it belongs.
     pub const fn realm(&self) -> Realm {
@@ -556,10 +566,10 @@ impl Next<'_> {
             return self.try_again(self.now.plus_s(60), failure, false);
         }
         match failure.recovery() {
+            Recovery::Retry if failure.class == FailureClass::RateLimited => self.throttled(failure),
             Recovery::Retry => {
-                let counts = failure.class != FailureClass::RateLimited;
-                match self.rules.retry.next_try(self.life.tries, counts, self.now, self.rules.jitter) {
-                    Some(due_at) if due_at < self.terms.expires_at => self.try_again(due_at, failure, counts),
+                match self.rules.retry.next_try(self.life.tries, self.now, self.rules.jitter) {
+                    Some(due_at) if due_at < self.terms.expires_at => self.try_again(due_at, failure, true),
                     Some(_) => self.end(State::Expired, Some(failure), None),
                     None => self.end(State::Failed, Some(failure), None),
                 }
@@ -575,7 +585,27 @@ impl Next<'_> {
         }
     }
 
+    /// Too much at once: that costs delay, never a try.
+    fn throttled(&mut self, failure: Failure) {
+        // Attempts that did not count were throttled (or, rarely, sent again after a doubt).
+        let throttlings = (self.life.attempt + 1).saturating_sub(self.life.tries);
+        let due_at = self.rules.retry.after_throttling(throttlings, self.now, self.rules.jitter);
+        if due_at >= self.terms.expires_at {
+            return self.end(State::Expired, Some(failure), None);
+        }
+        self.wait(due_at, false);
+        // The timeline and the webhooks hear of the first, and then each time the number has doubled.
+        if throttlings.is_power_of_two() {
+            self.publish(Kind::Delayed, Some(failure), None);
+        }
+    }
+
     fn try_again(&mut self, due_at: Timestamp, failure: Failure, counts: bool) {
+        self.wait(due_at, counts);
+        self.publish(Kind::Delayed, Some(failure), None);
+    }
+
+    fn wait(&mut self, due_at: Timestamp, counts: bool) {
         for segment in &mut self.life.segments {
             if matches!(segment, Segment::Refused(_) | Segment::Unanswered) {
                 *segment = Segment::Waiting;
@@ -585,7 +615,6 @@ impl Next<'_> {
             self.life.tries = self.life.tries.saturating_sub(1);
         }
         self.life.state = State::Queued { due_at };
-        self.publish(Kind::Delayed, Some(failure), None);
     }
 
     fn unanswered(&mut self) {
@@ -794,11 +823,14 @@ fn worst_refusal(segments: &[Segment]) -> Option<Failure> {
     refusals.max_by_key(|failure| failure.recovery() != Recovery::Retry).cloned()
 }
 
+/// The code of a submission without an answer.
+const NO_ANSWER: &str = "tidings no_answer";
+
 fn no_answer() -> Failure {
     Failure::new(
         FailureClass::UnknownError,
         true,
-        "tidings no_answer",
+        NO_ANSWER,
         "the carrier did not answer, so it may or may not have the message",
     )
 }
@@ -928,7 +960,7 @@ mod tests {
         check(
             "
             transactional 1: claim, throttled                         -> queued@2 +delayed
-            transactional 1: claim, throttled, claim@2, throttled@2, claim@4, throttled@4, claim@6, throttled@6 -> queued@8 +delayed +delayed +delayed +delayed
+            transactional 1: claim, throttled, claim@2, throttled@2, claim@6, throttled@6, claim@14, throttled@14 -> queued@30 +delayed +delayed +delayed
             transactional 1: claim, busy                              -> queued@15 +delayed
             transactional 1: claim, busy, claim@15, busy@15           -> queued@45 +delayed +delayed
             transactional 1: claim, busy, claim@15, busy@15, claim@45, busy@45 -> failed +delayed +delayed +failed

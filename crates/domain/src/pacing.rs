@@ -7,8 +7,14 @@ use crate::time::Timestamp;
 
 /// The lowest that throttling may push a pace: segments per second.
 const SLOWEST: f64 = 1.0;
-/// A cut counts once per this time: a window full of refusals is one sign, not fifty.
+/// Answers are judged over this time, and a cut counts once in it: a window full of refusals is one sign, not fifty.
 const CUT_PERIOD_MS: i64 = 1_000;
+/// Fewer refusals than this in a period speak of single messages, not of the pace.
+const REFUSALS_MIN: u32 = 3;
+/// So many answers for one refusal, or more, and the pace is not what is wrong.
+const ANSWERS_PER_REFUSAL: u32 = 10;
+/// So many answers tell as much as a whole period.
+const ANSWERS_ENOUGH: u32 = 20;
 
 /// The state of one connection's pace.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,14 +25,22 @@ pub struct Pace {
     tokens: f64,
     filled_at: Timestamp,
     cut_at: Option<Timestamp>,
+    /// Since when answers are counted, how many there were, and how many said that it was too much.
+    period: (Timestamp, u32, u32),
 }
 
 impl Pace {
     /// A full bucket of one tenth of a second's worth, so that a burst never exceeds the pace by more than that.
     pub fn new(agreed_per_s: Option<f64>, now: Timestamp) -> Self {
         let rate = agreed_per_s.unwrap_or(f64::INFINITY);
-        let mut pace =
-            Self { agreed: agreed_per_s, now_per_s: rate, tokens: 0.0, filled_at: now, cut_at: None };
+        let mut pace = Self {
+            agreed: agreed_per_s,
+            now_per_s: rate,
+            tokens: 0.0,
+            filled_at: now,
+            cut_at: None,
+            period: (now, 0, 0),
+        };
         pace.tokens = pace.depth();
         pace
     }
@@ -54,8 +68,28 @@ impl Pace {
         self.filled_at.plus_ms(missing_ms.ceil() as i64)
     }
 
-    /// The carrier said it was too much.
-    pub fn throttled(&mut self, now: Timestamp, observed_per_s: f64) {
+    /// The carrier answered; `throttled` if it said that it was too much. `observed_per_s` is the rate at which it
+    /// went out, for a connection without an agreed pace.
+    pub fn answered(&mut self, now: Timestamp, throttled: bool, observed_per_s: f64) {
+        let (since, answers, refusals) = self.period;
+        let is_too_much =
+            |answers, refusals| refusals >= REFUSALS_MIN && refusals * ANSWERS_PER_REFUSAL >= answers;
+        if now.since_ms(since) >= CUT_PERIOD_MS {
+            self.period = (now, 1, u32::from(throttled));
+            if is_too_much(answers, refusals) {
+                self.cut(now, observed_per_s);
+            }
+            return;
+        }
+        let (answers, refusals) = (answers + 1, refusals + u32::from(throttled));
+        self.period = (since, answers, refusals);
+        // With enough answers there is no need to wait for the end of the period.
+        if throttled && answers >= ANSWERS_ENOUGH && is_too_much(answers, refusals) {
+            self.cut(now, observed_per_s);
+        }
+    }
+
+    fn cut(&mut self, now: Timestamp, observed_per_s: f64) {
         self.fill(now);
         if self.cut_at.is_some_and(|at| now.since_ms(at) < CUT_PERIOD_MS) {
             return;
@@ -128,8 +162,9 @@ mod tests {
     #[test]
     fn throttling_halves_the_pace_once_a_second_and_it_grows_back_to_what_was_agreed() {
         let mut pace = Pace::new(Some(100.0), at(0));
-        pace.throttled(at(10), 100.0);
-        pace.throttled(at(20), 100.0);
+        for ms in 10..50 {
+            pace.answered(at(ms), true, 100.0);
+        }
         assert!((pace.per_s() - 50.0).abs() < 1.0);
         pace.allowed(at(30_000));
         assert!((pace.per_s() - 100.0).abs() < f64::EPSILON);
@@ -139,9 +174,25 @@ mod tests {
     fn without_a_pace_nothing_waits_until_the_carrier_says_stop() {
         let mut pace = Pace::new(None, at(0));
         assert_eq!(pace.allowed(at(0)), usize::MAX);
-        pace.throttled(at(0), 400.0);
+        for _ in 0..20 {
+            pace.answered(at(0), true, 400.0);
+        }
         assert!((pace.per_s() - 200.0).abs() < 1.0);
         assert!(pace.next_at(at(0)) > at(0));
+    }
+
+    #[test]
+    fn single_messages_that_are_refused_again_and_again_do_not_slow_the_others() {
+        let mut pace = Pace::new(Some(100.0), at(0));
+        for second in 0..60 {
+            for n in 0..50 {
+                pace.answered(at(second * 1_000 + n), n < 4, 100.0);
+            }
+        }
+        assert!((pace.per_s() - 100.0).abs() < f64::EPSILON);
+        pace.answered(at(70_000), true, 100.0);
+        pace.answered(at(75_000), true, 100.0);
+        assert!((pace.per_s() - 100.0).abs() < f64::EPSILON);
     }
 
     #[test]

@@ -22,31 +22,47 @@ pub struct RetryPolicy {
     pub first_delay_ms: i64,
     /// The longest delay between two tries.
     pub max_delay_ms: i64,
-    /// After throttling, which costs no try.
+    /// After the first throttling, which costs no try; doubles for each further one.
     pub throttled_delay_ms: i64,
+    /// The longest delay after throttling.
+    pub max_throttled_delay_ms: i64,
 }
 
 impl Default for RetryPolicy {
     /// 8 tries: after 15 s, 30 s, 1 min, 2 min … at most 15 min apart.
     fn default() -> Self {
-        Self { max_tries: 8, first_delay_ms: 15_000, max_delay_ms: 900_000, throttled_delay_ms: 2_000 }
+        Self {
+            max_tries: 8,
+            first_delay_ms: 15_000,
+            max_delay_ms: 900_000,
+            throttled_delay_ms: 2_000,
+            max_throttled_delay_ms: 30_000,
+        }
     }
 }
 
 impl RetryPolicy {
     /// The moment of the next try after `tries` tries, or `None` if they are used up.
-    /// `counts` is false for throttling: that only waits.
-    pub fn next_try(&self, tries: u32, counts: bool, now: Timestamp, jitter: Jitter) -> Option<Timestamp> {
-        if !counts {
-            return Some(now.plus_ms(jitter.spread(self.throttled_delay_ms)));
-        }
+    pub fn next_try(&self, tries: u32, now: Timestamp, jitter: Jitter) -> Option<Timestamp> {
         if tries >= self.max_tries {
             return None;
         }
-        let doublings = tries.saturating_sub(1).min(30);
-        let delay = self.first_delay_ms.saturating_mul(1 << doublings).min(self.max_delay_ms);
+        let delay = doubled(self.first_delay_ms, tries.saturating_sub(1), self.max_delay_ms);
         Some(now.plus_ms(jitter.spread(delay)))
     }
+
+    /// The moment of the next try after the carrier said `throttlings` times that it was too much. That costs no try:
+    /// it goes on until the message expires.
+    pub fn after_throttling(&self, throttlings: u32, now: Timestamp, jitter: Jitter) -> Timestamp {
+        let delay =
+            doubled(self.throttled_delay_ms, throttlings.saturating_sub(1), self.max_throttled_delay_ms);
+        now.plus_ms(jitter.spread(delay))
+    }
+}
+
+/// `first_ms`, doubled so many times, up to a limit.
+fn doubled(first_ms: i64, doublings: u32, most_ms: i64) -> i64 {
+    first_ms.saturating_mul(1 << doublings.min(30)).min(most_ms)
 }
 
 #[cfg(test)]
@@ -57,9 +73,7 @@ mod tests {
     fn delays_double_up_to_a_limit_and_end() {
         let policy = RetryPolicy::default();
         let at = |tries| {
-            policy
-                .next_try(tries, true, Timestamp::from_millis(0), Jitter(u32::MAX))
-                .map(|t| t.as_millis() / 1000)
+            policy.next_try(tries, Timestamp::from_millis(0), Jitter(u32::MAX)).map(|t| t.as_millis() / 1000)
         };
         assert_eq!(at(1), Some(15));
         assert_eq!(at(2), Some(30));
@@ -69,9 +83,13 @@ mod tests {
     }
 
     #[test]
-    fn throttling_waits_and_costs_no_try() {
-        let next = RetryPolicy::default().next_try(99, false, Timestamp::from_millis(0), Jitter(0));
-        assert_eq!(next, Some(Timestamp::from_millis(1_000)));
+    fn throttling_waits_longer_each_time_and_never_ends() {
+        let policy = RetryPolicy::default();
+        let at = |throttlings| {
+            policy.after_throttling(throttlings, Timestamp::from_millis(0), Jitter(u32::MAX)).as_millis()
+                / 1000
+        };
+        assert_eq!([at(1), at(2), at(3), at(4), at(5), at(500)], [2, 4, 8, 16, 30, 30]);
     }
 
     #[test]

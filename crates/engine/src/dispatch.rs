@@ -411,17 +411,17 @@ impl Heard {
                 let started =
                     lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
                 let seconds = started.map(|stopwatch| stopwatch.elapsed_s());
+                // A full queue of one phone says nothing about the connection; see `carriers::codes`.
+                let throttled = matches!(&answer, Answer::Refused(failure)
+                    if failure.class == FailureClass::RateLimited && tidings_carriers::codes::slows_connection(failure));
+                if matches!(answer, Answer::Accepted { .. } | Answer::Refused(_)) {
+                    let observed = lane.window.size() as f64 / seconds.unwrap_or(1.0).max(0.001);
+                    let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
+                    pace.answered(engine.clock.now(), throttled, observed);
+                }
                 let outcome = match &answer {
                     Answer::Accepted { .. } => "accepted",
-                    Answer::Refused(failure) if failure.class == FailureClass::RateLimited => {
-                        // A full queue of one phone says nothing about the connection; see `carriers::codes`.
-                        if tidings_carriers::codes::slows_connection(failure) {
-                            let observed = lane.window.size() as f64 / seconds.unwrap_or(1.0).max(0.001);
-                            let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
-                            pace.throttled(engine.clock.now(), observed);
-                        }
-                        "throttled"
-                    }
+                    Answer::Refused(failure) if failure.class == FailureClass::RateLimited => "throttled",
                     Answer::Refused(_) => "refused",
                     Answer::None => "none",
                     Answer::Unsent => "unsent",

@@ -99,7 +99,7 @@ pub fn parse(json: &Json<'_>, door: Door, limits: &Limits) -> Result<Vec<Item>, 
         let parsed = door.recipient("to", recipient).and_then(|number| {
             if seen.contains(&number) {
                 let detail = "This recipient comes twice in the list; it gets each text once.";
-                return Err(FieldError::new("to", Code::InvalidNumber, "duplicate", detail));
+                return Err(FieldError::new("to", Code::InvalidRequest, "duplicate", detail));
             }
             seen.push(number);
             Ok(number)

@@ -5,6 +5,7 @@ use crate::show::Shown;
 use serde::Serialize;
 use tidings_domain::event::Event;
 use tidings_domain::id::EventId;
+use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -35,7 +36,7 @@ pub struct TimelineEvent<'a> {
 
 impl<'a> TimelineEvent<'a> {
     /// Shows an event.
-    pub fn new(id: EventId, event: &'a Event) -> Self {
+    pub fn new(id: EventId, event: &'a Event, purpose: Purpose) -> Self {
         Self {
             id: Shown(id),
             kind: event.kind.as_str(),
@@ -43,7 +44,7 @@ impl<'a> TimelineEvent<'a> {
             status: event.status.as_str(),
             attempt: event.attempt,
             next_attempt_at: event.due_at.map(Shown),
-            error: event.failure.as_ref().map(MessageError::from),
+            error: event.failure.as_ref().map(|failure| MessageError::new(failure, event.status, purpose)),
             raw: event.raw.as_deref(),
         }
     }

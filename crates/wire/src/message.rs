@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_domain::account::Environment;
 use tidings_domain::address::{Country, PhoneNumber};
-use tidings_domain::failure::Failure;
+use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::id::{BatchId, ConnectionId, MessageId};
 use tidings_domain::intake::{Plan, SendRequest};
 use tidings_domain::message::{self as domain, Life, Status};
@@ -619,17 +619,28 @@ pub struct MessageError<'a> {
     pub detail: &'a str,
     /// The code as its origin spells it.
     pub carrier_code: &'a str,
-    /// What is done about it: `retry`, `suppress` or `review`.
+    /// What is done about it: `retry`, `suppress`, `review`, or `none` where it ended and nothing is left to do.
     pub recovery: &'static str,
 }
 
-impl<'a> From<&'a Failure> for MessageError<'a> {
-    fn from(failure: &'a Failure) -> Self {
+impl<'a> MessageError<'a> {
+    /// Shows the failure of a message that stands so.
+    pub fn new(failure: &'a Failure, status: Status, purpose: Purpose) -> Self {
         Self {
             code: failure.class.as_str(),
             detail: &failure.detail,
             carrier_code: &failure.code,
-            recovery: failure.recovery().as_str(),
+            recovery: domain::done_about(failure, status, purpose),
+        }
+    }
+
+    /// Shows a failure that waits for a person, or did.
+    pub fn in_review(failure: &'a Failure) -> Self {
+        Self {
+            code: failure.class.as_str(),
+            detail: &failure.detail,
+            carrier_code: &failure.code,
+            recovery: Recovery::Review.as_str(),
         }
     }
 }
@@ -661,7 +672,7 @@ impl<'a> Message<'a> {
             connection: Shown(message.connection),
             carrier_ids: life.segments.iter().filter_map(|segment| segment.carrier_id()).collect(),
             attempts: life.attempt,
-            error: failure.map(MessageError::from),
+            error: failure.map(|failure| MessageError::new(failure, life.state.status(), message.purpose)),
             retry_of: message.retry_of.map(Shown),
         }
     }

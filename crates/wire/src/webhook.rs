@@ -161,7 +161,10 @@ pub fn render_message(id: EventId, event: &Event, message: &Message) -> Vec<u8> 
             connection: Shown(message.connection),
             attempt: event.attempt,
             next_attempt_at: event.due_at.map(Shown),
-            error: event.failure.as_ref().map(MessageError::from),
+            error: event
+                .failure
+                .as_ref()
+                .map(|failure| MessageError::new(failure, event.status, message.purpose)),
             retry_of: message.retry_of.map(Shown),
         },
     })

@@ -223,6 +223,24 @@ pub(super) fn update_endpoint(
     if changed == 0 {
         return Ok(false);
     }
+    if endpoint.callback_only {
+        // They share one secret, so that whoever checks signatures needs to know only that one.
+        tx.sql
+            .prepare_cached(
+                "UPDATE endpoint SET secret = ?3, previous = ?4, previous_until = ?5
+                 WHERE callback_only = 1 AND account = ?1 AND live = ?2",
+            )
+            .and_then(|mut s| {
+                s.execute(params![
+                    endpoint.realm.account.key(),
+                    live(endpoint.realm.environment),
+                    endpoint.secret,
+                    endpoint.previous.as_ref().map(|(secret, _)| secret),
+                    endpoint.previous.as_ref().map(|(_, until)| until.as_millis()),
+                ])
+            })
+            .map_err(failed)?;
+    }
     tx.forget_listeners()?;
     operating::write_audit(tx, actor, "webhook.update", &endpoint.id.to_string(), &endpoint.url, *now)?;
     Ok(true)

@@ -313,12 +313,16 @@ pub(super) fn statistics(rx: &mut Rx<'_>, now: &Timestamp) -> Result<Statistics>
             .ok()
             .and_then(Purpose::from_priority)
             .ok_or_else(|| column::corrupt("purpose", queue.priority))?;
-        queues.push((
-            ConnectionId::from_key(queue.lane),
-            purpose,
-            queue.rows as u64,
-            became_due(queue.oldest),
-        ));
+        // What is scheduled for later does not wait yet.
+        let later: i64 = rx
+            .sql
+            .prepare_cached("SELECT count(*) FROM due WHERE lane = ?1 AND priority = ?2 AND due_at > ?3")
+            .and_then(|mut s| {
+                s.query_row(params![queue.lane, queue.priority, now.as_millis()], |row| row.get(0))
+            })
+            .map_err(failed)?;
+        let waiting = u64::try_from(queue.rows - later).unwrap_or(0);
+        queues.push((ConnectionId::from_key(queue.lane), purpose, waiting, became_due(queue.oldest)));
     }
     let oldest_delivery = rx
         .sql

@@ -96,7 +96,13 @@ fn carrier_id(n: i64, segment: u8) -> String {
 
 /// Jitter has no part in the comparison: with no spread the moments are the same on both sides.
 fn policy() -> RetryPolicy {
-    RetryPolicy { max_tries: 3, first_delay_ms: 0, max_delay_ms: 0, throttled_delay_ms: 0 }
+    RetryPolicy {
+        max_tries: 3,
+        first_delay_ms: 0,
+        max_delay_ms: 0,
+        throttled_delay_ms: 0,
+        max_throttled_delay_ms: 0,
+    }
 }
 
 async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
