@@ -1,6 +1,7 @@
 //! `tidings doctor`: looks at everything that can be looked at from outside, and says for each thing that is wrong
 //! what to do. It changes nothing but the counters of the store.
 
+use crate::config::connection::Secrets;
 use crate::database;
 use crate::directory;
 use crate::duration;
@@ -117,14 +118,19 @@ fn configuration(report: &mut Report, place: &Place) {
     let Some(file) = place.file() else {
         return report.well("configuration", "there is none: the defaults count");
     };
-    match place.configuration() {
+    let whole = place.configuration(Secrets::Fetched);
+    match &whole {
+        Ok(_) => report.well("configuration", format!("{} is right", file.display())),
         Err(why) => {
             for line in format!("{why:#}").lines() {
-                report.wrong("configuration", line, "correct the line; `tidings config check` looks again");
+                report.wrong("configuration", line, "correct it; `tidings config check` looks again");
             }
         }
+    }
+    // A secret that is missing here says nothing about the rest.
+    match whole.or_else(|_| place.configuration(Secrets::Left)) {
+        Err(_) => {}
         Ok(config) => {
-            report.well("configuration", format!("{} is right", file.display()));
             if let Err(why) = crate::serve::codes(&config) {
                 report.wrong("failures", format!("{why:#}"), "correct the table");
             }

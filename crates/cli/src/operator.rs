@@ -1,6 +1,7 @@
 //! The operator at the terminal: which data directory is meant, its store opened without a server, and in whose
 //! name things are done there. SQLite lets a second process in; a running server notices changes within a second.
 
+use crate::config::connection::Secrets;
 use crate::config::{self, Config};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -71,13 +72,13 @@ impl Place {
         self.config.clone().or_else(|| Some(PathBuf::from(config::FILE_NAME)).filter(|path| path.exists()))
     }
 
-    /// The configuration: of the file, or the defaults.
+    /// The configuration: of the file, or the defaults. What only opens the store leaves secrets where they are.
     ///
     /// # Errors
     /// [`Misconfigured`].
-    pub fn configuration(&self) -> anyhow::Result<Config> {
+    pub fn configuration(&self, secrets: Secrets) -> anyhow::Result<Config> {
         let loaded = match self.file() {
-            Some(path) => Config::load(&path, &variables()),
+            Some(path) => Config::load(&path, &variables(), secrets),
             None => Config::defaults(&variables()),
         };
         let mut config = loaded.map_err(Misconfigured)?;
@@ -96,7 +97,7 @@ impl Place {
             return Ok(data.clone());
         }
         if self.file().is_some() || std::env::var_os("TIDINGS_DATA__DIRECTORY").is_some() {
-            return Ok(self.configuration()?.data.directory);
+            return Ok(self.configuration(Secrets::Left)?.data.directory);
         }
         let dev = Path::new(DEV_DIRECTORY);
         if dev.join(FILE_NAME).exists() {
