@@ -84,8 +84,9 @@ pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
     match place.directory() {
         Err(why) => report.wrong("data", why.to_string(), "name the data directory with --data"),
         Ok(at) => {
-            data_directory(&mut report, &at);
-            if database_file(&mut report, &at.join(FILE_NAME)) {
+            let cure = place.migrate(&at);
+            data_directory(&mut report, &at, &cure);
+            if database_file(&mut report, &at.join(FILE_NAME), &cure) {
                 match Operator::open_directory(at).await {
                     Ok(operator) => store(&mut report, operator, place).await,
                     Err(why) => {
@@ -160,13 +161,13 @@ fn machine(report: &mut Report) {
     }
 }
 
-fn data_directory(report: &mut Report, at: &Path) {
+fn data_directory(report: &mut Report, at: &Path, migrate: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(about) = std::fs::metadata(at) else {
         return report.wrong(
             "data",
             format!("there is no {}", at.display()),
-            "make it with `tidings migrate`, or name another one with --data",
+            format!("make it with `{migrate}`, or name another one with --data"),
         );
     };
     match rustix::fs::access(at, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
@@ -226,12 +227,12 @@ fn data_directory(report: &mut Report, at: &Path) {
     }
 }
 
-fn database_file(report: &mut Report, file: &Path) -> bool {
+fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
     if !file.exists() {
         report.wrong(
             "store",
             format!("there is no {}", file.display()),
-            "start `tidings serve`, or make it with `tidings migrate`",
+            format!("start `tidings serve`, or make it with `{migrate}`"),
         );
         return false;
     }
@@ -255,7 +256,7 @@ fn database_file(report: &mut Report, file: &Path) -> bool {
                 names.last().map_or("none", String::as_str)
             ),
         ),
-        Err(why) => report.wrong("schema", format!("{why:#}"), "run `tidings migrate`"),
+        Err(why) => report.wrong("schema", format!("{why:#}"), format!("run `{migrate}`")),
     }
     true
 }

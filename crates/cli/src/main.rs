@@ -139,6 +139,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<bool> {
     let output = Output::new(cli.json);
     let Cli { place, verbose, command, .. } = cli;
+    let place = place.or_environment();
     match command {
         Command::Config(command) => return configuration(command, &place, output).map(|()| true),
         Command::Completions { shell } => {
