@@ -3,6 +3,7 @@
 //! A restored copy does not know what was sent after it was made. It therefore opens held: nothing is sent until an
 //! operator has looked and says `tidings hold release`.
 
+use crate::config::connection::Secrets;
 use crate::database;
 use crate::directory;
 use crate::operator::{Operator, Place};
@@ -48,7 +49,7 @@ pub async fn backup(to: PathBuf, place: &Place, output: Output) -> anyhow::Resul
 pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Result<()> {
     let to = match &place.data {
         Some(data) => data.clone(),
-        None if place.file().is_some() => place.configuration()?.data.directory,
+        None if place.file().is_some() => place.configuration(Secrets::Left)?.data.directory,
         None => bail!("say where to: --data DIR"),
     };
     if to.is_dir() && std::fs::read_dir(&to)?.next().is_some() {

@@ -1,6 +1,7 @@
 //! `tidings carrier`: the connections as configured, what waits for them, and their pause. Whether a link is up is
 //! known only to the process that holds it: ask its API (`GET /v1/connections`) or its metrics.
 
+use crate::config::connection::Secrets;
 use crate::duration;
 use crate::operator::{Operator, Place};
 use crate::output::{Output, Table, Tone};
@@ -120,7 +121,7 @@ pub async fn connections(
     let mut names: Vec<(String, Environment)> = Vec::new();
     let mut kinds = Vec::new();
     if place.file().is_some() {
-        for connection in place.configuration()?.connections {
+        for connection in place.configuration(Secrets::Left)?.connections {
             kinds.push(connection.carrier.kind());
             names.push((connection.name, connection.environment));
         }

@@ -9,7 +9,7 @@
 pub mod connection;
 pub mod key;
 
-use connection::Connection;
+use connection::{Connection, Secrets};
 use key::{CountryCode, Problem, Reader, Section, SectionDescription, Whole, section, words};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -221,7 +221,11 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
+    pub fn load(
+        path: &Path,
+        environment: &BTreeMap<String, String>,
+        secrets: Secrets,
+    ) -> Result<Self, Vec<Problem>> {
         let name = path.display().to_string();
         let unreadable = |why: String| {
             vec![Problem {
@@ -236,7 +240,7 @@ impl Config {
             return Err(unreadable("it is larger than 1 MiB".to_owned()));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-        Self::parse(&name, &text, environment)
+        Self::parse(&name, &text, environment, secrets)
     }
 
     /// The defaults, with the environment's word.
@@ -244,7 +248,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the environment's variables.
     pub fn defaults(environment: &BTreeMap<String, String>) -> Result<Self, Vec<Problem>> {
-        Self::parse("defaults", "", environment)
+        Self::parse("defaults", "", environment, Secrets::Left)
     }
 
     /// Reads the text of a file called `name`.
@@ -255,6 +259,7 @@ impl Config {
         name: &str,
         text: &str,
         environment: &BTreeMap<String, String>,
+        secrets: Secrets,
     ) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(name, text, environment);
         let root = match DeTable::parse(text) {
@@ -308,7 +313,7 @@ impl Config {
                 r#"is shorter than "first_delay_s"; raise it"#.to_owned(),
             );
         }
-        config.connections = connection::read(&mut reader, section_of(root, "connection"));
+        config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
@@ -473,7 +478,7 @@ mod tests {
     fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
         let environment =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Config::parse(FILE_NAME, text, &environment)
+        Config::parse(FILE_NAME, text, &environment, Secrets::Fetched)
     }
 
     const NORTH: &str = "[[connection]]\nname = \"north\"\nkind = \"smpp\"\naddress = \"smpp.example\"\nsystem_id = \"acme\"\n";
@@ -566,7 +571,7 @@ mod tests {
         check(
             &format!("{NORTH}password = \"x\"\nenvironment = \"test\"\n"),
             &[
-                r#"tidings.toml:7: key "environment" in [[connection]] "north" is "test", but the test environment never reaches a real carrier; set environment = "live""#,
+                r#"tidings.toml:7: key "environment" in [[connection]] "north" is "test", but the test environment never reaches a real carrier; only one on this machine, such as `tidings simulate smsc`: set environment = "live", or an address such as "127.0.0.1:2775""#,
             ],
         );
         check(
@@ -600,6 +605,33 @@ mod tests {
         match &config.connections[0].carrier {
             Settings::Smpp(settings) => &settings.password.0,
             Settings::Simulator(_) => panic!("the first connection is north"),
+        }
+    }
+
+    #[test]
+    fn the_test_environment_reaches_only_carriers_on_this_machine() {
+        for (address, right) in [
+            ("127.0.0.1:2775", true),
+            ("127.3.2.1", true),
+            ("localhost:2775", true),
+            ("localhost", true),
+            ("[::1]:2775", true),
+            ("smpp.example:2775", false),
+            ("localhost.example:2775", false),
+            ("127.0.0.1.example", false),
+            ("10.0.0.1:2775", false),
+            ("[2001:db8::1]:2775", false),
+            ("0.0.0.0:2775", false),
+            ("[::1]smpp.example:2775", false),
+        ] {
+            for (environment, right) in [("test", right), ("live", true)] {
+                let text = NORTH.replace("smpp.example", address);
+                let loaded = load(&format!("{text}password = \"x\"\nenvironment = \"{environment}\"\n"), &[]);
+                assert_eq!(loaded.is_ok(), right, "{address} in {environment}: {:?}", loaded.err());
+                if let Ok(config) = loaded {
+                    assert_eq!(config.connections[0].environment.as_str(), environment);
+                }
+            }
         }
     }
 
@@ -658,6 +690,22 @@ mod tests {
         let problems =
             load(&format!("{NORTH}password_file = \"/nowhere/at/all\"\n"), &[]).expect_err("no such file");
         assert!(problems[0].to_string().starts_with(r#"tidings.toml:6: key "password_file" in [[connection]] "north" names the file /nowhere/at/all"#), "{problems:?}");
+    }
+
+    #[test]
+    fn a_secret_that_is_left_where_it_is_need_not_be_there() {
+        for (line, right) in [
+            ("password = \"env:NORTH_PASSWORD\"", true),
+            ("password_file = \"/nowhere/at/all\"", true),
+            ("password = \"x\"\ntls = { key_file = \"/nowhere\", certificate_file = \"/nowhere\" }", true),
+            ("password = 12345", false),
+            ("password = \"x\"\npassword_file = \"/nowhere\"", false),
+        ] {
+            let text = format!("{NORTH}{line}\n");
+            let left = Config::parse(FILE_NAME, &text, &BTreeMap::new(), Secrets::Left);
+            assert_eq!(left.is_ok(), right, "{line}: {:?}", left.err());
+            assert!(load(&text, &[]).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `tidings doctor`: looks at everything that can be looked at from outside, and says for each thing that is wrong
 //! what to do. It changes nothing but the counters of the store.
 
+use crate::config::connection::Secrets;
 use crate::database;
 use crate::directory;
 use crate::duration;
@@ -83,8 +84,9 @@ pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
     match place.directory() {
         Err(why) => report.wrong("data", why.to_string(), "name the data directory with --data"),
         Ok(at) => {
-            data_directory(&mut report, &at);
-            if database_file(&mut report, &at.join(FILE_NAME)) {
+            let cure = place.migrate(&at);
+            data_directory(&mut report, &at, &cure);
+            if database_file(&mut report, &at.join(FILE_NAME), &cure) {
                 match Operator::open_directory(at).await {
                     Ok(operator) => store(&mut report, operator, place).await,
                     Err(why) => {
@@ -117,14 +119,19 @@ fn configuration(report: &mut Report, place: &Place) {
     let Some(file) = place.file() else {
         return report.well("configuration", "there is none: the defaults count");
     };
-    match place.configuration() {
+    let whole = place.configuration(Secrets::Fetched);
+    match &whole {
+        Ok(_) => report.well("configuration", format!("{} is right", file.display())),
         Err(why) => {
             for line in format!("{why:#}").lines() {
-                report.wrong("configuration", line, "correct the line; `tidings config check` looks again");
+                report.wrong("configuration", line, "correct it; `tidings config check` looks again");
             }
         }
+    }
+    // A secret that is missing here says nothing about the rest.
+    match whole.or_else(|_| place.configuration(Secrets::Left)) {
+        Err(_) => {}
         Ok(config) => {
-            report.well("configuration", format!("{} is right", file.display()));
             if let Err(why) = crate::serve::codes(&config) {
                 report.wrong("failures", format!("{why:#}"), "correct the table");
             }
@@ -154,13 +161,13 @@ fn machine(report: &mut Report) {
     }
 }
 
-fn data_directory(report: &mut Report, at: &Path) {
+fn data_directory(report: &mut Report, at: &Path, migrate: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(about) = std::fs::metadata(at) else {
         return report.wrong(
             "data",
             format!("there is no {}", at.display()),
-            "make it with `tidings migrate`, or name another one with --data",
+            format!("make it with `{migrate}`, or name another one with --data"),
         );
     };
     match rustix::fs::access(at, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK) {
@@ -220,12 +227,12 @@ fn data_directory(report: &mut Report, at: &Path) {
     }
 }
 
-fn database_file(report: &mut Report, file: &Path) -> bool {
+fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
     if !file.exists() {
         report.wrong(
             "store",
             format!("there is no {}", file.display()),
-            "start `tidings serve`, or make it with `tidings migrate`",
+            format!("start `tidings serve`, or make it with `{migrate}`"),
         );
         return false;
     }
@@ -249,7 +256,7 @@ fn database_file(report: &mut Report, file: &Path) -> bool {
                 names.last().map_or("none", String::as_str)
             ),
         ),
-        Err(why) => report.wrong("schema", format!("{why:#}"), "run `tidings migrate`"),
+        Err(why) => report.wrong("schema", format!("{why:#}"), format!("run `{migrate}`")),
     }
     true
 }

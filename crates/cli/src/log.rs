@@ -20,8 +20,12 @@ pub fn start(format: LogFormat, level: LogLevel) {
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    // Standard error may be a closed pipe: a line that cannot be written is lost, and nothing panics over it.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_timer(SystemTime)
+        .log_internal_errors(false);
     let colours = terminal && std::env::var_os("NO_COLOR").is_none();
     let _ = if human {
         lines.with_ansi(colours).with_target(false).try_init()

@@ -25,6 +25,7 @@ mod viewer;
 mod webhook;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use config::connection::Secrets;
 use operator::{Misconfigured, Place};
 use output::Output;
 use std::path::PathBuf;
@@ -129,7 +130,7 @@ fn main() -> ExitCode {
             if closed {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("{error:#}");
+            output::remark(&format!("{error:#}"));
             if error.is::<Misconfigured>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
@@ -138,11 +139,14 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<bool> {
     let output = Output::new(cli.json);
     let Cli { place, verbose, command, .. } = cli;
+    let place = place.or_environment();
     match command {
         Command::Config(command) => return configuration(command, &place, output).map(|()| true),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tidings", &mut std::io::stdout());
-            return Ok(true);
+            // Into memory first: the generator cannot bear that a pipe is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tidings", &mut script);
+            return output::write(&script).map(|()| true);
         }
         _ => {}
     }
@@ -190,12 +194,12 @@ fn configuration(command: ConfigCommand, place: &Place, output: Output) -> anyho
     match command {
         ConfigCommand::Example => output.show(&config::example(), config::example),
         ConfigCommand::Show => {
-            let shown = place.configuration()?.show();
+            let shown = place.configuration(Secrets::Left)?.show();
             let value: toml::Table = toml::from_str(&shown)?;
             output.show(&value, || shown)
         }
         ConfigCommand::Check => {
-            let config = match place.configuration() {
+            let config = match place.configuration(Secrets::Fetched) {
                 Ok(config) => config,
                 Err(why) if output.json() => {
                     let problems = why.downcast_ref::<Misconfigured>().map_or(&[][..], |why| &why.0);

@@ -79,9 +79,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
     match command {
         Command::Show { id, full } => {
             let timeline = find(&operator, id).await?;
-            output.show(&Masked::new(&shown(&timeline), full)?, || {
-                print(&timeline, full, output, operator.now())
-            })?;
+            let hold = operator.store.hold().await?;
+            let mut value = Masked::new(&shown(&timeline), full)?;
+            value.0["held"] = hold.as_deref().into();
+            output.show(&value, || print(&timeline, hold.as_deref(), full, output, operator.now()))?;
         }
         Command::List { status, to, reference, carrier_id, batch, since, until, limit, full, whose } => {
             let realm = operator.realm(&whose).await?;
@@ -233,7 +234,7 @@ fn mask(value: &mut serde_json::Value) {
     }
 }
 
-fn print(timeline: &Timeline, full: bool, output: Output, now: Timestamp) -> String {
+fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, now: Timestamp) -> String {
     let Stored { message, life, failure, .. } = &timeline.stored;
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -282,9 +283,10 @@ fn print(timeline: &Timeline, full: bool, output: Output, now: Timestamp) -> Str
         line("repeats", of.to_string());
     }
     if let Some(due_at) = life.state.wakes_at().filter(|_| !life.state.status().is_final()) {
-        let in_ms = due_at.since_ms(now);
-        let wait = if in_ms > 0 { format!("in {}", duration::age(in_ms)) } else { "now".to_owned() };
+        let paused = timeline.connection.as_ref().and_then(|connection| connection.paused.as_deref());
         let what = if life.state.is_waiting() { "goes out" } else { "looked at" };
+        let stopped = life.state.is_waiting().then(|| stopped(hold, paused)).flatten();
+        let wait = wait(due_at.since_ms(now), stopped);
         line(what, format!("{} ({wait}); expires {}", when(Some(due_at)), when(Some(message.expires_at))));
     }
     let mut rows: Vec<(Timestamp, [String; 4])> = vec![(
@@ -310,6 +312,26 @@ fn print(timeline: &Timeline, full: bool, output: Output, now: Timestamp) -> Str
         );
     }
     text
+}
+
+/// What keeps waiting messages from going out, whatever their time.
+fn stopped(hold: Option<&str>, paused: Option<&str>) -> Option<String> {
+    let hold = hold.map(|why| format!("held: {why}"));
+    let paused = paused.map(|why| format!("connection paused: {why}"));
+    match (hold, paused) {
+        (Some(hold), Some(paused)) => Some(format!("{hold}; {paused}")),
+        (hold, paused) => hold.or(paused),
+    }
+}
+
+/// When it will be, in words: in so many ms, or not before what stops it is gone.
+fn wait(in_ms: i64, stopped: Option<String>) -> String {
+    match (in_ms > 0, stopped) {
+        (true, None) => format!("in {}", duration::age(in_ms)),
+        (true, Some(why)) => format!("in {} at the earliest; {why}", duration::age(in_ms)),
+        (false, None) => "now".to_owned(),
+        (false, Some(why)) => why,
+    }
 }
 
 fn precise(at: Timestamp) -> String {
@@ -346,4 +368,24 @@ fn called(attempt: &Attempt) -> [String; 4] {
         format!("{answer} in {} ms{next}", attempt.took_ms),
         attempt.endpoint.to_string(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_says_why_it_waits() {
+        for (in_ms, hold, paused, expected) in [
+            (0, None, None, "now"),
+            (-5, Some("restored"), None, "held: restored"),
+            (0, None, Some("tired"), "connection paused: tired"),
+            (0, Some("restored"), Some("tired"), "held: restored; connection paused: tired"),
+        ] {
+            assert_eq!(wait(in_ms, stopped(hold, paused)), expected);
+        }
+        let later = wait(7_200_000, stopped(Some("restored"), None));
+        assert!(later.starts_with("in ") && later.ends_with("at the earliest; held: restored"), "{later}");
+        assert!(!wait(7_200_000, None).contains("earliest"));
+    }
 }

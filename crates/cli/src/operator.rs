@@ -1,6 +1,7 @@
 //! The operator at the terminal: which data directory is meant, its store opened without a server, and in whose
 //! name things are done there. SQLite lets a second process in; a running server notices changes within a second.
 
+use crate::config::connection::Secrets;
 use crate::config::{self, Config};
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -22,11 +23,11 @@ const FIRST_NODE: u32 = 512;
 /// What every command may be told.
 #[derive(Debug, Clone, Args)]
 pub struct Place {
-    /// The configuration file [default: tidings.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE", env = "TIDINGS_CONFIG")]
+    /// The configuration file [default: tidings.toml, if it is there] [env: TIDINGS_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The data directory [default: that of the configuration, else ./tidings-dev]
-    #[arg(long, global = true, value_name = "DIR", env = "TIDINGS_DATA")]
+    /// The data directory [default: that of the configuration, else ./tidings-dev] [env: TIDINGS_DATA]
+    #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
 
@@ -66,18 +67,37 @@ pub fn variables() -> BTreeMap<String, String> {
 }
 
 impl Place {
+    /// What was not said, as the environment says it. The parser does not look there, because its usage lines would
+    /// then show what came from there as if it had to be written.
+    #[must_use]
+    pub fn or_environment(self) -> Self {
+        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self {
+            config: self.config.or_else(|| path("TIDINGS_CONFIG")),
+            data: self.data.or_else(|| path("TIDINGS_DATA")),
+        }
+    }
+
+    /// The command that makes the store of this place in `directory`.
+    pub fn migrate(&self, directory: &Path) -> String {
+        match (&self.data, self.file()) {
+            (None, Some(file)) => format!("tidings migrate --config {}", file.display()),
+            (Some(_), _) | (None, None) => format!("tidings migrate --data {}", directory.display()),
+        }
+    }
+
     /// The configuration's file, if there is one.
     pub fn file(&self) -> Option<PathBuf> {
         self.config.clone().or_else(|| Some(PathBuf::from(config::FILE_NAME)).filter(|path| path.exists()))
     }
 
-    /// The configuration: of the file, or the defaults.
+    /// The configuration: of the file, or the defaults. What only opens the store leaves secrets where they are.
     ///
     /// # Errors
     /// [`Misconfigured`].
-    pub fn configuration(&self) -> anyhow::Result<Config> {
+    pub fn configuration(&self, secrets: Secrets) -> anyhow::Result<Config> {
         let loaded = match self.file() {
-            Some(path) => Config::load(&path, &variables()),
+            Some(path) => Config::load(&path, &variables(), secrets),
             None => Config::defaults(&variables()),
         };
         let mut config = loaded.map_err(Misconfigured)?;
@@ -96,7 +116,7 @@ impl Place {
             return Ok(data.clone());
         }
         if self.file().is_some() || std::env::var_os("TIDINGS_DATA__DIRECTORY").is_some() {
-            return Ok(self.configuration()?.data.directory);
+            return Ok(self.configuration(Secrets::Left)?.data.directory);
         }
         let dev = Path::new(DEV_DIRECTORY);
         if dev.join(FILE_NAME).exists() {
@@ -127,21 +147,22 @@ impl Operator {
     /// # Errors
     /// There is none, or it cannot be opened.
     pub async fn open(place: &Place) -> anyhow::Result<Self> {
-        Self::open_directory(place.directory()?).await
-    }
-
-    /// Opens the store in this directory.
-    ///
-    /// # Errors
-    /// There is none, or it cannot be opened.
-    pub async fn open_directory(directory: PathBuf) -> anyhow::Result<Self> {
+        let directory = place.directory()?;
         if !directory.join(FILE_NAME).exists() {
             bail!(
-                "there is no {FILE_NAME} in {}: name another directory with --data, or make it with `tidings migrate --data {}`",
+                "there is no {FILE_NAME} in {}: make it with `{}`, or name another directory with --data",
                 directory.display(),
-                directory.display()
+                place.migrate(&directory)
             );
         }
+        Self::open_directory(directory).await
+    }
+
+    /// Opens the store that is in this directory.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn open_directory(directory: PathBuf) -> anyhow::Result<Self> {
         let store =
             open_store(&Options { cache_kib: 8 * 1024, readers: 1, ..Options::in_directory(&directory) })?;
         let clock = clock_of_command();

@@ -12,6 +12,22 @@ pub struct Output {
     colour: bool,
 }
 
+/// Writes to standard output.
+///
+/// # Errors
+/// It is closed: [`io::ErrorKind::BrokenPipe`], which `main` takes for a quiet end.
+pub fn write(octets: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(octets)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A line on standard error. If nobody reads there, nobody misses it.
+pub fn remark(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// A meaning that is shown in colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
@@ -45,11 +61,7 @@ impl Output {
     /// Standard output is closed.
     pub fn show(self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let line = if self.json { serde_json::to_string(value)? } else { text() };
-        let mut out = io::stdout().lock();
-        out.write_all(line.trim_end_matches('\n').as_bytes())?;
-        out.write_all(b"\n")?;
-        out.flush()?;
-        Ok(())
+        write(format!("{}\n", line.trim_end_matches('\n')).as_bytes())
     }
 
     /// The text in its tone.

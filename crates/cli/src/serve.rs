@@ -2,6 +2,7 @@
 //! the API, and stops in good order when it is asked to.
 
 use crate::config::Config;
+use crate::config::connection::Secrets;
 use crate::directory;
 use crate::log;
 use crate::operator::{Misconfigured, Place, open_store};
@@ -40,7 +41,7 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
             Misconfigured(vec![crate::config::key::Problem { place: "serve".to_owned(), sentence }]).into()
         );
     }
-    let config = place.configuration()?;
+    let config = place.configuration(Secrets::Fetched)?;
     log::start(config.log.format, config.log.level.louder(verbose));
     for warning in config.warnings() {
         tracing::warn!("{warning}");

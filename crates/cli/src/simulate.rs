@@ -91,13 +91,13 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     let tally = server.tally();
     server.run(crate::serve::asked_to_stop()).await;
     let count = |number: &std::sync::atomic::AtomicU64| number.load(std::sync::atomic::Ordering::Relaxed);
-    eprintln!(
+    crate::output::remark(&format!(
         "{} submitted: {} accepted, {} refused, {} never answered; {} receipts and replies acknowledged",
         count(&tally.submitted),
         count(&tally.accepted),
         count(&tally.refused),
         count(&tally.unanswered),
         count(&tally.acknowledged)
-    );
+    ));
     Ok(())
 }

@@ -73,7 +73,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::Add { url, event, description, whose } => {
             let realm = operator.realm(&whose).await?;
             if place.file().is_some() {
-                let policy = place.configuration()?.egress_policy();
+                let policy = place.configuration(crate::config::connection::Secrets::Left)?.egress_policy();
                 Target::parse(&url, &policy).map_err(|why| {
                     anyhow!("{url} cannot be called: {why}; [webhooks] in the configuration says what may be")
                 })?;

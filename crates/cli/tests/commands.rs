@@ -31,7 +31,7 @@ fn refused(arguments: &[&str], data: &Path, code: i32, part: &str) {
 fn a_store_is_made_cared_for_and_looked_at_without_a_server() {
     let place = tempfile::tempdir().expect("a directory");
     let data = place.path().join("data");
-    refused(&["token", "list"], &data, 1, "there is no tidings.db");
+    refused(&["token", "list"], &data, 1, &format!("`tidings migrate --data {}`", data.display()));
     assert_eq!(json(&["migrate"], &data)["applied"].as_array().map(Vec::is_empty), Some(false));
     assert_eq!(json(&["migrate"], &data)["applied"], serde_json::json!([]));
 
@@ -96,6 +96,74 @@ fn json_even_if_wrong(arguments: &[&str], data: &Path) -> serde_json::Value {
     let output = tidings(&[arguments, &["--json"]].concat(), data);
     assert_eq!(output.status.code(), Some(1));
     serde_json::from_slice(&output.stdout).expect("one JSON value")
+}
+
+/// A command with a configuration, in a shell that lacks the carrier's password.
+#[test]
+fn the_store_is_opened_without_the_secrets_of_carriers() {
+    let place = tempfile::tempdir().expect("a directory");
+    let data = place.path().join("data");
+    let file = place.path().join("carrier.toml");
+    let text = "[[connection]]\nname = \"north\"\nkind = \"smpp\"\naddress = \"smpp.example\"\nsystem_id = \"acme\"\npassword = \"env:NOBODY_SET_THIS\"\n";
+    std::fs::write(&file, format!("[data]\ndirectory = {data:?}\n\n{text}")).expect("it can be written");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(arguments)
+            .arg("--config")
+            .arg(&file)
+            .current_dir(place.path())
+            .output()
+            .expect("it starts");
+        let words = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&words).into_owned())
+    };
+    let (code, words) = run(&["token", "create"]);
+    let cure = format!("make it with `tidings migrate --config {}`", file.display());
+    assert!(code == Some(1) && words.contains(&cure), "{words}");
+    for command in [
+        &["migrate"][..],
+        &["token", "create"],
+        &["message", "list"],
+        &["webhook", "add", "https://example.com/sms"],
+        &["suppression", "list"],
+        &["review", "list"],
+        &["carrier", "list"],
+        &["carrier", "pause", "north"],
+        &["carrier", "resume", "north"],
+        &["hold", "show"],
+        &["account", "list"],
+        &["audit"],
+        &["backup", "copy.db"],
+        &["config", "show"],
+    ] {
+        let (code, words) = run(command);
+        assert_eq!(code, Some(0), "{command:?}: {words}");
+    }
+    for command in [&["serve"][..], &["config", "check"]] {
+        let (code, words) = run(command);
+        assert!(code == Some(2) && words.contains("NOBODY_SET_THIS, which is not set"), "{words}");
+    }
+    let (code, words) = run(&["doctor"]);
+    assert_eq!((code, words.matches("NOBODY_SET_THIS").count()), (Some(1), 1), "{words}");
+    assert!(words.contains("north (smpp, live): 0 wait"), "{words}");
+}
+
+#[test]
+fn nobody_minds_a_closed_pipe() {
+    for arguments in
+        [&["completions", "bash"][..], &["config", "example"], &["simulate", "numbers"], &["token"]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let status = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(arguments)
+            .stdout(writer.try_clone().expect("another end"))
+            .stderr(writer)
+            .status()
+            .expect("it starts");
+        let expected = if arguments == ["token"] { 2 } else { 0 };
+        assert_eq!(status.code(), Some(expected), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A carrier's keys are defined with the carrier, in `tidings_carriers`; here they are only found, given their
 //! secrets, and complained of with their line. Which carriers there are is not known here, but for the one rule that
-//! the simulator belongs to the test environment and nothing else does.
+//! the simulator belongs to the test environment, and of the others only what runs on this machine may.
 
 use super::key::{KeyDescription, Rate, Reader, Section, Table, cure, section};
 use std::collections::BTreeMap;
@@ -20,6 +20,16 @@ const SECRET_MAX: u64 = 64 * 1024;
 /// The kind that belongs to the test environment.
 const SIMULATOR: &str = "simulator";
 
+/// Whether secrets are fetched from where the configuration says they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// They are: links are about to be opened, or somebody asks whether they could be.
+    Fetched,
+    /// They are not, and carriers' settings are not tried out: nothing is opened but the store, perhaps by somebody
+    /// who must not know them.
+    Left,
+}
+
 section! {
     /// A connection to a carrier. Write the section once for each. A message goes to the connection whose prefix
     /// fits its recipient best; among equals the first one counts.
@@ -27,7 +37,8 @@ section! {
     Common = "connection", several: true {
         /// Its name: small letters, digits and dashes. Keep it: what waits in its queue belongs to the name.
         name: String = String::new(), example r#""north""#;
-        /// Whose messages it takes: live for real carriers, test for simulators. Need not be written.
+        /// Whose messages it takes: live for real carriers, test for simulators. Need not be written, but for an
+        /// SMPP server on this machine that is only pretended, such as `tidings simulate smsc`: test.
         environment: Option<Environment> = None, example r#""live""#;
         /// Segments per second that the carrier agreed to. Without limit if this is not written.
         pace_per_s: Option<Rate> = None, example "20";
@@ -100,7 +111,11 @@ fn bare(key: &str) -> String {
 }
 
 /// Reads all of them.
-pub fn read<'a>(reader: &mut Reader<'a>, written: Option<&'a Spanned<DeValue<'a>>>) -> Vec<Connection> {
+pub fn read<'a>(
+    reader: &mut Reader<'a>,
+    written: Option<&'a Spanned<DeValue<'a>>>,
+    secrets: Secrets,
+) -> Vec<Connection> {
     let tables = match written.map(|value| (value, value.get_ref())) {
         None => return Vec::new(),
         Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => tables,
@@ -121,8 +136,8 @@ pub fn read<'a>(reader: &mut Reader<'a>, written: Option<&'a Spanned<DeValue<'a>
         let common = Common::read(reader, &mut table);
         check_name(reader, &table, &common.name, &names);
         names.push(common.name.clone());
-        let Some((kind, written, carrier)) = carrier(reader, &table) else { continue };
-        let environment = environment(reader, &table, &kind, common.environment);
+        let Some((written, carrier)) = carrier(reader, &table, secrets) else { continue };
+        let environment = environment(reader, &table, &carrier, common.environment);
         check_routing(reader, &table, &common, environment);
         connections.push(Connection {
             environment,
@@ -177,26 +192,46 @@ fn check_routing(reader: &mut Reader<'_>, table: &Table<'_>, common: &Common, en
 fn environment(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
-    kind: &str,
+    carrier: &Settings,
     written: Option<Environment>,
 ) -> Environment {
-    let right = if kind == SIMULATOR { Environment::Test } else { Environment::Live };
+    let simulator = carrier.kind() == SIMULATOR;
     match written {
-        Some(Environment::Live) if kind == SIMULATOR => {
+        Some(Environment::Live) if simulator => {
             let wrong = r#"is "live", but the simulator delivers to nobody; remove the connection, or set environment = "test""#;
             reader.complain_of(table, "environment", wrong.to_owned());
         }
-        Some(Environment::Test) if kind != SIMULATOR => {
-            let wrong = r#"is "test", but the test environment never reaches a real carrier; set environment = "live""#;
+        Some(Environment::Test) if !simulator && !on_this_machine(carrier) => {
+            let wrong = r#"is "test", but the test environment never reaches a real carrier; only one on this machine, such as `tidings simulate smsc`: set environment = "live", or an address such as "127.0.0.1:2775""#;
             reader.complain_of(table, "environment", wrong.to_owned());
         }
-        Some(_) | None => {}
+        Some(Environment::Test) => return Environment::Test,
+        Some(Environment::Live) | None => {}
     }
-    right
+    if simulator { Environment::Test } else { Environment::Live }
 }
 
-/// The carrier's own keys: its kind, the keys as they were written, and the settings.
-fn carrier<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<(String, toml::Table, Settings)> {
+/// Whether the carrier's address is one of loopback, as it is written: a name that is only said to lead there is not
+/// asked for, since its answer may change.
+fn on_this_machine(carrier: &Settings) -> bool {
+    let Settings::Smpp(settings) = carrier else { return false };
+    let address = settings.address.as_str();
+    // As the carrier itself takes it apart: what has several colons and no brackets is an address without a port.
+    let host = match address.rsplit_once(':') {
+        Some((host, _)) if !host.contains(':') || host.starts_with('[') => host,
+        Some(_) | None => address,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The carrier's own keys as they were written, its kind among them, and the settings.
+fn carrier<'a>(
+    reader: &mut Reader<'a>,
+    table: &Table<'a>,
+    secrets: Secrets,
+) -> Option<(toml::Table, Settings)> {
     let header = &table.header;
     let rest = reader.rest(table);
     let mut places: BTreeMap<String, String> = BTreeMap::new();
@@ -263,7 +298,7 @@ fn carrier<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<(String, to
     let known = known_keys(&kind);
     let written = keys.clone();
     for secret in SECRETS.into_iter().filter(|secret| known.iter().any(|known| known == secret)) {
-        resolve(reader, header, &places, &mut keys, secret);
+        resolve(reader, header, &places, &mut keys, secret, secrets);
     }
     let before = reader.problems.len();
     for (key, value) in &keys {
@@ -286,13 +321,16 @@ fn carrier<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<(String, to
     }
     match settings(&kind, &keys) {
         Ok(settings) if reader.problems.len() == before => {
-            if let Err(why) = opens(settings.clone()) {
+            // Opening reads the key of TLS too, which is a secret like the others.
+            if secrets == Secrets::Fetched
+                && let Err(why) = opens(settings.clone())
+            {
                 reader.complain(
                     table.place().to_owned(),
                     format!("{header} cannot be used: {why}; correct it"),
                 );
             }
-            Some((kind, written_with(written, &settings), settings))
+            Some((written_with(written, &settings), settings))
         }
         Ok(_) => None,
         Err(why) => {
@@ -341,13 +379,14 @@ fn opens(settings: Settings) -> Result<(), String> {
     opened.map_err(|why| why.to_string())
 }
 
-/// Puts the secret itself in place of `env:NAME` or of the file that holds it.
+/// Puts the secret itself, or nothing if it is left where it is, in place of `env:NAME` or of the file that holds it.
 fn resolve(
     reader: &mut Reader<'_>,
     header: &str,
     places: &BTreeMap<String, String>,
     keys: &mut toml::Table,
     secret: &str,
+    secrets: Secrets,
 ) {
     let in_file = format!("{secret}_file");
     let place = |key: &str| places.get(key).cloned().unwrap_or_default();
@@ -357,11 +396,12 @@ fn resolve(
                 format!(r#"both "{secret}" and "{in_file}" are written in {header}; remove one of them"#);
             return reader.complain(place(&in_file), sentence);
         }
-        match path
-            .as_str()
-            .ok_or_else(|| "must be a path in quotes".to_owned())
-            .and_then(|path| read_secret(Path::new(path)))
-        {
+        match path.as_str().ok_or_else(|| "must be a path in quotes".to_owned()).and_then(
+            |path| match secrets {
+                Secrets::Fetched => read_secret(Path::new(path)),
+                Secrets::Left => Ok(String::new()),
+            },
+        ) {
             Ok(text) => {
                 keys.insert(secret.to_owned(), Value::from(text));
             }
@@ -370,7 +410,11 @@ fn resolve(
     } else if let Some(variable) =
         keys.get(secret).and_then(Value::as_str).and_then(|text| text.strip_prefix("env:"))
     {
-        match reader.variable(variable) {
+        let found = match secrets {
+            Secrets::Fetched => reader.variable(variable),
+            Secrets::Left => Some(""),
+        };
+        match found {
             Some(text) => {
                 keys.insert(secret.to_owned(), Value::from(text));
             }
