@@ -1,7 +1,7 @@
 //! Tokens: how they are shown, refused, rotated, revoked, and how fast they may send.
 
 use crate::support::{HELLO, house};
-use tidings_domain::account::Scope;
+use tidings_domain::account::{Environment, Realm, Scope};
 
 #[tokio::test]
 async fn a_token_comes_in_one_header_and_nowhere_else() {
@@ -62,6 +62,19 @@ async fn a_rotated_token_has_two_good_secrets_and_a_revoked_one_none() {
     let actions: Vec<_> =
         audit["data"].as_array().unwrap().iter().filter_map(|line| line["action"].as_str()).collect();
     assert!(actions.contains(&"token.revoke") && actions.contains(&"token.rotate"), "{actions:?}");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn the_trail_shows_a_test_token_nothing_of_live() {
+    let house = house().await;
+    let live = Realm { environment: Environment::Live, ..house.test_realm() };
+    let admin = house.token().await;
+    let live_admin = house.token_in(live, &[Scope::Admin], None).await;
+    let made = house.post("/v1/tokens", &live_admin, r#"{"name":"real"}"#).await.expect(201);
+    let id = made["id"].as_str().unwrap();
+    assert!(house.get("/v1/audit", &live_admin).await.body.contains(id));
+    assert!(!house.get("/v1/audit", &admin).await.body.contains(id));
     house.close().await;
 }
 

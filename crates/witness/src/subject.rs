@@ -266,10 +266,16 @@ struct Directory {
 
 impl Directory {
     fn new() -> std::io::Result<Self> {
+        // Two runs of one process may begin in the same millisecond: the next number is another directory.
         let mut random = Random::new(clock::wall_ms().unsigned_abs() ^ u64::from(std::process::id()) << 40);
-        let path = std::env::temp_dir().join(format!("tidings-witness-{:016x}", random.draw()));
-        fs::create_dir(&path)?;
-        Ok(Self { path, keep: false })
+        loop {
+            let path = std::env::temp_dir().join(format!("tidings-witness-{:016x}", random.draw()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path, keep: false }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
