@@ -161,7 +161,8 @@ fn check_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> 
     let essence = given.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(wanted) {
         let detail = format!("The body must be sent with `Content-Type: {wanted}`.");
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        return Err(Problem::new(Code::UnsupportedMediaType, detail)
+            .cured_by("Send the body and its header as `detail` says."));
     }
     Ok(())
 }

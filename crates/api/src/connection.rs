@@ -6,6 +6,7 @@ use tidings_carriers::LinkState;
 use tidings_engine::ConnectionNow;
 use tidings_wire::Shown;
 use tidings_wire::connection::{self, Connection, Queue};
+use tidings_wire::error::Code;
 use tidings_wire::page::All;
 
 fn shown(now: &ConnectionNow) -> Connection<'_> {
@@ -44,7 +45,7 @@ pub(crate) async fn list(ask: Ask) -> Answer {
 pub(crate) async fn read(ask: Ask) -> Answer {
     let all = ask.app.engine.connections(ask.realm().environment).await?;
     let name = ask.part("name");
-    json(200, &shown(all.iter().find(|now| now.connection.name == name).ok_or_else(Problem::not_found)?))
+    json(200, &shown(all.iter().find(|now| now.connection.name == name).ok_or_else(unknown)?))
 }
 
 pub(crate) async fn pause(ask: Ask) -> Answer {
@@ -58,5 +59,10 @@ pub(crate) async fn resume(ask: Ask) -> Answer {
 
 async fn set(ask: Ask, pause: Option<String>) -> Answer {
     let now = ask.app.engine.pause(ask.realm().environment, ask.part("name"), pause, ask.actor()).await?;
-    json(200, &shown(&now.ok_or_else(Problem::not_found)?))
+    json(200, &shown(&now.ok_or_else(unknown)?))
+}
+
+fn unknown() -> Problem {
+    Problem::new(Code::NotFound, "There is no connection of this name in this environment.")
+        .cured_by("Read the names at `GET /v1/connections`.")
 }

@@ -20,6 +20,8 @@ pub(crate) struct Problem {
     pub retry_after_s: Option<u32>,
     /// `WWW-Authenticate`.
     pub challenge: Option<String>,
+    /// What to do about it, where that is not what the code's page says.
+    pub cure: Option<&'static str>,
 }
 
 impl Problem {
@@ -32,6 +34,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after_s: None,
             challenge: None,
+            cure: None,
         }
     }
 
@@ -50,6 +53,11 @@ impl Problem {
         Self::new(Code::NotFound, "There is nothing with this id here.")
     }
 
+    /// The same with another cure than that of its code.
+    pub fn cured_by(self, cure: &'static str) -> Self {
+        Self { cure: Some(cure), ..self }
+    }
+
     /// Too much at once.
     pub fn rate_limited(retry_after_s: u32, detail: impl Into<String>) -> Self {
         Self { retry_after_s: Some(retry_after_s.max(1)), ..Self::new(Code::RateLimited, detail) }
@@ -62,8 +70,9 @@ impl Problem {
 
     /// The body. `base` is the installation's public address.
     pub fn body(&self, base: &str) -> Vec<u8> {
-        let body =
+        let mut body =
             tidings_wire::error::Problem::new(base, self.code, self.status, &self.detail, &self.errors);
+        body.cure = self.cure.unwrap_or(body.cure);
         serde_json::to_vec(&body).expect("strings and numbers are JSON")
     }
 

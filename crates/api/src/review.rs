@@ -6,6 +6,7 @@ use crate::problem::Problem;
 use tidings_store::{Review, ReviewChoice};
 use tidings_wire::Shown;
 use tidings_wire::body::{Field, Kind};
+use tidings_wire::error::Code;
 use tidings_wire::message::MessageError;
 use tidings_wire::page::{All, List, Page};
 use tidings_wire::review::{self, Decided, Repeated, ReviewGroup, ReviewItem, Which};
@@ -63,7 +64,8 @@ pub(crate) async fn decide(ask: Ask) -> Answer {
     };
     let decided = ask.app.engine.decide(ask.realm(), which, decision, ask.actor()).await?;
     if decided.closed.is_empty() {
-        return Err(Problem::not_found());
+        let problem = Problem::new(Code::NotFound, "No open failure has this cause or id.");
+        return Err(problem.cured_by("Read what is open at `GET /v1/review/groups`."));
     }
     let pairs = decided.closed.iter().zip(&decided.repeated);
     let repeated =

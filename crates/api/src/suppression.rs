@@ -67,5 +67,9 @@ pub(crate) async fn add(ask: Ask) -> Answer {
 pub(crate) async fn lift(ask: Ask) -> Answer {
     let (recipient, reason) = suppression::parse_lift(&ask.json()?, ask.door())?;
     let lifted = ask.app.engine.lift(ask.realm(), recipient, reason, ask.actor()).await?;
-    json(200, &shown(&lifted.ok_or_else(Problem::not_found)?))
+    let lifted = lifted.ok_or_else(|| {
+        Problem::new(Code::NotFound, "This number is not on the suppression list.")
+            .cured_by("Nothing is to be lifted; see the list at `GET /v1/suppressions`.")
+    })?;
+    json(200, &shown(&lifted))
 }

@@ -119,7 +119,8 @@ pub(crate) async fn rotate(ask: Ask) -> Answer {
     let overlap_s = endpoint::parse_rotation(&ask.json()?)?;
     if record.revoked_at.is_some() {
         let detail = "The token is revoked; create a new one instead.";
-        return Err(Problem::new(tidings_wire::error::Code::TooLate, detail));
+        let problem = Problem::new(tidings_wire::error::Code::TooLate, detail);
+        return Err(problem.cured_by("Create a new token."));
     }
     let clock = ask.app.engine.clock();
     let minted = token::mint_for(record.realm.environment, &record.lookup, clock.random());

@@ -66,7 +66,8 @@ impl<'a> Json<'a> {
         match self {
             Self::Null => "null",
             Self::Boolean(_) => "a boolean",
-            Self::Integer(_) | Self::Number(_) => "a number",
+            Self::Integer(_) => "a number",
+            Self::Number(_) => "a number with a fraction",
             Self::Text(_) => "a string",
             Self::List(_) => "an array",
             Self::Object(_) => "an object",
@@ -382,10 +383,18 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
             (items.iter().all(|item| matches!(item, Json::Text(_))), "an array of strings")
         }
         (Kind::Texts, _) => (false, "an array of strings"),
-        (Kind::Strings, Json::Object(entries)) => (
-            entries.iter().all(|(_, item)| matches!(item, Json::Text(_))),
-            "an object whose values are strings",
-        ),
+        (Kind::Strings, Json::Object(entries)) => {
+            for (name, item) in entries.iter().filter(|(_, item)| !matches!(item, Json::Text(_))) {
+                let detail = format!("`{}.{name}` must be a string, not {}.", field.name, item.kind());
+                errors.push(FieldError::new(
+                    format!("{}.{name}", field.name),
+                    Code::InvalidRequest,
+                    "wrong_type",
+                    detail,
+                ));
+            }
+            return;
+        }
         (Kind::Strings, _) => (false, "an object whose values are strings"),
         (Kind::Integer(least, most), Json::Integer(value)) => {
             if !(least..=most).contains(value) {
@@ -570,7 +579,7 @@ mod tests {
             (r#"{"message":"","expires_in_s":10}"#, "expires_in_s:out_of_range"),
             (r#"{"message":"","expires_in_s":1.5}"#, "expires_in_s:wrong_type"),
             (r#"{"message":"","expires_in_s":18446744073709551615}"#, "expires_in_s:wrong_type"),
-            (r#"{"message":"","metadata":{"a":1}}"#, "metadata:wrong_type"),
+            (r#"{"message":"","metadata":{"a":1}}"#, "metadata.a:wrong_type"),
             (r#"{"message":"","events":["a",{}],"items":{}}"#, "events:wrong_type items:wrong_type"),
             ("[]", ":wrong_type"),
             ("null", ":wrong_type"),

@@ -57,7 +57,7 @@ codes! {
     AuthFailed "AUTH_FAILED" 401 "The credentials are missing or not accepted"
         "Send a valid token of this environment as `Authorization: Bearer …`; create or rotate it if it ended."
     Forbidden "FORBIDDEN" 403 "The token lacks the right for this"
-        "Use a token with the scope that is named, or have an administrator grant it."
+        "Use a token with the scope that is named, or create one that has it: the scopes of a token do not change."
     NotFound "NOT_FOUND" 404 "There is nothing here"
         "Check the address and the id, and that the token belongs to the same account and environment."
     MethodNotAllowed "METHOD_NOT_ALLOWED" 405 "This address does not take that method"
