@@ -221,7 +221,6 @@ async fn claim(
     queues.retain(|_, queue| !queue.waiting.is_closed());
     let busy: Vec<EndpointId> =
         queues.iter().filter(|(_, queue)| queue.waiting.capacity() < CLAIM_MAX).map(|(id, _)| *id).collect();
-    let some_busy = !busy.is_empty();
     match inner.store.claim_deliveries(busy, CLAIM_MAX, LEASE_MS, now).await {
         Ok(claimed) => {
             let full = claimed.len() == CLAIM_MAX;
@@ -239,8 +238,7 @@ async fn claim(
     }
     match inner.store.next_delivery().await {
         Ok(Some(at)) if at > now => at,
-        // What is due belongs to busy endpoints: look again when they may have room.
-        Ok(Some(_)) if some_busy => now.plus_ms(200),
+        // What is due belongs to busy endpoints, or lies behind their backlog: look on soon.
         Ok(Some(_)) => now.plus_ms(50),
         Ok(None) | Err(_) => now.plus_ms(LONGEST_SLEEP_MS),
     }

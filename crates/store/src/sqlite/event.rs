@@ -17,6 +17,9 @@ use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
 
 /// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
 const FIRST_LEASE_MS: i64 = 60_000;
+/// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
+/// [`FIRST_LEASE_MS`].
+const RELEASED_MAX: i64 = 10_000;
 /// The same inbound part within this time is a repeat of the carrier, not another message of the person.
 const INBOUND_REPEAT_MS: i64 = 15 * 60_000;
 
@@ -203,8 +206,9 @@ fn open(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Result<Vec<Deli
     Ok(found)
 }
 
-/// Rows that one claim looks at: behind a busy endpoint's backlog there may be others' deliveries.
-const CLAIM_SCAN_MAX: i64 = 20_000;
+/// Rows that one claim looks at. Behind a busy endpoint's backlog there may be others' deliveries, so where this many
+/// rows gave nothing the next claim goes on behind them.
+const CLAIM_SCAN_MAX: i64 = 5_000;
 
 pub(super) fn claim_deliveries(
     tx: &mut Tx<'_>,
@@ -213,11 +217,14 @@ pub(super) fn claim_deliveries(
     lease_ms: &i64,
     now: &Timestamp,
 ) -> Result<Vec<Told>> {
+    let (since, after) = tx.claimed_to().unwrap_or((i64::MIN, i64::MIN));
     let due = open(
         tx.sql,
-        "WHERE due_at <= ?1 ORDER BY due_at, event LIMIT ?2",
-        params![now.as_millis(), CLAIM_SCAN_MAX],
+        "WHERE due_at BETWEEN ?1 AND ?2 AND (due_at > ?1 OR event > ?3) ORDER BY due_at, event LIMIT ?4",
+        params![since, now.as_millis(), after, CLAIM_SCAN_MAX],
     )?;
+    let last = due.last().map(|one| (one.due_at.as_millis(), one.event.key()));
+    let all_seen = due.len() < CLAIM_SCAN_MAX as usize;
     let listeners = tx.listeners()?;
     let mut claimed = Vec::new();
     for one in due.into_iter().filter(|one| !busy.contains(&one.endpoint)) {
@@ -236,6 +243,9 @@ pub(super) fn claim_deliveries(
             claimed.push(told);
         }
     }
+    // From the beginning again at the end of the backlog, and after whatever filled this claim: it is gone from there.
+    let full = claimed.len() == *limit;
+    tx.note_claimed_to(if full { tx.claimed_to() } else { last.filter(|_| !all_seen) });
     Ok(claimed)
 }
 
@@ -296,8 +306,8 @@ pub(super) fn release_deliveries(tx: &mut Tx<'_>, now: &Timestamp) -> Result<u64
     // A lease ends after FIRST_LEASE_MS at most, a retry's due time is its own: only leases are shortened.
     let leased = open(
         tx.sql,
-        "WHERE due_at > ?1 AND due_at <= ?2 AND tries = 0 ORDER BY due_at",
-        params![now.as_millis(), now.plus_ms(FIRST_LEASE_MS).as_millis()],
+        "WHERE due_at > ?1 AND due_at <= ?2 AND tries = 0 ORDER BY due_at LIMIT ?3",
+        params![now.as_millis(), now.plus_ms(FIRST_LEASE_MS).as_millis(), RELEASED_MAX],
     )?;
     for one in &leased {
         take(tx.sql, *one)?;

@@ -84,6 +84,8 @@ pub(super) struct Tx<'c> {
 struct Memory {
     loaded: Option<Loaded>,
     ids: Option<Sequence>,
+    /// How far the claims of deliveries have looked: due time and event. Only where the next one looks first.
+    claimed_to: Option<(i64, i64)>,
 }
 
 struct Loaded {
@@ -122,6 +124,17 @@ impl Tx<'_> {
     pub fn note_parked(&mut self) -> Result<()> {
         self.loaded()?.parked = true;
         Ok(())
+    }
+
+    /// Behind which delivery the next claim begins to look; nothing for the first of all.
+    pub fn claimed_to(&self) -> Option<(i64, i64)> {
+        self.memory.claimed_to
+    }
+
+    /// To be called after a claim of deliveries. A wrong place costs one more look: each claim that sees the end begins
+    /// again.
+    pub fn note_claimed_to(&mut self, place: Option<(i64, i64)>) {
+        self.memory.claimed_to = place;
     }
 
     /// An id for a row that the store makes by itself.
@@ -218,8 +231,10 @@ impl Writer {
                     });
                 }
                 waiting.close();
-                // Best effort: the next start does the same.
-                drop(connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);"));
+                // Best effort: the next start does the same. No `PRAGMA optimize`: on a large file that is not in the
+                // system's cache it reads for seconds while somebody waits for the stop, and each statement here was
+                // written for one plan, which statistics could only change.
+                drop(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);"));
                 drop(connection);
                 done.send(()).ok();
             })
