@@ -4,14 +4,15 @@
 //! handed over in memory, with a lease in the store; retries, and whatever did not fit in memory, are claimed when
 //! they are due. Every endpoint has a queue and callers of its own, so that a slow or dead one delays nobody else.
 
+use crate::world::Web;
 use crate::{Inner, signature};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use tidings_domain::id::EndpointId;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{self, Response, Verdict};
-use tidings_egress::{Bytes, Client, HeaderMap, HeaderName, HeaderValue, Method, Policy, Request, Target};
+use tidings_egress::{Bytes, HeaderMap, HeaderName, HeaderValue, Method, Policy, Request, Target};
 use tidings_store::{About, Attempt, Endpoint, Told};
 use tokio::sync::{Mutex, Notify, mpsc};
 
@@ -20,7 +21,7 @@ const HANDED_OVER_MAX: usize = 16_384;
 /// Deliveries that wait in memory for one endpoint. A dead endpoint must not hold the memory of the others.
 const ENDPOINT_QUEUE_MAX: usize = 1_024;
 /// Calls to one endpoint at the same time.
-const CALLERS: usize = 16;
+pub(crate) const CALLERS: usize = 16;
 /// How long a claimed delivery is ours.
 const LEASE_MS: i64 = 60_000;
 /// A call is begun only if so much of its lease is left: the longest call and its commit fit in.
@@ -40,7 +41,8 @@ const ANSWER_KEPT: usize = 1_024;
 pub(crate) struct Room {
     handed_over: mpsc::Sender<Told>,
     wake: Arc<Notify>,
-    client: Client,
+    policy: Policy,
+    web: Arc<dyn Web>,
     known: std::sync::RwLock<Known>,
     stale: AtomicBool,
 }
@@ -59,18 +61,13 @@ struct Ready {
 
 impl Room {
     /// Opens the room. [`run`] starts its loops.
-    pub fn new(policy: Policy) -> (Self, mpsc::Receiver<Told>) {
+    pub fn new(policy: Policy, web: Arc<dyn Web>) -> (Self, mpsc::Receiver<Told>) {
         let (handed_over, taken) = mpsc::channel(HANDED_OVER_MAX);
-        let client = Client::new(
-            policy,
-            tidings_egress::Limits { requests_per_receiver_max: CALLERS * 4, ..Default::default() },
-            &[],
-        )
-        .expect("no extra certificates are given, so none can be invalid");
         let room = Self {
             handed_over,
             wake: Arc::default(),
-            client,
+            policy,
+            web,
             known: Default::default(),
             stale: AtomicBool::new(true),
         };
@@ -99,7 +96,7 @@ impl Room {
 
     /// The address's fault, if it may not be called.
     pub fn check_url(&self, url: &str) -> Result<(), String> {
-        Target::parse(url, self.client.policy()).map(drop).map_err(|refused| refused.to_string())
+        Target::parse(url, &self.policy).map(drop).map_err(|refused| refused.to_string())
     }
 
     async fn endpoint(&self, engine: &Inner, id: EndpointId) -> Option<Arc<Ready>> {
@@ -119,8 +116,8 @@ impl Room {
         match engine.store.endpoints(None).await {
             Ok(endpoints) => {
                 let ready = |endpoint: Endpoint| {
-                    let target = Target::parse(&endpoint.url, self.client.policy())
-                        .map_err(|refused| refused.to_string());
+                    let target =
+                        Target::parse(&endpoint.url, &self.policy).map_err(|refused| refused.to_string());
                     (endpoint.id, Arc::new(Ready { endpoint, target }))
                 };
                 let known = Known { endpoints: endpoints.into_iter().map(ready).collect() };
@@ -135,9 +132,8 @@ impl Room {
 
     /// Calls an endpoint once, outside any queue, and gives what came of it.
     pub async fn call_once(&self, engine: &Inner, endpoint: &Endpoint, told: &Told) -> Attempt {
-        let target =
-            Target::parse(&endpoint.url, self.client.policy()).map_err(|refused| refused.to_string());
-        call(engine, &self.client, &Ready { endpoint: endpoint.clone(), target }, told).await
+        let target = Target::parse(&endpoint.url, &self.policy).map_err(|refused| refused.to_string());
+        call(engine, &*self.web, &Ready { endpoint: endpoint.clone(), target }, told).await
     }
 }
 
@@ -150,7 +146,7 @@ pub(crate) fn run(engine: &Weak<Inner>, taken: mpsc::Receiver<Told>, tasks: &mut
 
 /// Sorts deliveries into their endpoints' queues, and claims what is due.
 async fn distribute(engine: Weak<Inner>, mut taken: mpsc::Receiver<Told>, attempts: mpsc::Sender<Attempt>) {
-    let mut queues: HashMap<EndpointId, Queue> = HashMap::new();
+    let mut queues: BTreeMap<EndpointId, Queue> = BTreeMap::new();
     let mut batch = Vec::with_capacity(CLAIM_MAX);
     let mut next = Timestamp::default();
     loop {
@@ -164,6 +160,7 @@ async fn distribute(engine: Weak<Inner>, mut taken: mpsc::Receiver<Told>, attemp
         drop(inner);
         let sleep_ms = next.since_ms(now).clamp(1, LONGEST_SLEEP_MS) as u64;
         tokio::select! {
+            biased;
             n = taken.recv_many(&mut batch, CLAIM_MAX) => {
                 if n == 0 {
                     return;
@@ -188,7 +185,7 @@ struct Queue {
 fn put(
     inner: &Arc<Inner>,
     engine: &Weak<Inner>,
-    queues: &mut HashMap<EndpointId, Queue>,
+    queues: &mut BTreeMap<EndpointId, Queue>,
     attempts: &mpsc::Sender<Attempt>,
     told: Told,
 ) -> bool {
@@ -214,7 +211,7 @@ fn put(
 async fn claim(
     inner: &Arc<Inner>,
     engine: &Weak<Inner>,
-    queues: &mut HashMap<EndpointId, Queue>,
+    queues: &mut BTreeMap<EndpointId, Queue>,
     attempts: &mpsc::Sender<Attempt>,
     now: Timestamp,
 ) -> Timestamp {
@@ -280,7 +277,7 @@ async fn caller(
         if ready.endpoint.disabled.is_some() {
             continue;
         }
-        let attempt = call(&engine, &engine.webhooks.client, &ready, &told).await;
+        let attempt = call(&engine, &*engine.webhooks.web, &ready, &told).await;
         if attempts.send(attempt).await.is_err() {
             return;
         }
@@ -288,14 +285,14 @@ async fn caller(
 }
 
 /// Calls an endpoint once.
-async fn call(engine: &Inner, client: &Client, ready: &Ready, told: &Told) -> Attempt {
+async fn call(engine: &Inner, web: &dyn Web, ready: &Ready, told: &Told) -> Attempt {
     let at = engine.clock.now();
     let stopwatch = engine.clock.stopwatch();
     let tries = told.delivery.map_or(0, |delivery| delivery.tries) + 1;
     let body = render(told);
     let (response, words) = match &ready.target {
         Err(refused) => (Response::Failed, refused.clone()),
-        Ok(target) => post(client, &ready.endpoint, target.clone(), told, &body, at).await,
+        Ok(target) => post(web, &ready.endpoint, target.clone(), told, &body, at).await,
     };
     let verdict = webhook::judge(response, tries, engine.clock.now(), engine.clock.jitter());
     let status = match response {
@@ -333,7 +330,7 @@ async fn call(engine: &Inner, client: &Client, ready: &Ready, told: &Told) -> At
 }
 
 async fn post(
-    client: &Client,
+    web: &dyn Web,
     endpoint: &Endpoint,
     target: Target,
     told: &Told,
@@ -355,7 +352,7 @@ async fn post(
     headers.insert(HeaderName::from_static("webhook-signature"), ascii(&signature));
     let mut request = Request::new(Method::Post, target, body.clone());
     request.headers = headers;
-    match client.send(request).await {
+    match web.send(request).await {
         Ok(answer) => {
             let retry_after_s = answer
                 .headers
@@ -398,17 +395,13 @@ async fn record(engine: Weak<Inner>, mut recorded: mpsc::Receiver<Attempt>) {
     while recorded.recv_many(&mut batch, RECORD_MAX).await > 0 {
         let Some(engine) = engine.upgrade() else { return };
         let attempts = std::mem::take(&mut batch);
-        let failing: HashSet<EndpointId> = attempts
-            .iter()
-            .filter(|attempt| attempt.verdict != Verdict::Done)
-            .map(|attempt| attempt.endpoint)
-            .collect();
+        let some_failed = attempts.iter().any(|attempt| attempt.verdict != Verdict::Done);
         let now = engine.clock.now();
         if let Err(error) = engine.store.record_attempts(attempts, now).await {
             // They are still leased: they will be called again, with the same id.
             tracing::warn!(%error, "webhook attempts could not be recorded");
         }
-        if !failing.is_empty() {
+        if some_failed {
             engine.webhooks.forget();
             engine.webhooks.wake();
         }
