@@ -8,7 +8,8 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //!
-//! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics.
+//! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
+//! that comes from outside.
 
 pub mod clock;
 pub mod dispatch;
@@ -17,9 +18,10 @@ pub mod intake;
 pub mod signature;
 pub mod telemetry;
 pub mod webhook;
+pub mod world;
 
 use dispatch::{Lane, LaneSettings};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{LinkState, Surroundings, codes::Codes, list};
@@ -42,6 +44,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use intake::{Call, IdempotencyKey, Item, Preview, Sent};
+pub use world::World;
 
 /// Calls that send messages, at the same time. More are told to come back: early, not late.
 const CALLS_MAX: usize = 8_192;
@@ -128,7 +131,7 @@ pub(crate) struct Inner {
     pub(crate) text: Vec<tidings_domain::text::Options>,
     pub(crate) webhooks: webhook::Room,
     pub(crate) calls: Semaphore,
-    lanes: HashMap<ConnectionId, Arc<Lane>>,
+    lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
     retry: Arc<RetryPolicy>,
@@ -195,8 +198,20 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Store`] if the store does not answer, [`Error::Connection`] if a carrier's settings make no sense.
-    pub async fn start(store: Arc<dyn Backend>, mut settings: Settings) -> std::result::Result<Self, Error> {
-        let clock = Arc::new(clock::Clock::new(settings.node));
+    pub async fn start(store: Arc<dyn Backend>, settings: Settings) -> std::result::Result<Self, Error> {
+        Self::start_in(World::real(&settings), store, settings).await
+    }
+
+    /// The same in a given world: for simulations.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn start_in(
+        world: World,
+        store: Arc<dyn Backend>,
+        mut settings: Settings,
+    ) -> std::result::Result<Self, Error> {
+        let World { clock, open, web } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
@@ -212,23 +227,25 @@ impl Engine {
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
-        let (webhooks, told) = webhook::Room::new(settings.egress.clone());
+        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web);
         let mut loops = Vec::new();
         let mut links = Vec::new();
         for configured in &settings.connections {
+            let dice = Arc::clone(&clock);
             let surroundings = Surroundings {
                 name: configured.name.clone(),
-                draw: Arc::new(clock::draw),
+                draw: Arc::new(move || dice.draw()),
                 codes: Arc::clone(&settings.codes),
             };
-            let link = list::open(configured.carrier.clone(), &surroundings).map_err(|error| {
-                Error::Connection { name: configured.name.clone(), reason: error.to_string() }
+            let link = open(configured, &surroundings).map_err(|error| Error::Connection {
+                name: configured.name.clone(),
+                reason: error.to_string(),
             })?;
             links.push(link);
         }
         let mut links = links.into_iter();
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
-            let mut lanes = HashMap::new();
+            let mut lanes = BTreeMap::new();
             let mut routes = Vec::new();
             let mut text = Vec::new();
             for (connection, configured) in connections.iter().zip(&settings.connections) {
@@ -280,7 +297,7 @@ impl Engine {
         for lane in loops {
             lane.start(&mut tasks);
         }
-        webhook::run(&weak, told, &mut tasks);
+        webhook::run(&weak, attempts, &mut tasks);
         tasks.spawn(housekeeping::wake(weak.clone()));
         tasks.spawn(housekeeping::follow(weak));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
@@ -558,6 +575,11 @@ impl Engine {
         Health { ready, parts }
     }
 
+    /// Ends at once, as the end of the process would: what was begun stays as it is. For simulations of a crash.
+    pub fn kill(self) {
+        self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
+    }
+
     /// Stops in good order: takes nothing more from the queue, waits for carriers' answers up to `within_ms`, closes the store.
     pub async fn stop(&self, within_ms: u64) {
         self.inner.stopping.store(true, Ordering::Release);
@@ -683,7 +705,7 @@ impl Inner {
             self.follow_store().await;
         }
         if !advanced.told.is_empty() {
-            self.webhooks.tell(advanced.told);
+            self.webhooks.tell(self, advanced.told);
         }
     }
 

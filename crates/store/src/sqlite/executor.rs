@@ -84,8 +84,6 @@ pub(super) struct Tx<'c> {
 struct Memory {
     loaded: Option<Loaded>,
     ids: Option<Sequence>,
-    /// How far the claims of deliveries have looked: due time and event. Only where the next one looks first.
-    claimed_to: Option<(i64, i64)>,
 }
 
 struct Loaded {
@@ -124,17 +122,6 @@ impl Tx<'_> {
     pub fn note_parked(&mut self) -> Result<()> {
         self.loaded()?.parked = true;
         Ok(())
-    }
-
-    /// Behind which delivery the next claim begins to look; nothing for the first of all.
-    pub fn claimed_to(&self) -> Option<(i64, i64)> {
-        self.memory.claimed_to
-    }
-
-    /// To be called after a claim of deliveries. A wrong place costs one more look: each claim that sees the end begins
-    /// again.
-    pub fn note_claimed_to(&mut self, place: Option<(i64, i64)>) {
-        self.memory.claimed_to = place;
     }
 
     /// An id for a row that the store makes by itself.
