@@ -79,11 +79,11 @@ pub(super) struct Tx<'c> {
     memory: &'c mut Memory,
 }
 
-/// What the writer knows without asking the database. Thrown away when a transaction fails or another process wrote.
-#[derive(Default)]
+/// What the writer knows without asking the database.
 struct Memory {
+    /// Thrown away when a transaction fails or another process wrote.
     loaded: Option<Loaded>,
-    ids: Option<Sequence>,
+    ids: Sequence,
 }
 
 struct Loaded {
@@ -125,13 +125,23 @@ impl Tx<'_> {
     }
 
     /// An id for a row that the store makes by itself.
-    pub fn next_id(&mut self, now: Timestamp) -> i64 {
-        self.memory.ids.get_or_insert_with(|| Sequence::new(STORE_NODE)).next(now)
+    pub fn next_id(&mut self, now: Timestamp) -> Result<i64> {
+        self.loaded()?;
+        Ok(self.memory.ids.next(now))
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
         if self.memory.loaded.is_none() {
             let one = |sql: &str| self.sql.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+            // Ids go on after those of an earlier process and of another one, whose clocks may have been ahead.
+            for newest in [
+                "SELECT coalesce(max(id), 0) FROM review",
+                "SELECT coalesce(max(id), 0) FROM suppression",
+                "SELECT coalesce(max(id), 0) FROM audit",
+                "SELECT coalesce(max(receipt), 0) FROM parked",
+            ] {
+                self.memory.ids.pass(one(newest)?);
+            }
             self.memory.loaded = Some(Loaded {
                 next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
                 listeners: Arc::new(Listeners::load(self.sql)?),
@@ -191,7 +201,7 @@ impl Writer {
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                let mut memory = Memory::default();
+                let mut memory = Memory { loaded: None, ids: Sequence::new(STORE_NODE) };
                 let mut version = 0;
                 loop {
                     let first = runtime.block_on(async {

@@ -223,6 +223,11 @@ impl<'a> Commit<'a> {
     }
 
     fn apply_to(&mut self, tx: &mut Tx<'_>, hot: Hot, input: Input) -> Result<Option<Status>> {
+        if hot.due.is_none() && matches!(hot.life.state, State::Unconfirmed { .. }) {
+            // The time in which that could be corrected is over.
+            self.out.ignored += 1;
+            return Ok(None);
+        }
         let accepted = match &input {
             Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => {
                 Some((*segment, carrier_id.clone()))
@@ -493,7 +498,7 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
 }
 
 fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
-    let number = tx.next_id(now);
+    let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let by_reference = receipt.our_reference.map(reference_form);
     for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
@@ -1057,6 +1062,8 @@ pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Opti
             None => counts.push((status, count as u64)),
         }
     }
+    // In doubt is a number of its own, but shown as sending.
+    counts.sort_unstable();
     Ok(Some(Batch { id: *id, created_at: Timestamp::from_millis(created_at), asked, counts }))
 }
 

@@ -4,6 +4,7 @@
 //! nothing here knows which database answers. What a promise costs in time is not tested here.
 
 mod batch;
+mod differential;
 mod faults;
 mod idempotency;
 mod life;
@@ -57,6 +58,12 @@ struct Directory(tempfile::TempDir);
 impl Directory {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    /// One that is in memory where the system has that: for what is about answers and not about durability.
+    fn volatile() -> Self {
+        let in_memory = tempfile::tempdir_in("/dev/shm");
+        Self(in_memory.or_else(|_| tempfile::tempdir()).expect("a directory"))
     }
 
     fn with_copy(copy: &Path) -> Self {
