@@ -11,6 +11,7 @@ mod backup;
 mod endpoint;
 mod event;
 mod executor;
+mod looked;
 mod message;
 mod migration;
 mod operating;
@@ -21,6 +22,7 @@ use crate::backend::*;
 use crate::{Error, Result};
 use executor::{Readers, Writer};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::*;
@@ -58,6 +60,7 @@ impl Options {
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
+    looked: Arc<looked::Looked>,
     path: PathBuf,
 }
 
@@ -76,9 +79,10 @@ impl Sqlite {
         }
         let mut connection = executor::connect(&options.path, options.cache_kib, false)?;
         migration::migrate(&mut connection)?;
-        let writer = Writer::start(connection)?;
+        let looked = Arc::new(looked::Looked::new());
+        let writer = Writer::start(connection, Arc::clone(&looked))?;
         let readers = Readers::start(&options.path, options.readers, options.cache_kib / 8)?;
-        Ok(Self { writer, readers, path: options.path.clone() })
+        Ok(Self { writer, readers, looked, path: options.path.clone() })
     }
 
     /// The file.
@@ -128,7 +132,6 @@ impl Backend for Sqlite {
         writer endpoint::update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
-        readers suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>;
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
@@ -161,6 +164,17 @@ impl Backend for Sqlite {
         writer operating::record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         writer operating::sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
         writer operating::ping() -> ();
+    }
+
+    fn suppressed(
+        &self,
+        recipients: Vec<(Realm, PhoneNumber)>,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Option<list::Reason>>> {
+        if self.looked.all_free(&recipients) {
+            return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
+        }
+        Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &recipients, &now)))
     }
 
     fn backup(&self, to: PathBuf) -> Reply<'_, ()> {
