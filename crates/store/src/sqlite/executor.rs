@@ -228,8 +228,10 @@ impl Writer {
                     });
                 }
                 waiting.close();
-                // Best effort: the next start does the same.
-                drop(connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);"));
+                // Best effort: the next start does the same. No `PRAGMA optimize`: on a large file that is not in the
+                // system's cache it reads for seconds while somebody waits for the stop, and each statement here was
+                // written for one plan, which statistics could only change.
+                drop(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);"));
                 drop(connection);
                 done.send(()).ok();
             })
