@@ -1,4 +1,5 @@
 //! The only reader of time and randomness. Everything else is given `now`, ids and random numbers from here.
+//! A simulation gives a [`Nature`] of its own, made from a seed.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,9 +7,35 @@ use tidings_domain::id::*;
 use tidings_domain::retry::Jitter;
 use tidings_domain::time::Timestamp;
 
+/// Where a clock has its time and its randomness from.
+pub trait Nature: std::fmt::Debug + Send + Sync {
+    /// The wall clock: milliseconds since 1970. It may be set forward and back.
+    fn wall_ms(&self) -> i64;
+
+    /// Random octets, good enough for secrets.
+    fn fill(&self, octets: &mut [u8]);
+}
+
+/// The machine's own.
+#[derive(Debug)]
+struct Machine;
+
+impl Nature for Machine {
+    fn wall_ms(&self) -> i64 {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        let wall = std::time::SystemTime::now();
+        wall.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+    }
+
+    fn fill(&self, octets: &mut [u8]) {
+        fill(octets);
+    }
+}
+
 /// Time, ids and randomness of one running node.
 #[derive(Debug)]
 pub struct Clock {
+    nature: Box<dyn Nature>,
     ids: Mutex<Sequence>,
     /// The latest moment that was ever given out: expiry never goes back when the wall clock does.
     latest: AtomicI64,
@@ -17,22 +44,24 @@ pub struct Clock {
 impl Clock {
     /// A clock for node number `node`.
     pub fn new(node: u16) -> Self {
-        Self { ids: Mutex::new(Sequence::new(node)), latest: AtomicI64::new(0) }
+        Self::of(Box::new(Machine), node)
+    }
+
+    /// A clock for node number `node` that reads this nature.
+    pub fn of(nature: Box<dyn Nature>, node: u16) -> Self {
+        Self { nature, ids: Mutex::new(Sequence::new(node)), latest: AtomicI64::new(0) }
     }
 
     /// The present moment. Never earlier than one given before: a wall clock set back stands still here.
     pub fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        let wall = std::time::SystemTime::now();
-        let millis = wall.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+        let millis = self.nature.wall_ms();
         let before = self.latest.fetch_max(millis, Ordering::Relaxed);
         Timestamp::from_millis(millis.max(before))
     }
 
     /// A stopwatch for durations: it does not care about changes of the wall clock.
     pub fn stopwatch(&self) -> Stopwatch {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        Stopwatch(std::time::Instant::now())
+        Stopwatch(tokio::time::Instant::now())
     }
 
     /// The next id's integer.
@@ -48,20 +77,25 @@ impl Clock {
 
     /// A random number for one decision.
     pub fn jitter(&self) -> Jitter {
-        Jitter(draw())
+        Jitter(self.draw())
+    }
+
+    /// A random number, evenly spread.
+    pub fn draw(&self) -> u32 {
+        u32::from_ne_bytes(self.random())
     }
 
     /// Random octets good enough for secrets.
     pub fn random<const N: usize>(&self) -> [u8; N] {
         let mut octets = [0; N];
-        fill(&mut octets);
+        self.nature.fill(&mut octets);
         octets
     }
 }
 
 /// A running measurement.
 #[derive(Debug, Clone, Copy)]
-pub struct Stopwatch(std::time::Instant);
+pub struct Stopwatch(tokio::time::Instant);
 
 impl Stopwatch {
     /// Milliseconds so far.

@@ -8,7 +8,8 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //!
-//! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics.
+//! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
+//! that comes from outside.
 
 pub mod clock;
 pub mod dispatch;
@@ -17,9 +18,10 @@ pub mod intake;
 pub mod signature;
 pub mod telemetry;
 pub mod webhook;
+pub mod world;
 
 use dispatch::{Lane, LaneSettings};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{LinkState, Surroundings, codes::Codes, list};
@@ -36,12 +38,13 @@ use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
     About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged,
-    Patience, Replay, Result, Retention, Review, ReviewChoice, Stored, Suppression, Ticket, Told,
+    Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression, Ticket, Told,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use intake::{Call, IdempotencyKey, Item, Preview, Sent};
+pub use world::World;
 
 /// Calls that send messages, at the same time. More are told to come back: early, not late.
 const CALLS_MAX: usize = 8_192;
@@ -53,6 +56,9 @@ const BARRIER_MS: u64 = 5_000;
 const REPLAY_MAX: usize = 100_000;
 /// Review items that one decision closes.
 const DECIDE_MAX: usize = 500;
+/// Numbers of the store are read again after so many times the time that reading them took: it grows with the backlog,
+/// and whoever asks for them often must not keep the readers from the work.
+const NUMBERS_REST: u64 = 20;
 /// How long a write that must not be lost is tried again, when the store does not answer: every so many ms.
 const STORE_PAUSE_MS: u64 = 250;
 
@@ -125,12 +131,20 @@ pub(crate) struct Inner {
     pub(crate) text: Vec<tidings_domain::text::Options>,
     pub(crate) webhooks: webhook::Room,
     pub(crate) calls: Semaphore,
-    lanes: HashMap<ConnectionId, Arc<Lane>>,
+    lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
     retry: Arc<RetryPolicy>,
+    numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// What the store counted, how long that took and since when it stands.
+struct Numbers {
+    statistics: Statistics,
+    took_ms: u64,
+    since: clock::Stopwatch,
 }
 
 /// What an attempt to take a message back led to.
@@ -184,8 +198,20 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Store`] if the store does not answer, [`Error::Connection`] if a carrier's settings make no sense.
-    pub async fn start(store: Arc<dyn Backend>, mut settings: Settings) -> std::result::Result<Self, Error> {
-        let clock = Arc::new(clock::Clock::new(settings.node));
+    pub async fn start(store: Arc<dyn Backend>, settings: Settings) -> std::result::Result<Self, Error> {
+        Self::start_in(World::real(&settings), store, settings).await
+    }
+
+    /// The same in a given world: for simulations.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn start_in(
+        world: World,
+        store: Arc<dyn Backend>,
+        mut settings: Settings,
+    ) -> std::result::Result<Self, Error> {
+        let World { clock, open, web } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
@@ -201,23 +227,25 @@ impl Engine {
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
-        let (webhooks, told) = webhook::Room::new(settings.egress.clone());
+        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web);
         let mut loops = Vec::new();
         let mut links = Vec::new();
         for configured in &settings.connections {
+            let dice = Arc::clone(&clock);
             let surroundings = Surroundings {
                 name: configured.name.clone(),
-                draw: Arc::new(clock::draw),
+                draw: Arc::new(move || dice.draw()),
                 codes: Arc::clone(&settings.codes),
             };
-            let link = list::open(configured.carrier.clone(), &surroundings).map_err(|error| {
-                Error::Connection { name: configured.name.clone(), reason: error.to_string() }
+            let link = open(configured, &surroundings).map_err(|error| Error::Connection {
+                name: configured.name.clone(),
+                reason: error.to_string(),
             })?;
             links.push(link);
         }
         let mut links = links.into_iter();
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
-            let mut lanes = HashMap::new();
+            let mut lanes = BTreeMap::new();
             let mut routes = Vec::new();
             let mut text = Vec::new();
             for (connection, configured) in connections.iter().zip(&settings.connections) {
@@ -247,6 +275,7 @@ impl Engine {
                 connections: Mutex::new(connections.into_iter().map(|c| (c.id, c)).collect()),
                 hold: Mutex::new(None),
                 retry: Arc::new(settings.retry.clone()),
+                numbers: tokio::sync::Mutex::default(),
                 calls: Semaphore::new(CALLS_MAX),
                 stopping: AtomicBool::new(false),
                 tasks: Mutex::default(),
@@ -268,9 +297,10 @@ impl Engine {
         for lane in loops {
             lane.start(&mut tasks);
         }
-        webhook::run(&weak, told, &mut tasks);
+        webhook::run(&weak, attempts, &mut tasks);
         tasks.spawn(housekeeping::wake(weak.clone()));
-        tasks.spawn(housekeeping::follow(weak));
+        tasks.spawn(housekeeping::follow(weak.clone()));
+        tasks.spawn(housekeeping::sweep(weak));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
         Ok(Self { inner })
     }
@@ -407,7 +437,7 @@ impl Engine {
 
     /// The connections of an environment as they are now.
     pub async fn connections(&self, environment: Environment) -> Result<Vec<ConnectionNow>> {
-        let statistics = self.inner.store.statistics(self.inner.clock.now()).await?;
+        let statistics = self.inner.statistics().await?;
         let known = self.inner.connections.lock().expect("nothing panics while it holds this").clone();
         let mut found: Vec<ConnectionNow> = self
             .inner
@@ -516,7 +546,7 @@ impl Engine {
             let window = (lane.window.size(), lane.window.taken());
             self.inner.telemetry.connection(lane.id, window, up, lane.pace_per_s());
         }
-        let statistics = self.inner.store.statistics(now).await.unwrap_or_default();
+        let statistics = self.inner.statistics().await.unwrap_or_default();
         self.inner.telemetry.render(&statistics, now)
     }
 
@@ -544,6 +574,11 @@ impl Engine {
         // A carrier that is down does not keep messages from being accepted: only the store does.
         let ready = parts.iter().all(|(name, well, _)| *well || name != "store") && !self.inner.stopping();
         Health { ready, parts }
+    }
+
+    /// Ends at once, as the end of the process would: what was begun stays as it is. For simulations of a crash.
+    pub fn kill(self) {
+        self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
     }
 
     /// Stops in good order: takes nothing more from the queue, waits for carriers' answers up to `within_ms`, closes the store.
@@ -587,6 +622,21 @@ impl Inner {
 
     pub(crate) fn patience(&self) -> Patience {
         Patience { retry: Arc::clone(&self.retry), jitter: self.clock.jitter() }
+    }
+
+    /// What the store counts, as it was at most [`NUMBERS_REST`] times the time of counting ago.
+    async fn statistics(&self) -> Result<Statistics> {
+        let mut numbers = self.numbers.lock().await;
+        if let Some(known) = &*numbers
+            && known.since.elapsed_ms() < known.took_ms * NUMBERS_REST
+        {
+            return Ok(known.statistics.clone());
+        }
+        let took = self.clock.stopwatch();
+        let statistics = self.store.statistics(self.clock.now()).await?;
+        let took_ms = took.elapsed_ms();
+        *numbers = Some(Numbers { statistics: statistics.clone(), took_ms, since: self.clock.stopwatch() });
+        Ok(statistics)
     }
 
     fn held(&self) -> Option<String> {
@@ -656,7 +706,7 @@ impl Inner {
             self.follow_store().await;
         }
         if !advanced.told.is_empty() {
-            self.webhooks.tell(advanced.told);
+            self.webhooks.tell(self, advanced.told);
         }
     }
 

@@ -27,6 +27,11 @@ use tidings_domain::time::Timestamp;
 const LOOK_AGAIN: i64 = 0;
 /// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
 const CLOCK_SLACK_MS: i64 = 1_000;
+/// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
+/// at the head of a queue, and a commit with all of them would keep the writer from everybody.
+const ENDED_MAX: usize = 500;
+/// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
+const CLOCK_BACK_MS: i64 = 3_600_000;
 
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,7 +56,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     let mut last = 0;
     for draft in &intake.drafts {
         let realm = draft.message.realm();
-        if let Some(reason) = suppression::in_force(tx.sql, realm, draft.message.recipient, *now)? {
+        if let Some(reason) = suppression::look(tx, realm, draft.message.recipient, *now)? {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
@@ -548,10 +553,15 @@ pub(super) fn claim(
     let mut commit = Commit::new(*now, &retry, Jitter(0));
     let mut claimed = Claimed::default();
     let mut room = *limit;
+    let mut ended = 0;
     'purposes: for purpose in Purpose::ALL {
         // Read in small steps: a claim for one place must not read a thousand rows.
         loop {
             if room == 0 {
+                break 'purposes;
+            }
+            if ended >= ENDED_MAX {
+                claimed.more = true;
                 break 'purposes;
             }
             let step = room.min(256);
@@ -584,6 +594,8 @@ pub(super) fn claim(
                 if taken {
                     room = room.saturating_sub(waiting.len());
                     claimed.tickets.push(Ticket { message, attempt, segments: waiting });
+                } else {
+                    ended += 1;
                 }
             }
             if found < step {
@@ -618,13 +630,15 @@ pub(super) fn wake(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Pati
             params![purpose.priority(), now.as_millis(), *limit as i64],
         )?);
     }
-    due.extend(due_messages(
+    let over = due_messages(
         tx.sql,
         "SELECT message FROM due WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
         params![now.as_millis(), *limit as i64],
-    )?);
-    commit.out.more = due.len() >= *limit;
-    due.truncate(*limit);
+    )?;
+    commit.out.more = due.len() + over.len() >= *limit;
+    // A long queue of the one kind leaves half of every commit to the other.
+    due.truncate(limit.saturating_sub(over.len()).max(*limit / 2));
+    due.extend(over.into_iter().take(*limit - due.len()));
     for id in due {
         let Some(hot) = load(tx.sql, id)? else { continue };
         match hot.life.state.wakes_at() {
@@ -679,11 +693,23 @@ fn end_waiting(sql: &Sql, message: &Message, segments: &[Segment], due: Option<D
 
 pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
-    let claimed = due_messages(
-        tx.sql,
-        "SELECT m.id FROM due d JOIN message m ON m.id = d.message WHERE d.lane = 0 AND m.state = ?1 ORDER BY m.id LIMIT ?2",
-        params![column::status_number(Status::Sending), *limit as i64],
-    )?;
+    // A claim's row in `due` stands at the end of its lease from the claim to the answer. So the claims of an earlier
+    // process lie below this moment, and what waits for receipts, which may be millions, lies mostly above it.
+    let leases_end = now.plus_ms(LEASE_MS + CLOCK_BACK_MS);
+    let mut claimed = Vec::new();
+    for purpose in Purpose::ALL {
+        claimed.extend(due_messages(
+            tx.sql,
+            "SELECT d.message FROM due d CROSS JOIN message m ON m.id = d.message
+             WHERE d.lane = 0 AND d.priority = ?1 AND d.due_at <= ?2 AND m.state = ?3 LIMIT ?4",
+            params![
+                purpose.priority(),
+                leases_end.as_millis(),
+                column::status_number(Status::Sending),
+                (*limit - claimed.len()) as i64
+            ],
+        )?);
+    }
     commit.out.more = claimed.len() >= *limit;
     for id in claimed {
         let status = commit.apply(tx, id, Input::Orphaned)?;

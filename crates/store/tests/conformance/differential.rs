@@ -21,7 +21,7 @@ use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
-use tidings_domain::webhook::Verdict;
+use tidings_domain::webhook::{Delivery, Verdict};
 use tidings_store::model::{Disk, Model};
 use tidings_store::*;
 
@@ -81,10 +81,10 @@ enum Call {
     Receive(Vec<Inbound>),
     NextDue(Option<ConnectionId>),
     ClaimDeliveries {
-        busy: Vec<EndpointId>,
-        limit: usize,
+        wanted: Vec<(EndpointId, usize)>,
         lease_ms: i64,
     },
+    GiveBackDeliveries(Vec<Delivery>),
     RecordAttempts(Vec<Attempt>),
     ReleaseDeliveries,
     CreateEndpoint(Endpoint),
@@ -204,11 +204,12 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::Suppressed(whom) => plain(store.suppressed(whom, now).await),
         Call::Receive(inbound) => advanced(store.receive(inbound, now).await, &mut learned),
         Call::NextDue(line) => plain(store.next_due(line, now).await),
-        Call::ClaimDeliveries { busy, limit, lease_ms } => {
-            let claimed = store.claim_deliveries(busy, limit, lease_ms, now).await;
+        Call::ClaimDeliveries { wanted, lease_ms } => {
+            let claimed = store.claim_deliveries(wanted, lease_ms, now).await;
             learned.told.extend(claimed.iter().flatten().cloned());
             plain(claimed)
         }
+        Call::GiveBackDeliveries(leased) => plain(store.give_back_deliveries(leased, now).await),
         Call::RecordAttempts(attempts) => plain(store.record_attempts(attempts, now).await),
         Call::ReleaseDeliveries => plain(store.release_deliveries(now).await),
         Call::CreateEndpoint(endpoint) => plain(store.create_endpoint(endpoint, actor()).await),
@@ -313,8 +314,8 @@ async fn numbers(store: &Arc<dyn Backend>, now: Timestamp) -> String {
     for line in [None, Some(LINE), Some(OTHER_LINE), Some(TEST_LINE)] {
         due.push(store.next_due(line, now).await.expect("read"));
     }
-    let next_delivery = store.next_delivery().await.expect("read");
-    format!("{queues:?} {in_flight} {deliveries:?} {parked} {reviews} {due:?} {next_delivery:?}")
+    let endpoints = store.due_endpoints().await.expect("read");
+    format!("{queues:?} {in_flight} {deliveries:?} {parked} {reviews} {due:?} {endpoints:?}")
 }
 
 /// Everything that can be read.
@@ -647,11 +648,15 @@ impl Teller {
             60 => Call::Suppressed((0..3).map(|_| (self.realm(), self.recipient())).collect()),
             61 | 62 => self.receive(),
             63 => Call::NextDue(if self.draw.one_in(2) { None } else { Some(self.line()) }),
-            64..68 => {
-                let busy = self.draw.lately(&self.endpoints).filter(|_| self.draw.one_in(3));
-                let lease_ms = self.draw.of(&[1_000, 30_000, 90_000]);
-                let (busy, limit) = (busy.into_iter().collect(), self.draw.up_to(6));
-                Call::ClaimDeliveries { busy, limit, lease_ms }
+            64..67 => {
+                let wanted = (0..self.draw.up_to(3)).filter_map(|_| self.draw.lately(&self.endpoints));
+                let wanted: Vec<EndpointId> = wanted.collect();
+                let wanted = wanted.into_iter().map(|id| (id, self.draw.up_to(4))).collect();
+                Call::ClaimDeliveries { wanted, lease_ms: self.draw.of(&[1_000, 30_000, 90_000]) }
+            }
+            67 => {
+                let told = (0..self.draw.up_to(2)).filter_map(|_| self.draw.lately(&self.told)?.delivery);
+                Call::GiveBackDeliveries(told.collect())
             }
             68..72 => {
                 let attempts = (0..1 + self.draw.below(3)).filter_map(|_| self.attempt()).collect();

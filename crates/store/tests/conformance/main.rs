@@ -3,6 +3,7 @@
 //! A file per noun. A test gets a store (or a [`Place`] where it may open one again and again) and says one promise;
 //! nothing here knows which database answers. What a promise costs in time is not tested here.
 
+mod backlog;
 mod batch;
 mod differential;
 mod faults;
