@@ -28,8 +28,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let before = cpu_s();
     runtime.block_on(async {
-        let store =
-            Arc::new(sqlite::Sqlite::open(&sqlite::Options::in_directory(directory.path())).expect("it opens"));
+        let store = Arc::new(
+            sqlite::Sqlite::open(&sqlite::Options::in_directory(directory.path())).expect("it opens"),
+        );
         let account = store.default_account(NOW).await.expect("an account");
         assert_eq!(account, HOME.account, "ids of accounts begin at 1");
         store.register_connections(vec![("line".into(), HOME.environment)], NOW).await.expect("registered");
@@ -41,7 +42,10 @@ fn main() {
         }
         store.close().await.expect("closed");
     });
-    println!("{messages} messages in groups of {group}: {:.1} us of CPU each", (cpu_s() - before) * 1e6 / messages as f64);
+    println!(
+        "{messages} messages in groups of {group}: {:.1} us of CPU each",
+        (cpu_s() - before) * 1e6 / messages as f64
+    );
 }
 
 /// Takes a group of messages all the way, each call of its own as callers make them.
@@ -63,7 +67,11 @@ async fn group_of(store: &Arc<sqlite::Sqlite>, first: usize, group: usize) {
     store.suppressed(recipients, NOW).await.expect("looked");
     let answers = numbers.clone().map(|n| Happening::To {
         message: id(n),
-        input: Input::Answered { attempt: 1, segment: 0, answer: Answer::Accepted { carrier_id: carrier_id(n) } },
+        input: Input::Answered {
+            attempt: 1,
+            segment: 0,
+            answer: Answer::Accepted { carrier_id: carrier_id(n) },
+        },
     });
     store.advance(answers.collect(), NOW.plus_ms(1), patience()).await.expect("answered");
     let receipts = numbers.map(|n| Happening::Receipt { connection: LINE, receipt: receipt(n) });
@@ -136,7 +144,9 @@ fn draft(n: usize) -> (Message, Life) {
 
 fn receipt(n: usize) -> Receipt {
     let carrier_id = carrier_id(n);
-    let raw = format!("id:{carrier_id} sub:001 dlvrd:001 submit date:2601010000 done date:2601010000 stat:DELIVRD err:000 text:");
+    let raw = format!(
+        "id:{carrier_id} sub:001 dlvrd:001 submit date:2601010000 done date:2601010000 stat:DELIVRD err:000 text:"
+    );
     Receipt {
         carrier_id,
         id_form: IdForm::Any,
@@ -166,6 +176,7 @@ fn endpoint() -> Endpoint {
 /// What this process has spent: user and system, seconds.
 fn cpu_s() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 = text.split_whitespace().skip(13).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        text.split_whitespace().skip(13).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
     ticks as f64 / 100.0
 }
