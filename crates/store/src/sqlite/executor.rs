@@ -2,6 +2,7 @@
 
 use super::Options;
 use super::endpoint::Listeners;
+use super::looked::Looked;
 use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
 use std::sync::Arc;
@@ -81,6 +82,8 @@ pub(super) fn failed(error: rusqlite::Error) -> Error {
 /// What a write works with: the open transaction, and what the writer remembers between transactions.
 pub(super) struct Tx<'c> {
     pub sql: &'c Connection,
+    /// Who is known to be free of suppressions.
+    pub looked: &'c Looked,
     memory: &'c mut Memory,
 }
 
@@ -89,6 +92,8 @@ pub(super) struct Tx<'c> {
 struct Memory {
     loaded: Option<Loaded>,
     ids: Option<Sequence>,
+    /// Whether this transaction changed the suppression list.
+    list_changed: bool,
 }
 
 struct Loaded {
@@ -127,6 +132,11 @@ impl Tx<'_> {
     pub fn note_parked(&mut self) -> Result<()> {
         self.loaded()?.parked = true;
         Ok(())
+    }
+
+    /// To be called when the suppression list was changed.
+    pub fn note_list_changed(&mut self) {
+        self.memory.list_changed = true;
     }
 
     /// An id for a row that the store makes by itself.
@@ -187,7 +197,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection) -> Result<Self> {
+    pub fn start(connection: Connection, looked: Arc<Looked>) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
         let (closing, mut asked) = tokio::sync::watch::channel(false);
         let (done, closed) = oneshot::channel();
@@ -214,7 +224,7 @@ impl Writer {
                             Err(_) => break,
                         }
                     }
-                    let answers = commit(&connection, &mut memory, &mut version, group);
+                    let answers = commit(&connection, &looked, &mut memory, &mut version, group);
                     // One wake-up of the runtime for the whole group; there the answers cost no system call.
                     runtime.spawn(async move {
                         for (work, outcome) in answers {
@@ -262,18 +272,19 @@ type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
 fn commit(
     connection: &Connection,
+    looked: &Looked,
     memory: &mut Memory,
     version: &mut i64,
     mut group: Vec<Box<dyn Work>>,
 ) -> Answers {
-    match transact(connection, memory, version, &mut group) {
+    match transact(connection, looked, memory, version, &mut group) {
         Ok(()) => group.into_iter().map(|work| (work, Ok(()))).collect(),
         Err(error) if group.len() == 1 => group.into_iter().map(|work| (work, Err(error.clone()))).collect(),
         Err(_) => {
             // One of them failed: each for itself, so that only that one fails.
             let alone = group.into_iter().map(|work| {
                 let mut one = vec![work];
-                let outcome = transact(connection, memory, version, &mut one);
+                let outcome = transact(connection, looked, memory, version, &mut one);
                 (one.remove(0), outcome)
             });
             alone.collect()
@@ -283,6 +294,7 @@ fn commit(
 
 fn transact(
     connection: &Connection,
+    looked: &Looked,
     memory: &mut Memory,
     version: &mut i64,
     group: &mut [Box<dyn Work>],
@@ -299,15 +311,20 @@ fn transact(
         if seen != *version {
             *version = seen;
             memory.loaded = None;
+            looked.renew();
         }
         for work in group.iter_mut() {
-            let mut tx = Tx { sql: connection, memory: &mut *memory };
+            let mut tx = Tx { sql: connection, looked, memory: &mut *memory };
             // A decision that panics is a bug of ours; it fails its own operation and nobody else's.
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(&mut tx)));
             run.unwrap_or_else(|_| Err(Error::Corrupt("an operation panicked; see the log".to_owned())))?;
         }
         statement("COMMIT").map(drop)
     })();
+    // Before anybody hears of this commit. After a failure, what was looked at may never have been true.
+    if std::mem::take(&mut memory.list_changed) || result.is_err() {
+        looked.renew();
+    }
     if result.is_err() {
         memory.loaded = None;
         if !connection.is_autocommit() {

@@ -51,7 +51,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     let mut last = 0;
     for draft in &intake.drafts {
         let realm = draft.message.realm();
-        if let Some(reason) = suppression::in_force(tx.sql, realm, draft.message.recipient, *now)? {
+        if let Some(reason) = suppression::look(tx, realm, draft.message.recipient, *now)? {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }

@@ -11,6 +11,7 @@ mod backup;
 mod endpoint;
 mod event;
 mod executor;
+mod looked;
 mod message;
 mod migration;
 mod operating;
@@ -21,12 +22,14 @@ use crate::backend::*;
 use crate::{Error, Result};
 use executor::{Readers, Writer};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::Delivery;
 
 /// The name of the database in its data directory.
 pub const FILE_NAME: &str = "tidings.db";
@@ -67,6 +70,7 @@ impl Options {
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
+    looked: Arc<looked::Looked>,
     options: Options,
 }
 
@@ -85,9 +89,10 @@ impl Sqlite {
         }
         let mut connection = executor::connect(options, options.cache_kib, false)?;
         migration::migrate(&mut connection)?;
-        let writer = Writer::start(connection)?;
+        let looked = Arc::new(looked::Looked::new());
+        let writer = Writer::start(connection, Arc::clone(&looked))?;
         let readers = Readers::start(options)?;
-        Ok(Self { writer, readers, options: options.clone() })
+        Ok(Self { writer, readers, looked, options: options.clone() })
     }
 
     /// The file.
@@ -123,10 +128,11 @@ impl Backend for Sqlite {
 
         readers event::events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
         readers event::event(realm: Realm, id: EventId) -> Option<Told>;
-        writer event::claim_deliveries(busy: Vec<EndpointId>, limit: usize, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        writer event::claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        writer event::give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
         writer event::record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
         writer event::release_deliveries(now: Timestamp) -> u64;
-        readers event::next_delivery() -> Option<Timestamp>;
+        readers event::due_endpoints() -> Vec<(EndpointId, Timestamp)>;
         readers event::attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
         writer event::replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
 
@@ -136,7 +142,6 @@ impl Backend for Sqlite {
         writer endpoint::update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
-        readers suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>;
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
@@ -169,6 +174,17 @@ impl Backend for Sqlite {
         writer operating::record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         writer operating::sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
         writer operating::ping() -> ();
+    }
+
+    fn suppressed(
+        &self,
+        recipients: Vec<(Realm, PhoneNumber)>,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Option<list::Reason>>> {
+        if self.looked.all_free(&recipients) {
+            return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
+        }
+        Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &recipients, &now)))
     }
 
     fn backup(&self, to: PathBuf) -> Reply<'_, ()> {
