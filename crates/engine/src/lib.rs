@@ -299,7 +299,8 @@ impl Engine {
         }
         webhook::run(&weak, attempts, &mut tasks);
         tasks.spawn(housekeeping::wake(weak.clone()));
-        tasks.spawn(housekeeping::follow(weak));
+        tasks.spawn(housekeeping::follow(weak.clone()));
+        tasks.spawn(housekeeping::sweep(weak));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
         Ok(Self { inner })
     }

@@ -320,7 +320,8 @@ pub struct Intake {
     pub realm: Realm,
     /// Its idempotency key, if it gave one.
     pub idempotency: Option<Idempotency>,
-    /// The batch to record, if it is one: (id, how many items were asked for, items refused before this).
+    /// The batch to record, if it is one: (id, how many items were asked for). Its id is smaller than those of its
+    /// messages, which name it.
     pub batch: Option<(BatchId, u32)>,
     /// What to accept.
     pub drafts: Vec<Draft>,
@@ -568,7 +569,7 @@ pub struct Batch {
     pub created_at: Timestamp,
     /// Items asked for.
     pub asked: u32,
-    /// Messages by status.
+    /// Messages by status, in the order of [`Status::ALL`]; no status stands there twice.
     pub counts: Vec<(Status, u64)>,
 }
 

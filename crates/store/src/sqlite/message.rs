@@ -56,7 +56,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     let mut last = 0;
     for draft in &intake.drafts {
         let realm = draft.message.realm();
-        if let Some(reason) = suppression::in_force(tx.sql, realm, draft.message.recipient, *now)? {
+        if let Some(reason) = suppression::look(tx, realm, draft.message.recipient, *now)? {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
@@ -215,7 +215,7 @@ impl<'a> Commit<'a> {
 
     /// Each decision of a commit gets another number, spread from the one that was drawn for it.
     fn rules(&mut self) -> Rules<'a> {
-        self.jitter = Jitter(self.jitter.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        self.jitter = self.jitter.next();
         Rules { retry: self.retry, jitter: self.jitter }
     }
 
@@ -228,6 +228,11 @@ impl<'a> Commit<'a> {
     }
 
     fn apply_to(&mut self, tx: &mut Tx<'_>, hot: Hot, input: Input) -> Result<Option<Status>> {
+        if hot.due.is_none() && matches!(hot.life.state, State::Unconfirmed { .. }) {
+            // The time in which that could be corrected is over.
+            self.out.ignored += 1;
+            return Ok(None);
+        }
         let accepted = match &input {
             Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => {
                 Some((*segment, carrier_id.clone()))
@@ -498,7 +503,7 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
 }
 
 fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
-    let number = tx.next_id(now);
+    let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let by_reference = receipt.our_reference.map(reference_form);
     for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
@@ -1083,6 +1088,8 @@ pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Opti
             None => counts.push((status, count as u64)),
         }
     }
+    // In doubt is a number of its own, but shown as sending.
+    counts.sort_unstable();
     Ok(Some(Batch { id: *id, created_at: Timestamp::from_millis(created_at), asked, counts }))
 }
 

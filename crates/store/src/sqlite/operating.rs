@@ -238,12 +238,10 @@ pub(super) fn write_audit(
     detail: &str,
     now: Timestamp,
 ) -> Result<()> {
-    // The command line may write from a process of its own in the same millisecond: then the next free id is taken.
-    let id = tx.next_id(now);
+    let id = tx.next_id(now)?;
     tx.sql
         .prepare_cached(
-            "INSERT INTO audit (id, account, at, who, action, subject, detail)
-             VALUES (max(?1, (SELECT coalesce(max(id), 0) + 1 FROM audit)), ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO audit (id, account, at, who, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )
         .and_then(|mut s| {
             s.execute(params![id, actor.account.key(), now.as_millis(), actor.who, action, subject, detail])
