@@ -5,7 +5,7 @@
 //! suppressed *now*? what state is this message in *now*?) the operation reads them and calls the rule inside its
 //! own transaction: that is the only logic here.
 
-use crate::Result;
+use crate::{Result, Waiting};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -65,6 +65,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The earliest moment at which something is due: (a connection's queue, anything else).
     fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> Reply<'_, Option<Timestamp>>;
+
+    /// How many messages wait to be sent. Counted now, and from here on kept right by each commit, so that asking what
+    /// is given back costs nothing.
+    fn waiting(&self) -> Reply<'_, Arc<Waiting>>;
 
     // ── reading messages ────────────────────────────────────────────────────────────────────────────────────
 

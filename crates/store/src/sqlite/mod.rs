@@ -19,7 +19,7 @@ mod review;
 mod suppression;
 
 use crate::backend::*;
-use crate::{Error, Result};
+use crate::{Error, Result, Waiting};
 use executor::{Readers, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,6 +118,7 @@ impl Backend for Sqlite {
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         readers message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         readers message::message(realm: Realm, id: MessageId) -> Option<Stored>;
