@@ -179,6 +179,7 @@ fn templates(kind: Kind, to: &Place) -> Vec<Template> {
 #[derive(Debug, Default)]
 struct Written {
     scheduled: Vec<u64>,
+    sent: Vec<u64>,
     answered: Vec<u64>,
     /// The status of the answer, 0 if there was none, times 256; and the segments that the message has.
     status: Vec<u64>,
@@ -191,6 +192,8 @@ pub struct Log {
     pub first: u64,
     /// When each was to be sent.
     pub scheduled: Vec<u64>,
+    /// When it was sent: later only if no connection was free, or this tool was late.
+    pub sent: Vec<u64>,
     /// When it was answered; 0 if it was not.
     pub answered: Vec<u64>,
     /// The status of the answer; 0 if there was none.
@@ -205,10 +208,11 @@ impl Log {
     /// # Errors
     /// As [`log::read`].
     pub fn read(path: &std::path::Path, first: u64) -> std::io::Result<Self> {
-        let [scheduled, answered, status] = log::read::<3>(path)?;
+        let [scheduled, sent, answered, status] = log::read::<4>(path)?;
         Ok(Self {
             first,
             scheduled,
+            sent,
             answered,
             segments: status.iter().map(|status| status.to_le_bytes()[0]).collect(),
             status: status.iter().map(|status| u16::try_from(status >> 8).unwrap_or(u16::MAX)).collect(),
@@ -226,6 +230,7 @@ impl Log {
         let next = self.first + self.scheduled.len() as u64;
         assert_eq!(later.first, next, "loads follow each other without a gap");
         self.scheduled.append(&mut later.scheduled);
+        self.sent.append(&mut later.sent);
         self.answered.append(&mut later.answered);
         self.status.append(&mut later.status);
         self.segments.append(&mut later.segments);
@@ -320,7 +325,7 @@ pub fn work(arguments: &[String], input: OwnedFd, output: &mut dyn Write) -> Res
     writeln!(output, "done {}", load.accepted).map_err(text)?;
     while input.read(&mut [0; 64]).map_err(text)? > 0 {}
     let written = &load.written;
-    log::write(&log, &[&written.scheduled, &written.answered, &written.status]).map_err(text)
+    log::write(&log, &[&written.scheduled, &written.sent, &written.answered, &written.status]).map_err(text)
 }
 
 /// Waits for `go MOMENT`.
@@ -450,6 +455,7 @@ impl Load {
         self.busy += 1;
         for _ in 0..self.size {
             self.written.scheduled.push(scheduled);
+            self.written.sent.push(now);
             self.written.answered.push(0);
             self.written.status.push(template.segments);
         }

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub ended: u64,
     /// That time: seconds.
     pub seconds: f64,
+    /// How late requests were sent, because no connection was free or the load itself was late.
+    pub late: Spread,
     /// Request to answer.
     pub accept: Spread,
     /// Request to the first submission at the carrier.
@@ -422,6 +424,7 @@ impl Outcome {
         };
         // The messages of a batch have one answer.
         let step = if plan.kind == Kind::Batch { load::BATCH } else { 1 };
+        self.late = times(&asked.sent, step);
         self.accept = times(&asked.answered, step);
         self.carrier = times(&joined.submitted, 1);
         self.webhook = times(&joined.ended, 1);
@@ -478,6 +481,7 @@ impl fmt::Display for Outcome {
         let counts: Vec<String> = self.ended_per_s.iter().map(u64::to_string).collect();
         writeln!(f, "  second by second    {}", counts.join(" "))?;
         writeln!(f, "latency, ms                p50      p90      p99    p99.9      max")?;
+        writeln!(f, "  sent too late       {}", self.late.line())?;
         writeln!(f, "  request -> answer   {}", self.accept.line())?;
         writeln!(f, "  request -> carrier  {}", self.carrier.line())?;
         writeln!(f, "  request -> webhook  {}", self.webhook.line())?;
