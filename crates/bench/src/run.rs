@@ -2,10 +2,12 @@
 
 use crate::check::{self, Account, Joined};
 use crate::clock::{self, MS, SECOND};
+use crate::compare::Figure;
 use crate::figures::{Spread, median, per_second};
 use crate::load::{self, Kind};
-use crate::subject::{Setup, Subject};
-use crate::tool::{Arguments, How, Tool};
+use crate::profile::Plan;
+use crate::subject::Subject;
+use crate::tool::{Arguments, Tool};
 use crate::watch::{Sample, Usage, Watch, Watched};
 use crate::{sink, smsc};
 use std::fmt;
@@ -18,39 +20,6 @@ use std::time::Duration;
 const REST: u64 = 300 * MS;
 /// How long the load waits after everything is ready.
 const BEFORE: u64 = 100 * MS;
-
-/// What to do.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The name of the profile.
-    pub profile: String,
-    /// The server.
-    pub setup: Setup,
-    /// How the tools are run.
-    pub how: How,
-    /// What is sent.
-    pub kind: Kind,
-    /// Messages a second; 0 for as many as go.
-    pub rate: u64,
-    /// Seconds before anything is measured.
-    pub warmup_s: u64,
-    /// Seconds that are measured.
-    pub seconds: u64,
-    /// Connections of the load generator.
-    pub connections: u64,
-    /// The most messages that are accepted and have not come back; 0 for no bound.
-    pub bound: u64,
-    /// Whether requests carry an idempotency key.
-    pub keys: bool,
-    /// Options for the carrier.
-    pub carrier: Vec<String>,
-    /// How long everything may take to end: seconds.
-    pub drain_s: u64,
-    /// Where the directory of the run is made.
-    pub place: PathBuf,
-    /// Whether that directory stays.
-    pub keep: bool,
-}
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -89,6 +58,8 @@ pub struct Outcome {
     pub drain_ms: u64,
     /// From asking it to stop until it was gone: milliseconds.
     pub stop_ms: u64,
+    /// Figures that only some profiles have.
+    pub also: Vec<Figure>,
     /// When what was used: samples over the whole run.
     pub samples: Vec<Sample>,
     /// When the load began, on the clock of the samples.
@@ -173,9 +144,9 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
     let addresses = carrier.ready()?;
     let [address] = &addresses[..] else { return Err("the carrier has no address".to_owned()) };
 
-    let subject = Subject::prepare(plan.setup.clone(), &directory.path, address)?;
+    let subject = Subject::prepare(plan.setup.clone(), &directory.path, address, calls)?;
     let running = subject.start()?;
-    subject.add_webhook(calls)?;
+    subject.add_webhook()?;
     let arguments = Arguments::default()
         .with("log", log(load::NAME).display())
         .with("address", subject.address())
@@ -383,6 +354,9 @@ impl fmt::Display for Outcome {
             mib(self.stored.0),
             mib(self.stored.1)
         )?;
+        for Figure { name, value } in &self.also {
+            writeln!(f, "{name:<38}{value:.2}")?;
+        }
         write!(f, "drain, stop           {} ms, {} ms", self.drain_ms, self.stop_ms)?;
         if self.complaints.0 > 0 {
             write!(f, "\nits log               {} warnings or worse", self.complaints.0)?;

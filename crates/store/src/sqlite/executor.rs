@@ -1,10 +1,10 @@
 //! The threads that own the connections: one that writes in groups, and a few that read.
 
+use super::Options;
 use super::endpoint::Listeners;
 use super::looked::Looked;
 use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
-use std::path::Path;
 use std::sync::Arc;
 use tidings_domain::id::Sequence;
 use tidings_domain::time::Timestamp;
@@ -24,15 +24,19 @@ const STATEMENTS: usize = 256;
 const STORE_NODE: u16 = 1_023;
 
 /// Opens one connection with the settings that the promises rest on.
-pub(super) fn connect(path: &Path, cache_kib: u32, read_only: bool) -> Result<Connection> {
+pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Result<Connection> {
+    let path = options.path.as_path();
     let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags |= if read_only {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
     };
-    let connection = Connection::open_with_flags(path, flags)
-        .map_err(|e| Error::Unavailable(format!("cannot open {}: {e}", path.display())))?;
+    let connection = match &options.vfs {
+        None => Connection::open_with_flags(path, flags),
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+    }
+    .map_err(|e| Error::Unavailable(format!("cannot open {}: {e}", path.display())))?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if !read_only {
@@ -46,9 +50,10 @@ pub(super) fn connect(path: &Path, cache_kib: u32, read_only: bool) -> Result<Co
             )));
         }
         connection
-            .execute_batch(
-                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;",
-            )
+            .execute_batch(&format!(
+                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = {};",
+                options.checkpoint_pages
+            ))
             .map_err(failed)?;
     }
     connection
@@ -356,10 +361,10 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub fn start(path: &Path, count: usize, cache_kib: u32) -> Result<Self> {
+    pub fn start(options: &Options) -> Result<Self> {
         let mut queues = Vec::new();
-        for n in 0..count.max(1) {
-            let connection = connect(path, cache_kib, true)?;
+        for n in 0..options.readers.max(1) {
+            let connection = connect(options, options.cache_kib / 8, true)?;
             let (queue, waiting) = std::sync::mpsc::sync_channel::<Read>(READS_WAITING);
             std::thread::Builder::new()
                 .name(format!("store-reader-{n}"))

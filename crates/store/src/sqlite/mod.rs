@@ -46,12 +46,22 @@ pub struct Options {
     pub cache_kib: u32,
     /// Connections for reading.
     pub readers: usize,
+    /// Pages in the write-ahead log after which they are written into the file.
+    pub checkpoint_pages: u32,
+    /// The file system as SQLite knows it (a VFS) that was registered under this name; `None` for the usual one.
+    pub vfs: Option<String>,
 }
 
 impl Options {
     /// The defaults, for the file in this data directory.
     pub fn in_directory(directory: &Path) -> Self {
-        Self { path: directory.join(FILE_NAME), cache_kib: 64 * 1024, readers: 2 }
+        Self {
+            path: directory.join(FILE_NAME),
+            cache_kib: 64 * 1024,
+            readers: 2,
+            checkpoint_pages: 4_000,
+            vfs: None,
+        }
     }
 }
 
@@ -61,7 +71,7 @@ pub struct Sqlite {
     writer: Writer,
     readers: Readers,
     looked: Arc<looked::Looked>,
-    path: PathBuf,
+    options: Options,
 }
 
 impl Sqlite {
@@ -77,17 +87,17 @@ impl Sqlite {
                 rusqlite::version()
             )));
         }
-        let mut connection = executor::connect(&options.path, options.cache_kib, false)?;
+        let mut connection = executor::connect(options, options.cache_kib, false)?;
         migration::migrate(&mut connection)?;
         let looked = Arc::new(looked::Looked::new());
         let writer = Writer::start(connection, Arc::clone(&looked))?;
-        let readers = Readers::start(&options.path, options.readers, options.cache_kib / 8)?;
-        Ok(Self { writer, readers, looked, path: options.path.clone() })
+        let readers = Readers::start(options)?;
+        Ok(Self { writer, readers, looked, options: options.clone() })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.options.path
     }
 }
 
@@ -178,7 +188,7 @@ impl Backend for Sqlite {
     }
 
     fn backup(&self, to: PathBuf) -> Reply<'_, ()> {
-        let from = self.path.clone();
+        let from = self.options.clone();
         Box::pin(self.readers.apart(move || backup::copy(&from, &to)))
     }
 
