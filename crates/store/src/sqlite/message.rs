@@ -210,7 +210,7 @@ impl<'a> Commit<'a> {
 
     /// Each decision of a commit gets another number, spread from the one that was drawn for it.
     fn rules(&mut self) -> Rules<'a> {
-        self.jitter = Jitter(self.jitter.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        self.jitter = self.jitter.next();
         Rules { retry: self.retry, jitter: self.jitter }
     }
 
