@@ -55,6 +55,19 @@ pub enum Verdict {
     Gone,
 }
 
+/// A line may always hold so many deliveries, however many others fill the memory.
+const ROOM_ALWAYS: usize = 32;
+
+/// For how many more deliveries of one endpoint there is room in memory, when `own` wait for it already and the memory
+/// that all share has `free` places left. An endpoint may take as much as it leaves free: one alone has half of it, and
+/// many that answer nobody hold each other small, while one that answers finds room.
+pub const fn room(own: usize, free: usize) -> usize {
+    // Taking n leaves `free - n`, and `own + n` may not be more than that.
+    let fair = free.saturating_sub(own) / 2;
+    let always = ROOM_ALWAYS.saturating_sub(own);
+    if fair > always { fair } else { always }
+}
+
 /// Decides after try number `tries` (1 is the first).
 pub fn judge(response: Response, tries: u32, now: Timestamp, jitter: Jitter) -> Verdict {
     let retry_after_s = match response {
@@ -73,6 +86,35 @@ pub fn judge(response: Response, tries: u32, now: Timestamp, jitter: Jitter) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_may_take_as_much_memory_as_it_leaves_free() {
+        for (own, free, expected) in [
+            (0, 0, 32),
+            (0, 1_000, 500),
+            (500, 500, 0),
+            (400, 600, 100),
+            (10, 20, 22),
+            (32, 40, 4),
+            (32, 10, 0),
+            (5_000, 0, 0),
+        ] {
+            assert_eq!(room(own, free), expected, "{own} wait, {free} are free");
+        }
+    }
+
+    #[test]
+    fn a_hundred_silent_endpoints_leave_room_for_one_that_answers() {
+        let (mut free, mut silent) = (32_768_usize, [0; 100]);
+        for _ in 0..10_000 {
+            for own in &mut silent {
+                if room(*own, free) > 0 {
+                    (*own, free) = (*own + 1, free.saturating_sub(1));
+                }
+            }
+        }
+        assert!(room(0, free) >= 100, "{free} of 32768 are free");
+    }
 
     fn answered(status: u16, retry_after_s: Option<i64>) -> Response {
         Response::Answered { status, retry_after_s }

@@ -25,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::connection::{Connection, Connector};
+use crate::connection::{Connection, Connector, drive};
 use crate::policy::Policy;
 use crate::pool::Pool;
 use crate::resolver::{Resolver, SystemResolver};
@@ -468,14 +468,16 @@ async fn exchange(
     deadline: Instant,
 ) -> Result<(Response, End), SendError> {
     connection.ledger.begin(kept);
+    let request = message.copy();
+    let Connection { sender, wire, .. } = connection;
     let exchanging = async {
-        let (head, body) = connection.sender.send_request(message.copy()).await?.into_parts();
+        let (head, body) = sender.send_request(request).await?.into_parts();
         let (body, truncated) = read(body, limits.response_bytes_max).await?;
         let end =
             if truncated || head.status == StatusCode::SWITCHING_PROTOCOLS { End::Open } else { End::Clean };
         Ok((Response { status: head.status, headers: head.headers, body, truncated }, end))
     };
-    match timeout_at(deadline, exchanging).await {
+    match timeout_at(deadline, drive(wire, exchanging)).await {
         Ok(Ok(answered)) => Ok(answered),
         Ok(Err(error)) => Err(SendError::of(error, connection.ledger.settle())),
         Err(_) => {
@@ -503,5 +505,9 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<(Bytes, bool), hyp
 
 async fn is_ready(connection: &mut Connection, deadline: Instant) -> bool {
     let until = deadline.min(Instant::now() + READY_WITHIN);
-    matches!(timeout_at(until, connection.sender.ready()).await, Ok(Ok(())))
+    if connection.sender.is_ready() {
+        return true;
+    }
+    let Connection { sender, wire, .. } = connection;
+    matches!(timeout_at(until, drive(wire, sender.ready())).await, Ok(Ok(())))
 }

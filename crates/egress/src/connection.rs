@@ -9,9 +9,10 @@
 //!
 //! It doesn't choose which connection to use: see `pool.rs`.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
@@ -24,7 +25,6 @@ use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -48,18 +48,41 @@ pub(crate) struct Connector {
 }
 
 /// An open connection on which one request at a time can be made. Dropping it closes it.
+///
+/// hyper's half that reads and writes has no task of its own: it runs inside [`drive`], with whoever waits
+/// for it, which saves two changes of task for each request. A kept connection is not watched meanwhile; the ledger
+/// looks at the socket before the first byte of a request.
 pub(crate) struct Connection {
     pub(crate) sender: http1::SendRequest<Full<Bytes>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) opened_at: Instant,
-    task: AbortHandle,
+    pub(crate) wire: WireHalf,
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // hyper's half runs in its own task and would go on reading a body nobody wants.
-        self.task.abort();
+/// hyper's half that reads and writes, until it has ended.
+pub(crate) struct WireHalf(Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>);
+
+impl WireHalf {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        // What goes wrong there is told to the request it went wrong for.
+        if self.0.as_mut().is_some_and(|wire| wire.as_mut().poll(context).is_ready()) {
+            self.0 = None;
+        }
     }
+}
+
+/// Does `work`, which waits for this wire, while the wire is served.
+pub(crate) async fn drive<T>(wire: &mut WireHalf, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        // What the work has just asked for is written, and what has come is given to it, without another wake-up.
+        wire.poll(context);
+        work.as_mut().poll(context)
+    })
+    .await
 }
 
 impl Connector {
@@ -151,9 +174,8 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| SendError::of(error, false))?;
-    // What goes wrong there is told to the request it went wrong for.
-    let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-    Ok(Connection { sender, ledger, opened_at: Instant::now(), task })
+    let wire = WireHalf(Some(Box::pin(connection)));
+    Ok(Connection { sender, ledger, opened_at: Instant::now(), wire })
 }
 
 /// Whatever is written passes: handshakes, and what TLS says between requests.

@@ -216,7 +216,7 @@ impl Engine {
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
-        let (webhooks, told) = webhook::Room::new(settings.egress.clone(), web);
+        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web);
         let mut loops = Vec::new();
         let mut links = Vec::new();
         for configured in &settings.connections {
@@ -285,7 +285,7 @@ impl Engine {
         for lane in loops {
             lane.start(&mut tasks);
         }
-        webhook::run(&weak, told, &mut tasks);
+        webhook::run(&weak, attempts, &mut tasks);
         tasks.spawn(housekeeping::wake(weak.clone()));
         tasks.spawn(housekeeping::follow(weak));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
@@ -678,7 +678,7 @@ impl Inner {
             self.follow_store().await;
         }
         if !advanced.told.is_empty() {
-            self.webhooks.tell(advanced.told);
+            self.webhooks.tell(self, advanced.told);
         }
     }
 

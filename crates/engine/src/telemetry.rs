@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::collections::HashMap;
+use std::sync::Arc;
 use tidings_domain::event::Kind;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::time::Timestamp;
@@ -24,24 +25,24 @@ const LATENCY_BOUNDS_S: [f64; 18] = [
 struct EventLabels {
     event: &'static str,
     purpose: &'static str,
-    connection: String,
+    connection: Arc<str>,
     class: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ConnectionLabel {
-    connection: String,
+    connection: Arc<str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AnswerLabels {
-    connection: String,
+    connection: Arc<str>,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct QueueLabels {
-    connection: String,
+    connection: Arc<str>,
     purpose: &'static str,
 }
 
@@ -67,7 +68,8 @@ impl MetricConstructor<Histogram> for Latency {
 /// Every metric of one node.
 pub struct Telemetry {
     registry: Registry,
-    names: HashMap<ConnectionId, String>,
+    /// Shared, because each event carries its connection's name as a label.
+    names: HashMap<ConnectionId, Arc<str>>,
     accepted: Family<PurposeLabel, Counter>,
     refused: Family<OutcomeLabel, Counter>,
     events: Family<EventLabels, Counter>,
@@ -199,12 +201,12 @@ impl Telemetry {
             reviews_open: register!("reviews_open", "Failures that wait for a person", Gauge::default()),
             store_octets: register!("store_bytes", "Size of the database", Gauge::default()),
             registry,
-            names,
+            names: names.into_iter().map(|(id, name)| (id, name.into())).collect(),
         }
     }
 
-    fn name(&self, connection: ConnectionId) -> String {
-        self.names.get(&connection).cloned().unwrap_or_else(|| connection.to_string())
+    fn name(&self, connection: ConnectionId) -> Arc<str> {
+        self.names.get(&connection).cloned().unwrap_or_else(|| connection.to_string().into())
     }
 
     /// Messages were accepted.

@@ -2,49 +2,110 @@
 //!
 //! A delivery was committed with its event; here it is called, and what came of it is committed. Fresh deliveries are
 //! handed over in memory, with a lease in the store; retries, and whatever did not fit in memory, are claimed when
-//! they are due. Every endpoint has a queue and callers of its own, so that a slow or dead one delays nobody else.
+//! they are due. Every endpoint has a line and callers of its own, so that a slow or dead one delays nobody else; the
+//! lines share one bounded memory (`domain::webhook::has_room`). A caller lives as long as its line has something.
 
 use crate::world::Web;
 use crate::{Inner, signature};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidings_domain::id::EndpointId;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{self, Response, Verdict};
 use tidings_egress::{Bytes, HeaderMap, HeaderName, HeaderValue, Method, Policy, Request, Target};
 use tidings_store::{About, Attempt, Endpoint, Told};
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Notify, mpsc};
 
-/// Deliveries on their way to the room. More than that stay in the store and are claimed later.
-const HANDED_OVER_MAX: usize = 16_384;
-/// Deliveries that wait in memory for one endpoint. A dead endpoint must not hold the memory of the others.
-const ENDPOINT_QUEUE_MAX: usize = 1_024;
+/// Deliveries that wait in memory, of all endpoints: some 700 octets each. More are given back to the store.
+const WAITING_MAX: usize = 32_768;
+/// A line that left deliveries in the store is filled again when it is as short as this.
+const LINE_SHORT: usize = 64;
 /// Calls to one endpoint at the same time.
 pub(crate) const CALLERS: usize = 16;
 /// How long a claimed delivery is ours.
 const LEASE_MS: i64 = 60_000;
 /// A call is begun only if so much of its lease is left: the longest call and its commit fit in.
 const LEASE_MARGIN_MS: i64 = 20_000;
-/// Deliveries in one claim.
+/// Deliveries of one endpoint in one claim.
 const CLAIM_MAX: usize = 500;
 /// Attempts in one commit.
 const RECORD_MAX: usize = 512;
 /// The longest sleep of the room: the safety net for a lost wake-up.
 const LONGEST_SLEEP_MS: i64 = 2_000;
-/// Callers of an endpoint that hears nothing for so long go home.
-const CALLER_IDLE_S: u64 = 60;
 /// Octets of an answer that the attempt log keeps.
 const ANSWER_KEPT: usize = 1_024;
 
 /// The room's door.
 pub(crate) struct Room {
-    handed_over: mpsc::Sender<Told>,
+    lines: Mutex<Lines>,
+    attempts: mpsc::Sender<Attempt>,
     wake: Arc<Notify>,
     policy: Policy,
     web: Arc<dyn Web>,
     known: std::sync::RwLock<Known>,
     stale: AtomicBool,
+}
+
+/// What waits in memory, by endpoint.
+#[derive(Default)]
+struct Lines {
+    by_endpoint: BTreeMap<EndpointId, Line>,
+    waiting: usize,
+}
+
+/// One endpoint's deliveries in memory, and how many callers empty it.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Told>,
+    callers: usize,
+    /// Some of its deliveries are due in the store, because there was no room here.
+    more_in_store: bool,
+}
+
+impl Lines {
+    /// Deliveries of this endpoint for which there is room now.
+    fn room(&self, endpoint: EndpointId) -> usize {
+        let own = self.by_endpoint.get(&endpoint).map_or(0, |line| line.waiting.len());
+        webhook::room(own, WAITING_MAX.saturating_sub(self.waiting))
+    }
+
+    /// Takes a delivery into its line, or gives it back if there is no room. `true` if one more caller is wanted.
+    fn put(&mut self, endpoint: EndpointId, told: Told) -> Result<bool, Box<Told>> {
+        if self.room(endpoint) == 0 {
+            self.by_endpoint.entry(endpoint).or_default().more_in_store = true;
+            return Err(Box::new(told));
+        }
+        let line = self.by_endpoint.entry(endpoint).or_default();
+        line.waiting.push_back(told);
+        self.waiting += 1;
+        let wanted = line.callers < CALLERS;
+        line.callers += usize::from(wanted);
+        Ok(wanted)
+    }
+
+    /// The next delivery for a caller of this endpoint, and whether the store should be asked for more. Without one
+    /// the caller has to go: it is counted out already.
+    fn next(&mut self, endpoint: EndpointId) -> (Option<Told>, bool) {
+        let Some(line) = self.by_endpoint.get_mut(&endpoint) else { return (None, false) };
+        let told = line.waiting.pop_front();
+        let refill = line.more_in_store && line.waiting.len() <= LINE_SHORT;
+        line.more_in_store &= !refill;
+        if told.is_some() {
+            self.waiting -= 1;
+        } else {
+            line.callers -= 1;
+            if line.callers == 0 && !line.more_in_store {
+                self.by_endpoint.remove(&endpoint);
+            }
+        }
+        (told, refill)
+    }
+
+    /// Some of this endpoint's deliveries stayed in the store, because its line is full.
+    fn leave_in_store(&mut self, endpoint: EndpointId) {
+        self.by_endpoint.entry(endpoint).or_default().more_in_store = true;
+    }
 }
 
 /// The endpoints as the callers need them.
@@ -61,27 +122,58 @@ struct Ready {
 
 impl Room {
     /// Opens the room. [`run`] starts its loops.
-    pub fn new(policy: Policy, web: Arc<dyn Web>) -> (Self, mpsc::Receiver<Told>) {
-        let (handed_over, taken) = mpsc::channel(HANDED_OVER_MAX);
+    pub fn new(policy: Policy, web: Arc<dyn Web>) -> (Self, mpsc::Receiver<Attempt>) {
+        let (attempts, recorded) = mpsc::channel(RECORD_MAX * 4);
         let room = Self {
-            handed_over,
+            lines: Mutex::default(),
+            attempts,
             wake: Arc::default(),
             policy,
             web,
             known: Default::default(),
             stale: AtomicBool::new(true),
         };
-        (room, taken)
+        (room, recorded)
     }
 
-    /// Hands over fresh deliveries. What does not fit is in the store and will be claimed when its lease is over.
-    pub fn tell(&self, told: Vec<Told>) {
-        for one in told {
-            if self.handed_over.try_send(one).is_err() {
-                self.wake.notify_one();
-                return;
+    /// Takes over deliveries that are leased. What does not fit is given back to the store, and claimed when there is room.
+    pub fn tell(&self, engine: &Arc<Inner>, told: Vec<Told>) {
+        if engine.stopping() {
+            // They stay leased; the next start makes them due.
+            return;
+        }
+        let mut callers = Vec::new();
+        let mut too_many = Vec::new();
+        {
+            let mut lines = self.lines();
+            for one in told {
+                let Some(endpoint) = one.delivery.map(|delivery| delivery.endpoint) else { continue };
+                match lines.put(endpoint, one) {
+                    Ok(true) => callers.push(endpoint),
+                    Ok(false) => {}
+                    Err(one) => too_many.extend(one.delivery),
+                }
             }
         }
+        for endpoint in callers {
+            tokio::spawn(caller(Arc::downgrade(engine), endpoint));
+        }
+        if !too_many.is_empty() {
+            let engine = Arc::clone(engine);
+            tokio::spawn(async move {
+                // If this fails, they come back when their leases end.
+                match engine.store.give_back_deliveries(too_many, engine.clock.now()).await {
+                    Ok(()) => engine.webhooks.wake(),
+                    Err(error) => {
+                        tracing::warn!(%error, "deliveries that did not fit in memory wait for the end of their leases");
+                    }
+                }
+            });
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().expect("nothing panics while it holds this")
     }
 
     /// Something may be due: look now.
@@ -138,136 +230,84 @@ impl Room {
 }
 
 /// Starts the room's loops.
-pub(crate) fn run(engine: &Weak<Inner>, taken: mpsc::Receiver<Told>, tasks: &mut tokio::task::JoinSet<()>) {
-    let (attempts, recorded) = mpsc::channel(RECORD_MAX * 4);
-    tasks.spawn(distribute(engine.clone(), taken, attempts));
+pub(crate) fn run(
+    engine: &Weak<Inner>,
+    recorded: mpsc::Receiver<Attempt>,
+    tasks: &mut tokio::task::JoinSet<()>,
+) {
+    tasks.spawn(claim(engine.clone()));
     tasks.spawn(record(engine.clone(), recorded));
 }
 
-/// Sorts deliveries into their endpoints' queues, and claims what is due.
-async fn distribute(engine: Weak<Inner>, mut taken: mpsc::Receiver<Told>, attempts: mpsc::Sender<Attempt>) {
-    let mut queues: BTreeMap<EndpointId, Queue> = BTreeMap::new();
-    let mut batch = Vec::with_capacity(CLAIM_MAX);
-    let mut next = Timestamp::default();
+/// Claims what is due: retries, and what did not fit in memory.
+async fn claim(engine: Weak<Inner>) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
-        let woken = Arc::clone(&inner.webhooks.wake);
-        let woken = woken.notified();
+        let wake = Arc::clone(&inner.webhooks.wake);
+        let woken = wake.notified();
         let now = inner.clock.now();
-        if now >= next && !inner.stopping() {
-            next = claim(&inner, &engine, &mut queues, &attempts, now).await;
-        }
+        let next =
+            if inner.stopping() { now.plus_ms(LONGEST_SLEEP_MS) } else { claim_due(&inner, now).await };
         drop(inner);
         let sleep_ms = next.since_ms(now).clamp(1, LONGEST_SLEEP_MS) as u64;
         tokio::select! {
             biased;
-            n = taken.recv_many(&mut batch, CLAIM_MAX) => {
-                if n == 0 {
-                    return;
-                }
-                let Some(inner) = engine.upgrade() else { return };
-                for told in batch.drain(..) {
-                    // A full queue leaves the rest to the store: their leases end, and they are claimed again.
-                    put(&inner, &engine, &mut queues, &attempts, told);
-                }
-            }
-            () = woken => next = Timestamp::default(),
+            () = woken => {}
             () = tokio::time::sleep(std::time::Duration::from_millis(sleep_ms)) => {}
         }
     }
 }
 
-/// An endpoint's queue and the callers that empty it.
-struct Queue {
-    waiting: mpsc::Sender<Told>,
-}
-
-fn put(
-    inner: &Arc<Inner>,
-    engine: &Weak<Inner>,
-    queues: &mut BTreeMap<EndpointId, Queue>,
-    attempts: &mpsc::Sender<Attempt>,
-    told: Told,
-) -> bool {
-    let Some(delivery) = told.delivery else { return true };
-    let fresh = || {
-        let (waiting, taken) = mpsc::channel(ENDPOINT_QUEUE_MAX);
-        let taken = Arc::new(Mutex::new(taken));
-        for _ in 0..CALLERS {
-            tokio::spawn(caller(engine.clone(), delivery.endpoint, Arc::clone(&taken), attempts.clone()));
+/// One round over the endpoints; says when to look again.
+async fn claim_due(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
+    let endpoints = match inner.store.due_endpoints().await {
+        Ok(endpoints) => endpoints,
+        Err(error) => {
+            tracing::warn!(%error, "the store cannot be asked for deliveries; trying again");
+            return now.plus_s(1);
         }
-        Queue { waiting }
     };
-    let queue = queues.entry(delivery.endpoint).or_insert_with(fresh);
-    if queue.waiting.is_closed() {
-        *queue = fresh();
+    let mut next = now.plus_ms(LONGEST_SLEEP_MS);
+    let mut wanted = Vec::new();
+    {
+        let mut lines = inner.webhooks.lines();
+        for (endpoint, due_at) in endpoints {
+            if due_at > now {
+                next = next.min(due_at);
+                continue;
+            }
+            match lines.room(endpoint).min(CLAIM_MAX) {
+                // Its callers ask for them when the line is short.
+                0 => lines.leave_in_store(endpoint),
+                room => wanted.push((endpoint, room)),
+            }
+        }
     }
-    if inner.stopping() {
-        return false;
+    if wanted.is_empty() {
+        return next;
     }
-    queue.waiting.try_send(told).is_ok()
-}
-
-async fn claim(
-    inner: &Arc<Inner>,
-    engine: &Weak<Inner>,
-    queues: &mut BTreeMap<EndpointId, Queue>,
-    attempts: &mpsc::Sender<Attempt>,
-    now: Timestamp,
-) -> Timestamp {
-    queues.retain(|_, queue| !queue.waiting.is_closed());
-    let busy: Vec<EndpointId> =
-        queues.iter().filter(|(_, queue)| queue.waiting.capacity() < CLAIM_MAX).map(|(id, _)| *id).collect();
-    let some_busy = !busy.is_empty();
-    match inner.store.claim_deliveries(busy, CLAIM_MAX, LEASE_MS, now).await {
+    match inner.store.claim_deliveries(wanted, LEASE_MS, now).await {
         Ok(claimed) => {
-            let full = claimed.len() == CLAIM_MAX;
-            for told in claimed {
-                put(inner, engine, queues, attempts, told);
-            }
-            if full {
-                return now;
-            }
+            inner.webhooks.tell(inner, claimed);
+            // There may be more.
+            now
         }
         Err(error) => {
             tracing::warn!(%error, "the store gives no deliveries; trying again");
-            return now.plus_s(1);
+            now.plus_s(1)
         }
-    }
-    match inner.store.next_delivery().await {
-        Ok(Some(at)) if at > now => at,
-        // What is due belongs to busy endpoints: look again when they may have room.
-        Ok(Some(_)) if some_busy => now.plus_ms(200),
-        Ok(Some(_)) => now.plus_ms(50),
-        Ok(None) | Err(_) => now.plus_ms(LONGEST_SLEEP_MS),
     }
 }
 
-/// One of an endpoint's callers.
-async fn caller(
-    engine: Weak<Inner>,
-    id: EndpointId,
-    queue: Arc<Mutex<mpsc::Receiver<Told>>>,
-    attempts: mpsc::Sender<Attempt>,
-) {
+/// One of an endpoint's callers: calls until its line is empty.
+async fn caller(engine: Weak<Inner>, id: EndpointId) {
     loop {
-        let idle = std::time::Duration::from_secs(CALLER_IDLE_S);
-        let told = {
-            let mut queue = queue.lock().await;
-            match tokio::time::timeout(idle, queue.recv()).await {
-                Ok(Some(told)) => told,
-                Ok(None) => return,
-                Err(_) => {
-                    // Closed while this holds it, so that nothing is put into a queue without callers.
-                    queue.close();
-                    match queue.try_recv() {
-                        Ok(told) => told,
-                        Err(_) => return,
-                    }
-                }
-            }
-        };
         let Some(engine) = engine.upgrade() else { return };
+        let (told, refill) = engine.webhooks.lines().next(id);
+        if refill {
+            engine.webhooks.wake();
+        }
+        let Some(told) = told else { return };
         let lease = told.delivery.map_or(Timestamp::default(), |delivery| delivery.due_at);
         if engine.clock.now().plus_ms(LEASE_MARGIN_MS) > lease {
             // It waited too long here; the store gives it to somebody again.
@@ -278,7 +318,7 @@ async fn caller(
             continue;
         }
         let attempt = call(&engine, &*engine.webhooks.web, &ready, &told).await;
-        if attempts.send(attempt).await.is_err() {
+        if engine.webhooks.attempts.send(attempt).await.is_err() {
             return;
         }
     }

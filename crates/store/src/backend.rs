@@ -94,14 +94,18 @@ pub trait Backend: Send + Sync + 'static {
 
     // ── webhooks ────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Takes up to `limit` due deliveries of endpoints that are not in `busy`, oldest first, and leases them for `lease_ms`.
+    /// Takes due deliveries of the named endpoints, for each at most so many, the oldest first, and leases them for
+    /// `lease_ms`. Those of an endpoint that is switched off are dropped: its events can be replayed.
     fn claim_deliveries(
         &self,
-        busy: Vec<EndpointId>,
-        limit: usize,
+        wanted: Vec<(EndpointId, usize)>,
         lease_ms: i64,
         now: Timestamp,
     ) -> Reply<'_, Vec<Told>>;
+
+    /// Makes leased deliveries due at once that were handed over and cannot be taken now. One that is no more open under
+    /// its lease is left alone.
+    fn give_back_deliveries(&self, leased: Vec<Delivery>, now: Timestamp) -> Reply<'_, ()>;
 
     /// Records tries: attempt log, next due time or end, endpoint health, in one commit.
     fn record_attempts(&self, attempts: Vec<Attempt>, now: Timestamp) -> Reply<'_, ()>;
@@ -109,8 +113,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Makes leased deliveries of an earlier process due again. At start.
     fn release_deliveries(&self, now: Timestamp) -> Reply<'_, u64>;
 
-    /// The earliest due delivery.
-    fn next_delivery(&self) -> Reply<'_, Option<Timestamp>>;
+    /// Every endpoint with open deliveries, and when its earliest is due, in the order of their ids.
+    fn due_endpoints(&self) -> Reply<'_, Vec<(EndpointId, Timestamp)>>;
 
     /// Creates an endpoint.
     fn create_endpoint(&self, endpoint: Endpoint, actor: Actor) -> Reply<'_, ()>;

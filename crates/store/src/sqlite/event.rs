@@ -203,40 +203,49 @@ fn open(sql: &Sql, rest: &str, params: impl rusqlite::Params) -> Result<Vec<Deli
     Ok(found)
 }
 
-/// Rows that one claim looks at: behind a busy endpoint's backlog there may be others' deliveries.
-const CLAIM_SCAN_MAX: i64 = 20_000;
+/// Deliveries of an endpoint that is switched off that one claim drops.
+const DROPPED_MAX: i64 = 5_000;
 
 pub(super) fn claim_deliveries(
     tx: &mut Tx<'_>,
-    busy: &[EndpointId],
-    limit: &usize,
+    wanted: &[(EndpointId, usize)],
     lease_ms: &i64,
     now: &Timestamp,
 ) -> Result<Vec<Told>> {
-    let due = open(
-        tx.sql,
-        "WHERE due_at <= ?1 ORDER BY due_at, event LIMIT ?2",
-        params![now.as_millis(), CLAIM_SCAN_MAX],
-    )?;
     let listeners = tx.listeners()?;
     let mut claimed = Vec::new();
-    for one in due.into_iter().filter(|one| !busy.contains(&one.endpoint)) {
-        if claimed.len() == *limit {
-            break;
-        }
-        take(tx.sql, one)?;
-        if !listeners.is_on(one.endpoint) {
-            // Switched off or deleted: its events stay in the log and can be replayed.
-            continue;
-        }
-        let Some(event) = select(tx.sql, "WHERE seq = ?1", [one.event.key()])?.pop() else { continue };
-        let leased = Delivery { due_at: now.plus_ms(*lease_ms), ..one };
-        if let Some(told) = tell(tx.sql, event, Some(leased))? {
-            put(tx.sql, leased)?;
-            claimed.push(told);
+    for (endpoint, room) in wanted {
+        let is_on = listeners.is_on(*endpoint);
+        let most = if is_on { *room as i64 } else { DROPPED_MAX };
+        let due = open(
+            tx.sql,
+            "WHERE endpoint = ?1 AND due_at <= ?2 ORDER BY due_at, event LIMIT ?3",
+            params![endpoint.key(), now.as_millis(), most],
+        )?;
+        for one in due {
+            take(tx.sql, one)?;
+            if !is_on {
+                // Switched off or deleted: its events stay in the log and can be replayed.
+                continue;
+            }
+            let Some(event) = select(tx.sql, "WHERE seq = ?1", [one.event.key()])?.pop() else { continue };
+            let leased = Delivery { due_at: now.plus_ms(*lease_ms), ..one };
+            if let Some(told) = tell(tx.sql, event, Some(leased))? {
+                put(tx.sql, leased)?;
+                claimed.push(told);
+            }
         }
     }
     Ok(claimed)
+}
+
+pub(super) fn give_back_deliveries(tx: &mut Tx<'_>, leased: &[Delivery], now: &Timestamp) -> Result<()> {
+    for one in leased {
+        if take(tx.sql, *one)? {
+            put(tx.sql, Delivery { due_at: *now, ..*one })?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn record_attempts(tx: &mut Tx<'_>, attempts: &[Attempt], now: &Timestamp) -> Result<()> {
@@ -257,8 +266,8 @@ fn held(sql: &Sql, attempt: &Attempt) -> Result<Option<Delivery>> {
     let lease = attempt.lease.as_millis();
     let found = open(
         sql,
-        "WHERE due_at = ?1 AND event = ?2 AND endpoint = ?3",
-        params![lease, attempt.event.key(), attempt.endpoint.key()],
+        "WHERE endpoint = ?1 AND due_at = ?2 AND event = ?3",
+        params![attempt.endpoint.key(), lease, attempt.event.key()],
     )?;
     Ok(found.into_iter().next())
 }
@@ -294,25 +303,40 @@ fn log(sql: &Sql, attempt: &Attempt) -> Result<()> {
 
 pub(super) fn release_deliveries(tx: &mut Tx<'_>, now: &Timestamp) -> Result<u64> {
     // A lease ends after FIRST_LEASE_MS at most, a retry's due time is its own: only leases are shortened.
-    let leased = open(
-        tx.sql,
-        "WHERE due_at > ?1 AND due_at <= ?2 AND tries = 0 ORDER BY due_at",
-        params![now.as_millis(), now.plus_ms(FIRST_LEASE_MS).as_millis()],
-    )?;
-    for one in &leased {
-        take(tx.sql, *one)?;
-        put(tx.sql, Delivery { due_at: *now, ..*one })?;
+    let mut released = 0;
+    for (endpoint, _) in earliest(tx.sql)? {
+        let leased = open(
+            tx.sql,
+            "WHERE endpoint = ?1 AND due_at > ?2 AND due_at <= ?3 AND tries = 0 ORDER BY due_at",
+            params![endpoint.key(), now.as_millis(), now.plus_ms(FIRST_LEASE_MS).as_millis()],
+        )?;
+        give_back_deliveries(tx, &leased, now)?;
+        released += leased.len() as u64;
     }
-    Ok(leased.len() as u64)
+    Ok(released)
 }
 
-pub(super) fn next_delivery(rx: &mut Rx<'_>) -> Result<Option<Timestamp>> {
-    let first = rx
-        .sql
-        .prepare_cached("SELECT due_at FROM delivery ORDER BY due_at LIMIT 1")
-        .and_then(|mut s| s.query_row([], |row| row.get::<_, i64>(0)).optional())
+pub(super) fn due_endpoints(rx: &mut Rx<'_>) -> Result<Vec<(EndpointId, Timestamp)>> {
+    earliest(rx.sql)
+}
+
+/// The earliest delivery of each endpoint, found by one probe for each: what lies between is not read.
+pub(super) fn earliest(sql: &Sql) -> Result<Vec<(EndpointId, Timestamp)>> {
+    let mut statement = sql
+        .prepare_cached(
+            "SELECT endpoint, due_at FROM delivery WHERE endpoint > ?1 ORDER BY endpoint, due_at LIMIT 1",
+        )
         .map_err(failed)?;
-    Ok(first.map(Timestamp::from_millis))
+    let mut found: Vec<(EndpointId, Timestamp)> = Vec::new();
+    loop {
+        let after = found.last().map_or(i64::MIN, |(endpoint, _)| endpoint.key());
+        let next = statement
+            .query_row([after], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .optional()
+            .map_err(failed)?;
+        let Some((endpoint, due_at)) = next else { return Ok(found) };
+        found.push((EndpointId::from_key(endpoint), Timestamp::from_millis(due_at)));
+    }
 }
 
 pub(super) fn open_about(sql: &Sql, events: &[EventId]) -> Result<Vec<Delivery>> {

@@ -5,8 +5,10 @@ use crate::{Error, Result};
 use rusqlite::Connection;
 
 /// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("0001_the_road_of_a_message", include_str!("../../migrations/sqlite/0001_the_road_of_a_message.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_the_road_of_a_message", include_str!("../../migrations/sqlite/0001_the_road_of_a_message.sql")),
+    ("0002_deliveries_by_endpoint", include_str!("../../migrations/sqlite/0002_deliveries_by_endpoint.sql")),
+];
 
 /// Applies what is missing.
 ///

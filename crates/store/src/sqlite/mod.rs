@@ -27,6 +27,7 @@ use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::Delivery;
 
 /// The name of the database in its data directory.
 pub const FILE_NAME: &str = "tidings.db";
@@ -113,10 +114,11 @@ impl Backend for Sqlite {
 
         readers event::events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
         readers event::event(realm: Realm, id: EventId) -> Option<Told>;
-        writer event::claim_deliveries(busy: Vec<EndpointId>, limit: usize, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        writer event::claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        writer event::give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
         writer event::record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
         writer event::release_deliveries(now: Timestamp) -> u64;
-        readers event::next_delivery() -> Option<Timestamp>;
+        readers event::due_endpoints() -> Vec<(EndpointId, Timestamp)>;
         readers event::attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
         writer event::replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
 

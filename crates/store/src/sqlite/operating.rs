@@ -324,11 +324,7 @@ pub(super) fn statistics(rx: &mut Rx<'_>, now: &Timestamp) -> Result<Statistics>
         let waiting = u64::try_from(queue.rows - later).unwrap_or(0);
         queues.push((ConnectionId::from_key(queue.lane), purpose, waiting, became_due(queue.oldest)));
     }
-    let oldest_delivery = rx
-        .sql
-        .prepare_cached("SELECT due_at FROM delivery ORDER BY due_at LIMIT 1")
-        .and_then(|mut s| s.query_row([], |row| row.get::<_, i64>(0)).optional())
-        .map_err(failed)?;
+    let oldest_delivery = event::earliest(rx.sql)?.into_iter().map(|(_, due_at)| due_at.as_millis()).min();
     Ok(Statistics {
         queues,
         in_flight,

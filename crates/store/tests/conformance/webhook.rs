@@ -59,8 +59,10 @@ async fn canceled(store: &Arc<dyn Backend>, numbers: std::ops::Range<i64>, now: 
     advance(store, numbers.map(|n| to(id(n), Input::Cancel)).collect(), now).await.told
 }
 
+/// What is due at every endpoint.
 async fn claimed(store: &Arc<dyn Backend>, now: Timestamp) -> Vec<Told> {
-    store.claim_deliveries(vec![], MANY, LEASE, now).await.expect("claimed")
+    let wanted = store.due_endpoints().await.expect("read").into_iter().map(|(id, _)| (id, MANY)).collect();
+    store.claim_deliveries(wanted, LEASE, now).await.expect("claimed")
 }
 
 #[test]
@@ -93,18 +95,18 @@ fn a_restart_makes_handed_over_deliveries_due_at_once() {
 }
 
 #[test]
-fn deliveries_are_claimed_by_one_only_and_never_for_a_busy_endpoint() {
+fn deliveries_are_claimed_by_one_only_and_only_for_endpoints_that_are_named() {
     for_each_backend(|store| async move {
         for n in 1..=2 {
             store.create_endpoint(endpoint(n), actor()).await.expect("created");
         }
         canceled(&store, 0..50, START).await;
-        let busy = vec![EndpointId::from_key(1)];
+        let wanted = vec![(EndpointId::from_key(2), 10)];
         let claims: Vec<_> = (0..8)
             .map(|_| {
-                let (store, busy) = (Arc::clone(&store), busy.clone());
+                let (store, wanted) = (Arc::clone(&store), wanted.clone());
                 tokio::spawn(async move {
-                    store.claim_deliveries(busy, 10, LEASE, at(LATER)).await.expect("claimed")
+                    store.claim_deliveries(wanted, LEASE, at(LATER)).await.expect("claimed")
                 })
             })
             .collect();
@@ -116,7 +118,38 @@ fn deliveries_are_claimed_by_one_only_and_never_for_a_busy_endpoint() {
             }
         }
         assert_eq!(seen.len(), 50);
-        assert_eq!(claimed(&store, at(LATER)).await.len(), 50, "those of the busy one");
+        assert_eq!(claimed(&store, at(LATER)).await.len(), 50, "those of the other");
+    });
+}
+
+#[test]
+fn a_delivery_that_is_given_back_is_due_at_once_and_one_that_was_settled_is_left_alone() {
+    for_each_backend(|store| async move {
+        store.create_endpoint(endpoint(1), actor()).await.expect("created");
+        let told = canceled(&store, 0..2, START).await;
+        let leased: Vec<_> = told.iter().map(|told| told.delivery.expect("it is leased")).collect();
+        store.record_attempts(vec![attempt(&told[0], at(1), Verdict::Done)], at(1)).await.expect("recorded");
+        store.give_back_deliveries(leased, at(2)).await.expect("given back");
+        let again = claimed(&store, at(2)).await;
+        assert_eq!((again.len(), again[0].id), (1, told[1].id));
+    });
+}
+
+#[test]
+fn each_endpoint_with_open_deliveries_is_listed_with_its_earliest() {
+    for_each_backend(|store| async move {
+        for n in 1..=3 {
+            store.create_endpoint(endpoint(n), actor()).await.expect("created");
+        }
+        let told = canceled(&store, 0..2, START).await;
+        let of =
+            |n: i64| told.iter().filter(move |told| told.delivery.is_some_and(|d| d.endpoint.key() == n));
+        let mut attempts: Vec<_> = of(1).map(|told| attempt(told, at(1), Verdict::RetryAt(at(90)))).collect();
+        attempts.extend(of(2).map(|told| attempt(told, at(1), Verdict::Done)));
+        store.record_attempts(attempts, at(1)).await.expect("recorded");
+        let leased_until = of(3).next().and_then(|told| told.delivery).expect("it is leased").due_at;
+        let wanted = [(EndpointId::from_key(1), at(90)), (EndpointId::from_key(3), leased_until)];
+        assert_eq!(store.due_endpoints().await.expect("read"), wanted);
     });
 }
 
@@ -129,7 +162,7 @@ fn each_verdict_does_what_it_says() {
         let attempts: Vec<_> =
             told.iter().zip(verdicts).map(|(told, verdict)| attempt(told, at(1), verdict)).collect();
         store.record_attempts(attempts, at(1)).await.expect("recorded");
-        assert_eq!(store.next_delivery().await.expect("read"), Some(at(90)));
+        assert_eq!(store.due_endpoints().await.expect("read"), [(EndpointId::from_key(1), at(90))]);
         assert!(claimed(&store, at(89)).await.is_empty());
         let retried = claimed(&store, at(90)).await;
         assert_eq!((retried.len(), retried[0].id), (1, told[1].id));
@@ -254,7 +287,7 @@ fn a_deleted_endpoint_takes_its_open_deliveries_along() {
         assert!(!store.delete_endpoint(test, id, actor(), at(1)).await.expect("asked"));
         assert!(store.delete_endpoint(HOME, id, actor(), at(1)).await.expect("deleted"));
         assert!(!store.delete_endpoint(HOME, id, actor(), at(1)).await.expect("asked"));
-        assert_eq!(store.next_delivery().await.expect("read"), None);
+        assert_eq!(store.due_endpoints().await.expect("read"), []);
         assert_eq!(audited(&store).await, ["webhook.create", "webhook.delete"]);
     });
 }

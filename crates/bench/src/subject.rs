@@ -1,0 +1,276 @@
+//! The server that is measured: prepared in a directory of its own, started, and gone when its owner is.
+
+use crate::clock;
+use crate::poll::{digits, head};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// How long a start may take: milliseconds. Much may have to be recovered.
+const START_MS: u64 = 300_000;
+/// How long a stop may take: milliseconds.
+const STOP_MS: u64 = 60_000;
+/// The kinds of events that end a message.
+const FINAL: &str = r#""message.delivered","message.undelivered","message.failed","message.rejected","message.expired","message.canceled","message.unconfirmed""#;
+
+/// What is measured, and what it is told.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The binary.
+    pub binary: PathBuf,
+    /// SMPP sessions.
+    pub binds: u32,
+    /// Unanswered submissions of each session.
+    pub window: u32,
+    /// Whether the webhook endpoint wants every event, and not only the ends.
+    pub all_events: bool,
+}
+
+/// A prepared server.
+#[derive(Debug)]
+pub struct Subject {
+    setup: Setup,
+    directory: PathBuf,
+    address: SocketAddr,
+    token: String,
+}
+
+impl Subject {
+    /// Writes the configuration, makes the data directory and a token that may do everything.
+    ///
+    /// # Errors
+    /// A sentence about the command that failed, with what it said.
+    pub fn prepare(setup: Setup, directory: &Path, carrier: &str) -> Result<Self, String> {
+        // The port must be known before the start. Another program could take it between here and there; the start
+        // would say so.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = address.map_err(|error| format!("no free port: {error}"))?;
+        let mut subject = Self { setup, directory: directory.to_owned(), address, token: String::new() };
+        fs::write(subject.file("tidings.toml"), subject.configuration(carrier))
+            .map_err(|error| format!("the configuration could not be written: {error}"))?;
+        subject.command(&["migrate"])?;
+        let made = subject.command(&[
+            "token",
+            "create",
+            "--environment",
+            "live",
+            "--scope",
+            "all",
+            "--rate",
+            "10000000",
+            "--json",
+        ])?;
+        let made: serde_json::Value = serde_json::from_str(&made)
+            .map_err(|error| format!("`token create --json` gave no JSON ({error}): {made}"))?;
+        made["token"]
+            .as_str()
+            .ok_or("`token create --json` shows no `token`")?
+            .clone_into(&mut subject.token);
+        Ok(subject)
+    }
+
+    fn configuration(&self, carrier: &str) -> String {
+        format!(
+            r#"[data]
+directory = {data:?}
+[http]
+listen = "{address}"
+[log]
+format = "json"
+level = "info"
+[limits]
+messages_per_minute = 1000000
+[webhooks]
+allow_http = true
+allow_loopback = true
+ports = []
+[[connection]]
+name = "bench"
+kind = "smpp"
+environment = "live"
+address = "{carrier}"
+system_id = "tidings"
+password = "bench"
+binds = {binds}
+window = {window}
+"#,
+            data = self.data(),
+            address = self.address,
+            binds = self.setup.binds,
+            window = self.setup.window,
+        )
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.file("data")
+    }
+
+    /// Where its API is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The token that it takes.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(&self.setup.binary)
+            .args(arguments)
+            .arg("--config")
+            .arg(self.file("tidings.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("{} does not start: {error}", self.setup.binary.display()))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("`tidings {}` ended with {}: {said}", arguments.join(" "), output.status));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// It cannot be started, or ended by itself; with the end of its log.
+    pub fn start(&self) -> Result<Running, String> {
+        let log = File::create(self.file("log")).map_err(|error| format!("no log: {error}"))?;
+        let out = log.try_clone().map_err(|error| format!("no log: {error}"))?;
+        let child = Command::new(&self.setup.binary)
+            .arg("serve")
+            .arg("--config")
+            .arg(self.file("tidings.toml"))
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("the server does not start: {error}"))?;
+        let mut running = Running { child };
+        let mut ended = false;
+        let ready = clock::wait_until(START_MS, 5, || {
+            ended = running.has_ended();
+            ended || self.ask("GET", "/readyz", "").is_ok_and(|(status, _)| status == 200)
+        });
+        if ended || !ready {
+            let how = if ended { "it ended by itself" } else { "it is not ready in time" };
+            return Err(format!("{how}\n{}", self.log_end(20)));
+        }
+        Ok(running)
+    }
+
+    /// Makes the webhook endpoint. The server must run.
+    ///
+    /// # Errors
+    /// What the API said.
+    pub fn add_webhook(&self, sink: &str) -> Result<(), String> {
+        let events = if self.setup.all_events { String::new() } else { format!(r#","events":[{FINAL}]"#) };
+        let body = format!(r#"{{"url":"http://{sink}/webhooks","description":"the bench"{events}}}"#);
+        match self.ask("POST", "/v1/webhooks", &body) {
+            Ok((201, _)) => Ok(()),
+            Ok((status, said)) => Err(format!("POST /v1/webhooks: {status} {said}")),
+            Err(error) => Err(format!("POST /v1/webhooks: {error}")),
+        }
+    }
+
+    /// One request on a connection of its own.
+    fn ask(&self, method: &str, target: &str, body: &str) -> io::Result<(u64, String)> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            self.token,
+            body.len()
+        );
+        stream.write_all(request.as_bytes())?;
+        let (mut octets, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            if let Some(head) = head(&octets)
+                && octets.len() >= head.length + head.body
+            {
+                let body = String::from_utf8_lossy(&octets[head.length..]).into_owned();
+                return Ok((octets.get(9..12).map_or(0, digits), body));
+            }
+            match stream.read(&mut buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => octets.extend_from_slice(&buffer[..length]),
+            }
+        }
+    }
+
+    /// The last lines of its log.
+    pub fn log_end(&self, lines: usize) -> String {
+        let text = fs::read(self.file("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Lines of its log that are warnings, errors or panics: how many, and the first few. What it says about its
+    /// configuration, which is not one for strangers, does not count.
+    pub fn complaints(&self, most: usize) -> (usize, Vec<String>) {
+        let text = fs::read(self.file("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let bad = |line: &&str| ["\"ERROR\"", "\"WARN\"", "panicked"].iter().any(|word| line.contains(word));
+        let known = |line: &&str| line.contains("\"tidings::serve\"") && line.contains("\"WARN\"");
+        let bad: Vec<&str> = text.lines().filter(bad).filter(|line| !known(line)).collect();
+        (bad.len(), bad.into_iter().take(most).map(str::to_owned).collect())
+    }
+}
+
+/// The server, running. It is ended by force when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks it to stop and waits: the milliseconds that it took.
+    ///
+    /// # Errors
+    /// It does not stop, or not well.
+    pub fn stop(mut self) -> Result<u64, String> {
+        let began = clock::now();
+        let pid =
+            i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).ok_or("no process")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .map_err(|error| format!("the server cannot be asked to stop: {error}"))?;
+        let mut status = None;
+        clock::wait_until(STOP_MS, 5, || {
+            status = self.child.try_wait().ok().flatten();
+            status.is_some()
+        });
+        match status {
+            Some(status) if status.success() => Ok((clock::now() - began) / clock::MS),
+            Some(status) => Err(format!("the server ended with {status}")),
+            None => Err("the server does not stop".to_owned()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
