@@ -194,35 +194,46 @@ impl Tables {
 impl Tables {
     pub(super) fn claim_deliveries(
         &mut self,
-        busy: Vec<EndpointId>,
-        limit: usize,
+        wanted: Vec<(EndpointId, usize)>,
         lease_ms: i64,
         now: Timestamp,
     ) -> Result<Vec<Told>> {
         let mut claimed = Vec::new();
-        let mut over = Vec::new();
-        let due = self.events.open().take_while(|one| one.due_at <= now);
-        for one in due.filter(|one| !busy.contains(&one.endpoint)) {
-            if claimed.len() == limit {
-                break;
-            }
-            let leased = Delivery { due_at: now.plus_ms(lease_ms), ..one };
-            // Switched off or deleted: its events stay in the log and can be replayed.
-            let told = self.endpoints.is_on(one.endpoint).then_some(leased);
-            match told.and_then(|leased| self.events.told(&self.messages, one.event, Some(leased))) {
-                Some(told) => claimed.push((one, told)),
-                None => over.push(one),
+        for (endpoint, most) in wanted {
+            let due = self.events.open().take_while(|one| one.due_at <= now);
+            let due: Vec<Delivery> = due.filter(|one| one.endpoint == endpoint).take(most).collect();
+            for one in due {
+                self.events.take(one);
+                let leased = Delivery { due_at: now.plus_ms(lease_ms), ..one };
+                // Switched off or deleted: its events stay in the log and can be replayed.
+                if self.endpoints.is_on(endpoint)
+                    && let Some(told) = self.events.told(&self.messages, one.event, Some(leased))
+                {
+                    self.events.put(leased);
+                    claimed.push(told);
+                }
             }
         }
-        for one in over {
-            self.events.take(one);
+        Ok(claimed)
+    }
+
+    pub(super) fn give_back_deliveries(&mut self, leased: Vec<Delivery>, now: Timestamp) -> Result<()> {
+        for one in leased {
+            let key = (one.due_at, one.event, one.endpoint);
+            if let Some(&tries) = self.events.open.get(&key) {
+                self.events.take(one);
+                self.events.put(Delivery { tries, due_at: now, ..one });
+            }
         }
-        let lease = |(one, told): (Delivery, Told)| {
-            self.events.take(one);
-            self.events.put(told.delivery.expect("it was leased just above"));
-            told
-        };
-        Ok(claimed.into_iter().map(lease).collect())
+        Ok(())
+    }
+
+    pub(super) fn due_endpoints(&mut self) -> Result<Vec<(EndpointId, Timestamp)>> {
+        let mut first: BTreeMap<EndpointId, Timestamp> = BTreeMap::new();
+        for one in self.events.open() {
+            first.entry(one.endpoint).or_insert(one.due_at);
+        }
+        Ok(first.into_iter().collect())
     }
 
     pub(super) fn record_attempts(&mut self, attempts: Vec<Attempt>, now: Timestamp) -> Result<()> {
@@ -255,10 +266,6 @@ impl Tables {
             self.events.put(Delivery { due_at: now, ..*one });
         }
         Ok(handed_over.len() as u64)
-    }
-
-    pub(super) fn next_delivery(&mut self) -> Result<Option<Timestamp>> {
-        Ok(self.events.open.keys().next().map(|(due_at, ..)| *due_at))
     }
 
     pub(super) fn replay(

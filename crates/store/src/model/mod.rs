@@ -30,6 +30,7 @@ use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::Delivery;
 use tokio::sync::{Notify, oneshot};
 
 /// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
@@ -363,10 +364,11 @@ impl Backend for Model {
 
         read events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
         read event(realm: Realm, id: EventId) -> Option<Told>;
-        write claim_deliveries(busy: Vec<EndpointId>, limit: usize, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        write claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        write give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
         write record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
         write release_deliveries(now: Timestamp) -> u64;
-        read next_delivery() -> Option<Timestamp>;
+        read due_endpoints() -> Vec<(EndpointId, Timestamp)>;
         read attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
         write replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
 
