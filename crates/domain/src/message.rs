@@ -691,9 +691,13 @@ impl Next<'_> {
             self.fold(Some(raw));
         } else {
             self.publish(Kind::Progress, None, Some(raw));
-            // A receipt proves that the carrier had the segment, whether or not its answer reached us.
-            if matches!(self.life.state, State::Sending { .. } | State::Doubtful { .. }) {
-                self.conclude();
+            // A receipt proves that the carrier had the segment, whether or not its answer reached us. If it was the
+            // last one that waited to be sent again, there is nothing left to send.
+            let nothing_waits = !self.life.segments.iter().any(|s| matches!(s, Segment::Waiting));
+            match self.life.state {
+                State::Sending { .. } | State::Doubtful { .. } => self.conclude(),
+                State::Queued { .. } if nothing_waits => self.conclude(),
+                _ => {}
             }
         }
         Ok(())
@@ -996,6 +1000,8 @@ mod tests {
             alert 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> queued@10 +unanswered +delayed +unanswered +delayed
             alert 1: claim@3599, no-answer@3599, time@3604            -> unconfirmed +unanswered +unconfirmed
             transactional 2: claim, accepted 0, no-answer 1, delivered 1 -> sent@7245 +unanswered +progress +sent
+            alert 2: claim, no-answer 0, accepted 1, time@5, delivered 0@6 -> sent@3645 +unanswered +delayed +progress +sent
+            alert 2: claim, no-answer 0, no-answer 1, time@5, delivered 0@6 -> queued@5 +unanswered +delayed +progress
             ",
         );
     }

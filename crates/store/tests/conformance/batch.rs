@@ -75,9 +75,10 @@ fn a_batch_names_each_status_once_and_in_order() {
         store.accept(call(10, 4), START).await.expect("accepted");
         assert_eq!(store.claim(LINE, 3, START).await.expect("claimed").tickets.len(), 3);
         // In doubt counts as sending, like the one whose answer may still come.
-        let unanswered = answered(id(11), 1, 0, Answer::None);
-        advance(&store, vec![unanswered, taken(id(13), 1, 0, "a")], START).await;
-        let found = store.batch(HOME, batch(10)).await.expect("read").expect("there");
-        assert_eq!(found.counts, [(Status::Queued, 1), (Status::Sending, 2), (Status::Sent, 1)]);
+        let counts = async || store.batch(HOME, batch(10)).await.expect("read").expect("there").counts;
+        advance(&store, vec![answered(id(11), 1, 0, Answer::None), taken(id(13), 1, 0, "a")], START).await;
+        assert_eq!(counts().await, [(Status::Queued, 1), (Status::Sending, 2), (Status::Sent, 1)]);
+        advance(&store, vec![taken(id(12), 1, 0, "b")], START).await;
+        assert_eq!(counts().await, [(Status::Queued, 1), (Status::Sending, 1), (Status::Sent, 2)]);
     });
 }
