@@ -6,7 +6,7 @@ fn main() {
     let from: u64 = arguments.next().expect("from").parse().expect("a number");
     let to: u64 = arguments.next().expect("to").parse().expect("a number");
     for seed in from..to {
-        let run = world::run(Plan::of(seed, Set::NONE));
+        let run = world::run(Plan::of(seed, Set::NONE), std::env::var("TRACE").is_ok());
         println!(
             "{seed}: {} entries, {} submissions, {} messages, settled {}, lasted {} s, hash {:x}, faults {}",
             run.ledger.entries.len(),
