@@ -7,6 +7,7 @@
 use crate::fault::Fault;
 use crate::ledger::{Answer, Did, Happened, Item, Ms, Reply, Says, StoreFault};
 use crate::seen::{At, Seen};
+use crate::stage::BEGIN_MS;
 use crate::world::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -255,11 +256,17 @@ impl Check<'_> {
         })
     }
 
-    /// Whether a message was accepted under a clock that was ahead, and a process began later under one that was not:
-    /// nobody can know then how old it is.
+    /// Whether a message was accepted under a clock that was ahead, and a process began later under one that was less
+    /// so: nobody can know then how old it is.
     fn is_dated_ahead(&self, timeline: &Timeline) -> bool {
-        let created_ms = timeline.stored.message.created_at.as_millis();
-        self.seen.processes.values().any(|process| process.wall_ms < created_ms) && self.clock_went_back()
+        let message = &timeline.stored.message;
+        let Some(asked) = self.asked(message.id.key()) else { return false };
+        let ahead_ms = message.created_at.as_millis() - (BEGIN_MS + asked.ms as i64);
+        self.seen
+            .processes
+            .values()
+            .filter(|process| process.started > asked)
+            .any(|process| process.wall_ms - (BEGIN_MS + process.started.ms as i64) < ahead_ms - 50)
     }
 
     /// P-06: no later than its end of worth and a minute, but for what a doubt and a fault of ours need.
@@ -612,14 +619,21 @@ impl Check<'_> {
     /// P-15: after the answer to an opt-out nothing starts.
     fn opt_outs(&mut self) {
         let mut out: BTreeMap<&str, At> = BTreeMap::new();
+        let mut lifted: BTreeMap<&str, Ms> = BTreeMap::new();
         let mut found = Vec::new();
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
             match what {
                 // After five seconds it no longer waits for what the carrier already has.
                 Happened::OptOutAnswered { recipient, took_ms } if *took_ms < 5_000 => {
-                    out.insert(recipient, At { place, ms: *ms });
+                    // Of an opt-out and a lift at the same time either may be the last.
+                    if lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) {
+                        out.insert(recipient, At { place, ms: *ms });
+                    }
                 }
-                Happened::LiftAsked { recipient } => drop(out.remove(recipient.as_str())),
+                Happened::LiftAsked { recipient } => {
+                    lifted.insert(recipient, *ms);
+                    out.remove(recipient.as_str());
+                }
                 Happened::Submitted { submission } => {
                     let of = &self.seen.ledger.submissions[*submission as usize];
                     if let Some(at) = out.get(of.recipient.as_str()) {
