@@ -453,7 +453,7 @@ impl Session {
         let reference_only = strikes(Fault::ReceiptReference).is_some();
         let shown = if reference_only { String::new() } else { id.1.clone() };
         let echoed = (plan.echoes || reference_only).then_some(our_reference);
-        let by_id = !reference_only && !stage.plan.faults.has(Fault::IdsCollide);
+        let by_id = !reference_only;
         let says = match strikes(Fault::ReceiptBad) {
             Some(mut random) => *random.pick(&[
                 Says::Undelivered,
@@ -502,8 +502,14 @@ impl Session {
             raw: raw.clone(),
         });
         drop(ledger);
-        let receipt =
-            Receipt { carrier_id, id_form: IdForm::Any, our_reference, parties, outcome: outcome(says), raw };
+        // Where forms collide, the operator must say which it is.
+        let id_form = match self.carrier.plan.style {
+            _ if !self.stage().plan.faults.has(Fault::IdsCollide) => IdForm::Any,
+            Style::Same | Style::OtherCase | Style::Padded => IdForm::Same,
+            Style::HexThenDecimal => IdForm::HexThenDecimal,
+            Style::DecimalThenHex => IdForm::DecimalThenHex,
+        };
+        let receipt = Receipt { carrier_id, id_form, our_reference, parties, outcome: outcome(says), raw };
         self.carrier.owe(at_ms, Owed { report, what: What::Receipt(receipt) });
     }
 

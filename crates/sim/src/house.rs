@@ -7,8 +7,8 @@ use crate::plan::Plan;
 use crate::receiver::Receivers;
 use crate::stage::{BEGIN_MS, Life, Simulated, Stage};
 use crate::unreliable::Unreliable;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_carriers::list;
 use tidings_domain::account::Environment;
@@ -20,7 +20,7 @@ use tidings_engine::clock::Clock;
 use tidings_engine::{ConnectionSettings, Engine, Settings, World};
 use tidings_store::model::Model;
 use tidings_store::{Actor, Backend, Endpoint, MessageFilter, Page, Retention};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 /// At a stop, open calls are waited for so long, and carriers too.
 const STOP_WITHIN_MS: u64 = 15_000;
@@ -46,7 +46,8 @@ pub struct House {
     pub observer: Model,
     /// The endpoints, by place.
     pub endpoints: Vec<EndpointId>,
-    current: watch::Sender<Option<Arc<Running>>>,
+    current: Mutex<Option<Arc<Running>>>,
+    bell: Notify,
     processes: AtomicU32,
 }
 
@@ -82,20 +83,36 @@ impl House {
             endpoints.push(id);
         }
         let carriers = (0..stage.plan.connections.len()).map(|place| Carrier::new(&stage, place)).collect();
-        let (current, _) = watch::channel(None);
-        Arc::new(Self { stage, carriers, observer, endpoints, current, processes: AtomicU32::new(0) })
+        Arc::new(Self {
+            stage,
+            carriers,
+            observer,
+            endpoints,
+            current: Mutex::default(),
+            bell: Notify::new(),
+            processes: AtomicU32::new(0),
+        })
     }
 
     /// The process that is ready, as soon as there is one.
     pub async fn running(&self) -> Arc<Running> {
-        let mut current = self.current.subscribe();
-        let found = current.wait_for(Option::is_some).await.expect("the sender lives as long as this");
-        Arc::clone(found.as_ref().expect("it was waited for"))
+        loop {
+            let bell = self.bell.notified();
+            if let Some(running) = self.running_now() {
+                return running;
+            }
+            bell.await;
+        }
     }
 
     /// The process that is ready, if there is one.
     pub fn running_now(&self) -> Option<Arc<Running>> {
-        self.current.borrow().clone()
+        self.current.lock().expect("nothing panics while it holds this").clone()
+    }
+
+    fn set_running(&self, running: Option<Arc<Running>>) {
+        *self.current.lock().expect("nothing panics while it holds this") = running;
+        self.bell.notify_waiters();
     }
 
     /// Starts processes one after the other, until the world ends. A word on `stop` stops one in good order.
@@ -105,19 +122,19 @@ impl House {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             };
-            self.current.send_replace(Some(Arc::clone(&running)));
+            self.set_running(Some(Arc::clone(&running)));
             tokio::select! {
                 biased;
                 () = running.life.ended() => {}
                 word = stop.recv() => {
-                    self.current.send_replace(None);
+                    self.set_running(None);
                     match word {
                         Some(()) => self.stop(&running).await,
                         None => return,
                     }
                 }
             }
-            self.current.send_replace(None);
+            self.set_running(None);
             running.engine.clone().kill();
             running.life.end();
             let mut random = self.stage.random(Fault::Crash, &[u64::from(running.life.number)]);

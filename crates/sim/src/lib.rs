@@ -18,6 +18,7 @@
 //! What it does not do: octets of SMPP and HTTP, SQLite, the API's own code. Those have tests of their own.
 
 pub mod carrier;
+pub mod check;
 pub mod customer;
 pub mod fault;
 pub mod house;
@@ -26,6 +27,7 @@ pub mod ledger;
 pub mod plan;
 pub mod random;
 pub mod receiver;
+pub mod seen;
 pub mod stage;
 pub mod unreliable;
 pub mod world;

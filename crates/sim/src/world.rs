@@ -1,7 +1,7 @@
 //! One run: a world from a seed, its hours of trouble, its healing, and the look at what is left.
 
 use crate::customer;
-use crate::house::House;
+use crate::house::{House, Running};
 use crate::ledger::{Event, Happened, Ledger};
 use crate::plan::{Plan, Turn};
 use crate::random::Random;
@@ -58,21 +58,21 @@ pub struct View {
     pub now: Timestamp,
 }
 
-/// Runs a plan.
+/// Runs a plan; prints each thing when it happens if it is `live`.
 ///
 /// # Panics
 /// If the engine does: then a promise is broken, and the caller names the seed.
-pub fn run(plan: Plan) -> Run {
+pub fn run(plan: Plan, live: bool) -> Run {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without IO needs nothing from the machine");
-    runtime.block_on(direct(plan))
+    runtime.block_on(direct(plan, live))
 }
 
-async fn direct(plan: Plan) -> Run {
-    let stage = Stage::new(plan);
+async fn direct(plan: Plan, live: bool) -> Run {
+    let stage = Stage::new(plan, live);
     let house = House::build(Arc::clone(&stage)).await;
     let (stop, stops) = mpsc::channel(1);
     tokio::spawn(Arc::clone(&house).keep(stops));
@@ -100,7 +100,8 @@ async fn direct(plan: Plan) -> Run {
         if healing.look().await && deeds.is_empty() {
             break true;
         }
-        if stage.now_ms() > last_call_ms + HEALED_WITHIN_MS {
+        let over_ms = (last_call_ms + HEALED_WITHIN_MS).min(stage.plan.active_ms + 2 * HEALED_WITHIN_MS);
+        if stage.now_ms() > over_ms {
             break false;
         }
         tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
@@ -162,8 +163,16 @@ struct Healing<'h> {
 impl Healing<'_> {
     /// Whether nothing is left to be done.
     async fn look(&mut self) -> bool {
+        let Some(running) = self.house.running_now() else { return false };
+        tokio::select! {
+            biased;
+            () = running.life.ended() => false,
+            is_healed = self.look_at(&running) => is_healed,
+        }
+    }
+
+    async fn look_at(&mut self, running: &Running) -> bool {
         let house = self.house;
-        let Some(running) = house.running_now() else { return false };
         let now = running.engine.clock().now();
         let connections = running.engine.connections(Environment::Test).await.unwrap_or_default();
         for connection in connections {
