@@ -126,3 +126,31 @@ fn nothing_is_left_for_later() {
     }
     report(complaints);
 }
+
+/// The one file that may have unsafe code: what SQLite calls in tests.
+const SHIM: &str = "crates/powercut/src/vfs.rs";
+
+#[test]
+fn only_the_shim_under_sqlite_is_unsafe_and_nothing_that_is_shipped_depends_on_it() {
+    let mut complaints = Vec::new();
+    for manifest in
+        files("crates", "/Cargo.toml").into_iter().filter(|file| !file.path.contains("/powercut/"))
+    {
+        if !manifest.text.contains("[lints]\nworkspace = true") {
+            complaints.push(format!("{} must take the lints of the workspace", manifest.path));
+        }
+        let shipped = manifest.text.split("[dev-dependencies]").next().unwrap_or_default();
+        if shipped.contains("powercut") {
+            complaints.push(format!("{}: only tests may depend on powercut", manifest.path));
+        }
+    }
+    let words = |line: &str| {
+        line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe extern")
+    };
+    for file in files("crates", ".rs").into_iter().filter(|file| file.path != SHIM && !is_test(&file.path)) {
+        for (n, _) in program_lines(&file.text).into_iter().filter(|(_, line)| words(line)) {
+            complaints.push(format!("{}:{n} is unsafe; only {SHIM} may be", file.path));
+        }
+    }
+    report(complaints);
+}

@@ -697,9 +697,13 @@ impl Next<'_> {
             self.fold(Some(raw));
         } else {
             self.publish(Kind::Progress, None, Some(raw));
-            // A receipt proves that the carrier had the segment, whether or not its answer reached us.
-            if matches!(self.life.state, State::Sending { .. } | State::Doubtful { .. }) {
-                self.conclude();
+            // A receipt proves that the carrier had the segment, whether or not its answer reached us. If it was the
+            // last one that waited to be sent again, there is nothing left to send.
+            let nothing_waits = !self.life.segments.iter().any(|s| matches!(s, Segment::Waiting));
+            match self.life.state {
+                State::Sending { .. } | State::Doubtful { .. } => self.conclude(),
+                State::Queued { .. } if nothing_waits => self.conclude(),
+                _ => {}
             }
         }
         Ok(())
@@ -1026,6 +1030,8 @@ mod tests {
             alert 1: claim, no-answer, time@5, claim@6, stop@6        -> unconfirmed +unanswered +delayed +unconfirmed
             alert 1: claim, no-answer, time@5, cancel@6, delivered@7  -> delivered +unanswered +delayed +unconfirmed +delivered
             transactional 2: claim, accepted 0, no-answer 1, delivered 1 -> sent@7245 +unanswered +progress +sent
+            alert 2: claim, no-answer 0, accepted 1, time@5, delivered 0@6 -> sent@3645 +unanswered +delayed +progress +sent
+            alert 2: claim, no-answer 0, no-answer 1, time@5, delivered 0@6 -> queued@5 +unanswered +delayed +progress
             ",
         );
     }

@@ -9,16 +9,25 @@ use tidings_domain::time::Timestamp;
 const LONGEST_SLEEP_MS: i64 = 1_000;
 /// Messages in one commit.
 const WAKE_MAX: usize = 500;
+/// The same before anything is sent: nobody else waits for the writer then, and each commit looks through all claims.
+const RECOVER_MAX: usize = 5_000;
+/// The shortest pause between two commits of a backlog: ms.
+const AIR_MS: u64 = 5;
 /// How often old rows are swept away.
-const SWEEP_EVERY_MS: i64 = 5 * 60_000;
-/// Rows of each kind in one sweep, so that nobody waits for it.
+const SWEEP_EVERY_MS: u64 = 5 * 60_000;
+/// Rows of each kind in one sweep, so that nobody waits long for it.
 const SWEEP_MAX: usize = 1_000;
+/// While more is left, sweeping rests so many times as long as the last sweep took: it keeps up with what comes in,
+/// and leaves the writer to others most of the time.
+const SWEEP_REST: u64 = 3;
+/// Bounds of that rest: ms.
+const SWEEP_REST_MS: std::ops::RangeInclusive<u64> = 10..=1_000;
 
 /// Settles what an earlier process left: its claims are orphans, its webhook leases are void.
 pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
     let mut orphans = 0;
     loop {
-        let advanced = engine.store.recover(WAKE_MAX, engine.clock.now(), engine.patience()).await?;
+        let advanced = engine.store.recover(RECOVER_MAX, engine.clock.now(), engine.patience()).await?;
         let more = advanced.more;
         orphans += advanced.statuses.len();
         engine.happened(advanced).await;
@@ -58,12 +67,13 @@ pub(crate) async fn wake(engine: Weak<Inner>) {
 }
 
 async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
+    let took = engine.clock.stopwatch();
     match engine.store.wake(WAKE_MAX, now, engine.patience()).await {
         Ok(advanced) => {
             let more = advanced.more;
             engine.happened(advanced).await;
-            // A little air, so that a backlog of expiries does not keep the writer from anybody.
-            if more { now.plus_ms(5) } else { now.plus_ms(50) }
+            // As long a pause as the commit took: a backlog of expiries leaves half of the writer's time to others.
+            if more { now.plus_ms(took.elapsed_ms().max(AIR_MS) as i64) } else { now.plus_ms(50) }
         }
         Err(error) => {
             tracing::warn!(%error, "due messages could not be woken");
@@ -72,26 +82,33 @@ async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
     }
 }
 
-/// Follows pauses, holds and endpoints that another process changed, and sweeps.
+/// Follows pauses, holds and endpoints that another process changed.
 pub(crate) async fn follow(engine: Weak<Inner>) {
-    let mut swept = Timestamp::default();
     loop {
         let Some(inner) = engine.upgrade() else { return };
         inner.follow_store().await;
         inner.webhooks.refresh(&inner).await;
-        let now = inner.clock.now();
-        if now.since_ms(swept) >= SWEEP_EVERY_MS {
-            match inner.store.sweep(inner.settings.retention, SWEEP_MAX, now).await {
-                // More is left: go on at the next round.
-                Ok(true) => {}
-                Ok(false) => swept = now,
-                Err(error) => {
-                    tracing::warn!(%error, "old rows could not be swept");
-                    swept = now;
-                }
-            }
-        }
         drop(inner);
         tokio::time::sleep(std::time::Duration::from_millis(LONGEST_SLEEP_MS as u64)).await;
+    }
+}
+
+/// Takes out what is older than its retention.
+pub(crate) async fn sweep(engine: Weak<Inner>) {
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let stopwatch = inner.clock.stopwatch();
+        let rest_ms = match inner.store.sweep(inner.settings.retention, SWEEP_MAX, inner.clock.now()).await {
+            Ok(true) => {
+                (stopwatch.elapsed_ms() * SWEEP_REST).clamp(*SWEEP_REST_MS.start(), *SWEEP_REST_MS.end())
+            }
+            Ok(false) => SWEEP_EVERY_MS,
+            Err(error) => {
+                tracing::warn!(%error, "old rows could not be swept");
+                SWEEP_EVERY_MS
+            }
+        };
+        drop(inner);
+        tokio::time::sleep(std::time::Duration::from_millis(rest_ms)).await;
     }
 }

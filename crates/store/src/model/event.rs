@@ -30,8 +30,8 @@ pub(super) struct Events {
     last: i64,
     feed: BTreeMap<Realm, BTreeSet<EventId>>,
     by_message: BTreeMap<MessageId, Vec<EventId>>,
-    /// Open deliveries by when they are due, with the tries so far.
-    open: BTreeMap<(Timestamp, EventId, EndpointId), u32>,
+    /// Open deliveries of each endpoint by when they are due, with the tries so far.
+    open: BTreeMap<EndpointId, BTreeMap<(Timestamp, EventId), u32>>,
     open_by_event: BTreeSet<(EventId, Timestamp, EndpointId)>,
     attempts: BTreeMap<(EndpointId, EventId, u32), Attempt>,
     inbound: BTreeMap<InboundId, Inbound>,
@@ -115,30 +115,32 @@ impl Events {
 
     fn put(&mut self, delivery: Delivery) {
         let Delivery { event, endpoint, tries, due_at } = delivery;
-        self.open.insert((due_at, event, endpoint), tries);
+        self.open.entry(endpoint).or_default().insert((due_at, event), tries);
         self.open_by_event.insert((event, due_at, endpoint));
     }
 
-    fn take(&mut self, delivery: Delivery) {
-        let Delivery { event, endpoint, due_at, .. } = delivery;
-        self.open.remove(&(due_at, event, endpoint));
+    /// Takes out the delivery that is open under this due time, if there is one.
+    fn take(&mut self, endpoint: EndpointId, event: EventId, due_at: Timestamp) -> Option<Delivery> {
+        let open = self.open.get_mut(&endpoint)?;
+        let tries = open.remove(&(due_at, event))?;
+        if open.is_empty() {
+            self.open.remove(&endpoint);
+        }
         self.open_by_event.remove(&(event, due_at, endpoint));
+        Some(Delivery { event, endpoint, tries, due_at })
     }
 
-    fn open(&self) -> impl DoubleEndedIterator<Item = Delivery> + '_ {
-        self.open.iter().map(|(&(due_at, event, endpoint), &tries)| Delivery {
-            event,
-            endpoint,
-            tries,
-            due_at,
-        })
+    /// The open deliveries of an endpoint, the earliest first.
+    fn open_at(&self, endpoint: EndpointId) -> impl Iterator<Item = Delivery> + use<'_> {
+        let open = self.open.get(&endpoint).into_iter().flatten();
+        open.map(move |(&(due_at, event), &tries)| Delivery { event, endpoint, tries, due_at })
     }
 
-    fn open_of(&self, event: EventId) -> impl Iterator<Item = Delivery> + '_ {
+    fn open_of(&self, event: EventId) -> impl Iterator<Item = Delivery> + use<'_> {
         let first = (event, Timestamp::from_millis(i64::MIN), EndpointId::from_key(i64::MIN));
         let of_event = self.open_by_event.range(first..).take_while(move |(of, ..)| *of == event);
         of_event.filter_map(|&(event, due_at, endpoint)| {
-            let tries = *self.open.get(&(due_at, event, endpoint))?;
+            let tries = *self.open.get(&endpoint)?.get(&(due_at, event))?;
             Some(Delivery { event, endpoint, tries, due_at })
         })
     }
@@ -163,15 +165,21 @@ impl Events {
     }
 
     pub(super) fn drop_open(&mut self, endpoint: EndpointId) {
-        for one in self.open().filter(|one| one.endpoint == endpoint).collect::<Vec<_>>() {
-            self.take(one);
+        for ((due_at, event), _) in self.open.remove(&endpoint).unwrap_or_default() {
+            self.open_by_event.remove(&(event, due_at, endpoint));
         }
     }
 
     /// How many deliveries are open, and when the first became due.
     pub(super) fn open_now(&self, now: Timestamp) -> (u64, Option<Timestamp>) {
-        let first = self.open.keys().next().map(|(due_at, ..)| *due_at);
-        (self.open.len() as u64, first.filter(|due_at| *due_at <= now))
+        let first = self.earliest().map(|(_, due_at)| due_at).min();
+        (self.open_by_event.len() as u64, first.filter(|due_at| *due_at <= now))
+    }
+
+    fn earliest(&self) -> impl Iterator<Item = (EndpointId, Timestamp)> + use<'_> {
+        let first =
+            |open: &BTreeMap<(Timestamp, EventId), u32>| open.keys().next().map(|(due_at, _)| *due_at);
+        self.open.iter().filter_map(move |(endpoint, open)| Some((*endpoint, first(open)?)))
     }
 }
 
@@ -199,16 +207,18 @@ impl Tables {
         now: Timestamp,
     ) -> Result<Vec<Told>> {
         let mut claimed = Vec::new();
-        for (endpoint, most) in wanted {
-            let due = self.events.open().take_while(|one| one.due_at <= now);
-            let due: Vec<Delivery> = due.filter(|one| one.endpoint == endpoint).take(most).collect();
-            for one in due {
-                self.events.take(one);
+        for (endpoint, room) in wanted {
+            let is_on = self.endpoints.is_on(endpoint);
+            let room = if is_on { room } else { usize::MAX };
+            let due = self.events.open_at(endpoint).take_while(|one| one.due_at <= now);
+            for one in due.take(room).collect::<Vec<_>>() {
+                self.events.take(endpoint, one.event, one.due_at);
+                if !is_on {
+                    // Switched off or deleted: its events stay in the log and can be replayed.
+                    continue;
+                }
                 let leased = Delivery { due_at: now.plus_ms(lease_ms), ..one };
-                // Switched off or deleted: its events stay in the log and can be replayed.
-                if self.endpoints.is_on(endpoint)
-                    && let Some(told) = self.events.told(&self.messages, one.event, Some(leased))
-                {
+                if let Some(told) = self.events.told(&self.messages, one.event, Some(leased)) {
                     self.events.put(leased);
                     claimed.push(told);
                 }
@@ -219,21 +229,11 @@ impl Tables {
 
     pub(super) fn give_back_deliveries(&mut self, leased: Vec<Delivery>, now: Timestamp) -> Result<()> {
         for one in leased {
-            let key = (one.due_at, one.event, one.endpoint);
-            if let Some(&tries) = self.events.open.get(&key) {
-                self.events.take(one);
-                self.events.put(Delivery { tries, due_at: now, ..one });
+            if let Some(open) = self.events.take(one.endpoint, one.event, one.due_at) {
+                self.events.put(Delivery { due_at: now, ..open });
             }
         }
         Ok(())
-    }
-
-    pub(super) fn due_endpoints(&mut self) -> Result<Vec<(EndpointId, Timestamp)>> {
-        let mut first: BTreeMap<EndpointId, Timestamp> = BTreeMap::new();
-        for one in self.events.open() {
-            first.entry(one.endpoint).or_insert(one.due_at);
-        }
-        Ok(first.into_iter().collect())
     }
 
     pub(super) fn record_attempts(&mut self, attempts: Vec<Attempt>, now: Timestamp) -> Result<()> {
@@ -241,14 +241,9 @@ impl Tables {
             let Attempt { event, endpoint, number, lease, verdict, .. } = attempt;
             self.endpoints.record_health(endpoint, verdict, now);
             // The try settles the delivery whose lease it held, and no later one.
-            if let Some(&tries) = self.events.open.get(&(lease, event, endpoint)) {
-                self.events.take(Delivery { event, endpoint, tries, due_at: lease });
-                match verdict {
-                    Verdict::Done | Verdict::Dead | Verdict::Gone => {}
-                    Verdict::RetryAt(due_at) => {
-                        self.events.put(Delivery { event, endpoint, tries: number, due_at });
-                    }
-                }
+            let held = self.events.take(endpoint, event, lease);
+            if let (Some(held), Verdict::RetryAt(due_at)) = (held, verdict) {
+                self.events.put(Delivery { tries: number, due_at, ..held });
             }
             self.events.attempts.insert((endpoint, event, number), attempt);
         }
@@ -258,14 +253,18 @@ impl Tables {
     pub(super) fn release_deliveries(&mut self, now: Timestamp) -> Result<u64> {
         // A lease ends after FIRST_LEASE_MS at most, a retry's due time is its own: only leases are shortened.
         let last = now.plus_ms(FIRST_LEASE_MS);
-        let handed_over = self.events.open().skip_while(|one| one.due_at <= now);
-        let handed_over = handed_over.take_while(|one| one.due_at <= last).filter(|one| one.tries == 0);
-        let handed_over: Vec<Delivery> = handed_over.collect();
-        for one in &handed_over {
-            self.events.take(*one);
-            self.events.put(Delivery { due_at: now, ..*one });
+        let mut released = 0;
+        for endpoint in self.events.open.keys().copied().collect::<Vec<_>>() {
+            let leased = self.events.open_at(endpoint).filter(|one| one.tries == 0);
+            let leased: Vec<Delivery> = leased.filter(|one| one.due_at > now && one.due_at <= last).collect();
+            released += leased.len() as u64;
+            self.give_back_deliveries(leased, now)?;
         }
-        Ok(handed_over.len() as u64)
+        Ok(released)
+    }
+
+    pub(super) fn due_endpoints(&mut self) -> Result<Vec<(EndpointId, Timestamp)>> {
+        Ok(self.events.earliest().collect())
     }
 
     pub(super) fn replay(
@@ -298,7 +297,7 @@ impl Tables {
         let again: Vec<EventId> = wanted.take(limit).collect();
         for event in &again {
             for one in events.open_of(*event).filter(|one| one.endpoint == id).collect::<Vec<_>>() {
-                events.take(one);
+                events.take(id, one.event, one.due_at);
             }
             let tries = events.attempts.range((id, *event, 0)..=(id, *event, u32::MAX)).next_back();
             let tries = tries.map_or(0, |((.., number), _)| *number);

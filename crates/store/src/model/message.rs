@@ -21,6 +21,8 @@ use tidings_domain::time::Timestamp;
 
 /// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
 const CLOCK_SLACK_MS: i64 = 1_000;
+/// Messages that one claim ends because their time is over: a commit must not grow with a queue.
+const ENDED_MAX: usize = 500;
 
 /// Everything about messages, with the indexes that each operation needs.
 #[derive(Debug, Clone, Default)]
@@ -129,11 +131,15 @@ impl Queue {
         Purpose::ALL.into_iter().find_map(of).map(|due| due.message)
     }
 
-    /// Whom to look at: those whose moment has come, and those that expired in their queue.
-    fn to_wake(&self, now: Timestamp) -> impl Iterator<Item = MessageId> + '_ {
-        let of = move |purpose| self.due.range(Due::until(Lane::LookAgain, purpose, now)).map(|d| d.message);
-        let expired = self.expiring.iter().take_while(move |(at, _)| *at <= now).map(|(_, due)| due.message);
-        Purpose::ALL.into_iter().flat_map(of).chain(expired)
+    /// Those whose moment has come.
+    fn to_look_at(&self, now: Timestamp) -> impl Iterator<Item = MessageId> + '_ {
+        let of = move |purpose| self.due.range(Due::until(Lane::LookAgain, purpose, now));
+        Purpose::ALL.into_iter().flat_map(of).map(|due| due.message)
+    }
+
+    /// Those that expired in their queue.
+    fn expired(&self, now: Timestamp) -> impl Iterator<Item = MessageId> + '_ {
+        self.expiring.iter().take_while(move |(at, _)| *at <= now).map(|(_, due)| due.message)
     }
 }
 
@@ -573,7 +579,12 @@ impl Tables {
         let mut commit = Commit::new(self, now, &retry, Jitter(0));
         let mut claimed = Claimed::default();
         let mut room = limit;
+        let mut ended = 0;
         while room > 0 {
+            if ended == ENDED_MAX {
+                claimed.more = true;
+                break;
+            }
             let Some(id) = commit.tables.messages.queue.first(connection, now) else { break };
             let row = commit.tables.messages.rows.get(&id).expect("what is due is there");
             let waiting = waiting_segments(&row.life);
@@ -592,6 +603,8 @@ impl Tables {
                 room = room.saturating_sub(waiting.len());
                 let row = commit.tables.messages.rows.get(&id).expect("its life was just put");
                 claimed.tickets.push(Ticket { message: row.message(), attempt, segments: waiting });
+            } else {
+                ended += 1;
             }
         }
         claimed.more |= room == 0;
@@ -601,8 +614,13 @@ impl Tables {
 
     pub(super) fn wake(&mut self, limit: usize, now: Timestamp, rules: Patience) -> Result<Advanced> {
         let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
-        let due: Vec<MessageId> = commit.tables.messages.queue.to_wake(now).take(limit).collect();
-        commit.out.more = due.len() >= limit;
+        let queue = &commit.tables.messages.queue;
+        let mut due: Vec<MessageId> = queue.to_look_at(now).take(limit).collect();
+        let over: Vec<MessageId> = queue.expired(now).take(limit).collect();
+        commit.out.more = due.len() + over.len() >= limit;
+        // A long queue of the one kind leaves half of every commit to the other.
+        due.truncate(limit.saturating_sub(over.len()).max(limit / 2));
+        due.extend(over.into_iter().take(limit - due.len()));
         for id in due {
             let row = commit.tables.messages.rows.get(&id).expect("what is due is there");
             let Some(at) = row.life.state.wakes_at() else { continue };
@@ -621,10 +639,14 @@ impl Tables {
 
     pub(super) fn recover(&mut self, limit: usize, now: Timestamp, rules: Patience) -> Result<Advanced> {
         let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
-        let claimed: Vec<MessageId> = commit.tables.messages.sending.iter().take(limit).copied().collect();
+        let messages = &commit.tables.messages;
+        let mut claimed: Vec<Due> =
+            messages.sending.iter().filter_map(|id| messages.rows.get(id)?.due).collect();
+        claimed.sort_unstable();
+        claimed.truncate(limit);
         commit.out.more = claimed.len() >= limit;
-        for id in claimed {
-            let status = commit.apply(id, Input::Orphaned);
+        for due in claimed {
+            let status = commit.apply(due.message, Input::Orphaned);
             commit.out.statuses.push(status);
         }
         Ok(commit.out)

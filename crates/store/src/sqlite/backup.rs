@@ -3,6 +3,7 @@
 //! SQLite's online backup, read from one snapshot: writers go on, and nothing they commit meanwhile is in the copy.
 //! The copy appears under its name only when it is complete, checked and on the disk.
 
+use super::Options;
 use super::executor::{connect, failed};
 use crate::{Error, Result};
 use rusqlite::Connection;
@@ -15,12 +16,12 @@ const PAGES_PER_STEP: i32 = 1_024;
 /// The page cache of the reading connection: KiB. Every page is read once, so it needs next to none.
 const CACHE_KIB: u32 = 1_024;
 
-/// Copies the database at `from` into a new file `to`.
+/// Copies the database that is opened so into a new file `to`.
 ///
 /// # Errors
 /// [`Error::Conflict`] if `to` exists or another backup to it is under way; [`Error::Unavailable`] if the copy
 /// cannot be written; [`Error::Corrupt`] if the copy does not pass its check, which tells of damage in the original.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy(from: &Options, to: &Path) -> Result<()> {
     if to.symlink_metadata().is_ok() {
         return Err(Error::Conflict(format!("{} exists already", to.display())));
     }
@@ -56,7 +57,7 @@ fn create(path: &Path) -> Result<()> {
     }
 }
 
-fn fill(from: &Path, to: &Path) -> Result<()> {
+fn fill(from: &Options, to: &Path) -> Result<()> {
     let source = connect(from, CACHE_KIB, true)?;
     // Holding one snapshot keeps the backup from starting over whenever somebody commits.
     source.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;").map_err(failed)?;

@@ -1,9 +1,10 @@
 //! The threads that own the connections: one that writes in groups, and a few that read.
 
+use super::Options;
 use super::endpoint::Listeners;
+use super::looked::Looked;
 use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
-use std::path::Path;
 use std::sync::Arc;
 use tidings_domain::id::Sequence;
 use tidings_domain::time::Timestamp;
@@ -23,15 +24,19 @@ const STATEMENTS: usize = 256;
 const STORE_NODE: u16 = 1_023;
 
 /// Opens one connection with the settings that the promises rest on.
-pub(super) fn connect(path: &Path, cache_kib: u32, read_only: bool) -> Result<Connection> {
+pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Result<Connection> {
+    let path = options.path.as_path();
     let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags |= if read_only {
         OpenFlags::SQLITE_OPEN_READ_ONLY
     } else {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
     };
-    let connection = Connection::open_with_flags(path, flags)
-        .map_err(|e| Error::Unavailable(format!("cannot open {}: {e}", path.display())))?;
+    let connection = match &options.vfs {
+        None => Connection::open_with_flags(path, flags),
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
+    }
+    .map_err(|e| Error::Unavailable(format!("cannot open {}: {e}", path.display())))?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if !read_only {
@@ -45,9 +50,10 @@ pub(super) fn connect(path: &Path, cache_kib: u32, read_only: bool) -> Result<Co
             )));
         }
         connection
-            .execute_batch(
-                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;",
-            )
+            .execute_batch(&format!(
+                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = {};",
+                options.checkpoint_pages
+            ))
             .map_err(failed)?;
     }
     connection
@@ -76,14 +82,18 @@ pub(super) fn failed(error: rusqlite::Error) -> Error {
 /// What a write works with: the open transaction, and what the writer remembers between transactions.
 pub(super) struct Tx<'c> {
     pub sql: &'c Connection,
+    /// Who is known to be free of suppressions.
+    pub looked: &'c Looked,
     memory: &'c mut Memory,
 }
 
-/// What the writer knows without asking the database. Thrown away when a transaction fails or another process wrote.
-#[derive(Default)]
+/// What the writer knows without asking the database.
 struct Memory {
+    /// Thrown away when a transaction fails or another process wrote.
     loaded: Option<Loaded>,
-    ids: Option<Sequence>,
+    ids: Sequence,
+    /// Whether this transaction changed the suppression list.
+    list_changed: bool,
 }
 
 struct Loaded {
@@ -124,14 +134,29 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// To be called when the suppression list was changed.
+    pub fn note_list_changed(&mut self) {
+        self.memory.list_changed = true;
+    }
+
     /// An id for a row that the store makes by itself.
-    pub fn next_id(&mut self, now: Timestamp) -> i64 {
-        self.memory.ids.get_or_insert_with(|| Sequence::new(STORE_NODE)).next(now)
+    pub fn next_id(&mut self, now: Timestamp) -> Result<i64> {
+        self.loaded()?;
+        Ok(self.memory.ids.next(now))
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
         if self.memory.loaded.is_none() {
             let one = |sql: &str| self.sql.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+            // Ids go on after those of an earlier process and of another one, whose clocks may have been ahead.
+            for newest in [
+                "SELECT coalesce(max(id), 0) FROM review",
+                "SELECT coalesce(max(id), 0) FROM suppression",
+                "SELECT coalesce(max(id), 0) FROM audit",
+                "SELECT coalesce(max(receipt), 0) FROM parked",
+            ] {
+                self.memory.ids.pass(one(newest)?);
+            }
             self.memory.loaded = Some(Loaded {
                 next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
                 listeners: Arc::new(Listeners::load(self.sql)?),
@@ -182,7 +207,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection) -> Result<Self> {
+    pub fn start(connection: Connection, looked: Arc<Looked>) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
         let (closing, mut asked) = tokio::sync::watch::channel(false);
         let (done, closed) = oneshot::channel();
@@ -191,7 +216,7 @@ impl Writer {
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                let mut memory = Memory::default();
+                let mut memory = Memory { loaded: None, ids: Sequence::new(STORE_NODE), list_changed: false };
                 let mut version = 0;
                 loop {
                     let first = runtime.block_on(async {
@@ -209,7 +234,7 @@ impl Writer {
                             Err(_) => break,
                         }
                     }
-                    let answers = commit(&connection, &mut memory, &mut version, group);
+                    let answers = commit(&connection, &looked, &mut memory, &mut version, group);
                     // One wake-up of the runtime for the whole group; there the answers cost no system call.
                     runtime.spawn(async move {
                         for (work, outcome) in answers {
@@ -218,8 +243,10 @@ impl Writer {
                     });
                 }
                 waiting.close();
-                // Best effort: the next start does the same.
-                drop(connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);"));
+                // Best effort: the next start does the same. No `PRAGMA optimize`: on a large file that is not in the
+                // system's cache it reads for seconds while somebody waits for the stop, and each statement here was
+                // written for one plan, which statistics could only change.
+                drop(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);"));
                 drop(connection);
                 done.send(()).ok();
             })
@@ -257,18 +284,19 @@ type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
 fn commit(
     connection: &Connection,
+    looked: &Looked,
     memory: &mut Memory,
     version: &mut i64,
     mut group: Vec<Box<dyn Work>>,
 ) -> Answers {
-    match transact(connection, memory, version, &mut group) {
+    match transact(connection, looked, memory, version, &mut group) {
         Ok(()) => group.into_iter().map(|work| (work, Ok(()))).collect(),
         Err(error) if group.len() == 1 => group.into_iter().map(|work| (work, Err(error.clone()))).collect(),
         Err(_) => {
             // One of them failed: each for itself, so that only that one fails.
             let alone = group.into_iter().map(|work| {
                 let mut one = vec![work];
-                let outcome = transact(connection, memory, version, &mut one);
+                let outcome = transact(connection, looked, memory, version, &mut one);
                 (one.remove(0), outcome)
             });
             alone.collect()
@@ -278,6 +306,7 @@ fn commit(
 
 fn transact(
     connection: &Connection,
+    looked: &Looked,
     memory: &mut Memory,
     version: &mut i64,
     group: &mut [Box<dyn Work>],
@@ -294,15 +323,20 @@ fn transact(
         if seen != *version {
             *version = seen;
             memory.loaded = None;
+            looked.renew();
         }
         for work in group.iter_mut() {
-            let mut tx = Tx { sql: connection, memory: &mut *memory };
+            let mut tx = Tx { sql: connection, looked, memory: &mut *memory };
             // A decision that panics is a bug of ours; it fails its own operation and nobody else's.
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(&mut tx)));
             run.unwrap_or_else(|_| Err(Error::Corrupt("an operation panicked; see the log".to_owned())))?;
         }
         statement("COMMIT").map(drop)
     })();
+    // Before anybody hears of this commit. After a failure, what was looked at may never have been true.
+    if std::mem::take(&mut memory.list_changed) || result.is_err() {
+        looked.renew();
+    }
     if result.is_err() {
         memory.loaded = None;
         if !connection.is_autocommit() {
@@ -327,10 +361,10 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub fn start(path: &Path, count: usize, cache_kib: u32) -> Result<Self> {
+    pub fn start(options: &Options) -> Result<Self> {
         let mut queues = Vec::new();
-        for n in 0..count.max(1) {
-            let connection = connect(path, cache_kib, true)?;
+        for n in 0..options.readers.max(1) {
+            let connection = connect(options, options.cache_kib / 8, true)?;
             let (queue, waiting) = std::sync::mpsc::sync_channel::<Read>(READS_WAITING);
             std::thread::Builder::new()
                 .name(format!("store-reader-{n}"))

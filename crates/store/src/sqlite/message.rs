@@ -27,6 +27,11 @@ use tidings_domain::time::Timestamp;
 const LOOK_AGAIN: i64 = 0;
 /// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
 const CLOCK_SLACK_MS: i64 = 1_000;
+/// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
+/// at the head of a queue, and a commit with all of them would keep the writer from everybody.
+const ENDED_MAX: usize = 500;
+/// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
+const CLOCK_BACK_MS: i64 = 3_600_000;
 
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,7 +56,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     let mut last = 0;
     for draft in &intake.drafts {
         let realm = draft.message.realm();
-        if let Some(reason) = suppression::in_force(tx.sql, realm, draft.message.recipient, *now)? {
+        if let Some(reason) = suppression::look(tx, realm, draft.message.recipient, *now)? {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
@@ -223,6 +228,11 @@ impl<'a> Commit<'a> {
     }
 
     fn apply_to(&mut self, tx: &mut Tx<'_>, hot: Hot, input: Input) -> Result<Option<Status>> {
+        if hot.due.is_none() && matches!(hot.life.state, State::Unconfirmed { .. }) {
+            // The time in which that could be corrected is over.
+            self.out.ignored += 1;
+            return Ok(None);
+        }
         let accepted = match &input {
             Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => {
                 Some((*segment, carrier_id.clone()))
@@ -241,7 +251,7 @@ impl<'a> Commit<'a> {
             return Ok(None);
         };
         let mut status = transition.life.state.status();
-        let connection = hot.message.connection;
+        let (id, connection) = (hot.message.id, hot.message.connection);
         // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
         let submitted_at = match hot.life.state {
             State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
@@ -260,9 +270,12 @@ impl<'a> Commit<'a> {
         if !forms.is_empty() && tx.any_parked()? {
             for form in forms {
                 for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
-                    if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
+                    if let Some((whose, after)) = self.match_receipt(tx, connection, &receipt)? {
                         unpark(tx.sql, row)?;
-                        status = after.unwrap_or(status);
+                        // It may have become certain that it is another's.
+                        if whose == id {
+                            status = after.unwrap_or(status);
+                        }
                     }
                 }
             }
@@ -369,7 +382,7 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<Status>> {
         match self.match_receipt(tx, connection, receipt)? {
-            Some(status) => Ok(status),
+            Some((_, status)) => Ok(status),
             None => {
                 park(tx, connection, receipt, self.now)?;
                 self.out.parked += 1;
@@ -378,13 +391,14 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// Applies a receipt to the segment it speaks of; the outer `None` says that none is known.
+    /// Applies a receipt to the segment it speaks of, and gives its message with where that stands then (`None` if it
+    /// was ignored). The outer `None` says that no segment is certain.
     fn match_receipt(
         &mut self,
         tx: &mut Tx<'_>,
         connection: ConnectionId,
         receipt: &Receipt,
-    ) -> Result<Option<Option<Status>>> {
+    ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
         let by_reference = receipt.our_reference.map(reference_form);
         for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
@@ -438,7 +452,7 @@ impl<'a> Commit<'a> {
             outcome: receipt.outcome.clone(),
             raw: receipt.raw.clone(),
         };
-        self.apply_to(tx, hot, input).map(Some)
+        Ok(Some((candidate.message, self.apply_to(tx, hot, input)?)))
     }
 }
 
@@ -493,7 +507,7 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
 }
 
 fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
-    let number = tx.next_id(now);
+    let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let by_reference = receipt.our_reference.map(reference_form);
     for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
@@ -543,10 +557,15 @@ pub(super) fn claim(
     let mut commit = Commit::new(*now, &retry, Jitter(0));
     let mut claimed = Claimed::default();
     let mut room = *limit;
+    let mut ended = 0;
     'purposes: for purpose in Purpose::ALL {
         // Read in small steps: a claim for one place must not read a thousand rows.
         loop {
             if room == 0 {
+                break 'purposes;
+            }
+            if ended >= ENDED_MAX {
+                claimed.more = true;
                 break 'purposes;
             }
             let step = room.min(256);
@@ -579,6 +598,8 @@ pub(super) fn claim(
                 if taken {
                     room = room.saturating_sub(waiting.len());
                     claimed.tickets.push(Ticket { message, attempt, segments: waiting });
+                } else {
+                    ended += 1;
                 }
             }
             if found < step {
@@ -613,13 +634,15 @@ pub(super) fn wake(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Pati
             params![purpose.priority(), now.as_millis(), *limit as i64],
         )?);
     }
-    due.extend(due_messages(
+    let over = due_messages(
         tx.sql,
         "SELECT message FROM due WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
         params![now.as_millis(), *limit as i64],
-    )?);
-    commit.out.more = due.len() >= *limit;
-    due.truncate(*limit);
+    )?;
+    commit.out.more = due.len() + over.len() >= *limit;
+    // A long queue of the one kind leaves half of every commit to the other.
+    due.truncate(limit.saturating_sub(over.len()).max(*limit / 2));
+    due.extend(over.into_iter().take(*limit - due.len()));
     for id in due {
         let Some(hot) = load(tx.sql, id)? else { continue };
         match hot.life.state.wakes_at() {
@@ -674,11 +697,23 @@ fn end_waiting(sql: &Sql, message: &Message, segments: &[Segment], due: Option<D
 
 pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
-    let claimed = due_messages(
-        tx.sql,
-        "SELECT m.id FROM due d JOIN message m ON m.id = d.message WHERE d.lane = 0 AND m.state = ?1 ORDER BY m.id LIMIT ?2",
-        params![column::status_number(Status::Sending), *limit as i64],
-    )?;
+    // A claim's row in `due` stands at the end of its lease from the claim to the answer. So the claims of an earlier
+    // process lie below this moment, and what waits for receipts, which may be millions, lies mostly above it.
+    let leases_end = now.plus_ms(LEASE_MS + CLOCK_BACK_MS);
+    let mut claimed = Vec::new();
+    for purpose in Purpose::ALL {
+        claimed.extend(due_messages(
+            tx.sql,
+            "SELECT d.message FROM due d CROSS JOIN message m ON m.id = d.message
+             WHERE d.lane = 0 AND d.priority = ?1 AND d.due_at <= ?2 AND m.state = ?3 LIMIT ?4",
+            params![
+                purpose.priority(),
+                leases_end.as_millis(),
+                column::status_number(Status::Sending),
+                (*limit - claimed.len()) as i64
+            ],
+        )?);
+    }
     commit.out.more = claimed.len() >= *limit;
     for id in claimed {
         let status = commit.apply(tx, id, Input::Orphaned)?;
@@ -1057,6 +1092,8 @@ pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Opti
             None => counts.push((status, count as u64)),
         }
     }
+    // In doubt is a number of its own, but shown as sending.
+    counts.sort_unstable();
     Ok(Some(Batch { id: *id, created_at: Timestamp::from_millis(created_at), asked, counts }))
 }
 

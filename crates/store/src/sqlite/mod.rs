@@ -11,6 +11,7 @@ mod backup;
 mod endpoint;
 mod event;
 mod executor;
+mod looked;
 mod message;
 mod migration;
 mod operating;
@@ -21,6 +22,7 @@ use crate::backend::*;
 use crate::{Error, Result};
 use executor::{Readers, Writer};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::*;
@@ -44,12 +46,22 @@ pub struct Options {
     pub cache_kib: u32,
     /// Connections for reading.
     pub readers: usize,
+    /// Pages in the write-ahead log after which they are written into the file.
+    pub checkpoint_pages: u32,
+    /// The file system as SQLite knows it (a VFS) that was registered under this name; `None` for the usual one.
+    pub vfs: Option<String>,
 }
 
 impl Options {
     /// The defaults, for the file in this data directory.
     pub fn in_directory(directory: &Path) -> Self {
-        Self { path: directory.join(FILE_NAME), cache_kib: 64 * 1024, readers: 2 }
+        Self {
+            path: directory.join(FILE_NAME),
+            cache_kib: 64 * 1024,
+            readers: 2,
+            checkpoint_pages: 4_000,
+            vfs: None,
+        }
     }
 }
 
@@ -58,7 +70,8 @@ impl Options {
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
-    path: PathBuf,
+    looked: Arc<looked::Looked>,
+    options: Options,
 }
 
 impl Sqlite {
@@ -74,16 +87,17 @@ impl Sqlite {
                 rusqlite::version()
             )));
         }
-        let mut connection = executor::connect(&options.path, options.cache_kib, false)?;
+        let mut connection = executor::connect(options, options.cache_kib, false)?;
         migration::migrate(&mut connection)?;
-        let writer = Writer::start(connection)?;
-        let readers = Readers::start(&options.path, options.readers, options.cache_kib / 8)?;
-        Ok(Self { writer, readers, path: options.path.clone() })
+        let looked = Arc::new(looked::Looked::new());
+        let writer = Writer::start(connection, Arc::clone(&looked))?;
+        let readers = Readers::start(options)?;
+        Ok(Self { writer, readers, looked, options: options.clone() })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.options.path
     }
 }
 
@@ -128,7 +142,6 @@ impl Backend for Sqlite {
         writer endpoint::update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
-        readers suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>;
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
@@ -163,8 +176,19 @@ impl Backend for Sqlite {
         writer operating::ping() -> ();
     }
 
+    fn suppressed(
+        &self,
+        recipients: Vec<(Realm, PhoneNumber)>,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Option<list::Reason>>> {
+        if self.looked.all_free(&recipients) {
+            return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
+        }
+        Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &recipients, &now)))
+    }
+
     fn backup(&self, to: PathBuf) -> Reply<'_, ()> {
-        let from = self.path.clone();
+        let from = self.options.clone();
         Box::pin(self.readers.apart(move || backup::copy(&from, &to)))
     }
 

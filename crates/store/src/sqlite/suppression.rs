@@ -17,8 +17,22 @@ use tidings_domain::message::Message;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
 
+/// The same inside the writer's transaction, which remembers who was found free.
+pub(super) fn look(
+    tx: &Tx<'_>,
+    realm: Realm,
+    recipient: PhoneNumber,
+    now: Timestamp,
+) -> Result<Option<Reason>> {
+    let found = in_force(tx.sql, realm, recipient, now)?;
+    if found.is_none() {
+        tx.looked.free(realm, recipient);
+    }
+    Ok(found)
+}
+
 /// Why this number is not sent to, if it is not. An entry past its end is not in force.
-pub(super) fn in_force(
+fn in_force(
     sql: &rusqlite::Connection,
     realm: Realm,
     recipient: PhoneNumber,
@@ -64,7 +78,7 @@ pub(super) fn from_failure(
 ) -> Result<()> {
     let reason = Reason::of(failure.class);
     let entry = Suppression {
-        id: SuppressionId::from_key(tx.next_id(now)),
+        id: SuppressionId::from_key(tx.next_id(now)?),
         realm: message.realm(),
         recipient: message.recipient,
         reason,
@@ -80,6 +94,7 @@ pub(super) fn from_failure(
 /// Adds an entry unless one in force is as strong, and gives what stands then.
 pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
     let now = entry.created_at;
+    tx.note_list_changed();
     if let Some(known) = unlifted(tx.sql, entry.realm, entry.recipient)? {
         let over = known.expires_at.filter(|end| *end <= now);
         if over.is_none() && strength(known.reason) >= strength(entry.reason) {
@@ -127,6 +142,7 @@ pub(super) fn lift(
     if known.expires_at.is_some_and(|end| end <= *now) {
         return Ok(None);
     }
+    tx.note_list_changed();
     end(tx.sql, known.id, *now, reason)?;
     write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now)?;
     Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))

@@ -3,7 +3,9 @@
 //! A file per noun. A test gets a store (or a [`Place`] where it may open one again and again) and says one promise;
 //! nothing here knows which database answers. What a promise costs in time is not tested here.
 
+mod backlog;
 mod batch;
+mod differential;
 mod faults;
 mod idempotency;
 mod life;
@@ -57,6 +59,12 @@ struct Directory(tempfile::TempDir);
 impl Directory {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    /// One that is in memory where the system has that: for what is about answers and not about durability.
+    fn volatile() -> Self {
+        let in_memory = tempfile::tempdir_in("/dev/shm");
+        Self(in_memory.or_else(|_| tempfile::tempdir()).expect("a directory"))
     }
 
     fn with_copy(copy: &Path) -> Self {

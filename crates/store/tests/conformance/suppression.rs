@@ -1,12 +1,12 @@
 //! The suppression list.
 
-use crate::for_each_backend;
 use crate::samples::*;
+use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
-use tidings_domain::failure::FailureClass;
+use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
-use tidings_domain::message::{Message, Status};
+use tidings_domain::message::{Answer, Input, Message, Status};
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
@@ -39,6 +39,39 @@ fn a_message_to_somebody_on_the_list_is_not_stored() {
         assert_eq!(accepted, Accepted::New(expected));
         assert!(store.message(HOME, id(2)).await.expect("read").is_none());
         assert_eq!(claim_at(&store, at(1)).await.len(), 2);
+    });
+}
+
+/// P-15. The look at acceptance is remembered, so it must not outlive what changes the list: a call, a carrier's word,
+/// or another process.
+#[test]
+fn the_last_look_sees_what_came_on_the_list_after_acceptance() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        accept(&store, (0..5).map(message)).await;
+        for n in 0..5 {
+            assert_eq!(in_force(&store, n, at(1)).await, None);
+        }
+        store.suppress(vec![entry(1, 0, Reason::OptedOut)], actor()).await.expect("added");
+        assert_eq!(in_force(&store, 0, at(1)).await, Some(Reason::OptedOut));
+        assert_eq!(in_force(&store, 1, at(1)).await, None);
+
+        accept(&store, [message(11)]).await;
+        let failure = Failure::new(FailureClass::OptedOut, false, "smpp 0x1", "no more");
+        let claimed = claim_at(&store, at(1)).await;
+        let one = claimed.iter().find(|ticket| ticket.message.id == id(11)).expect("it is claimed");
+        let refused = Input::Answered { attempt: one.attempt, segment: 0, answer: Answer::Refused(failure) };
+        advance(&store, vec![to(id(11), refused)], at(1)).await;
+        assert_eq!(in_force(&store, 11, at(1)).await, Some(Reason::OptedOut));
+
+        accept(&store, [message(12)]).await;
+        let other = place.open();
+        other.suppress(vec![entry(2, 12, Reason::Manual)], actor()).await.expect("added");
+        // Whatever this process writes next, it notices that another one wrote: a claim does before its messages go out.
+        claim_at(&store, at(1)).await;
+        assert_eq!(in_force(&store, 12, at(1)).await, Some(Reason::Manual));
+        other.close().await.expect("closed");
+        store.close().await.expect("closed");
     });
 }
 

@@ -1,0 +1,348 @@
+//! The disk as a test holds it: what was written down, and what is to go wrong.
+
+use crate::image::Recording;
+use crate::{Random, vfs};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// The grain of a disk: octets that are written whole or torn.
+pub(crate) const SECTOR: usize = 512;
+
+/// A file: the same name again after a deletion is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub(crate) usize);
+
+/// What was done to a file.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// It is new under its name.
+    Create,
+    /// Octets were written.
+    Write {
+        /// Where they begin.
+        offset: u64,
+        /// The octets.
+        octets: Box<[u8]>,
+    },
+    /// It was cut or extended to this size.
+    Truncate {
+        /// Octets.
+        size: u64,
+    },
+    /// What was written before step `covers` is on the disk.
+    Sync {
+        /// The step at which the sync began.
+        covers: usize,
+        /// Whether the directory was synced with it.
+        directory: bool,
+    },
+    /// A sync failed. The system believes the pages clean now: no later sync writes them.
+    SyncFailed {
+        /// The step at which the sync began.
+        covers: usize,
+    },
+    /// Its name was removed.
+    Delete {
+        /// Whether the directory was synced.
+        directory: bool,
+    },
+}
+
+/// One line of the record.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// To which file.
+    pub file: FileId,
+    /// What.
+    pub act: Act,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no room: what makes a file longer fails (`ENOSPC`), half of it written.
+    Full,
+    /// The disk fails (`EIO`): a write is half done, a sync leaves open what it kept.
+    Broken,
+}
+
+/// How often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// One call fails.
+    Once,
+    /// All fail until [`Disk::heal`].
+    Always,
+}
+
+/// A kind of call that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Create,
+    Write { grows: bool },
+    Truncate,
+    Sync,
+    Delete,
+}
+
+/// A registered VFS, recording. The registration and its few hundred octets stay until the process ends.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+/// What the VFS and the test share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Told when syncs are let through again.
+    opened: Condvar,
+    pub(crate) weak: std::sync::atomic::AtomicU8,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) files: Vec<Known>,
+    names: HashMap<PathBuf, FileId>,
+    calls: u64,
+    plan: Option<Plan>,
+    random: Random,
+    slow: Duration,
+    held: bool,
+    at_sync: u64,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub path: PathBuf,
+    pub size: u64,
+    /// Whether the first sync of this file syncs its directory too: SQLite does that for new logs and journals.
+    pub syncs_directory: bool,
+    /// The content before the record began.
+    pub before: Option<Arc<[u8]>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    fault: Fault,
+    at: u64,
+    times: Times,
+}
+
+impl Disk {
+    /// Registers a disk of its own.
+    pub fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("powercut-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                steps: Vec::new(),
+                files: Vec::new(),
+                names: HashMap::new(),
+                calls: 0,
+                plan: None,
+                random: Random::new(1),
+                slow: Duration::ZERO,
+                held: false,
+                at_sync: 0,
+            }),
+            opened: Condvar::new(),
+            weak: std::sync::atomic::AtomicU8::new(0),
+        });
+        vfs::register(&name, Arc::clone(&shared));
+        Self { name: name.into(), shared }
+    }
+
+    /// Its name, to open a database by.
+    pub fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// How many steps are recorded.
+    pub fn position(&self) -> usize {
+        self.shared.lock().steps.len()
+    }
+
+    /// A copy of the record so far.
+    pub fn recording(&self) -> Recording {
+        let state = self.shared.lock();
+        Recording::new(state.steps.clone(), state.files.clone())
+    }
+
+    /// How many calls were made that can fail.
+    pub fn calls(&self) -> u64 {
+        self.shared.lock().calls
+    }
+
+    /// Lets the next `after` calls pass and then fails.
+    pub fn fail(&self, fault: Fault, after: u64, times: Times) {
+        let mut state = self.shared.lock();
+        let at = state.calls + after;
+        state.plan = Some(Plan { fault, at, times });
+    }
+
+    /// Nothing fails any more. Whether something has failed since [`Disk::fail`].
+    pub fn heal(&self) -> bool {
+        let mut state = self.shared.lock();
+        let plan = state.plan.take();
+        match plan {
+            Some(Plan { at, .. }) => state.calls > at,
+            // A plan of one call is gone once it has failed.
+            None => true,
+        }
+    }
+
+    /// From now on each sync takes so long.
+    pub fn slow(&self, sync: Duration) {
+        self.shared.lock().slow = sync;
+    }
+
+    /// From now on syncs do not come back, until [`Disk::let_go`].
+    pub fn hold(&self) {
+        self.shared.lock().held = true;
+    }
+
+    /// Held syncs go on.
+    pub fn let_go(&self) {
+        self.shared.lock().held = false;
+        self.shared.opened.notify_all();
+    }
+
+    /// How many syncs wait in this moment.
+    pub fn waiting(&self) -> u64 {
+        self.shared.lock().at_sync
+    }
+
+    /// Connections that are opened from now on run with `synchronous=NORMAL`, whatever they ask for; they are told
+    /// that it is `FULL` if `lie` says so. This is the negative control: such a database loses commits.
+    pub fn weaken(&self, lie: bool) {
+        self.shared.weak.store(if lie { 2 } else { 1 }, Ordering::Relaxed);
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this")
+    }
+
+    /// Counts a call, and says whether it is to fail.
+    pub(crate) fn fails(&self, call: Call) -> Option<Fault> {
+        let mut state = self.lock();
+        let number = state.calls;
+        state.calls += 1;
+        let plan = state.plan?;
+        if number < plan.at {
+            return None;
+        }
+        let concerns = match (plan.fault, call) {
+            (Fault::Broken, _) | (Fault::Full, Call::Create) => true,
+            (Fault::Full, Call::Write { grows }) => grows,
+            (Fault::Full, Call::Truncate | Call::Sync | Call::Delete) => false,
+        };
+        if !concerns {
+            return None;
+        }
+        if plan.times == Times::Once {
+            state.plan = None;
+        }
+        Some(plan.fault)
+    }
+
+    /// How much of a write that fails is done nevertheless.
+    pub(crate) fn half(&self, length: usize) -> usize {
+        let mut state = self.lock();
+        state.random.below(length / SECTOR + 1) * SECTOR
+    }
+
+    /// A file is opened; gives its number. `created` says that there was none of this name.
+    pub(crate) fn opened(&self, path: &Path, created: bool, syncs_directory: bool) -> FileId {
+        let mut state = self.lock();
+        if let (false, Some(known)) = (created, state.names.get(path)) {
+            return *known;
+        }
+        let id = FileId(state.files.len());
+        let before: Option<Arc<[u8]>> =
+            if created { None } else { std::fs::read(path).ok().map(|octets| octets.into()) };
+        let size = before.as_ref().map_or(0, |octets| octets.len() as u64);
+        state.files.push(Known {
+            path: path.to_owned(),
+            size,
+            syncs_directory: created && syncs_directory,
+            before,
+        });
+        state.names.insert(path.to_owned(), id);
+        if created {
+            state.steps.push(Step { file: id, act: Act::Create });
+        }
+        id
+    }
+
+    pub(crate) fn size(&self, file: FileId) -> u64 {
+        self.lock().files[file.0].size
+    }
+
+    pub(crate) fn wrote(&self, file: FileId, offset: u64, octets: &[u8]) {
+        if octets.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let end = offset + octets.len() as u64;
+        let size = &mut state.files[file.0].size;
+        *size = end.max(*size);
+        state.steps.push(Step { file, act: Act::Write { offset, octets: octets.into() } });
+    }
+
+    pub(crate) fn truncated(&self, file: FileId, size: u64) {
+        let mut state = self.lock();
+        state.files[file.0].size = size;
+        state.steps.push(Step { file, act: Act::Truncate { size } });
+    }
+
+    pub(crate) fn deleted(&self, path: &Path, directory: bool) {
+        let mut state = self.lock();
+        if let Some(file) = state.names.remove(path) {
+            state.steps.push(Step { file, act: Act::Delete { directory } });
+        }
+    }
+
+    /// Runs a sync: as slow as the disk is, recorded with what it covers.
+    pub(crate) fn syncing<E>(&self, file: FileId, sync: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let (covers, slow) = {
+            let mut state = self.lock();
+            state.at_sync += 1;
+            let covers = state.steps.len();
+            let state = self
+                .opened
+                .wait_while(state, |state| state.held)
+                .expect("nothing panics while it holds this");
+            (covers, state.slow)
+        };
+        if !slow.is_zero() {
+            std::thread::sleep(slow);
+        }
+        let done = sync();
+        let mut state = self.lock();
+        state.at_sync -= 1;
+        let act = match &done {
+            Ok(()) => {
+                let known = &mut state.files[file.0];
+                Act::Sync { covers, directory: std::mem::take(&mut known.syncs_directory) }
+            }
+            Err(_) => Act::SyncFailed { covers },
+        };
+        state.steps.push(Step { file, act });
+        done
+    }
+}
