@@ -296,11 +296,10 @@ impl Submit {
 
     /// The last look at the suppression list, then out.
     async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
-        let now = engine.clock.now();
         let recipients =
             step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
         // A list that cannot be read means wait, never allow.
-        let suppressed = match engine.store.suppressed(recipients, now).await {
+        let suppressed = match engine.store.suppressed(recipients, engine.clock.now()).await {
             Ok(suppressed) => suppressed,
             Err(error) => {
                 tracing::warn!(connection = self.lane.name, %error, "the suppression list cannot be read; putting messages back");
@@ -312,6 +311,8 @@ impl Submit {
         };
         let mut stopped = Vec::new();
         for ((ticket, permit), reason) in step.into_iter().zip(suppressed) {
+            // The list or the link may have been slow: what is too late now does not go.
+            let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
             match reason {
                 Some(reason) => {

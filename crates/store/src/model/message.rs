@@ -542,7 +542,12 @@ impl<'a> Commit<'a> {
     fn find(&self, line: ConnectionId, receipt: &Receipt) -> Option<(MessageId, Input)> {
         let messages = &self.tables.messages;
         let mut candidates: Vec<Candidate> = Vec::new();
-        for form in forms_of(receipt) {
+        let ids = receipt::lookups(receipt).len();
+        for (n, form) in forms_of(receipt).into_iter().enumerate() {
+            // Our reference comes last, and is asked only where the id says nothing: others may have the same.
+            if n >= ids && receipt::choose(receipt, &candidates).is_some() {
+                break;
+            }
             for ((message, segment), carrier_id) in messages.outstanding.under(line, &form) {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 if candidates.iter().any(|c| (c.message, c.segment) == (*message, *segment)) {

@@ -401,8 +401,17 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
-        let by_reference = receipt.our_reference.map(reference_form);
-        for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
+        let by_id = receipt::lookups(receipt).into_iter().map(|form| (form, false));
+        let by_reference = receipt.our_reference.map(|reference| (reference_form(reference), true));
+        for (form, is_reference) in by_id.chain(by_reference) {
+            // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
+            if is_reference {
+                let known: Vec<Candidate> =
+                    candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
+                if receipt::choose(receipt, &known).is_some() {
+                    break;
+                }
+            }
             let rows = {
                 let mut statement = tx
                     .sql
