@@ -325,9 +325,10 @@ impl Engine {
         &self.inner.settings.limits
     }
 
-    /// Accepts the messages of one call. Durable when it returns.
+    /// Accepts the messages of one call. Durable when it returns. A caller that goes away before that changes nothing:
+    /// what was begun is finished.
     pub async fn send(&self, call: Call) -> Result<Sent> {
-        intake::send(&self.inner, call).await
+        intake::send(Arc::clone(&self.inner), call).await
     }
 
     /// Whether nothing is accepted now, whoever asks: why not, and when to come back, in seconds. Worth knowing before
@@ -433,7 +434,7 @@ impl Engine {
             retry_of: Some(id),
         };
         let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
-        Ok(match intake::send_anyway(&self.inner, call).await? {
+        Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
             Sent::New(_, items) => items.into_iter().find_map(|item| match item {
                 Item::Accepted(message, _) => Some(message.id),
                 Item::Refused(_) | Item::Suppressed(_) => None,

@@ -252,7 +252,8 @@ impl<'a> Commit<'a> {
         if let Some((segment, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if hot.life.state.wakes_at().is_some() {
-                expect_receipt(tx.sql, &hot.message, *segment, &receipt::canonical(carrier_id), carrier_id)?;
+                let form = expected_form(&hot.message, *segment, carrier_id);
+                expect_receipt(tx.sql, &hot.message, *segment, &form, carrier_id)?;
             }
         }
         let rules = self.rules();
@@ -261,7 +262,7 @@ impl<'a> Commit<'a> {
             return Ok(None);
         };
         let mut status = transition.life.state.status();
-        let connection = hot.message.connection;
+        let (id, connection) = (hot.message.id, hot.message.connection);
         // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
         let submitted_at = match hot.life.state {
             State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
@@ -270,7 +271,7 @@ impl<'a> Commit<'a> {
         // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
         // under our own reference.
         let mut forms: Vec<String> =
-            accepted.iter().map(|(_, carrier_id)| receipt::canonical(carrier_id)).collect();
+            accepted.iter().map(|(segment, id)| expected_form(&hot.message, *segment, id)).collect();
         for (n, (before, after)) in hot.life.segments.iter().zip(&transition.life.segments).enumerate() {
             if *after == Segment::Unanswered && *before != Segment::Unanswered {
                 forms.push(reference_form(our_reference(hot.message.id, n as u8)));
@@ -280,9 +281,12 @@ impl<'a> Commit<'a> {
         if !forms.is_empty() && tx.any_parked()? {
             for form in forms {
                 for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
-                    if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
-                        unpark(tx.sql, row)?;
-                        status = after.unwrap_or(status);
+                    if let Some((whose, after)) = self.match_receipt(tx, connection, &receipt)? {
+                        unpark(tx, connection, row)?;
+                        // It may have become certain that it is another's.
+                        if whose == id {
+                            status = after.unwrap_or(status);
+                        }
                     }
                 }
             }
@@ -355,7 +359,7 @@ impl<'a> Commit<'a> {
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    forget_receipt(tx.sql, &message, n as u8, &receipt::canonical(carrier_id))?;
+                    forget_receipt(tx.sql, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
                 }
             }
         }
@@ -394,25 +398,35 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<Status>> {
         match self.match_receipt(tx, connection, receipt)? {
-            Some(status) => Ok(status),
+            Some((_, status)) => Ok(status),
             None => {
-                park(tx, connection, receipt, self.now)?;
+                self.out.forgotten += park(tx, connection, receipt, self.now)? as u64;
                 self.out.parked += 1;
                 Ok(None)
             }
         }
     }
 
-    /// Applies a receipt to the segment it speaks of; the outer `None` says that none is known.
+    /// Applies a receipt to the segment it speaks of, and gives its message with where that stands then (`None` if it
+    /// was ignored). The outer `None` says that no segment is certain.
     fn match_receipt(
         &mut self,
         tx: &mut Tx<'_>,
         connection: ConnectionId,
         receipt: &Receipt,
-    ) -> Result<Option<Option<Status>>> {
+    ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
-        let by_reference = receipt.our_reference.map(reference_form);
-        for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
+        let by_id = receipt::lookups(receipt).into_iter().map(|form| (form, false));
+        let by_reference = receipt.our_reference.map(|reference| (reference_form(reference), true));
+        for (form, is_reference) in by_id.chain(by_reference) {
+            // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
+            if is_reference {
+                let known: Vec<Candidate> =
+                    candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
+                if receipt::choose(receipt, &known).is_some() {
+                    break;
+                }
+            }
             let rows = {
                 let mut statement = tx
                     .sql
@@ -463,7 +477,7 @@ impl<'a> Commit<'a> {
             outcome: receipt.outcome.clone(),
             raw: receipt.raw.clone(),
         };
-        self.apply_to(tx, hot, input).map(Some)
+        Ok(Some((candidate.message, self.apply_to(tx, hot, input)?)))
     }
 }
 
@@ -487,6 +501,14 @@ pub(super) fn publish(
         told.push(Told { id, realm, event: event.clone(), about, delivery: Some(delivery) });
     }
     Ok(())
+}
+
+/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
+    match receipt::canonical(carrier_id) {
+        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
+        form => form,
+    }
 }
 
 fn reference_form(reference: u16) -> String {
@@ -517,17 +539,35 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
     .map_err(failed)
 }
 
-fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
+/// Rows that are forgotten at once, so that the search for the oldest pays.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+/// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
+/// the number of rows that were forgotten.
+fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<usize> {
     let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let by_reference = receipt.our_reference.map(reference_form);
+    let mut rows = 0;
     for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
         tx.sql
             .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, ?3, ?4, ?5)")
             .and_then(|mut s| s.execute(params![number, connection.key(), canonical, body, now.as_millis()]))
             .map_err(failed)?;
+        rows += 1;
     }
-    tx.note_parked()
+    let excess = tx.note_parked(connection.key(), rows)?;
+    if excess == 0 {
+        return Ok(0);
+    }
+    // The plus sign keeps the order of the receipts as the way to find them: nothing has to be sorted.
+    let forgotten = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE id IN (SELECT id FROM parked WHERE +connection = ?1 ORDER BY receipt LIMIT ?2)")
+        .and_then(|mut s| s.execute(params![connection.key(), excess.max(FORGOTTEN_AT_ONCE) as i64]))
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), forgotten)?;
+    Ok(forgotten)
 }
 
 fn parked(
@@ -549,11 +589,13 @@ fn parked(
     rows.into_iter().map(|(number, body)| Ok((number, column::receipt(&body)?))).collect()
 }
 
-fn unpark(sql: &Sql, number: i64) -> Result<()> {
-    sql.prepare_cached("DELETE FROM parked WHERE receipt = ?1")
+fn unpark(tx: &mut Tx<'_>, connection: ConnectionId, number: i64) -> Result<()> {
+    let rows = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE receipt = ?1")
         .and_then(|mut s| s.execute([number]))
-        .map(drop)
-        .map_err(failed)
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), rows)
 }
 
 // ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────

@@ -81,7 +81,7 @@ fn what_waits_to_be_sent_is_known_after_each_commit_and_after_a_restart() {
         assert_eq!(of_home(&waiting), [0, 0, 1, 0]);
         store.close().await.expect("closed");
         let store = place.open();
-        assert_eq!(of_home(&*store.waiting().await.expect("counted")), [0, 0, 1, 0]);
+        assert_eq!(of_home(&store.waiting().await.expect("counted")), [0, 0, 1, 0]);
         store.close().await.expect("closed");
     });
 }
