@@ -19,12 +19,13 @@ mod review;
 mod suppression;
 
 use crate::backend::*;
-use crate::{Error, Result, Waiting};
+use crate::{Error, Guard, Result, Waiting};
 use executor::{Readers, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
@@ -33,6 +34,9 @@ use tidings_domain::webhook::Delivery;
 
 /// The name of the database in its data directory.
 pub const FILE_NAME: &str = "tidings.db";
+
+/// The name of the file beside it in which crashes leave their trace; see [`Guard`].
+pub const TRAIL_NAME: &str = "tidings.trail";
 
 /// WAL versions before this one could lose commits when a checkpoint raced a commit.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -53,6 +57,8 @@ pub struct Options {
     /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
     /// forgotten, so that receipts that belong to nobody cannot fill the disk.
     pub parked_max: usize,
+    /// Where crashes leave their trace, for the one process that serves the directory; see [`Guard`].
+    pub trail: Option<PathBuf>,
 }
 
 /// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
@@ -69,6 +75,7 @@ impl Options {
             checkpoint_pages: 4_000,
             vfs: None,
             parked_max: PARKED_MAX,
+            trail: None,
         }
     }
 }
@@ -79,6 +86,7 @@ pub struct Sqlite {
     writer: Writer,
     readers: Readers,
     looked: Arc<looked::Looked>,
+    guard: Arc<Guard>,
     options: Options,
 }
 
@@ -98,9 +106,10 @@ impl Sqlite {
         let mut connection = executor::connect(options, options.cache_kib, false)?;
         migration::migrate(&mut connection)?;
         let looked = Arc::new(looked::Looked::new());
-        let writer = Writer::start(connection, Arc::clone(&looked), options.parked_max)?;
+        let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
+        let writer = Writer::start(connection, Arc::clone(&looked), Arc::clone(&guard), options.parked_max)?;
         let readers = Readers::start(options)?;
-        Ok(Self { writer, readers, looked, options: options.clone() })
+        Ok(Self { writer, readers, looked, guard, options: options.clone() })
     }
 
     /// The file.
@@ -125,6 +134,7 @@ impl Backend for Sqlite {
         writer message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
@@ -201,7 +211,15 @@ impl Backend for Sqlite {
         Box::pin(self.readers.apart(move || backup::copy(&from, &to)))
     }
 
+    fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
+    }
+
     fn close(&self) -> Reply<'_, ()> {
-        Box::pin(self.writer.close())
+        Box::pin(async {
+            self.writer.close().await?;
+            self.guard.end();
+            Ok(())
+        })
     }
 }
