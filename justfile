@@ -16,6 +16,11 @@ check:
 rules:
     cargo test -p tidings-checks
 
+# how fast it is on this machine, with every message accounted for (options: just bench --profile batch)
+bench *options:
+    cargo build --release -p tidings-cli -p tidings-bench
+    target/release/tidings-bench run --binary target/release/tidings {{options}}
+
 # the documentation as pages (needs mdbook)
 docs:
     mdbook build docs
