@@ -636,7 +636,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(100) {
+        match self.draw.below(104) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -696,6 +696,10 @@ impl Teller {
             94..97 => Call::Numbers,
             97 => Call::RecordAudit,
             98 => Call::Reopen,
+            99..102 => {
+                Call::Reroute { from: LINE, to: self.draw.of(&[OTHER_LINE, LINE]), limit: self.limit() }
+            }
+            102 => Call::ReleaseDeliveries,
             _ => Call::Crash,
         }
     }
