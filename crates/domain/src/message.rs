@@ -540,10 +540,16 @@ impl Next<'_> {
         if segments.iter().any(|s| matches!(s, Segment::Submitted)) {
             return;
         }
-        if segments.iter().any(|s| matches!(s, Segment::Unanswered)) {
+        let refusal = worst_refusal(segments);
+        let in_doubt = segments.iter().any(|s| matches!(s, Segment::Unanswered));
+        // One segment is refused for good: whatever became of the others, nothing more of it is sent.
+        let is_over = refusal.as_ref().is_some_and(|failure| {
+            failure.recovery() != Recovery::Retry && failure.class != FailureClass::AuthFailed
+        });
+        if in_doubt && !is_over {
             return self.doubt();
         }
-        if let Some(failure) = worst_refusal(segments) {
+        if let Some(failure) = refusal {
             return self.refused(failure);
         }
         if segments.iter().any(|s| matches!(s, Segment::Waiting)) {
@@ -773,8 +779,11 @@ impl Next<'_> {
     }
 
     fn stop(&mut self, failure: Failure) -> Result<(), Ignored> {
-        let touched = self.life.segments.iter().any(|s| !matches!(s, Segment::Waiting | Segment::Submitted));
-        if touched && !self.life.state.is_waiting() {
+        // It is stopped before any of its waiting segments goes out. What an earlier attempt brought to the carrier is
+        // there, and the rest will not follow.
+        let answered =
+            self.life.segments.iter().any(|s| matches!(s, Segment::Refused(_) | Segment::Unanswered));
+        if answered && !self.life.state.is_waiting() {
             return Err(Ignored);
         }
         self.end_unsent(State::Rejected, Some(failure));
@@ -989,6 +998,10 @@ mod tests {
             transactional 2: claim, accepted 0, busy 1, claim@15      -> sending#2 +delayed
             transactional 2: claim, accepted 0, busy 1, claim@15, accepted 1@15 -> sent@7245 +delayed +sent
             transactional 2: claim, accepted 0, filtered 1            -> rejected review +rejected
+            alert 2: claim, no-answer 0, opted-out 1                  -> rejected suppress +rejected
+            marketing 2: claim, no-answer 0, filtered 1               -> rejected review +rejected
+            marketing 2: claim, no-answer 0, denied 1                 -> unconfirmed +unconfirmed
+            alert 2: claim, no-answer 0, busy 1, time@5               -> queued@5 +unanswered +delayed
             ",
         );
     }
@@ -1057,6 +1070,7 @@ mod tests {
             transactional 1: stop                                     -> rejected +rejected
             transactional 1: claim, stop                              -> rejected +rejected
             transactional 1: claim, accepted, stop                    -> sent@7245 +sent ignored
+            transactional 2: claim, accepted 0, busy 1, claim@15, stop@15 -> rejected +delayed +rejected
             ",
         );
     }

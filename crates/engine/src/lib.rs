@@ -325,9 +325,10 @@ impl Engine {
         &self.inner.settings.limits
     }
 
-    /// Accepts the messages of one call. Durable when it returns.
+    /// Accepts the messages of one call. Durable when it returns. A caller that goes away before that changes nothing:
+    /// what was begun is finished.
     pub async fn send(&self, call: Call) -> Result<Sent> {
-        intake::send(&self.inner, call).await
+        intake::send(Arc::clone(&self.inner), call).await
     }
 
     /// What a request would become, without doing it.

@@ -217,9 +217,9 @@ fn is_over(stored: &Stored) -> bool {
     stored.life.state.status().is_final()
 }
 
-/// Whether it was accepted under a clock that was ahead, and which no longer counts: it ends by that clock.
-pub fn is_dated_ahead(stored: &Stored, now: Timestamp) -> bool {
-    stored.message.created_at > now
+/// Whether it was touched under a clock that was ahead, and which no longer counts: it ends by that clock.
+fn is_dated_ahead(stored: &Stored, now: Timestamp) -> bool {
+    stored.message.created_at > now || stored.updated_at > now
 }
 
 async fn all_messages(house: &House, realm: Realm) -> Vec<Stored> {

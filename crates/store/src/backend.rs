@@ -459,6 +459,8 @@ pub struct Advanced {
     /// Receipts that wait for their segment. (One whose id has no form in which an answer could give it is counted, but
     /// not kept.)
     pub parked: u64,
+    /// Rows of parked receipts that were forgotten because their connection had too many.
+    pub forgotten: u64,
     /// Every event of the commit, for the counters: (kind, purpose, connection, class, ms since acceptance).
     pub counted: Vec<Counted>,
     /// For each happening, in order, where its message now stands; `None` if it was ignored or parked.

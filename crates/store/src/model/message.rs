@@ -279,6 +279,12 @@ fn forms_of(receipt: &Receipt) -> Vec<String> {
     receipt::lookups(receipt).into_iter().chain(receipt.our_reference.map(reference_form)).collect()
 }
 
+/// Under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(id: MessageId, segment: u8, carrier_id: &str) -> String {
+    let form = receipt::canonical(carrier_id);
+    if form.is_empty() { reference_form(our_reference(id, segment)) } else { form }
+}
+
 fn reference_form(reference: u16) -> String {
     format!("~{reference}")
 }
@@ -403,7 +409,7 @@ impl<'a> Commit<'a> {
         let line = row.message.connection;
         let mut forms = Vec::new();
         if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = &input {
-            let form = receipt::canonical(carrier_id);
+            let form = expected_form(id, *segment, carrier_id);
             if row.due.is_some() {
                 // Also when the answer is too late to change anything: a receipt with this id may come.
                 messages.outstanding.expect(line, form.clone(), (id, *segment), carrier_id);
@@ -492,7 +498,11 @@ impl<'a> Commit<'a> {
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, (was, is)) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = is.carrier_id().or(was.carrier_id()) {
-                    outstanding.forget(message.connection, &receipt::canonical(carrier_id), (id, n as u8));
+                    outstanding.forget(
+                        message.connection,
+                        &expected_form(id, n as u8, carrier_id),
+                        (id, n as u8),
+                    );
                 }
             }
         }
@@ -532,7 +542,12 @@ impl<'a> Commit<'a> {
     fn find(&self, line: ConnectionId, receipt: &Receipt) -> Option<(MessageId, Input)> {
         let messages = &self.tables.messages;
         let mut candidates: Vec<Candidate> = Vec::new();
-        for form in forms_of(receipt) {
+        let ids = receipt::lookups(receipt).len();
+        for (n, form) in forms_of(receipt).into_iter().enumerate() {
+            // Our reference comes last, and is asked only where the id says nothing: others may have the same.
+            if n >= ids && receipt::choose(receipt, &candidates).is_some() {
+                break;
+            }
             for ((message, segment), carrier_id) in messages.outstanding.under(line, &form) {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 if candidates.iter().any(|c| (c.message, c.segment) == (*message, *segment)) {
@@ -695,7 +710,7 @@ impl Messages {
         let line = row.message.connection;
         for (n, segment) in (0_u8..).zip(&row.life.segments) {
             if let Some(carrier_id) = segment.carrier_id() {
-                self.outstanding.forget(line, &receipt::canonical(carrier_id), (id, n));
+                self.outstanding.forget(line, &expected_form(id, n, carrier_id), (id, n));
             }
             self.outstanding.forget(line, &reference_form(our_reference(id, n)), (id, n));
         }

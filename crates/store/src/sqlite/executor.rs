@@ -5,6 +5,7 @@ use super::endpoint::Listeners;
 use super::looked::Looked;
 use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tidings_domain::id::Sequence;
 use tidings_domain::time::Timestamp;
@@ -94,12 +95,14 @@ struct Memory {
     ids: Sequence,
     /// Whether this transaction changed the suppression list.
     list_changed: bool,
+    parked_max: usize,
 }
 
 struct Loaded {
     next_event: i64,
     listeners: Arc<Listeners>,
-    parked: bool,
+    /// Rows of parked receipts by connection.
+    parked: HashMap<i64, usize>,
 }
 
 impl Tx<'_> {
@@ -125,12 +128,27 @@ impl Tx<'_> {
 
     /// Whether any receipt is parked: nearly always not, and then nobody needs to look.
     pub fn any_parked(&mut self) -> Result<bool> {
-        Ok(self.loaded()?.parked)
+        Ok(!self.loaded()?.parked.is_empty())
     }
 
-    /// To be called when a receipt was parked.
-    pub fn note_parked(&mut self) -> Result<()> {
-        self.loaded()?.parked = true;
+    /// To be called when a receipt of this connection was parked, with its rows. Gives the number of rows by which the
+    /// connection has too many now.
+    pub fn note_parked(&mut self, connection: i64, rows: usize) -> Result<usize> {
+        let most = self.memory.parked_max;
+        let parked = self.loaded()?.parked.entry(connection).or_default();
+        *parked += rows;
+        Ok(parked.saturating_sub(most))
+    }
+
+    /// To be called when rows of parked receipts of this connection were deleted.
+    pub fn note_unparked(&mut self, connection: i64, rows: usize) -> Result<()> {
+        let all = &mut self.loaded()?.parked;
+        if let Some(parked) = all.get_mut(&connection) {
+            *parked = parked.saturating_sub(rows);
+            if *parked == 0 {
+                all.remove(&connection);
+            }
+        }
         Ok(())
     }
 
@@ -143,6 +161,24 @@ impl Tx<'_> {
     pub fn next_id(&mut self, now: Timestamp) -> Result<i64> {
         self.loaded()?;
         Ok(self.memory.ids.next(now))
+    }
+
+    /// To be called when parked receipts of any connection were deleted.
+    pub fn recount_parked(&mut self) -> Result<()> {
+        let counted = self.count_parked()?;
+        self.loaded()?.parked = counted;
+        Ok(())
+    }
+
+    fn count_parked(&self) -> Result<HashMap<i64, usize>> {
+        let mut statement = self
+            .sql
+            .prepare_cached("SELECT connection, count(*) FROM parked GROUP BY connection")
+            .map_err(failed)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)))
+            .map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
@@ -160,7 +196,7 @@ impl Tx<'_> {
             self.memory.loaded = Some(Loaded {
                 next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
                 listeners: Arc::new(Listeners::load(self.sql)?),
-                parked: one("SELECT EXISTS (SELECT 1 FROM parked)")? == 1,
+                parked: self.count_parked()?,
             });
         }
         Ok(self.memory.loaded.as_mut().expect("it was loaded just above"))
@@ -207,7 +243,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection, looked: Arc<Looked>) -> Result<Self> {
+    pub fn start(connection: Connection, looked: Arc<Looked>, parked_max: usize) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
         let (closing, mut asked) = tokio::sync::watch::channel(false);
         let (done, closed) = oneshot::channel();
@@ -216,7 +252,8 @@ impl Writer {
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                let mut memory = Memory { loaded: None, ids: Sequence::new(STORE_NODE), list_changed: false };
+                let mut memory =
+                    Memory { loaded: None, ids: Sequence::new(STORE_NODE), list_changed: false, parked_max };
                 let mut version = 0;
                 loop {
                     let first = runtime.block_on(async {

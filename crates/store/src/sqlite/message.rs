@@ -242,7 +242,8 @@ impl<'a> Commit<'a> {
         if let Some((segment, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if hot.life.state.wakes_at().is_some() {
-                expect_receipt(tx.sql, &hot.message, *segment, &receipt::canonical(carrier_id), carrier_id)?;
+                let form = expected_form(&hot.message, *segment, carrier_id);
+                expect_receipt(tx.sql, &hot.message, *segment, &form, carrier_id)?;
             }
         }
         let rules = self.rules();
@@ -260,7 +261,7 @@ impl<'a> Commit<'a> {
         // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
         // under our own reference.
         let mut forms: Vec<String> =
-            accepted.iter().map(|(_, carrier_id)| receipt::canonical(carrier_id)).collect();
+            accepted.iter().map(|(segment, id)| expected_form(&hot.message, *segment, id)).collect();
         for (n, (before, after)) in hot.life.segments.iter().zip(&transition.life.segments).enumerate() {
             if *after == Segment::Unanswered && *before != Segment::Unanswered {
                 forms.push(reference_form(our_reference(hot.message.id, n as u8)));
@@ -271,7 +272,7 @@ impl<'a> Commit<'a> {
             for form in forms {
                 for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
                     if let Some((whose, after)) = self.match_receipt(tx, connection, &receipt)? {
-                        unpark(tx.sql, row)?;
+                        unpark(tx, connection, row)?;
                         // It may have become certain that it is another's.
                         if whose == id {
                             status = after.unwrap_or(status);
@@ -343,7 +344,7 @@ impl<'a> Commit<'a> {
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    forget_receipt(tx.sql, &message, n as u8, &receipt::canonical(carrier_id))?;
+                    forget_receipt(tx.sql, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
                 }
             }
         }
@@ -384,7 +385,7 @@ impl<'a> Commit<'a> {
         match self.match_receipt(tx, connection, receipt)? {
             Some((_, status)) => Ok(status),
             None => {
-                park(tx, connection, receipt, self.now)?;
+                self.out.forgotten += park(tx, connection, receipt, self.now)? as u64;
                 self.out.parked += 1;
                 Ok(None)
             }
@@ -400,8 +401,17 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
-        let by_reference = receipt.our_reference.map(reference_form);
-        for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
+        let by_id = receipt::lookups(receipt).into_iter().map(|form| (form, false));
+        let by_reference = receipt.our_reference.map(|reference| (reference_form(reference), true));
+        for (form, is_reference) in by_id.chain(by_reference) {
+            // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
+            if is_reference {
+                let known: Vec<Candidate> =
+                    candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
+                if receipt::choose(receipt, &known).is_some() {
+                    break;
+                }
+            }
             let rows = {
                 let mut statement = tx
                     .sql
@@ -478,6 +488,14 @@ pub(super) fn publish(
     Ok(())
 }
 
+/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
+    match receipt::canonical(carrier_id) {
+        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
+        form => form,
+    }
+}
+
 fn reference_form(reference: u16) -> String {
     format!("~{reference}")
 }
@@ -506,17 +524,35 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
     .map_err(failed)
 }
 
-fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
+/// Rows that are forgotten at once, so that the search for the oldest pays.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+/// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
+/// the number of rows that were forgotten.
+fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<usize> {
     let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let by_reference = receipt.our_reference.map(reference_form);
+    let mut rows = 0;
     for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
         tx.sql
             .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, ?3, ?4, ?5)")
             .and_then(|mut s| s.execute(params![number, connection.key(), canonical, body, now.as_millis()]))
             .map_err(failed)?;
+        rows += 1;
     }
-    tx.note_parked()
+    let excess = tx.note_parked(connection.key(), rows)?;
+    if excess == 0 {
+        return Ok(0);
+    }
+    // The plus sign keeps the order of the receipts as the way to find them: nothing has to be sorted.
+    let forgotten = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE id IN (SELECT id FROM parked WHERE +connection = ?1 ORDER BY receipt LIMIT ?2)")
+        .and_then(|mut s| s.execute(params![connection.key(), excess.max(FORGOTTEN_AT_ONCE) as i64]))
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), forgotten)?;
+    Ok(forgotten)
 }
 
 fn parked(
@@ -538,11 +574,13 @@ fn parked(
     rows.into_iter().map(|(number, body)| Ok((number, column::receipt(&body)?))).collect()
 }
 
-fn unpark(sql: &Sql, number: i64) -> Result<()> {
-    sql.prepare_cached("DELETE FROM parked WHERE receipt = ?1")
+fn unpark(tx: &mut Tx<'_>, connection: ConnectionId, number: i64) -> Result<()> {
+    let rows = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE receipt = ?1")
         .and_then(|mut s| s.execute([number]))
-        .map(drop)
-        .map_err(failed)
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), rows)
 }
 
 // ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────

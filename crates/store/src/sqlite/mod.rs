@@ -50,7 +50,14 @@ pub struct Options {
     pub checkpoint_pages: u32,
     /// The file system as SQLite knows it (a VFS) that was registered under this name; `None` for the usual one.
     pub vfs: Option<String>,
+    /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
+    /// forgotten, so that receipts that belong to nobody cannot fill the disk.
+    pub parked_max: usize,
 }
+
+/// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
+/// second. Some 100 MiB at the most.
+const PARKED_MAX: usize = 200_000;
 
 impl Options {
     /// The defaults, for the file in this data directory.
@@ -61,6 +68,7 @@ impl Options {
             readers: 2,
             checkpoint_pages: 4_000,
             vfs: None,
+            parked_max: PARKED_MAX,
         }
     }
 }
@@ -90,7 +98,7 @@ impl Sqlite {
         let mut connection = executor::connect(options, options.cache_kib, false)?;
         migration::migrate(&mut connection)?;
         let looked = Arc::new(looked::Looked::new());
-        let writer = Writer::start(connection, Arc::clone(&looked))?;
+        let writer = Writer::start(connection, Arc::clone(&looked), options.parked_max)?;
         let readers = Readers::start(options)?;
         Ok(Self { writer, readers, looked, options: options.clone() })
     }
