@@ -11,6 +11,19 @@ fn main() {
     for seed in from..to {
         let run = world::run(Plan::of(seed, Set::NONE), std::env::var("TRACE").is_ok());
         entries += run.ledger.entries.len();
+        if std::env::var("TRACE").is_ok() {
+            for t in &run.view.messages {
+                println!(
+                    "END {} {:?} {:?}",
+                    t.stored.message.id.key(),
+                    t.stored.message.reference,
+                    t.stored.life
+                );
+                for (id, e) in &t.events {
+                    println!("   EVENT {} {:?}", id.key(), e);
+                }
+            }
+        }
         for v in check::check(&run) {
             if std::env::var("TRACE").is_ok() {
                 println!("{seed} {v}");
