@@ -116,6 +116,15 @@ fn the_databases_mirror_each_other_and_migrations_are_numbered() {
 }
 
 #[test]
+fn the_model_store_has_the_same_nouns_as_the_database() {
+    /// What only a database in a file needs.
+    const MACHINERY: [&str; 4] = ["backup.rs", "executor.rs", "looked.rs", "migration.rs"];
+    let mut nouns = names("crates/store/src/sqlite");
+    nouns.retain(|name| !MACHINERY.contains(&name.as_str()));
+    assert_eq!(names("crates/store/src/model"), nouns, "crates/store/src/{{model,sqlite}} differ");
+}
+
+#[test]
 fn every_public_error_code_has_its_page_and_every_page_its_code() {
     let codes = error_codes();
     assert!(codes.len() > 10, "the list of codes in crates/wire/src/error.rs could not be read: {codes:?}");

@@ -49,10 +49,10 @@ pub trait Backend: Send + Sync + 'static {
     /// message that has moved on is counted as ignored and changes nothing.
     ///
     /// What is expected of a segment: a receipt with the carrier's id, from each answer that accepts it, also one that is
-    /// too late to change anything; and one with our own reference, from the moment that its answer counts as lost. When
-    /// the message ends, the ids on its segments are forgotten; what else was noted is forgotten by [`Backend::sweep`],
-    /// and a receipt that finds only a message that ended is ignored. A message that was unconfirmed for longer than a
-    /// receipt may be late is over: every input for it is ignored.
+    /// too late to change anything; and one with our own reference, where that answer gave no id or counts as lost. The
+    /// reference decides only where the id does not. When the message ends, the ids on its segments are forgotten; what
+    /// else was noted is forgotten by [`Backend::sweep`], and a receipt that finds only a message that ended is ignored.
+    /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored.
     ///
     /// A receipt whose segment is not known, or not certain, is parked, and looked at again when an answer gives an id, or
     /// a loss a reference, under which it was parked; not where it came before the submission (a second is allowed for a
