@@ -20,6 +20,11 @@ pub fn wall_s() -> u64 {
     nanoseconds(ClockId::Realtime) / SECOND
 }
 
+/// Milliseconds since 1970.
+pub fn wall_ms() -> u64 {
+    nanoseconds(ClockId::Realtime) / MS
+}
+
 fn nanoseconds(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).expect("no clock of these is negative");
@@ -76,6 +81,13 @@ pub fn receipt_date(wall_s: u64) -> String {
     format!("{:02}{month:02}{day:02}{hour:02}{minute:02}", year % 100)
 }
 
+/// A moment of the day as JSON bodies have it: `2026-11-18T11:06:40.123Z`.
+pub fn rfc3339(wall_ms: u64) -> String {
+    let (wall_s, ms) = (wall_ms / 1_000, wall_ms % 1_000);
+    let [year, month, day, hour, minute] = calendar(wall_s);
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{ms:03}Z", wall_s % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +97,6 @@ mod tests {
         assert_eq!(receipt_date(1_709_208_000), "2402291200");
         assert_eq!(receipt_date(1_795_452_252), "2611231644");
         assert_eq!(receipt_date(0), "7001010000");
+        assert_eq!(rfc3339(1_795_000_000_123), "2026-11-18T11:06:40.123Z");
     }
 }

@@ -16,26 +16,29 @@ mod linux {
     use std::os::fd::AsFd;
     use std::path::PathBuf;
     use std::process::ExitCode;
-    use tidings_bench::load::{self, Kind};
+    use tidings_bench::compare::Comparison;
     use tidings_bench::options::Options;
-    use tidings_bench::run::{self, Plan};
-    use tidings_bench::subject::Setup;
+    use tidings_bench::profile::{PROFILES, Plan};
+    use tidings_bench::report::Report;
+    use tidings_bench::stored::Stored;
+    use tidings_bench::subject::{Program, Setup};
     use tidings_bench::tool::{How, Work};
-    use tidings_bench::{sink, smsc};
+    use tidings_bench::{limit, load, run, sink, smsc};
 
-    const USAGE: &str = "usage: tidings-bench run --binary FILE [OPTIONS]
+    const USAGE: &str = "usage: tidings-bench run [--binary FILE] [--limit] [OPTIONS]
+       tidings-bench compare --pairs N --binary FILE (--other FILE | --limit) [OPTIONS]
 
-profiles (--profile NAME)
-  single    one message a request, as many as go (the default)
-  batch     hundred messages a request on 4 connections, as many as go
-  rate      1,000 messages a second, for latencies
-  rate5k    5,000 messages a second
-  mixed     as single, with four purposes, two-segment messages and UCS-2
-
+  --limit             measure the lean program of this crate, alone or beside the binary
+  --profile NAME      what to do (single); several with commas between
+  --report FILE.json  every figure, and a page with plots as FILE.html; what FILE was before is compared with
+PROFILES
 options, each over what the profile says
   --seconds N         measured (20)
   --warmup N          seconds before (3)
   --rate N            messages a second, 0 for as many as go
+  --backlog N         messages to queue while the carrier is down, before anything is measured (0)
+  --stored N          messages that are stored and delivered before the run (0)
+  --queued N          messages that are queued before the run, at a connection whose carrier is down (0)
   --connections N     of the load generator (64; batch: 4)
   --bound N           stop sending while so many have not come back (5000 if as many as go)
   --binds N           SMPP sessions (1)
@@ -53,6 +56,12 @@ carrier
   --throttle N        submissions a second above which it refuses
 The data directory's own settings can be given in the environment: TIDINGS_DATA__CACHE_MIB=128.";
 
+    fn usage() -> String {
+        let profiles: String =
+            PROFILES.iter().map(|(name, about)| format!("      {name:<16}{about}\n")).collect();
+        USAGE.replace("PROFILES\n", &profiles)
+    }
+
     /// Options that are for the carrier alone.
     const CARRIER: [&str; 7] = [
         "answer-ms",
@@ -63,7 +72,28 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
         "receipt-window",
         "throttle",
     ];
-    const SWITCHES: [&str; 3] = ["keys", "all-events", "keep"];
+    /// Options without a value.
+    const SWITCHES: [&str; 4] = ["limit", "keys", "all-events", "keep"];
+    /// All others.
+    const KNOWN: [&str; 17] = [
+        "binary",
+        "other",
+        "pairs",
+        "report",
+        "backlog",
+        "stored",
+        "queued",
+        "profile",
+        "seconds",
+        "warmup",
+        "rate",
+        "connections",
+        "bound",
+        "binds",
+        "window",
+        "drain",
+        "place",
+    ];
 
     pub fn main() -> ExitCode {
         let words: Vec<String> = std::env::args().skip(1).collect();
@@ -72,10 +102,12 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
                 load::NAME => tool(load::work, rest),
                 smsc::NAME => tool(smsc::work, rest),
                 sink::NAME => tool(sink::work, rest),
+                limit::NAME => limit::serve(rest).map(|()| true),
                 "run" => measure(rest),
-                _ => Err(USAGE.to_owned()),
+                "compare" => compare(rest),
+                _ => Err(usage()),
             },
-            None => Err(USAGE.to_owned()),
+            None => Err(usage()),
         };
         match result {
             Ok(true) => ExitCode::SUCCESS,
@@ -93,68 +125,103 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
     }
 
     fn measure(words: &[String]) -> Result<bool, String> {
-        let options = Options::parse(words, &SWITCHES).map_err(|why| format!("{why}\n\n{USAGE}"))?;
-        let plan = plan(&options)?;
-        let outcome = run::run(&plan)?;
-        println!("{outcome}");
-        Ok(outcome.account.is_whole())
+        let options = Options::parse(words, &SWITCHES).map_err(|why| format!("{why}\n\n{}", usage()))?;
+        let mut programs: Vec<Program> = Vec::new();
+        programs.extend(options.text("binary").map(|binary| Program::Tidings(binary.into())));
+        if options.has("limit") {
+            programs.push(Program::Limit(this()?));
+        }
+        if programs.is_empty() {
+            return Err(format!("--binary FILE or --limit is needed\n\n{}", usage()));
+        }
+        let (mut whole, mut report) = (true, Report::default());
+        for profile in options.text("profile").unwrap_or("single").split(',') {
+            for program in &programs {
+                let plan = plan(&options, profile, program.clone())?;
+                if !plan.is_possible() {
+                    continue;
+                }
+                let outcome = run::run(&plan)?;
+                println!("program               {program}\n{outcome}\n");
+                whole &= outcome.account.is_whole();
+                report.add(&plan, &outcome);
+            }
+        }
+        if let Some(file) = options.text("report") {
+            report.write(file.as_ref())?;
+        }
+        Ok(whole)
     }
 
-    fn plan(options: &Options) -> Result<Plan, String> {
-        let known = [
-            "binary",
-            "profile",
-            "seconds",
-            "warmup",
-            "rate",
-            "connections",
-            "bound",
-            "binds",
-            "window",
-            "keys",
-            "all-events",
-            "drain",
-            "place",
-            "keep",
-        ];
-        options.only(&[&known[..], &CARRIER].concat())?;
-        let profile = options.text("profile").unwrap_or("single");
-        let (kind, rate) = match profile {
-            "single" => (Kind::Single, 0),
-            "batch" => (Kind::Batch, 0),
-            "rate" => (Kind::Single, 1_000),
-            "rate5k" => (Kind::Single, 5_000),
-            "mixed" => (Kind::Mixed, 0),
-            _ => return Err(format!("there is no profile {profile}\n\n{USAGE}")),
+    fn compare(words: &[String]) -> Result<bool, String> {
+        let options = Options::parse(words, &SWITCHES).map_err(|why| format!("{why}\n\n{}", usage()))?;
+        let one = Program::Tidings(options.needed("binary")?.into());
+        let other = match (options.text("other"), options.has("limit")) {
+            (Some(other), false) => Program::Tidings(other.into()),
+            (None, true) => Program::Limit(this()?),
+            _ => return Err(format!("--other FILE or --limit is needed\n\n{}", usage())),
         };
-        let rate = options.number("rate", rate)?;
+        let profile = options.text("profile").unwrap_or("single");
+        let mut comparison = Comparison::default();
+        let mut whole = true;
+        for pair in 1..=options.number("pairs", 5)? {
+            let [one, other] = [("A", &one), ("B", &other)].map(|(side, program)| {
+                let outcome = run::run(&plan(&options, profile, program.clone())?)?;
+                eprintln!("-- pair {pair}, {side}: {program}\n{outcome}\n");
+                Ok::<_, String>(outcome)
+            });
+            let (one, other) = (one?, other?);
+            whole &= one.account.is_whole() && other.account.is_whole();
+            comparison.add(&one, &other);
+        }
+        println!("profile {profile}\nA {one}\nB {other}\n{comparison}");
+        Ok(whole)
+    }
+
+    /// This program.
+    fn this() -> Result<PathBuf, String> {
+        std::env::current_exe().map_err(|error| error.to_string())
+    }
+
+    fn plan(options: &Options, profile: &str, program: Program) -> Result<Plan, String> {
+        options
+            .only(&[&KNOWN[..], &SWITCHES, &CARRIER].concat())
+            .map_err(|why| format!("{why}\n\n{}", usage()))?;
+        let plan = Plan::new(profile, program, How::Processes(this()?))
+            .ok_or_else(|| format!("there is no profile {profile}\n\n{}", usage()))?;
         let mut carrier = Vec::new();
         for name in CARRIER {
             if let Some(value) = options.text(name) {
                 carrier.extend([format!("--{name}"), value.to_owned()]);
             }
         }
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let rate = options.number("rate", plan.rate)?;
+        let stored = plan.stored.unwrap_or(Stored { finished: 0, queued: 0 });
+        let stored = Stored {
+            finished: options.number("stored", stored.finished)?,
+            queued: options.number("queued", stored.queued)?,
+        };
+        let bound = if rate == 0 { plan.bound } else { 0 };
         Ok(Plan {
-            profile: profile.to_owned(),
             setup: Setup {
-                binary: options.needed("binary").map_err(|why| format!("{why}\n\n{USAGE}"))?.into(),
-                binds: options.number("binds", 1)?,
-                window: options.number("window", 500)?,
+                binds: options.number("binds", plan.setup.binds)?,
+                window: options.number("window", plan.setup.window)?,
                 all_events: options.has("all-events"),
+                ..plan.setup
             },
-            how: How::Processes(program),
-            kind,
             rate,
-            warmup_s: options.number("warmup", 3)?,
-            seconds: options.number("seconds", 20)?,
-            connections: options.number("connections", if kind == Kind::Batch { 4 } else { 64 })?,
-            bound: options.number("bound", if rate == 0 { 5_000 } else { 0 })?,
+            warmup_s: options.number("warmup", plan.warmup_s)?,
+            seconds: options.number("seconds", plan.seconds)?,
+            backlog: options.number("backlog", plan.backlog)?,
+            stored: (stored.finished + stored.queued > 0).then_some(stored),
+            connections: options.number("connections", plan.connections)?,
+            bound: options.number("bound", bound)?,
             keys: options.has("keys"),
             carrier,
-            drain_s: options.number("drain", 120)?,
-            place: options.text("place").map_or_else(std::env::temp_dir, PathBuf::from),
+            drain_s: options.number("drain", plan.drain_s)?,
+            place: options.text("place").map_or(plan.place, PathBuf::from),
             keep: options.has("keep"),
+            ..plan
         })
     }
 }

@@ -424,7 +424,8 @@ const fn stir(n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn put(out: &mut Vec<u8>, command: u32, status: u32, sequence: u32, body: &[u8]) {
+/// Appends a PDU.
+pub(crate) fn put(out: &mut Vec<u8>, command: u32, status: u32, sequence: u32, body: &[u8]) {
     let length = u32::try_from(16 + body.len()).expect("a PDU is small");
     for word in [length, command, status, sequence] {
         out.extend_from_slice(&word.to_be_bytes());

@@ -1,7 +1,9 @@
 //! The server that is measured: prepared in a directory of its own, started, and gone when its owner is.
 
 use crate::clock;
+use crate::limit;
 use crate::poll::{digits, head};
+use crate::tool::Arguments;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,17 +18,37 @@ const STOP_MS: u64 = 60_000;
 /// The kinds of events that end a message.
 const FINAL: &str = r#""message.delivered","message.undelivered","message.failed","message.rejected","message.expired","message.canceled","message.unconfirmed""#;
 
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// This binary of Tidings.
+    Tidings(PathBuf),
+    /// The lean program, [`crate::limit`], which this binary of the benchmark has in it.
+    Limit(PathBuf),
+}
+
+impl std::fmt::Display for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tidings(binary) => write!(f, "{}", binary.display()),
+            Self::Limit(_) => f.write_str("the lean program"),
+        }
+    }
+}
+
 /// What is measured, and what it is told.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The binary.
-    pub binary: PathBuf,
+    /// The program.
+    pub program: Program,
     /// SMPP sessions.
     pub binds: u32,
     /// Unanswered submissions of each session.
     pub window: u32,
     /// Whether the webhook endpoint wants every event, and not only the ends.
     pub all_events: bool,
+    /// Whether there is a second connection, for recipients in Norway, whose carrier is never there.
+    pub second: bool,
 }
 
 /// A prepared server.
@@ -35,34 +57,48 @@ pub struct Subject {
     setup: Setup,
     directory: PathBuf,
     address: SocketAddr,
+    carrier: String,
+    sink: String,
+    knows_the_sink: bool,
     token: String,
 }
 
 impl Subject {
-    /// Writes the configuration, makes the data directory and a token that may do everything.
+    /// Writes the configuration, and makes the data directory with a token that may do everything. If a token is
+    /// given, the directory is there, knows it, and knows the sink.
     ///
     /// # Errors
     /// A sentence about the command that failed, with what it said.
-    pub fn prepare(setup: Setup, directory: &Path, carrier: &str) -> Result<Self, String> {
+    pub fn prepare(
+        setup: Setup,
+        directory: &Path,
+        carrier: &str,
+        sink: &str,
+        token: Option<String>,
+    ) -> Result<Self, String> {
         // The port must be known before the start. Another program could take it between here and there; the start
         // would say so.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address.map_err(|error| format!("no free port: {error}"))?;
-        let mut subject = Self { setup, directory: directory.to_owned(), address, token: String::new() };
-        fs::write(subject.file("tidings.toml"), subject.configuration(carrier))
+        let mut subject = Self {
+            setup,
+            directory: directory.to_owned(),
+            address,
+            carrier: carrier.to_owned(),
+            sink: sink.to_owned(),
+            knows_the_sink: token.is_some(),
+            token: token.unwrap_or_else(|| "of-the-lean-program".to_owned()),
+        };
+        let Program::Tidings(binary) = subject.setup.program.clone() else { return Ok(subject) };
+        fs::write(subject.file("tidings.toml"), subject.configuration())
             .map_err(|error| format!("the configuration could not be written: {error}"))?;
-        subject.command(&["migrate"])?;
-        let made = subject.command(&[
-            "token",
-            "create",
-            "--environment",
-            "live",
-            "--scope",
-            "all",
-            "--rate",
-            "10000000",
-            "--json",
-        ])?;
+        subject.command(&binary, &["migrate"])?;
+        if subject.knows_the_sink {
+            return Ok(subject);
+        }
+        let making =
+            ["token", "create", "--environment", "live", "--scope", "all", "--rate", "10000000", "--json"];
+        let made = subject.command(&binary, &making)?;
         let made: serde_json::Value = serde_json::from_str(&made)
             .map_err(|error| format!("`token create --json` gave no JSON ({error}): {made}"))?;
         made["token"]
@@ -72,7 +108,18 @@ impl Subject {
         Ok(subject)
     }
 
-    fn configuration(&self, carrier: &str) -> String {
+    fn configuration(&self) -> String {
+        // Port 1 is reserved for what nobody uses, so nobody listens there.
+        let second = r#"[[connection]]
+name = "closed"
+kind = "smpp"
+environment = "live"
+prefixes = ["47"]
+address = "127.0.0.1:1"
+system_id = "tidings"
+password = "bench"
+"#;
+        let second = if self.setup.second { second } else { "" };
         format!(
             r#"[data]
 directory = {data:?}
@@ -96,8 +143,9 @@ system_id = "tidings"
 password = "bench"
 binds = {binds}
 window = {window}
-"#,
+{second}"#,
             data = self.data(),
+            carrier = self.carrier,
             address = self.address,
             binds = self.setup.binds,
             window = self.setup.window,
@@ -123,19 +171,42 @@ window = {window}
         &self.token
     }
 
-    fn command(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new(&self.setup.binary)
+    fn command(&self, binary: &Path, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(binary)
             .args(arguments)
             .arg("--config")
             .arg(self.file("tidings.toml"))
             .stdin(Stdio::null())
             .output()
-            .map_err(|error| format!("{} does not start: {error}", self.setup.binary.display()))?;
+            .map_err(|error| format!("{} does not start: {error}", binary.display()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("`tidings {}` ended with {}: {said}", arguments.join(" "), output.status));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn serving(&self) -> Command {
+        match &self.setup.program {
+            Program::Tidings(binary) => {
+                let mut command = Command::new(binary);
+                command.arg("serve").arg("--config").arg(self.file("tidings.toml"));
+                command
+            }
+            Program::Limit(binary) => {
+                let mut command = Command::new(binary);
+                let window = self.setup.binds * self.setup.window;
+                let arguments = Arguments::default()
+                    .with("data", self.data().display())
+                    .with("listen", self.address)
+                    .with("carrier", &self.carrier)
+                    .with("webhook", &self.sink)
+                    .with("token", &self.token)
+                    .with("window", window);
+                command.arg(limit::NAME).args(arguments.list());
+                command
+            }
+        }
     }
 
     /// Starts it and waits until it is ready.
@@ -145,10 +216,8 @@ window = {window}
     pub fn start(&self) -> Result<Running, String> {
         let log = File::create(self.file("log")).map_err(|error| format!("no log: {error}"))?;
         let out = log.try_clone().map_err(|error| format!("no log: {error}"))?;
-        let child = Command::new(&self.setup.binary)
-            .arg("serve")
-            .arg("--config")
-            .arg(self.file("tidings.toml"))
+        let child = self
+            .serving()
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(log)
@@ -171,7 +240,11 @@ window = {window}
     ///
     /// # Errors
     /// What the API said.
-    pub fn add_webhook(&self, sink: &str) -> Result<(), String> {
+    pub fn add_webhook(&self) -> Result<(), String> {
+        if self.knows_the_sink || matches!(self.setup.program, Program::Limit(_)) {
+            return Ok(());
+        }
+        let sink = &self.sink;
         let events = if self.setup.all_events { String::new() } else { format!(r#","events":[{FINAL}]"#) };
         let body = format!(r#"{{"url":"http://{sink}/webhooks","description":"the bench"{events}}}"#);
         match self.ask("POST", "/v1/webhooks", &body) {
@@ -181,8 +254,11 @@ window = {window}
         }
     }
 
-    /// One request on a connection of its own.
-    fn ask(&self, method: &str, target: &str, body: &str) -> io::Result<(u64, String)> {
+    /// One request on a connection of its own: the status and the body of its answer.
+    ///
+    /// # Errors
+    /// There was none.
+    pub fn ask(&self, method: &str, target: &str, body: &str) -> io::Result<(u64, String)> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let request = format!(
@@ -216,12 +292,14 @@ window = {window}
     }
 
     /// Lines of its log that are warnings, errors or panics: how many, and the first few. What it says about its
-    /// configuration, which is not one for strangers, does not count.
+    /// configuration, which is not one for strangers, and about a carrier that is away on purpose does not count.
     pub fn complaints(&self, most: usize) -> (usize, Vec<String>) {
         let text = fs::read(self.file("log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let bad = |line: &&str| ["\"ERROR\"", "\"WARN\"", "panicked"].iter().any(|word| line.contains(word));
-        let known = |line: &&str| line.contains("\"tidings::serve\"") && line.contains("\"WARN\"");
+        let expected = ["\"tidings::serve\"", "cannot reach the address", "SMPP session is down"];
+        let known =
+            |line: &&str| line.contains("\"WARN\"") && expected.iter().any(|words| line.contains(words));
         let bad: Vec<&str> = text.lines().filter(bad).filter(|line| !known(line)).collect();
         (bad.len(), bad.into_iter().take(most).map(str::to_owned).collect())
     }

@@ -38,6 +38,15 @@ impl Sequence {
         let (millis, count) = (self.last >> COUNT_BITS, self.last & ((1 << COUNT_BITS) - 1));
         (millis << (NODE_BITS + COUNT_BITS)) | (self.node << COUNT_BITS) | count
     }
+
+    /// From now on every id is greater than this one, whoever made it.
+    pub fn pass(&mut self, id: i64) {
+        const COUNT: i64 = (1 << COUNT_BITS) - 1;
+        let (millis, node) = (id >> (NODE_BITS + COUNT_BITS), (id >> COUNT_BITS) & ((1 << NODE_BITS) - 1));
+        // Ids of one millisecond sort by their node first.
+        let count = if node == self.node { id & COUNT } else { COUNT };
+        self.last = self.last.max((millis << COUNT_BITS) | count);
+    }
 }
 
 /// The smallest id integer that could have been made at `at`: a floor for searches by time.
@@ -162,6 +171,18 @@ mod tests {
         let mut sequence = Sequence::new(0);
         let first = sequence.next(Timestamp::from_millis(EPOCH_MS + 10_000));
         assert!(sequence.next(Timestamp::from_millis(EPOCH_MS + 1)) > first);
+    }
+
+    #[test]
+    fn ids_after_another_makers_are_greater() {
+        let now = Timestamp::from_millis(EPOCH_MS + 10_000);
+        for maker in [0, 3, 1_023] {
+            let mut others = Sequence::new(maker);
+            let last = (0..5).map(|_| others.next(now)).last().expect("five");
+            let mut sequence = Sequence::new(3);
+            sequence.pass(last);
+            assert!(sequence.next(Timestamp::from_millis(EPOCH_MS)) > last, "{maker}");
+        }
     }
 
     #[test]

@@ -11,6 +11,12 @@ impl Jitter {
     pub const fn spread(self, ms: i64) -> i64 {
         ms / 2 + (ms / 2 * self.0 as i64) / u32::MAX as i64
     }
+
+    /// Another number, for the next decision where one draw must do for several.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
+    }
 }
 
 /// How often and how soon a message is tried again after a refusal that time may cure.

@@ -29,6 +29,9 @@ const STEP_MAX: usize = 256;
 const EVENTS_MAX: usize = 512;
 /// The longest sleep of a lane: the safety net for a lost wake-up, not the mechanism.
 const LONGEST_SLEEP_MS: i64 = 5_000;
+/// How often a connection's log lines about what nobody can read may come: a carrier that sends nothing else must not
+/// fill the disk with them. The metric counts each.
+const UNREADABLE_EVERY_MS: u64 = 1_000;
 /// How long to wait before trying a store again that does not answer.
 const STORE_PAUSE_MS: u64 = 250;
 
@@ -55,6 +58,26 @@ pub struct Lane {
     next_due: AtomicI64,
     wake: Notify,
     submitted_at: Mutex<HashMap<Tag, crate::clock::Stopwatch>>,
+    unreadable: Mutex<Unreadable>,
+}
+
+/// What the log is still to say about what nobody could read.
+#[derive(Debug, Default)]
+struct Unreadable {
+    said: Option<crate::clock::Stopwatch>,
+    unsaid: u64,
+}
+
+impl Unreadable {
+    /// How many to speak of now, this one with them; `None` if the log was told a moment ago.
+    fn one_more(&mut self, clock: &crate::clock::Clock) -> Option<u64> {
+        self.unsaid += 1;
+        if self.said.as_ref().is_some_and(|said| said.elapsed_ms() < UNREADABLE_EVERY_MS) {
+            return None;
+        }
+        self.said = Some(clock.stopwatch());
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 impl Lane {
@@ -134,6 +157,7 @@ pub(crate) fn open(
         next_due: AtomicI64::new(0),
         wake: Notify::new(),
         submitted_at: Mutex::default(),
+        unreadable: Mutex::default(),
     });
     let submit = Submit { engine: engine.clone(), lane: Arc::clone(&lane), tickets, link: link.submissions };
     let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
@@ -272,11 +296,10 @@ impl Submit {
 
     /// The last look at the suppression list, then out.
     async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
-        let now = engine.clock.now();
         let recipients =
             step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
         // A list that cannot be read means wait, never allow.
-        let suppressed = match engine.store.suppressed(recipients, now).await {
+        let suppressed = match engine.store.suppressed(recipients, engine.clock.now()).await {
             Ok(suppressed) => suppressed,
             Err(error) => {
                 tracing::warn!(connection = self.lane.name, %error, "the suppression list cannot be read; putting messages back");
@@ -288,6 +311,8 @@ impl Submit {
         };
         let mut stopped = Vec::new();
         for ((ticket, permit), reason) in step.into_iter().zip(suppressed) {
+            // The list or the link may have been slow: what is too late now does not go.
+            let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
             match reason {
                 Some(reason) => {
@@ -449,7 +474,15 @@ impl Heard {
             }
             CarrierEvent::Malformed { reason } => {
                 engine.telemetry.malformed(lane.id);
-                tracing::warn!(connection = lane.name, reason, "the carrier sent something unreadable");
+                let mut unreadable = lane.unreadable.lock().expect("nothing panics while it holds this");
+                if let Some(times) = unreadable.one_more(&engine.clock) {
+                    tracing::warn!(
+                        connection = lane.name,
+                        reason,
+                        times,
+                        "the carrier sent something unreadable"
+                    );
+                }
             }
         }
     }

@@ -9,6 +9,10 @@ use tidings_domain::time::Timestamp;
 const LONGEST_SLEEP_MS: i64 = 1_000;
 /// Messages in one commit.
 const WAKE_MAX: usize = 500;
+/// The same before anything is sent: nobody else waits for the writer then, and each commit looks through all claims.
+const RECOVER_MAX: usize = 5_000;
+/// The shortest pause between two commits of a backlog: ms.
+const AIR_MS: u64 = 5;
 /// How often old rows are swept away.
 const SWEEP_EVERY_MS: u64 = 5 * 60_000;
 /// Rows of each kind in one sweep, so that nobody waits long for it.
@@ -23,7 +27,7 @@ const SWEEP_REST_MS: std::ops::RangeInclusive<u64> = 10..=1_000;
 pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
     let mut orphans = 0;
     loop {
-        let advanced = engine.store.recover(WAKE_MAX, engine.clock.now(), engine.patience()).await?;
+        let advanced = engine.store.recover(RECOVER_MAX, engine.clock.now(), engine.patience()).await?;
         let more = advanced.more;
         orphans += advanced.statuses.len();
         engine.happened(advanced).await;
@@ -63,12 +67,13 @@ pub(crate) async fn wake(engine: Weak<Inner>) {
 }
 
 async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
+    let took = engine.clock.stopwatch();
     match engine.store.wake(WAKE_MAX, now, engine.patience()).await {
         Ok(advanced) => {
             let more = advanced.more;
             engine.happened(advanced).await;
-            // A little air, so that a backlog of expiries does not keep the writer from anybody.
-            if more { now.plus_ms(5) } else { now.plus_ms(50) }
+            // As long a pause as the commit took: a backlog of expiries leaves half of the writer's time to others.
+            if more { now.plus_ms(took.elapsed_ms().max(AIR_MS) as i64) } else { now.plus_ms(50) }
         }
         Err(error) => {
             tracing::warn!(%error, "due messages could not be woken");

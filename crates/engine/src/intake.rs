@@ -3,7 +3,10 @@
 
 use crate::Inner;
 use sha2::{Digest, Sha256};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
 use tidings_domain::id::{BatchId, TokenId};
@@ -83,7 +86,36 @@ struct Planned {
     handed_over: Option<(Ticket, Permit)>,
 }
 
-pub(crate) async fn send(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
+pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
+    Finished(Some(Box::pin(async move { accept(&engine, call).await })))
+}
+
+/// A caller may go away at any moment, and its future with it. A message that is claimed by then would have nobody who
+/// submits it, and would be in doubt though it never left: so what was begun goes on without its caller.
+pub(crate) struct Finished<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send> Future for Finished<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<F::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let polled = future.as_mut().poll(context);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: Send> + Send> Drop for Finished<F> {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(future);
+        }
+    }
+}
+
+async fn accept(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
     let Ok(_place) = engine.calls.try_acquire() else {
         return Ok(Sent::Overloaded { retry_after_s: 1 });
     };
@@ -109,7 +141,8 @@ pub(crate) async fn send(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
         places.push((handed_over, message.connection, life.state));
         drafts.push(Draft { message, life });
     }
-    if drafts.is_empty() && batch.is_none() {
+    // With a key it must be looked up: the same call may have been accepted when its time had not yet passed.
+    if drafts.is_empty() && batch.is_none() && call.idempotency.is_none() {
         return Ok(Sent::New(None, items(&shown, &[])));
     }
     let batch_id = batch.map(|(id, _)| id);

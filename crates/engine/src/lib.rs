@@ -38,7 +38,7 @@ use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
     About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged,
-    Patience, Replay, Result, Retention, Review, ReviewChoice, Stored, Suppression, Ticket, Told,
+    Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression, Ticket, Told,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -56,6 +56,9 @@ const BARRIER_MS: u64 = 5_000;
 const REPLAY_MAX: usize = 100_000;
 /// Review items that one decision closes.
 const DECIDE_MAX: usize = 500;
+/// Numbers of the store are read again after so many times the time that reading them took: it grows with the backlog,
+/// and whoever asks for them often must not keep the readers from the work.
+const NUMBERS_REST: u64 = 20;
 /// How long a write that must not be lost is tried again, when the store does not answer: every so many ms.
 const STORE_PAUSE_MS: u64 = 250;
 
@@ -132,8 +135,16 @@ pub(crate) struct Inner {
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
     retry: Arc<RetryPolicy>,
+    numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// What the store counted, how long that took and since when it stands.
+struct Numbers {
+    statistics: Statistics,
+    took_ms: u64,
+    since: clock::Stopwatch,
 }
 
 /// What an attempt to take a message back led to.
@@ -264,6 +275,7 @@ impl Engine {
                 connections: Mutex::new(connections.into_iter().map(|c| (c.id, c)).collect()),
                 hold: Mutex::new(None),
                 retry: Arc::new(settings.retry.clone()),
+                numbers: tokio::sync::Mutex::default(),
                 calls: Semaphore::new(CALLS_MAX),
                 stopping: AtomicBool::new(false),
                 tasks: Mutex::default(),
@@ -313,9 +325,10 @@ impl Engine {
         &self.inner.settings.limits
     }
 
-    /// Accepts the messages of one call. Durable when it returns.
+    /// Accepts the messages of one call. Durable when it returns. A caller that goes away before that changes nothing:
+    /// what was begun is finished.
     pub async fn send(&self, call: Call) -> Result<Sent> {
-        intake::send(&self.inner, call).await
+        intake::send(Arc::clone(&self.inner), call).await
     }
 
     /// What a request would become, without doing it.
@@ -425,7 +438,7 @@ impl Engine {
 
     /// The connections of an environment as they are now.
     pub async fn connections(&self, environment: Environment) -> Result<Vec<ConnectionNow>> {
-        let statistics = self.inner.store.statistics(self.inner.clock.now()).await?;
+        let statistics = self.inner.statistics().await?;
         let known = self.inner.connections.lock().expect("nothing panics while it holds this").clone();
         let mut found: Vec<ConnectionNow> = self
             .inner
@@ -534,7 +547,7 @@ impl Engine {
             let window = (lane.window.size(), lane.window.taken());
             self.inner.telemetry.connection(lane.id, window, up, lane.pace_per_s());
         }
-        let statistics = self.inner.store.statistics(now).await.unwrap_or_default();
+        let statistics = self.inner.statistics().await.unwrap_or_default();
         self.inner.telemetry.render(&statistics, now)
     }
 
@@ -610,6 +623,21 @@ impl Inner {
 
     pub(crate) fn patience(&self) -> Patience {
         Patience { retry: Arc::clone(&self.retry), jitter: self.clock.jitter() }
+    }
+
+    /// What the store counts, as it was at most [`NUMBERS_REST`] times the time of counting ago.
+    async fn statistics(&self) -> Result<Statistics> {
+        let mut numbers = self.numbers.lock().await;
+        if let Some(known) = &*numbers
+            && known.since.elapsed_ms() < known.took_ms * NUMBERS_REST
+        {
+            return Ok(known.statistics.clone());
+        }
+        let took = self.clock.stopwatch();
+        let statistics = self.store.statistics(self.clock.now()).await?;
+        let took_ms = took.elapsed_ms();
+        *numbers = Some(Numbers { statistics: statistics.clone(), took_ms, since: self.clock.stopwatch() });
+        Ok(statistics)
     }
 
     fn held(&self) -> Option<String> {

@@ -1,11 +1,13 @@
 //! Durable state: one contract ([`Backend`]), SQLite behind it (and later PostgreSQL), migrations.
 //!
 //! To add an operation: name the use case in `backend.rs` with what is atomic about it, write it in
-//! `sqlite/<noun>.rs`, and say its promise in `tests/conformance/<noun>.rs`.
+//! `sqlite/<noun>.rs` and in `model/<noun>.rs`, and say its promise in `tests/conformance/<noun>.rs`.
 
 mod backend;
 mod column;
 mod error;
+#[cfg(feature = "model")]
+pub mod model;
 mod reference;
 pub mod sqlite;
 

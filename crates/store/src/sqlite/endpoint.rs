@@ -6,7 +6,7 @@ use super::{event, operating};
 use crate::backend::*;
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tidings_domain::account::Realm;
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
@@ -276,6 +276,8 @@ pub(super) fn record_health(
 ) -> Result<()> {
     let listeners = tx.listeners()?;
     let mut changed = false;
+    // Who is known to fail only since an earlier one of these attempts.
+    let mut failing_now = HashSet::new();
     for attempt in attempts {
         let set = |column: &str, value: Option<&dyn rusqlite::ToSql>| {
             tx.sql
@@ -285,7 +287,7 @@ pub(super) fn record_health(
         };
         match attempt.verdict {
             Verdict::Done => {
-                if listeners.is_failing(attempt.endpoint) {
+                if failing_now.remove(&attempt.endpoint) || listeners.is_failing(attempt.endpoint) {
                     set("failing_since", None)?;
                     changed = true;
                 }
@@ -304,6 +306,7 @@ pub(super) fn record_health(
                 match since {
                     None => {
                         set("failing_since", Some(&now.as_millis()))?;
+                        failing_now.insert(attempt.endpoint);
                         changed = true;
                     }
                     Some(since) if now.as_millis() - since > disable_after_ms => {

@@ -17,6 +17,9 @@ use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
 
 /// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
 const FIRST_LEASE_MS: i64 = 60_000;
+/// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
+/// [`FIRST_LEASE_MS`].
+const RELEASED_MAX: usize = 10_000;
 /// The same inbound part within this time is a repeat of the carrier, not another message of the person.
 const INBOUND_REPEAT_MS: i64 = 15 * 60_000;
 
@@ -114,16 +117,20 @@ pub(super) fn events(
     after: &Option<EventId>,
     limit: &usize,
 ) -> Result<Vec<Told>> {
-    let public: Vec<String> =
-        Kind::ALL.into_iter().filter(|k| k.is_public()).map(|k| (k as i64).to_string()).collect();
     let rest = format!(
         "WHERE seq > ?1 AND account = ?2 AND live = ?3 AND kind IN ({}) ORDER BY seq LIMIT ?4",
-        public.join(",")
+        public_kinds(|_| true)
     );
     let after = after.map_or(0, EventId::key);
     let found =
         select(rx.sql, &rest, params![after, realm.account.key(), live(realm.environment), *limit as i64])?;
     found.into_iter().filter_map(|logged| tell(rx.sql, logged, None).transpose()).collect()
+}
+
+/// The public kinds for which this is true, for a query.
+fn public_kinds(wanted: impl Fn(Kind) -> bool) -> String {
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_public() && wanted(*kind));
+    kinds.map(|kind| (kind as i64).to_string()).collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn event(rx: &mut Rx<'_>, realm: &Realm, id: &EventId) -> Result<Option<Told>> {
@@ -307,13 +314,18 @@ pub(super) fn release_deliveries(tx: &mut Tx<'_>, now: &Timestamp) -> Result<u64
     for (endpoint, _) in earliest(tx.sql)? {
         let leased = open(
             tx.sql,
-            "WHERE endpoint = ?1 AND due_at > ?2 AND due_at <= ?3 AND tries = 0 ORDER BY due_at",
-            params![endpoint.key(), now.as_millis(), now.plus_ms(FIRST_LEASE_MS).as_millis()],
+            "WHERE endpoint = ?1 AND due_at > ?2 AND due_at <= ?3 AND tries = 0 ORDER BY due_at LIMIT ?4",
+            params![
+                endpoint.key(),
+                now.as_millis(),
+                now.plus_ms(FIRST_LEASE_MS).as_millis(),
+                (RELEASED_MAX - released) as i64
+            ],
         )?;
         give_back_deliveries(tx, &leased, now)?;
-        released += leased.len() as u64;
+        released += leased.len();
     }
-    Ok(released)
+    Ok(released as u64)
 }
 
 pub(super) fn due_endpoints(rx: &mut Rx<'_>) -> Result<Vec<(EndpointId, Timestamp)>> {
@@ -455,18 +467,22 @@ pub(super) fn replay(
     else {
         return Ok(None);
     };
+    // Only what the endpoint wants to hear counts, so that the limit is not used up by anything else.
+    let wanted = public_kinds(|kind| endpoint.kinds == 0 || endpoint.kinds & kind.bit() != 0);
     let (account, is_live) = (realm.account.key(), live(realm.environment));
     let events = match what {
         Replay::One(event) => select(
             tx.sql,
-            "WHERE seq = ?1 AND account = ?2 AND live = ?3",
+            &format!("WHERE seq = ?1 AND account = ?2 AND live = ?3 AND kind IN ({wanted})"),
             params![event.key(), account, is_live],
         )?,
         Replay::Range(from, to) => {
             let (first, last) = (first_at(tx.sql, *from)?, first_at(tx.sql, *to)?);
             select(
                 tx.sql,
-                "WHERE seq >= ?1 AND seq < ?2 AND account = ?3 AND live = ?4 ORDER BY seq LIMIT ?5",
+                &format!(
+                    "WHERE seq >= ?1 AND seq < ?2 AND account = ?3 AND live = ?4 AND kind IN ({wanted}) ORDER BY seq LIMIT ?5"
+                ),
                 params![first, last, account, is_live, *limit as i64],
             )?
         }
@@ -478,11 +494,6 @@ pub(super) fn replay(
     }
     let mut count = 0;
     for logged in events {
-        let wanted = logged.event.kind.is_public()
-            && (endpoint.kinds == 0 || endpoint.kinds & logged.event.kind.bit() != 0);
-        if !wanted {
-            continue;
-        }
         let tries: u32 = tx
             .sql
             .prepare_cached("SELECT coalesce(max(number), 0) FROM attempt WHERE endpoint = ?1 AND event = ?2")

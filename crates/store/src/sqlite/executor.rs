@@ -11,6 +11,7 @@ use super::reserve::Reserve;
 use crate::{Error, Result};
 use rusqlite::ffi;
 use rusqlite::{Connection, OpenFlags};
+use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
@@ -176,19 +177,21 @@ pub(super) struct Tx<'c> {
     memory: &'c mut Memory,
 }
 
-/// What the writer knows without asking the database. Thrown away when a transaction fails or another process wrote.
-#[derive(Default)]
+/// What the writer knows without asking the database.
 struct Memory {
+    /// Thrown away when a transaction fails or another process wrote.
     loaded: Option<Loaded>,
-    ids: Option<Sequence>,
+    ids: Sequence,
     /// Whether this transaction changed the suppression list.
     list_changed: bool,
+    parked_max: usize,
 }
 
 struct Loaded {
     next_event: i64,
     listeners: Arc<Listeners>,
-    parked: bool,
+    /// Rows of parked receipts by connection.
+    parked: HashMap<i64, usize>,
 }
 
 impl Tx<'_> {
@@ -214,12 +217,27 @@ impl Tx<'_> {
 
     /// Whether any receipt is parked: nearly always not, and then nobody needs to look.
     pub fn any_parked(&mut self) -> Result<bool> {
-        Ok(self.loaded()?.parked)
+        Ok(!self.loaded()?.parked.is_empty())
     }
 
-    /// To be called when a receipt was parked.
-    pub fn note_parked(&mut self) -> Result<()> {
-        self.loaded()?.parked = true;
+    /// To be called when a receipt of this connection was parked, with its rows. Gives the number of rows by which the
+    /// connection has too many now.
+    pub fn note_parked(&mut self, connection: i64, rows: usize) -> Result<usize> {
+        let most = self.memory.parked_max;
+        let parked = self.loaded()?.parked.entry(connection).or_default();
+        *parked += rows;
+        Ok(parked.saturating_sub(most))
+    }
+
+    /// To be called when rows of parked receipts of this connection were deleted.
+    pub fn note_unparked(&mut self, connection: i64, rows: usize) -> Result<()> {
+        let all = &mut self.loaded()?.parked;
+        if let Some(parked) = all.get_mut(&connection) {
+            *parked = parked.saturating_sub(rows);
+            if *parked == 0 {
+                all.remove(&connection);
+            }
+        }
         Ok(())
     }
 
@@ -229,17 +247,45 @@ impl Tx<'_> {
     }
 
     /// An id for a row that the store makes by itself.
-    pub fn next_id(&mut self, now: Timestamp) -> i64 {
-        self.memory.ids.get_or_insert_with(|| Sequence::new(STORE_NODE)).next(now)
+    pub fn next_id(&mut self, now: Timestamp) -> Result<i64> {
+        self.loaded()?;
+        Ok(self.memory.ids.next(now))
+    }
+
+    /// To be called when parked receipts of any connection were deleted.
+    pub fn recount_parked(&mut self) -> Result<()> {
+        let counted = self.count_parked()?;
+        self.loaded()?.parked = counted;
+        Ok(())
+    }
+
+    fn count_parked(&self) -> Result<HashMap<i64, usize>> {
+        let mut statement = self
+            .sql
+            .prepare_cached("SELECT connection, count(*) FROM parked GROUP BY connection")
+            .map_err(failed)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)))
+            .map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
         if self.memory.loaded.is_none() {
             let one = |sql: &str| self.sql.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
+            // Ids go on after those of an earlier process and of another one, whose clocks may have been ahead.
+            for newest in [
+                "SELECT coalesce(max(id), 0) FROM review",
+                "SELECT coalesce(max(id), 0) FROM suppression",
+                "SELECT coalesce(max(id), 0) FROM audit",
+                "SELECT coalesce(max(receipt), 0) FROM parked",
+            ] {
+                self.memory.ids.pass(one(newest)?);
+            }
             self.memory.loaded = Some(Loaded {
                 next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
                 listeners: Arc::new(Listeners::load(self.sql)?),
-                parked: one("SELECT EXISTS (SELECT 1 FROM parked)")? == 1,
+                parked: self.count_parked()?,
             });
         }
         Ok(self.memory.loaded.as_mut().expect("it was loaded just above"))
@@ -350,7 +396,12 @@ impl Writer {
         let mut hand = Hand {
             connection: ManuallyDrop::new(connection),
             looked,
-            memory: Memory::default(),
+            memory: Memory {
+                loaded: None,
+                ids: Sequence::new(STORE_NODE),
+                list_changed: false,
+                parked_max: options.parked_max,
+            },
             version: 0,
             reserve,
             condition: Arc::clone(&condition),
@@ -555,14 +606,10 @@ impl Hand {
 
     fn close(mut self) -> Result<()> {
         if self.condition.check().is_ok() {
-            // Best effort: the next start does the same.
-            if let Err(error @ Error::Broken(_)) =
-                self.connection.execute_batch("PRAGMA optimize").map_err(failed)
-            {
-                self.condition.breaks(error);
-            } else {
-                self.checkpoint("TRUNCATE");
-            }
+            // Best effort: the next start does the same. No `PRAGMA optimize`: on a large file that is not in the
+            // system's cache it reads for seconds while somebody waits for the stop, and each statement here was
+            // written for one plan, which statistics could only change.
+            self.checkpoint("TRUNCATE");
         }
         self.condition.check()?;
         drop(ManuallyDrop::into_inner(self.connection));

@@ -27,6 +27,11 @@ use tidings_domain::time::Timestamp;
 const LOOK_AGAIN: i64 = 0;
 /// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
 const CLOCK_SLACK_MS: i64 = 1_000;
+/// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
+/// at the head of a queue, and a commit with all of them would keep the writer from everybody.
+const ENDED_MAX: usize = 500;
+/// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
+const CLOCK_BACK_MS: i64 = 3_600_000;
 
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,7 +215,7 @@ impl<'a> Commit<'a> {
 
     /// Each decision of a commit gets another number, spread from the one that was drawn for it.
     fn rules(&mut self) -> Rules<'a> {
-        self.jitter = Jitter(self.jitter.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        self.jitter = self.jitter.next();
         Rules { retry: self.retry, jitter: self.jitter }
     }
 
@@ -223,6 +228,11 @@ impl<'a> Commit<'a> {
     }
 
     fn apply_to(&mut self, tx: &mut Tx<'_>, hot: Hot, input: Input) -> Result<Option<Status>> {
+        if hot.due.is_none() && matches!(hot.life.state, State::Unconfirmed { .. }) {
+            // The time in which that could be corrected is over.
+            self.out.ignored += 1;
+            return Ok(None);
+        }
         let accepted = match &input {
             Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => {
                 Some((*segment, carrier_id.clone()))
@@ -232,7 +242,8 @@ impl<'a> Commit<'a> {
         if let Some((segment, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if hot.life.state.wakes_at().is_some() {
-                expect_receipt(tx.sql, &hot.message, *segment, &receipt::canonical(carrier_id), carrier_id)?;
+                let form = expected_form(&hot.message, *segment, carrier_id);
+                expect_receipt(tx.sql, &hot.message, *segment, &form, carrier_id)?;
             }
         }
         let rules = self.rules();
@@ -241,7 +252,7 @@ impl<'a> Commit<'a> {
             return Ok(None);
         };
         let mut status = transition.life.state.status();
-        let connection = hot.message.connection;
+        let (id, connection) = (hot.message.id, hot.message.connection);
         // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
         let submitted_at = match hot.life.state {
             State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
@@ -250,7 +261,7 @@ impl<'a> Commit<'a> {
         // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
         // under our own reference.
         let mut forms: Vec<String> =
-            accepted.iter().map(|(_, carrier_id)| receipt::canonical(carrier_id)).collect();
+            accepted.iter().map(|(segment, id)| expected_form(&hot.message, *segment, id)).collect();
         for (n, (before, after)) in hot.life.segments.iter().zip(&transition.life.segments).enumerate() {
             if *after == Segment::Unanswered && *before != Segment::Unanswered {
                 forms.push(reference_form(our_reference(hot.message.id, n as u8)));
@@ -260,9 +271,12 @@ impl<'a> Commit<'a> {
         if !forms.is_empty() && tx.any_parked()? {
             for form in forms {
                 for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
-                    if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
-                        unpark(tx.sql, row)?;
-                        status = after.unwrap_or(status);
+                    if let Some((whose, after)) = self.match_receipt(tx, connection, &receipt)? {
+                        unpark(tx, connection, row)?;
+                        // It may have become certain that it is another's.
+                        if whose == id {
+                            status = after.unwrap_or(status);
+                        }
                     }
                 }
             }
@@ -330,7 +344,7 @@ impl<'a> Commit<'a> {
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    forget_receipt(tx.sql, &message, n as u8, &receipt::canonical(carrier_id))?;
+                    forget_receipt(tx.sql, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
                 }
             }
         }
@@ -369,25 +383,35 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<Status>> {
         match self.match_receipt(tx, connection, receipt)? {
-            Some(status) => Ok(status),
+            Some((_, status)) => Ok(status),
             None => {
-                park(tx, connection, receipt, self.now)?;
+                self.out.forgotten += park(tx, connection, receipt, self.now)? as u64;
                 self.out.parked += 1;
                 Ok(None)
             }
         }
     }
 
-    /// Applies a receipt to the segment it speaks of; the outer `None` says that none is known.
+    /// Applies a receipt to the segment it speaks of, and gives its message with where that stands then (`None` if it
+    /// was ignored). The outer `None` says that no segment is certain.
     fn match_receipt(
         &mut self,
         tx: &mut Tx<'_>,
         connection: ConnectionId,
         receipt: &Receipt,
-    ) -> Result<Option<Option<Status>>> {
+    ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
-        let by_reference = receipt.our_reference.map(reference_form);
-        for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
+        let by_id = receipt::lookups(receipt).into_iter().map(|form| (form, false));
+        let by_reference = receipt.our_reference.map(|reference| (reference_form(reference), true));
+        for (form, is_reference) in by_id.chain(by_reference) {
+            // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
+            if is_reference {
+                let known: Vec<Candidate> =
+                    candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
+                if receipt::choose(receipt, &known).is_some() {
+                    break;
+                }
+            }
             let rows = {
                 let mut statement = tx
                     .sql
@@ -438,7 +462,7 @@ impl<'a> Commit<'a> {
             outcome: receipt.outcome.clone(),
             raw: receipt.raw.clone(),
         };
-        self.apply_to(tx, hot, input).map(Some)
+        Ok(Some((candidate.message, self.apply_to(tx, hot, input)?)))
     }
 }
 
@@ -462,6 +486,14 @@ pub(super) fn publish(
         told.push(Told { id, realm, event: event.clone(), about, delivery: Some(delivery) });
     }
     Ok(())
+}
+
+/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
+    match receipt::canonical(carrier_id) {
+        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
+        form => form,
+    }
 }
 
 fn reference_form(reference: u16) -> String {
@@ -492,17 +524,35 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
     .map_err(failed)
 }
 
-fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
-    let number = tx.next_id(now);
+/// Rows that are forgotten at once, so that the search for the oldest pays.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+/// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
+/// the number of rows that were forgotten.
+fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<usize> {
+    let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let by_reference = receipt.our_reference.map(reference_form);
+    let mut rows = 0;
     for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
         tx.sql
             .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, ?3, ?4, ?5)")
             .and_then(|mut s| s.execute(params![number, connection.key(), canonical, body, now.as_millis()]))
             .map_err(failed)?;
+        rows += 1;
     }
-    tx.note_parked()
+    let excess = tx.note_parked(connection.key(), rows)?;
+    if excess == 0 {
+        return Ok(0);
+    }
+    // The plus sign keeps the order of the receipts as the way to find them: nothing has to be sorted.
+    let forgotten = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE id IN (SELECT id FROM parked WHERE +connection = ?1 ORDER BY receipt LIMIT ?2)")
+        .and_then(|mut s| s.execute(params![connection.key(), excess.max(FORGOTTEN_AT_ONCE) as i64]))
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), forgotten)?;
+    Ok(forgotten)
 }
 
 fn parked(
@@ -524,11 +574,13 @@ fn parked(
     rows.into_iter().map(|(number, body)| Ok((number, column::receipt(&body)?))).collect()
 }
 
-fn unpark(sql: &Sql, number: i64) -> Result<()> {
-    sql.prepare_cached("DELETE FROM parked WHERE receipt = ?1")
+fn unpark(tx: &mut Tx<'_>, connection: ConnectionId, number: i64) -> Result<()> {
+    let rows = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE receipt = ?1")
         .and_then(|mut s| s.execute([number]))
-        .map(drop)
-        .map_err(failed)
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), rows)
 }
 
 // ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────
@@ -543,10 +595,15 @@ pub(super) fn claim(
     let mut commit = Commit::new(*now, &retry, Jitter(0));
     let mut claimed = Claimed::default();
     let mut room = *limit;
+    let mut ended = 0;
     'purposes: for purpose in Purpose::ALL {
         // Read in small steps: a claim for one place must not read a thousand rows.
         loop {
             if room == 0 {
+                break 'purposes;
+            }
+            if ended >= ENDED_MAX {
+                claimed.more = true;
                 break 'purposes;
             }
             let step = room.min(256);
@@ -579,6 +636,8 @@ pub(super) fn claim(
                 if taken {
                     room = room.saturating_sub(waiting.len());
                     claimed.tickets.push(Ticket { message, attempt, segments: waiting });
+                } else {
+                    ended += 1;
                 }
             }
             if found < step {
@@ -613,13 +672,15 @@ pub(super) fn wake(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Pati
             params![purpose.priority(), now.as_millis(), *limit as i64],
         )?);
     }
-    due.extend(due_messages(
+    let over = due_messages(
         tx.sql,
         "SELECT message FROM due WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2",
         params![now.as_millis(), *limit as i64],
-    )?);
-    commit.out.more = due.len() >= *limit;
-    due.truncate(*limit);
+    )?;
+    commit.out.more = due.len() + over.len() >= *limit;
+    // A long queue of the one kind leaves half of every commit to the other.
+    due.truncate(limit.saturating_sub(over.len()).max(*limit / 2));
+    due.extend(over.into_iter().take(*limit - due.len()));
     for id in due {
         let Some(hot) = load(tx.sql, id)? else { continue };
         match hot.life.state.wakes_at() {
@@ -674,11 +735,23 @@ fn end_waiting(sql: &Sql, message: &Message, segments: &[Segment], due: Option<D
 
 pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
-    let claimed = due_messages(
-        tx.sql,
-        "SELECT m.id FROM due d JOIN message m ON m.id = d.message WHERE d.lane = 0 AND m.state = ?1 ORDER BY m.id LIMIT ?2",
-        params![column::status_number(Status::Sending), *limit as i64],
-    )?;
+    // A claim's row in `due` stands at the end of its lease from the claim to the answer. So the claims of an earlier
+    // process lie below this moment, and what waits for receipts, which may be millions, lies mostly above it.
+    let leases_end = now.plus_ms(LEASE_MS + CLOCK_BACK_MS);
+    let mut claimed = Vec::new();
+    for purpose in Purpose::ALL {
+        claimed.extend(due_messages(
+            tx.sql,
+            "SELECT d.message FROM due d CROSS JOIN message m ON m.id = d.message
+             WHERE d.lane = 0 AND d.priority = ?1 AND d.due_at <= ?2 AND m.state = ?3 LIMIT ?4",
+            params![
+                purpose.priority(),
+                leases_end.as_millis(),
+                column::status_number(Status::Sending),
+                (*limit - claimed.len()) as i64
+            ],
+        )?);
+    }
     commit.out.more = claimed.len() >= *limit;
     for id in claimed {
         let status = commit.apply(tx, id, Input::Orphaned)?;
@@ -1057,6 +1130,8 @@ pub(super) fn batch(rx: &mut Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Opti
             None => counts.push((status, count as u64)),
         }
     }
+    // In doubt is a number of its own, but shown as sending.
+    counts.sort_unstable();
     Ok(Some(Batch { id: *id, created_at: Timestamp::from_millis(created_at), asked, counts }))
 }
 

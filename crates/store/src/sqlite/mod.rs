@@ -57,7 +57,14 @@ pub struct Options {
     pub beside: bool,
     /// The file system as SQLite knows it (a VFS) that was registered under this name; `None` for the usual one.
     pub vfs: Option<String>,
+    /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
+    /// forgotten, so that receipts that belong to nobody cannot fill the disk.
+    pub parked_max: usize,
 }
+
+/// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
+/// second. Some 100 MiB at the most.
+const PARKED_MAX: usize = 200_000;
 
 impl Options {
     /// The defaults, for the file in this data directory.
@@ -70,6 +77,7 @@ impl Options {
             reserve_octets: 0,
             beside: false,
             vfs: None,
+            parked_max: PARKED_MAX,
         }
     }
 }

@@ -238,12 +238,10 @@ pub(super) fn write_audit(
     detail: &str,
     now: Timestamp,
 ) -> Result<()> {
-    // The command line may write from a process of its own in the same millisecond: then the next free id is taken.
-    let id = tx.next_id(now);
+    let id = tx.next_id(now)?;
     tx.sql
         .prepare_cached(
-            "INSERT INTO audit (id, account, at, who, action, subject, detail)
-             VALUES (max(?1, (SELECT coalesce(max(id), 0) + 1 FROM audit)), ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO audit (id, account, at, who, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )
         .and_then(|mut s| {
             s.execute(params![id, actor.account.key(), now.as_millis(), actor.who, action, subject, detail])
@@ -418,7 +416,7 @@ const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
 pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: &Timestamp) -> Result<bool> {
     let before = |age_ms: i64| now.plus_ms(age_ms.saturating_neg());
     let mut more = sweep_idempotency(tx.sql, before(retention.idempotency_ms), *limit)?;
-    more |= sweep_parked(tx.sql, before(retention.parked_ms), *limit)?;
+    more |= sweep_parked(tx, before(retention.parked_ms), *limit)?;
     // An attempt tells nothing without its event, which goes with its message.
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
     more |= sweep_attempts(tx.sql, before(attempts_ms), *limit)?;
@@ -440,12 +438,19 @@ fn sweep_idempotency(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool>
     Ok(gone == limit)
 }
 
-fn sweep_parked(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> {
-    // A parked receipt's number is made of its time.
-    let gone = sql
-        .prepare_cached("DELETE FROM parked WHERE id IN (SELECT id FROM parked WHERE receipt < ?1 ORDER BY receipt LIMIT ?2)")
-        .and_then(|mut s| s.execute(params![floor_at(before), limit as i64]))
+fn sweep_parked(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> Result<bool> {
+    // Those that came first. Their numbers grow also while the clock is behind an earlier one, so their time is asked.
+    let gone = tx
+        .sql
+        .prepare_cached(
+            "DELETE FROM parked WHERE id IN (
+               SELECT id FROM (SELECT id, parked_at FROM parked ORDER BY receipt LIMIT ?2) WHERE parked_at < ?1)",
+        )
+        .and_then(|mut s| s.execute(params![before.as_millis(), limit as i64]))
         .map_err(failed)?;
+    if gone > 0 {
+        tx.recount_parked()?;
+    }
     Ok(gone == limit)
 }
 

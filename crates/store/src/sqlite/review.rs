@@ -26,7 +26,7 @@ pub(super) fn open(tx: &mut Tx<'_>, message: &Message, failure: &Failure, now: T
     if known {
         return Ok(());
     }
-    let id = tx.next_id(now);
+    let id = tx.next_id(now)?;
     tx.sql
         .prepare_cached(
             "INSERT INTO review (id, account, live, cause, message, failure, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -135,7 +135,7 @@ fn suppress_recipient(
         .and_then(|mut s| s.query_row([item.message.key()], |row| row.get(0)))
         .map_err(failed)?;
     let entry = Suppression {
-        id: SuppressionId::from_key(tx.next_id(now)),
+        id: SuppressionId::from_key(tx.next_id(now)?),
         realm,
         recipient: number(recipient)?,
         reason: Reason::Manual,

@@ -78,7 +78,7 @@ pub(super) fn from_failure(
 ) -> Result<()> {
     let reason = Reason::of(failure.class);
     let entry = Suppression {
-        id: SuppressionId::from_key(tx.next_id(now)),
+        id: SuppressionId::from_key(tx.next_id(now)?),
         realm: message.realm(),
         recipient: message.recipient,
         reason,

@@ -69,6 +69,8 @@ struct Model {
     lives: Vec<Life>,
     /// Segments whose carrier's id is known: a receipt finds them.
     named: Vec<[bool; 2]>,
+    /// Messages that were unconfirmed for so long that nothing is expected any more.
+    given_up: Vec<bool>,
     /// Receipts that found nobody, in the order in which they came, with when they came.
     parked: Vec<(usize, u8, Option<Outcome>, Timestamp)>,
     policy: RetryPolicy,
@@ -76,6 +78,9 @@ struct Model {
 
 impl Model {
     fn apply(&mut self, n: usize, input: Input, now: Timestamp) {
+        if self.given_up[n] {
+            return;
+        }
         let terms = self.messages[n].terms();
         let rules = Rules { retry: &self.policy, jitter: Jitter(0) };
         if let Ok(transition) = self.lives[n].apply(input, terms, now, rules) {
@@ -112,6 +117,7 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
     let mut model = Model {
         lives,
         named: vec![[false; 2]; messages.len()],
+        given_up: vec![false; messages.len()],
         parked: Vec::new(),
         messages,
         policy: policy(),
@@ -144,7 +150,8 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
                     rules(),
                 );
                 out.await.expect("advanced");
-                if matches!(answer, Answer::Accepted { .. }) && before.state.wakes_at().is_some() {
+                let waits = before.state.wakes_at().is_some() && !model.given_up[n];
+                if matches!(answer, Answer::Accepted { .. }) && waits {
                     model.named[n][usize::from(segment)] = true;
                 }
                 let meant = before.apply(
@@ -154,7 +161,7 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
                     Rules { retry: &model.policy, jitter: Jitter(0) },
                 );
                 model.apply(n, input, now);
-                if meant.is_ok() && matches!(answer, Answer::Accepted { .. }) {
+                if meant.is_ok() && !model.given_up[n] && matches!(answer, Answer::Accepted { .. }) {
                     // What came before the submission (but for a clock's second) is not about it.
                     let since = match before.state {
                         State::Sending { until } => until.plus_ms(-LEASE_MS - 1_000),
@@ -189,6 +196,7 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
                     let due = !life.state.is_waiting() && life.state.wakes_at().is_some_and(|at| at <= now);
                     if due && matches!(life.state, State::Unconfirmed { .. }) {
                         model.named[n] = [false; 2];
+                        model.given_up[n] = true;
                     }
                     if over || due {
                         model.apply(n, Input::TimeUp, now);

@@ -3,7 +3,10 @@
 //! A file per noun. A test gets a store (or a [`Place`] where it may open one again and again) and says one promise;
 //! nothing here knows which database answers. What a promise costs in time is not tested here.
 
+mod backlog;
 mod batch;
+mod differential;
+mod faults;
 mod idempotency;
 mod life;
 mod message;
@@ -16,45 +19,78 @@ mod token;
 mod webhook;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
+use tidings_store::model::{Disk, Model};
 use tidings_store::{Backend, sqlite};
 
-/// The databases that must keep the promises.
-#[derive(Debug, Clone, Copy)]
-enum Database {
-    Sqlite,
-}
-
-impl Database {
-    const ALL: [Self; 1] = [Self::Sqlite];
-}
-
 /// Where a store lives: it can be opened, closed, and opened again with what was in it.
-struct Place {
-    database: Database,
-    directory: tempfile::TempDir,
+enum Place {
+    Sqlite(Directory),
+    Model(Disk),
 }
 
 impl Place {
+    /// An empty place of each database that must keep the promises.
+    fn all() -> impl Iterator<Item = Self> {
+        let places: [fn() -> Self; 2] = [|| Self::Sqlite(Directory::new()), || Self::Model(Disk::new())];
+        places.into_iter().map(|place| place())
+    }
+
     fn open(&self) -> Arc<dyn Backend> {
-        match self.database {
-            Database::Sqlite => {
-                let options = sqlite::Options::in_directory(self.directory.path());
-                Arc::new(sqlite::Sqlite::open(&options).expect("it opens"))
-            }
+        match self {
+            Self::Sqlite(directory) => directory.open(),
+            Self::Model(disk) => Arc::new(Model::new(disk.clone())),
         }
     }
 
-    /// The same place as another store left it in this file.
-    fn with_copy(&self, copy: &std::path::Path) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        match self.database {
-            Database::Sqlite => {
-                std::fs::copy(copy, directory.path().join(sqlite::FILE_NAME)).expect("it is copied");
-            }
+    /// The same place as another store left it in this copy.
+    fn with_copy(&self, copy: &Path) -> Self {
+        match self {
+            Self::Sqlite(_) => Self::Sqlite(Directory::with_copy(copy)),
+            Self::Model(disk) => Self::Model(disk.copy_at(copy).expect("there is such a copy")),
         }
-        Self { database: self.database, directory }
     }
+}
+
+/// The place of a database that keeps its data in a file.
+struct Directory(tempfile::TempDir);
+
+impl Directory {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    /// One that is in memory where the system has that: for what is about answers and not about durability.
+    fn volatile() -> Self {
+        let in_memory = tempfile::tempdir_in("/dev/shm");
+        Self(in_memory.or_else(|_| tempfile::tempdir()).expect("a directory"))
+    }
+
+    fn with_copy(copy: &Path) -> Self {
+        let directory = Self::new();
+        std::fs::copy(copy, directory.0.path().join(sqlite::FILE_NAME)).expect("it is copied");
+        directory
+    }
+
+    fn open(&self) -> Arc<dyn Backend> {
+        let options = sqlite::Options::in_directory(self.0.path());
+        Arc::new(sqlite::Sqlite::open(&options).expect("it opens"))
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(test);
+}
+
+/// Runs a test of what a database does with files.
+fn for_each_directory<F, Done>(test: F)
+where
+    F: Fn(Directory) -> Done,
+    Done: Future<Output = ()>,
+{
+    run(async { test(Directory::new()).await });
 }
 
 /// Runs a test in an empty place of each database.
@@ -63,14 +99,8 @@ where
     F: Fn(Place) -> Done,
     Done: Future<Output = ()>,
 {
-    for database in Database::ALL {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let place = Place { database, directory: tempfile::tempdir().expect("a directory") };
-        runtime.block_on(async { test(place).await });
+    for place in Place::all() {
+        run(async { test(place).await });
     }
 }
 

@@ -1,0 +1,973 @@
+//! Messages: accepting, claiming, and everything that happens to them.
+//!
+//! Read [`Commit::apply`] for the heart: look at the life, let the domain decide, put what it says.
+
+use super::event::Subject;
+use super::{Tables, page_of};
+use crate::backend::*;
+use crate::{Error, Result, our_reference};
+use std::collections::{BTreeMap, BTreeSet};
+use tidings_domain::account::Realm;
+use tidings_domain::event::{Event, Kind};
+use tidings_domain::failure::Failure;
+use tidings_domain::id::*;
+use tidings_domain::message::{
+    Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
+};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::receipt::{self, Candidate, Receipt};
+use tidings_domain::retry::{Jitter, RetryPolicy};
+use tidings_domain::time::Timestamp;
+
+/// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
+const CLOCK_SLACK_MS: i64 = 1_000;
+/// Messages that one claim ends because their time is over: a commit must not grow with a queue.
+const ENDED_MAX: usize = 500;
+
+/// Everything about messages, with the indexes that each operation needs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Messages {
+    rows: BTreeMap<MessageId, Row>,
+    queue: Queue,
+    /// Those that a connection holds and has not been answered for.
+    sending: BTreeSet<MessageId>,
+    outstanding: Outstanding,
+    parked: ParkedReceipts,
+    batches: BTreeMap<BatchId, Call>,
+    idempotency: BTreeMap<[u8; 32], Remembered>,
+    idempotency_by_age: BTreeSet<(Timestamp, [u8; 32])>,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    /// Without its text.
+    message: Message,
+    text: Option<String>,
+    life: Life,
+    /// Its place in [`Messages::due`]; `None` once it waits for nothing.
+    due: Option<Due>,
+    failure: Option<Failure>,
+    updated_at: Timestamp,
+}
+
+impl Row {
+    fn message(&self) -> Message {
+        Message { text: self.text.clone(), ..self.message.clone() }
+    }
+
+    fn stored(&self) -> Stored {
+        Stored {
+            message: self.message(),
+            life: self.life.clone(),
+            failure: self.failure.clone(),
+            updated_at: self.updated_at,
+        }
+    }
+
+    /// It is unconfirmed, and the time for a receipt that corrects that is over.
+    fn is_given_up(&self) -> bool {
+        self.due.is_none() && matches!(self.life.state, State::Unconfirmed { .. })
+    }
+}
+
+/// In the queue of its connection, or to be looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    LookAgain,
+    Of(ConnectionId),
+}
+
+/// Where and when a message is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    lane: Lane,
+    purpose: Purpose,
+    due_at: Timestamp,
+    message: MessageId,
+}
+
+impl Due {
+    fn of(message: &Message, state: &State) -> Option<Self> {
+        let lane = if state.is_waiting() { Lane::Of(message.connection) } else { Lane::LookAgain };
+        let due_at = state.wakes_at()?;
+        Some(Self { lane, purpose: message.purpose, due_at, message: message.id })
+    }
+
+    /// The bounds of everything of this lane and purpose that is due.
+    fn until(lane: Lane, purpose: Purpose, now: Timestamp) -> std::ops::RangeInclusive<Self> {
+        let first = Timestamp::from_millis(i64::MIN);
+        let at = |due_at, message| Self { lane, purpose, due_at, message: MessageId::from_key(message) };
+        at(first, i64::MIN)..=at(now, i64::MAX)
+    }
+}
+
+/// What waits: one entry for each message that waits for anything.
+#[derive(Debug, Clone, Default)]
+struct Queue {
+    /// The most urgent of a lane first.
+    due: BTreeSet<Due>,
+    /// Those that stand in a connection's queue, by when they expire.
+    expiring: BTreeSet<(Timestamp, Due)>,
+}
+
+impl Queue {
+    fn put(&mut self, due: Due, expires_at: Timestamp) {
+        self.due.insert(due);
+        if due.lane != Lane::LookAgain {
+            self.expiring.insert((expires_at, due));
+        }
+    }
+
+    fn take(&mut self, due: Due, expires_at: Timestamp) {
+        self.due.remove(&due);
+        if due.lane != Lane::LookAgain {
+            self.expiring.remove(&(expires_at, due));
+        }
+    }
+
+    /// The first that is due in a connection's queue.
+    fn first(&self, connection: ConnectionId, now: Timestamp) -> Option<MessageId> {
+        let of = |purpose| self.due.range(Due::until(Lane::Of(connection), purpose, now)).next();
+        Purpose::ALL.into_iter().find_map(of).map(|due| due.message)
+    }
+
+    /// Those whose moment has come.
+    fn to_look_at(&self, now: Timestamp) -> impl Iterator<Item = MessageId> + '_ {
+        let of = move |purpose| self.due.range(Due::until(Lane::LookAgain, purpose, now));
+        Purpose::ALL.into_iter().flat_map(of).map(|due| due.message)
+    }
+
+    /// Those that expired in their queue.
+    fn expired(&self, now: Timestamp) -> impl Iterator<Item = MessageId> + '_ {
+        self.expiring.iter().take_while(move |(at, _)| *at <= now).map(|(_, due)| due.message)
+    }
+}
+
+/// Segments for which a receipt may come, by the form of their id: with the carrier's id as it was answered.
+#[derive(Debug, Clone, Default)]
+struct Outstanding {
+    by_line: BTreeMap<ConnectionId, BTreeMap<String, Segments>>,
+}
+
+type Segments = BTreeMap<(MessageId, u8), String>;
+
+impl Outstanding {
+    fn expect(&mut self, line: ConnectionId, form: String, segment: (MessageId, u8), carrier_id: &str) {
+        let forms = self.by_line.entry(line).or_default();
+        forms.entry(form).or_default().insert(segment, carrier_id.to_owned());
+    }
+
+    fn forget(&mut self, line: ConnectionId, form: &str, segment: (MessageId, u8)) {
+        let Some(forms) = self.by_line.get_mut(&line) else { return };
+        let Some(segments) = forms.get_mut(form) else { return };
+        segments.remove(&segment);
+        if segments.is_empty() {
+            forms.remove(form);
+        }
+    }
+
+    fn under(
+        &self,
+        line: ConnectionId,
+        form: &str,
+    ) -> impl Iterator<Item = (&(MessageId, u8), &String)> + use<'_> {
+        self.by_line.get(&line).and_then(|forms| forms.get(form)).into_iter().flatten()
+    }
+}
+
+/// Receipts that belong to nobody yet, in the order in which they came.
+#[derive(Debug, Clone, Default)]
+struct ParkedReceipts {
+    rows: BTreeMap<u64, Parked>,
+    by_form: BTreeMap<ConnectionId, BTreeMap<String, BTreeSet<u64>>>,
+    ever: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Parked {
+    line: ConnectionId,
+    forms: Vec<String>,
+    receipt: Receipt,
+    at: Timestamp,
+}
+
+impl ParkedReceipts {
+    fn park(&mut self, line: ConnectionId, receipt: Receipt, now: Timestamp) {
+        let forms = forms_of(&receipt);
+        if forms.is_empty() {
+            // Its id has no form in which an answer could have given it.
+            return;
+        }
+        self.ever += 1;
+        let of_line = self.by_form.entry(line).or_default();
+        for form in &forms {
+            of_line.entry(form.clone()).or_default().insert(self.ever);
+        }
+        self.rows.insert(self.ever, Parked { line, forms, receipt, at: now });
+    }
+
+    fn unpark(&mut self, number: u64) {
+        let Some(parked) = self.rows.remove(&number) else { return };
+        let Some(of_line) = self.by_form.get_mut(&parked.line) else { return };
+        for form in &parked.forms {
+            let Some(numbers) = of_line.get_mut(form) else { continue };
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                of_line.remove(form);
+            }
+        }
+    }
+
+    /// Those that were parked under this form since then.
+    fn under(&self, line: ConnectionId, form: &str, since: Timestamp) -> Vec<u64> {
+        let numbers = self.by_form.get(&line).and_then(|of_line| of_line.get(form));
+        let numbers = numbers.into_iter().flatten().copied();
+        numbers.filter(|number| self.rows.get(number).is_some_and(|parked| parked.at >= since)).collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Call {
+    realm: Realm,
+    created_at: Timestamp,
+    asked: u32,
+    members: Vec<MessageId>,
+}
+
+#[derive(Debug, Clone)]
+struct Remembered {
+    fingerprint: [u8; 32],
+    answer: Vec<u8>,
+    at: Timestamp,
+}
+
+impl Messages {
+    /// What does not change about a message, without the text.
+    pub(super) fn unchanging(&self, id: MessageId) -> Option<&Message> {
+        self.rows.get(&id).map(|row| &row.message)
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.queue.due.iter().take_while(|due| due.lane == Lane::LookAgain).count() as u64
+    }
+
+    pub(super) fn parked(&self) -> u64 {
+        self.parked.rows.len() as u64
+    }
+
+    /// For each queue with anything in it: how many are due, and the first due time.
+    pub(super) fn queues(&self, now: Timestamp) -> Vec<(ConnectionId, Purpose, u64, Option<Timestamp>)> {
+        let mut queues: Vec<(ConnectionId, Purpose, u64, Option<Timestamp>)> = Vec::new();
+        for due in &self.queue.due {
+            let Lane::Of(connection) = due.lane else { continue };
+            let known = queues.last().is_some_and(|last| (last.0, last.1) == (connection, due.purpose));
+            if !known {
+                queues.push((connection, due.purpose, 0, None));
+            }
+            let last = queues.last_mut().expect("it was pushed just above");
+            if due.due_at <= now {
+                last.2 += 1;
+                last.3 = last.3.or(Some(due.due_at));
+            }
+        }
+        queues
+    }
+}
+
+/// Under which a receipt's segment may be kept, the likeliest first.
+fn forms_of(receipt: &Receipt) -> Vec<String> {
+    receipt::lookups(receipt).into_iter().chain(receipt.our_reference.map(reference_form)).collect()
+}
+
+/// Under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(id: MessageId, segment: u8, carrier_id: &str) -> String {
+    let form = receipt::canonical(carrier_id);
+    if form.is_empty() { reference_form(our_reference(id, segment)) } else { form }
+}
+
+fn reference_form(reference: u16) -> String {
+    format!("~{reference}")
+}
+
+// ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
+
+impl Tables {
+    pub(super) fn accept(&mut self, intake: Intake, now: Timestamp) -> Result<Accepted> {
+        let Intake { realm, idempotency, batch, drafts } = intake;
+        if let Some(asked) = &idempotency
+            && let Some(known) = self.messages.idempotency.get(&asked.key)
+        {
+            let same = known.fingerprint == asked.fingerprint;
+            return Ok(if same { Accepted::Replayed(known.answer.clone()) } else { Accepted::KeyReused });
+        }
+        let admissions: Vec<Admission> = drafts
+            .iter()
+            .map(|draft| {
+                match self.suppressions.in_force(draft.message.realm(), draft.message.recipient, now) {
+                    Some(reason) => Admission::Suppressed(reason),
+                    None => Admission::Admitted,
+                }
+            })
+            .collect();
+        let mut admitted: Vec<Draft> = Vec::with_capacity(drafts.len());
+        let mut ids = BTreeSet::new();
+        for (draft, admission) in drafts.into_iter().zip(&admissions) {
+            if *admission == Admission::Admitted {
+                let id = draft.message.id;
+                if self.messages.rows.contains_key(&id) || !ids.insert(id) {
+                    return Err(Error::Conflict(format!("there is a message {id} already")));
+                }
+                admitted.push(draft);
+            }
+        }
+        if let Some((id, _)) = &batch
+            && self.messages.batches.contains_key(id)
+        {
+            return Err(Error::Conflict(format!("there is a batch {id} already")));
+        }
+        // From here on nothing can fail.
+        if let Some((id, asked)) = batch {
+            let call = Call { realm, created_at: now, asked, members: ids.into_iter().collect() };
+            self.messages.batches.insert(id, call);
+        }
+        for draft in admitted {
+            self.messages.insert(draft, now);
+        }
+        if let Some(Idempotency { key, fingerprint, answer }) = idempotency {
+            let answer = answer(&admissions);
+            self.messages.idempotency.insert(key, Remembered { fingerprint, answer, at: now });
+            self.messages.idempotency_by_age.insert((now, key));
+        }
+        Ok(Accepted::New(admissions))
+    }
+}
+
+impl Messages {
+    fn insert(&mut self, draft: Draft, now: Timestamp) {
+        let Draft { mut message, life } = draft;
+        let text = message.text.take();
+        let due = Due::of(&message, &life.state);
+        if let Some(due) = due {
+            self.queue.put(due, message.expires_at);
+        }
+        if matches!(life.state, State::Sending { .. }) {
+            self.sending.insert(message.id);
+        }
+        self.rows.insert(message.id, Row { message, text, life, due, failure: None, updated_at: now });
+    }
+}
+
+// ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
+
+/// One commit's work on messages, with what it brings about.
+struct Commit<'a> {
+    tables: &'a mut Tables,
+    now: Timestamp,
+    retry: &'a RetryPolicy,
+    jitter: Jitter,
+    out: Advanced,
+}
+
+impl Tables {
+    pub(super) fn advance(
+        &mut self,
+        happenings: Vec<Happening>,
+        now: Timestamp,
+        rules: Patience,
+    ) -> Result<Advanced> {
+        let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
+        for happening in happenings {
+            let status = match happening {
+                Happening::To { message, input } => commit.apply(message, input),
+                Happening::Receipt { connection, receipt } => match commit.find(connection, &receipt) {
+                    Some((message, input)) => commit.apply(message, input),
+                    None => {
+                        commit.tables.messages.parked.park(connection, receipt, now);
+                        commit.out.parked += 1;
+                        None
+                    }
+                },
+            };
+            commit.out.statuses.push(status);
+        }
+        Ok(commit.out)
+    }
+}
+
+impl<'a> Commit<'a> {
+    fn new(tables: &'a mut Tables, now: Timestamp, retry: &'a RetryPolicy, jitter: Jitter) -> Self {
+        Self { tables, now, retry, jitter, out: Advanced::default() }
+    }
+
+    /// Applies the input to the message as it is now, and whatever waited for that.
+    fn apply(&mut self, id: MessageId, input: Input) -> Option<Status> {
+        let messages = &mut self.tables.messages;
+        let Some(row) = messages.rows.get(&id).filter(|row| !row.is_given_up()) else {
+            self.out.ignored += 1;
+            return None;
+        };
+        let line = row.message.connection;
+        let mut forms = Vec::new();
+        if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = &input {
+            let form = expected_form(id, *segment, carrier_id);
+            if row.due.is_some() {
+                // Also when the answer is too late to change anything: a receipt with this id may come.
+                messages.outstanding.expect(line, form.clone(), (id, *segment), carrier_id);
+            }
+            forms.push(form);
+        }
+        // Each decision of a commit gets another number, spread from the one that was drawn for it.
+        self.jitter = self.jitter.next();
+        let rules = Rules { retry: self.retry, jitter: self.jitter };
+        let Ok(transition) = row.life.apply(input, row.message.terms(), self.now, rules) else {
+            self.out.ignored += 1;
+            return None;
+        };
+        // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
+        let submitted_at = match row.life.state {
+            State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
+            _ => row.message.created_at,
+        };
+        let unanswered = newly_unanswered(&row.life, &transition.life);
+        forms.extend(unanswered.map(|n| reference_form(our_reference(id, n))));
+        let status = transition.life.state.status();
+        self.put(id, transition.life, transition.effects);
+        for form in &forms {
+            for number in self.tables.messages.parked.under(line, form, submitted_at) {
+                self.look_at_parked(number);
+            }
+        }
+        match forms.is_empty() {
+            true => Some(status),
+            false => self.tables.messages.rows.get(&id).map(|row| row.life.state.status()),
+        }
+    }
+
+    /// A receipt that was parked may have found its segment now.
+    fn look_at_parked(&mut self, number: u64) {
+        let Some(parked) = self.tables.messages.parked.rows.get(&number) else { return };
+        if let Some((message, input)) = self.find(parked.line, &parked.receipt) {
+            self.tables.messages.parked.unpark(number);
+            self.apply(message, input);
+        }
+    }
+
+    /// Puts a life in the place of the one before, with everything that follows from it.
+    fn put(&mut self, id: MessageId, life: Life, effects: Vec<Effect>) {
+        let Messages { rows, queue, sending, outstanding, .. } = &mut self.tables.messages;
+        let row = rows.get_mut(&id).expect("its life was just read");
+        let before = std::mem::replace(&mut row.life, life);
+        let (message, life) = (&row.message, &row.life);
+        row.updated_at = self.now;
+        let publishes = effects.iter().rev().find_map(|effect| match effect {
+            Effect::Publish(event) => Some(event),
+            Effect::Suppress(_) | Effect::Review(_) | Effect::PauseConnection(_) => None,
+        });
+        if let Some(event) = publishes {
+            row.failure.clone_from(&event.failure);
+        }
+        let wanted = Due::of(message, &life.state);
+        let kept = match (row.due, wanted) {
+            // One that is looked at too early is moved when its time comes: most messages have ended by then.
+            (Some(old), Some(new)) if old.lane == Lane::LookAgain && new.lane == Lane::LookAgain => {
+                new.due_at >= old.due_at
+            }
+            (old, new) => old == new,
+        };
+        if !kept {
+            if let Some(old) = row.due {
+                queue.take(old, message.expires_at);
+            }
+            if let Some(new) = wanted {
+                queue.put(new, message.expires_at);
+                if new.lane != Lane::LookAgain {
+                    self.out.queued.push((message.connection, new.due_at));
+                }
+            }
+            row.due = wanted;
+        }
+        if matches!(life.state, State::Sending { .. }) {
+            sending.insert(id);
+        } else {
+            sending.remove(&id);
+        }
+        for n in newly_unanswered(&before, life) {
+            // No id was given; a receipt that names our own reference may still settle it.
+            outstanding.expect(message.connection, reference_form(our_reference(id, n)), (id, n), "");
+        }
+        if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
+            for (n, (was, is)) in before.segments.iter().zip(&life.segments).enumerate() {
+                if let Some(carrier_id) = is.carrier_id().or(was.carrier_id()) {
+                    outstanding.forget(
+                        message.connection,
+                        &expected_form(id, n as u8, carrier_id),
+                        (id, n as u8),
+                    );
+                }
+            }
+        }
+        for effect in effects {
+            self.follow(id, effect);
+        }
+    }
+
+    fn follow(&mut self, id: MessageId, effect: Effect) {
+        let Tables { messages, events, endpoints, .. } = &mut *self.tables;
+        let message = messages.unchanging(id).expect("its life was just put");
+        match effect {
+            Effect::Publish(event) => {
+                let since = message.send_at.unwrap_or(message.created_at);
+                self.out.counted.push(Counted {
+                    kind: event.kind,
+                    purpose: message.purpose,
+                    connection: message.connection,
+                    class: event.failure.as_ref().map(|failure| failure.class),
+                    age_ms: event.at.since_ms(since),
+                });
+                events.publish(endpoints, Subject::Message(message), event, &mut self.out.told);
+            }
+            Effect::PauseConnection(failure) => self.out.paused.push((message.connection, failure)),
+            Effect::Suppress(failure) => {
+                let message = message.clone();
+                self.tables.suppress_for(&message, &failure, self.now);
+            }
+            Effect::Review(failure) => {
+                let message = message.clone();
+                self.tables.open_review(&message, failure, self.now);
+            }
+        }
+    }
+
+    /// The segment that a receipt speaks of, as an input to its message; `None` where that is not certain.
+    fn find(&self, line: ConnectionId, receipt: &Receipt) -> Option<(MessageId, Input)> {
+        let messages = &self.tables.messages;
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let ids = receipt::lookups(receipt).len();
+        for (n, form) in forms_of(receipt).into_iter().enumerate() {
+            // Our reference comes last, and is asked only where the id says nothing: others may have the same.
+            if n >= ids && receipt::choose(receipt, &candidates).is_some() {
+                break;
+            }
+            for ((message, segment), carrier_id) in messages.outstanding.under(line, &form) {
+                // Found by its id and by our reference: that is one segment, not two to choose from.
+                if candidates.iter().any(|c| (c.message, c.segment) == (*message, *segment)) {
+                    continue;
+                }
+                let Some(recipient) = messages.unchanging(*message).map(|m| m.recipient) else { continue };
+                let carrier_id = carrier_id.clone();
+                candidates.push(Candidate { message: *message, segment: *segment, carrier_id, recipient });
+            }
+            // The same text, and to the right recipient: no other form can fit better.
+            if receipt::choose(receipt, &candidates).is_some_and(|c| c.carrier_id == receipt.carrier_id) {
+                break;
+            }
+        }
+        let chosen = receipt::choose(receipt, &candidates)?;
+        let given = if chosen.carrier_id.is_empty() { &receipt.carrier_id } else { &chosen.carrier_id };
+        let input = Input::Receipt {
+            segment: chosen.segment,
+            carrier_id: given.clone(),
+            outcome: receipt.outcome.clone(),
+            raw: receipt.raw.clone(),
+        };
+        Some((chosen.message, input))
+    }
+}
+
+/// The segments whose answer counts as lost from now on.
+fn newly_unanswered<'a>(before: &'a Life, after: &'a Life) -> impl Iterator<Item = u8> + 'a {
+    let both = (0_u8..).zip(before.segments.iter().zip(&after.segments));
+    let lost = both.filter(|(_, (was, is))| **is == Segment::Unanswered && **was != Segment::Unanswered);
+    lost.map(|(n, _)| n)
+}
+
+// ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────
+
+impl Tables {
+    pub(super) fn claim(
+        &mut self,
+        connection: ConnectionId,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Claimed> {
+        let retry = RetryPolicy::default();
+        let mut commit = Commit::new(self, now, &retry, Jitter(0));
+        let mut claimed = Claimed::default();
+        let mut room = limit;
+        let mut ended = 0;
+        while room > 0 {
+            if ended == ENDED_MAX {
+                claimed.more = true;
+                break;
+            }
+            let Some(id) = commit.tables.messages.queue.first(connection, now) else { break };
+            let row = commit.tables.messages.rows.get(&id).expect("what is due is there");
+            let waiting = waiting_segments(&row.life);
+            if waiting.len() > room && !claimed.tickets.is_empty() {
+                claimed.more = true;
+                break;
+            }
+            let rules = Rules { retry: &retry, jitter: Jitter(0) };
+            let Ok(transition) = row.life.apply(Input::Claimed, row.message.terms(), now, rules) else {
+                return Err(Error::Corrupt(format!("{id} stands in a queue and cannot be claimed")));
+            };
+            let attempt = transition.life.attempt;
+            let taken = matches!(transition.life.state, State::Sending { .. });
+            commit.put(id, transition.life, transition.effects);
+            if taken {
+                room = room.saturating_sub(waiting.len());
+                let row = commit.tables.messages.rows.get(&id).expect("its life was just put");
+                claimed.tickets.push(Ticket { message: row.message(), attempt, segments: waiting });
+            } else {
+                ended += 1;
+            }
+        }
+        claimed.more |= room == 0;
+        claimed.advanced = commit.out;
+        Ok(claimed)
+    }
+
+    pub(super) fn wake(&mut self, limit: usize, now: Timestamp, rules: Patience) -> Result<Advanced> {
+        let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
+        let queue = &commit.tables.messages.queue;
+        let mut due: Vec<MessageId> = queue.to_look_at(now).take(limit).collect();
+        let over: Vec<MessageId> = queue.expired(now).take(limit).collect();
+        commit.out.more = due.len() + over.len() >= limit;
+        // A long queue of the one kind leaves half of every commit to the other.
+        due.truncate(limit.saturating_sub(over.len()).max(limit / 2));
+        due.extend(over.into_iter().take(limit - due.len()));
+        for id in due {
+            let row = commit.tables.messages.rows.get(&id).expect("what is due is there");
+            let Some(at) = row.life.state.wakes_at() else { continue };
+            if at > now && !row.life.state.is_waiting() {
+                commit.tables.messages.look_again(id, at);
+                continue;
+            }
+            let late = matches!(row.life.state, State::Unconfirmed { .. });
+            if commit.apply(id, Input::TimeUp).is_none() && late {
+                // The time for a late receipt is over: nothing more is expected.
+                commit.tables.messages.give_up(id);
+            }
+        }
+        Ok(commit.out)
+    }
+
+    pub(super) fn recover(&mut self, limit: usize, now: Timestamp, rules: Patience) -> Result<Advanced> {
+        let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
+        let messages = &commit.tables.messages;
+        let mut claimed: Vec<Due> =
+            messages.sending.iter().filter_map(|id| messages.rows.get(id)?.due).collect();
+        claimed.sort_unstable();
+        claimed.truncate(limit);
+        commit.out.more = claimed.len() >= limit;
+        for due in claimed {
+            let status = commit.apply(due.message, Input::Orphaned);
+            commit.out.statuses.push(status);
+        }
+        Ok(commit.out)
+    }
+
+    pub(super) fn next_due(
+        &mut self,
+        connection: Option<ConnectionId>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        let messages = &self.messages;
+        let lane = connection.map_or(Lane::LookAgain, Lane::Of);
+        let ever = Timestamp::from_millis(i64::MAX);
+        let of =
+            |purpose| messages.queue.due.range(Due::until(lane, purpose, ever)).next().map(|due| due.due_at);
+        let queued = Purpose::ALL.into_iter().filter_map(of).min();
+        let expiry = messages.queue.expiring.first().map(|(at, _)| *at).filter(|_| connection.is_none());
+        Ok([queued, expiry].into_iter().flatten().min().map(|at| at.max(now)))
+    }
+}
+
+/// The segments that a claim submits.
+fn waiting_segments(life: &Life) -> Vec<u8> {
+    (0..life.segments.len()).filter(|&n| life.segments[n] == Segment::Waiting).map(|n| n as u8).collect()
+}
+
+impl Messages {
+    fn look_again(&mut self, id: MessageId, at: Timestamp) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        let old = row.due;
+        let new = Due { lane: Lane::LookAgain, purpose: row.message.purpose, due_at: at, message: id };
+        row.due = Some(new);
+        let expires_at = row.message.expires_at;
+        if let Some(old) = old {
+            self.queue.take(old, expires_at);
+        }
+        self.queue.put(new, expires_at);
+    }
+
+    fn give_up(&mut self, id: MessageId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.life.state = State::Unconfirmed { until: Timestamp::default() };
+        if let Some(due) = row.due.take() {
+            self.queue.take(due, row.message.expires_at);
+        }
+        let line = row.message.connection;
+        for (n, segment) in (0_u8..).zip(&row.life.segments) {
+            if let Some(carrier_id) = segment.carrier_id() {
+                self.outstanding.forget(line, &expected_form(id, n, carrier_id), (id, n));
+            }
+            self.outstanding.forget(line, &reference_form(our_reference(id, n)), (id, n));
+        }
+    }
+}
+
+impl Tables {
+    pub(super) fn reroute(
+        &mut self,
+        from: ConnectionId,
+        to: ConnectionId,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let (Some(source), Some(target)) = (self.operating.connection(from), self.operating.connection(to))
+        else {
+            return Ok(0);
+        };
+        if source.environment != target.environment {
+            return Err(Error::Conflict(format!(
+                "{} and {} are of two environments",
+                source.name, target.name
+            )));
+        }
+        if from == to {
+            return Ok(0);
+        }
+        let messages = &mut self.messages;
+        let ever = Timestamp::from_millis(i64::MAX);
+        let untouched = |due: &&Due| {
+            // A message that is partly at a carrier stays: phones do not join parts that came by two roads.
+            let segments = messages.rows.get(&due.message).map(|row| row.life.segments.iter());
+            segments.is_some_and(|mut segments| segments.all(|segment| *segment == Segment::Waiting))
+        };
+        let queued = |purpose| messages.queue.due.range(Due::until(Lane::Of(from), purpose, ever));
+        let moving: Vec<Due> =
+            Purpose::ALL.into_iter().flat_map(queued).filter(untouched).take(limit).copied().collect();
+        for old in &moving {
+            let row = messages.rows.get_mut(&old.message).expect("what is due is there");
+            let new = Due { lane: Lane::Of(to), ..*old };
+            row.message.connection = to;
+            row.due = Some(new);
+            row.updated_at = now;
+            let expires_at = row.message.expires_at;
+            messages.queue.take(*old, expires_at);
+            messages.queue.put(new, expires_at);
+        }
+        Ok(moving.len() as u64)
+    }
+}
+
+// ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────
+
+impl Tables {
+    pub(super) fn receive(&mut self, inbound: Vec<Inbound>, now: Timestamp) -> Result<Advanced> {
+        let mut out = Advanced::default();
+        let fresh = self.events.not_known(inbound, now, &mut out.ignored)?;
+        for part in fresh {
+            let event = Event {
+                kind: Kind::Received,
+                status: Status::Delivered,
+                attempt: 0,
+                at: part.at,
+                due_at: None,
+                failure: None,
+                raw: None,
+            };
+            self.events.publish(&self.endpoints, Subject::Inbound(&part), event, &mut out.told);
+            self.events.keep_inbound(part);
+        }
+        Ok(out)
+    }
+}
+
+// ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+impl Tables {
+    pub(super) fn message(&mut self, realm: Realm, id: MessageId) -> Result<Option<Stored>> {
+        Ok(self.messages.find(realm, id).map(Row::stored))
+    }
+
+    pub(super) fn messages(
+        &mut self,
+        realm: Realm,
+        filter: MessageFilter,
+        page: Page,
+    ) -> Result<Paged<Stored>> {
+        let messages = &self.messages;
+        let mut ceiling = page.before.unwrap_or(i64::MAX);
+        if let Some(until) = filter.until {
+            ceiling = ceiling.min(floor_at(until));
+        }
+        let floor = filter.since.map_or(i64::MIN, floor_at);
+        if floor >= ceiling {
+            return Ok(Paged { items: Vec::new(), next: None });
+        }
+        let between = MessageId::from_key(floor)..MessageId::from_key(ceiling);
+        let found: Box<dyn Iterator<Item = &Row>> = match filter.batch {
+            Some(batch) => {
+                let members =
+                    messages.batches.get(&batch).into_iter().flat_map(|call| call.members.iter().rev());
+                let members =
+                    members.filter(|id| between.contains(id)).filter_map(|id| messages.rows.get(id));
+                Box::new(members.filter(move |row| row.message.batch == Some(batch)))
+            }
+            None => Box::new(messages.rows.range(between.clone()).rev().map(|(_, row)| row)),
+        };
+        let fitting = found.filter(|row| fits(row, realm, &filter)).map(Row::stored);
+        Ok(page_of(fitting, page, |stored| stored.message.id.key()))
+    }
+
+    pub(super) fn timeline(&mut self, realm: Realm, id: MessageId) -> Result<Option<Timeline>> {
+        let Some(row) = self.messages.find(realm, id) else { return Ok(None) };
+        let stored = row.stored();
+        let events = self.events.of_message(id);
+        let ids: Vec<EventId> = events.iter().map(|(id, _)| *id).collect();
+        let endpoints: Vec<EndpointId> = self.endpoints.of_realm(realm).map(|endpoint| endpoint.id).collect();
+        let attempts = self.events.attempts_about(&endpoints, &ids);
+        let deliveries = self.events.open_about(&ids);
+        let connection = self.operating.connection(stored.message.connection).cloned();
+        Ok(Some(Timeline { stored, events, attempts, deliveries, connection }))
+    }
+
+    pub(super) fn redact(
+        &mut self,
+        realm: Realm,
+        id: MessageId,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Option<Stored>> {
+        let Some(row) = self.messages.rows.get_mut(&id).filter(|row| row.message.realm() == realm) else {
+            return Ok(None);
+        };
+        if row.text.take().is_some() {
+            row.updated_at = now;
+            let event = Event {
+                kind: Kind::Redacted,
+                status: row.life.state.status(),
+                attempt: row.life.attempt,
+                at: now,
+                due_at: None,
+                failure: None,
+                raw: None,
+            };
+            let subject = Subject::Message(&row.message);
+            self.events.publish(&self.endpoints, subject, event, &mut Vec::new());
+            self.write_audit(&actor, "message.redact", id.to_string(), String::new(), now);
+        }
+        self.message(realm, id)
+    }
+
+    pub(super) fn batch(&mut self, realm: Realm, id: BatchId) -> Result<Option<Batch>> {
+        let call = self.messages.batches.get(&id).filter(|call| call.realm == realm);
+        Ok(call.map(|call| self.messages.counted(id, call)))
+    }
+
+    pub(super) fn batches(&mut self, realm: Realm, page: Page) -> Result<Paged<Batch>> {
+        let before = BatchId::from_key(page.before.unwrap_or(i64::MAX));
+        let calls = self.messages.batches.range(..before).rev().filter(|(_, call)| call.realm == realm);
+        let found = calls.map(|(id, call)| self.messages.counted(*id, call));
+        Ok(page_of(found, page, |batch| batch.id.key()))
+    }
+}
+
+impl Messages {
+    fn find(&self, realm: Realm, id: MessageId) -> Option<&Row> {
+        self.rows.get(&id).filter(|row| row.message.realm() == realm)
+    }
+
+    fn counted(&self, id: BatchId, call: &Call) -> Batch {
+        let mut counts: BTreeMap<Status, u64> = BTreeMap::new();
+        let members = call.members.iter().filter_map(|member| self.rows.get(member));
+        for row in members.filter(|row| row.message.batch == Some(id)) {
+            *counts.entry(row.life.state.status()).or_default() += 1;
+        }
+        Batch { id, created_at: call.created_at, asked: call.asked, counts: counts.into_iter().collect() }
+    }
+}
+
+fn fits(row: &Row, realm: Realm, filter: &MessageFilter) -> bool {
+    let message = &row.message;
+    let is = |wanted: &Option<String>, value: Option<&str>| {
+        wanted.as_deref().is_none_or(|wanted| value == Some(wanted))
+    };
+    message.realm() == realm
+        && filter.recipient.is_none_or(|recipient| message.recipient == recipient)
+        && filter.status.is_none_or(|status| row.life.state.status() == status)
+        && is(&filter.reference, message.reference.as_deref())
+        && filter.sender.as_deref().is_none_or(|sender| message.sender.to_string() == sender)
+        && filter.carrier_id.as_deref().is_none_or(|carrier_id| {
+            let wanted = receipt::canonical(carrier_id);
+            let mut ids = row.life.segments.iter().filter_map(Segment::carrier_id);
+            ids.any(|id| receipt::canonical(id) == wanted)
+        })
+}
+
+// ── taking out the old ──────────────────────────────────────────────────────────────────────────────────────
+
+impl Messages {
+    pub(super) fn sweep_idempotency(&mut self, before: Timestamp, limit: usize) -> bool {
+        let old = self.idempotency_by_age.iter().take_while(|(at, _)| *at < before);
+        let old: Vec<_> = old.take(limit).copied().collect();
+        for (at, key) in &old {
+            self.idempotency_by_age.remove(&(*at, *key));
+            if self.idempotency.get(key).is_some_and(|known| known.at == *at) {
+                self.idempotency.remove(key);
+            }
+        }
+        old.len() == limit
+    }
+
+    pub(super) fn sweep_parked(&mut self, before: Timestamp, limit: usize) -> bool {
+        let old = self.parked.rows.iter().filter(|(_, parked)| parked.at < before);
+        let old: Vec<u64> = old.map(|(number, _)| *number).take(limit).collect();
+        for number in &old {
+            self.parked.unpark(*number);
+        }
+        old.len() == limit
+    }
+
+    /// Forgets the carriers' ids of messages from before then to which nothing can happen any more.
+    pub(super) fn sweep_outstanding(&mut self, before: Timestamp, limit: usize) -> bool {
+        let floor = MessageId::from_key(floor_at(before));
+        let is_over = |id: MessageId| self.rows.get(&id).is_none_or(|row| row.due.is_none());
+        let mut old = Vec::new();
+        for (line, forms) in &self.outstanding.by_line {
+            for (form, segments) in forms {
+                let of_old = segments.keys().filter(|(id, _)| *id < floor && is_over(*id));
+                old.extend(of_old.map(|(id, n)| (*line, form.clone(), *id, *n)));
+            }
+        }
+        old.truncate(limit);
+        for (line, form, id, n) in &old {
+            self.outstanding.forget(*line, form, (*id, *n));
+        }
+        old.len() == limit
+    }
+
+    /// Messages from before then that wait for nothing and that nothing happened to since, the oldest first.
+    pub(super) fn over(&self, before: Timestamp) -> impl Iterator<Item = MessageId> + '_ {
+        let old = self.rows.range(..MessageId::from_key(floor_at(before)));
+        old.filter(move |(_, row)| row.due.is_none() && row.updated_at < before).map(|(id, _)| *id)
+    }
+
+    pub(super) fn remove(&mut self, id: MessageId) {
+        self.rows.remove(&id);
+    }
+
+    /// A batch goes once every message of its time is gone.
+    pub(super) fn sweep_batches(&mut self, before: Timestamp, limit: usize) {
+        let floor = floor_at(before);
+        let oldest = self.rows.keys().next().map_or(floor, |id| id.key());
+        let old = self.batches.iter().take(limit).filter(|(id, call)| {
+            id.key() < floor && call.members.last().is_none_or(|last| last.key() < oldest)
+        });
+        for id in old.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.batches.remove(&id);
+        }
+    }
+}

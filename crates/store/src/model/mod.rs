@@ -1,0 +1,431 @@
+//! The contract without a database: ordered maps in memory, for the simulation and as the second opinion on SQLite.
+//!
+//! A [`Disk`] holds what is durable; a [`Model`] is one process that uses it. Every operation is applied at once and
+//! whole, under one lock: it looks before it writes, and after its first write it cannot fail. Nothing here reads a
+//! clock, draws a number, starts a thread or depends on the order of a hash, so the same calls give the same answers.
+//!
+//! [`Faults`] are asked before each operation and may delay it, refuse it, do it and lie about it, or never answer.
+//! A process that was [crashed](Disk::crash) changes nothing any more and gets no answer any more.
+//!
+//! It does not imitate how SQLite works: no writer, no group commit, no file.
+
+mod account;
+mod endpoint;
+mod event;
+mod message;
+mod operating;
+mod review;
+mod suppression;
+
+use crate::backend::*;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::id::*;
+use tidings_domain::review::Decision;
+use tidings_domain::suppression as list;
+use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::Delivery;
+use tokio::sync::{Notify, oneshot};
+
+/// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
+const STORE_NODE: u16 = 1_023;
+
+/// What is durable. Cheap to clone: all clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    tables: Mutex<Tables>,
+    /// Of every process that ever used it, whether it was crashed; its place is its incarnation.
+    crashed: Mutex<Vec<Arc<AtomicBool>>>,
+    copies: Mutex<BTreeMap<PathBuf, Tables>>,
+}
+
+impl Disk {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The process of this [incarnation](Model::incarnation) is gone, between two of its operations: what it had
+    /// applied stays, what it had not applied never will be, and nobody in it gets an answer any more.
+    pub fn crash(&self, incarnation: usize) {
+        if let Some(crashed) = lock(&self.shared.crashed).get(incarnation) {
+            crashed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The disk as a [backup](Backend::backup) under this name has kept it.
+    pub fn copy_at(&self, name: &Path) -> Option<Self> {
+        let tables = lock(&self.shared.copies).get(name)?.clone();
+        let shared = Shared { tables: Mutex::new(tables), ..Shared::default() };
+        Some(Self { shared: Arc::new(shared) })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no operation panics while it holds the lock")
+}
+
+/// An operation that is about to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// The name of the method, such as `accept`.
+    pub name: &'static str,
+    /// Whether it changes anything.
+    pub writes: bool,
+}
+
+/// What shall become of an operation. The default: it is applied and answered at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fate {
+    /// What goes wrong.
+    pub fault: Fault,
+    /// How long it waits before it is applied (or refused): ms of tokio's time.
+    pub before_ms: u64,
+    /// How long after that the answer takes: ms of tokio's time.
+    pub after_ms: u64,
+}
+
+/// What may go wrong with an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is not applied, and the caller is told so: [`Error::Unavailable`].
+    FailBefore,
+    /// It is applied, and the caller is told the contrary: [`Error::Unavailable`].
+    FailAfter,
+    /// It is not applied, and the caller is never told anything.
+    Hang,
+}
+
+/// Decides what becomes of each operation of one process.
+pub trait Faults: Send + Sync + 'static {
+    /// Asked once, before the operation begins.
+    fn fate(&self, operation: Operation) -> Fate;
+}
+
+impl<F: Fn(Operation) -> Fate + Send + Sync + 'static> Faults for F {
+    fn fate(&self, operation: Operation) -> Fate {
+        self(operation)
+    }
+}
+
+/// One process that uses a [`Disk`].
+pub struct Model {
+    process: Arc<Process>,
+}
+
+struct Process {
+    disk: Disk,
+    incarnation: usize,
+    crashed: Arc<AtomicBool>,
+    faults: Option<Arc<dyn Faults>>,
+    closed: AtomicBool,
+    /// Operations that wait for their moment.
+    begun: AtomicUsize,
+    finished: Notify,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("incarnation", &self.process.incarnation).finish_non_exhaustive()
+    }
+}
+
+impl Model {
+    /// A new process on this disk, for which nothing goes wrong.
+    pub fn new(disk: Disk) -> Self {
+        Self::start(disk, None)
+    }
+
+    /// A new process on this disk, for which things go wrong.
+    pub fn with_faults(disk: Disk, faults: Arc<dyn Faults>) -> Self {
+        Self::start(disk, Some(faults))
+    }
+
+    fn start(disk: Disk, faults: Option<Arc<dyn Faults>>) -> Self {
+        let crashed = Arc::new(AtomicBool::new(false));
+        let incarnation = {
+            let mut all = lock(&disk.shared.crashed);
+            all.push(Arc::clone(&crashed));
+            all.len() - 1
+        };
+        let process = Process {
+            disk,
+            incarnation,
+            crashed,
+            faults,
+            closed: AtomicBool::new(false),
+            begun: AtomicUsize::new(0),
+            finished: Notify::new(),
+        };
+        Self { process: Arc::new(process) }
+    }
+
+    /// Which process of its disk this is, from 0, for [`Disk::crash`].
+    pub fn incarnation(&self) -> usize {
+        self.process.incarnation
+    }
+
+    fn run<T, F>(&self, operation: Operation, work: F) -> Reply<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tables) -> Result<T> + Send + 'static,
+    {
+        let process = Arc::clone(&self.process);
+        Box::pin(async move {
+            if process.closed.load(Ordering::SeqCst) {
+                return process.answer(Err(Error::Unavailable("the store is closing".to_owned()))).await;
+            }
+            let fate = process.faults.as_ref().map_or_else(Fate::default, |faults| faults.fate(operation));
+            let result = match fate.fault {
+                Fault::Hang => std::future::pending().await,
+                Fault::FailBefore => {
+                    pass(fate.before_ms).await;
+                    Err(Error::Unavailable(format!("{} was not done", operation.name)))
+                }
+                Fault::None | Fault::FailAfter if fate.before_ms == 0 => process.apply(work).await,
+                Fault::None | Fault::FailAfter => process.apply_later(fate.before_ms, work).await,
+            };
+            pass(fate.after_ms).await;
+            let result = match fate.fault {
+                Fault::FailAfter => {
+                    result.and(Err(Error::Unavailable(format!("{} may have been done", operation.name))))
+                }
+                Fault::None | Fault::FailBefore | Fault::Hang => result,
+            };
+            process.answer(result).await
+        })
+    }
+}
+
+impl Process {
+    fn is_crashed(&self) -> bool {
+        self.crashed.load(Ordering::SeqCst)
+    }
+
+    /// Gives the answer, unless there is nobody left to give it to.
+    async fn answer<T>(&self, result: Result<T>) -> Result<T> {
+        if self.is_crashed() {
+            return std::future::pending().await;
+        }
+        result
+    }
+
+    async fn apply<T>(&self, work: impl FnOnce(&mut Tables) -> Result<T>) -> Result<T> {
+        if self.is_crashed() {
+            return std::future::pending().await;
+        }
+        work(&mut lock(&self.disk.shared.tables))
+    }
+
+    /// Applies the work after a time. As with a database, it happens also if whoever asked for it has gone away.
+    async fn apply_later<T, F>(self: &Arc<Self>, wait_ms: u64, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tables) -> Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let process = Arc::clone(self);
+        process.begun.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            pass(wait_ms).await;
+            if !process.is_crashed() {
+                // Who asked may have gone away; what was applied stays applied.
+                drop(reply.send(process.apply(work).await));
+            }
+            process.begun.fetch_sub(1, Ordering::SeqCst);
+            process.finished.notify_waiters();
+        });
+        match answer.await {
+            Ok(result) => result,
+            // It was crashed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.closed.store(true, Ordering::SeqCst);
+        loop {
+            let finished = self.finished.notified();
+            if self.begun.load(Ordering::SeqCst) == 0 {
+                return self.answer(Ok(())).await;
+            }
+            finished.await;
+        }
+    }
+}
+
+async fn pass(ms: u64) {
+    if ms > 0 {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+/// Everything that is stored.
+#[derive(Debug, Clone)]
+struct Tables {
+    messages: message::Messages,
+    events: event::Events,
+    endpoints: endpoint::Endpoints,
+    suppressions: suppression::Suppressions,
+    reviews: review::Reviews,
+    accounts: account::Accounts,
+    operating: operating::Operating,
+    ids: Ids,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            messages: message::Messages::default(),
+            events: event::Events::default(),
+            endpoints: endpoint::Endpoints::default(),
+            suppressions: suppression::Suppressions::default(),
+            reviews: review::Reviews::default(),
+            accounts: account::Accounts::default(),
+            operating: operating::Operating::default(),
+            ids: Ids { sequence: Sequence::new(STORE_NODE), last: 0 },
+        }
+    }
+}
+
+impl Tables {
+    /// An id for a row that the store makes by itself.
+    fn next_id(&mut self, now: Timestamp) -> i64 {
+        self.ids.last = self.ids.sequence.next(now);
+        self.ids.last
+    }
+}
+
+/// The ids that the store makes. They grow whatever the clock does, also over restarts.
+#[derive(Debug)]
+struct Ids {
+    sequence: Sequence,
+    last: i64,
+}
+
+impl Clone for Ids {
+    fn clone(&self) -> Self {
+        let mut sequence = Sequence::new(STORE_NODE);
+        sequence.pass(self.last);
+        Self { sequence, last: self.last }
+    }
+}
+
+/// Makes a page of what comes newest first.
+fn page_of<T>(items: impl Iterator<Item = T>, page: Page, key: impl Fn(&T) -> i64) -> Paged<T> {
+    let mut items: Vec<T> = items.take(page.limit.saturating_add(1)).collect();
+    let more = items.len() > page.limit;
+    items.truncate(page.limit);
+    let next = if more { items.last().map(key) } else { None };
+    Paged { items, next }
+}
+
+/// Forwards each operation; the work is in the file of its noun.
+macro_rules! forward {
+    ($($kind:ident $name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {$(
+        fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
+            let operation = Operation { name: stringify!($name), writes: forward!(@ $kind) };
+            self.run(operation, move |tables| tables.$name($($argument),*))
+        }
+    )*};
+    (@ write) => { true };
+    (@ read) => { false };
+}
+
+impl Backend for Model {
+    forward! {
+        write accept(intake: Intake, now: Timestamp) -> Accepted;
+        write claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        write advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
+        write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        write recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        write receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
+        read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
+        read message(realm: Realm, id: MessageId) -> Option<Stored>;
+        read messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
+        read timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
+        read batch(realm: Realm, id: BatchId) -> Option<Batch>;
+        read batches(realm: Realm, page: Page) -> Paged<Batch>;
+
+        read events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
+        read event(realm: Realm, id: EventId) -> Option<Told>;
+        write claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        write give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
+        write record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
+        write release_deliveries(now: Timestamp) -> u64;
+        read due_endpoints() -> Vec<(EndpointId, Timestamp)>;
+        read attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
+        write replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
+
+        write create_endpoint(endpoint: Endpoint, actor: Actor) -> ();
+        write callback_endpoint(endpoint: Endpoint) -> EndpointId;
+        read endpoints(realm: Option<Realm>) -> Vec<Endpoint>;
+        write update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
+        write delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
+
+        read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>;
+        write suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
+        write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
+        read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+
+        read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
+        read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
+        write decide(realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Vec<Review>;
+
+        write default_account(now: Timestamp) -> AccountId;
+        read accounts() -> Vec<Account>;
+        write create_account(account: Account, actor: Actor) -> ();
+        write create_token(token: Token, actor: Actor) -> ();
+        read token_by_lookup(lookup: String) -> Option<Token>;
+        read tokens(account: AccountId, environment: Option<Environment>) -> Vec<Token>;
+        write update_token(token: Token, action: &'static str, actor: Actor, now: Timestamp) -> bool;
+        write touch_tokens(uses: Vec<(TokenId, Timestamp, bool)>) -> ();
+        write create_client(client: Client, actor: Actor) -> ();
+        read client(id: ClientId) -> Option<Client>;
+        read clients(realm: Realm) -> Vec<Client>;
+        write revoke_client(realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> bool;
+
+        write register_connections(names: Vec<(String, Environment)>, now: Timestamp) -> Vec<Connection>;
+        read connections() -> Vec<Connection>;
+        write pause_connection(id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> bool;
+        write reroute(from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> u64;
+        read hold() -> Option<String>;
+        write set_hold(reason: Option<String>, actor: Actor, now: Timestamp) -> ();
+        read statistics(now: Timestamp) -> Statistics;
+        read audit(account: AccountId, page: Page) -> Paged<Audit>;
+        write record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
+        write sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
+        write ping() -> ();
+    }
+
+    fn backup(&self, to: PathBuf) -> Reply<'_, ()> {
+        let disk = self.process.disk.clone();
+        self.run(Operation { name: "backup", writes: false }, move |tables| {
+            let mut copies = lock(&disk.shared.copies);
+            if copies.contains_key(&to) {
+                return Err(Error::Conflict(format!("{} exists already", to.display())));
+            }
+            copies.insert(to, tables.clone());
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(self.process.close())
+    }
+}

@@ -1,0 +1,169 @@
+//! The suppression list. Nothing is ever overwritten: an entry that gives way is lifted with the reason, and stays as
+//! history.
+
+use super::{Tables, page_of};
+use crate::backend::*;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
+use tidings_domain::id::SuppressionId;
+use tidings_domain::message::Message;
+use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::time::Timestamp;
+
+/// Every entry, and which of each number's is not lifted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Suppressions {
+    rows: BTreeMap<SuppressionId, Suppression>,
+    standing: BTreeMap<(Realm, PhoneNumber), SuppressionId>,
+}
+
+impl Suppressions {
+    /// Why this number is not sent to, if it is not. An entry past its end is not in force.
+    pub(super) fn in_force(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Option<Reason> {
+        let entry = self.standing(realm, recipient)?;
+        entry.expires_at.is_none_or(|end| end > now).then_some(entry.reason)
+    }
+
+    fn standing(&self, realm: Realm, recipient: PhoneNumber) -> Option<&Suppression> {
+        self.rows.get(self.standing.get(&(realm, recipient))?)
+    }
+
+    fn end(&mut self, id: SuppressionId, at: Timestamp, why: String) {
+        let Some(entry) = self.rows.get_mut(&id) else { return };
+        entry.lifted = Some((at, why));
+        self.standing.remove(&(entry.realm, entry.recipient));
+    }
+}
+
+/// What becomes of an entry, when another stands for the number.
+enum Place {
+    /// It is not needed.
+    Taken,
+    /// It is added.
+    Free,
+    /// It is added, and the other ends then, for this reason.
+    Instead(Timestamp, String),
+}
+
+fn place(standing: Option<&Suppression>, entry: &Suppression) -> Place {
+    let Some(known) = standing else { return Place::Free };
+    let now = entry.created_at;
+    match known.expires_at.filter(|end| *end <= now) {
+        Some(end) => Place::Instead(end, "expired".to_owned()),
+        None if strength(known.reason) >= strength(entry.reason) => Place::Taken,
+        None => Place::Instead(now, format!("replaced by {}", entry.reason.as_str())),
+    }
+}
+
+/// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.
+const fn strength(reason: Reason) -> u8 {
+    match reason {
+        Reason::InvalidNumber => 0,
+        Reason::Manual => 1,
+        Reason::OptedOut => 2,
+    }
+}
+
+impl Tables {
+    pub(super) fn suppressed(
+        &mut self,
+        recipients: Vec<(Realm, PhoneNumber)>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Reason>>> {
+        let found = recipients.into_iter();
+        Ok(found.map(|(realm, recipient)| self.suppressions.in_force(realm, recipient, now)).collect())
+    }
+
+    pub(super) fn suppress(&mut self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
+        let mut ids = BTreeSet::new();
+        let mut standing: BTreeMap<(Realm, PhoneNumber), &Suppression> = BTreeMap::new();
+        for entry in &entries {
+            let key = (entry.realm, entry.recipient);
+            let known = standing
+                .get(&key)
+                .copied()
+                .or_else(|| self.suppressions.standing(entry.realm, entry.recipient));
+            if matches!(place(known, entry), Place::Taken) {
+                continue;
+            }
+            if self.suppressions.rows.contains_key(&entry.id) || !ids.insert(entry.id) {
+                return Err(Error::Conflict(format!("there is a suppression {} already", entry.id)));
+            }
+            standing.insert(key, entry);
+        }
+        Ok(entries.into_iter().map(|entry| self.add_suppression(entry, &actor)).collect())
+    }
+
+    /// Adds an entry unless one in force is as strong, and gives what stands then.
+    pub(super) fn add_suppression(&mut self, entry: Suppression, actor: &Actor) -> Suppression {
+        let entry = Suppression { lifted: None, ..entry };
+        if let Some(known) = self.suppressions.standing(entry.realm, entry.recipient) {
+            let id = known.id;
+            match place(Some(known), &entry) {
+                Place::Taken => return known.clone(),
+                Place::Free => {}
+                Place::Instead(at, why) => self.suppressions.end(id, at, why),
+            }
+        }
+        self.suppressions.standing.insert((entry.realm, entry.recipient), entry.id);
+        self.suppressions.rows.insert(entry.id, entry.clone());
+        let detail = format!("{} {}", entry.reason.as_str(), entry.source);
+        self.write_audit(actor, "suppression.add", entry.id.to_string(), detail, entry.created_at);
+        entry
+    }
+
+    /// Puts the recipient on the list because a carrier said so.
+    pub(super) fn suppress_for(&mut self, message: &Message, failure: &Failure, now: Timestamp) {
+        let reason = Reason::of(failure.class);
+        let entry = Suppression {
+            id: SuppressionId::from_key(self.next_id(now)),
+            realm: message.realm(),
+            recipient: message.recipient,
+            reason,
+            source: format!("{} {}", message.id, failure.code),
+            created_at: now,
+            expires_at: default_end(reason, now),
+            lifted: None,
+        };
+        let actor = Actor { account: message.account, who: "carrier".to_owned() };
+        self.add_suppression(entry, &actor);
+    }
+
+    pub(super) fn lift(
+        &mut self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        reason: String,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Option<Suppression>> {
+        if self.suppressions.in_force(realm, recipient, now).is_none() {
+            return Ok(None);
+        }
+        let Some(known) = self.suppressions.standing(realm, recipient) else { return Ok(None) };
+        let id = known.id;
+        self.suppressions.end(id, now, reason.clone());
+        self.write_audit(&actor, "suppression.lift", id.to_string(), reason, now);
+        Ok(self.suppressions.rows.get(&id).cloned())
+    }
+
+    pub(super) fn suppressions(
+        &mut self,
+        realm: Realm,
+        recipient: Option<PhoneNumber>,
+        include_lifted: bool,
+        page: Page,
+    ) -> Result<Paged<Suppression>> {
+        let before = SuppressionId::from_key(page.before.unwrap_or(i64::MAX));
+        let all = self.suppressions.rows.range(..before).rev().map(|(_, entry)| entry);
+        let found = all.filter(|entry| {
+            entry.realm == realm
+                && recipient.is_none_or(|recipient| entry.recipient == recipient)
+                && (include_lifted || entry.lifted.is_none())
+        });
+        Ok(page_of(found.cloned(), page, |entry| entry.id.key()))
+    }
+}

@@ -1,0 +1,1079 @@
+//! Two stores, one story: the same calls to SQLite and to the model give the same answers, and leave the same behind.
+//!
+//! A story is drawn from its seed alone: some eighty calls over a few hours or weeks, with few numbers, ids and keys,
+//! so that they collide. Every answer is compared; at the end everything that can be read is. A story that differs
+//! prints its seed and its last calls. `TIDINGS_SEQUENCES` says how many stories are told, `TIDINGS_SEED` tells one.
+
+use crate::samples::*;
+use crate::{Directory, run};
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write};
+use std::sync::Arc;
+use tidings_domain::account::{Environment, Realm, Scopes};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::event::Kind;
+use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::id::*;
+use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::retry::{Jitter, RetryPolicy};
+use tidings_domain::review::Decision;
+use tidings_domain::suppression::Reason;
+use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::{Delivery, Verdict};
+use tidings_store::model::{Disk, Model};
+use tidings_store::*;
+
+/// Stories in an ordinary run of the tests.
+const STORIES: u64 = 150;
+/// Calls of a story.
+const CALLS: usize = 80;
+
+const TEST: Realm = Realm { environment: Environment::Test, ..HOME };
+const NEIGHBOUR: Realm = Realm { account: AccountId::from_key(2), ..HOME };
+const REALMS: [Realm; 3] = [HOME, TEST, NEIGHBOUR];
+const TEST_LINE: ConnectionId = ConnectionId::from_key(3);
+const LINES: [ConnectionId; 3] = [LINE, OTHER_LINE, TEST_LINE];
+
+#[test]
+fn sqlite_and_the_model_tell_the_same_story() {
+    let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
+    let seeds = match number("TIDINGS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TIDINGS_SEQUENCES").unwrap_or(STORIES),
+    };
+    run(async {
+        for seed in seeds {
+            tell(seed).await;
+        }
+    });
+}
+
+// ── one call ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// One call to a store, the same for both.
+#[derive(Debug, Clone)]
+enum Call {
+    Accept {
+        realm: Realm,
+        key: Option<(u8, u8)>,
+        batch: Option<(BatchId, u32)>,
+        drafts: Vec<Draft>,
+    },
+    Claim {
+        line: ConnectionId,
+        limit: usize,
+    },
+    Advance {
+        happenings: Vec<Happening>,
+        jitter: u32,
+    },
+    Wake {
+        limit: usize,
+        jitter: u32,
+    },
+    Recover {
+        limit: usize,
+        jitter: u32,
+    },
+    Suppressed(Vec<(Realm, PhoneNumber)>),
+    Receive(Vec<Inbound>),
+    NextDue(Option<ConnectionId>),
+    ClaimDeliveries {
+        wanted: Vec<(EndpointId, usize)>,
+        lease_ms: i64,
+    },
+    GiveBackDeliveries(Vec<Delivery>),
+    RecordAttempts(Vec<Attempt>),
+    ReleaseDeliveries,
+    CreateEndpoint(Endpoint),
+    CallbackEndpoint(Endpoint),
+    UpdateEndpoint(Endpoint),
+    DeleteEndpoint(Realm, EndpointId),
+    Replay {
+        realm: Realm,
+        endpoint: EndpointId,
+        what: Replay,
+        limit: usize,
+    },
+    Suppress(Vec<Suppression>),
+    Lift(Realm, PhoneNumber),
+    /// Decides the open item at this place of the list, or everything with its cause.
+    Decide {
+        realm: Realm,
+        place: usize,
+        all: bool,
+        decision: Decision,
+        limit: usize,
+    },
+    Redact(Realm, MessageId),
+    Sweep(Retention),
+    Hold(Option<String>),
+    Pause(ConnectionId, Option<String>),
+    Reroute {
+        from: ConnectionId,
+        to: ConnectionId,
+        limit: usize,
+    },
+    CreateToken(Token),
+    UpdateToken(Token),
+    TouchTokens(Vec<(TokenId, Timestamp, bool)>),
+    CreateClient(Client),
+    RevokeClient(Realm, ClientId),
+    CreateAccount(Account),
+    RecordAudit,
+    List {
+        realm: Realm,
+        filter: Box<MessageFilter>,
+        limit: usize,
+    },
+    Timeline(Realm, MessageId),
+    Numbers,
+    Reopen,
+    Crash,
+}
+
+/// What the teller takes from an answer for the rest of the story.
+#[derive(Default)]
+struct Learned {
+    tickets: Vec<Ticket>,
+    told: Vec<Told>,
+}
+
+/// An answer as text. Of an error only the act that it asks for counts.
+fn answer<T>(result: Result<T>, render: impl FnOnce(T) -> String) -> String {
+    match result {
+        Ok(value) => render(value),
+        Err(Error::Unavailable(_)) => "unavailable".to_owned(),
+        Err(Error::Full(_)) => "full".to_owned(),
+        Err(Error::Broken(_)) => "broken".to_owned(),
+        Err(Error::Conflict(_)) => "conflict".to_owned(),
+        Err(Error::Corrupt(why)) => format!("corrupt: {why}"),
+    }
+}
+
+fn plain<T: Debug>(result: Result<T>) -> String {
+    answer(result, |value| format!("{value:?}"))
+}
+
+/// `Debug` masks phone numbers, so they are written beside.
+fn printed(stored: &Stored) -> String {
+    format!("{stored:?} to {}", stored.message.recipient)
+}
+
+fn entry(entry: &Suppression) -> String {
+    format!("{entry:?} of {}", entry.recipient)
+}
+
+fn lines(of: impl IntoIterator<Item = String>) -> String {
+    of.into_iter().collect::<Vec<_>>().join("\n  ")
+}
+
+fn patience_of(jitter: u32) -> Patience {
+    Patience { retry: Arc::new(RetryPolicy::default()), jitter: Jitter(jitter) }
+}
+
+/// Makes the call and gives the answer as text.
+async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String, Learned) {
+    let mut learned = Learned::default();
+    let text = match call.clone() {
+        Call::Accept { realm, key, batch, drafts } => {
+            let idempotency = key.map(|(key, fingerprint)| Idempotency {
+                key: [key; 32],
+                fingerprint: [fingerprint; 32],
+                answer: Arc::new(|admissions: &[Admission]| format!("{admissions:?}").into_bytes()),
+            });
+            plain(store.accept(Intake { realm, idempotency, batch, drafts }, now).await)
+        }
+        Call::Claim { line, limit } => {
+            let claimed = store.claim(line, limit, now).await;
+            if let Ok(claimed) = &claimed {
+                learned.tickets.extend(claimed.tickets.iter().cloned());
+                learned.told.extend(claimed.advanced.told.iter().cloned());
+            }
+            plain(claimed)
+        }
+        Call::Advance { happenings, jitter } => {
+            advanced(store.advance(happenings, now, patience_of(jitter)).await, &mut learned)
+        }
+        Call::Wake { limit, jitter } => {
+            advanced(store.wake(limit, now, patience_of(jitter)).await, &mut learned)
+        }
+        Call::Recover { limit, jitter } => {
+            advanced(store.recover(limit, now, patience_of(jitter)).await, &mut learned)
+        }
+        Call::Suppressed(whom) => plain(store.suppressed(whom, now).await),
+        Call::Receive(inbound) => advanced(store.receive(inbound, now).await, &mut learned),
+        Call::NextDue(line) => plain(store.next_due(line, now).await),
+        Call::ClaimDeliveries { wanted, lease_ms } => {
+            let claimed = store.claim_deliveries(wanted, lease_ms, now).await;
+            learned.told.extend(claimed.iter().flatten().cloned());
+            plain(claimed)
+        }
+        Call::GiveBackDeliveries(leased) => plain(store.give_back_deliveries(leased, now).await),
+        Call::RecordAttempts(attempts) => plain(store.record_attempts(attempts, now).await),
+        Call::ReleaseDeliveries => plain(store.release_deliveries(now).await),
+        Call::CreateEndpoint(endpoint) => plain(store.create_endpoint(endpoint, actor()).await),
+        Call::CallbackEndpoint(endpoint) => plain(store.callback_endpoint(endpoint).await),
+        Call::UpdateEndpoint(endpoint) => plain(store.update_endpoint(endpoint, actor(), now).await),
+        Call::DeleteEndpoint(realm, id) => plain(store.delete_endpoint(realm, id, actor(), now).await),
+        Call::Replay { realm, endpoint, what, limit } => {
+            plain(store.replay(realm, endpoint, what, limit, actor(), now).await)
+        }
+        Call::Suppress(entries) => {
+            answer(store.suppress(entries, actor()).await, |entries| lines(entries.iter().map(entry)))
+        }
+        Call::Lift(realm, recipient) => {
+            answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
+                lines(lifted.iter().map(entry))
+            })
+        }
+        Call::Decide { realm, place, all, decision, limit } => {
+            let open = store.reviews(realm, None, true, page(MANY)).await.expect("read").items;
+            let which = match open.get(place) {
+                Some(item) if all => ReviewChoice::Cause(item.cause.clone()),
+                Some(item) => ReviewChoice::One(item.id),
+                None => ReviewChoice::Cause("no such cause".to_owned()),
+            };
+            plain(store.decide(realm, which, decision, limit, actor(), now).await)
+        }
+        Call::Redact(realm, id) => {
+            answer(store.redact(realm, id, actor(), now).await, |found| lines(found.iter().map(printed)))
+        }
+        Call::Sweep(retention) => {
+            // How much is left after one call is its own affair, as long as it comes to an end.
+            let mut rounds = 0;
+            while store.sweep(retention, MANY, now).await.expect("swept") {
+                rounds += 1;
+                assert!(rounds < 100, "it ends");
+            }
+            String::new()
+        }
+        Call::Hold(reason) => plain(store.set_hold(reason, actor(), now).await),
+        Call::Pause(line, pause) => plain(store.pause_connection(line, pause, actor(), now).await),
+        Call::Reroute { from, to, limit } => plain(store.reroute(from, to, limit, now).await),
+        Call::CreateToken(token) => plain(store.create_token(token, actor()).await),
+        Call::UpdateToken(token) => plain(store.update_token(token, "token.update", actor(), now).await),
+        Call::TouchTokens(uses) => plain(store.touch_tokens(uses).await),
+        Call::CreateClient(client) => plain(store.create_client(client, actor()).await),
+        Call::RevokeClient(realm, id) => plain(store.revoke_client(realm, id, actor(), now).await),
+        Call::CreateAccount(account) => plain(store.create_account(account, actor()).await),
+        Call::RecordAudit => {
+            plain(store.record_audit(actor(), "config.load".into(), "file".into(), "x".into(), now).await)
+        }
+        Call::List { realm, filter, limit } => {
+            pages(limit, printed, async |page| store.messages(realm, (*filter).clone(), page).await).await
+        }
+        Call::Timeline(realm, id) => answer(store.timeline(realm, id).await, |found| {
+            found.as_ref().map_or_else(String::new, told_life)
+        }),
+        Call::Numbers => numbers(store, now).await,
+        Call::Reopen | Call::Crash => String::new(),
+    };
+    (text, learned)
+}
+
+fn advanced(result: Result<Advanced>, learned: &mut Learned) -> String {
+    answer(result, |out| {
+        learned.told.extend(out.told.iter().cloned());
+        format!("{out:?}")
+    })
+}
+
+fn told_life(timeline: &Timeline) -> String {
+    let Timeline { stored, events, attempts, deliveries, connection } = timeline;
+    let mut deliveries = deliveries.clone();
+    deliveries.sort_by_key(|delivery| (delivery.event, delivery.endpoint, delivery.due_at));
+    format!("{} {events:?} {attempts:?} {deliveries:?} {connection:?}", printed(stored))
+}
+
+/// Every page of a list, each followed by whether there is a next one. Where a page ends is compared, but not the
+/// cursor, which is the store's own affair.
+async fn pages<T>(
+    limit: usize,
+    render: impl Fn(&T) -> String,
+    read: impl AsyncFn(Page) -> Result<Paged<T>>,
+) -> String {
+    let mut text = String::new();
+    let mut next = Page { before: None, limit };
+    loop {
+        let found = read(next).await.expect("read");
+        writeln!(text, "{}\n  next: {}", lines(found.items.iter().map(&render)), found.next.is_some())
+            .expect("a string takes everything");
+        match found.next {
+            Some(before) => next = Page { before: Some(before), limit },
+            None => return text,
+        }
+    }
+}
+
+async fn numbers(store: &Arc<dyn Backend>, now: Timestamp) -> String {
+    let Statistics { queues, in_flight, deliveries, parked, reviews, size } =
+        store.statistics(now).await.expect("numbers");
+    assert!(size > 0);
+    let mut due = Vec::new();
+    for line in [None, Some(LINE), Some(OTHER_LINE), Some(TEST_LINE)] {
+        due.push(store.next_due(line, now).await.expect("read"));
+    }
+    let endpoints = store.due_endpoints().await.expect("read");
+    format!("{queues:?} {in_flight} {deliveries:?} {parked} {reviews} {due:?} {endpoints:?}")
+}
+
+/// Everything that can be read.
+async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut add = |what: String, text: String| all.push((what, text));
+    for realm in REALMS {
+        let name = format!("{} {}", realm.account, realm.environment.as_str());
+        let filter = MessageFilter::default;
+        add(
+            format!("messages of {name}"),
+            pages(7, printed, async |page| store.messages(realm, filter(), page).await).await,
+        );
+        let batches =
+            pages(2, |batch: &Batch| format!("{batch:?}"), async |page| store.batches(realm, page).await);
+        add(format!("batches of {name}"), batches.await);
+        let mut feed = Vec::new();
+        while let found = store.events(realm, feed.last().map(|told: &Told| told.id), 5).await.expect("read")
+            && !found.is_empty()
+        {
+            feed.extend(found);
+        }
+        add(format!("feed of {name}"), lines(feed.iter().map(|told| format!("{told:?}"))));
+        let list = async |page| store.suppressions(realm, None, true, page).await;
+        add(format!("suppressions of {name}"), pages(3, entry, list).await);
+        let items = async |page| store.reviews(realm, None, false, page).await;
+        add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
+        add(format!("groups of {name}"), plain(store.review_groups(realm, 9).await));
+        add(format!("clients of {name}"), plain(store.clients(realm).await));
+        for endpoint in &teller.endpoints {
+            let log = async |page| store.attempts(realm, *endpoint, page).await;
+            let text = pages(3, |attempt| format!("{attempt:?}"), log).await;
+            add(format!("attempts of {name} at {endpoint}"), text);
+        }
+    }
+    for (realm, id) in &teller.messages {
+        let found = store.timeline(*realm, *id).await;
+        add(
+            format!("timeline of {id}"),
+            answer(found, |found| found.as_ref().map_or_else(String::new, told_life)),
+        );
+    }
+    for batch in &teller.batches {
+        add(format!("batch {batch}"), plain(store.batch(HOME, *batch).await));
+    }
+    add("endpoints".to_owned(), plain(store.endpoints(None).await));
+    for account in [HOME.account, NEIGHBOUR.account] {
+        add(format!("tokens of {account}"), plain(store.tokens(account, None).await));
+        let trail = async |page| store.audit(account, page).await;
+        add(format!("trail of {account}"), pages(20, |line| format!("{line:?}"), trail).await);
+    }
+    add("accounts".to_owned(), plain(store.accounts().await));
+    add("connections".to_owned(), plain(store.connections().await));
+    add("hold".to_owned(), plain(store.hold().await));
+    add("numbers".to_owned(), numbers(store, now).await);
+    all
+}
+
+// ── two stores ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Names the ids that a store chose by itself in the order in which they are met, so that they compare.
+#[derive(Default)]
+struct Names(BTreeMap<(&'static str, i64), usize>);
+
+impl Names {
+    fn rename(&mut self, text: &str) -> String {
+        /// How the ids stand in a text: as `Debug` writes them, and printed.
+        const KINDS: [(&str, &str); 3] =
+            [("ReviewId(", "rev_"), ("SuppressionId(", "sup_"), ("AuditId(", "aud_")];
+        let mut renamed = String::with_capacity(text.len());
+        let mut rest = text;
+        loop {
+            let first = |(written, printed)| {
+                let at = [rest.find(written), rest.find(printed)].into_iter().flatten().min();
+                at.map(|at| (at, written, printed))
+            };
+            let Some((at, written, printed)) = KINDS.into_iter().filter_map(first).min() else {
+                renamed.push_str(rest);
+                return renamed;
+            };
+            renamed.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let found: Option<(i64, &str)> = match rest.strip_prefix(written) {
+                Some(after) => {
+                    after.split_once(')').and_then(|(key, after)| Some((key.parse().ok()?, after)))
+                }
+                None => rest[printed.len()..].split_at_checked(PRINTED_LEN).and_then(|(digits, after)| {
+                    Some((format!("msg_{digits}").parse::<MessageId>().ok()?.key(), after))
+                }),
+            };
+            let (key, after) = found.unwrap_or_else(|| panic!("no id: {rest}"));
+            let next = self.0.len();
+            let name = *self.0.entry((printed, key)).or_insert(next);
+            renamed.push_str(&format!("{printed}#{name}"));
+            rest = after;
+        }
+    }
+}
+
+struct Stores {
+    directory: Directory,
+    disk: Disk,
+    sqlite: Option<Arc<dyn Backend>>,
+    model: Arc<dyn Backend>,
+    incarnation: usize,
+    names: [Names; 2],
+}
+
+impl Stores {
+    fn new() -> Self {
+        let (directory, disk) = (Directory::volatile(), Disk::new());
+        let (sqlite, model) = (Some(directory.open()), Model::new(disk.clone()));
+        let incarnation = model.incarnation();
+        let names = [Names::default(), Names::default()];
+        Self { directory, disk, sqlite, model: Arc::new(model), incarnation, names }
+    }
+
+    fn sqlite(&self) -> &Arc<dyn Backend> {
+        self.sqlite.as_ref().expect("it is open")
+    }
+
+    async fn reopen(&mut self, crash: bool) {
+        if crash {
+            self.disk.crash(self.incarnation);
+        } else {
+            self.sqlite().close().await.expect("closed");
+            self.model.close().await.expect("closed");
+        }
+        drop(self.sqlite.take());
+        self.sqlite = Some(self.directory.open());
+        let model = Model::new(self.disk.clone());
+        self.incarnation = model.incarnation();
+        self.model = Arc::new(model);
+    }
+
+    fn compare(&mut self, sqlite: &str, model: &str) -> std::result::Result<(), String> {
+        let (sqlite, model) = (self.names[0].rename(sqlite), self.names[1].rename(model));
+        if sqlite == model {
+            return Ok(());
+        }
+        let same = sqlite.chars().zip(model.chars()).take_while(|(left, right)| left == right).count();
+        let near = |text: &str| text.chars().skip(same.saturating_sub(300)).take(700).collect::<String>();
+        Err(format!(
+            "--- SQLite\n…{}\n--- the model\n…{}\n--- SQLite, whole\n{sqlite}",
+            near(&sqlite),
+            near(&model)
+        ))
+    }
+}
+
+async fn tell(seed: u64) {
+    let mut stores = Stores::new();
+    let mut teller = Teller::new(seed);
+    for store in [Arc::clone(stores.sqlite()), Arc::clone(&stores.model)] {
+        store.default_account(START).await.expect("made");
+        let names = [("main", Environment::Live), ("spare", Environment::Live), ("main", Environment::Test)];
+        let names = names.map(|(name, environment)| (name.to_owned(), environment)).to_vec();
+        let lines = store.register_connections(names, START).await.expect("registered");
+        assert_eq!(lines.iter().map(|line| line.id).collect::<Vec<_>>(), LINES);
+    }
+    let mut story: Vec<(Timestamp, Call)> = Vec::new();
+    let fail = |story: &[(Timestamp, Call)], difference: String| -> ! {
+        let all =
+            story.iter().enumerate().map(|(n, (now, call))| format!("{n} {} {call:?}", now.as_millis()));
+        let last = lines(all.skip(story.len().saturating_sub(30)));
+        panic!("the stores differ: TIDINGS_SEED={seed} tells it again\n  {last}\n{difference}")
+    };
+    for _ in 0..CALLS {
+        let now = teller.later();
+        let call = teller.call();
+        story.push((now, call.clone()));
+        if matches!(call, Call::Reopen | Call::Crash) {
+            stores.reopen(matches!(call, Call::Crash)).await;
+        }
+        let (theirs, _) = make(stores.sqlite(), &call, now).await;
+        let (ours, learned) = make(&stores.model, &call, now).await;
+        if let Err(difference) = stores.compare(&theirs, &ours) {
+            fail(&story, difference);
+        }
+        teller.learn(&call, learned);
+    }
+    let theirs = everything(stores.sqlite(), &teller, teller.now).await;
+    let ours = everything(&stores.model, &teller, teller.now).await;
+    for ((what, theirs), (_, ours)) in theirs.iter().zip(&ours) {
+        if let Err(difference) = stores.compare(theirs, ours) {
+            fail(&story, format!("{what}:\n{difference}"));
+        }
+    }
+    stores.sqlite().close().await.expect("closed");
+}
+
+// ── the teller ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Draws numbers from a seed (SplitMix64).
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn up_to(&mut self, n: usize) -> usize {
+        self.below(n as u64 + 1) as usize
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn of<T: Clone>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len() as u64) as usize].clone()
+    }
+
+    /// One that came lately rather than one of long ago.
+    fn lately<T: Clone>(&mut self, list: &[T]) -> Option<T> {
+        let reach = if self.one_in(4) { list.len() } else { list.len().min(6) } as u64;
+        (reach > 0).then(|| list[list.len() - 1 - self.below(reach) as usize].clone())
+    }
+}
+
+/// A segment that a carrier may speak of.
+#[derive(Debug, Clone)]
+struct Sent {
+    message: MessageId,
+    line: ConnectionId,
+    recipient: PhoneNumber,
+    attempt: u32,
+    segment: u8,
+}
+
+impl Sent {
+    /// The number that its carrier knows it by, if it does not choose to be difficult.
+    fn number(&self) -> i64 {
+        (self.message.key() & 0xFFF) * 1_000 + i64::from(self.segment) * 10 + i64::from(self.attempt)
+    }
+}
+
+struct Teller {
+    draw: Draw,
+    now: Timestamp,
+    /// Whether this story's clock is ever set back.
+    steady: bool,
+    made: i64,
+    messages: Vec<(Realm, MessageId)>,
+    sent: Vec<Sent>,
+    receipts: Vec<(ConnectionId, Receipt)>,
+    batches: Vec<BatchId>,
+    told: Vec<Told>,
+    endpoints: Vec<EndpointId>,
+    callbacks: Vec<EndpointId>,
+    tokens: Vec<Token>,
+    last_suppression: i64,
+}
+
+impl Teller {
+    fn new(seed: u64) -> Self {
+        let mut draw = Draw(seed);
+        Self {
+            now: START,
+            steady: !draw.one_in(4),
+            draw,
+            made: 0,
+            messages: Vec::new(),
+            sent: Vec::new(),
+            receipts: Vec::new(),
+            batches: Vec::new(),
+            told: Vec::new(),
+            endpoints: Vec::new(),
+            callbacks: Vec::new(),
+            tokens: Vec::new(),
+            last_suppression: 0,
+        }
+    }
+
+    /// Time goes on: mostly a little.
+    fn later(&mut self) -> Timestamp {
+        let step_ms = match self.draw.below(40) {
+            0..8 => 0,
+            8..16 => 1 + self.draw.below(900) as i64,
+            16..28 => 1_000 + self.draw.below(9_000) as i64,
+            28..36 => 10_000 + self.draw.below(120_000) as i64,
+            36..38 => HOUR_MS,
+            38 => 4 * DAY_MS,
+            _ if self.steady => 40 * DAY_MS,
+            _ => -(self.draw.below(5_000) as i64),
+        };
+        self.now = self.now.plus_ms(step_ms);
+        self.now
+    }
+
+    fn realm(&mut self) -> Realm {
+        self.draw.of(&[HOME, HOME, HOME, HOME, TEST, NEIGHBOUR])
+    }
+
+    fn recipient(&mut self) -> PhoneNumber {
+        number(self.draw.below(5))
+    }
+
+    fn id(&mut self) -> i64 {
+        self.made += 1;
+        floor_at(self.now).max(floor_at(START)) + self.made
+    }
+
+    fn known(&mut self) -> (Realm, MessageId) {
+        match self.draw.lately(&self.messages) {
+            Some(known) if !self.draw.one_in(30) => known,
+            _ => (HOME, MessageId::from_key(floor_at(START))),
+        }
+    }
+
+    fn call(&mut self) -> Call {
+        let jitter = self.draw.next() as u32;
+        match self.draw.below(104) {
+            0..16 => self.accept(),
+            16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
+            26..52 => {
+                let happenings = (0..1 + self.draw.below(4)).map(|_| self.happening()).collect();
+                Call::Advance { happenings, jitter }
+            }
+            52..58 => Call::Wake { limit: self.limit(), jitter },
+            58 | 59 => Call::Recover { limit: self.limit(), jitter },
+            60 => Call::Suppressed((0..3).map(|_| (self.realm(), self.recipient())).collect()),
+            61 | 62 => self.receive(),
+            63 => Call::NextDue(if self.draw.one_in(2) { None } else { Some(self.line()) }),
+            64..67 => {
+                let wanted = (0..self.draw.up_to(3)).filter_map(|_| self.draw.lately(&self.endpoints));
+                let wanted: Vec<EndpointId> = wanted.collect();
+                let wanted = wanted.into_iter().map(|id| (id, self.draw.up_to(4))).collect();
+                Call::ClaimDeliveries { wanted, lease_ms: self.draw.of(&[1_000, 30_000, 90_000]) }
+            }
+            67 => {
+                let told = (0..self.draw.up_to(2)).filter_map(|_| self.draw.lately(&self.told)?.delivery);
+                Call::GiveBackDeliveries(told.collect())
+            }
+            68..72 => {
+                let attempts = (0..1 + self.draw.below(3)).filter_map(|_| self.attempt()).collect();
+                Call::RecordAttempts(attempts)
+            }
+            72 => Call::ReleaseDeliveries,
+            73..77 => self.endpoint(),
+            77 => self.replay(),
+            78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
+            80 => Call::Lift(self.realm(), self.recipient()),
+            81 | 82 => Call::Decide {
+                realm: self.realm(),
+                place: self.draw.up_to(3),
+                all: self.draw.one_in(2),
+                decision: self.draw.of(&Decision::ALL),
+                limit: self.draw.up_to(3),
+            },
+            83 => {
+                let (realm, id) = self.known();
+                Call::Redact(if self.draw.one_in(5) { self.realm() } else { realm }, id)
+            }
+            84 | 85 => Call::Sweep(Retention {
+                idempotency_ms: self.draw.of(&[1_000, DAY_MS]),
+                parked_ms: self.draw.of(&[60_000, 3 * DAY_MS]),
+                attempts_ms: self.draw.of(&[60_000, DAY_MS]),
+                messages_ms: self.draw.of(&[None, Some(60_000), Some(5 * DAY_MS)]),
+            }),
+            86 => Call::Hold(self.draw.of(&[None, Some("restored".to_owned())])),
+            87 => Call::Pause(self.line(), self.draw.of(&[None, Some("bills".to_owned())])),
+            88 => Call::Reroute { from: self.line(), to: self.line(), limit: self.draw.up_to(3) },
+            89 | 90 => self.access(),
+            91 | 92 => self.list(),
+            93 => {
+                let (realm, id) = self.known();
+                Call::Timeline(realm, id)
+            }
+            94..97 => Call::Numbers,
+            97 => Call::RecordAudit,
+            98 => Call::Reopen,
+            99..102 => {
+                Call::Reroute { from: LINE, to: self.draw.of(&[OTHER_LINE, LINE]), limit: self.limit() }
+            }
+            102 => Call::ReleaseDeliveries,
+            _ => Call::Crash,
+        }
+    }
+
+    fn learn(&mut self, call: &Call, learned: Learned) {
+        let drafts = match call {
+            Call::Accept { drafts, .. } => drafts.as_slice(),
+            _ => &[],
+        };
+        // What came claimed may be at its carrier at once. That of a refused call is, too: nobody knows it then.
+        for draft in drafts.iter().filter(|draft| draft.life.attempt == 1) {
+            for segment in 0..draft.message.segments {
+                self.submitted(&draft.message, 1, segment);
+            }
+        }
+        for ticket in &learned.tickets {
+            for segment in &ticket.segments {
+                self.submitted(&ticket.message, ticket.attempt, *segment);
+            }
+        }
+        self.told.extend(learned.told);
+    }
+
+    fn submitted(&mut self, message: &Message, attempt: u32, segment: u8) {
+        let (line, recipient) = (message.connection, message.recipient);
+        self.sent.push(Sent { message: message.id, line, recipient, attempt, segment });
+    }
+
+    fn line(&mut self) -> ConnectionId {
+        self.draw.of(&[LINE, LINE, LINE, OTHER_LINE, TEST_LINE])
+    }
+
+    fn limit(&mut self) -> usize {
+        self.draw.of(&[1, 2, 3, MANY, MANY, MANY])
+    }
+}
+
+/// Acceptances.
+impl Teller {
+    fn accept(&mut self) -> Call {
+        let realm = self.realm();
+        let batch = self.draw.one_in(5).then(|| BatchId::from_key(self.id()));
+        let drafts: Vec<Draft> = (0..1 + self.draw.below(4)).map(|_| self.draft(realm, batch)).collect();
+        self.messages.extend(drafts.iter().map(|draft| (realm, draft.message.id)));
+        self.batches.extend(batch);
+        let key = self.draw.one_in(4).then(|| (self.draw.below(3) as u8, self.draw.below(2) as u8));
+        Call::Accept { realm, key, batch: batch.map(|id| (id, drafts.len() as u32 + 1)), drafts }
+    }
+
+    fn draft(&mut self, realm: Realm, batch: Option<BatchId>) -> Draft {
+        let now = self.now;
+        // An id that is taken; in a batch by another of its messages, since their ids are greater than its own.
+        let taken = match batch {
+            Some(batch) => Some(MessageId::from_key(batch.key() + 1)),
+            None => self.draw.lately(&self.messages).map(|(_, id)| id),
+        };
+        let fresh = MessageId::from_key(self.id());
+        let id = taken.filter(|_| self.draw.one_in(60)).unwrap_or(fresh);
+        let send_at = self.draw.one_in(6).then(|| now.plus_ms(1_000 + self.draw.below(200_000) as i64));
+        let life_ms = self.draw.of(&[0, 2_000, 70_000, 300_000, 2 * HOUR_MS, 2 * HOUR_MS, 72 * HOUR_MS]);
+        let connection = match realm.environment {
+            Environment::Test => TEST_LINE,
+            Environment::Live => self.draw.of(&[LINE, LINE, OTHER_LINE]),
+        };
+        let message = Message {
+            id,
+            account: realm.account,
+            environment: realm.environment,
+            token: self.draw.one_in(3).then(|| TokenId::from_key(self.made)),
+            batch,
+            purpose: self.draw.of(&Purpose::ALL),
+            recipient: self.recipient(),
+            segments: self.draw.of(&[1, 1, 1, 2, 3]),
+            connection,
+            created_at: now,
+            send_at,
+            expires_at: send_at.unwrap_or(now).plus_ms(life_ms),
+            callback: self.draw.lately(&self.callbacks).filter(|_| realm == HOME),
+            reference: self.draw.one_in(3).then(|| format!("order {}", self.draw.below(3))),
+            metadata: self.draw.one_in(4).then(|| "{\"a\": [1, null]}".to_owned()),
+            retry_of: self.draw.one_in(9).then(|| self.known().1),
+            ..message(self.made)
+        };
+        let queued = Life::queued(message.segments, now, send_at);
+        // Claimed on acceptance, as the engine does where a window has room.
+        let rules = Rules { retry: &RetryPolicy::default(), jitter: Jitter(0) };
+        let claimed = queued.apply(Input::Claimed, message.terms(), now, rules).ok();
+        let claimed = claimed.filter(|claimed| claimed.life.state.status() == Status::Sending);
+        match claimed.filter(|_| send_at.is_none() && self.draw.one_in(3)) {
+            Some(claimed) => Draft { message, life: claimed.life },
+            None => Draft { message, life: queued },
+        }
+    }
+}
+
+/// What carriers say.
+impl Teller {
+    fn happening(&mut self) -> Happening {
+        match self.draw.below(20) {
+            0..9 => self.answer(),
+            9..17 => self.receipt(),
+            17 => to(self.known().1, Input::Cancel),
+            18 => to(self.known().1, Input::Stopped(Reason::OptedOut.failure())),
+            _ => {
+                let input = self.draw.of(&[Input::TimeUp, Input::Orphaned, Input::Claimed]);
+                to(self.known().1, if self.draw.one_in(3) { input } else { Input::Cancel })
+            }
+        }
+    }
+
+    fn failure(&mut self) -> Failure {
+        let code = self.draw.of(&["smpp 0x00000058", "smpp 0x0000000b"]);
+        Failure::new(self.draw.of(&FailureClass::ALL), self.draw.one_in(2), code, "as the carrier says")
+    }
+
+    fn answer(&mut self) -> Happening {
+        let Some(sent) = self.draw.lately(&self.sent) else { return to(self.known().1, Input::Cancel) };
+        let attempt = if self.draw.one_in(10) { self.draw.below(4) as u32 } else { sent.attempt };
+        let segment = if self.draw.one_in(20) { self.draw.below(4) as u8 } else { sent.segment };
+        let answer = match self.draw.below(12) {
+            0..7 => Answer::Accepted { carrier_id: self.carrier_id(&sent) },
+            7 | 8 => Answer::Refused(self.failure()),
+            9 | 10 => Answer::None,
+            _ => Answer::Unsent,
+        };
+        answered(sent.message, attempt, segment, answer)
+    }
+
+    /// As one of several carriers would name the segment; some give the same id to several.
+    fn carrier_id(&mut self, sent: &Sent) -> String {
+        let n = sent.number();
+        match self.draw.below(12) {
+            0..4 => format!("{n:X}"),
+            4 | 5 => format!("{n:08x}"),
+            6 | 7 => n.to_string(),
+            8 => format!("{n:012}"),
+            9 => self.draw.of(&["10", "010", "a", "0A", "16"]).to_owned(),
+            10 => self.draw.of(&["", "0", "000"]).to_owned(),
+            _ => format!("{n}-ab"),
+        }
+    }
+
+    fn receipt(&mut self) -> Happening {
+        let again = self.draw.lately(&self.receipts).filter(|_| self.draw.one_in(6));
+        let (connection, receipt) = match again {
+            Some(again) => again,
+            None => self.new_receipt(),
+        };
+        self.receipts.push((connection, receipt.clone()));
+        Happening::Receipt { connection, receipt }
+    }
+
+    fn new_receipt(&mut self) -> (ConnectionId, Receipt) {
+        let nobody = Sent {
+            message: MessageId::from_key(7),
+            line: LINE,
+            recipient: number(3),
+            attempt: 1,
+            segment: 0,
+        };
+        let sent = self.draw.lately(&self.sent).filter(|_| !self.draw.one_in(12)).unwrap_or(nobody);
+        let digits = sent.recipient.to_string().trim_start_matches('+').to_owned();
+        let parties = match self.draw.below(10) {
+            0..5 => vec![digits, "ACME".to_owned()],
+            5 => vec!["ACME".to_owned(), format!("+{digits}")],
+            6 => vec![format!("0{}", &digits[2..])],
+            7 => vec![],
+            8 => vec!["ACME".to_owned()],
+            _ => vec![self.recipient().to_string()],
+        };
+        let reference = our_reference(sent.message, sent.segment);
+        let outcome = match self.draw.below(10) {
+            0 => None,
+            1..6 => Some(Outcome::Delivered),
+            6 => Some(Outcome::Undelivered(self.failure())),
+            7 => Some(Outcome::Rejected(self.failure())),
+            8 => Some(Outcome::Expired(self.failure())),
+            _ => Some(Outcome::Unknown(self.failure())),
+        };
+        let receipt = Receipt {
+            carrier_id: self.carrier_id(&sent),
+            id_form: self.draw.of(&[
+                IdForm::Any,
+                IdForm::Any,
+                IdForm::Any,
+                IdForm::Same,
+                IdForm::HexThenDecimal,
+            ]),
+            our_reference: self.draw.of(&[None, None, Some(reference), Some(reference), Some(7)]),
+            parties,
+            outcome,
+            raw: format!("receipt {}", self.receipts.len()),
+        };
+        (if self.draw.one_in(12) { self.line() } else { sent.line }, receipt)
+    }
+
+    fn receive(&mut self) -> Call {
+        let part = |teller: &mut Self| Inbound {
+            id: InboundId::from_key(teller.id()),
+            realm: teller.realm(),
+            connection: LINE,
+            from: teller.recipient().to_string(),
+            to: "ACME".to_owned(),
+            text: teller.draw.of(&["STOP", "yes"]).to_owned(),
+            part: teller.draw.of(&[None, Some((7, 2, 1)), Some((7, 2, 2))]),
+            at: teller.now,
+        };
+        Call::Receive((0..1 + self.draw.below(3)).map(|_| part(self)).collect())
+    }
+}
+
+/// What customers and operators do.
+impl Teller {
+    fn attempt(&mut self) -> Option<Attempt> {
+        let told = self.draw.lately(&self.told)?;
+        let delivery = told.delivery?;
+        let verdict = match self.draw.below(8) {
+            0..3 => Verdict::Done,
+            3..6 => Verdict::RetryAt(self.now.plus_ms(self.draw.of(&[5_000, 300_000]))),
+            6 => Verdict::Dead,
+            _ => Verdict::Gone,
+        };
+        Some(Attempt {
+            seq: 0,
+            realm: told.realm,
+            event: told.id,
+            message: match &told.about {
+                About::Message(message) => Some(message.id),
+                About::Inbound(_) | About::Test => None,
+            },
+            endpoint: delivery.endpoint,
+            lease: delivery.due_at,
+            number: delivery.tries + 1,
+            at: self.now,
+            took_ms: self.draw.below(900) as u32,
+            status: self.draw.of(&[None, Some(204), Some(500)]),
+            request: self.draw.of(&["", "{}"]).to_owned(),
+            response: "so so".to_owned(),
+            verdict,
+        })
+    }
+
+    fn new_endpoint(&mut self, id: EndpointId, callback_only: bool) -> Endpoint {
+        Endpoint {
+            id,
+            realm: if callback_only { HOME } else { self.realm() },
+            url: format!("https://example.com/{}", self.draw.below(3)),
+            description: "orders".to_owned(),
+            kinds: self.draw.of(&[0, 0, 0, Kind::Delivered.bit() | Kind::Sent.bit()]),
+            callback_only,
+            secret: vec![self.draw.below(9) as u8],
+            previous: self.draw.one_in(3).then(|| (vec![3, 2, 1], self.now.plus_ms(HOUR_MS))),
+            disabled: self.draw.one_in(5).then(|| "by hand".to_owned()),
+            failing_since: None,
+            created_at: self.now,
+        }
+    }
+
+    fn endpoint(&mut self) -> Call {
+        let fresh = EndpointId::from_key(self.endpoints.len() as i64 + 1);
+        match self.draw.below(8) {
+            0..3 => {
+                self.endpoints.push(fresh);
+                Call::CreateEndpoint(self.new_endpoint(fresh, false))
+            }
+            3 | 4 => {
+                self.endpoints.push(fresh);
+                self.callbacks.push(fresh);
+                let enabled = Endpoint { disabled: None, ..self.new_endpoint(fresh, true) };
+                Call::CallbackEndpoint(enabled)
+            }
+            5 | 6 => {
+                let id = self.draw.lately(&self.endpoints).unwrap_or(fresh);
+                let callback_only = self.callbacks.contains(&id);
+                Call::UpdateEndpoint(self.new_endpoint(id, callback_only))
+            }
+            _ => Call::DeleteEndpoint(self.realm(), self.draw.lately(&self.endpoints).unwrap_or(fresh)),
+        }
+    }
+
+    fn replay(&mut self) -> Call {
+        let endpoint = self.draw.lately(&self.endpoints).unwrap_or(EndpointId::from_key(1));
+        let what = match self.draw.lately(&self.told) {
+            Some(told) if self.draw.one_in(2) || !self.steady => Replay::One(told.id),
+            _ if !self.steady => Replay::One(EventId::from_key(1)),
+            _ => Replay::Range(self.now.plus_ms(-HOUR_MS), self.now),
+        };
+        Call::Replay { realm: self.realm(), endpoint, what, limit: self.limit() }
+    }
+
+    fn suppression(&mut self) -> Suppression {
+        if !self.draw.one_in(15) {
+            self.last_suppression += 1;
+        }
+        Suppression {
+            id: SuppressionId::from_key(self.last_suppression),
+            realm: self.realm(),
+            recipient: self.recipient(),
+            reason: self.draw.of(&Reason::ALL),
+            source: "api".to_owned(),
+            created_at: self.now,
+            expires_at: self.draw.of(&[
+                None,
+                Some(self.now.plus_ms(60_000)),
+                Some(self.now.plus_ms(5 * DAY_MS)),
+            ]),
+            lifted: None,
+        }
+    }
+
+    fn access(&mut self) -> Call {
+        let id = self.made + 1;
+        let client = ClientId::from_key(1 + self.draw.below(2) as i64);
+        let known = self.draw.lately(&self.tokens);
+        match (self.draw.below(7), known) {
+            (0, Some(known)) => Call::UpdateToken(Token {
+                hash: [self.draw.below(3) as u8; 32],
+                previous: Some((known.hash, self.now)),
+                revoked_at: self.draw.one_in(3).then_some(self.now),
+                realm: if self.draw.one_in(4) { NEIGHBOUR } else { known.realm },
+                ..known
+            }),
+            (1 | 2, Some(known)) => {
+                Call::TouchTokens(vec![(known.id, self.now, false), (known.id, self.now.plus_ms(-9), true)])
+            }
+            (3, _) => {
+                let (realm, hash, scopes, name) =
+                    (self.realm(), [9; 32], Scopes::SMS_ONLY, "shop".to_owned());
+                let (created_at, revoked_at) = (self.now, None);
+                Call::CreateClient(Client { id: client, realm, hash, scopes, name, created_at, revoked_at })
+            }
+            (4, _) => Call::RevokeClient(self.realm(), client),
+            (5, _) => {
+                let id = AccountId::from_key(1 + self.draw.below(3) as i64);
+                Call::CreateAccount(Account { id, name: "second".to_owned(), created_at: self.now })
+            }
+            _ => {
+                self.made += 1;
+                let token = Token {
+                    id: TokenId::from_key(id),
+                    lookup: format!("look{}", self.draw.below(6)),
+                    hash: [self.draw.below(3) as u8; 32],
+                    previous: None,
+                    realm: self.realm(),
+                    scopes: Scopes::SMS_ONLY,
+                    name: format!("token {id}"),
+                    client: self.draw.one_in(2).then_some(client),
+                    created_at: self.now,
+                    expires_at: self.draw.one_in(2).then_some(self.now),
+                    revoked_at: None,
+                    last_used_at: None,
+                    previous_used_at: None,
+                    rate_per_minute: None,
+                };
+                self.tokens.push(token.clone());
+                Call::CreateToken(token)
+            }
+        }
+    }
+
+    fn list(&mut self) -> Call {
+        let carrier_id = self.draw.lately(&self.sent).map(|sent| self.carrier_id(&sent));
+        let filter = MessageFilter {
+            status: self.draw.one_in(3).then(|| self.draw.of(&Status::ALL)),
+            recipient: self.draw.one_in(4).then(|| self.recipient()),
+            sender: self.draw.one_in(6).then(|| self.draw.of(&["ACME", "OTHER"]).to_owned()),
+            reference: self.draw.one_in(6).then(|| "order 1".to_owned()),
+            carrier_id: carrier_id.filter(|_| self.draw.one_in(4)),
+            batch: self.draw.lately(&self.batches).filter(|_| self.draw.one_in(3)),
+            since: self.draw.one_in(5).then(|| self.now.plus_ms(-60_000)),
+            until: self.draw.one_in(5).then(|| self.now.plus_ms(-10_000)),
+        };
+        Call::List { realm: self.realm(), filter: Box::new(filter), limit: 1 + self.draw.up_to(4) }
+    }
+}
