@@ -9,7 +9,7 @@
 //! suppressions that a carrier's word brings about) only grow, whatever the clock does and over restarts. An id or name
 //! of the caller that is taken is [`Conflict`](crate::Error::Conflict), and then nothing of the call is done.
 
-use crate::Result;
+use crate::{Error, Result};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ use tidings_domain::webhook::{Delivery, Verdict};
 
 /// What an operation gives back, later.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// Why a store that is broken is so, when it is.
+pub type Broken<'a> = Pin<Box<dyn Future<Output = Error> + Send + 'a>>;
 
 /// Durable state. Object-safe, so that the program holds one `Arc<dyn Backend>` and no generics.
 pub trait Backend: Send + Sync + 'static {
@@ -323,8 +326,19 @@ pub trait Backend: Send + Sync + 'static {
     /// A consistent copy of the whole store in a new file, made while everything runs.
     fn backup(&self, to: std::path::PathBuf) -> Reply<'_, ()>;
 
-    /// Whether the store answers and can write.
+    /// Whether the store answers and takes on new work.
     fn ping(&self) -> Reply<'_, ()>;
+
+    /// Comes back only when the disk has failed so that nobody can say what it kept. From then on every operation
+    /// gets [`Error::Broken`], and the process must end: the next start looks at what is there.
+    fn until_broken(&self) -> Broken<'_> {
+        Box::pin(std::future::pending())
+    }
+
+    /// How much room there is on the disk, if the store lies on one of its own.
+    fn room(&self) -> Reply<'_, Option<Room>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Finishes what was begun and closes.
     fn close(&self) -> Reply<'_, ()>;
@@ -846,6 +860,17 @@ pub struct Retention {
     pub attempts_ms: i64,
     /// Finished messages with their events; `None` for ever.
     pub messages_ms: Option<i64>,
+}
+
+/// The room on the disk of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What the store may still use: octets.
+    pub free: u64,
+    /// The whole disk: octets.
+    pub size: u64,
+    /// Whether it was found full: new work is refused until there is room.
+    pub full: bool,
 }
 
 /// Numbers for metrics and doctor.

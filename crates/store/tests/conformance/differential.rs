@@ -147,6 +147,8 @@ fn answer<T>(result: Result<T>, render: impl FnOnce(T) -> String) -> String {
     match result {
         Ok(value) => render(value),
         Err(Error::Unavailable(_)) => "unavailable".to_owned(),
+        Err(Error::Full(_)) => "full".to_owned(),
+        Err(Error::Broken(_)) => "broken".to_owned(),
         Err(Error::Conflict(_)) => "conflict".to_owned(),
         Err(Error::Corrupt(why)) => format!("corrupt: {why}"),
     }
