@@ -9,7 +9,7 @@
 //! suppressions that a carrier's word brings about) only grow, whatever the clock does and over restarts. An id or name
 //! of the caller that is taken is [`Conflict`](crate::Error::Conflict), and then nothing of the call is done.
 
-use crate::{Error, Result};
+use crate::{Error, Result, Waiting};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -87,6 +87,10 @@ pub trait Backend: Send + Sync + 'static {
     /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`]); never before
     /// `now`, and perhaps earlier than it would have to be.
     fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> Reply<'_, Option<Timestamp>>;
+
+    /// How many messages wait to be sent. Counted now, and from here on kept right by each commit, so that asking what
+    /// is given back costs nothing.
+    fn waiting(&self) -> Reply<'_, Arc<Waiting>>;
 
     // ── reading messages ────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,15 +8,17 @@ use super::Options;
 use super::endpoint::Listeners;
 use super::looked::Looked;
 use super::reserve::Reserve;
+use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Error, Result};
 use rusqlite::ffi;
 use rusqlite::{Connection, OpenFlags};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
-use tidings_domain::id::Sequence;
+use tidings_domain::id::{AccountId, Sequence};
+use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -184,6 +186,10 @@ struct Memory {
     ids: Sequence,
     /// Whether this transaction changed the suppression list.
     list_changed: bool,
+    /// What waits to be sent, once somebody asked.
+    waiting: Option<Arc<Waiting>>,
+    /// How this transaction changes that.
+    changes: Changes,
     parked_max: usize,
 }
 
@@ -244,6 +250,23 @@ impl Tx<'_> {
     /// To be called when the suppression list was changed.
     pub fn note_list_changed(&mut self) {
         self.memory.list_changed = true;
+    }
+
+    /// To be called when `by` more messages like this one wait to be sent.
+    pub fn waits(&mut self, message: &Message, by: i64) {
+        self.memory.changes.note(message, by);
+    }
+
+    /// What waits to be sent, as `count` finds it now and as every commit keeps it from here on.
+    pub fn waiting(
+        &mut self,
+        count: impl FnOnce(&Connection) -> Result<BTreeMap<AccountId, ByPurpose>>,
+    ) -> Result<Arc<Waiting>> {
+        let waiting = Arc::clone(self.memory.waiting.get_or_insert_default());
+        waiting.set(count(self.sql)?);
+        // What this transaction changed before is counted.
+        self.memory.changes.clear();
+        Ok(waiting)
     }
 
     /// An id for a row that the store makes by itself.
@@ -401,6 +424,8 @@ impl Writer {
                 ids: Sequence::new(STORE_NODE),
                 list_changed: false,
                 parked_max: options.parked_max,
+                waiting: None,
+                changes: Changes::default(),
             },
             version: 0,
             reserve,
@@ -627,6 +652,7 @@ fn transact(
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
     statement("BEGIN IMMEDIATE")?;
+    memory.changes.clear();
     let result = (|| {
         // Changes whenever another process committed: then nothing that was remembered is certain.
         let seen = connection
@@ -637,6 +663,9 @@ fn transact(
             *version = seen;
             memory.loaded = None;
             looked.renew();
+            if let Some(waiting) = &memory.waiting {
+                waiting.set(super::message::count_waiting(connection)?);
+            }
         }
         for work in group.iter_mut() {
             let mut tx = Tx { sql: connection, looked, memory: &mut *memory };
@@ -649,6 +678,9 @@ fn transact(
     // Before anybody hears of this commit. After a failure, what was looked at may never have been true.
     if std::mem::take(&mut memory.list_changed) || result.is_err() {
         looked.renew();
+    }
+    if let (Ok(()), Some(waiting)) = (&result, &memory.waiting) {
+        waiting.apply(&mut memory.changes);
     }
     if result.is_err() {
         memory.loaded = None;

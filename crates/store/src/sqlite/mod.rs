@@ -21,7 +21,7 @@ mod suppression;
 mod wal;
 
 use crate::backend::*;
-use crate::{Error, Result};
+use crate::{Error, Result, Waiting};
 use executor::{Condition, Desk, Kind, Readers, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,6 +153,7 @@ impl Backend for Sqlite {
         work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         work message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         readers message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         readers message::message(realm: Realm, id: MessageId) -> Option<Stored>;
