@@ -326,12 +326,16 @@ pub async fn pause(house: &House, connection: usize, paused: bool) -> bool {
     let actor = Actor { account: realm.account, who: "operator".to_owned() };
     let reason = paused.then(|| MAINTENANCE.to_owned());
     let name = connection.to_string();
+    if paused {
+        // Whatever the answer is: it may have been done.
+        house.stage.note(Happened::Paused { connection, paused });
+    }
     let done = tokio::select! {
         biased;
         () = running.life.ended() => return false,
         done = running.engine.pause(Environment::Test, &name, reason, actor) => done,
     };
-    if done.is_ok() {
+    if done.is_ok() && !paused {
         house.stage.note(Happened::Paused { connection, paused });
     }
     done.is_ok()

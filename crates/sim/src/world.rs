@@ -143,11 +143,10 @@ async fn take(turn: Turn, house: &Arc<House>, stop: &mpsc::Sender<()>) {
         Turn::Pause(connection, for_ms) => {
             let house = Arc::clone(house);
             tokio::spawn(async move {
-                if customer::pause(&house, connection, true).await {
-                    tokio::time::sleep(Duration::from_millis(for_ms)).await;
-                    while !customer::pause(&house, connection, false).await {
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                    }
+                customer::pause(&house, connection, true).await;
+                tokio::time::sleep(Duration::from_millis(for_ms)).await;
+                while !customer::pause(&house, connection, false).await {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             });
         }
