@@ -22,7 +22,7 @@ use tidings_store::{Happening, Inbound, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
-const HANDED_OVER_MAX: usize = 16_384;
+pub(crate) const HANDED_OVER_MAX: usize = 16_384;
 /// Tickets that one step takes: enough to share a look at the suppression list, few enough to start soon.
 const STEP_MAX: usize = 256;
 /// Events of a carrier in one commit.
@@ -142,7 +142,7 @@ pub(crate) fn open(
     link: tidings_carriers::Link,
     now: Timestamp,
 ) -> (Arc<Lane>, Loops) {
-    let (handed_over, tickets) = mpsc::channel(HANDED_OVER_MAX);
+    let (handed_over, tickets) = mpsc::channel(lane.handed_over_max);
     let lane = Arc::new(Lane {
         id: lane.id,
         name: lane.name,
@@ -192,6 +192,7 @@ pub(crate) struct LaneSettings {
     pub environment: Environment,
     pub kind: &'static str,
     pub pace_per_s: Option<f64>,
+    pub handed_over_max: usize,
 }
 
 /// The loop that submits.

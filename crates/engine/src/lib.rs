@@ -210,7 +210,7 @@ impl Engine {
         store: Arc<dyn Backend>,
         mut settings: Settings,
     ) -> std::result::Result<Self, Error> {
-        let World { clock, open, web } = world;
+        let World { clock, open, web, memory } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
@@ -227,7 +227,7 @@ impl Engine {
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
         let waiting = store.waiting().await?;
-        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web);
+        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
         let mut loops = Vec::new();
         let mut links = Vec::new();
         for configured in &settings.connections {
@@ -255,6 +255,7 @@ impl Engine {
                     environment: configured.environment,
                     kind: configured.carrier.kind(),
                     pace_per_s: configured.pace_per_s,
+                    handed_over_max: memory.tickets,
                 };
                 let link = links.next().expect("one link was opened for each connection");
                 let (lane, lane_loops) = dispatch::open(weak, lane, link, now);

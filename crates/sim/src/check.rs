@@ -528,7 +528,9 @@ impl Check<'_> {
         {
             // It was answered: only if that came too late to be heard, or was lost with the process.
             let lost = ended.is_some_and(|(end, _)| end.ms <= at.ms + self.slack.commit_ms);
-            let crossed = again.ms <= at.ms + self.slack.commit_ms;
+            let frozen = self.seen.frozen.iter().filter(|(end, _)| end.ms >= at.ms && end.ms <= again.ms);
+            let frozen_ms: Ms = frozen.map(|(_, ms)| ms).sum();
+            let crossed = again.ms <= at.ms + self.slack.commit_ms + frozen_ms;
             return lost || crossed || self.jumped_between(was.at, again);
         }
         let given_up = was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again);
