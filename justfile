@@ -12,6 +12,10 @@ test:
 check:
     .ci/run
 
+# hunt for inputs that break something: just fuzz smpp_frame 600
+fuzz target="all" seconds="60":
+    cargo run --release -p tidings-fuzz -- {{target}} --seconds {{seconds}}
+
 # the tests about the repository itself: seconds
 rules:
     cargo test -p tidings-checks
