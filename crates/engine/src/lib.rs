@@ -136,6 +136,7 @@ pub(crate) struct Inner {
     retry: Arc<RetryPolicy>,
     numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
+    stopped: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -279,6 +280,7 @@ impl Engine {
                 numbers: tokio::sync::Mutex::default(),
                 admission: admission::Admission::new(settings.limits.waiting, waiting),
                 stopping: AtomicBool::new(false),
+                stopped: AtomicBool::new(false),
                 tasks: Mutex::default(),
                 store,
                 clock,
@@ -615,6 +617,7 @@ impl Engine {
         // What carriers said last may still be on its way into the store: it is ahead of this in the queue.
         tokio::task::yield_now().await;
         drop(self.inner.store.ping().await);
+        self.inner.stopped.store(true, Ordering::Release);
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
         drop(self.inner.store.close().await);
     }
@@ -665,7 +668,9 @@ impl Inner {
                     self.happened(advanced).await;
                     return true;
                 }
-                Err(error @ tidings_store::Error::Unavailable(_)) if !self.stopping() => {
+                Err(error @ tidings_store::Error::Unavailable(_))
+                    if !self.stopped.load(Ordering::Acquire) =>
+                {
                     tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                 }
