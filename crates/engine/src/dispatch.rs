@@ -24,7 +24,7 @@ use tidings_store::{Happening, Inbound, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
-const HANDED_OVER_MAX: usize = 16_384;
+pub(crate) const HANDED_OVER_MAX: usize = 16_384;
 /// Tickets that one step takes: enough to share a look at the suppression list, few enough to start soon.
 const STEP_MAX: usize = 256;
 /// Events of a carrier in one commit.
@@ -144,7 +144,7 @@ pub(crate) fn open(
     link: tidings_carriers::Link,
     now: Timestamp,
 ) -> (Arc<Lane>, Loops) {
-    let (handed_over, tickets) = mpsc::channel(HANDED_OVER_MAX);
+    let (handed_over, tickets) = mpsc::channel(lane.handed_over_max);
     let lane = Arc::new(Lane {
         id: lane.id,
         name: lane.name,
@@ -161,7 +161,13 @@ pub(crate) fn open(
         submitted_at: Mutex::default(),
         unreadable: Mutex::default(),
     });
-    let submit = Submit { engine: engine.clone(), lane: Arc::clone(&lane), tickets, link: link.submissions };
+    let submit = Submit {
+        engine: engine.clone(),
+        lane: Arc::clone(&lane),
+        tickets,
+        link: link.submissions,
+        asked_at: now,
+    };
     let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
     (lane, loops)
 }
@@ -189,6 +195,7 @@ pub(crate) struct LaneSettings {
     pub environment: Environment,
     pub kind: &'static str,
     pub pace_per_s: Option<f64>,
+    pub handed_over_max: usize,
 }
 
 /// The loop that submits.
@@ -197,6 +204,8 @@ struct Submit {
     lane: Arc<Lane>,
     tickets: mpsc::Receiver<(Ticket, Permit)>,
     link: mpsc::Sender<Submission>,
+    /// When the store was last asked what is due next.
+    asked_at: Timestamp,
 }
 
 impl Submit {
@@ -240,7 +249,12 @@ impl Submit {
         let lane = Arc::clone(&self.lane);
         let next_due = lane.next_due.load(Ordering::Acquire);
         if next_due > now.as_millis() {
-            return Wait::For(next_due.saturating_sub(now.as_millis()));
+            if now.since_ms(self.asked_at) < LONGEST_SLEEP_MS {
+                return Wait::For(next_due.saturating_sub(now.as_millis()));
+            }
+            // A commit whose answer was lost woke nobody.
+            self.ask(engine, now).await;
+            return Wait::Again;
         }
         if lane.is_paused() {
             return Wait::For(LONGEST_SLEEP_MS);
@@ -285,16 +299,23 @@ impl Submit {
             lane.next_due.fetch_min(0, Ordering::AcqRel);
             return Wait::Again;
         }
-        match engine.store.next_due(Some(lane.id), now).await {
+        self.ask(engine, now).await;
+        Wait::Again
+    }
+
+    /// Asks the store what is due next.
+    async fn ask(&mut self, engine: &Inner, now: Timestamp) {
+        self.asked_at = now;
+        match engine.store.next_due(Some(self.lane.id), now).await {
             Ok(Some(at)) => {
-                lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
+                self.lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
             }
             Ok(None) => {}
             Err(_) => {
-                lane.next_due.fetch_min(now.plus_ms(STORE_PAUSE_MS as i64).as_millis(), Ordering::AcqRel);
+                let again_at = now.plus_ms(STORE_PAUSE_MS as i64);
+                self.lane.next_due.fetch_min(again_at.as_millis(), Ordering::AcqRel);
             }
         }
-        Wait::Again
     }
 
     /// The last look at the suppression list, then out.

@@ -140,6 +140,7 @@ pub(crate) struct Inner {
     retry: Arc<RetryPolicy>,
     numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
+    stopped: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -227,7 +228,7 @@ impl Engine {
         store: Arc<dyn Backend>,
         mut settings: Settings,
     ) -> std::result::Result<Self, Error> {
-        let World { clock, open, web } = world;
+        let World { clock, open, web, memory } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
@@ -244,7 +245,7 @@ impl Engine {
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
         let (waiting, guard) = (store.waiting().await?, store.guard());
-        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web);
+        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
         let mut loops = Vec::new();
         let mut links = Vec::new();
         for configured in &settings.connections {
@@ -273,6 +274,7 @@ impl Engine {
                     environment: configured.environment,
                     kind: configured.carrier.kind(),
                     pace_per_s: configured.pace_per_s,
+                    handed_over_max: memory.tickets,
                 };
                 let link = links.next().expect("one link was opened for each connection");
                 let (lane, lane_loops) = dispatch::open(weak, lane, link, now);
@@ -297,6 +299,7 @@ impl Engine {
                 admission: admission::Admission::new(settings.limits.waiting, waiting),
                 guard,
                 stopping: AtomicBool::new(false),
+                stopped: AtomicBool::new(false),
                 tasks: Mutex::default(),
                 store,
                 clock,
@@ -633,6 +636,7 @@ impl Engine {
         // What carriers said last may still be on its way into the store: it is ahead of this in the queue.
         tokio::task::yield_now().await;
         drop(self.inner.store.ping().await);
+        self.inner.stopped.store(true, Ordering::Release);
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
         drop(self.inner.store.close().await);
     }
@@ -680,7 +684,9 @@ impl Inner {
             let now = self.clock.now();
             match self.store.advance(part.clone(), now, self.patience()).await {
                 Ok(advanced) => self.happened(advanced).await,
-                Err(error @ tidings_store::Error::Unavailable(_)) if !self.stopping() => {
+                Err(error @ tidings_store::Error::Unavailable(_))
+                    if !self.stopped.load(Ordering::Acquire) =>
+                {
                     tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                     parts.push(part);

@@ -7,7 +7,8 @@
 //! [`Faults`] are asked before each operation and may delay it, refuse it, do it and lie about it, or never answer.
 //! A process that was [crashed](Disk::crash) changes nothing any more and gets no answer any more.
 //!
-//! It does not imitate how SQLite works: no writer, no group commit, no file.
+//! It does not imitate how SQLite works: no writer, no group commit, no file, and no bounds that only keep a large
+//! database quick. Nothing is ever forgotten here for lack of room.
 
 mod account;
 mod endpoint;

@@ -34,6 +34,8 @@ const CLOCK_SLACK_MS: i64 = 1_000;
 /// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
 /// at the head of a queue, and a commit with all of them would keep the writer from everybody.
 const ENDED_MAX: usize = 500;
+/// Segments under one id that are looked at. A carrier that uses an id more often than this cannot be understood by it.
+const CANDIDATES_MAX: usize = 50;
 /// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
 const CLOCK_BACK_MS: i64 = 3_600_000;
 
@@ -454,15 +456,19 @@ impl<'a> Commit<'a> {
             let rows = {
                 let mut statement = tx
                     .sql
-                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT 50")
+                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT ?3")
                     .map_err(failed)?;
                 let rows = statement
-                    .query_map(params![connection.key(), form], |row| {
+                    .query_map(params![connection.key(), form, CANDIDATES_MAX as i64 + 1], |row| {
                         Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, String>(2)?))
                     })
                     .map_err(failed)?;
                 rows.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?
             };
+            if rows.len() > CANDIDATES_MAX {
+                // Not all are looked at, so none of them is certain.
+                return Ok(None);
+            }
             for (message, segment, carrier_id) in rows {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 let known = |(c, _): &(Candidate, Hot)| (c.message.key(), c.segment) == (message, segment);
