@@ -490,10 +490,12 @@ impl Check<'_> {
             let (before, after) = (pair[0] as usize, pair[1] as usize);
             let (was, is) = (&self.seen.submissions[before], &self.seen.submissions[after]);
             if was.refused_before(is.at) {
+                let process = &self.seen.processes[&self.seen.ledger.submissions[before].process];
+                let heard = |at: At| process.ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
                 let for_good = matches!(
                     was.real(),
                     Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
-                        if at.ms + self.slack.commit_ms < is.at.ms
+                        if at.ms + self.slack.commit_ms < is.at.ms && heard(at)
                 );
                 if for_good {
                     found.push((
@@ -779,10 +781,7 @@ impl Check<'_> {
         }
         // It may have ended otherwise before, and an end stays.
         let ended_otherwise = timeline.events.iter().any(|(_, event)| {
-            ENDS.contains(&event.kind)
-                && event.kind != Kind::Unconfirmed
-                && event.raw.is_none()
-                && !matches!(event.kind, Kind::Delivered | Kind::Undelivered)
+            ENDS.contains(&event.kind) && event.kind != Kind::Unconfirmed && event.raw.is_none()
         });
         if ended_otherwise {
             return;
