@@ -491,7 +491,8 @@ impl Check<'_> {
             let (was, is) = (&self.seen.submissions[before], &self.seen.submissions[after]);
             if was.refused_before(is.at) {
                 let process = &self.seen.processes[&self.seen.ledger.submissions[before].process];
-                let heard = |at: At| process.ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
+                let heard =
+                    |at: At| process.ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
                 let for_good = matches!(
                     was.real(),
                     Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
