@@ -221,8 +221,8 @@ impl Telemetry {
     }
 
     /// A request was refused.
-    pub fn refused(&self, outcome: &'static str) {
-        self.refused.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub fn refused(&self, outcome: &'static str, messages: u64) {
+        self.refused.get_or_create(&OutcomeLabel { outcome }).inc_by(messages);
     }
 
     /// A carrier answered for a segment.

@@ -10,7 +10,9 @@ mod error;
 pub mod model;
 mod reference;
 pub mod sqlite;
+mod waiting;
 
 pub use backend::*;
 pub use error::{Error, Result};
 pub use reference::our_reference;
+pub use waiting::{ByPurpose, Waiting};

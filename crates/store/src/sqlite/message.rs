@@ -8,8 +8,10 @@ use super::{event, review, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
-use crate::our_reference;
+use crate::{ByPurpose, Waiting, our_reference};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
@@ -30,6 +32,8 @@ const CLOCK_SLACK_MS: i64 = 1_000;
 /// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
 /// at the head of a queue, and a commit with all of them would keep the writer from everybody.
 const ENDED_MAX: usize = 500;
+/// Segments under one id that are looked at. A carrier that uses an id more often than this cannot be understood by it.
+const CANDIDATES_MAX: usize = 50;
 /// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
 const CLOCK_BACK_MS: i64 = 3_600_000;
 
@@ -61,6 +65,9 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
             continue;
         }
         insert(tx.sql, &draft.message, &draft.life, *now)?;
+        if draft.life.state.is_waiting() {
+            tx.waits(&draft.message, 1);
+        }
         last = last.max(draft.message.id.key());
         admissions.push(Admission::Admitted);
     }
@@ -148,6 +155,11 @@ struct Due {
 fn due_row(message: &Message, state: &State) -> Option<Due> {
     let at = state.wakes_at()?.as_millis();
     Some(Due { lane: if state.is_waiting() { message.connection.key() } else { LOOK_AGAIN }, due_at: at })
+}
+
+/// The connection in whose queue the row stands, if it stands in one.
+fn queue_of(due: Option<Due>) -> Option<i64> {
+    due.map(|due| due.lane).filter(|lane| *lane != LOOK_AGAIN)
 }
 
 impl Due {
@@ -308,6 +320,11 @@ impl<'a> Commit<'a> {
                 new
             }
         };
+        match (queue_of(due), queue_of(kept)) {
+            (Some(_), None) => tx.waits(&message, -1),
+            (None, Some(_)) => tx.waits(&message, 1),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let failure = effects.iter().rev().find_map(|effect| match effect {
             Effect::Publish(event) => Some(event.failure.as_ref().map(column::failure_text)),
             Effect::Suppress(_) | Effect::Review(_) | Effect::PauseConnection(_) => None,
@@ -415,15 +432,19 @@ impl<'a> Commit<'a> {
             let rows = {
                 let mut statement = tx
                     .sql
-                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT 50")
+                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT ?3")
                     .map_err(failed)?;
                 let rows = statement
-                    .query_map(params![connection.key(), form], |row| {
+                    .query_map(params![connection.key(), form, CANDIDATES_MAX as i64 + 1], |row| {
                         Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, String>(2)?))
                     })
                     .map_err(failed)?;
                 rows.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?
             };
+            if rows.len() > CANDIDATES_MAX {
+                // Not all are looked at, so none of them is certain.
+                return Ok(None);
+            }
             for (message, segment, carrier_id) in rows {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 let known = |(c, _): &(Candidate, Hot)| (c.message.key(), c.segment) == (message, segment);
@@ -758,6 +779,36 @@ pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &P
         commit.out.statuses.push(status);
     }
     Ok(commit.out)
+}
+
+pub(super) fn waiting(tx: &mut Tx<'_>) -> Result<Arc<Waiting>> {
+    tx.waiting(count_waiting)
+}
+
+/// Counts what stands in the queues. The rows do not say whose they are: where there is one account it is known, and
+/// else each message is asked, which is some ten times slower.
+pub(super) fn count_waiting(sql: &Sql) -> Result<BTreeMap<AccountId, ByPurpose>> {
+    let accounts: i64 = sql
+        .prepare_cached("SELECT count(*) FROM account")
+        .and_then(|mut s| s.query_row([], |row| row.get(0)))
+        .map_err(failed)?;
+    let mut statement = sql
+        .prepare_cached(if accounts == 1 {
+            "SELECT (SELECT id FROM account), priority, count(*) FROM due WHERE lane > 0 GROUP BY lane, priority"
+        } else {
+            "SELECT m.account, d.priority, count(*) FROM due d CROSS JOIN message m ON m.id = d.message WHERE d.lane > 0
+             GROUP BY m.account, d.priority"
+        })
+        .map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut counts: BTreeMap<AccountId, ByPurpose> = BTreeMap::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let priority: u8 = get(row, 1)?;
+        let purpose = Purpose::from_priority(priority).ok_or_else(|| column::corrupt("purpose", priority))?;
+        let of_account = counts.entry(AccountId::from_key(get(row, 0)?)).or_default();
+        of_account[usize::from(purpose.priority())] += get::<i64>(row, 2)? as u64;
+    }
+    Ok(counts)
 }
 
 pub(super) fn next_due(
