@@ -14,7 +14,7 @@ use tidings_carriers::codes::Codes;
 use tidings_domain::address;
 use tidings_egress::Policy;
 use tidings_engine::{ConnectionSettings, Engine, Settings};
-use tidings_store::sqlite::Options;
+use tidings_store::sqlite::{Options, TRAIL_NAME};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -100,6 +100,7 @@ pub async fn start(config: &Config, egress: Policy) -> anyhow::Result<Engine> {
     let options = Options {
         cache_kib: config.data.cache_mib.get::<u32>() * 1024,
         readers: config.data.readers.get(),
+        trail: Some(config.data.directory.join(TRAIL_NAME)),
         ..Options::in_directory(&config.data.directory)
     };
     let store = open_store(&options)?;

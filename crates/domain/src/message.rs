@@ -344,6 +344,8 @@ pub enum Input {
     Cancel,
     /// Stopped by a rule of ours at the last moment.
     Stopped(Failure),
+    /// Handling it crashes the program: see [`poison`].
+    Quarantined(Failure),
 }
 
 /// What does change: where the message is, its segments, and how often it was tried.
@@ -489,6 +491,14 @@ impl Life {
                 | State::Unconfirmed { .. },
                 Input::Receipt { segment, carrier_id, outcome, raw },
             ) => next.receipt(segment, carrier_id, outcome, raw)?,
+            (
+                State::Scheduled { .. }
+                | State::Queued { .. }
+                | State::Sending { .. }
+                | State::Doubtful { .. }
+                | State::Sent { .. },
+                Input::Quarantined(failure),
+            ) => next.quarantine(failure),
             _ => return Err(Ignored),
         }
         Ok(Transition { life: next.life, effects: next.effects })
@@ -586,7 +596,9 @@ impl Next<'_> {
             }
             Recovery::Review => {
                 self.effects.push(Effect::Review(failure.clone()));
-                self.end_unsent(State::Rejected, Some(failure));
+                // It was not the carrier that said no.
+                let state = if failure.code == POISON { State::Failed } else { State::Rejected };
+                self.end_unsent(state, Some(failure));
             }
         }
     }
@@ -793,6 +805,16 @@ impl Next<'_> {
         Ok(())
     }
 
+    /// Nothing more is tried with it. What was handed over may be at the carrier, so only what waits is known not to be.
+    fn quarantine(&mut self, failure: Failure) {
+        self.effects.push(Effect::Review(failure.clone()));
+        if self.life.state.is_waiting() {
+            self.end_unsent(State::Failed, Some(failure));
+        } else {
+            self.unconfirmed(failure, None);
+        }
+    }
+
     fn expire_if_over(&mut self) -> Result<(), Ignored> {
         if self.now < self.terms.expires_at {
             return Err(Ignored);
@@ -850,6 +872,19 @@ fn worst_refusal(segments: &[Segment]) -> Option<Failure> {
     });
     refusals.max_by_key(|failure| failure.recovery() != Recovery::Retry).cloned()
 }
+
+/// The code of a message that crashes whoever handles it.
+const POISON: &str = "tidings poison";
+
+/// Why a message is set aside: handling it crashed the program again and again. A person must look, and may have it sent
+/// again by a version that can.
+pub fn poison(doing: &str) -> Failure {
+    let detail = format!("{doing} it crashed the program {CRASHES_MAX} times; it was set aside");
+    Failure::new(FailureClass::UnknownError, false, POISON, detail)
+}
+
+/// After so many crashes that are certainly its own a message is set aside.
+pub const CRASHES_MAX: u32 = 3;
 
 /// The code of a submission without an answer.
 const NO_ANSWER: &str = "tidings no_answer";
@@ -955,6 +990,8 @@ mod tests {
             "orphan" => Input::Orphaned,
             "cancel" => Input::Cancel,
             "stop" => Input::Stopped(failure(FailureClass::OptedOut, false)),
+            "quarantine" => Input::Quarantined(poison("handling")),
+            "uncodable" => answer(Answer::Refused(poison("encoding"))),
             other => panic!("no such input: {other}"),
         }
     }
@@ -1059,6 +1096,25 @@ mod tests {
             transactional 2: claim, accepted 0, accepted 1, absent 1, delivered 0 -> undelivered +sent +progress +undelivered
             transactional 2: claim, accepted 0, accepted 1, absent 1, time@7245   -> undelivered +sent +progress +undelivered
             transactional 2: claim, accepted 0, accepted 1, delivered 1, time@7245 -> unconfirmed +sent +progress +unconfirmed
+            ",
+        );
+    }
+
+    /// P-14
+    #[test]
+    fn a_poison_ends_as_failed_where_it_never_left_and_as_unconfirmed_where_it_may_have() {
+        check(
+            "
+            transactional 1: quarantine                               -> failed review +failed
+            transactional 1@60: quarantine                            -> failed review +failed
+            transactional 1: claim, unsent, quarantine                -> failed review +failed
+            marketing 1: claim, quarantine                            -> unconfirmed review +unconfirmed
+            alert 1: claim, no-answer, quarantine                     -> unconfirmed +unanswered review +unconfirmed
+            alert 1: claim, no-answer, time@5, quarantine@5           -> unconfirmed +unanswered +delayed review +unconfirmed
+            alert 1: claim, accepted, quarantine, delivered           -> delivered +sent review +unconfirmed +delivered
+            alert 1: claim, uncodable                                 -> failed review +failed
+            alert 2: claim, accepted 0, uncodable 1                   -> failed review +failed
+            alert 1: cancel, quarantine                               -> canceled +canceled ignored
             ",
         );
     }

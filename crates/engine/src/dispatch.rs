@@ -7,15 +7,17 @@
 //! What the carrier says is committed in batches, and only then acknowledged to it.
 
 use crate::Inner;
+use crate::supervise::supervise;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::id::{ConnectionId, InboundId};
-use tidings_domain::message::{Answer, Input};
+use tidings_domain::id::{ConnectionId, InboundId, MessageId};
+use tidings_domain::message::{self, Answer, Input};
 use tidings_domain::pacing::Pace;
+use tidings_domain::poison;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Happening, Inbound, Ticket};
@@ -179,9 +181,10 @@ pub(crate) struct Loops {
 impl Loops {
     /// Starts them.
     pub fn start(self, tasks: &mut tokio::task::JoinSet<()>) {
-        let (engine, lane, events) = self.hear;
-        tasks.spawn(self.submit.run());
-        tasks.spawn(hear(engine, lane, events));
+        tasks.spawn(supervise("submit", self.submit, |submit| Box::pin(submit.run())));
+        tasks.spawn(supervise("hear", self.hear, |(engine, lane, events)| {
+            Box::pin(hear(engine, lane, events))
+        }));
     }
 }
 
@@ -206,7 +209,7 @@ struct Submit {
 }
 
 impl Submit {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let lane = Arc::clone(&self.lane);
         let mut handed = Vec::with_capacity(STEP_MAX);
         loop {
@@ -362,7 +365,18 @@ impl Submit {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
         let reference = tidings_store::our_reference(message.id, 0);
-        let parts = message.text.as_deref().map(|text| text::split(text, &message.options, reference));
+        let divide = || {
+            poison::taste("split", || message.reference.as_deref());
+            message.text.as_deref().map(|text| text::split(text, &message.options, reference))
+        };
+        let Ok(parts) = engine.guard.contain(message.id.into(), divide) else {
+            let mut back = unsent_segments(message.id, attempt, &segments);
+            back.push(Happening::To {
+                message: message.id,
+                input: Input::Quarantined(message::poison("dividing")),
+            });
+            return back;
+        };
         let Some(Ok(parts)) = parts else {
             let failure = Failure::new(
                 FailureClass::UnknownError,
@@ -417,9 +431,11 @@ enum Wait {
 
 /// A ticket that did not leave goes back into the queue.
 fn unsent(ticket: &Ticket) -> Vec<Happening> {
-    let (message, attempt) = (ticket.message.id, ticket.attempt);
-    ticket
-        .segments
+    unsent_segments(ticket.message.id, ticket.attempt, &ticket.segments)
+}
+
+fn unsent_segments(message: MessageId, attempt: u32, segments: &[u8]) -> Vec<Happening> {
+    segments
         .iter()
         .map(|&segment| Happening::To {
             message,
@@ -429,15 +445,21 @@ fn unsent(ticket: &Ticket) -> Vec<Happening> {
 }
 
 /// The loop that hears: answers, receipts and inbound messages are committed, then acknowledged.
-async fn hear(engine: Weak<Inner>, lane: Arc<Lane>, mut events: mpsc::Receiver<CarrierEvent>) {
+async fn hear(engine: &Weak<Inner>, lane: &Arc<Lane>, events: &mut mpsc::Receiver<CarrierEvent>) {
     let mut batch = Vec::with_capacity(EVENTS_MAX);
     while events.recv_many(&mut batch, EVENTS_MAX).await > 0 {
         let Some(engine) = engine.upgrade() else { return };
         let mut heard = Heard::default();
         for event in batch.drain(..) {
-            heard.take(&engine, &lane, event);
+            heard.take(&engine, lane, event);
         }
         heard.commit(&engine).await;
+    }
+    if engine.upgrade().is_some_and(|engine| !engine.stopping()) {
+        tracing::error!(
+            connection = lane.name,
+            "its link ended by itself: nothing goes out on it until a restart"
+        );
     }
 }
 

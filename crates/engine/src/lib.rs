@@ -17,6 +17,7 @@ pub mod dispatch;
 pub mod housekeeping;
 pub mod intake;
 pub mod signature;
+mod supervise;
 pub mod telemetry;
 pub mod webhook;
 pub mod world;
@@ -25,22 +26,24 @@ use dispatch::{Lane, LaneSettings};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use tidings_carriers::{LinkState, Surroundings, codes::Codes, list};
+use supervise::supervise;
+use tidings_carriers::{CrashKey, LinkState, Surroundings, codes::Codes, list};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 pub use tidings_domain::admission::Refused;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
-use tidings_domain::message::{Answer, Input, Status};
+use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged,
-    Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression, Ticket, Told,
+    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Guard, Happening, Inbound, Key, Page,
+    Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression,
+    Ticket, Told,
 };
 use tokio::task::JoinSet;
 
@@ -130,6 +133,7 @@ pub(crate) struct Inner {
     pub(crate) text: Vec<tidings_domain::text::Options>,
     pub(crate) webhooks: webhook::Room,
     pub(crate) admission: admission::Admission,
+    pub(crate) guard: Arc<Guard>,
     lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
@@ -138,6 +142,19 @@ pub(crate) struct Inner {
     stopping: AtomicBool,
     stopped: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// The store's guard, as carriers know one.
+struct Guarded(Arc<Guard>);
+
+impl tidings_carriers::Guard for Guarded {
+    fn contain(&self, key: CrashKey<'_>, work: &mut dyn FnMut()) -> bool {
+        let key = match key {
+            CrashKey::Message(id) => Key::from(id),
+            CrashKey::Octets(octets) => Key::of(octets),
+        };
+        self.0.contain(key, work).is_ok()
+    }
 }
 
 /// What the store counted, how long that took and since when it stands.
@@ -227,7 +244,7 @@ impl Engine {
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
-        let waiting = store.waiting().await?;
+        let (waiting, guard) = (store.waiting().await?, store.guard());
         let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
         let mut loops = Vec::new();
         let mut links = Vec::new();
@@ -237,6 +254,7 @@ impl Engine {
                 name: configured.name.clone(),
                 draw: Arc::new(move || dice.draw()),
                 codes: Arc::clone(&settings.codes),
+                guard: Arc::new(Guarded(Arc::clone(&guard))),
             };
             let link = open(configured, &surroundings).map_err(|error| Error::Connection {
                 name: configured.name.clone(),
@@ -279,6 +297,7 @@ impl Engine {
                 retry: Arc::new(settings.retry.clone()),
                 numbers: tokio::sync::Mutex::default(),
                 admission: admission::Admission::new(settings.limits.waiting, waiting),
+                guard,
                 stopping: AtomicBool::new(false),
                 stopped: AtomicBool::new(false),
                 tasks: Mutex::default(),
@@ -301,9 +320,9 @@ impl Engine {
             lane.start(&mut tasks);
         }
         webhook::run(&weak, attempts, &mut tasks);
-        tasks.spawn(housekeeping::wake(weak.clone()));
-        tasks.spawn(housekeeping::follow(weak.clone()));
-        tasks.spawn(housekeeping::sweep(weak));
+        tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
+        tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
+        tasks.spawn(supervise("sweep", weak, |weak| Box::pin(housekeeping::sweep(weak))));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
         Ok(Self { inner })
     }
@@ -656,30 +675,35 @@ impl Inner {
     }
 
     /// Commits what happened to messages, and acts on what that brought about. Tries until the store takes it: what a
-    /// carrier said once it does not say again. `false` if the store can never take it.
+    /// carrier said once it does not say again. What the store can never take is halved until it is alone, so that it
+    /// takes nothing else along. `false` if there was such a thing.
     pub(crate) async fn advance(self: &Arc<Self>, happenings: Vec<Happening>) -> bool {
-        if happenings.is_empty() {
-            return true;
-        }
-        loop {
+        let mut all_taken = true;
+        let mut parts = vec![happenings];
+        while let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) {
             let now = self.clock.now();
-            match self.store.advance(happenings.clone(), now, self.patience()).await {
-                Ok(advanced) => {
-                    self.happened(advanced).await;
-                    return true;
-                }
+            match self.store.advance(part.clone(), now, self.patience()).await {
+                Ok(advanced) => self.happened(advanced).await,
                 Err(error @ tidings_store::Error::Unavailable(_))
                     if !self.stopped.load(Ordering::Acquire) =>
                 {
                     tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
+                    parts.push(part);
+                }
+                Err(tidings_store::Error::Corrupt(_) | tidings_store::Error::Conflict(_))
+                    if part.len() > 1 =>
+                {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
                 }
                 Err(error) => {
                     tracing::error!(%error, "what happened to messages could not be recorded");
-                    return false;
+                    all_taken = false;
                 }
             }
         }
+        all_taken
     }
 
     /// Commits inbound messages.
@@ -721,6 +745,24 @@ impl Inner {
         }
         if !advanced.told.is_empty() {
             self.webhooks.tell(self, advanced.told);
+        }
+        if !advanced.crashed.is_empty() {
+            self.quarantine(advanced.crashed, "handling").await;
+        }
+    }
+
+    /// Sets messages aside that crash whoever handles them.
+    pub(crate) async fn quarantine(self: &Arc<Self>, messages: Vec<MessageId>, doing: &str) {
+        if messages.is_empty() {
+            return;
+        }
+        self.telemetry.quarantined(messages.len() as u64);
+        let why = message::poison(doing);
+        match self.store.quarantine(messages, why, self.clock.now()).await {
+            // Nothing of that is crashed again: what is, is taken out as it is.
+            Ok(advanced) => Box::pin(self.happened(Advanced { crashed: Vec::new(), ..advanced })).await,
+            // They crash again when they are met again, and come back here.
+            Err(error) => tracing::error!(%error, "messages that crash the program could not be set aside"),
         }
     }
 

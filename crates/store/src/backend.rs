@@ -9,7 +9,7 @@
 //! suppressions that a carrier's word brings about) only grow, whatever the clock does and over restarts. An id or name
 //! of the caller that is taken is [`Conflict`](crate::Error::Conflict), and then nothing of the call is done.
 
-use crate::{Error, Result, Waiting};
+use crate::{Error, Guard, Result, Waiting};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -78,6 +78,15 @@ pub trait Backend: Send + Sync + 'static {
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
     ) -> Reply<'_, Vec<Option<suppression::Reason>>>;
+
+    /// Ends messages that crash whoever handles them (`Input::Quarantined`). One that cannot be handled even for that
+    /// is taken out of every queue as it is, so that nobody meets it again.
+    fn quarantine(&self, messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Reply<'_, Advanced>;
+
+    /// Catches what crashes, for those who handle messages outside the store.
+    fn guard(&self) -> Arc<Guard> {
+        Arc::default()
+    }
 
     /// Stores a part of an inbound message with its event, in one commit. The same part twice is stored once: the same
     /// text between the same two on the same connection, for a part of several within 15 minutes, else within two
@@ -485,6 +494,8 @@ pub struct Advanced {
     pub statuses: Vec<Option<Status>>,
     /// Whether the same call would find more.
     pub more: bool,
+    /// Messages that were left as they were, because handling them crashed again and again.
+    pub crashed: Vec<MessageId>,
 }
 
 /// One event as metrics see it.

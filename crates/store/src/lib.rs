@@ -6,6 +6,7 @@
 mod backend;
 mod column;
 mod error;
+mod guard;
 #[cfg(feature = "model")]
 pub mod model;
 mod reference;
@@ -14,5 +15,6 @@ mod waiting;
 
 pub use backend::*;
 pub use error::{Error, Result};
+pub use guard::{Crashed, Guard, Key};
 pub use reference::our_reference;
 pub use waiting::{ByPurpose, Waiting};

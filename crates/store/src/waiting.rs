@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
-use tidings_domain::account::Realm;
 use tidings_domain::id::AccountId;
-use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
 
 /// Numbers by purpose, the most urgent first.
@@ -22,9 +20,8 @@ pub struct Waiting {
 pub(crate) struct Changes(Vec<(AccountId, Purpose, i64)>);
 
 impl Changes {
-    /// `by` more messages like this one wait.
-    pub fn note(&mut self, message: &Message, by: i64) {
-        let (Realm { account, .. }, purpose) = (message.realm(), message.purpose);
+    /// `by` more messages of this account and purpose wait.
+    pub fn note(&mut self, account: AccountId, purpose: Purpose, by: i64) {
         match self.0.iter_mut().find(|(a, p, _)| (*a, *p) == (account, purpose)) {
             Some((_, _, sum)) => *sum += by,
             None => self.0.push((account, purpose, by)),

@@ -388,6 +388,7 @@ fn opens(settings: Settings) -> Result<(), String> {
         name: String::new(),
         draw: std::sync::Arc::new(|| 0),
         codes: std::sync::Arc::default(),
+        guard: std::sync::Arc::new(tidings_carriers::Unguarded),
     };
     let opened = {
         let _inside = runtime.enter();

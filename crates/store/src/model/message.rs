@@ -666,6 +666,26 @@ impl Tables {
         Ok(commit.out)
     }
 
+    pub(super) fn quarantine(
+        &mut self,
+        messages: Vec<MessageId>,
+        why: Failure,
+        now: Timestamp,
+    ) -> Result<Advanced> {
+        let retry = RetryPolicy::default();
+        let mut commit = Commit::new(self, now, &retry, Jitter(0));
+        for id in messages {
+            let status = commit.apply(id, Input::Quarantined(why.clone()));
+            let messages = &mut commit.tables.messages;
+            let unconfirmed = |row: &Row| matches!(row.life.state, State::Unconfirmed { .. });
+            if status.is_none() && messages.rows.get(&id).is_some_and(unconfirmed) {
+                messages.give_up(id);
+            }
+            commit.out.statuses.push(status);
+        }
+        Ok(commit.out)
+    }
+
     pub(super) fn recover(&mut self, limit: usize, now: Timestamp, rules: Patience) -> Result<Advanced> {
         let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
         let messages = &commit.tables.messages;

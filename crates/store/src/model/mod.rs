@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
@@ -359,6 +360,7 @@ impl Backend for Model {
         write advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         write receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;

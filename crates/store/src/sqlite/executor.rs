@@ -9,7 +9,7 @@ use super::endpoint::Listeners;
 use super::looked::Looked;
 use super::reserve::Reserve;
 use crate::waiting::{ByPurpose, Changes, Waiting};
-use crate::{Error, Result};
+use crate::{Crashed, Error, Guard, Key, Result};
 use rusqlite::ffi;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +17,9 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
-use tidings_domain::id::{AccountId, Sequence};
-use tidings_domain::message::Message;
+use tidings_domain::id::{AccountId, MessageId, Sequence};
+use tidings_domain::message::{CRASHES_MAX, Message};
+use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -28,6 +29,8 @@ const WRITES_WAITING: usize = 4_096;
 const GROUP_MAX: usize = 1_000;
 /// Reads that may wait for a reader.
 const READS_WAITING: usize = 1_024;
+/// Things that one operation may crash at and go on without. With more, it is not single things that are wrong.
+const SET_ASIDE_MAX: usize = 16;
 /// How long another process (the command line) may hold the write lock: ms.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
 /// How long a call may wait for its turn: with the rest of its way it is answered within two seconds, in which its
@@ -176,6 +179,7 @@ pub(super) struct Tx<'c> {
     pub sql: &'c Connection,
     /// Who is known to be free of suppressions.
     pub looked: &'c Looked,
+    guard: &'c Guard,
     memory: &'c mut Memory,
 }
 
@@ -190,6 +194,10 @@ struct Memory {
     waiting: Option<Arc<Waiting>>,
     /// How this transaction changes that.
     changes: Changes,
+    /// What this group of operations crashed at, and how often.
+    crashes: Vec<(Key, u32)>,
+    /// What the transaction crashed at.
+    crashed: Option<Key>,
     parked_max: usize,
 }
 
@@ -252,9 +260,41 @@ impl Tx<'_> {
         self.memory.list_changed = true;
     }
 
+    /// Handles one of the things that an operation is about. If that crashes, everything in this transaction is run
+    /// again, and after [`CRASHES_MAX`] crashes without this thing: then `None`, and the others go on.
+    pub fn contain<T>(
+        &mut self,
+        key: impl Into<Key>,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let key = key.into();
+        if self.memory.is_set_aside(key) {
+            return Ok(None);
+        }
+        let guard = self.guard;
+        match guard.once(key, || work(self)) {
+            Ok(done) => done.map(Some),
+            Err(Crashed) => {
+                self.memory.crashed = Some(key);
+                Err(Error::Corrupt("handling one of several things crashed; see the log".to_owned()))
+            }
+        }
+    }
+
+    /// The messages that this group of operations left as they are, because it crashed at them.
+    pub fn set_aside(&self) -> Vec<MessageId> {
+        let all = self.memory.crashes.iter().map(|(key, _)| *key);
+        all.filter(|key| self.memory.is_set_aside(*key)).filter_map(Key::message).collect()
+    }
+
     /// To be called when `by` more messages like this one wait to be sent.
     pub fn waits(&mut self, message: &Message, by: i64) {
-        self.memory.changes.note(message, by);
+        self.waits_of(message.account, message.purpose, by);
+    }
+
+    /// The same for a message that is not at hand.
+    pub fn waits_of(&mut self, account: AccountId, purpose: Purpose, by: i64) {
+        self.memory.changes.note(account, purpose, by);
     }
 
     /// What waits to be sent, as `count` finds it now and as every commit keeps it from here on.
@@ -325,6 +365,27 @@ pub(super) enum Kind {
     Work,
     /// What became of work that was taken on before: it may use the reserve, and waits as long as it takes.
     Record,
+}
+
+impl Memory {
+    fn is_set_aside(&self, key: Key) -> bool {
+        self.crashes.iter().any(|(known, times)| *known == key && *times >= CRASHES_MAX)
+    }
+
+    /// One more crash. `false` if there were so many that they are not the fault of single things.
+    fn note_crash(&mut self, key: Key) -> bool {
+        match self.crashes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, times)) => *times += 1,
+            None => self.crashes.push((key, 1)),
+        }
+        if self.is_set_aside(key) {
+            tracing::error!(
+                message = key.message().map(tracing::field::display),
+                "it crashed the writer again and again, and was left out"
+            );
+        }
+        self.crashes.len() <= SET_ASIDE_MAX
+    }
 }
 
 /// One operation on its way through the writer.
@@ -400,6 +461,7 @@ impl Writer {
         mut connection: Connection,
         options: &Options,
         looked: Arc<Looked>,
+        guard: Arc<Guard>,
         condition: Arc<Condition>,
     ) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
@@ -419,6 +481,7 @@ impl Writer {
         let mut hand = Hand {
             connection: ManuallyDrop::new(connection),
             looked,
+            guard,
             memory: Memory {
                 loaded: None,
                 ids: Sequence::new(STORE_NODE),
@@ -426,6 +489,8 @@ impl Writer {
                 parked_max: options.parked_max,
                 waiting: None,
                 changes: Changes::default(),
+                crashes: Vec::new(),
+                crashed: None,
             },
             version: 0,
             reserve,
@@ -531,11 +596,20 @@ enum Next {
 
 type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
+/// What a transaction works with besides the writer's memory.
+#[derive(Clone, Copy)]
+struct Outside<'w> {
+    connection: &'w Connection,
+    looked: &'w Looked,
+    guard: &'w Guard,
+}
+
 /// What the writing thread works with.
 struct Hand {
     /// Dropped by [`Hand::close`] alone, and not at all once the disk failed: closing writes and syncs.
     connection: ManuallyDrop<Connection>,
     looked: Arc<Looked>,
+    guard: Arc<Guard>,
     memory: Memory,
     version: i64,
     reserve: Reserve,
@@ -597,7 +671,8 @@ impl Hand {
 
     fn transact(&mut self, group: &mut [Box<dyn Work>]) -> Result<()> {
         self.condition.check()?;
-        let result = transact(&self.connection, &self.looked, &mut self.memory, &mut self.version, group);
+        let outside = Outside { connection: &self.connection, looked: &self.looked, guard: &self.guard };
+        let result = without_what_crashes(outside, &mut self.memory, &mut self.version, group);
         if let Err(error @ Error::Broken(_)) = &result {
             self.condition.breaks(error.clone());
         }
@@ -642,15 +717,33 @@ impl Hand {
     }
 }
 
-fn transact(
-    connection: &Connection,
-    looked: &Looked,
+/// Runs a group, and again while it crashes at single things, until it leaves those out.
+fn without_what_crashes(
+    outside: Outside<'_>,
     memory: &mut Memory,
     version: &mut i64,
     group: &mut [Box<dyn Work>],
 ) -> Result<()> {
+    memory.crashes.clear();
+    loop {
+        let outcome = transact(outside, memory, version, group);
+        match (&outcome, memory.crashed) {
+            (Err(_), Some(key)) if memory.note_crash(key) => {}
+            _ => break outcome,
+        }
+    }
+}
+
+fn transact(
+    outside: Outside<'_>,
+    memory: &mut Memory,
+    version: &mut i64,
+    group: &mut [Box<dyn Work>],
+) -> Result<()> {
+    let Outside { connection, looked, guard } = outside;
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
+    memory.crashed = None;
     statement("BEGIN IMMEDIATE")?;
     memory.changes.clear();
     let result = (|| {
@@ -668,7 +761,7 @@ fn transact(
             }
         }
         for work in group.iter_mut() {
-            let mut tx = Tx { sql: connection, looked, memory: &mut *memory };
+            let mut tx = Tx { sql: connection, looked, guard, memory: &mut *memory };
             // A decision that panics is a bug of ours; it fails its own operation and nobody else's.
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(&mut tx)));
             run.unwrap_or_else(|_| Err(Error::Corrupt("an operation panicked; see the log".to_owned())))?;
@@ -782,5 +875,86 @@ impl Readers {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| Error::Unavailable("the work was broken off".to_owned()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Backend;
+    use crate::sqlite::Sqlite;
+    use rusqlite::params;
+
+    /// Writes a line for each of these things and crashes at some; gives those that were written and those left out.
+    async fn write(
+        store: &Sqlite,
+        things: std::ops::RangeInclusive<i64>,
+        bad: &'static [i64],
+    ) -> Result<(Vec<i64>, Vec<i64>)> {
+        let work = move |tx: &mut Tx<'_>| {
+            let mut written = Vec::new();
+            for n in things.clone() {
+                let handled = tx.contain(MessageId::from_key(n), |tx| {
+                    tx.sql
+                        .execute("INSERT INTO setting (name, value) VALUES (?1, '')", params![n.to_string()])
+                        .map_err(failed)?;
+                    assert!(!bad.contains(&n), "as planned");
+                    Ok(n)
+                })?;
+                written.extend(handled);
+            }
+            Ok((written, tx.set_aside().into_iter().map(MessageId::key).collect()))
+        };
+        store.writer.run(work).await
+    }
+
+    /// P-14
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_crashes_is_left_out_and_everything_else_is_committed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Sqlite::open(&Options::in_directory(directory.path())).expect("it opens");
+        let all = futures_of([
+            write(&store, 1..=5, &[2, 4]),
+            write(&store, 11..=15, &[]),
+            write(&store, 21..=25, &[21]),
+        ]);
+        let [first, second, third] = all.await.map(|done| done.expect("committed").0);
+        assert_eq!((first, second, third), (vec![1, 3, 5], vec![11, 12, 13, 14, 15], vec![22, 23, 24, 25]));
+        let (_, left_out) = write(&store, 31..=33, &[32]).await.expect("committed");
+        assert_eq!(left_out, [32]);
+        // Where everything crashes it is no single thing's fault, and nothing is set aside for it.
+        let all_bad: &[i64] = &[41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57];
+        assert!(write(&store, 41..=57, all_bad).await.is_err());
+        let rows = |rx: &mut Rx<'_>| {
+            let mut statement = rx.sql.prepare("SELECT count(*) FROM setting").map_err(failed)?;
+            statement.query_row([], |row| row.get::<_, i64>(0)).map_err(failed)
+        };
+        assert_eq!(store.readers.run(rows).await.expect("read"), 3 + 5 + 4 + 2);
+        store.close().await.expect("closed");
+    }
+
+    /// Begins them all before any is waited for, so that they may share a commit.
+    async fn futures_of<F: Future + Send, const N: usize>(all: [F; N]) -> [F::Output; N]
+    where
+        F::Output: Send,
+    {
+        let mut all = all.map(Box::pin);
+        let mut done: [Option<F::Output>; N] = [const { None }; N];
+        std::future::poll_fn(|context| {
+            for (future, done) in all.iter_mut().zip(&mut done) {
+                if done.is_none()
+                    && let std::task::Poll::Ready(output) = future.as_mut().poll(context)
+                {
+                    *done = Some(output);
+                }
+            }
+            if done.iter().all(Option::is_some) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+        done.map(|output| output.expect("all are done"))
     }
 }

@@ -21,12 +21,13 @@ mod suppression;
 mod wal;
 
 use crate::backend::*;
-use crate::{Error, Result, Waiting};
+use crate::{Error, Guard, Result, Waiting};
 use executor::{Condition, Desk, Kind, Readers, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
@@ -35,6 +36,9 @@ use tidings_domain::webhook::Delivery;
 
 /// The name of the database in its data directory.
 pub const FILE_NAME: &str = "tidings.db";
+
+/// The name of the file beside it in which crashes leave their trace; see [`Guard`].
+pub const TRAIL_NAME: &str = "tidings.trail";
 
 /// WAL versions before this one could lose commits when a checkpoint raced a commit.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -69,6 +73,8 @@ pub struct Options {
     /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
     /// forgotten, so that receipts that belong to nobody cannot fill the disk.
     pub parked_max: usize,
+    /// Where crashes leave their trace, for the one process that serves the directory; see [`Guard`].
+    pub trail: Option<PathBuf>,
 }
 
 /// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
@@ -87,6 +93,7 @@ impl Options {
             beside: false,
             vfs: None,
             parked_max: PARKED_MAX,
+            trail: None,
         }
     }
 }
@@ -100,6 +107,7 @@ pub struct Sqlite {
     readers: Readers,
     condition: Arc<Condition>,
     looked: Arc<looked::Looked>,
+    guard: Arc<Guard>,
     options: Options,
 }
 
@@ -118,9 +126,15 @@ impl Sqlite {
         }
         migration::migrate(&mut connection)?;
         let looked = Arc::new(looked::Looked::new());
+        let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();
-        let writer =
-            Arc::new(Writer::start(connection, options, Arc::clone(&looked), Arc::clone(&condition))?);
+        let writer = Arc::new(Writer::start(
+            connection,
+            options,
+            Arc::clone(&looked),
+            Arc::clone(&guard),
+            Arc::clone(&condition),
+        )?);
         let readers = Readers::start(options, Arc::clone(&condition))?;
         let desk = |kind| Desk { writer: Arc::clone(&writer), kind };
         Ok(Self {
@@ -130,6 +144,7 @@ impl Sqlite {
             readers,
             condition,
             looked,
+            guard,
             options: options.clone(),
         })
     }
@@ -156,6 +171,7 @@ impl Backend for Sqlite {
         work message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
         work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         work message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
@@ -249,8 +265,16 @@ impl Backend for Sqlite {
         Box::pin(self.readers.apart(move || backup::copy(&from, &to)))
     }
 
+    fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
+    }
+
     fn close(&self) -> Reply<'_, ()> {
-        Box::pin(self.writer.writer.close())
+        Box::pin(async {
+            self.writer.writer.close().await?;
+            self.guard.end();
+            Ok(())
+        })
     }
 }
 
