@@ -355,18 +355,6 @@ impl Tx<'_> {
     }
 }
 
-/// What kind of operation it is: decides what happens to it when the disk is full or slow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Something new, for which somebody waits: refused while the disk is full, and given up if its turn does not
-    /// come soon.
-    Call,
-    /// Something new that the engine does by itself, or that can be had again: refused while the disk is full.
-    Work,
-    /// What became of work that was taken on before: it may use the reserve, and waits as long as it takes.
-    Record,
-}
-
 impl Memory {
     fn is_set_aside(&self, key: Key) -> bool {
         self.crashes.iter().any(|(known, times)| *known == key && *times >= CRASHES_MAX)
@@ -386,6 +374,18 @@ impl Memory {
         }
         self.crashes.len() <= SET_ASIDE_MAX
     }
+}
+
+/// What kind of operation it is: decides what happens to it when the disk is full or slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something new, for which somebody waits: refused while the disk is full, and given up if its turn does not
+    /// come soon.
+    Call,
+    /// Something new that the engine does by itself, or that can be had again: refused while the disk is full.
+    Work,
+    /// What became of work that was taken on before: it may use the reserve, and waits as long as it takes.
+    Record,
 }
 
 /// One operation on its way through the writer.
@@ -460,9 +460,7 @@ impl Writer {
     pub fn start(
         mut connection: Connection,
         options: &Options,
-        looked: Arc<Looked>,
-        guard: Arc<Guard>,
-        condition: Arc<Condition>,
+        (looked, guard, condition): (Arc<Looked>, Arc<Guard>, Arc<Condition>),
     ) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
         let (closing, mut asked) = watch::channel(false);
@@ -596,14 +594,6 @@ enum Next {
 
 type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
-/// What a transaction works with besides the writer's memory.
-#[derive(Clone, Copy)]
-struct Outside<'w> {
-    connection: &'w Connection,
-    looked: &'w Looked,
-    guard: &'w Guard,
-}
-
 /// What the writing thread works with.
 struct Hand {
     /// Dropped by [`Hand::close`] alone, and not at all once the disk failed: closing writes and syncs.
@@ -669,14 +659,21 @@ impl Hand {
         (work, outcome)
     }
 
+    /// Runs a group, and again while it crashes at single things, until it leaves those out.
     fn transact(&mut self, group: &mut [Box<dyn Work>]) -> Result<()> {
-        self.condition.check()?;
-        let outside = Outside { connection: &self.connection, looked: &self.looked, guard: &self.guard };
-        let result = without_what_crashes(outside, &mut self.memory, &mut self.version, group);
-        if let Err(error @ Error::Broken(_)) = &result {
-            self.condition.breaks(error.clone());
+        self.memory.crashes.clear();
+        loop {
+            self.condition.check()?;
+            let outside = Outside { connection: &self.connection, looked: &self.looked, guard: &self.guard };
+            let result = transact(outside, &mut self.memory, &mut self.version, group);
+            if let Err(error @ Error::Broken(_)) = &result {
+                self.condition.breaks(error.clone());
+            }
+            match (&result, self.memory.crashed) {
+                (Err(_), Some(key)) if self.memory.note_crash(key) => {}
+                _ => return result,
+            }
         }
-        result
     }
 
     /// Takes on new work again if there is room.
@@ -717,21 +714,12 @@ impl Hand {
     }
 }
 
-/// Runs a group, and again while it crashes at single things, until it leaves those out.
-fn without_what_crashes(
-    outside: Outside<'_>,
-    memory: &mut Memory,
-    version: &mut i64,
-    group: &mut [Box<dyn Work>],
-) -> Result<()> {
-    memory.crashes.clear();
-    loop {
-        let outcome = transact(outside, memory, version, group);
-        match (&outcome, memory.crashed) {
-            (Err(_), Some(key)) if memory.note_crash(key) => {}
-            _ => break outcome,
-        }
-    }
+/// What a transaction works with besides the writer's memory.
+#[derive(Clone, Copy)]
+struct Outside<'w> {
+    connection: &'w Connection,
+    looked: &'w Looked,
+    guard: &'w Guard,
 }
 
 fn transact(

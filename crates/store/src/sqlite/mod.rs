@@ -128,13 +128,8 @@ impl Sqlite {
         let looked = Arc::new(looked::Looked::new());
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();
-        let writer = Arc::new(Writer::start(
-            connection,
-            options,
-            Arc::clone(&looked),
-            Arc::clone(&guard),
-            Arc::clone(&condition),
-        )?);
+        let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition));
+        let writer = Arc::new(Writer::start(connection, options, shared)?);
         let readers = Readers::start(options, Arc::clone(&condition))?;
         let desk = |kind| Desk { writer: Arc::clone(&writer), kind };
         Ok(Self {
