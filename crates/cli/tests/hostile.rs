@@ -31,11 +31,14 @@ impl Drop for Running {
 
 impl Place {
     fn new(more: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let directory = tempfile::tempdir().expect("the test's own part works");
+        let address = TcpListener::bind("127.0.0.1:0")
+            .expect("the test's own part works")
+            .local_addr()
+            .expect("the test's own part works");
         let data = directory.path().join("data");
         let text = format!("[data]\ndirectory = {data:?}\n[http]\nlisten = \"{address}\"\n{more}");
-        fs::write(directory.path().join("tidings.toml"), text).unwrap();
+        fs::write(directory.path().join("tidings.toml"), text).expect("the test's own part works");
         Self { directory, address }
     }
 
@@ -50,7 +53,7 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        self.command(arguments).output().expect("the test's own part works")
     }
 
     /// A token of the test environment with all scopes.
@@ -67,21 +70,26 @@ impl Place {
             "--json",
         ]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
-        made["token"].as_str().unwrap().to_owned()
+        let made: serde_json::Value =
+            serde_json::from_slice(&made.stdout).expect("the test's own part works");
+        made["token"].as_str().expect("the test's own part works").to_owned()
     }
 
     /// Serves, with everything that is said in the file `log`, and waits until it is ready.
     fn serve(&self, more: &[&str]) -> Running {
         let migrated = self.run(&["migrate"]);
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
-        let log = fs::File::create(self.file("log")).unwrap();
+        let log = fs::File::create(self.file("log")).expect("the test's own part works");
         let mut command = self.command(&[&["serve"], more].concat());
-        command.stdout(log.try_clone().unwrap()).stderr(log);
-        let mut running = Running(command.spawn().unwrap());
+        command.stdout(log.try_clone().expect("the test's own part works")).stderr(log);
+        let mut running = Running(command.spawn().expect("the test's own part works"));
         let mut client = Client::new(self.address, "");
         let ready = clock::wait_until(LIMIT_MS, 5, || {
-            assert!(running.0.try_wait().unwrap().is_none(), "it ended: {}", self.log());
+            assert!(
+                running.0.try_wait().expect("the test's own part works").is_none(),
+                "it ended: {}",
+                self.log()
+            );
             client.ask("GET", "/readyz", None, "").is_ok_and(|answer| answer.status == 200)
         });
         assert!(ready, "it is not ready: {}", self.log());
@@ -94,24 +102,29 @@ impl Place {
 
     /// A connection that has sent these octets.
     fn sent(&self, octets: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.write_all(octets.as_bytes()).unwrap();
+        let mut stream = TcpStream::connect(self.address).expect("the test's own part works");
+        stream.write_all(octets.as_bytes()).expect("the test's own part works");
         stream
     }
 }
 
 /// SIGTERM, and the exit code.
 fn stop(mut running: Running) -> Option<i32> {
-    let asked = Command::new("kill").arg("-TERM").arg(running.0.id().to_string()).status().unwrap();
+    let asked = Command::new("kill")
+        .arg("-TERM")
+        .arg(running.0.id().to_string())
+        .status()
+        .expect("the test's own part works");
     assert!(asked.success());
     let mut code = None;
-    let ended = clock::wait_until(LIMIT_MS, 5, || match running.0.try_wait().unwrap() {
-        Some(status) => {
-            code = status.code();
-            true
-        }
-        None => false,
-    });
+    let ended =
+        clock::wait_until(LIMIT_MS, 5, || match running.0.try_wait().expect("the test's own part works") {
+            Some(status) => {
+                code = status.code();
+                true
+            }
+            None => false,
+        });
     assert!(ended, "it does not stop");
     code
 }
@@ -142,13 +155,17 @@ fn a_thousand_silent_clients_are_nobodys_trouble() {
         }));
         if n % 100 == 0 {
             let mut client = Client::new(place.address, &token);
-            assert_eq!(client.ask("GET", "/v1/account", None, "").unwrap().status, 200, "after {n}");
+            assert_eq!(
+                client.ask("GET", "/v1/account", None, "").expect("the test's own part works").status,
+                200,
+                "after {n}"
+            );
         }
     }
     let body = r#"{"from":"+15550001111","to":"+15550002222","message":"for all that"}"#;
     let mut client = Client::new(place.address, &token);
     for _ in 0..20 {
-        assert_eq!(client.ask("POST", "/v1/sms", None, body).unwrap().status, 202);
+        assert_eq!(client.ask("POST", "/v1/sms", None, body).expect("the test's own part works").status, 202);
     }
     let more = memory_kib(&running).saturating_sub(memory);
     assert!(more < 100 * 1024, "{more} KiB more");
@@ -195,10 +212,10 @@ fn unsafe_settings_keep_it_from_starting() {
         assert!(said.contains(says), "{name}: {said}");
     }
     let place = Place::new("synchronous = \"NORMAL\"\n");
-    let text = fs::read_to_string(place.file("tidings.toml")).unwrap();
+    let text = fs::read_to_string(place.file("tidings.toml")).expect("the test's own part works");
     let text =
         text.replace("synchronous = \"NORMAL\"\n", "").replace("[http]", "synchronous = \"NORMAL\"\n[http]");
-    fs::write(place.file("tidings.toml"), text).unwrap();
+    fs::write(place.file("tidings.toml"), text).expect("the test's own part works");
     let refused = place.run(&["serve"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("key \"synchronous\" is not known in [data]"));
@@ -217,7 +234,7 @@ fn unsafe_settings_keep_it_from_starting() {
 
 fn open_to_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the test's own part works");
 }
 
 /// What must be found nowhere, and where it was put.
@@ -247,10 +264,13 @@ impl Carrier {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("the test's own part works");
             runtime.block_on(async {
                 let settings = smsc::Settings {
-                    address: "127.0.0.1:0".parse().unwrap(),
+                    address: "127.0.0.1:0".parse().expect("the test's own part works"),
                     accounts: [("tidings".to_owned(), "CANARYPASSWORD32".to_owned())].into(),
                     faults: Faults {
                         garbage_every: Some(10),
@@ -259,25 +279,28 @@ impl Carrier {
                     },
                     ..smsc::Settings::default()
                 };
-                let now = tidings_domain::time::Timestamp::parse("2026-11-24T12:00:00Z").unwrap();
-                let smsc = smsc::listen(settings, Stage { seed: 1, now, seen: None }).await.unwrap();
-                tell.send(smsc.address()).unwrap();
+                let now = tidings_domain::time::Timestamp::parse("2026-11-24T12:00:00Z")
+                    .expect("the test's own part works");
+                let smsc = smsc::listen(settings, Stage { seed: 1, now, seen: None })
+                    .await
+                    .expect("the test's own part works");
+                tell.send(smsc.address()).expect("the test's own part works");
                 smsc.run(async { drop(stopped.await) }).await;
             });
         });
-        Self { address: told.recv().unwrap(), stop, thread }
+        Self { address: told.recv().expect("the test's own part works"), stop, thread }
     }
 
     fn stop(self) {
         let _ = self.stop.send(());
-        self.thread.join().unwrap();
+        self.thread.join().expect("the test's own part works");
     }
 }
 
 /// An endpoint that always fails, with a word in its answer.
 fn failing_endpoint() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the test's own part works");
+    let address = listener.local_addr().expect("the test's own part works");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
@@ -313,10 +336,19 @@ fn nothing_that_is_said_gives_a_secret_a_text_or_a_number_away() {
 
     // What is accepted, and goes every way that a message can go.
     let endpoint = format!(r#"{{"url":"http://{}/hook"}}"#, failing_endpoint());
-    let made = client.ask("POST", "/v1/webhooks", None, &endpoint).unwrap().json();
-    secrets.push(("an endpoint's secret".to_owned(), made["secret"].as_str().unwrap()[6..].to_owned()));
-    let made = client.ask("POST", "/v1/clients", None, r#"{"name":"crm"}"#).unwrap().json();
-    secrets.push(("a client's own secret".to_owned(), made["client_secret"].as_str().unwrap().to_owned()));
+    let made = client.ask("POST", "/v1/webhooks", None, &endpoint).expect("the test's own part works").json();
+    secrets.push((
+        "an endpoint's secret".to_owned(),
+        made["secret"].as_str().expect("the test's own part works")[6..].to_owned(),
+    ));
+    let made = client
+        .ask("POST", "/v1/clients", None, r#"{"name":"crm"}"#)
+        .expect("the test's own part works")
+        .json();
+    secrets.push((
+        "a client's own secret".to_owned(),
+        made["client_secret"].as_str().expect("the test's own part works").to_owned(),
+    ));
     let mut sent = Vec::new();
     for (n, magic) in tidings_carriers::script::magic_numbers().iter().enumerate() {
         let number = format!("1555{:07}", 9_000_000 + u32::from(magic.code) * 10_000 + 7);
@@ -324,10 +356,11 @@ fn nothing_that_is_said_gives_a_secret_a_text_or_a_number_away() {
             r#"{{"from":"+15550001111","to":"+{number}","text":"{TEXT} for you","metadata":{{"order":"CANARYMETADATA36"}},"purpose":"alert"}}"#
         );
         let key = format!("CANARYKEY35-{n}");
-        let answer = client.ask("POST", "/v1/messages", Some(&key), &body).unwrap();
+        let answer =
+            client.ask("POST", "/v1/messages", Some(&key), &body).expect("the test's own part works");
         assert!([202, 422].contains(&answer.status), "{}", String::from_utf8_lossy(&answer.body));
         if answer.status == 202 {
-            sent.push(answer.json()["id"].as_str().unwrap().to_owned());
+            sent.push(answer.json()["id"].as_str().expect("the test's own part works").to_owned());
         } else {
             said.push((format!("refusal of {number}"), String::from_utf8_lossy(&answer.body).into_owned()));
         }
@@ -361,7 +394,7 @@ fn nothing_that_is_said_gives_a_secret_a_text_or_a_number_away() {
         ("GET", "/v1/messages/tid_live_CANARY34_00000000000000000000000000000000000000", String::new()),
     ];
     for (method, path, body) in &refused {
-        let answer = client.ask(method, path, Some("CANARYKEY35"), body).unwrap();
+        let answer = client.ask(method, path, Some("CANARYKEY35"), body).expect("the test's own part works");
         if answer.status >= 400 {
             said.push((format!("{method} {path:.30}"), String::from_utf8_lossy(&answer.body).into_owned()));
         }
@@ -385,7 +418,10 @@ fn nothing_that_is_said_gives_a_secret_a_text_or_a_number_away() {
     // Until nothing more is under way, or it has been long enough for the first receipts, retries and calls.
     clock::wait_until(12_000, 200, || {
         sent.iter().all(|id| {
-            let shown = client.ask("GET", &format!("/v1/messages/{id}"), None, "").unwrap().json();
+            let shown = client
+                .ask("GET", &format!("/v1/messages/{id}"), None, "")
+                .expect("the test's own part works")
+                .json();
             ["delivered", "undelivered", "failed", "rejected", "expired", "unconfirmed"]
                 .contains(&shown["status"].as_str().unwrap_or_default())
         })
@@ -400,7 +436,7 @@ fn nothing_that_is_said_gives_a_secret_a_text_or_a_number_away() {
         "/v1/clients",
         "/v1/webhooks",
     ] {
-        let answer = client.ask("GET", path, None, "").unwrap();
+        let answer = client.ask("GET", path, None, "").expect("the test's own part works");
         said.push((path.to_owned(), String::from_utf8_lossy(&answer.body).into_owned()));
     }
     for arguments in [
