@@ -205,7 +205,7 @@ impl Check<'_> {
         if !is_end(status) && !dated_ahead {
             found.push(("P-06", format!("{name} has not ended")));
         }
-        if is_end(status) != !ends.is_empty() {
+        if is_end(status) == ends.is_empty() {
             found.push(("P-06", format!("{name} and its events do not agree: {ends:?}")));
         }
         if let Some(last) = ends.last()
@@ -652,11 +652,12 @@ impl Check<'_> {
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
             match what {
                 // After five seconds it no longer waits for what the carrier already has.
-                Happened::OptOutAnswered { recipient, took_ms } if *took_ms < 5_000 => {
+                Happened::OptOutAnswered { recipient, took_ms }
+                    if *took_ms < 5_000
                     // Of an opt-out and a lift at the same time either may be the last.
-                    if lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) {
-                        out.insert(recipient, At { place, ms: *ms });
-                    }
+                    && lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) =>
+                {
+                    out.insert(recipient, At { place, ms: *ms });
                 }
                 Happened::LiftAsked { recipient } => {
                     lifted.insert(recipient, *ms);
