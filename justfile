@@ -16,6 +16,10 @@ check:
 fuzz target="all" seconds="60":
     cargo run --release -p tidings-fuzz -- {{target}} --seconds {{seconds}}
 
+# one seed of the simulation with its whole trace: just sim 42, or with some faults only: just sim 42 Crash,OptOut
+sim seed *faults:
+    cargo run --release -p tidings-sim -- {{seed}} {{faults}}
+
 # the tests about the repository itself: seconds
 rules:
     cargo test -p tidings-checks

@@ -30,7 +30,7 @@ use crate::problem::Problem;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, State};
+use axum::extract::{MatchedPath, RawPathParams, State};
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -448,14 +448,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Gives every answer its request id and the headers that all answers have.
 async fn observe(State(app): State<App>, request: Request<Body>, next: Next) -> Response {
     let id = format!("req_{:016x}", app.engine.clock().id());
-    // The path only: what stands after ? may be a secret that was put there by mistake.
-    let line = tracing::enabled!(tracing::Level::DEBUG)
-        .then(|| (request.method().clone(), request.uri().path().to_owned()));
+    // The route and not the address: a token or a number may have been put there by mistake.
+    let line = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        (request.method().clone(), route.unwrap_or("none").to_owned())
+    });
     let watch = app.engine.clock().stopwatch();
     let mut response = next.run(request).await;
     let status = response.status().as_u16();
-    if let Some((method, path)) = line {
-        tracing::debug!(id, %method, path, status, took_ms = watch.elapsed_ms(), "answered");
+    if let Some((method, route)) = line {
+        tracing::debug!(id, %method, route, status, took_ms = watch.elapsed_ms(), "answered");
     } else if status >= 500 {
         tracing::warn!(id, status, "a request was not served");
     }

@@ -612,6 +612,30 @@ mod tests {
         assert_eq!((broken.len(), broken[0].place.as_str()), (1, "tidings.toml:2"), "{broken:?}");
     }
 
+    /// P-35
+    #[test]
+    fn a_live_connection_with_a_password_from_a_document_is_refused() {
+        for (address, environment, password, right) in [
+            ("smpp.example", "live", "tidings", false),
+            ("smpp.example", "live", "ChangeMe", false),
+            ("smpp.example", "live", "", false),
+            ("smpp.example", "live", "k3-Yf9_w", true),
+            ("127.0.0.1:2775", "live", "tidings", true),
+            ("127.0.0.1:2775", "test", "tidings", true),
+        ] {
+            let text = NORTH.replace("smpp.example", address);
+            let text = format!("{text}password = \"{password}\"\nenvironment = \"{environment}\"\n");
+            let loaded = load(&text, &[]);
+            assert_eq!(loaded.is_ok(), right, "{address} {environment} {password:?}: {:?}", loaded.err());
+        }
+        // Neither is there a word that makes commits less durable.
+        let problems = load("[data]\nsynchronous = \"NORMAL\"\n", &[]).expect_err("there is no such key");
+        assert!(
+            problems[0].to_string().contains(r#"key "synchronous" is not known in [data]"#),
+            "{problems:?}"
+        );
+    }
+
     fn password(config: &Config) -> &str {
         match &config.connections[0].carrier {
             Settings::Smpp(settings) => &settings.password.0,

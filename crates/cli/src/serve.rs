@@ -48,6 +48,7 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     }
     raise_file_limit();
     directory::make(&config.data.directory)?;
+    directory::suitable(&config.data.directory)?;
     let served = directory::serve(&config.data.directory)?;
     let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
         format!(

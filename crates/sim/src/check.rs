@@ -205,7 +205,7 @@ impl Check<'_> {
         if !is_end(status) && !dated_ahead {
             found.push(("P-06", format!("{name} has not ended")));
         }
-        if is_end(status) != !ends.is_empty() {
+        if is_end(status) == ends.is_empty() {
             found.push(("P-06", format!("{name} and its events do not agree: {ends:?}")));
         }
         if let Some(last) = ends.last()
@@ -490,10 +490,13 @@ impl Check<'_> {
             let (before, after) = (pair[0] as usize, pair[1] as usize);
             let (was, is) = (&self.seen.submissions[before], &self.seen.submissions[after]);
             if was.refused_before(is.at) {
+                let process = &self.seen.processes[&self.seen.ledger.submissions[before].process];
+                let heard =
+                    |at: At| process.ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
                 let for_good = matches!(
                     was.real(),
                     Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
-                        if at.ms + self.slack.commit_ms < is.at.ms
+                        if at.ms + self.slack.commit_ms < is.at.ms && heard(at)
                 );
                 if for_good {
                     found.push((
@@ -649,11 +652,12 @@ impl Check<'_> {
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
             match what {
                 // After five seconds it no longer waits for what the carrier already has.
-                Happened::OptOutAnswered { recipient, took_ms } if *took_ms < 5_000 => {
+                Happened::OptOutAnswered { recipient, took_ms }
+                    if *took_ms < 5_000
                     // Of an opt-out and a lift at the same time either may be the last.
-                    if lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) {
-                        out.insert(recipient, At { place, ms: *ms });
-                    }
+                    && lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) =>
+                {
+                    out.insert(recipient, At { place, ms: *ms });
                 }
                 Happened::LiftAsked { recipient } => {
                     lifted.insert(recipient, *ms);
@@ -779,10 +783,7 @@ impl Check<'_> {
         }
         // It may have ended otherwise before, and an end stays.
         let ended_otherwise = timeline.events.iter().any(|(_, event)| {
-            ENDS.contains(&event.kind)
-                && event.kind != Kind::Unconfirmed
-                && event.raw.is_none()
-                && !matches!(event.kind, Kind::Delivered | Kind::Undelivered)
+            ENDS.contains(&event.kind) && event.kind != Kind::Unconfirmed && event.raw.is_none()
         });
         if ended_otherwise {
             return;

@@ -3,6 +3,7 @@
 
 use crate::check::{Violation, check};
 use crate::fault::Set;
+use crate::ledger::{Answer, Happened};
 use crate::plan::Plan;
 use crate::world::{self, Run};
 use std::cell::{Cell, RefCell};
@@ -47,21 +48,42 @@ pub struct Figures {
     pub webhooks: usize,
     /// Receipts and inbound messages that were acknowledged.
     pub reports: usize,
+    /// Calls that were made again because nothing had been heard.
+    pub repeats: usize,
+    /// Submissions that were given up.
+    pub unanswered: usize,
+    /// Messages that a process found in doubt when it began.
+    pub in_doubt: usize,
+    /// Opt-outs that were answered.
+    pub opt_outs: usize,
+    /// Times that the wall clock was set.
+    pub steps: usize,
+    /// Stops in good order.
+    pub stops: usize,
 }
 
 impl Figures {
     fn of(run: &Run) -> Self {
-        use crate::ledger::Happened;
-        let count = |wanted: fn(&Happened) -> bool| {
-            run.ledger.entries.iter().filter(|(_, what)| wanted(what)).count()
-        };
-        Self {
+        let mut figures = Self {
             messages: run.view.messages.len(),
             submissions: run.ledger.submissions.len(),
-            crashes: count(|what| matches!(what, Happened::Crashed { .. })),
-            webhooks: count(|what| matches!(what, Happened::Called { .. })),
-            reports: count(|what| matches!(what, Happened::Acknowledged { .. })),
+            ..Self::default()
+        };
+        for (_, what) in &run.ledger.entries {
+            match what {
+                Happened::Crashed { .. } => figures.crashes += 1,
+                Happened::Called { .. } => figures.webhooks += 1,
+                Happened::Acknowledged { .. } => figures.reports += 1,
+                Happened::Unheard { .. } => figures.repeats += 1,
+                Happened::Answered { answer: Answer::None, .. } => figures.unanswered += 1,
+                Happened::Ready { in_doubt, .. } => figures.in_doubt += *in_doubt as usize,
+                Happened::OptOutAnswered { .. } => figures.opt_outs += 1,
+                Happened::WallSet { .. } => figures.steps += 1,
+                Happened::Stopped { .. } => figures.stops += 1,
+                _ => {}
+            }
         }
+        figures
     }
 
     /// Adds those of another world.
@@ -71,6 +93,12 @@ impl Figures {
         self.crashes += other.crashes;
         self.webhooks += other.webhooks;
         self.reports += other.reports;
+        self.repeats += other.repeats;
+        self.unanswered += other.unanswered;
+        self.in_doubt += other.in_doubt;
+        self.opt_outs += other.opt_outs;
+        self.steps += other.steps;
+        self.stops += other.stops;
     }
 }
 

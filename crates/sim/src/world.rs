@@ -157,6 +157,7 @@ async fn take(turn: Turn, house: &Arc<House>, stop: &mpsc::Sender<()>) {
 #[derive(Debug, Clone, Copy, Default)]
 struct Look {
     submissions: usize,
+    waiting: u64,
     idle_looks: u32,
 }
 
@@ -199,9 +200,12 @@ impl Healing<'_> {
             let waits = numbers.queues.iter().any(|(id, _, _, oldest)| {
                 *id == connection.connection.id && oldest.is_some_and(|oldest| now.since_ms(oldest) > 15_000)
             });
+            let of_it = numbers.queues.iter().filter(|(id, ..)| *id == connection.connection.id);
+            let waiting: u64 = of_it.map(|(_, _, depth, _)| depth).sum();
             let look = &mut self.looks[place];
-            let idle = waits && look.submissions == submissions && connection.window.1 == 0;
-            *look = Look { submissions, idle_looks: if idle { look.idle_looks + 1 } else { 0 } };
+            let same = (look.submissions, look.waiting) == (submissions, waiting);
+            let idle = waits && same && connection.window.1 == 0;
+            *look = Look { submissions, waiting, idle_looks: if idle { look.idle_looks + 1 } else { 0 } };
             if look.idle_looks == 4 {
                 self.starved.push(place);
             }

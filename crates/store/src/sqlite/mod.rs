@@ -43,6 +43,15 @@ pub const TRAIL_NAME: &str = "tidings.trail";
 /// WAL versions before this one could lose commits when a checkpoint raced a commit.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
+/// Refuses a SQLite that may lose what it has committed.
+fn new_enough(number: i32, name: &str) -> Result<()> {
+    if number < OLDEST_SQLITE {
+        let why = format!("SQLite {name} is too old: versions before 3.51.3 may lose commits");
+        return Err(Error::Unavailable(why));
+    }
+    Ok(())
+}
+
 /// How a database is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -110,20 +119,15 @@ impl Sqlite {
     /// [`Error::Corrupt`] if it is no database, or its log lacks commits that were there; [`Error::Full`] and
     /// [`Error::Broken`] if the disk is so.
     pub fn open(options: &Options) -> Result<Self> {
-        if rusqlite::version_number() < OLDEST_SQLITE {
-            return Err(Error::Unavailable(format!(
-                "SQLite {} is too old: versions before 3.51.3 may lose commits",
-                rusqlite::version()
-            )));
-        }
+        new_enough(rusqlite::version_number(), rusqlite::version())?;
         let mut connection = executor::connect(options, options.cache_kib, false)?;
         if !options.beside {
             wal::settle(&connection, &options.path)?;
         }
         migration::migrate(&mut connection)?;
         let looked = Arc::new(looked::Looked::new());
-        let condition = Arc::<Condition>::default();
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
+        let condition = Arc::<Condition>::default();
         let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition));
         let writer = Arc::new(Writer::start(connection, options, shared)?);
         let readers = Readers::start(options, Arc::clone(&condition))?;
@@ -266,5 +270,38 @@ impl Backend for Sqlite {
             self.guard.end();
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P-35
+    #[test]
+    fn a_sqlite_that_may_lose_commits_is_refused() {
+        for (number, name, right) in [
+            (3_007_000, "3.7.0", false),
+            (3_051_002, "3.51.2", false),
+            (3_051_003, "3.51.3", true),
+            (rusqlite::version_number(), rusqlite::version(), true),
+        ] {
+            assert_eq!(new_enough(number, name).is_ok(), right, "{name}");
+        }
+        let refused = new_enough(3_051_002, "3.51.2").unwrap_err().to_string();
+        assert!(refused.contains("3.51.2 is too old"), "{refused}");
+    }
+
+    /// P-35: there is no setting that makes a commit less durable.
+    #[test]
+    fn every_connection_waits_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::in_directory(directory.path());
+        let connection = executor::connect(&options, 1_024, false).unwrap();
+        let setting = |name| connection.query_row(name, [], |row| row.get::<_, String>(0)).unwrap();
+        let number = |name| connection.query_row(name, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("PRAGMA synchronous"), 2, "FULL");
+        assert_eq!(setting("PRAGMA journal_mode"), "wal");
+        assert_eq!(number("PRAGMA mmap_size"), 0);
     }
 }
