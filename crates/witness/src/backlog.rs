@@ -30,6 +30,8 @@ pub struct Stuff {
     pub seed: u64,
     /// Which of them crash whoever handles them.
     pub poison: Option<Poison>,
+    /// Where each of them is told about by itself.
+    pub callback: Option<String>,
 }
 
 /// Some messages that crash a binary that is built for it.
@@ -84,6 +86,9 @@ pub fn fill(subject: &Subject, stuff: &Stuff) -> Result<Vec<Request>, String> {
                             "purpose": request.purpose.as_str(), "expires_in_s": life_s });
                     if let Some(words) = &request.poison {
                         message["reference"] = json!(words);
+                    }
+                    if let Some(url) = &stuff.callback {
+                        message["callback_url"] = json!(url);
                     }
                     message
                 })

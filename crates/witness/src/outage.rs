@@ -139,6 +139,7 @@ fn codes(plan: &Plan, subject: &Subject, running: &mut Running) -> Result<Vec<Re
             purposes: vec![(Purpose::Authentication, CODE_S)],
             seed: plan.seed,
             poison: None,
+            callback: None,
         };
         codes.append(&mut backlog::fill(subject, &stuff)?);
         watch(subject, running, 1_000 / plan.codes_per_s.max(1))?;

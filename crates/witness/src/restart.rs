@@ -112,6 +112,7 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc) -> Result<Outcome, String> 
             .to_vec(),
         seed: plan.seed,
         poison: None,
+        callback: None,
     };
     let requests = backlog::fill(subject, &stuff)?;
     let filled_ms = clock::now().ms_since(began);

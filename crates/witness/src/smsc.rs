@@ -176,6 +176,29 @@ impl Smsc {
         self.centre.mood.lock().expect("no thread panics with it").full = recipients.into_iter().collect();
     }
 
+    /// Offers so many receipts with ids that no submission ever got.
+    pub fn strange_receipts(&self, count: usize) {
+        let now = clock::now();
+        let mut book = self.centre.book();
+        let Some(recipient) = book.submissions.first().map(|submission| submission.recipient.clone()) else {
+            return;
+        };
+        for n in 0..count {
+            let place = book.receipts.len();
+            book.receipts.push(Receipt {
+                carrier_id: format!("strange{n}"),
+                recipient: recipient.clone(),
+                submission: 0,
+                echoed: false,
+                offers: 0,
+                refusals: 0,
+                first_offered_at: None,
+                acknowledged_at: None,
+            });
+            book.due.push(Reverse((now, place)));
+        }
+    }
+
     /// Submissions that were refused so far. They are not among the others.
     pub fn refused(&self) -> u64 {
         self.centre.refused.load(Ordering::Relaxed)

@@ -94,6 +94,7 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc) -> Result<Outcome, String> 
         purposes: vec![(Purpose::Marketing, 86_400), (Purpose::Transactional, 86_400)],
         seed: plan.seed,
         poison: None,
+        callback: None,
     };
     let requests = backlog::fill(subject, &stuff)?;
     smsc.fill_queues((0..plan.full).map(load::recipient));
