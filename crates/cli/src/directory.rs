@@ -27,9 +27,56 @@ pub fn make(path: &Path) -> anyhow::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
-        format!("the data directory {} cannot be made: make it, or name another one", path.display())
-    })
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.is_dir()).collect();
+    let cure =
+        || format!("the data directory {} cannot be made: make it, or name another one", path.display());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cure)?;
+    // A directory is on the disk when the one that it lies in is: otherwise a power cut takes all that is in it.
+    for part in missing {
+        let parent = part.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent).and_then(|parent| parent.sync_all()).with_context(cure)?;
+    }
+    Ok(())
+}
+
+/// What a directory lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// A disk of this machine, as far as can be seen.
+    Local,
+    /// Another machine's: SQLite's locks and syncs cannot be trusted there.
+    Remote(&'static str),
+    /// A program on this machine, which may do as it likes.
+    Program(&'static str),
+}
+
+impl FileSystem {
+    /// That of this directory.
+    pub fn of(path: &Path) -> Self {
+        #[cfg(target_os = "linux")]
+        if let Ok(about) = rustix::fs::statfs(path) {
+            return Self::of_magic(about.f_type as u64 & 0xFFFF_FFFF);
+        }
+        let _ = path;
+        Self::Local
+    }
+
+    /// That of a magic number of statfs(2).
+    #[cfg(target_os = "linux")]
+    fn of_magic(magic: u64) -> Self {
+        match magic {
+            0x6969 => Self::Remote("NFS"),
+            0x517B => Self::Remote("SMB"),
+            0xFF53_4D42 => Self::Remote("CIFS"),
+            0xFE53_4D42 => Self::Remote("SMB2"),
+            0x0102_1997 => Self::Remote("9P"),
+            0x00C3_6400 => Self::Remote("Ceph"),
+            0x5346_414F => Self::Remote("AFS"),
+            0x6573_5546 => Self::Program("FUSE"),
+            _ => Self::Local,
+        }
+    }
 }
 
 /// Makes the directory for `dev` and marks it, if it is new.
@@ -134,6 +181,16 @@ mod tests {
         assert_eq!(holder(&path), Some(std::process::id().to_string()));
         drop(served);
         serve(&path).unwrap();
+    }
+
+    /// P-35
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_system_of_another_machine_is_known_by_its_number() {
+        assert_eq!(FileSystem::of_magic(0x6969), FileSystem::Remote("NFS"));
+        assert_eq!(FileSystem::of_magic(0xEF53), FileSystem::Local);
+        assert_eq!(FileSystem::of_magic(0x6573_5546), FileSystem::Program("FUSE"));
+        assert_eq!(FileSystem::of(&std::env::temp_dir()), FileSystem::Local);
     }
 
     #[test]

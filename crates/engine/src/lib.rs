@@ -7,11 +7,13 @@
 //! - [`dispatch`]: one loop a connection: due messages → carrier → what happened → store.
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
+//! - `disk`: how much room is left.
 //!
 //! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
 //! that comes from outside.
 
 pub mod clock;
+mod disk;
 pub mod dispatch;
 pub mod housekeeping;
 pub mod intake;
@@ -134,6 +136,7 @@ pub(crate) struct Inner {
     lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
+    disk: Mutex<Option<(disk::Level, tidings_store::Room)>>,
     retry: Arc<RetryPolicy>,
     numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
@@ -274,6 +277,7 @@ impl Engine {
                 ),
                 connections: Mutex::new(connections.into_iter().map(|c| (c.id, c)).collect()),
                 hold: Mutex::new(None),
+                disk: Mutex::new(None),
                 retry: Arc::new(settings.retry.clone()),
                 numbers: tokio::sync::Mutex::default(),
                 calls: Semaphore::new(CALLS_MAX),
@@ -300,7 +304,8 @@ impl Engine {
         webhook::run(&weak, attempts, &mut tasks);
         tasks.spawn(housekeeping::wake(weak.clone()));
         tasks.spawn(housekeeping::follow(weak.clone()));
-        tasks.spawn(housekeeping::sweep(weak));
+        tasks.spawn(housekeeping::sweep(weak.clone()));
+        tasks.spawn(disk::watch(weak));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
         Ok(Self { inner })
     }
@@ -558,6 +563,10 @@ impl Engine {
             Ok(()) => parts.push(("store".to_owned(), true, "it answers and writes".to_owned())),
             Err(error) => parts.push(("store".to_owned(), false, error.to_string())),
         }
+        if let Some((level, room)) = *self.inner.disk.lock().expect("nothing panics while it holds this") {
+            let (well, sentence) = disk::sentence(level, room);
+            parts.push(("disk".to_owned(), well, sentence));
+        }
         if let Some(reason) = self.inner.held() {
             parts.push(("hold".to_owned(), true, format!("nothing is sent: {reason}")));
         }
@@ -575,6 +584,11 @@ impl Engine {
         // A carrier that is down does not keep messages from being accepted: only the store does.
         let ready = parts.iter().all(|(name, well, _)| *well || name != "store") && !self.inner.stopping();
         Health { ready, parts }
+    }
+
+    /// Comes back when the disk has failed so that nobody can say what it kept: the process must end.
+    pub async fn until_broken(&self) -> tidings_store::Error {
+        self.inner.store.until_broken().await
     }
 
     /// Ends at once, as the end of the process would: what was begun stays as it is. For simulations of a crash.
@@ -608,7 +622,17 @@ impl Engine {
         tokio::task::yield_now().await;
         drop(self.inner.store.ping().await);
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
-        drop(self.inner.store.close().await);
+        if let Err(error) = self.inner.store.close().await {
+            tracing::error!(%error, "the store could not be closed");
+        }
+    }
+}
+
+/// Warns of an error of the store, but for a full disk, of which the store speaks by itself.
+pub(crate) fn warn(error: &tidings_store::Error, what: &str) {
+    match error {
+        tidings_store::Error::Full(_) => tracing::debug!(%error, "{what}"),
+        _ => tracing::warn!(%error, "{what}"),
     }
 }
 
@@ -645,20 +669,31 @@ impl Inner {
     }
 
     /// Commits what happened to messages, and acts on what that brought about. Tries until the store takes it: what a
-    /// carrier said once it does not say again. `false` if the store can never take it.
-    pub(crate) async fn advance(self: &Arc<Self>, happenings: Vec<Happening>) -> bool {
-        if happenings.is_empty() {
-            return true;
-        }
+    /// carrier said once it does not say again. Receipts are left out while the disk is full, because those it does say
+    /// again. `false` if not all is stored.
+    pub(crate) async fn advance(self: &Arc<Self>, mut happenings: Vec<Happening>) -> bool {
+        let all = happenings.len();
         loop {
+            if happenings.is_empty() {
+                return all == 0;
+            }
             let now = self.clock.now();
             match self.store.advance(happenings.clone(), now, self.patience()).await {
                 Ok(advanced) => {
                     self.happened(advanced).await;
-                    return true;
+                    return happenings.len() == all;
                 }
-                Err(error @ tidings_store::Error::Unavailable(_)) if !self.stopping() => {
-                    tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
+                Err(error @ (tidings_store::Error::Unavailable(_) | tidings_store::Error::Full(_)))
+                    if !self.stopping() =>
+                {
+                    warn(&error, "what happened to messages could not be recorded; trying again");
+                    if matches!(error, tidings_store::Error::Full(_)) {
+                        let count = happenings.len();
+                        happenings.retain(|happening| matches!(happening, Happening::To { .. }));
+                        if happenings.len() < count && !happenings.is_empty() {
+                            continue;
+                        }
+                    }
                     tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                 }
                 Err(error) => {
@@ -681,7 +716,7 @@ impl Inner {
             }
             Err(error) => {
                 // Not acknowledged, so the carrier offers them again.
-                tracing::warn!(%error, "inbound messages could not be stored");
+                warn(&error, "inbound messages could not be stored");
                 false
             }
         }

@@ -122,6 +122,11 @@ window = {window}
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Where its API listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A client of its API, with its token.
     pub fn client(&self) -> Client {
         Client::new(self.address, &self.token)
