@@ -29,7 +29,8 @@ use crate::pace::Pace;
 use crate::problem::Problem;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawPathParams, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{MatchedPath, RawPathParams, State};
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -419,9 +420,12 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         let filter = MethodFilter::try_from(route.method.clone()).expect("the table has common methods only");
-        let handler = move |State(app): State<App>, parts: RawPathParams, request: Request<Body>| {
+        type Parts = Result<RawPathParams, RawPathParamsRejection>;
+        let handler = async move |State(app): State<App>, parts: Parts, request: Request<Body>| {
+            // What is no text names nothing.
+            let Ok(parts) = parts else { return Problem::not_found().response(&app.settings.public_url) };
             let ids = parts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            ask::answer(app, route, ids, request)
+            ask::answer(app, route, ids, request).await
         };
         router = router.route(route.path, on(filter, handler));
     }
@@ -444,14 +448,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Gives every answer its request id and the headers that all answers have.
 async fn observe(State(app): State<App>, request: Request<Body>, next: Next) -> Response {
     let id = format!("req_{:016x}", app.engine.clock().id());
-    // The path only: what stands after ? may be a secret that was put there by mistake.
-    let line = tracing::enabled!(tracing::Level::DEBUG)
-        .then(|| (request.method().clone(), request.uri().path().to_owned()));
+    // The route and not the address: a token or a number may have been put there by mistake.
+    let line = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        (request.method().clone(), route.unwrap_or("none").to_owned())
+    });
     let watch = app.engine.clock().stopwatch();
     let mut response = next.run(request).await;
     let status = response.status().as_u16();
-    if let Some((method, path)) = line {
-        tracing::debug!(id, %method, path, status, took_ms = watch.elapsed_ms(), "answered");
+    if let Some((method, route)) = line {
+        tracing::debug!(id, %method, route, status, took_ms = watch.elapsed_ms(), "answered");
     } else if status >= 500 {
         tracing::warn!(id, status, "a request was not served");
     }

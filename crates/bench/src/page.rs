@@ -27,7 +27,7 @@ h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; } h2 { font-size: 
 h3 { font-size: .95rem; margin: 1.75rem 0 .25rem; } p { margin: .25rem 0 .75rem; } .soft, caption { color: var(--soft); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { font-weight: 500; color: var(--soft); } th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th { font-weight: 500; color: var(--soft); white-space: normal; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 .key { display: flex; flex-wrap: wrap; gap: 0 1.25rem; color: var(--soft); font-size: .85rem; }
 .key span::before { content: ''; display: inline-block; width: 1rem; height: 3px; margin: 0 .4rem .22rem 0;

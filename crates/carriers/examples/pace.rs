@@ -47,7 +47,12 @@ async fn main() -> Result<(), Error> {
     } else {
         Settings::Simulator(simulator::Settings { window, ..simulator::Settings::default() })
     };
-    let surroundings = Surroundings { name: "pace".to_owned(), draw: Arc::new(|| 1), codes: Arc::default() };
+    let surroundings = Surroundings {
+        name: "pace".to_owned(),
+        draw: Arc::new(|| 1),
+        codes: Arc::default(),
+        guard: Arc::new(tidings_carriers::Unguarded),
+    };
     let mut link = list::open(settings, &surroundings)?;
     let up = link.state.wait_for(|state| matches!(state, LinkState::Up { .. })).await;
     drop(up.map_err(|_| Error("the link never came up".to_owned()))?);

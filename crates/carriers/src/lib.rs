@@ -218,4 +218,32 @@ pub struct Surroundings {
     pub draw: Arc<dyn Fn() -> u32 + Send + Sync>,
     /// The operator's table from carriers' codes to failures.
     pub codes: Arc<codes::Codes>,
+    /// Catches what crashes over one submission, or over one thing that the carrier sent.
+    pub guard: Arc<dyn Guard>,
+}
+
+/// What is handled, to be known again if it crashes.
+#[derive(Debug, Clone, Copy)]
+pub enum CrashKey<'a> {
+    /// A message.
+    Message(MessageId),
+    /// Something that came, as its octets.
+    Octets(&'a [u8]),
+}
+
+/// Runs the handling of one thing so that a crash of it stops that thing only.
+pub trait Guard: Send + Sync {
+    /// Runs the work, and again if it panics; `false` if it never came to its end.
+    fn contain(&self, key: CrashKey<'_>, work: &mut dyn FnMut()) -> bool;
+}
+
+/// Catches nothing: for tests, and for those who only look at settings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unguarded;
+
+impl Guard for Unguarded {
+    fn contain(&self, _key: CrashKey<'_>, work: &mut dyn FnMut()) -> bool {
+        work();
+        true
+    }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::message::Answer;
+use tidings_domain::message::{self, Answer};
+use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::sender::Sender;
@@ -30,8 +31,8 @@ use tokio::time::sleep;
 
 use crate::codes::{self, Codes};
 use crate::{
-    Acknowledge, CarrierEvent, Error, InboundPart, Link, LinkState, Permit, Submission, Surroundings, Tag,
-    Window,
+    Acknowledge, CarrierEvent, CrashKey, Error, Guard, InboundPart, Link, LinkState, Permit, Submission,
+    Surroundings, Tag, Window,
 };
 
 /// Events that may wait to be read, of all sessions together.
@@ -725,6 +726,7 @@ pub fn open(settings: Settings, surroundings: &Surroundings) -> Result<Link, Err
         profile,
         connecting,
         draw: Arc::clone(&surroundings.draw),
+        guard: Arc::clone(&surroundings.guard),
         window: Arc::clone(&window),
         state: state_in,
         events: events_in,
@@ -747,6 +749,7 @@ struct Shared {
     profile: Profile,
     connecting: client::Settings,
     draw: Arc<dyn Fn() -> u32 + Send + Sync>,
+    guard: Arc<dyn Guard>,
     window: Arc<Window>,
     state: watch::Sender<LinkState>,
     events: mpsc::Sender<CarrierEvent>,
@@ -855,7 +858,7 @@ impl Shared {
         }
         let lanes = self.lanes();
         while let Some(submission) = waiting.pop_front() {
-            let pdu = match self.profile.submit(&submission) {
+            let pdu = match self.written(&submission) {
                 Ok(pdu) => pdu,
                 Err(failure) => {
                     self.report(submission.tag, Answer::Refused(failure), Some(submission.permit)).await;
@@ -873,6 +876,24 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// The submission as the carrier wants it. What crashes over it is a lasting refusal of our own.
+    fn written(&self, submission: &Submission) -> Result<SubmitSm, Failure> {
+        let mut written = None;
+        let done = self.guard.contain(CrashKey::Message(submission.tag.message), &mut || {
+            poison::taste("encode", || Some(submission.segment.text()));
+            written = Some(self.profile.submit(submission));
+        });
+        written.filter(|_| done).unwrap_or_else(|| Err(message::poison("encoding")))
+    }
+
+    /// What the carrier sent. What crashes over it is nothing that could be stored.
+    fn read(&self, pdu: &DeliverSm) -> Read {
+        let mut read = None;
+        let done =
+            self.guard.contain(CrashKey::Octets(pdu.payload()), &mut || read = Some(self.profile.read(pdu)));
+        read.filter(|_| done).unwrap_or(Read::Nothing("something that crashes its reader"))
     }
 
     fn lanes(&self) -> Vec<Arc<Lane>> {
@@ -1032,7 +1053,7 @@ impl Shared {
             Event::Unsent { tag, why } => (lane.remove(tag), unsent(why)),
             Event::Deliver { pdu, responder } => {
                 let acknowledge = move || responder.answer(status::ESME_ROK);
-                match self.profile.read(&pdu) {
+                match self.read(&pdu) {
                     Read::Receipt(receipt) => {
                         let acknowledge = Acknowledge::new(acknowledge);
                         self.emit(CarrierEvent::Receipt { receipt, acknowledge }).await;
@@ -1139,8 +1160,12 @@ mod tests {
     use tidings_domain::text::Encoding;
 
     fn profile(settings: Settings) -> Result<Profile, Error> {
-        let surroundings =
-            Surroundings { name: "acme".to_owned(), draw: Arc::new(|| 1), codes: Arc::default() };
+        let surroundings = Surroundings {
+            name: "acme".to_owned(),
+            draw: Arc::new(|| 1),
+            codes: Arc::default(),
+            guard: Arc::new(crate::Unguarded),
+        };
         let known = Settings { address: "localhost".to_owned(), system_id: "us".to_owned(), ..settings };
         Profile::new(known, &surroundings)
     }

@@ -168,6 +168,8 @@ pub async fn listen(settings: Settings, stage: Stage) -> Result<Smsc, Error> {
     serving.limits.window_max = settings.deliver_window;
     serving.limits.response_timeout_ms = settings.deliver_timeout_ms;
     serving.limits.unanswered_max = settings.window.unwrap_or(WINDOW_WITHOUT_LIMIT);
+    // The number is the bound here: a busy client is not told that it is too fast because of the octets.
+    serving.limits.unanswered_octets_max = usize::MAX;
     if let Some(tls) = &settings.tls {
         serving.tls = Some(server::Identity {
             chain_pem: crate::read_file(&tls.certificate_file)?,

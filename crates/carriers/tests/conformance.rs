@@ -76,6 +76,7 @@ fn surroundings() -> Surroundings {
         name: "under-test".to_owned(),
         draw: Arc::new(move || drawn.fetch_add(0x9E37_79B9, Ordering::Relaxed)),
         codes: Arc::new(Codes::default()),
+        guard: Arc::new(tidings_carriers::Unguarded),
     }
 }
 

@@ -111,6 +111,10 @@ fn the_released_program_has_no_part_that_is_for_tests_only() {
         !tree.contains("tidings-store feature \"model\""),
         "the model store is for tests; tidings-cli may not have it"
     );
+    assert!(
+        !tree.contains("tidings-domain feature \"poison\""),
+        "messages that crash their handler are for tests; tidings-cli may not have them by itself"
+    );
 }
 
 #[test]

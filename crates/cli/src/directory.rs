@@ -40,43 +40,47 @@ pub fn make(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a directory lies on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileSystem {
-    /// A disk of this machine, as far as can be seen.
-    Local,
-    /// Another machine's: SQLite's locks and syncs cannot be trusted there.
-    Remote(&'static str),
-    /// A program on this machine, which may do as it likes.
-    Program(&'static str),
+/// Whether messages may be kept there: for its owner alone, and on a disk of this machine.
+///
+/// # Errors
+/// A sentence that says why not, and what to do.
+pub fn suitable(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let unreadable = || format!("{} cannot be looked at", path.display());
+    let mode = fs::metadata(path).with_context(unreadable)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        bail!(
+            "everybody on this machine may open the data directory {} (mode {:o}), which holds texts and numbers: run `chmod 700 {}`",
+            path.display(),
+            mode & 0o777,
+            path.display()
+        );
+    }
+    let found = rustix::fs::statfs(path).with_context(unreadable)?;
+    if let Some(name) = network_file_system(found.f_type as u64) {
+        bail!(
+            "the data directory {} lies on a network file system ({name}), whose locks and syncs cannot be relied on: use a local disk",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
-impl FileSystem {
-    /// That of this directory.
-    pub fn of(path: &Path) -> Self {
-        #[cfg(target_os = "linux")]
-        if let Ok(about) = rustix::fs::statfs(path) {
-            return Self::of_magic(about.f_type as u64 & 0xFFFF_FFFF);
-        }
-        let _ = path;
-        Self::Local
-    }
-
-    /// That of a magic number of statfs(2).
-    #[cfg(target_os = "linux")]
-    fn of_magic(magic: u64) -> Self {
-        match magic {
-            0x6969 => Self::Remote("NFS"),
-            0x517B => Self::Remote("SMB"),
-            0xFF53_4D42 => Self::Remote("CIFS"),
-            0xFE53_4D42 => Self::Remote("SMB2"),
-            0x0102_1997 => Self::Remote("9P"),
-            0x00C3_6400 => Self::Remote("Ceph"),
-            0x5346_414F => Self::Remote("AFS"),
-            0x6573_5546 => Self::Program("FUSE"),
-            _ => Self::Local,
-        }
-    }
+/// The name of a file system whose files lie on another machine, by the number that `statfs` gives it (`statfs(2)`).
+fn network_file_system(number: u64) -> Option<&'static str> {
+    // As 32 bits: some machines give the number with a sign.
+    Some(match number & 0xFFFF_FFFF {
+        0x6969 => "NFS",
+        0x517B => "SMB",
+        0xFF53_4D42 => "CIFS",
+        0xFE53_4D42 => "SMB 2",
+        0x5346_414F | 0x6B41_4653 => "AFS",
+        0x00C3_6400 => "Ceph",
+        0x7375_7245 => "Coda",
+        0x564C => "NCP",
+        0x0BD0_0BD0 => "Lustre",
+        _ => return None,
+    })
 }
 
 /// Makes the directory for `dev` and marks it, if it is new.
@@ -185,12 +189,26 @@ mod tests {
 
     /// P-35
     #[test]
-    #[cfg(target_os = "linux")]
-    fn a_file_system_of_another_machine_is_known_by_its_number() {
-        assert_eq!(FileSystem::of_magic(0x6969), FileSystem::Remote("NFS"));
-        assert_eq!(FileSystem::of_magic(0xEF53), FileSystem::Local);
-        assert_eq!(FileSystem::of_magic(0x6573_5546), FileSystem::Program("FUSE"));
-        assert_eq!(FileSystem::of(&std::env::temp_dir()), FileSystem::Local);
+    fn a_directory_that_others_may_open_or_that_lies_elsewhere_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        make(&path).unwrap();
+        suitable(&path).unwrap();
+        for (mode, right) in
+            [(0o700, true), (0o750, true), (0o770, true), (0o755, false), (0o701, false), (0o777, false)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(suitable(&path).is_ok(), right, "{mode:o}");
+        }
+        let refused = suitable(&path).unwrap_err().to_string();
+        assert!(refused.contains("chmod 700") && refused.contains("777"), "{refused}");
+        // ext4, xfs, btrfs, tmpfs, overlayfs, zfs, apfs-like numbers are local; the others are elsewhere.
+        for number in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1] {
+            assert_eq!(network_file_system(number), None, "{number:x}");
+        }
+        for number in [0x6969, 0xFF53_4D42, 0xFFFF_FFFF_FF53_4D42, 0xFE53_4D42, 0x00C3_6400] {
+            assert!(network_file_system(number).is_some(), "{number:x}");
+        }
     }
 
     #[test]

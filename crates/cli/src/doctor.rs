@@ -3,7 +3,7 @@
 
 use crate::config::connection::Secrets;
 use crate::database;
-use crate::directory::{self, FileSystem};
+use crate::directory;
 use crate::duration;
 use crate::operator::{Operator, Place};
 use crate::output::{Output, Tone};
@@ -199,13 +199,27 @@ fn data_directory(report: &mut Report, at: &Path, migrate: &str) {
             _ => report.well("disk", sentence),
         }
     }
-    match FileSystem::of(at) {
-        FileSystem::Remote(name) | FileSystem::Program(name) => report.wrong(
-            "file system",
-            format!("{} is on {name}", at.display()),
-            "move it to a local disk: SQLite's locks and syncs cannot be trusted here",
-        ),
-        FileSystem::Local => report.well("file system", "local"),
+    #[cfg(target_os = "linux")]
+    if let Ok(about) = rustix::fs::statfs(at) {
+        // Magic numbers of statfs(2): NFS, SMB, CIFS, SMB2, FUSE, 9P, Ceph, AFS.
+        const REMOTE: [(u64, &str); 8] = [
+            (0x6969, "NFS"),
+            (0x517B, "SMB"),
+            (0xFF53_4D42, "CIFS"),
+            (0xFE53_4D42, "SMB2"),
+            (0x6573_5546, "FUSE"),
+            (0x0102_1997, "9P"),
+            (0x00C3_6400, "Ceph"),
+            (0x5346_414F, "AFS"),
+        ];
+        match REMOTE.iter().find(|(magic, _)| *magic == about.f_type as u64 & 0xFFFF_FFFF) {
+            Some((_, name)) => report.wrong(
+                "file system",
+                format!("{} is on {name}", at.display()),
+                "move it to a local disk: SQLite's locks and syncs cannot be trusted here",
+            ),
+            None => report.well("file system", "local"),
+        }
     }
     match directory::holder(at) {
         Some(number) => report.well("server", format!("process {number} serves it")),

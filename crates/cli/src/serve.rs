@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::config::connection::Secrets;
-use crate::directory::{self, FileSystem};
+use crate::directory;
 use crate::log;
 use crate::operator::{Misconfigured, Place, open_store};
 use anyhow::{Context, bail};
@@ -14,7 +14,7 @@ use tidings_carriers::codes::Codes;
 use tidings_domain::address;
 use tidings_egress::Policy;
 use tidings_engine::{ConnectionSettings, Engine, Settings};
-use tidings_store::sqlite::Options;
+use tidings_store::sqlite::{Options, TRAIL_NAME};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -50,20 +50,7 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     }
     raise_file_limit();
     directory::make(&config.data.directory)?;
-    match FileSystem::of(&config.data.directory) {
-        FileSystem::Local => {}
-        FileSystem::Program(name) => {
-            tracing::warn!("the data directory is on {name}: what it calls synced may not be on any disk");
-        }
-        FileSystem::Remote(name) => {
-            let sentence = format!(
-                "{} is on {name}, where SQLite's locks and syncs cannot be trusted: keep it on a local disk",
-                config.data.directory.display()
-            );
-            let place = "directory in [data]".to_owned();
-            return Err(Misconfigured(vec![crate::config::key::Problem { place, sentence }]).into());
-        }
-    }
+    directory::suitable(&config.data.directory)?;
     let served = directory::serve(&config.data.directory)?;
     let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
         format!(
@@ -136,6 +123,7 @@ pub async fn start(config: &Config, egress: Policy) -> anyhow::Result<Engine> {
         cache_kib: config.data.cache_mib.get::<u32>() * 1024,
         readers: config.data.readers.get(),
         reserve_octets: config.data.reserve_mib.get::<u64>() << 20,
+        trail: Some(config.data.directory.join(TRAIL_NAME)),
         ..Options::in_directory(&config.data.directory)
     };
     let store = open_store(&options)?;
@@ -197,6 +185,8 @@ pub async fn until_stopped(
     drop(stop);
     if let Some(error) = broken {
         tracing::error!(%error, "fatal: the process ends, so that the next start looks at what the disk kept");
+        // No message has ended this process.
+        engine.store().guard().end();
         // Who is still waiting hears that it is not known.
         drop(tokio::time::timeout(BROKEN_STOP, &mut serving).await);
         return Err(Broken(error).into());

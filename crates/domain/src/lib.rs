@@ -15,6 +15,7 @@ pub mod id;
 pub mod intake;
 pub mod message;
 pub mod pacing;
+pub mod poison;
 pub mod purpose;
 pub mod receipt;
 pub mod retry;

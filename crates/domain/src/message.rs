@@ -344,6 +344,8 @@ pub enum Input {
     Cancel,
     /// Stopped by a rule of ours at the last moment.
     Stopped(Failure),
+    /// Handling it crashes the program: see [`poison`].
+    Quarantined(Failure),
 }
 
 /// What does change: where the message is, its segments, and how often it was tried.
@@ -474,8 +476,8 @@ impl Life {
             }
             // A late answer of an attempt that was given up, or of an earlier one: its id is worth having,
             // because the receipt for it may come. It never undoes what was decided since.
-            (_, Input::Answered { attempt, segment, answer: Answer::Accepted { carrier_id } }) => {
-                next.answered_too_late(attempt, segment, carrier_id)?;
+            (_, Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. }) => {
+                next.answered_too_late(segment, carrier_id)?;
             }
             (State::Sending { .. }, Input::TimeUp | Input::Orphaned) => next.unanswered(),
             (State::Doubtful { .. }, Input::TimeUp) => next.settle_doubt(),
@@ -489,6 +491,14 @@ impl Life {
                 | State::Unconfirmed { .. },
                 Input::Receipt { segment, carrier_id, outcome, raw },
             ) => next.receipt(segment, carrier_id, outcome, raw)?,
+            (
+                State::Scheduled { .. }
+                | State::Queued { .. }
+                | State::Sending { .. }
+                | State::Doubtful { .. }
+                | State::Sent { .. },
+                Input::Quarantined(failure),
+            ) => next.quarantine(failure),
             _ => return Err(Ignored),
         }
         Ok(Transition { life: next.life, effects: next.effects })
@@ -586,7 +596,9 @@ impl Next<'_> {
             }
             Recovery::Review => {
                 self.effects.push(Effect::Review(failure.clone()));
-                self.end_unsent(State::Rejected, Some(failure));
+                // It was not the carrier that said no.
+                let state = if failure.code == POISON { State::Failed } else { State::Rejected };
+                self.end_unsent(state, Some(failure));
             }
         }
     }
@@ -658,18 +670,27 @@ impl Next<'_> {
         self.unconfirmed(no_answer(), None);
     }
 
-    fn answered_too_late(&mut self, attempt: u32, segment: u8, carrier_id: String) -> Result<(), Ignored> {
+    fn answered_too_late(&mut self, segment: u8, carrier_id: String) -> Result<(), Ignored> {
         let place = self.life.segments.get_mut(usize::from(segment)).ok_or(Ignored)?;
         match (&*place, self.life.state) {
-            (Segment::Unanswered, _) => *place = Segment::Accepted { carrier_id },
-            // It waits to be sent again after a doubt, and now the doubt is over: do not send it again.
-            (Segment::Waiting, State::Queued { .. }) if attempt == self.life.attempt => {
-                *place = Segment::Accepted { carrier_id };
-                self.conclude();
-            }
+            // Whichever try it answers: the carrier has the segment, and it need not be sent again.
+            (Segment::Submitted | Segment::Unanswered, State::Sending { .. } | State::Doubtful { .. })
+            | (Segment::Waiting, State::Queued { .. })
+            | (Segment::Unanswered, _) => *place = Segment::Accepted { carrier_id },
             _ => return Err(Ignored),
         }
+        self.carrier_has_it();
         Ok(())
+    }
+
+    /// The carrier proved to have a segment. If that was the last one that was open, nothing is left to send.
+    fn carrier_has_it(&mut self) {
+        let nothing_waits = !self.life.segments.iter().any(|s| matches!(s, Segment::Waiting));
+        match self.life.state {
+            State::Sending { .. } | State::Doubtful { .. } => self.conclude(),
+            State::Queued { .. } if nothing_waits => self.conclude(),
+            _ => {}
+        }
     }
 
     fn receipts_until(&self) -> Timestamp {
@@ -697,14 +718,8 @@ impl Next<'_> {
             self.fold(Some(raw));
         } else {
             self.publish(Kind::Progress, None, Some(raw));
-            // A receipt proves that the carrier had the segment, whether or not its answer reached us. If it was the
-            // last one that waited to be sent again, there is nothing left to send.
-            let nothing_waits = !self.life.segments.iter().any(|s| matches!(s, Segment::Waiting));
-            match self.life.state {
-                State::Sending { .. } | State::Doubtful { .. } => self.conclude(),
-                State::Queued { .. } if nothing_waits => self.conclude(),
-                _ => {}
-            }
+            // Whether or not its answer reached us.
+            self.carrier_has_it();
         }
         Ok(())
     }
@@ -790,6 +805,16 @@ impl Next<'_> {
         Ok(())
     }
 
+    /// Nothing more is tried with it. What was handed over may be at the carrier, so only what waits is known not to be.
+    fn quarantine(&mut self, failure: Failure) {
+        self.effects.push(Effect::Review(failure.clone()));
+        if self.life.state.is_waiting() {
+            self.end_unsent(State::Failed, Some(failure));
+        } else {
+            self.unconfirmed(failure, None);
+        }
+    }
+
     fn expire_if_over(&mut self) -> Result<(), Ignored> {
         if self.now < self.terms.expires_at {
             return Err(Ignored);
@@ -847,6 +872,19 @@ fn worst_refusal(segments: &[Segment]) -> Option<Failure> {
     });
     refusals.max_by_key(|failure| failure.recovery() != Recovery::Retry).cloned()
 }
+
+/// The code of a message that crashes whoever handles it.
+const POISON: &str = "tidings poison";
+
+/// Why a message is set aside: handling it crashed the program again and again. A person must look, and may have it sent
+/// again by a version that can.
+pub fn poison(doing: &str) -> Failure {
+    let detail = format!("{doing} it crashed the program {CRASHES_MAX} times; it was set aside");
+    Failure::new(FailureClass::UnknownError, false, POISON, detail)
+}
+
+/// After so many crashes that are certainly its own a message is set aside.
+pub const CRASHES_MAX: u32 = 3;
 
 /// The code of a submission without an answer.
 const NO_ANSWER: &str = "tidings no_answer";
@@ -952,6 +990,8 @@ mod tests {
             "orphan" => Input::Orphaned,
             "cancel" => Input::Cancel,
             "stop" => Input::Stopped(failure(FailureClass::OptedOut, false)),
+            "quarantine" => Input::Quarantined(poison("handling")),
+            "uncodable" => answer(Answer::Refused(poison("encoding"))),
             other => panic!("no such input: {other}"),
         }
     }
@@ -1019,7 +1059,10 @@ mod tests {
             transactional 1: claim, no-answer, time@120, accepted@130, delivered@140 -> delivered +unanswered review +unconfirmed +delivered
             authentication 1: claim, no-answer, time@5                -> queued@5 +unanswered +delayed
             authentication 1: claim, no-answer, time@5, accepted@6    -> sent@345 +unanswered +delayed +sent
-            authentication 1: claim, no-answer, time@5, claim@5, accepted-old@6 -> sending#2 +unanswered +delayed ignored
+            authentication 1: claim, no-answer, time@5, claim@5, accepted-old@6 -> sent@345 +unanswered +delayed +sent
+            authentication 1: claim, no-answer, time@5, claim@5, accepted-old@6, no-answer@9 -> sent@345 +unanswered +delayed +sent ignored
+            alert 1: claim, no-answer, time@5, claim@5, no-answer@6, accepted-old@7 -> sent@3645 +unanswered +delayed +unanswered +sent
+            alert 2: claim, no-answer 0, no-answer 1, time@5, accepted 0@6 -> queued@5 +unanswered +delayed
             authentication 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> unconfirmed +unanswered +delayed +unanswered +unconfirmed
             authentication 1: claim@250, no-answer@250, time@255      -> unconfirmed +unanswered +unconfirmed
             alert 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> queued@10 +unanswered +delayed +unanswered +delayed
@@ -1053,6 +1096,25 @@ mod tests {
             transactional 2: claim, accepted 0, accepted 1, absent 1, delivered 0 -> undelivered +sent +progress +undelivered
             transactional 2: claim, accepted 0, accepted 1, absent 1, time@7245   -> undelivered +sent +progress +undelivered
             transactional 2: claim, accepted 0, accepted 1, delivered 1, time@7245 -> unconfirmed +sent +progress +unconfirmed
+            ",
+        );
+    }
+
+    /// P-14
+    #[test]
+    fn a_poison_ends_as_failed_where_it_never_left_and_as_unconfirmed_where_it_may_have() {
+        check(
+            "
+            transactional 1: quarantine                               -> failed review +failed
+            transactional 1@60: quarantine                            -> failed review +failed
+            transactional 1: claim, unsent, quarantine                -> failed review +failed
+            marketing 1: claim, quarantine                            -> unconfirmed review +unconfirmed
+            alert 1: claim, no-answer, quarantine                     -> unconfirmed +unanswered review +unconfirmed
+            alert 1: claim, no-answer, time@5, quarantine@5           -> unconfirmed +unanswered +delayed review +unconfirmed
+            alert 1: claim, accepted, quarantine, delivered           -> delivered +sent review +unconfirmed +delivered
+            alert 1: claim, uncodable                                 -> failed review +failed
+            alert 2: claim, accepted 0, uncodable 1                   -> failed review +failed
+            alert 1: cancel, quarantine                               -> canceled +canceled ignored
             ",
         );
     }

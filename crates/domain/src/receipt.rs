@@ -71,7 +71,7 @@ pub struct Candidate {
 /// The form under which the store keeps an answered id: lower case, without leading zeros.
 pub fn canonical(carrier_id: &str) -> String {
     let trimmed = carrier_id.trim();
-    let stripped = trimmed.trim_start_matches('0');
+    let stripped = trimmed.trim_start_matches(|c: char| c == '0' || c.is_whitespace());
     if stripped.is_empty() && !trimmed.is_empty() { "0".to_owned() } else { stripped.to_ascii_lowercase() }
 }
 

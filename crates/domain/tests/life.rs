@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::message::{Answer, Effect, Input, Life, Outcome, Rules, Segment, State, Status, Terms};
+use tidings_domain::message::{
+    Answer, Effect, Input, Life, Outcome, Rules, Segment, State, Status, Terms, poison,
+};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::time::Timestamp;
@@ -33,6 +35,7 @@ enum Step {
     Orphan,
     Cancel,
     Stop(Failure),
+    Quarantine,
 }
 
 fn step(segments: u8) -> impl Strategy<Value = Step> {
@@ -50,6 +53,7 @@ fn step(segments: u8) -> impl Strategy<Value = Step> {
         1 => Just(Step::Orphan),
         1 => Just(Step::Cancel),
         1 => failure().prop_map(Step::Stop),
+        1 => Just(Step::Quarantine),
     ]
 }
 
@@ -66,6 +70,7 @@ fn input(step: Step, life: &Life) -> Input {
         Step::Orphan => Input::Orphaned,
         Step::Cancel => Input::Cancel,
         Step::Stop(failure) => Input::Stopped(failure),
+        Step::Quarantine => Input::Quarantined(poison("handling")),
     }
 }
 
@@ -82,6 +87,7 @@ fn word(input: &Input) -> &'static str {
         Input::Orphaned => "process died",
         Input::Cancel => "canceled by its caller",
         Input::Stopped(_) => "stopped by a rule",
+        Input::Quarantined(_) => "crashed the program",
     }
 }
 
@@ -246,6 +252,7 @@ fn arrows() -> BTreeSet<(&'static str, &'static str, &'static str)> {
                     Input::Orphaned,
                     Input::Cancel,
                     Input::Stopped(fail(FailureClass::OptedOut, false)),
+                    Input::Quarantined(poison("handling")),
                 ];
                 inputs.extend(answers.iter().map(|answer| Input::Answered {
                     attempt: tale.life.attempt,

@@ -55,7 +55,7 @@ pub(crate) fn sentence(level: Level, room: Room) -> (bool, String) {
 }
 
 /// Looks at the room, and says when it changes its level.
-pub(crate) async fn watch(engine: Weak<Inner>) {
+pub(crate) async fn watch(engine: &mut Weak<Inner>) {
     let mut level = Level::Plenty;
     loop {
         let Some(inner) = engine.upgrade() else { return };

@@ -7,22 +7,24 @@
 //! What the carrier says is committed in batches, and only then acknowledged to it.
 
 use crate::Inner;
+use crate::supervise::supervise;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::id::{ConnectionId, InboundId};
-use tidings_domain::message::{Answer, Input};
+use tidings_domain::id::{ConnectionId, InboundId, MessageId};
+use tidings_domain::message::{self, Answer, Input};
 use tidings_domain::pacing::Pace;
+use tidings_domain::poison;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Happening, Inbound, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
-const HANDED_OVER_MAX: usize = 16_384;
+pub(crate) const HANDED_OVER_MAX: usize = 16_384;
 /// Tickets that one step takes: enough to share a look at the suppression list, few enough to start soon.
 const STEP_MAX: usize = 256;
 /// Events of a carrier in one commit.
@@ -142,7 +144,7 @@ pub(crate) fn open(
     link: tidings_carriers::Link,
     now: Timestamp,
 ) -> (Arc<Lane>, Loops) {
-    let (handed_over, tickets) = mpsc::channel(HANDED_OVER_MAX);
+    let (handed_over, tickets) = mpsc::channel(lane.handed_over_max);
     let lane = Arc::new(Lane {
         id: lane.id,
         name: lane.name,
@@ -159,7 +161,13 @@ pub(crate) fn open(
         submitted_at: Mutex::default(),
         unreadable: Mutex::default(),
     });
-    let submit = Submit { engine: engine.clone(), lane: Arc::clone(&lane), tickets, link: link.submissions };
+    let submit = Submit {
+        engine: engine.clone(),
+        lane: Arc::clone(&lane),
+        tickets,
+        link: link.submissions,
+        asked_at: now,
+    };
     let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
     (lane, loops)
 }
@@ -173,9 +181,10 @@ pub(crate) struct Loops {
 impl Loops {
     /// Starts them.
     pub fn start(self, tasks: &mut tokio::task::JoinSet<()>) {
-        let (engine, lane, events) = self.hear;
-        tasks.spawn(self.submit.run());
-        tasks.spawn(hear(engine, lane, events));
+        tasks.spawn(supervise("submit", self.submit, |submit| Box::pin(submit.run())));
+        tasks.spawn(supervise("hear", self.hear, |(engine, lane, events)| {
+            Box::pin(hear(engine, lane, events))
+        }));
     }
 }
 
@@ -186,6 +195,7 @@ pub(crate) struct LaneSettings {
     pub environment: Environment,
     pub kind: &'static str,
     pub pace_per_s: Option<f64>,
+    pub handed_over_max: usize,
 }
 
 /// The loop that submits.
@@ -194,10 +204,12 @@ struct Submit {
     lane: Arc<Lane>,
     tickets: mpsc::Receiver<(Ticket, Permit)>,
     link: mpsc::Sender<Submission>,
+    /// When the store was last asked what is due next.
+    asked_at: Timestamp,
 }
 
 impl Submit {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         let lane = Arc::clone(&self.lane);
         let mut handed = Vec::with_capacity(STEP_MAX);
         loop {
@@ -237,7 +249,12 @@ impl Submit {
         let lane = Arc::clone(&self.lane);
         let next_due = lane.next_due.load(Ordering::Acquire);
         if next_due > now.as_millis() {
-            return Wait::For(next_due.saturating_sub(now.as_millis()));
+            if now.since_ms(self.asked_at) < LONGEST_SLEEP_MS {
+                return Wait::For(next_due.saturating_sub(now.as_millis()));
+            }
+            // A commit whose answer was lost woke nobody.
+            self.ask(engine, now).await;
+            return Wait::Again;
         }
         if lane.is_paused() {
             return Wait::For(LONGEST_SLEEP_MS);
@@ -282,16 +299,23 @@ impl Submit {
             lane.next_due.fetch_min(0, Ordering::AcqRel);
             return Wait::Again;
         }
-        match engine.store.next_due(Some(lane.id), now).await {
+        self.ask(engine, now).await;
+        Wait::Again
+    }
+
+    /// Asks the store what is due next.
+    async fn ask(&mut self, engine: &Inner, now: Timestamp) {
+        self.asked_at = now;
+        match engine.store.next_due(Some(self.lane.id), now).await {
             Ok(Some(at)) => {
-                lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
+                self.lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
             }
             Ok(None) => {}
             Err(_) => {
-                lane.next_due.fetch_min(now.plus_ms(STORE_PAUSE_MS as i64).as_millis(), Ordering::AcqRel);
+                let again_at = now.plus_ms(STORE_PAUSE_MS as i64);
+                self.lane.next_due.fetch_min(again_at.as_millis(), Ordering::AcqRel);
             }
         }
-        Wait::Again
     }
 
     /// The last look at the suppression list, then out.
@@ -341,7 +365,18 @@ impl Submit {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
         let reference = tidings_store::our_reference(message.id, 0);
-        let parts = message.text.as_deref().map(|text| text::split(text, &message.options, reference));
+        let divide = || {
+            poison::taste("split", || message.reference.as_deref());
+            message.text.as_deref().map(|text| text::split(text, &message.options, reference))
+        };
+        let Ok(parts) = engine.guard.contain(message.id.into(), divide) else {
+            let mut back = unsent_segments(message.id, attempt, &segments);
+            back.push(Happening::To {
+                message: message.id,
+                input: Input::Quarantined(message::poison("dividing")),
+            });
+            return back;
+        };
         let Some(Ok(parts)) = parts else {
             let failure = Failure::new(
                 FailureClass::UnknownError,
@@ -396,9 +431,11 @@ enum Wait {
 
 /// A ticket that did not leave goes back into the queue.
 fn unsent(ticket: &Ticket) -> Vec<Happening> {
-    let (message, attempt) = (ticket.message.id, ticket.attempt);
-    ticket
-        .segments
+    unsent_segments(ticket.message.id, ticket.attempt, &ticket.segments)
+}
+
+fn unsent_segments(message: MessageId, attempt: u32, segments: &[u8]) -> Vec<Happening> {
+    segments
         .iter()
         .map(|&segment| Happening::To {
             message,
@@ -408,15 +445,21 @@ fn unsent(ticket: &Ticket) -> Vec<Happening> {
 }
 
 /// The loop that hears: answers, receipts and inbound messages are committed, then acknowledged.
-async fn hear(engine: Weak<Inner>, lane: Arc<Lane>, mut events: mpsc::Receiver<CarrierEvent>) {
+async fn hear(engine: &Weak<Inner>, lane: &Arc<Lane>, events: &mut mpsc::Receiver<CarrierEvent>) {
     let mut batch = Vec::with_capacity(EVENTS_MAX);
     while events.recv_many(&mut batch, EVENTS_MAX).await > 0 {
         let Some(engine) = engine.upgrade() else { return };
         let mut heard = Heard::default();
         for event in batch.drain(..) {
-            heard.take(&engine, &lane, event);
+            heard.take(&engine, lane, event);
         }
         heard.commit(&engine).await;
+    }
+    if engine.upgrade().is_some_and(|engine| !engine.stopping()) {
+        tracing::error!(
+            connection = lane.name,
+            "its link ended by itself: nothing goes out on it until a restart"
+        );
     }
 }
 

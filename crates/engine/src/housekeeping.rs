@@ -23,8 +23,12 @@ const SWEEP_REST: u64 = 3;
 /// Bounds of that rest: ms.
 const SWEEP_REST_MS: std::ops::RangeInclusive<u64> = 10..=1_000;
 
+/// A run that has lasted so long is not the one in which an earlier one's fault ends the process: ms.
+const CALM_MS: u64 = 10 * 60_000;
+
 /// Settles what an earlier process left: its claims are orphans, its webhook leases are void.
 pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
+    engine.quarantine(engine.guard.convicted().collect(), "whatever was done with it,").await;
     let mut orphans = 0;
     loop {
         let advanced = engine.store.recover(RECOVER_MAX, engine.clock.now(), engine.patience()).await?;
@@ -47,7 +51,7 @@ pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
 }
 
 /// Wakes messages whose moment has come.
-pub(crate) async fn wake(engine: Weak<Inner>) {
+pub(crate) async fn wake(engine: &Weak<Inner>) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
         let now = inner.clock.now();
@@ -83,18 +87,23 @@ async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
 }
 
 /// Follows pauses, holds and endpoints that another process changed.
-pub(crate) async fn follow(engine: Weak<Inner>) {
+pub(crate) async fn follow(engine: &Weak<Inner>) {
+    let (mut since, mut calm) = (None, false);
     loop {
         let Some(inner) = engine.upgrade() else { return };
         inner.follow_store().await;
         inner.webhooks.refresh(&inner).await;
+        if since.get_or_insert_with(|| inner.clock.stopwatch()).elapsed_ms() >= CALM_MS && !calm {
+            inner.guard.calm();
+            calm = true;
+        }
         drop(inner);
         tokio::time::sleep(std::time::Duration::from_millis(LONGEST_SLEEP_MS as u64)).await;
     }
 }
 
 /// Takes out what is older than its retention.
-pub(crate) async fn sweep(engine: Weak<Inner>) {
+pub(crate) async fn sweep(engine: &Weak<Inner>) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
         let stopwatch = inner.clock.stopwatch();

@@ -12,12 +12,14 @@
 //! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
 //! that comes from outside.
 
+mod admission;
 pub mod clock;
 mod disk;
 pub mod dispatch;
 pub mod housekeeping;
 pub mod intake;
 pub mod signature;
+mod supervise;
 pub mod telemetry;
 pub mod webhook;
 pub mod world;
@@ -26,30 +28,30 @@ use dispatch::{Lane, LaneSettings};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use tidings_carriers::{LinkState, Surroundings, codes::Codes, list};
+use supervise::supervise;
+use tidings_carriers::{CrashKey, LinkState, Surroundings, codes::Codes, list};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+pub use tidings_domain::admission::Refused;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
-use tidings_domain::message::{Answer, Input, Status};
+use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged,
-    Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression, Ticket, Told,
+    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Guard, Happening, Inbound, Key, Page,
+    Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression,
+    Ticket, Told,
 };
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use intake::{Call, IdempotencyKey, Item, Preview, Sent};
 pub use world::World;
 
-/// Calls that send messages, at the same time. More are told to come back: early, not late.
-const CALLS_MAX: usize = 8_192;
 /// The name of the connection that every installation has: the simulated carrier of the test environment.
 pub const SIMULATOR: &str = "simulator";
 /// How long an opt-out waits for submissions that were on their way when it was committed.
@@ -132,7 +134,8 @@ pub(crate) struct Inner {
     pub(crate) routes: Vec<Route>,
     pub(crate) text: Vec<tidings_domain::text::Options>,
     pub(crate) webhooks: webhook::Room,
-    pub(crate) calls: Semaphore,
+    pub(crate) admission: admission::Admission,
+    pub(crate) guard: Arc<Guard>,
     lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
@@ -140,7 +143,21 @@ pub(crate) struct Inner {
     retry: Arc<RetryPolicy>,
     numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
+    stopped: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// The store's guard, as carriers know one.
+struct Guarded(Arc<Guard>);
+
+impl tidings_carriers::Guard for Guarded {
+    fn contain(&self, key: CrashKey<'_>, work: &mut dyn FnMut()) -> bool {
+        let key = match key {
+            CrashKey::Message(id) => Key::from(id),
+            CrashKey::Octets(octets) => Key::of(octets),
+        };
+        self.0.contain(key, work).is_ok()
+    }
 }
 
 /// What the store counted, how long that took and since when it stands.
@@ -214,7 +231,7 @@ impl Engine {
         store: Arc<dyn Backend>,
         mut settings: Settings,
     ) -> std::result::Result<Self, Error> {
-        let World { clock, open, web } = world;
+        let World { clock, open, web, memory } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
@@ -230,7 +247,8 @@ impl Engine {
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
-        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web);
+        let (waiting, guard) = (store.waiting().await?, store.guard());
+        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
         let mut loops = Vec::new();
         let mut links = Vec::new();
         for configured in &settings.connections {
@@ -239,6 +257,7 @@ impl Engine {
                 name: configured.name.clone(),
                 draw: Arc::new(move || dice.draw()),
                 codes: Arc::clone(&settings.codes),
+                guard: Arc::new(Guarded(Arc::clone(&guard))),
             };
             let link = open(configured, &surroundings).map_err(|error| Error::Connection {
                 name: configured.name.clone(),
@@ -258,6 +277,7 @@ impl Engine {
                     environment: configured.environment,
                     kind: configured.carrier.kind(),
                     pace_per_s: configured.pace_per_s,
+                    handed_over_max: memory.tickets,
                 };
                 let link = links.next().expect("one link was opened for each connection");
                 let (lane, lane_loops) = dispatch::open(weak, lane, link, now);
@@ -280,8 +300,10 @@ impl Engine {
                 disk: Mutex::new(None),
                 retry: Arc::new(settings.retry.clone()),
                 numbers: tokio::sync::Mutex::default(),
-                calls: Semaphore::new(CALLS_MAX),
+                admission: admission::Admission::new(settings.limits.waiting, waiting),
+                guard,
                 stopping: AtomicBool::new(false),
+                stopped: AtomicBool::new(false),
                 tasks: Mutex::default(),
                 store,
                 clock,
@@ -302,10 +324,10 @@ impl Engine {
             lane.start(&mut tasks);
         }
         webhook::run(&weak, attempts, &mut tasks);
-        tasks.spawn(housekeeping::wake(weak.clone()));
-        tasks.spawn(housekeeping::follow(weak.clone()));
-        tasks.spawn(housekeeping::sweep(weak.clone()));
-        tasks.spawn(disk::watch(weak));
+        tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
+        tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
+        tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
+        tasks.spawn(supervise("disk", weak, |weak| Box::pin(disk::watch(weak))));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
         Ok(Self { inner })
     }
@@ -334,6 +356,13 @@ impl Engine {
     /// what was begun is finished.
     pub async fn send(&self, call: Call) -> Result<Sent> {
         intake::send(Arc::clone(&self.inner), call).await
+    }
+
+    /// Whether nothing is accepted now, whoever asks: why not, and when to come back, in seconds. Worth knowing before
+    /// a body is read.
+    pub fn accepts_nothing(&self) -> Option<(Refused, u32)> {
+        let why = self.inner.admission.closed()?;
+        Some((why, why.retry_after_s(self.inner.clock.draw())))
     }
 
     /// What a request would become, without doing it.
@@ -432,7 +461,7 @@ impl Engine {
             retry_of: Some(id),
         };
         let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
-        Ok(match self.send(call).await? {
+        Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
             Sent::New(_, items) => items.into_iter().find_map(|item| match item {
                 Item::Accepted(message, _) => Some(message.id),
                 Item::Refused(_) | Item::Suppressed(_) => None,
@@ -621,6 +650,7 @@ impl Engine {
         // What carriers said last may still be on its way into the store: it is ahead of this in the queue.
         tokio::task::yield_now().await;
         drop(self.inner.store.ping().await);
+        self.inner.stopped.store(true, Ordering::Release);
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
         if let Err(error) = self.inner.store.close().await {
             tracing::error!(%error, "the store could not be closed");
@@ -669,39 +699,46 @@ impl Inner {
     }
 
     /// Commits what happened to messages, and acts on what that brought about. Tries until the store takes it: what a
-    /// carrier said once it does not say again. Receipts are left out while the disk is full, because those it does say
-    /// again. `false` if not all is stored.
-    pub(crate) async fn advance(self: &Arc<Self>, mut happenings: Vec<Happening>) -> bool {
-        let all = happenings.len();
-        loop {
-            if happenings.is_empty() {
-                return all == 0;
-            }
+    /// carrier said once it does not say again. What the store can never take is halved until it is alone, so that it
+    /// takes nothing else along. `false` if there was such a thing, or a receipt for which there is no room.
+    pub(crate) async fn advance(self: &Arc<Self>, happenings: Vec<Happening>) -> bool {
+        let mut all_taken = true;
+        let mut parts = vec![happenings];
+        while let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) {
             let now = self.clock.now();
-            match self.store.advance(happenings.clone(), now, self.patience()).await {
-                Ok(advanced) => {
-                    self.happened(advanced).await;
-                    return happenings.len() == all;
-                }
-                Err(error @ (tidings_store::Error::Unavailable(_) | tidings_store::Error::Full(_)))
-                    if !self.stopping() =>
+            match self.store.advance(part.clone(), now, self.patience()).await {
+                Ok(advanced) => self.happened(advanced).await,
+                Err(error @ tidings_store::Error::Unavailable(_))
+                    if !self.stopped.load(Ordering::Acquire) =>
                 {
-                    warn(&error, "what happened to messages could not be recorded; trying again");
-                    if matches!(error, tidings_store::Error::Full(_)) {
-                        let count = happenings.len();
-                        happenings.retain(|happening| matches!(happening, Happening::To { .. }));
-                        if happenings.len() < count && !happenings.is_empty() {
-                            continue;
-                        }
-                    }
+                    tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
+                    parts.push(part);
+                }
+                Err(tidings_store::Error::Full(_)) if !self.stopped.load(Ordering::Acquire) => {
+                    // The reserve is for answers, which are given once. Receipts are left to their carrier.
+                    let count = part.len();
+                    part.retain(|happening| matches!(happening, Happening::To { .. }));
+                    let has_receipts = part.len() < count;
+                    all_taken &= !has_receipts;
+                    if part.is_empty() || !has_receipts {
+                        tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
+                    }
+                    parts.extend(Some(part).filter(|part| !part.is_empty()));
+                }
+                Err(tidings_store::Error::Corrupt(_) | tidings_store::Error::Conflict(_))
+                    if part.len() > 1 =>
+                {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
                 }
                 Err(error) => {
                     tracing::error!(%error, "what happened to messages could not be recorded");
-                    return false;
+                    all_taken = false;
                 }
             }
         }
+        all_taken
     }
 
     /// Commits inbound messages.
@@ -744,6 +781,24 @@ impl Inner {
         if !advanced.told.is_empty() {
             self.webhooks.tell(self, advanced.told);
         }
+        if !advanced.crashed.is_empty() {
+            self.quarantine(advanced.crashed, "handling").await;
+        }
+    }
+
+    /// Sets messages aside that crash whoever handles them.
+    pub(crate) async fn quarantine(self: &Arc<Self>, messages: Vec<MessageId>, doing: &str) {
+        if messages.is_empty() {
+            return;
+        }
+        self.telemetry.quarantined(messages.len() as u64);
+        let why = message::poison(doing);
+        match self.store.quarantine(messages, why, self.clock.now()).await {
+            // Nothing of that is crashed again: what is, is taken out as it is.
+            Ok(advanced) => Box::pin(self.happened(Advanced { crashed: Vec::new(), ..advanced })).await,
+            // They crash again when they are met again, and come back here.
+            Err(error) => tracing::error!(%error, "messages that crash the program could not be set aside"),
+        }
     }
 
     /// Puts a claimed message back that its lane does not take any more.
@@ -774,6 +829,9 @@ impl Inner {
         let (Ok(connections), Ok(hold)) = (self.store.connections().await, self.store.hold().await) else {
             return;
         };
+        if let Ok(accounts) = self.store.accounts().await {
+            self.admission.set_others(accounts.len() > 1);
+        }
         let held = hold.is_some();
         *self.hold.lock().expect("nothing panics while it holds this") = hold;
         for connection in connections {

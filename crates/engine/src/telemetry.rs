@@ -93,6 +93,7 @@ pub struct Telemetry {
     deliveries_open: Gauge,
     deliveries_oldest_seconds: Gauge,
     parked_now: Gauge,
+    quarantined: Counter,
     reviews_open: Gauge,
     store_octets: Gauge,
     disk_free: Gauge,
@@ -202,6 +203,11 @@ impl Telemetry {
                 "For how long the oldest due delivery has waited",
                 Gauge::default()
             ),
+            quarantined: register!(
+                "messages_quarantined",
+                "Messages that were set aside because handling them crashed",
+                Counter::default()
+            ),
             parked_now: register!(
                 "receipts_parked_now",
                 "Receipts that wait for their segment",
@@ -235,8 +241,13 @@ impl Telemetry {
     }
 
     /// A request was refused.
-    pub fn refused(&self, outcome: &'static str) {
-        self.refused.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub fn refused(&self, outcome: &'static str, messages: u64) {
+        self.refused.get_or_create(&OutcomeLabel { outcome }).inc_by(messages);
+    }
+
+    /// Messages were set aside.
+    pub fn quarantined(&self, messages: u64) {
+        self.quarantined.inc_by(messages);
     }
 
     /// A carrier answered for a segment.

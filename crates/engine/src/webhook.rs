@@ -5,20 +5,22 @@
 //! they are due. Every endpoint has a line and callers of its own, so that a slow or dead one delays nobody else; the
 //! lines share one bounded memory (`domain::webhook::has_room`). A caller lives as long as its line has something.
 
+use crate::supervise::supervise;
 use crate::world::Web;
 use crate::{Inner, signature};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidings_domain::id::EndpointId;
+use tidings_domain::poison;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{self, Response, Verdict};
 use tidings_egress::{Bytes, HeaderMap, HeaderName, HeaderValue, Method, Policy, Request, Target};
-use tidings_store::{About, Attempt, Endpoint, Told};
+use tidings_store::{About, Attempt, Crashed, Endpoint, Key, Told};
 use tokio::sync::{Notify, mpsc};
 
 /// Deliveries that wait in memory, of all endpoints: some 700 octets each. More are given back to the store.
-const WAITING_MAX: usize = 32_768;
+pub(crate) const WAITING_MAX: usize = 32_768;
 /// A line that left deliveries in the store is filled again when it is as short as this.
 const LINE_SHORT: usize = 64;
 /// Calls to one endpoint at the same time.
@@ -48,10 +50,10 @@ pub(crate) struct Room {
 }
 
 /// What waits in memory, by endpoint.
-#[derive(Default)]
 struct Lines {
     by_endpoint: BTreeMap<EndpointId, Line>,
     waiting: usize,
+    waiting_max: usize,
 }
 
 /// One endpoint's deliveries in memory, and how many callers empty it.
@@ -67,7 +69,7 @@ impl Lines {
     /// Deliveries of this endpoint for which there is room now.
     fn room(&self, endpoint: EndpointId) -> usize {
         let own = self.by_endpoint.get(&endpoint).map_or(0, |line| line.waiting.len());
-        webhook::room(own, WAITING_MAX.saturating_sub(self.waiting))
+        webhook::room(own, self.waiting_max.saturating_sub(self.waiting))
     }
 
     /// Takes a delivery into its line, or gives it back if there is no room. `true` if one more caller is wanted.
@@ -122,10 +124,10 @@ struct Ready {
 
 impl Room {
     /// Opens the room. [`run`] starts its loops.
-    pub fn new(policy: Policy, web: Arc<dyn Web>) -> (Self, mpsc::Receiver<Attempt>) {
+    pub fn new(policy: Policy, web: Arc<dyn Web>, waiting_max: usize) -> (Self, mpsc::Receiver<Attempt>) {
         let (attempts, recorded) = mpsc::channel(RECORD_MAX * 4);
         let room = Self {
-            lines: Mutex::default(),
+            lines: Mutex::new(Lines { by_endpoint: BTreeMap::new(), waiting: 0, waiting_max }),
             attempts,
             wake: Arc::default(),
             policy,
@@ -235,12 +237,13 @@ pub(crate) fn run(
     recorded: mpsc::Receiver<Attempt>,
     tasks: &mut tokio::task::JoinSet<()>,
 ) {
-    tasks.spawn(claim(engine.clone()));
-    tasks.spawn(record(engine.clone(), recorded));
+    tasks.spawn(supervise("webhook claims", engine.clone(), |engine| Box::pin(claim(engine))));
+    let state = (engine.clone(), recorded);
+    tasks.spawn(supervise("webhook records", state, |(engine, recorded)| Box::pin(record(engine, recorded))));
 }
 
 /// Claims what is due: retries, and what did not fit in memory.
-async fn claim(engine: Weak<Inner>) {
+async fn claim(engine: &Weak<Inner>) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
         let wake = Arc::clone(&inner.webhooks.wake);
@@ -301,6 +304,7 @@ async fn claim_due(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
 
 /// One of an endpoint's callers: calls until its line is empty.
 async fn caller(engine: Weak<Inner>, id: EndpointId) {
+    let _counted = Counted { engine: engine.clone(), id };
     loop {
         let Some(engine) = engine.upgrade() else { return };
         let (told, refill) = engine.webhooks.lines().next(id);
@@ -324,17 +328,39 @@ async fn caller(engine: Weak<Inner>, id: EndpointId) {
     }
 }
 
+/// Counts a caller out that panics; one that ends by itself is counted out by its line.
+struct Counted {
+    engine: Weak<Inner>,
+    id: EndpointId,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.upgrade().filter(|_| std::thread::panicking())
+            && let Some(line) = engine.webhooks.lines().by_endpoint.get_mut(&self.id)
+        {
+            line.callers -= 1;
+        }
+    }
+}
+
 /// Calls an endpoint once.
 async fn call(engine: &Inner, web: &dyn Web, ready: &Ready, told: &Told) -> Attempt {
     let at = engine.clock.now();
     let stopwatch = engine.clock.stopwatch();
     let tries = told.delivery.map_or(0, |delivery| delivery.tries) + 1;
-    let body = render(told);
-    let (response, words) = match &ready.target {
-        Err(refused) => (Response::Failed, refused.clone()),
-        Ok(target) => post(web, &ready.endpoint, target.clone(), told, &body, at).await,
+    let body = engine.guard.contain(Key::of(&told.id.key().to_be_bytes()), || render(told));
+    let (response, words) = match (&ready.target, &body) {
+        (_, Err(Crashed)) => {
+            (Response::Failed, "its body cannot be made: a fault of this program".to_owned())
+        }
+        (Err(refused), _) => (Response::Failed, refused.clone()),
+        (Ok(target), Ok(body)) => post(web, &ready.endpoint, target.clone(), told, body, at).await,
     };
-    let verdict = webhook::judge(response, tries, engine.clock.now(), engine.clock.jitter());
+    let verdict = match body {
+        Err(Crashed) => Verdict::Dead,
+        Ok(_) => webhook::judge(response, tries, engine.clock.now(), engine.clock.jitter()),
+    };
     let status = match response {
         Response::Answered { status, .. } => Some(status),
         Response::Failed => None,
@@ -411,7 +437,10 @@ async fn post(
 pub fn render(told: &Told) -> Bytes {
     let id = told.id;
     let body = match &told.about {
-        About::Message(message) => tidings_wire::webhook::render_message(id, &told.event, message),
+        About::Message(message) => {
+            poison::taste("render", || message.reference.as_deref());
+            tidings_wire::webhook::render_message(id, &told.event, message)
+        }
         About::Inbound(part) => tidings_wire::webhook::render_inbound(
             id,
             tidings_wire::webhook::Inbound {
@@ -430,7 +459,7 @@ pub fn render(told: &Told) -> Bytes {
 }
 
 /// Commits what came of calls, many at a time.
-async fn record(engine: Weak<Inner>, mut recorded: mpsc::Receiver<Attempt>) {
+async fn record(engine: &Weak<Inner>, recorded: &mut mpsc::Receiver<Attempt>) {
     let mut batch = Vec::with_capacity(RECORD_MAX);
     while recorded.recv_many(&mut batch, RECORD_MAX).await > 0 {
         let Some(engine) = engine.upgrade() else { return };

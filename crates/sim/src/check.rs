@@ -205,7 +205,7 @@ impl Check<'_> {
         if !is_end(status) && !dated_ahead {
             found.push(("P-06", format!("{name} has not ended")));
         }
-        if is_end(status) != !ends.is_empty() {
+        if is_end(status) == ends.is_empty() {
             found.push(("P-06", format!("{name} and its events do not agree: {ends:?}")));
         }
         if let Some(last) = ends.last()
@@ -231,7 +231,8 @@ impl Check<'_> {
             found.push(("P-20", format!("{name} was told as sent {sent} times")));
         }
         let times: Vec<i64> = timeline.events.iter().map(|(_, event)| event.at.as_millis()).collect();
-        if times.windows(2).any(|pair| pair[0] > pair[1]) && !self.clock_went_back() {
+        let reordered = self.seen.plan.faults.has(Fault::StoreSlow);
+        if times.windows(2).any(|pair| pair[0] > pair[1]) && !reordered && !self.clock_went_back() {
             found.push(("P-20", format!("{name} has events whose time goes back: {times:?}")));
         }
         if let Some(first) = ends.first() {
@@ -352,7 +353,11 @@ impl Check<'_> {
                 for n in &submitted {
                     let of = &self.seen.ledger.submissions[*n as usize];
                     let real = self.seen.submissions[*n as usize].real();
-                    if of.taken && real.is_none() {
+                    let reported = self.seen.about.get(n).into_iter().flatten().any(|report| {
+                        self.seen.ledger.reports[*report as usize].says != Says::Progress
+                            && self.seen.reports[*report as usize].acknowledged.is_some()
+                    });
+                    if of.taken && real.is_none() && !reported {
                         found.push(("P-10", format!("{name} hides that submission {n} is in doubt")));
                     }
                 }
@@ -381,9 +386,21 @@ impl Check<'_> {
         let end = self.seen.end_of_all();
         let crashed = self.seen.crashed_between(asked, end);
         let unknown = self.seen.unknown_between(asked, end, &["accept", "claim", "advance"]);
-        if !unanswered && !crashed && !unknown {
+        if !unanswered && !crashed && !unknown && !self.jumped_between(asked, end) {
             found.push(("P-09", format!("{name} is in doubt without a reason: {:?}", timeline.stored.life)));
         }
+    }
+
+    /// Whether the process's time jumped so far between these two that it ended a wait: the wall clock was set forward, or
+    /// everything stood still for as long as a claim counts.
+    fn jumped_between(&self, from: At, to: At) -> bool {
+        let mut before = 0;
+        let forward = self.seen.clock.iter().any(|(at, ahead_ms)| {
+            let step_ms = *ahead_ms - std::mem::replace(&mut before, *ahead_ms);
+            step_ms > 1_000 && *at > from && *at < to
+        });
+        let frozen = self.seen.frozen.iter().filter(|(at, _)| *at > from && *at < to);
+        forward || frozen.map(|(_, ms)| ms).sum::<Ms>() > 80_000
     }
 
     fn asked(&self, message: i64) -> Option<At> {
@@ -473,10 +490,13 @@ impl Check<'_> {
             let (before, after) = (pair[0] as usize, pair[1] as usize);
             let (was, is) = (&self.seen.submissions[before], &self.seen.submissions[after]);
             if was.refused_before(is.at) {
+                let process = &self.seen.processes[&self.seen.ledger.submissions[before].process];
+                let heard =
+                    |at: At| process.ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
                 let for_good = matches!(
                     was.real(),
                     Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
-                        if at.ms + self.slack.commit_ms < is.at.ms
+                        if at.ms + self.slack.commit_ms < is.at.ms && heard(at)
                 );
                 if for_good {
                     found.push((
@@ -511,9 +531,13 @@ impl Check<'_> {
         {
             // It was answered: only if that came too late to be heard, or was lost with the process.
             let lost = ended.is_some_and(|(end, _)| end.ms <= at.ms + self.slack.commit_ms);
-            return lost || again.ms <= at.ms + self.slack.commit_ms;
+            let frozen = self.seen.frozen.iter().filter(|(end, _)| end.ms >= at.ms && end.ms <= again.ms);
+            let frozen_ms: Ms = frozen.map(|(_, ms)| ms).sum();
+            let crossed = again.ms <= at.ms + self.slack.commit_ms + frozen_ms;
+            return lost || crossed || self.jumped_between(was.at, again);
         }
-        ended.is_some() || was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again)
+        let given_up = was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again);
+        ended.is_some() || given_up || self.jumped_between(was.at, again)
     }
 
     /// P-11 and P-27: nothing is early, nothing is late, and the carrier is told how long it is still worth sending.
@@ -628,11 +652,12 @@ impl Check<'_> {
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
             match what {
                 // After five seconds it no longer waits for what the carrier already has.
-                Happened::OptOutAnswered { recipient, took_ms } if *took_ms < 5_000 => {
+                Happened::OptOutAnswered { recipient, took_ms }
+                    if *took_ms < 5_000
                     // Of an opt-out and a lift at the same time either may be the last.
-                    if lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) {
-                        out.insert(recipient, At { place, ms: *ms });
-                    }
+                    && lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) =>
+                {
+                    out.insert(recipient, At { place, ms: *ms });
                 }
                 Happened::LiftAsked { recipient } => {
                     lifted.insert(recipient, *ms);
@@ -733,19 +758,21 @@ impl Check<'_> {
         let mut certain = true;
         let mut single = true;
         let mut offered_delivered = true;
+        let mut says: BTreeSet<Says> = BTreeSet::new();
         for segment in 0..segments {
             let of = self.seen.by_segment.get(&(id, segment)).map_or(&[][..], Vec::as_slice);
             let reports = || {
                 let numbers = of.iter().flat_map(|n| self.seen.about.get(n).into_iter().flatten());
                 numbers.map(|n| (&self.seen.ledger.reports[*n as usize], &self.seen.reports[*n as usize]))
             };
-            let says: BTreeSet<Says> = reports()
+            let said: BTreeSet<Says> = reports()
                 .filter(|(report, seen)| report.says != Says::Progress && !seen.offered.is_empty())
                 .map(|(report, _)| report.says)
                 .collect();
-            offered_delivered &= says.contains(&Says::Delivered);
-            single &= says.len() == 1;
-            worst = worst.max(says.last().copied());
+            offered_delivered &= said.contains(&Says::Delivered);
+            single &= said.len() == 1;
+            worst = worst.max(said.last().copied());
+            says.extend(said);
             certain &= of.iter().any(|n| self.certainly_settled(*n));
         }
         if status == Status::Delivered && !offered_delivered {
@@ -756,10 +783,7 @@ impl Check<'_> {
         }
         // It may have ended otherwise before, and an end stays.
         let ended_otherwise = timeline.events.iter().any(|(_, event)| {
-            ENDS.contains(&event.kind)
-                && event.kind != Kind::Unconfirmed
-                && event.raw.is_none()
-                && !matches!(event.kind, Kind::Delivered | Kind::Undelivered)
+            ENDS.contains(&event.kind) && event.kind != Kind::Unconfirmed && event.raw.is_none()
         });
         if ended_otherwise {
             return;
@@ -774,7 +798,8 @@ impl Check<'_> {
         };
         let settled =
             matches!(status, Status::Delivered | Status::Undelivered | Status::Expired | Status::Rejected);
-        let right = if single { status == expected } else { settled || status == expected };
+        let unknown = says.contains(&Says::Unknown) && status == Status::Unconfirmed;
+        let right = if single { status == expected } else { settled || unknown || status == expected };
         if !right {
             found.push((
                 "P-18",

@@ -9,7 +9,7 @@
 //! suppressions that a carrier's word brings about) only grow, whatever the clock does and over restarts. An id or name
 //! of the caller that is taken is [`Conflict`](crate::Error::Conflict), and then nothing of the call is done.
 
-use crate::{Error, Result};
+use crate::{Error, Guard, Result, Waiting};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,10 +52,10 @@ pub trait Backend: Send + Sync + 'static {
     /// message that has moved on is counted as ignored and changes nothing.
     ///
     /// What is expected of a segment: a receipt with the carrier's id, from each answer that accepts it, also one that is
-    /// too late to change anything; and one with our own reference, from the moment that its answer counts as lost. When
-    /// the message ends, the ids on its segments are forgotten; what else was noted is forgotten by [`Backend::sweep`],
-    /// and a receipt that finds only a message that ended is ignored. A message that was unconfirmed for longer than a
-    /// receipt may be late is over: every input for it is ignored.
+    /// too late to change anything; and one with our own reference, where that answer gave no id or counts as lost. The
+    /// reference decides only where the id does not. When the message ends, the ids on its segments are forgotten; what
+    /// else was noted is forgotten by [`Backend::sweep`], and a receipt that finds only a message that ended is ignored.
+    /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored.
     ///
     /// A receipt whose segment is not known, or not certain, is parked, and looked at again when an answer gives an id, or
     /// a loss a reference, under which it was parked; not where it came before the submission (a second is allowed for a
@@ -79,6 +79,15 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> Reply<'_, Vec<Option<suppression::Reason>>>;
 
+    /// Ends messages that crash whoever handles them (`Input::Quarantined`). One that cannot be handled even for that
+    /// is taken out of every queue as it is, so that nobody meets it again.
+    fn quarantine(&self, messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Reply<'_, Advanced>;
+
+    /// Catches what crashes, for those who handle messages outside the store.
+    fn guard(&self) -> Arc<Guard> {
+        Arc::default()
+    }
+
     /// Stores a part of an inbound message with its event, in one commit. The same part twice is stored once: the same
     /// text between the same two on the same connection, for a part of several within 15 minutes, else within two
     /// seconds, because a person may honestly say "yes" twice.
@@ -87,6 +96,10 @@ pub trait Backend: Send + Sync + 'static {
     /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`]); never before
     /// `now`, and perhaps earlier than it would have to be.
     fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> Reply<'_, Option<Timestamp>>;
+
+    /// How many messages wait to be sent. Counted now, and from here on kept right by each commit, so that asking what
+    /// is given back costs nothing.
+    fn waiting(&self) -> Reply<'_, Arc<Waiting>>;
 
     // ── reading messages ────────────────────────────────────────────────────────────────────────────────────
 
@@ -481,6 +494,8 @@ pub struct Advanced {
     pub statuses: Vec<Option<Status>>,
     /// Whether the same call would find more.
     pub more: bool,
+    /// Messages that were left as they were, because handling them crashed again and again.
+    pub crashed: Vec<MessageId>,
 }
 
 /// One event as metrics see it.

@@ -8,7 +8,7 @@ use tidings_domain::text::{Concatenation, Encoding, Language, Languages, Options
 use tidings_domain::time::Timestamp;
 
 /// A state is a number and a moment. `Doubtful` is a number of its own; the others are [`Status`] numbers.
-const DOUBTFUL: i64 = 100;
+pub(crate) const DOUBTFUL: i64 = 100;
 
 pub(crate) fn state_number(state: State) -> i64 {
     match state {

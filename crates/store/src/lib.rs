@@ -6,11 +6,15 @@
 mod backend;
 mod column;
 mod error;
+mod guard;
 #[cfg(feature = "model")]
 pub mod model;
 mod reference;
 pub mod sqlite;
+mod waiting;
 
 pub use backend::*;
 pub use error::{Error, Result};
+pub use guard::{Crashed, Guard, Key};
 pub use reference::our_reference;
+pub use waiting::{ByPurpose, Waiting};

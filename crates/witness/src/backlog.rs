@@ -27,6 +27,35 @@ pub struct Stuff {
     pub purposes: Vec<(Purpose, u64)>,
     /// Repeats the idempotency keys.
     pub seed: u64,
+    /// Which of them crash whoever handles them.
+    pub poison: Option<Poison>,
+}
+
+/// Some messages that crash a binary that is built for it.
+#[derive(Debug, Clone)]
+pub struct Poison {
+    /// One in so many.
+    pub one_in: u64,
+    /// `panic` or `abort`.
+    pub how: String,
+    /// Where, in turn.
+    pub places: Vec<String>,
+}
+
+impl Poison {
+    /// How many of so many messages.
+    pub fn of(&self, messages: u64) -> usize {
+        usize::try_from(messages / self.one_in).expect("it is small")
+    }
+
+    /// The words that make message `n` one of them, if it is.
+    fn words(&self, n: u64) -> Option<String> {
+        if n % self.one_in != self.one_in / 2 {
+            return None;
+        }
+        let turn = usize::try_from(n / self.one_in).expect("it is small") % self.places.len();
+        Some(format!("poison {} {}", self.how, self.places[turn]))
+    }
 }
 
 /// Fills the queue: each message as it was asked for and accepted.
@@ -50,8 +79,12 @@ pub fn fill(subject: &Subject, stuff: &Stuff) -> Result<Vec<Request>, String> {
             let messages: Vec<Value> = requests
                 .iter()
                 .map(|(request, life_s)| {
-                    json!({ "from": SENDER, "to": request.recipient, "text": request.text,
-                            "purpose": request.purpose.as_str(), "expires_in_s": life_s })
+                    let mut message = json!({ "from": SENDER, "to": request.recipient, "text": request.text,
+                            "purpose": request.purpose.as_str(), "expires_in_s": life_s });
+                    if let Some(words) = &request.poison {
+                        message["reference"] = json!(words);
+                    }
+                    message
                 })
                 .collect();
             let body = json!({ "messages": messages }).to_string();
@@ -99,12 +132,19 @@ impl Stuff {
     fn request(&self, n: u64) -> (Request, u64) {
         let turn = usize::try_from(n).expect("it is small") % self.purposes.len();
         let (purpose, life_s) = self.purposes[turn];
+        let poison = self.poison.as_ref().and_then(|poison| poison.words(n));
         let n = self.first + n;
+        let mut text = format!("witness {} backlog {n}", self.seed);
+        if let Some(words) = &poison {
+            // Where a message is encoded, its text is all that is at hand.
+            text = format!("{words} {text}");
+        }
         let request = Request {
             key: format!("backlog-{}-{n}", self.seed),
             recipient: recipient(n),
             purpose,
-            text: format!("witness {} backlog {n}", self.seed),
+            text,
+            poison,
             accepted: Vec::new(),
             unanswered: 0,
         };

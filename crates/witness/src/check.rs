@@ -390,6 +390,7 @@ mod tests {
                 text: format!("text {n}"),
                 accepted: vec![(format!("msg_{n}"), Moment::at_ms(1_000))],
                 unanswered: 0,
+                poison: None,
             });
             submit(&mut ledger, n, 2_000);
             ledger.submissions[n].answered_at = Some(Moment::at_ms(2_010));

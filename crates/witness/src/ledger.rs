@@ -54,6 +54,8 @@ pub struct Request {
     pub accepted: Vec<(String, Moment)>,
     /// How often it got no answer at all.
     pub unanswered: u32,
+    /// The words that make it crash a binary that is built for it.
+    pub poison: Option<String>,
 }
 
 /// A `submit_sm` that the carrier read.

@@ -16,6 +16,7 @@ pub mod kill;
 pub mod ledger;
 pub mod load;
 pub mod optout;
+pub mod poison;
 pub mod random;
 pub mod restart;
 pub mod sink;

@@ -140,6 +140,7 @@ impl Customer {
             text: format!("witness {} message {n}", self.seed),
             accepted: Vec::new(),
             unanswered: 0,
+            poison: None,
         };
         if self.random.one_in(self.pace.long_one_in) {
             // 153 characters to a part: this makes two.

@@ -2,10 +2,12 @@
 //! the binary's own crate.
 
 use std::process::ExitCode;
+use tidings_witness::backlog::Poison;
+use tidings_witness::ledger::Purpose;
 use tidings_witness::load::Pace;
 use tidings_witness::smsc::Behaviour;
 use tidings_witness::subject::Setup;
-use tidings_witness::{clock, kill, optout, restart, stop};
+use tidings_witness::{clock, kill, optout, poison, restart, stop};
 
 const USAGE: &str = "usage: tidings-witness RUN --binary FILE [OPTIONS]
 
@@ -14,6 +16,7 @@ runs
   optout   lets opt-outs race sends
   stop     asks the binary to stop under load
   restart  ends the binary by force while a long queue waits
+  poison   sends some messages that crash a binary that was built with the feature `poison`
 
 options, with their defaults
   --seed N          repeats a schedule (from the time of day)
@@ -29,7 +32,9 @@ options, with their defaults
            --impatient: do not wait for messages that are held for a receipt
   optout:  --pairs N (10000), --at-once N (8), --delay MS (8)
   stop:    --stops N (20)
-  restart: --queued N (1000000), --kills N (5), --up-min MS (500), --up-max MS (5000)";
+  restart: --queued N (1000000), --kills N (5), --up-min MS (500), --up-max MS (5000)
+  poison:  --messages N (100000), --one-in N (10000), --how panic|abort (panic),
+           --places WORDS (claim,split,encode,answer,decide,render)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -125,6 +130,25 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                 .map_err(|why| format!("seed {seed}: {why}"))?;
                 println!("{outcome}");
                 outcome.is_good() && outcome.is_quick_and_small()
+            }
+            "poison" => {
+                let words = options.text("places").unwrap_or("claim,split,encode,answer,decide,render");
+                let outcome = poison::run(&poison::Plan {
+                    setup,
+                    seed,
+                    messages: options.number("messages", 100_000)?,
+                    poison: Poison {
+                        one_in: options.number("one-in", 10_000)?,
+                        how: options.text("how").unwrap_or("panic").to_owned(),
+                        places: words.split(',').map(str::to_owned).collect(),
+                    },
+                    purposes: vec![Purpose::Marketing, Purpose::Alert],
+                    drain_ms: options.number("drain", 3_600_000)?,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_good()
             }
             _ => return Err(USAGE.to_owned()),
         };

@@ -111,6 +111,7 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc) -> Result<Outcome, String> 
             .map(|purpose| (purpose, LIFE_S))
             .to_vec(),
         seed: plan.seed,
+        poison: None,
     };
     let requests = backlog::fill(subject, &stuff)?;
     let filled_ms = clock::now().ms_since(began);

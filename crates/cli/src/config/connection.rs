@@ -139,6 +139,9 @@ pub fn read<'a>(
         let Some((written, carrier)) = carrier(reader, &table, secrets) else { continue };
         let environment = environment(reader, &table, &carrier, common.environment);
         check_routing(reader, &table, &common, environment);
+        if environment == Environment::Live && secrets == Secrets::Fetched {
+            check_password(reader, &table, &carrier);
+        }
         connections.push(Connection {
             environment,
             pace_per_s: common.pace_per_s.map(|Rate(rate)| rate),
@@ -187,6 +190,21 @@ fn check_routing(reader: &mut Reader<'_>, table: &Table<'_>, common: &Common, en
             );
         }
     }
+}
+
+/// Passwords that stand in documents: that of the pretended carrier, and those that are meant to be replaced.
+const SAMPLES: [&str; 7] = ["tidings", "password", "passwd", "secret", "changeme", "change-me", "example"];
+
+/// Live messages are not entrusted to an account that anybody can guess. A carrier on this machine is a pretended one.
+fn check_password(reader: &mut Reader<'_>, table: &Table<'_>, carrier: &Settings) {
+    let Settings::Smpp(settings) = carrier else { return };
+    let password = settings.password.0.to_lowercase();
+    if on_this_machine(carrier) || !(password.is_empty() || SAMPLES.contains(&password.as_str())) {
+        return;
+    }
+    let wrong = "is empty or one that stands in documents, and the connection is live; write the account's own, and \
+                 have the carrier change it if it really is this one";
+    reader.complain_of(table, "password", wrong.to_owned());
 }
 
 fn environment(
@@ -370,6 +388,7 @@ fn opens(settings: Settings) -> Result<(), String> {
         name: String::new(),
         draw: std::sync::Arc::new(|| 0),
         codes: std::sync::Arc::default(),
+        guard: std::sync::Arc::new(tidings_carriers::Unguarded),
     };
     let opened = {
         let _inside = runtime.enter();

@@ -188,7 +188,7 @@ async fn what_is_no_carrier_at_all_is_left_and_asked_again() {
 }
 
 /// What this process holds in memory: octets.
-fn resident() -> u64 {
+pub fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }

@@ -6,3 +6,5 @@
 mod doubt;
 mod hostile;
 mod peer;
+mod receipt;
+mod webhook;

@@ -58,7 +58,7 @@ impl Nature for Ahead {
 pub struct House {
     pub engine: Engine,
     pub clock: Ahead,
-    realm: Realm,
+    pub realm: Realm,
     _directory: tempfile::TempDir,
 }
 

@@ -5,7 +5,7 @@
 use super::event::Subject;
 use super::{Tables, page_of};
 use crate::backend::*;
-use crate::{Error, Result, our_reference};
+use crate::{ByPurpose, Error, Result, our_reference};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::event::{Event, Kind};
@@ -29,6 +29,8 @@ const ENDED_MAX: usize = 500;
 pub(super) struct Messages {
     rows: BTreeMap<MessageId, Row>,
     queue: Queue,
+    /// How many stand in a connection's queue.
+    pub waiting: BTreeMap<AccountId, ByPurpose>,
     /// Those that a connection holds and has not been answered for.
     sending: BTreeSet<MessageId>,
     outstanding: Outstanding,
@@ -353,8 +355,15 @@ impl Messages {
         if matches!(life.state, State::Sending { .. }) {
             self.sending.insert(message.id);
         }
+        if life.state.is_waiting() {
+            *of_purpose(&mut self.waiting, &message) += 1;
+        }
         self.rows.insert(message.id, Row { message, text, life, due, failure: None, updated_at: now });
     }
+}
+
+fn of_purpose<'w>(waiting: &'w mut BTreeMap<AccountId, ByPurpose>, message: &Message) -> &'w mut u64 {
+    &mut waiting.entry(message.account).or_default()[usize::from(message.purpose.priority())]
 }
 
 // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
@@ -454,7 +463,7 @@ impl<'a> Commit<'a> {
 
     /// Puts a life in the place of the one before, with everything that follows from it.
     fn put(&mut self, id: MessageId, life: Life, effects: Vec<Effect>) {
-        let Messages { rows, queue, sending, outstanding, .. } = &mut self.tables.messages;
+        let Messages { rows, queue, sending, outstanding, waiting, .. } = &mut self.tables.messages;
         let row = rows.get_mut(&id).expect("its life was just read");
         let before = std::mem::replace(&mut row.life, life);
         let (message, life) = (&row.message, &row.life);
@@ -490,6 +499,11 @@ impl<'a> Commit<'a> {
             sending.insert(id);
         } else {
             sending.remove(&id);
+        }
+        match (before.state.is_waiting(), life.state.is_waiting()) {
+            (true, false) => *of_purpose(waiting, message) -= 1,
+            (false, true) => *of_purpose(waiting, message) += 1,
+            (true, true) | (false, false) => {}
         }
         for n in newly_unanswered(&before, life) {
             // No id was given; a receipt that names our own reference may still settle it.
@@ -648,6 +662,26 @@ impl Tables {
                 // The time for a late receipt is over: nothing more is expected.
                 commit.tables.messages.give_up(id);
             }
+        }
+        Ok(commit.out)
+    }
+
+    pub(super) fn quarantine(
+        &mut self,
+        messages: Vec<MessageId>,
+        why: Failure,
+        now: Timestamp,
+    ) -> Result<Advanced> {
+        let retry = RetryPolicy::default();
+        let mut commit = Commit::new(self, now, &retry, Jitter(0));
+        for id in messages {
+            let status = commit.apply(id, Input::Quarantined(why.clone()));
+            let messages = &mut commit.tables.messages;
+            let unconfirmed = |row: &Row| matches!(row.life.state, State::Unconfirmed { .. });
+            if status.is_none() && messages.rows.get(&id).is_some_and(unconfirmed) {
+                messages.give_up(id);
+            }
+            commit.out.statuses.push(status);
         }
         Ok(commit.out)
     }

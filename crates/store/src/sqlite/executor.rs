@@ -8,15 +8,18 @@ use super::Options;
 use super::endpoint::Listeners;
 use super::looked::Looked;
 use super::reserve::Reserve;
-use crate::{Error, Result};
+use crate::waiting::{ByPurpose, Changes, Waiting};
+use crate::{Crashed, Error, Guard, Key, Result};
 use rusqlite::ffi;
 use rusqlite::{Connection, OpenFlags};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
-use tidings_domain::id::Sequence;
+use tidings_domain::id::{AccountId, MessageId, Sequence};
+use tidings_domain::message::{CRASHES_MAX, Message};
+use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -26,6 +29,8 @@ const WRITES_WAITING: usize = 4_096;
 const GROUP_MAX: usize = 1_000;
 /// Reads that may wait for a reader.
 const READS_WAITING: usize = 1_024;
+/// Things that one operation may crash at and go on without. With more, it is not single things that are wrong.
+const SET_ASIDE_MAX: usize = 16;
 /// How long another process (the command line) may hold the write lock: ms.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
 /// How long a call may wait for its turn: with the rest of its way it is answered within two seconds, in which its
@@ -174,6 +179,7 @@ pub(super) struct Tx<'c> {
     pub sql: &'c Connection,
     /// Who is known to be free of suppressions.
     pub looked: &'c Looked,
+    guard: &'c Guard,
     memory: &'c mut Memory,
 }
 
@@ -184,6 +190,14 @@ struct Memory {
     ids: Sequence,
     /// Whether this transaction changed the suppression list.
     list_changed: bool,
+    /// What waits to be sent, once somebody asked.
+    waiting: Option<Arc<Waiting>>,
+    /// How this transaction changes that.
+    changes: Changes,
+    /// What this group of operations crashed at, and how often.
+    crashes: Vec<(Key, u32)>,
+    /// What the transaction crashed at.
+    crashed: Option<Key>,
     parked_max: usize,
 }
 
@@ -246,6 +260,55 @@ impl Tx<'_> {
         self.memory.list_changed = true;
     }
 
+    /// Handles one of the things that an operation is about. If that crashes, everything in this transaction is run
+    /// again, and after [`CRASHES_MAX`] crashes without this thing: then `None`, and the others go on.
+    pub fn contain<T>(
+        &mut self,
+        key: impl Into<Key>,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let key = key.into();
+        if self.memory.is_set_aside(key) {
+            return Ok(None);
+        }
+        let guard = self.guard;
+        match guard.once(key, || work(self)) {
+            Ok(done) => done.map(Some),
+            Err(Crashed) => {
+                self.memory.crashed = Some(key);
+                Err(Error::Corrupt("handling one of several things crashed; see the log".to_owned()))
+            }
+        }
+    }
+
+    /// The messages that this group of operations left as they are, because it crashed at them.
+    pub fn set_aside(&self) -> Vec<MessageId> {
+        let all = self.memory.crashes.iter().map(|(key, _)| *key);
+        all.filter(|key| self.memory.is_set_aside(*key)).filter_map(Key::message).collect()
+    }
+
+    /// To be called when `by` more messages like this one wait to be sent.
+    pub fn waits(&mut self, message: &Message, by: i64) {
+        self.waits_of(message.account, message.purpose, by);
+    }
+
+    /// The same for a message that is not at hand.
+    pub fn waits_of(&mut self, account: AccountId, purpose: Purpose, by: i64) {
+        self.memory.changes.note(account, purpose, by);
+    }
+
+    /// What waits to be sent, as `count` finds it now and as every commit keeps it from here on.
+    pub fn waiting(
+        &mut self,
+        count: impl FnOnce(&Connection) -> Result<BTreeMap<AccountId, ByPurpose>>,
+    ) -> Result<Arc<Waiting>> {
+        let waiting = Arc::clone(self.memory.waiting.get_or_insert_default());
+        waiting.set(count(self.sql)?);
+        // What this transaction changed before is counted.
+        self.memory.changes.clear();
+        Ok(waiting)
+    }
+
     /// An id for a row that the store makes by itself.
     pub fn next_id(&mut self, now: Timestamp) -> Result<i64> {
         self.loaded()?;
@@ -289,6 +352,27 @@ impl Tx<'_> {
             });
         }
         Ok(self.memory.loaded.as_mut().expect("it was loaded just above"))
+    }
+}
+
+impl Memory {
+    fn is_set_aside(&self, key: Key) -> bool {
+        self.crashes.iter().any(|(known, times)| *known == key && *times >= CRASHES_MAX)
+    }
+
+    /// One more crash. `false` if there were so many that they are not the fault of single things.
+    fn note_crash(&mut self, key: Key) -> bool {
+        match self.crashes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, times)) => *times += 1,
+            None => self.crashes.push((key, 1)),
+        }
+        if self.is_set_aside(key) {
+            tracing::error!(
+                message = key.message().map(tracing::field::display),
+                "it crashed the writer again and again, and was left out"
+            );
+        }
+        self.crashes.len() <= SET_ASIDE_MAX
     }
 }
 
@@ -376,8 +460,7 @@ impl Writer {
     pub fn start(
         mut connection: Connection,
         options: &Options,
-        looked: Arc<Looked>,
-        condition: Arc<Condition>,
+        (looked, guard, condition): (Arc<Looked>, Arc<Guard>, Arc<Condition>),
     ) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
         let (closing, mut asked) = watch::channel(false);
@@ -396,11 +479,16 @@ impl Writer {
         let mut hand = Hand {
             connection: ManuallyDrop::new(connection),
             looked,
+            guard,
             memory: Memory {
                 loaded: None,
                 ids: Sequence::new(STORE_NODE),
                 list_changed: false,
                 parked_max: options.parked_max,
+                waiting: None,
+                changes: Changes::default(),
+                crashes: Vec::new(),
+                crashed: None,
             },
             version: 0,
             reserve,
@@ -514,6 +602,7 @@ struct Hand {
     /// Dropped by [`Hand::close`] alone, and not at all once the disk failed: closing writes and syncs.
     connection: ManuallyDrop<Connection>,
     looked: Arc<Looked>,
+    guard: Arc<Guard>,
     memory: Memory,
     version: i64,
     reserve: Reserve,
@@ -573,13 +662,21 @@ impl Hand {
         (work, outcome)
     }
 
+    /// Runs a group, and again while it crashes at single things, until it leaves those out.
     fn transact(&mut self, group: &mut [Box<dyn Work>]) -> Result<()> {
-        self.condition.check()?;
-        let result = transact(&self.connection, &self.looked, &mut self.memory, &mut self.version, group);
-        if let Err(error @ Error::Broken(_)) = &result {
-            self.condition.breaks(error.clone());
+        self.memory.crashes.clear();
+        loop {
+            self.condition.check()?;
+            let outside = Outside { connection: &self.connection, looked: &self.looked, guard: &self.guard };
+            let result = transact(outside, &mut self.memory, &mut self.version, group);
+            if let Err(error @ Error::Broken(_)) = &result {
+                self.condition.breaks(error.clone());
+            }
+            match (&result, self.memory.crashed) {
+                (Err(_), Some(key)) if self.memory.note_crash(key) => {}
+                _ => return result,
+            }
         }
-        result
     }
 
     /// Takes on new work again if there is room.
@@ -620,16 +717,26 @@ impl Hand {
     }
 }
 
+/// What a transaction works with besides the writer's memory.
+#[derive(Clone, Copy)]
+struct Outside<'w> {
+    connection: &'w Connection,
+    looked: &'w Looked,
+    guard: &'w Guard,
+}
+
 fn transact(
-    connection: &Connection,
-    looked: &Looked,
+    outside: Outside<'_>,
     memory: &mut Memory,
     version: &mut i64,
     group: &mut [Box<dyn Work>],
 ) -> Result<()> {
+    let Outside { connection, looked, guard } = outside;
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
+    memory.crashed = None;
     statement("BEGIN IMMEDIATE")?;
+    memory.changes.clear();
     let result = (|| {
         // Changes whenever another process committed: then nothing that was remembered is certain.
         let seen = connection
@@ -640,9 +747,12 @@ fn transact(
             *version = seen;
             memory.loaded = None;
             looked.renew();
+            if let Some(waiting) = &memory.waiting {
+                waiting.set(super::message::count_waiting(connection)?);
+            }
         }
         for work in group.iter_mut() {
-            let mut tx = Tx { sql: connection, looked, memory: &mut *memory };
+            let mut tx = Tx { sql: connection, looked, guard, memory: &mut *memory };
             // A decision that panics is a bug of ours; it fails its own operation and nobody else's.
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(&mut tx)));
             run.unwrap_or_else(|_| Err(Error::Corrupt("an operation panicked; see the log".to_owned())))?;
@@ -652,6 +762,9 @@ fn transact(
     // Before anybody hears of this commit. After a failure, what was looked at may never have been true.
     if std::mem::take(&mut memory.list_changed) || result.is_err() {
         looked.renew();
+    }
+    if let (Ok(()), Some(waiting)) = (&result, &memory.waiting) {
+        waiting.apply(&mut memory.changes);
     }
     if result.is_err() {
         memory.loaded = None;
@@ -753,5 +866,86 @@ impl Readers {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| Error::Unavailable("the work was broken off".to_owned()))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Backend;
+    use crate::sqlite::Sqlite;
+    use rusqlite::params;
+
+    /// Writes a line for each of these things and crashes at some; gives those that were written and those left out.
+    async fn write(
+        store: &Sqlite,
+        things: std::ops::RangeInclusive<i64>,
+        bad: &'static [i64],
+    ) -> Result<(Vec<i64>, Vec<i64>)> {
+        let work = move |tx: &mut Tx<'_>| {
+            let mut written = Vec::new();
+            for n in things.clone() {
+                let handled = tx.contain(MessageId::from_key(n), |tx| {
+                    tx.sql
+                        .execute("INSERT INTO setting (name, value) VALUES (?1, '')", params![n.to_string()])
+                        .map_err(failed)?;
+                    assert!(!bad.contains(&n), "as planned");
+                    Ok(n)
+                })?;
+                written.extend(handled);
+            }
+            Ok((written, tx.set_aside().into_iter().map(MessageId::key).collect()))
+        };
+        store.writer.run(work).await
+    }
+
+    /// P-14
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_crashes_is_left_out_and_everything_else_is_committed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Sqlite::open(&Options::in_directory(directory.path())).expect("it opens");
+        let all = futures_of([
+            write(&store, 1..=5, &[2, 4]),
+            write(&store, 11..=15, &[]),
+            write(&store, 21..=25, &[21]),
+        ]);
+        let [first, second, third] = all.await.map(|done| done.expect("committed").0);
+        assert_eq!((first, second, third), (vec![1, 3, 5], vec![11, 12, 13, 14, 15], vec![22, 23, 24, 25]));
+        let (_, left_out) = write(&store, 31..=33, &[32]).await.expect("committed");
+        assert_eq!(left_out, [32]);
+        // Where everything crashes it is no single thing's fault, and nothing is set aside for it.
+        let all_bad: &[i64] = &[41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57];
+        assert!(write(&store, 41..=57, all_bad).await.is_err());
+        let rows = |rx: &mut Rx<'_>| {
+            let mut statement = rx.sql.prepare("SELECT count(*) FROM setting").map_err(failed)?;
+            statement.query_row([], |row| row.get::<_, i64>(0)).map_err(failed)
+        };
+        assert_eq!(store.readers.run(rows).await.expect("read"), 3 + 5 + 4 + 2);
+        store.close().await.expect("closed");
+    }
+
+    /// Begins them all before any is waited for, so that they may share a commit.
+    async fn futures_of<F: Future + Send, const N: usize>(all: [F; N]) -> [F::Output; N]
+    where
+        F::Output: Send,
+    {
+        let mut all = all.map(Box::pin);
+        let mut done: [Option<F::Output>; N] = [const { None }; N];
+        std::future::poll_fn(|context| {
+            for (future, done) in all.iter_mut().zip(&mut done) {
+                if done.is_none()
+                    && let std::task::Poll::Ready(output) = future.as_mut().poll(context)
+                {
+                    *done = Some(output);
+                }
+            }
+            if done.iter().all(Option::is_some) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+        done.map(|output| output.expect("all are done"))
     }
 }

@@ -8,15 +8,19 @@ use super::{event, review, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
-use crate::our_reference;
+use crate::{ByPurpose, Key, Waiting, our_reference};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
+use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::message::{
     Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
 };
+use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{self, Candidate, Receipt};
 use tidings_domain::retry::{Jitter, RetryPolicy};
@@ -30,6 +34,8 @@ const CLOCK_SLACK_MS: i64 = 1_000;
 /// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
 /// at the head of a queue, and a commit with all of them would keep the writer from everybody.
 const ENDED_MAX: usize = 500;
+/// Segments under one id that are looked at. A carrier that uses an id more often than this cannot be understood by it.
+const CANDIDATES_MAX: usize = 50;
 /// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
 const CLOCK_BACK_MS: i64 = 3_600_000;
 
@@ -61,6 +67,9 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
             continue;
         }
         insert(tx.sql, &draft.message, &draft.life, *now)?;
+        if draft.life.state.is_waiting() {
+            tx.waits(&draft.message, 1);
+        }
         last = last.max(draft.message.id.key());
         admissions.push(Admission::Admitted);
     }
@@ -150,6 +159,11 @@ fn due_row(message: &Message, state: &State) -> Option<Due> {
     Some(Due { lane: if state.is_waiting() { message.connection.key() } else { LOOK_AGAIN }, due_at: at })
 }
 
+/// The connection in whose queue the row stands, if it stands in one.
+fn queue_of(due: Option<Due>) -> Option<i64> {
+    due.map(|due| due.lane).filter(|lane| *lane != LOOK_AGAIN)
+}
+
 impl Due {
     fn insert(self, sql: &Sql, message: &Message) -> Result<()> {
         let expires_at = (self.lane != LOOK_AGAIN).then(|| message.expires_at.as_millis());
@@ -192,12 +206,30 @@ pub(super) fn advance(
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
     for happening in happenings {
         let status = match happening {
-            Happening::To { message, input } => commit.apply(tx, *message, input.clone())?,
-            Happening::Receipt { connection, receipt } => commit.receipt(tx, *connection, receipt)?,
+            Happening::To { message, input } => {
+                tx.contain(*message, |tx| commit.apply(tx, *message, input.clone()))?.flatten()
+            }
+            Happening::Receipt { connection, receipt } => {
+                let handled = tx.contain(key_of(receipt), |tx| commit.receipt(tx, *connection, receipt))?;
+                match handled {
+                    Some(status) => status,
+                    None => {
+                        park_unread(tx, *connection, receipt, *now)?;
+                        commit.out.parked += 1;
+                        None
+                    }
+                }
+            }
         };
         commit.out.statuses.push(status);
     }
+    commit.out.crashed = tx.set_aside();
     Ok(commit.out)
+}
+
+/// What a receipt is known by when handling it crashes.
+fn key_of(receipt: &Receipt) -> Key {
+    Key::of(receipt.carrier_id.as_bytes())
 }
 
 /// One transaction's work on messages, with what it brings about.
@@ -232,6 +264,10 @@ impl<'a> Commit<'a> {
             // The time in which that could be corrected is over.
             self.out.ignored += 1;
             return Ok(None);
+        }
+        poison::taste("decide", || hot.message.reference.as_deref());
+        if matches!(input, Input::Answered { .. }) {
+            poison::taste("answer", || hot.message.reference.as_deref());
         }
         let accepted = match &input {
             Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => {
@@ -308,6 +344,11 @@ impl<'a> Commit<'a> {
                 new
             }
         };
+        match (queue_of(due), queue_of(kept)) {
+            (Some(_), None) => tx.waits(&message, -1),
+            (None, Some(_)) => tx.waits(&message, 1),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let failure = effects.iter().rev().find_map(|effect| match effect {
             Effect::Publish(event) => Some(event.failure.as_ref().map(column::failure_text)),
             Effect::Suppress(_) | Effect::Review(_) | Effect::PauseConnection(_) => None,
@@ -415,15 +456,19 @@ impl<'a> Commit<'a> {
             let rows = {
                 let mut statement = tx
                     .sql
-                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT 50")
+                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT ?3")
                     .map_err(failed)?;
                 let rows = statement
-                    .query_map(params![connection.key(), form], |row| {
+                    .query_map(params![connection.key(), form, CANDIDATES_MAX as i64 + 1], |row| {
                         Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, String>(2)?))
                     })
                     .map_err(failed)?;
                 rows.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?
             };
+            if rows.len() > CANDIDATES_MAX {
+                // Not all are looked at, so none of them is certain.
+                return Ok(None);
+            }
             for (message, segment, carrier_id) in rows {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 let known = |(c, _): &(Candidate, Hot)| (c.message.key(), c.segment) == (message, segment);
@@ -574,6 +619,16 @@ fn parked(
     rows.into_iter().map(|(number, body)| Ok((number, column::receipt(&body)?))).collect()
 }
 
+/// Keeps a receipt that crashes whoever matches it: under a form that no carrier's id has, until its retention is over.
+fn park_unread(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
+    let number = tx.next_id(now)?;
+    tx.sql
+        .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, '!', ?3, ?4)")
+        .and_then(|mut s| s.execute(params![number, connection.key(), receipt.raw, now.as_millis()]))
+        .map_err(failed)?;
+    tx.note_parked(connection.key(), 1).map(drop)
+}
+
 fn unpark(tx: &mut Tx<'_>, connection: ConnectionId, number: i64) -> Result<()> {
     let rows = tx
         .sql
@@ -606,7 +661,7 @@ pub(super) fn claim(
                 claimed.more = true;
                 break 'purposes;
             }
-            let step = room.min(256);
+            let step = room.min(256) + tx.set_aside().len();
             let due = due_messages(
                 tx.sql,
                 "SELECT message FROM due WHERE lane = ?1 AND priority = ?2 AND due_at <= ?3 ORDER BY due_at, message LIMIT ?4",
@@ -617,27 +672,19 @@ pub(super) fn claim(
                 if room == 0 {
                     break 'purposes;
                 }
-                let hot =
-                    load_with_text(tx.sql, id)?.ok_or_else(|| column::corrupt("message in its queue", id))?;
-                let waiting = waiting_segments(&hot.life);
-                if waiting.len() > room && !claimed.tickets.is_empty() {
-                    claimed.more = true;
-                    break 'purposes;
-                }
-                let message = hot.message.clone();
-                // Going on would find the same row again and again.
-                let Ok(transition) = hot.life.apply(Input::Claimed, message.terms(), *now, commit.rules())
-                else {
-                    return Err(column::corrupt("message in its queue", id));
-                };
-                let attempt = transition.life.attempt;
-                let taken = matches!(transition.life.state, State::Sending { .. });
-                commit.write(tx, hot, transition.life, transition.effects)?;
-                if taken {
-                    room = room.saturating_sub(waiting.len());
-                    claimed.tickets.push(Ticket { message, attempt, segments: waiting });
-                } else {
-                    ended += 1;
+                let most = if claimed.tickets.is_empty() { usize::MAX } else { room };
+                match tx.contain(id, |tx| claim_one(tx, &mut commit, id, most))? {
+                    Some(Claim::Taken(ticket)) => {
+                        room = room.saturating_sub(ticket.segments.len());
+                        claimed.tickets.push(*ticket);
+                    }
+                    Some(Claim::Ended) => ended += 1,
+                    Some(Claim::TooLarge) => {
+                        claimed.more = true;
+                        break 'purposes;
+                    }
+                    // Set aside. Its row is found again by each step.
+                    None => {}
                 }
             }
             if found < step {
@@ -646,8 +693,36 @@ pub(super) fn claim(
         }
     }
     claimed.more |= room == 0;
+    commit.out.crashed = tx.set_aside();
     claimed.advanced = commit.out;
     Ok(claimed)
+}
+
+/// What became of a message in the queue.
+enum Claim {
+    Taken(Box<Ticket>),
+    /// Its time was over.
+    Ended,
+    /// It has more segments than there is room for.
+    TooLarge,
+}
+
+fn claim_one(tx: &mut Tx<'_>, commit: &mut Commit<'_>, id: MessageId, room: usize) -> Result<Claim> {
+    let hot = load_with_text(tx.sql, id)?.ok_or_else(|| column::corrupt("message in its queue", id))?;
+    let segments = waiting_segments(&hot.life);
+    if segments.len() > room {
+        return Ok(Claim::TooLarge);
+    }
+    let message = hot.message.clone();
+    poison::taste("claim", || message.reference.as_deref());
+    // Going on would find the same row again and again.
+    let Ok(transition) = hot.life.apply(Input::Claimed, message.terms(), commit.now, commit.rules()) else {
+        return Err(column::corrupt("message in its queue", id));
+    };
+    let attempt = transition.life.attempt;
+    let taken = matches!(transition.life.state, State::Sending { .. });
+    commit.write(tx, hot, transition.life, transition.effects)?;
+    Ok(if taken { Claim::Taken(Box::new(Ticket { message, attempt, segments })) } else { Claim::Ended })
 }
 
 /// The segments that a claim submits.
@@ -682,26 +757,33 @@ pub(super) fn wake(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Pati
     due.truncate(limit.saturating_sub(over.len()).max(*limit / 2));
     due.extend(over.into_iter().take(*limit - due.len()));
     for id in due {
-        let Some(hot) = load(tx.sql, id)? else { continue };
-        match hot.life.state.wakes_at() {
-            Some(at) if at > *now && !hot.life.state.is_waiting() => commit.move_due(tx, hot, at)?,
-            Some(_) => {
-                let late = matches!(hot.life.state, State::Unconfirmed { .. });
-                let message = hot.message.clone();
-                let (segments, due) = (hot.life.segments.clone(), hot.due);
-                let status = commit.apply_to(tx, hot, Input::TimeUp)?;
-                if status.is_none() && late {
-                    // The time for a late receipt is over: nothing more is expected.
-                    end_waiting(tx.sql, &message, &segments, due)?;
-                }
-            }
-            None => {}
-        }
+        tx.contain(id, |tx| commit.look_at(tx, id))?;
     }
+    commit.out.crashed = tx.set_aside();
     Ok(commit.out)
 }
 
 impl Commit<'_> {
+    /// The moment of a message may have come.
+    fn look_at(&mut self, tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
+        let Some(hot) = load(tx.sql, id)? else { return Ok(()) };
+        match hot.life.state.wakes_at() {
+            Some(at) if at > self.now && !hot.life.state.is_waiting() => self.move_due(tx, hot, at),
+            Some(_) => {
+                let late = matches!(hot.life.state, State::Unconfirmed { .. });
+                let message = hot.message.clone();
+                let (segments, due) = (hot.life.segments.clone(), hot.due);
+                let status = self.apply_to(tx, hot, Input::TimeUp)?;
+                if status.is_none() && late {
+                    // The time for a late receipt is over: nothing more is expected.
+                    end_waiting(tx.sql, &message, &segments, due)?;
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Moves a row that was due too early to the moment the message really waits for.
     fn move_due(&mut self, tx: &mut Tx<'_>, hot: Hot, at: Timestamp) -> Result<()> {
         if let Some(old) = hot.due {
@@ -754,10 +836,109 @@ pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &P
     }
     commit.out.more = claimed.len() >= *limit;
     for id in claimed {
-        let status = commit.apply(tx, id, Input::Orphaned)?;
+        let status = tx.contain(id, |tx| commit.apply(tx, id, Input::Orphaned))?.flatten();
+        commit.out.statuses.push(status);
+    }
+    commit.out.crashed = tx.set_aside();
+    Ok(commit.out)
+}
+
+pub(super) fn quarantine(
+    tx: &mut Tx<'_>,
+    messages: &[MessageId],
+    why: &Failure,
+    now: &Timestamp,
+) -> Result<Advanced> {
+    let retry = RetryPolicy::default();
+    let mut commit = Commit::new(*now, &retry, Jitter(0));
+    for &id in messages {
+        let status = tx.contain(id, |tx| commit.apply(tx, id, Input::Quarantined(why.clone())))?.flatten();
+        if status.is_none() {
+            take_out(tx, id)?;
+        }
         commit.out.statuses.push(status);
     }
     Ok(commit.out)
+}
+
+/// Takes a message out of every queue without a look at anything else of it: there is no event, and nobody is told.
+fn take_out(tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
+    let found = tx
+        .sql
+        .prepare_cached(
+            "SELECT lane, purpose, due_at, account FROM message WHERE id = ?1 AND lane IS NOT NULL",
+        )
+        .and_then(|mut s| {
+            s.query_row([id.key()], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, u8>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, i64>(3)?,
+                ))
+            })
+            .optional()
+        })
+        .map_err(failed)?;
+    let Some((lane, priority, due_at, account)) = found else { return Ok(()) };
+    tx.sql
+        .prepare_cached("DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND due_at = ?3 AND message = ?4")
+        .and_then(|mut s| s.execute(params![lane, priority, due_at, id.key()]))
+        .map_err(failed)?;
+    // What was told as final stays; what was handed over may be at the carrier.
+    tx.sql
+        .prepare_cached(
+            "UPDATE message SET state = CASE WHEN state IN (?2, ?3) THEN ?7 WHEN state IN (?4, ?5, ?6) THEN ?8 ELSE state END,
+               until = NULL, lane = NULL, due_at = NULL WHERE id = ?1",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                id.key(),
+                column::status_number(Status::Scheduled),
+                column::status_number(Status::Queued),
+                column::status_number(Status::Sending),
+                column::status_number(Status::Sent),
+                column::DOUBTFUL,
+                column::status_number(Status::Failed),
+                column::status_number(Status::Unconfirmed),
+            ])
+        })
+        .map_err(failed)?;
+    if let Some(purpose) = Purpose::from_priority(priority).filter(|_| lane != LOOK_AGAIN) {
+        tx.waits_of(AccountId::from_key(account), purpose, -1);
+    }
+    tracing::error!(message = %id, "it could not even be set aside, and was taken out of its queue as it is");
+    Ok(())
+}
+
+pub(super) fn waiting(tx: &mut Tx<'_>) -> Result<Arc<Waiting>> {
+    tx.waiting(count_waiting)
+}
+
+/// Counts what stands in the queues. The rows do not say whose they are: where there is one account it is known, and
+/// else each message is asked, which is some ten times slower.
+pub(super) fn count_waiting(sql: &Sql) -> Result<BTreeMap<AccountId, ByPurpose>> {
+    let accounts: i64 = sql
+        .prepare_cached("SELECT count(*) FROM account")
+        .and_then(|mut s| s.query_row([], |row| row.get(0)))
+        .map_err(failed)?;
+    let mut statement = sql
+        .prepare_cached(if accounts == 1 {
+            "SELECT (SELECT id FROM account), priority, count(*) FROM due WHERE lane > 0 GROUP BY lane, priority"
+        } else {
+            "SELECT m.account, d.priority, count(*) FROM due d CROSS JOIN message m ON m.id = d.message WHERE d.lane > 0
+             GROUP BY m.account, d.priority"
+        })
+        .map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut counts: BTreeMap<AccountId, ByPurpose> = BTreeMap::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let priority: u8 = get(row, 1)?;
+        let purpose = Purpose::from_priority(priority).ok_or_else(|| column::corrupt("purpose", priority))?;
+        let of_account = counts.entry(AccountId::from_key(get(row, 0)?)).or_default();
+        of_account[usize::from(purpose.priority())] += get::<i64>(row, 2)? as u64;
+    }
+    Ok(counts)
 }
 
 pub(super) fn next_due(

@@ -21,12 +21,13 @@ mod suppression;
 mod wal;
 
 use crate::backend::*;
-use crate::{Error, Result};
+use crate::{Error, Guard, Result, Waiting};
 use executor::{Condition, Desk, Kind, Readers, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
@@ -36,8 +37,20 @@ use tidings_domain::webhook::Delivery;
 /// The name of the database in its data directory.
 pub const FILE_NAME: &str = "tidings.db";
 
+/// The name of the file beside it in which crashes leave their trace; see [`Guard`].
+pub const TRAIL_NAME: &str = "tidings.trail";
+
 /// WAL versions before this one could lose commits when a checkpoint raced a commit.
 const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Refuses a SQLite that may lose what it has committed.
+fn new_enough(number: i32, name: &str) -> Result<()> {
+    if number < OLDEST_SQLITE {
+        let why = format!("SQLite {name} is too old: versions before 3.51.3 may lose commits");
+        return Err(Error::Unavailable(why));
+    }
+    Ok(())
+}
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -60,6 +73,8 @@ pub struct Options {
     /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
     /// forgotten, so that receipts that belong to nobody cannot fill the disk.
     pub parked_max: usize,
+    /// Where crashes leave their trace, for the one process that serves the directory; see [`Guard`].
+    pub trail: Option<PathBuf>,
 }
 
 /// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
@@ -78,6 +93,7 @@ impl Options {
             beside: false,
             vfs: None,
             parked_max: PARKED_MAX,
+            trail: None,
         }
     }
 }
@@ -91,6 +107,7 @@ pub struct Sqlite {
     readers: Readers,
     condition: Arc<Condition>,
     looked: Arc<looked::Looked>,
+    guard: Arc<Guard>,
     options: Options,
 }
 
@@ -102,21 +119,17 @@ impl Sqlite {
     /// [`Error::Corrupt`] if it is no database, or its log lacks commits that were there; [`Error::Full`] and
     /// [`Error::Broken`] if the disk is so.
     pub fn open(options: &Options) -> Result<Self> {
-        if rusqlite::version_number() < OLDEST_SQLITE {
-            return Err(Error::Unavailable(format!(
-                "SQLite {} is too old: versions before 3.51.3 may lose commits",
-                rusqlite::version()
-            )));
-        }
+        new_enough(rusqlite::version_number(), rusqlite::version())?;
         let mut connection = executor::connect(options, options.cache_kib, false)?;
         if !options.beside {
             wal::settle(&connection, &options.path)?;
         }
         migration::migrate(&mut connection)?;
         let looked = Arc::new(looked::Looked::new());
+        let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();
-        let writer =
-            Arc::new(Writer::start(connection, options, Arc::clone(&looked), Arc::clone(&condition))?);
+        let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition));
+        let writer = Arc::new(Writer::start(connection, options, shared)?);
         let readers = Readers::start(options, Arc::clone(&condition))?;
         let desk = |kind| Desk { writer: Arc::clone(&writer), kind };
         Ok(Self {
@@ -126,6 +139,7 @@ impl Sqlite {
             readers,
             condition,
             looked,
+            guard,
             options: options.clone(),
         })
     }
@@ -152,7 +166,9 @@ impl Backend for Sqlite {
         work message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
         work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         work message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         readers message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         readers message::message(realm: Realm, id: MessageId) -> Option<Stored>;
@@ -244,7 +260,48 @@ impl Backend for Sqlite {
         Box::pin(self.readers.apart(move || backup::copy(&from, &to)))
     }
 
+    fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
+    }
+
     fn close(&self) -> Reply<'_, ()> {
-        Box::pin(self.writer.writer.close())
+        Box::pin(async {
+            self.writer.writer.close().await?;
+            self.guard.end();
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P-35
+    #[test]
+    fn a_sqlite_that_may_lose_commits_is_refused() {
+        for (number, name, right) in [
+            (3_007_000, "3.7.0", false),
+            (3_051_002, "3.51.2", false),
+            (3_051_003, "3.51.3", true),
+            (rusqlite::version_number(), rusqlite::version(), true),
+        ] {
+            assert_eq!(new_enough(number, name).is_ok(), right, "{name}");
+        }
+        let refused = new_enough(3_051_002, "3.51.2").unwrap_err().to_string();
+        assert!(refused.contains("3.51.2 is too old"), "{refused}");
+    }
+
+    /// P-35: there is no setting that makes a commit less durable.
+    #[test]
+    fn every_connection_waits_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::in_directory(directory.path());
+        let connection = executor::connect(&options, 1_024, false).unwrap();
+        let setting = |name| connection.query_row(name, [], |row| row.get::<_, String>(0)).unwrap();
+        let number = |name| connection.query_row(name, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("PRAGMA synchronous"), 2, "FULL");
+        assert_eq!(setting("PRAGMA journal_mode"), "wal");
+        assert_eq!(number("PRAGMA mmap_size"), 0);
     }
 }

@@ -36,6 +36,7 @@ const REALMS: [Realm; 3] = [HOME, TEST, NEIGHBOUR];
 const TEST_LINE: ConnectionId = ConnectionId::from_key(3);
 const LINES: [ConnectionId; 3] = [LINE, OTHER_LINE, TEST_LINE];
 
+/// P-05, P-19, P-20, P-23
 #[test]
 fn sqlite_and_the_model_tell_the_same_story() {
     let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));

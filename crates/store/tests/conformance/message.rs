@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::event::Kind;
-use tidings_domain::failure::FailureClass;
+use tidings_domain::failure::{FailureClass, Recovery};
 use tidings_domain::id::*;
-use tidings_domain::message::{Answer, Input, LEASE_MS, Message, RECEIPT_GRACE_MS, Status};
+use tidings_domain::message::{Answer, Input, LEASE_MS, Message, RECEIPT_GRACE_MS, Status, poison};
 use tidings_domain::purpose::Purpose;
 use tidings_store::*;
 
@@ -433,5 +433,30 @@ fn the_timeline_tells_the_whole_life_in_order() {
         assert_eq!(timeline.events[2].1.raw.as_deref(), Some("id:x"));
         assert_eq!(timeline.connection.map(|line| line.name).as_deref(), Some("main"));
         assert_eq!(timeline.stored.failure, None);
+    });
+}
+
+/// P-14
+#[test]
+fn a_message_that_crashes_the_program_ends_and_waits_for_a_person() {
+    for_each_backend(|store| async move {
+        accept(&store, [message(1)]).await;
+        let held = sending(&store, Message { purpose: Purpose::Marketing, ..message(2) }).await;
+        claim_at(&store, START).await;
+        advance(&store, vec![answered(id(1), 1, 0, Answer::Unsent)], START).await;
+        let waiting = store.waiting().await.expect("counted");
+        assert_eq!(waiting.of(HOME.account), (1, 1));
+        let done = store.quarantine(vec![id(1), held], poison("handling"), at(1)).await.expect("done");
+        assert_eq!(done.statuses, [Some(Status::Failed), Some(Status::Unconfirmed)]);
+        assert_eq!(waiting.of(HOME.account), (0, 0));
+        let failed = stored(&store, id(1)).await.failure.expect("a failure");
+        assert_eq!((failed.code.as_str(), failed.recovery()), ("tidings poison", Recovery::Review));
+        let open = store.reviews(HOME, None, true, page(MANY)).await.expect("read").items;
+        assert_eq!(open.len(), 2);
+        // Once more, because even that moment crashes: nothing waits for it any more.
+        let done = store.quarantine(vec![held, id(1)], poison("handling"), at(2)).await.expect("done");
+        assert_eq!(done.statuses, [None, None]);
+        assert_eq!(store.next_due(None, at(2)).await.expect("read"), None);
+        assert_eq!(status(&store, held).await, Status::Unconfirmed);
     });
 }
