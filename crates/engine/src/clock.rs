@@ -37,8 +37,10 @@ impl Nature for Machine {
 pub struct Clock {
     nature: Box<dyn Nature>,
     ids: Mutex<Sequence>,
-    /// The latest moment that was ever given out: expiry never goes back when the wall clock does.
-    latest: AtomicI64,
+    started: tokio::time::Instant,
+    /// The most by which the wall clock was ever ahead of the time since `started`: milliseconds. A wall clock that is
+    /// set back changes nothing here, so that nothing that was over is good again, and time does not stand still.
+    ahead_ms: AtomicI64,
 }
 
 impl Clock {
@@ -49,14 +51,17 @@ impl Clock {
 
     /// A clock for node number `node` that reads this nature.
     pub fn of(nature: Box<dyn Nature>, node: u16) -> Self {
-        Self { nature, ids: Mutex::new(Sequence::new(node)), latest: AtomicI64::new(0) }
+        let started = tokio::time::Instant::now();
+        Self { nature, ids: Mutex::new(Sequence::new(node)), started, ahead_ms: AtomicI64::new(i64::MIN) }
     }
 
-    /// The present moment. Never earlier than one given before: a wall clock set back stands still here.
+    /// The present moment. Never earlier than one given before, and always going on: a wall clock that is set back is
+    /// not followed, one that is set forward is.
     pub fn now(&self) -> Timestamp {
-        let millis = self.nature.wall_ms();
-        let before = self.latest.fetch_max(millis, Ordering::Relaxed);
-        Timestamp::from_millis(millis.max(before))
+        let passed_ms = self.started.elapsed().as_millis() as i64;
+        let ahead_ms = self.nature.wall_ms().saturating_sub(passed_ms);
+        let before = self.ahead_ms.fetch_max(ahead_ms, Ordering::Relaxed);
+        Timestamp::from_millis(passed_ms.saturating_add(ahead_ms.max(before)))
     }
 
     /// A stopwatch for durations: it does not care about changes of the wall clock.

@@ -1,0 +1,444 @@
+//! What a seed stands for: the size of the world, which faults it knows and how often they strike, what customers will
+//! do and when. Everything is drawn before anything runs, but for what depends on it.
+
+use crate::fault::{Fault, Set};
+use crate::random::Random;
+use tidings_domain::purpose::Purpose;
+
+/// A purpose for each way of going wrong, all about as often.
+const PURPOSES: [Purpose; 4] =
+    [Purpose::Authentication, Purpose::Alert, Purpose::Transactional, Purpose::Marketing];
+
+/// The world of one seed.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// The faults that may strike.
+    pub faults: Set,
+    /// When faults end and healing begins: milliseconds.
+    pub active_ms: u64,
+    /// The connections.
+    pub connections: Vec<ConnectionPlan>,
+    /// Addresses of webhooks: the account's own, then those that messages name.
+    pub endpoints: Vec<EndpointPlan>,
+    /// How many different people are sent to.
+    pub people: u64,
+    /// What customers do, by time.
+    pub deeds: Vec<(u64, Deed)>,
+    /// What happens to the process and its clock, by time.
+    pub turns: Vec<(u64, Turn)>,
+    /// Faults that last.
+    pub spells: Vec<Spell>,
+    /// Tries of a message in all.
+    pub max_tries: u32,
+    rates: Vec<u64>,
+}
+
+/// One connection and its carrier.
+#[derive(Debug, Clone)]
+pub struct ConnectionPlan {
+    /// The window: segments.
+    pub window: usize,
+    /// The pace agreed: segments a second.
+    pub pace_per_s: Option<f64>,
+    /// When an answer is given up.
+    pub patience_ms: u64,
+    /// The longest that an answer usually takes.
+    pub answer_ms: u64,
+    /// The longest that a receipt usually takes.
+    pub receipt_ms: u64,
+    /// How ids are written.
+    pub style: Style,
+    /// Whether receipts give our reference back.
+    pub echoes: bool,
+    /// Receipts that may be offered and not acknowledged.
+    pub unacknowledged: usize,
+}
+
+/// How a carrier writes ids: on its answers, and on receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// The same.
+    Same,
+    /// Hexadecimal, then decimal.
+    HexThenDecimal,
+    /// Decimal, then hexadecimal.
+    DecimalThenHex,
+    /// Small letters, then capitals.
+    OtherCase,
+    /// With zeros before it on receipts.
+    Padded,
+}
+
+/// One address of webhooks.
+#[derive(Debug, Clone)]
+pub struct EndpointPlan {
+    /// Bits of the kinds that it wants; 0 for all.
+    pub kinds: u32,
+    /// Whether it hears only of messages that name it.
+    pub callback: bool,
+    /// The longest that it usually takes.
+    pub answer_ms: u64,
+}
+
+/// A message that a customer wants sent.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Its own name for it, which no other message has.
+    pub reference: u32,
+    /// To whom.
+    pub person: u64,
+    /// Over which connection.
+    pub connection: usize,
+    /// Why.
+    pub purpose: Purpose,
+    /// Segments.
+    pub segments: u32,
+    /// How long after the call it shall go.
+    pub send_in_ms: Option<u64>,
+    /// How long it is worth sending.
+    pub validity_s: u64,
+    /// The address that hears of it besides the account's own.
+    pub callback: Option<usize>,
+}
+
+/// What a customer does.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    /// Sends messages in one call.
+    Send(Call),
+    /// Puts somebody on the suppression list.
+    OptOut {
+        /// Whom.
+        person: u64,
+        /// Over which connection they are reached.
+        connection: usize,
+    },
+    /// Takes somebody off the list.
+    Lift {
+        /// Whom.
+        person: u64,
+        /// Over which connection they are reached.
+        connection: usize,
+    },
+}
+
+/// One call that sends.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Its number.
+    pub number: u32,
+    /// The messages.
+    pub wishes: Vec<Wish>,
+    /// Whether it is a batch.
+    pub batch: bool,
+    /// Whether it has an idempotency key, and is repeated until it is answered.
+    pub keyed: bool,
+    /// After which time the messages are taken back.
+    pub cancel_after_ms: Option<u64>,
+}
+
+/// What happens to the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It ends.
+    Crash,
+    /// It is stopped in good order.
+    Stop,
+    /// It is frozen for so long: milliseconds.
+    Freeze(u64),
+    /// Its wall clock is changed by so much: milliseconds.
+    Wall(i64),
+    /// An operator pauses this connection for so long: milliseconds.
+    Pause(usize, u64),
+}
+
+/// A fault that lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spell {
+    /// Which.
+    pub fault: Fault,
+    /// Of which connection, endpoint …
+    pub place: usize,
+    /// From when on: milliseconds.
+    pub from_ms: u64,
+    /// Until when.
+    pub to_ms: u64,
+    /// How bad: times in a thousand.
+    pub permille: u64,
+}
+
+/// Labels of the decisions that are drawn here.
+mod label {
+    pub const FAULTS: u64 = 1;
+    pub const SIZE: u64 = 2;
+    pub const CONNECTION: u64 = 3;
+    pub const ENDPOINT: u64 = 4;
+    pub const DEED: u64 = 5;
+    pub const TURN: u64 = 6;
+    pub const SPELL: u64 = 7;
+    pub const RATE: u64 = 8;
+}
+
+impl Plan {
+    /// The plan of a seed, with these faults switched off besides those that the seed switches off itself.
+    pub fn of(seed: u64, off: Set) -> Self {
+        let mut faults = Set::NONE;
+        let mut swarm = Random::of(seed, &[label::FAULTS]);
+        // One world in thirty has no faults at all: what is wrong there is wrong everywhere.
+        let calm = swarm.hits(33);
+        for fault in Fault::ALL {
+            let on = swarm.hits(500);
+            if on && !calm && !off.has(*fault) {
+                faults = faults.with(*fault);
+            }
+        }
+        Self::with(seed, faults)
+    }
+
+    /// The plan of a seed with exactly these faults.
+    pub fn with(seed: u64, faults: Set) -> Self {
+        let mut rates = Vec::with_capacity(Fault::ALL.len());
+        for fault in Fault::ALL {
+            let mut random = Random::of(seed, &[label::RATE, *fault as u64]);
+            let most = fault.most_permille();
+            // Mostly seldom: where everything goes wrong at once, nothing gets far.
+            let share = *random.pick(&[100, 100, 200, 300, 500, 1_000]);
+            let rate = (most * share / 1_000).max(u64::from(most > 0));
+            rates.push(if faults.has(*fault) { rate } else { 0 });
+        }
+        let mut size = Random::of(seed, &[label::SIZE]);
+        let active_ms = size.between(60_000, *size.clone().pick(&[240_000, 480_000, 900_000]));
+        let connections: Vec<ConnectionPlan> =
+            (0..size.between(1, 2)).map(|place| ConnectionPlan::of(seed, place, faults)).collect();
+        let mut plan = Self {
+            seed,
+            faults,
+            active_ms,
+            endpoints: endpoints(seed),
+            people: size.between(4, 24),
+            deeds: Vec::new(),
+            turns: Vec::new(),
+            spells: Vec::new(),
+            max_tries: if faults.has(Fault::FewTries) { size.between(1, 3) as u32 } else { 8 },
+            connections,
+            rates,
+        };
+        plan.deeds = deeds(&plan, size.between(20, 80) as u32);
+        plan.turns = turns(&plan);
+        plan.spells = spells(&plan);
+        plan
+    }
+
+    /// How often a fault strikes: times in a thousand.
+    pub fn rate(&self, fault: Fault) -> u64 {
+        self.rates[fault as usize]
+    }
+
+    /// The fault that lasts now, if it does.
+    pub fn spell(&self, fault: Fault, place: usize, now_ms: u64) -> Option<Spell> {
+        let lasts = |spell: &&Spell| {
+            spell.fault == fault && spell.place == place && (spell.from_ms..spell.to_ms).contains(&now_ms)
+        };
+        self.spells.iter().find(lasts).copied()
+    }
+
+    /// The number of a person who is reached over a connection.
+    pub fn number(connection: usize, person: u64) -> String {
+        format!("+467{}00000{person:02}", connection + 1)
+    }
+
+    /// What numbers reached over this connection begin with.
+    pub fn prefix(connection: usize) -> String {
+        format!("467{}", connection + 1)
+    }
+}
+
+impl ConnectionPlan {
+    fn of(seed: u64, place: u64, faults: Set) -> Self {
+        let mut random = Random::of(seed, &[label::CONNECTION, place]);
+        let window = random.between(2, 20) as usize;
+        let small = random.between(1, 2) as usize;
+        let pace = random.between(3, 40) as f64;
+        let paced = random.hits(400);
+        let slow = random.between(1, 2) as f64;
+        let style = *random.pick(&[
+            Style::Same,
+            Style::HexThenDecimal,
+            Style::DecimalThenHex,
+            Style::OtherCase,
+            Style::Padded,
+        ]);
+        Self {
+            window: if faults.has(Fault::SmallWindow) { small } else { window },
+            pace_per_s: match (faults.has(Fault::SlowPace), paced) {
+                (true, _) => Some(slow),
+                (false, true) => Some(pace),
+                (false, false) => None,
+            },
+            patience_ms: *random.pick(&[1_000, 5_000, 5_000, 10_000, 30_000]),
+            answer_ms: *random.pick(&[0, 5, 20, 100, 500]),
+            receipt_ms: *random.pick(&[50, 500, 3_000, 10_000]),
+            style: if faults.has(Fault::ReceiptForms) { style } else { Style::Same },
+            echoes: random.hits(500),
+            unacknowledged: *random.pick(&[1, 2, 10, 100]),
+        }
+    }
+}
+
+fn endpoints(seed: u64) -> Vec<EndpointPlan> {
+    let mut random = Random::of(seed, &[label::ENDPOINT]);
+    let own = random.between(1, 3);
+    (0..own + 1)
+        .map(|n| EndpointPlan {
+            // Bits of `domain::event::Kind`: only ends.
+            kinds: if n > 0 && random.hits(400) { 0b1111_1110 } else { 0 },
+            callback: n == own,
+            answer_ms: *random.pick(&[1, 20, 300]),
+        })
+        .collect()
+}
+
+fn deeds(plan: &Plan, messages: u32) -> Vec<(u64, Deed)> {
+    let mut deeds = Vec::new();
+    let has = |fault| plan.faults.has(fault);
+    let mut moments = Random::of(plan.seed, &[label::DEED, 0]);
+    let bursts: Vec<u64> =
+        (0..moments.between(1, 4)).map(|_| moments.below(plan.active_ms * 9 / 10)).collect();
+    let (mut reference, mut number) = (0, 0);
+    while reference < messages {
+        let mut random = Random::of(plan.seed, &[label::DEED, 1, u64::from(number)]);
+        let burst = *random.pick(&bursts) + random.below(1_500);
+        let spread = random.below(plan.active_ms * 95 / 100);
+        let at_ms = if has(Fault::Burst) { burst } else { spread };
+        let batch = random.hits(150);
+        let count = if batch { random.between(1, 8) } else { 1 };
+        let wishes = (0..count).map(|_| {
+            reference += 1;
+            wish(plan, reference, at_ms, &mut random)
+        });
+        let wishes: Vec<Wish> = wishes.collect();
+        let keyed = random.hits(800);
+        let cancels = random.hits(plan.rate(Fault::Cancel));
+        let cancel_after_ms = random.between(1, 60_000);
+        let call = Call {
+            number,
+            wishes,
+            batch,
+            keyed,
+            cancel_after_ms: cancels.then_some(cancel_after_ms),
+        };
+        deeds.push((at_ms, Deed::Send(call)));
+        number += 1;
+    }
+    let sends = deeds.clone();
+    let mut random = Random::of(plan.seed, &[label::DEED, 2]);
+    for _ in 0..random.between(1, 8) {
+        // Most opt-outs race a message to the same person.
+        let (sent_ms, wished) = match random.pick(&sends) {
+            (at_ms, Deed::Send(call)) => (*at_ms, call.wishes[0].clone()),
+            (at_ms, _) => (*at_ms, wish(plan, 0, *at_ms, &mut random)),
+        };
+        let close = random.below(3_000);
+        let at_ms = if random.hits(700) { sent_ms + close } else { random.below(plan.active_ms) };
+        let lifted_ms = at_ms + random.between(1_000, plan.active_ms);
+        let (person, connection) = (wished.person, wished.connection);
+        if has(Fault::OptOut) {
+            deeds.push((at_ms, Deed::OptOut { person, connection }));
+            if has(Fault::Lift) && random.hits(500) && lifted_ms < plan.active_ms {
+                deeds.push((lifted_ms, Deed::Lift { person, connection }));
+            }
+        }
+    }
+    deeds.sort_by_key(|(at_ms, _)| *at_ms);
+    deeds
+}
+
+fn wish(plan: &Plan, reference: u32, at_ms: u64, random: &mut Random) -> Wish {
+    let connection = random.below(plan.connections.len() as u64) as usize;
+    let person = random.below(plan.people);
+    let purpose = *random.pick(&PURPOSES);
+    let long = random.hits(plan.rate(Fault::Long));
+    let segments = random.between(2, 3) as u32;
+    let scheduled = random.hits(plan.rate(Fault::Scheduled));
+    let send_in_ms = random.between(1_000, (plan.active_ms.saturating_sub(at_ms)).max(2_000));
+    let short = random.hits(plan.rate(Fault::ShortLife));
+    let few_s = random.between(1, 20);
+    let many_s = *random.pick(&[60, 60, 120, 200, 300]);
+    let called_back = random.hits(200);
+    Wish {
+        reference,
+        person,
+        connection,
+        purpose,
+        segments: if long { segments } else { 1 },
+        send_in_ms: scheduled.then_some(send_in_ms),
+        validity_s: if short { few_s } else { many_s },
+        callback: called_back.then_some(plan.endpoints.len() - 1),
+    }
+}
+
+fn turns(plan: &Plan) -> Vec<(u64, Turn)> {
+    let mut turns = Vec::new();
+    for fault in [
+        Fault::Crash,
+        Fault::Stop,
+        Fault::Freeze,
+        Fault::WallBack,
+        Fault::WallForward,
+        Fault::Paused,
+    ] {
+        if !plan.faults.has(fault) {
+            continue;
+        }
+        let mut random = Random::of(plan.seed, &[label::TURN, fault as u64]);
+        for _ in 0..random.between(1, 4) {
+            let at_ms = random.below(plan.active_ms * 95 / 100);
+            let step_ms = *random.pick(&[900, 5_000, 60_000, 60_000, 3_600_000, 86_400_000]);
+            let turn = match fault {
+                Fault::Crash => Turn::Crash,
+                Fault::Stop => Turn::Stop,
+                Fault::Freeze => Turn::Freeze(*random.pick(&[100, 2_000, 20_000, 60_000])),
+                Fault::WallBack => Turn::Wall(-step_ms),
+                Fault::WallForward => Turn::Wall(step_ms),
+                _ => {
+                    let place = random.below(plan.connections.len() as u64) as usize;
+                    Turn::Pause(place, random.between(1_000, 60_000))
+                }
+            };
+            turns.push((at_ms, turn));
+        }
+    }
+    turns.sort_by_key(|(at_ms, _)| *at_ms);
+    turns
+}
+
+fn spells(plan: &Plan) -> Vec<Spell> {
+    let mut spells = Vec::new();
+    let places = |fault: Fault| match fault {
+        Fault::HookDown => plan.endpoints.len(),
+        Fault::StoreAway => 1,
+        _ => plan.connections.len(),
+    };
+    for fault in [Fault::Throttled, Fault::HalfOpen, Fault::Outage, Fault::HookDown, Fault::StoreAway] {
+        if !plan.faults.has(fault) {
+            continue;
+        }
+        for place in 0..places(fault) {
+            let mut random = Random::of(plan.seed, &[label::SPELL, fault as u64, place as u64]);
+            for _ in 0..random.between(0, 3) {
+                let longest_ms = match fault {
+                    Fault::StoreAway => 10_000,
+                    Fault::HookDown => plan.active_ms,
+                    _ => *random.pick(&[3_000, 20_000, 90_000, 240_000]),
+                };
+                let from_ms = random.below(plan.active_ms);
+                let to_ms = (from_ms + random.between(500, longest_ms)).min(plan.active_ms);
+                let permille = *random.pick(&[300, 700, 1_000]);
+                spells.push(Spell { fault, place, from_ms, to_ms, permille });
+            }
+        }
+    }
+    spells
+}

@@ -1,0 +1,210 @@
+//! What all in the world share: the time that is true, the plan, the ledger; and what one process is to the others.
+
+use crate::fault::Fault;
+use crate::ledger::{Happened, Ledger, Ms};
+use crate::plan::Plan;
+use crate::random::Random;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::id::AccountId;
+use tidings_engine::clock::Nature;
+use tidings_store::model::Disk;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// What a right wall clock shows when the world begins: 2027-01-01T00:00:00Z.
+pub const BEGIN_MS: i64 = 1_798_761_600_000;
+
+/// The world.
+pub struct Stage {
+    /// What is to happen.
+    pub plan: Plan,
+    /// What is durable.
+    pub disk: Disk,
+    /// Rung when a process has crashed.
+    pub crashed: Notify,
+    started: Instant,
+    ahead_ms: AtomicI64,
+    healing: AtomicBool,
+    ledger: Mutex<Ledger>,
+    account: Mutex<Option<AccountId>>,
+}
+
+impl Stage {
+    /// A world in which nothing has happened.
+    pub fn new(plan: Plan) -> Arc<Self> {
+        Arc::new(Self {
+            plan,
+            disk: Disk::new(),
+            crashed: Notify::new(),
+            started: Instant::now(),
+            ahead_ms: AtomicI64::new(0),
+            healing: AtomicBool::new(false),
+            ledger: Mutex::default(),
+            account: Mutex::new(None),
+        })
+    }
+
+    /// The true time.
+    pub fn now_ms(&self) -> Ms {
+        self.started.elapsed().as_millis() as Ms
+    }
+
+    /// A moment, for waiting.
+    pub fn moment(&self, at_ms: Ms) -> Instant {
+        self.started + Duration::from_millis(at_ms)
+    }
+
+    /// What the wall clock says.
+    pub fn wall_ms(&self) -> i64 {
+        BEGIN_MS + self.now_ms() as i64 + self.ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sets the wall clock.
+    pub fn set_wall(&self, change: impl FnOnce(i64) -> i64) {
+        let ahead_ms = change(self.ahead_ms.load(Ordering::Relaxed));
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        self.note(Happened::WallSet { ahead_ms });
+    }
+
+    /// Writes down what was seen.
+    pub fn note(&self, what: Happened) {
+        let now_ms = self.now_ms();
+        self.ledger().entries.push((now_ms, what));
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("nothing panics while it holds this")
+    }
+
+    /// From now on no fault strikes.
+    pub fn heal(&self) {
+        self.healing.store(true, Ordering::Relaxed);
+        self.note(Happened::Healing);
+    }
+
+    /// Whether no fault strikes any more.
+    pub fn is_healing(&self) -> bool {
+        self.healing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the fault strikes at the chance with these labels; the numbers for what it does then.
+    pub fn strikes(&self, fault: Fault, labels: &[u64]) -> Option<Random> {
+        let rate = self.plan.rate(fault);
+        if rate == 0 || self.is_healing() {
+            return None;
+        }
+        let mut random = self.random(fault, labels);
+        random.hits(rate).then_some(random)
+    }
+
+    /// The numbers for a decision.
+    pub fn random(&self, fault: Fault, labels: &[u64]) -> Random {
+        let mut named = [0; 6];
+        named[0] = 1_000 + fault as u64;
+        named[1..=labels.len()].copy_from_slice(labels);
+        Random::of(self.plan.seed, &named)
+    }
+
+    /// Remembers the account.
+    pub fn set_account(&self, account: AccountId) {
+        *self.account.lock().expect("nothing panics while it holds this") = Some(account);
+    }
+
+    /// Where all messages of the world belong. `None` before the first process was ready.
+    pub fn realm(&self) -> Option<Realm> {
+        let account = *self.account.lock().expect("nothing panics while it holds this");
+        account.map(|account| Realm { account, environment: Environment::Test })
+    }
+
+    /// Ends a process this instant: nothing of it can do anything any more.
+    pub fn crash(&self, life: &Life) {
+        if life.end() {
+            self.disk.crash(life.incarnation);
+            self.note(Happened::Crashed { process: life.number });
+            self.crashed.notify_one();
+        }
+    }
+}
+
+/// The life of one process, as those outside see it.
+pub struct Life {
+    /// Which process, from 1.
+    pub number: u32,
+    /// The process's number at the disk.
+    pub incarnation: usize,
+    over: watch::Sender<bool>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Life {
+    /// A process begins.
+    pub fn begin(number: u32, incarnation: usize) -> Arc<Self> {
+        let (over, _) = watch::channel(false);
+        Arc::new(Self { number, incarnation, over, tasks: Mutex::default() })
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
+    /// Waits until it is over.
+    pub async fn ended(&self) {
+        let mut over = self.over.subscribe();
+        // The sender lives as long as this.
+        drop(over.wait_for(|over| *over).await);
+    }
+
+    /// A task that ends with the process.
+    pub fn owns(&self, task: AbortHandle) {
+        self.tasks.lock().expect("nothing panics while it holds this").push(task);
+    }
+
+    /// Ends it; `false` if it was over before.
+    pub fn end(&self) -> bool {
+        let was_over = self.over.send_replace(true);
+        for task in self.tasks.lock().expect("nothing panics while it holds this").drain(..) {
+            task.abort();
+        }
+        !was_over
+    }
+}
+
+/// The clock and the randomness of one process.
+pub struct Simulated {
+    stage: Arc<Stage>,
+    random: Mutex<Random>,
+}
+
+impl Simulated {
+    /// For this process.
+    pub fn new(stage: &Arc<Stage>, process: u32) -> Self {
+        let random = Random::of(stage.plan.seed, &[99, u64::from(process)]);
+        Self { stage: Arc::clone(stage), random: Mutex::new(random) }
+    }
+}
+
+impl Nature for Simulated {
+    fn wall_ms(&self) -> i64 {
+        self.stage.wall_ms()
+    }
+
+    fn fill(&self, octets: &mut [u8]) {
+        let mut random = self.random.lock().expect("nothing panics while it holds this");
+        for chunk in octets.chunks_mut(8) {
+            let bits = random.bits().to_le_bytes();
+            chunk.copy_from_slice(&bits[..chunk.len()]);
+        }
+    }
+}
+
+impl std::fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Simulated")
+    }
+}
