@@ -1,6 +1,7 @@
 //! Figures from moments: percentiles, medians, counts for each second.
 
 use crate::clock::SECOND;
+use crate::watch::Sample;
 
 /// The percentiles that are told, in hundredths of a percent.
 const TOLD: [u64; 4] = [5_000, 9_000, 9_900, 9_990];
@@ -73,6 +74,26 @@ pub fn per_second(moments: impl Iterator<Item = u64>, start: u64) -> Vec<u64> {
     counts
 }
 
+/// A value of the samples at each whole second from `start` on, as long as there are samples.
+pub fn interpolated(samples: &[Sample], start: u64, of: impl Fn(&Sample) -> f64) -> Vec<f64> {
+    let mut values = Vec::new();
+    let mut at = start;
+    for pair in samples.windows(2) {
+        let (before, after) = (&pair[0], &pair[1]);
+        // The first sample may be late.
+        while at < before.at {
+            values.push(of(before));
+            at += SECOND;
+        }
+        while (before.at..after.at).contains(&at) {
+            let part = (at - before.at) as f64 / (after.at - before.at) as f64;
+            values.push(of(before) + (of(after) - of(before)) * part);
+            at += SECOND;
+        }
+    }
+    values
+}
+
 /// The middle one.
 pub fn median(numbers: &[f64]) -> f64 {
     let mut sorted = numbers.to_vec();
@@ -102,6 +123,13 @@ mod tests {
     #[test]
     fn buckets_double_every_fourth() {
         assert_eq!((bucket(0), bucket(50_000), bucket(100_000), bucket(200_001)), (0, 0, 4, 8));
+    }
+
+    #[test]
+    fn samples_are_read_between() {
+        let sample = |tenths: u64| Sample { at: tenths * SECOND / 10, rss: tenths, ..Sample::default() };
+        let samples: Vec<Sample> = [0, 4, 14, 26].map(sample).into();
+        assert_eq!(interpolated(&samples, 0, |sample| sample.rss as f64), [0.0, 10.0, 20.0]);
     }
 
     #[test]

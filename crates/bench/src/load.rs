@@ -216,6 +216,22 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Adds the log of a load that came after this one.
+    pub fn append(&mut self, mut later: Self) {
+        if self.scheduled.is_empty() {
+            *self = later;
+            return;
+        }
+        let next = self.first + self.scheduled.len() as u64;
+        assert_eq!(later.first, next, "loads follow each other without a gap");
+        self.scheduled.append(&mut later.scheduled);
+        self.answered.append(&mut later.answered);
+        self.status.append(&mut later.status);
+        self.segments.append(&mut later.segments);
+    }
+}
+
 /// A connection and what it waits for: the first message of the request.
 #[derive(Debug)]
 struct Connection {

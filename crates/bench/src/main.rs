@@ -19,21 +19,26 @@ mod linux {
     use tidings_bench::compare::Comparison;
     use tidings_bench::options::Options;
     use tidings_bench::profile::{PROFILES, Plan};
+    use tidings_bench::report::Report;
+    use tidings_bench::stored::Stored;
     use tidings_bench::subject::{Program, Setup};
     use tidings_bench::tool::{How, Work};
     use tidings_bench::{limit, load, run, sink, smsc};
 
-    const USAGE: &str = "usage: tidings-bench run --binary FILE [OPTIONS]
-       tidings-bench run --limit [OPTIONS]
+    const USAGE: &str = "usage: tidings-bench run [--binary FILE] [--limit] [OPTIONS]
        tidings-bench compare --pairs N --binary FILE (--other FILE | --limit) [OPTIONS]
 
-  --limit             measure the lean program of this crate in the binary's place
+  --limit             measure the lean program of this crate, alone or beside the binary
   --profile NAME      what to do (single); several with commas between
+  --report FILE.json  every figure, and a page with plots as FILE.html; what FILE was before is compared with
 PROFILES
 options, each over what the profile says
   --seconds N         measured (20)
   --warmup N          seconds before (3)
   --rate N            messages a second, 0 for as many as go
+  --backlog N         messages to queue while the carrier is down, before anything is measured (0)
+  --stored N          messages that are stored and delivered before the run (0)
+  --queued N          messages that are queued before the run, at a connection whose carrier is down (0)
   --connections N     of the load generator (64; batch: 4)
   --bound N           stop sending while so many have not come back (5000 if as many as go)
   --binds N           SMPP sessions (1)
@@ -70,10 +75,14 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
     /// Options without a value.
     const SWITCHES: [&str; 4] = ["limit", "keys", "all-events", "keep"];
     /// All others.
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 17] = [
         "binary",
         "other",
         "pairs",
+        "report",
+        "backlog",
+        "stored",
+        "queued",
         "profile",
         "seconds",
         "warmup",
@@ -117,16 +126,29 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
 
     fn measure(words: &[String]) -> Result<bool, String> {
         let options = Options::parse(words, &SWITCHES).map_err(|why| format!("{why}\n\n{}", usage()))?;
-        let program = match (options.text("binary"), options.has("limit")) {
-            (Some(binary), false) => Program::Tidings(binary.into()),
-            (None, true) => Program::Limit(this()?),
-            _ => return Err(format!("--binary FILE or --limit is needed\n\n{}", usage())),
-        };
-        let mut whole = true;
+        let mut programs: Vec<Program> = Vec::new();
+        programs.extend(options.text("binary").map(|binary| Program::Tidings(binary.into())));
+        if options.has("limit") {
+            programs.push(Program::Limit(this()?));
+        }
+        if programs.is_empty() {
+            return Err(format!("--binary FILE or --limit is needed\n\n{}", usage()));
+        }
+        let (mut whole, mut report) = (true, Report::default());
         for profile in options.text("profile").unwrap_or("single").split(',') {
-            let outcome = run::run(&plan(&options, profile, program.clone())?)?;
-            println!("{outcome}");
-            whole &= outcome.account.is_whole();
+            for program in &programs {
+                let plan = plan(&options, profile, program.clone())?;
+                if !plan.is_possible() {
+                    continue;
+                }
+                let outcome = run::run(&plan)?;
+                println!("program               {program}\n{outcome}\n");
+                whole &= outcome.account.is_whole();
+                report.add(&plan, &outcome);
+            }
+        }
+        if let Some(file) = options.text("report") {
+            report.write(file.as_ref())?;
         }
         Ok(whole)
     }
@@ -174,6 +196,11 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
             }
         }
         let rate = options.number("rate", plan.rate)?;
+        let stored = plan.stored.unwrap_or(Stored { finished: 0, queued: 0 });
+        let stored = Stored {
+            finished: options.number("stored", stored.finished)?,
+            queued: options.number("queued", stored.queued)?,
+        };
         let bound = if rate == 0 { plan.bound } else { 0 };
         Ok(Plan {
             setup: Setup {
@@ -185,6 +212,8 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
             rate,
             warmup_s: options.number("warmup", plan.warmup_s)?,
             seconds: options.number("seconds", plan.seconds)?,
+            backlog: options.number("backlog", plan.backlog)?,
+            stored: (stored.finished + stored.queued > 0).then_some(stored),
             connections: options.number("connections", plan.connections)?,
             bound: options.number("bound", bound)?,
             keys: options.has("keys"),

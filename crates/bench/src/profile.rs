@@ -1,17 +1,20 @@
 //! What a run does, and the profiles: named sets of it.
 
 use crate::load::Kind;
+use crate::stored::Stored;
 use crate::subject::{Program, Setup};
 use crate::tool::How;
 use std::path::PathBuf;
 
 /// The profiles, each with what it is for.
-pub const PROFILES: [(&str, &str); 5] = [
+pub const PROFILES: [(&str, &str); 7] = [
     ("single", "one message a request, as many as go"),
     ("batch", "hundred messages a request on 4 connections, as many as go"),
     ("rate", "1,000 messages a second, for latencies"),
     ("rate5k", "5,000 messages a second"),
     ("mixed", "as single, with four purposes, two-segment messages and UCS-2"),
+    ("stored", "as single, with 10,000,000 messages stored and 1,000,000 queued at another connection"),
+    ("backlog", "100,000 messages come while the carrier is down; then the queue drains, under 200 a second"),
 ];
 
 /// What to do.
@@ -31,6 +34,11 @@ pub struct Plan {
     pub warmup_s: u64,
     /// Seconds that are measured.
     pub seconds: u64,
+    /// Messages that are queued before anything is measured, while the carrier is down; 0 for none. Then what is
+    /// measured lasts until they have ended.
+    pub backlog: u64,
+    /// Messages that the data directory has already.
+    pub stored: Option<Stored>,
     /// Connections of the load generator.
     pub connections: u64,
     /// The most messages that are accepted and have not come back; 0 for no bound.
@@ -52,12 +60,14 @@ impl Plan {
     pub fn new(profile: &str, program: Program, how: How) -> Option<Self> {
         let single = Self {
             profile: profile.to_owned(),
-            setup: Setup { program, binds: 1, window: 500, all_events: false },
+            setup: Setup { program, binds: 1, window: 500, all_events: false, second: false },
             how,
             kind: Kind::Single,
             rate: 0,
             warmup_s: 3,
             seconds: 20,
+            backlog: 0,
+            stored: None,
             connections: 64,
             bound: 5_000,
             keys: false,
@@ -72,8 +82,21 @@ impl Plan {
             "rate" => Self { rate: 1_000, bound: 0, ..single },
             "rate5k" => Self { rate: 5_000, bound: 0, ..single },
             "mixed" => Self { kind: Kind::Mixed, ..single },
+            "stored" => Self { stored: Some(Stored { finished: 10_000_000, queued: 1_000_000 }), ..single },
+            "backlog" => Self { backlog: 100_000, rate: 200, bound: 0, drain_s: 600, ..single },
             _ => return None,
         })
+    }
+}
+
+impl Plan {
+    /// Whether the program can do this: the lean one knows one kind of text, one carrier that is there, and no past.
+    pub fn is_possible(&self) -> bool {
+        matches!(self.setup.program, Program::Tidings(_))
+            || (self.kind != Kind::Mixed
+                && self.backlog == 0
+                && self.stored.is_none()
+                && self.setup.binds == 1)
     }
 }
 

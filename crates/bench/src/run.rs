@@ -6,10 +6,10 @@ use crate::compare::Figure;
 use crate::figures::{Spread, median, per_second};
 use crate::load::{self, Kind};
 use crate::profile::Plan;
-use crate::subject::Subject;
+use crate::subject::{Running, Subject};
 use crate::tool::{Arguments, Tool};
 use crate::watch::{Sample, Usage, Watch, Watched};
-use crate::{sink, smsc};
+use crate::{sink, smsc, stored};
 use std::fmt;
 use std::io::Read;
 use std::net::TcpStream;
@@ -35,7 +35,7 @@ pub struct Outcome {
     /// Messages that ended in the time that was measured.
     pub ended: u64,
     /// That time: seconds.
-    pub seconds: u64,
+    pub seconds: f64,
     /// Request to answer.
     pub accept: Spread,
     /// Request to the first submission at the carrier.
@@ -56,6 +56,8 @@ pub struct Outcome {
     pub stored: (u64, u64),
     /// From the last answer until the last end was told: milliseconds.
     pub drain_ms: u64,
+    /// From starting it until it was ready: milliseconds.
+    pub start_ms: u64,
     /// From asking it to stop until it was gone: milliseconds.
     pub stop_ms: u64,
     /// Figures that only some profiles have.
@@ -77,7 +79,7 @@ impl Outcome {
 
     /// Messages a second: the mean.
     pub fn rate_mean(&self) -> f64 {
-        self.ended as f64 / self.seconds.max(1) as f64
+        self.ended as f64 / self.seconds.max(1e-9)
     }
 
     /// Processor time of the server for each message: microseconds.
@@ -87,7 +89,7 @@ impl Outcome {
 }
 
 /// The directory of a run, which goes with it.
-struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     keep: bool,
 }
@@ -99,7 +101,8 @@ impl Directory {
         Ok(Self { path, keep: plan.keep })
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
@@ -126,46 +129,155 @@ impl Edge {
     }
 }
 
+/// Everything but the load, running.
+struct Stage<'p> {
+    plan: &'p Plan,
+    /// Where the sink tells how many ends it has seen.
+    progress: String,
+    sink: Tool,
+    carrier: Tool,
+    subject: Subject,
+    running: Running,
+    start_ms: u64,
+    /// The last field, so that it goes last.
+    directory: Directory,
+}
+
+/// What was seen from outside.
+struct Logs {
+    asked: load::Log,
+    taken: smsc::Log,
+    told: sink::Log,
+    stop_ms: u64,
+    complaints: (usize, Vec<String>),
+}
+
+impl<'p> Stage<'p> {
+    fn set(plan: &'p Plan, carrier_is_down: bool) -> Result<Self, String> {
+        let directory = Directory::make(plan)?;
+        let arguments = Arguments::default().with("log", directory.file("sink.log").display());
+        let mut sink = Tool::start(&plan.how, sink::NAME, sink::work, arguments.list())?;
+        let addresses = sink.ready()?;
+        let [calls, progress] = &addresses[..] else { return Err("the sink has no addresses".to_owned()) };
+        let arguments = Arguments::default()
+            .with("log", directory.file("smsc.log").display())
+            .with("down", u8::from(carrier_is_down));
+        let arguments = [arguments.list(), &plan.carrier].concat();
+        let mut carrier = Tool::start(&plan.how, smsc::NAME, smsc::work, &arguments)?;
+        let addresses = carrier.ready()?;
+        let [address] = &addresses[..] else { return Err("the carrier has no address".to_owned()) };
+        let token = match plan.stored {
+            Some(stored) => Some(stored::put(plan, stored, &directory.path, calls)?),
+            None => None,
+        };
+        let mut setup = plan.setup.clone();
+        setup.second |= plan.stored.is_some();
+        let subject = Subject::prepare(setup, &directory.path, address, calls, token)?;
+        let began = clock::now();
+        let running = subject.start()?;
+        let start_ms = (clock::now() - began) / MS;
+        subject.add_webhook()?;
+        Ok(Self { plan, progress: progress.clone(), sink, carrier, subject, running, start_ms, directory })
+    }
+
+    /// A load generator that is ready, with options of its own beside those of the plan.
+    fn load(&self, first: u64, options: &Arguments) -> Result<Tool, String> {
+        let plan = self.plan;
+        let arguments = Arguments::default()
+            .with("log", self.directory.file(&format!("load-{first}.log")).display())
+            .with("address", self.subject.address())
+            .with("token", self.subject.token())
+            .with("progress", &self.progress)
+            .with("kind", plan.kind)
+            .with("connections", plan.connections)
+            .with("keys", u8::from(plan.keys))
+            .with("first", first);
+        let arguments = [arguments.list(), options.list()].concat();
+        let mut load = Tool::start(&plan.how, load::NAME, load::work, &arguments)?;
+        load.ready()?;
+        Ok(load)
+    }
+
+    fn watched(&self, load: &Tool) -> Watched {
+        Watched {
+            server: self.running.pid(),
+            tools: [load, &self.carrier, &self.sink].into_iter().filter_map(Tool::pid).collect(),
+            data: self.subject.data(),
+        }
+    }
+
+    /// Stops the server, then the tools, and reads what they wrote down. The loads follow each other without a gap.
+    fn end(mut self, loads: Vec<(u64, Tool)>) -> Result<Logs, String> {
+        let stopped = self.running.stop();
+        let mut asked = load::Log::default();
+        let text = |error: std::io::Error| error.to_string();
+        for (first, mut load) in loads {
+            load.end()?;
+            let file = self.directory.file(&format!("load-{first}.log"));
+            asked.append(load::Log::read(&file, first).map_err(text)?);
+        }
+        self.carrier.end()?;
+        self.sink.end()?;
+        let stop_ms = stopped.map_err(|why| format!("{why}\n{}", self.subject.log_end(20)))?;
+        Ok(Logs {
+            asked,
+            taken: smsc::Log::read(&self.directory.file("smsc.log")).map_err(text)?,
+            told: sink::Log::read(&self.directory.file("sink.log")).map_err(text)?,
+            stop_ms,
+            complaints: self.subject.complaints(3),
+        })
+    }
+}
+
 /// Runs.
 ///
 /// # Errors
 /// A sentence: something did not start, or ended, or did not come to its end in time.
 pub fn run(plan: &Plan) -> Result<Outcome, String> {
-    let directory = Directory::make(plan)?;
-    let log = |name: &str| directory.file(&format!("{name}.log"));
+    if plan.backlog > 0 { backlog(plan) } else { steady(plan) }
+}
 
-    let arguments = Arguments::default().with("log", log(sink::NAME).display());
-    let mut sink = Tool::start(&plan.how, sink::NAME, sink::work, arguments.list())?;
-    let addresses = sink.ready()?;
-    let [calls, progress] = &addresses[..] else { return Err("the sink has no addresses".to_owned()) };
-    let arguments = Arguments::default().with("log", log(smsc::NAME).display());
-    let arguments = [arguments.list(), &plan.carrier].concat();
-    let mut carrier = Tool::start(&plan.how, smsc::NAME, smsc::work, &arguments)?;
-    let addresses = carrier.ready()?;
-    let [address] = &addresses[..] else { return Err("the carrier has no address".to_owned()) };
+/// A directory in which the binary has handled two messages and stopped: one was delivered, one is queued on the second
+/// connection. With the token that it knows.
+pub(crate) fn two_messages(plan: &Plan) -> Result<(Directory, String), String> {
+    let mut plan = Plan { stored: None, keep: false, ..plan.clone() };
+    plan.setup.second = true;
+    let mut stage = Stage::set(&plan, false)?;
+    for to in ["+46700000000", "+4740612345"] {
+        let body = format!(
+            r#"{{"from":"Tidings","to":"{to}","text":"Your code is 00000000. It is good for ten minutes.","expires_in_s":259200}}"#
+        );
+        match stage.subject.ask("POST", "/v1/messages", &body) {
+            Ok((202, _)) => {}
+            Ok((status, said)) => return Err(format!("POST /v1/messages: {status} {said}")),
+            Err(error) => return Err(format!("POST /v1/messages: {error}")),
+        }
+    }
+    wait_for(&stage.progress, 1, plan.drain_s)?;
+    clock::sleep_ns(REST);
+    stage.running.stop()?;
+    stage.carrier.end()?;
+    stage.sink.end()?;
+    Ok((stage.directory, stage.subject.token().to_owned()))
+}
 
-    let subject = Subject::prepare(plan.setup.clone(), &directory.path, address, calls)?;
-    let running = subject.start()?;
-    subject.add_webhook()?;
-    let arguments = Arguments::default()
-        .with("log", log(load::NAME).display())
-        .with("address", subject.address())
-        .with("token", subject.token())
-        .with("progress", progress)
-        .with("kind", plan.kind)
+/// How many messages a load generator says were accepted, when it is done.
+fn accepted(load: &mut Tool) -> Result<u64, String> {
+    let done = load.line()?;
+    done.get(1)
+        .and_then(|count| count.parse().ok())
+        .ok_or_else(|| format!("the load says {}", done.join(" ")))
+}
+
+/// A load that stays the same.
+fn steady(plan: &Plan) -> Result<Outcome, String> {
+    let stage = Stage::set(plan, false)?;
+    let options = Arguments::default()
         .with("rate", plan.rate)
         .with("seconds", plan.warmup_s + plan.seconds)
-        .with("connections", plan.connections)
-        .with("bound", plan.bound)
-        .with("keys", u8::from(plan.keys));
-    let mut load = Tool::start(&plan.how, load::NAME, load::work, arguments.list())?;
-    load.ready()?;
-
-    let watched = Watched {
-        server: running.pid(),
-        tools: [&load, &carrier, &sink].into_iter().filter_map(Tool::pid).collect(),
-        data: subject.data(),
-    };
+        .with("bound", plan.bound);
+    let mut load = stage.load(0, &options)?;
+    let watched = stage.watched(&load);
     let watch = Watch::start(watched.clone());
     let began = clock::now() + BEFORE;
     load.tell(&format!("go {began}"))?;
@@ -174,53 +286,81 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
     let first = Edge::now(&watched);
     clock::sleep_until(from + plan.seconds * SECOND);
     let last = Edge::now(&watched);
-    let done = load.line()?;
+    let accepted = accepted(&mut load)?;
     let answered = clock::now();
-    let accepted: u64 = done.get(1).and_then(|count| count.parse().ok()).unwrap_or(0);
-    let drained = wait_for(progress, accepted, plan.drain_s)?;
-    if !drained {
-        eprintln!("not everything has come back after {} s", plan.drain_s);
-    }
+    wait_for(&stage.progress, accepted, plan.drain_s)?;
     let drain_ms = (clock::now() - answered) / MS;
     clock::sleep_ns(REST);
-    let end = Edge::now(&watched);
-    let samples = watch.end();
-    let stopped = running.stop();
-    for tool in [&mut load, &mut carrier, &mut sink] {
-        tool.end()?;
-    }
-    let stop_ms = stopped.map_err(|why| format!("{why}\n{}", subject.log_end(20)))?;
-
-    let text = |error: std::io::Error| error.to_string();
-    let asked = load::Log::read(&log(load::NAME), 0).map_err(text)?;
-    let taken = smsc::Log::read(&log(smsc::NAME)).map_err(text)?;
-    let told = sink::Log::read(&log(sink::NAME)).map_err(text)?;
-    let (account, joined) = check::check(&asked, &taken, &told);
-    let mut outcome = Outcome {
-        profile: plan.profile.clone(),
-        account,
-        seconds: plan.seconds,
-        drain_ms,
-        stop_ms,
-        began,
-        rss: (end.server.rss, end.server.peak),
-        stored: (end.sample.database, samples.iter().map(|sample| sample.wal).max().unwrap_or(0)),
-        complaints: subject.complaints(3),
-        ..Outcome::default()
-    };
-    outcome.samples = samples;
-    outcome.measure(plan, &asked, &joined, from);
+    let mut outcome = Outcome { drain_ms, began, start_ms: stage.start_ms, ..Outcome::default() };
+    outcome.at_the_end(&Edge::now(&watched), watch.end());
+    let logs = stage.end(vec![(0, load)])?;
+    let joined = outcome.account_for(plan, &logs);
+    outcome.measure(plan, &logs.asked, &joined, from, from + plan.seconds * SECOND);
     outcome.use_of(&first, &last);
     Ok(outcome)
 }
 
-/// Waits until the sink has seen so many ends. Whether it did.
-fn wait_for(progress: &str, wanted: u64, seconds: u64) -> Result<bool, String> {
+/// The carrier is down while messages are queued, then it comes back. What is measured is the time from there until
+/// the queue is empty, with a small load meanwhile.
+fn backlog(plan: &Plan) -> Result<Outcome, String> {
+    let mut stage = Stage::set(plan, true)?;
+    let mut filling = stage.load(0, &Arguments::default().with("messages", plan.backlog))?;
+    let watch = Watch::start(stage.watched(&filling));
+    let began = clock::now() + BEFORE;
+    filling.tell(&format!("go {began}"))?;
+    let queued = accepted(&mut filling)?;
+    let filled = clock::now();
+    let mut samples = watch.end();
+
+    let mut load = stage.load(plan.backlog, &Arguments::default().with("rate", plan.rate))?;
+    let watched = stage.watched(&load);
+    let watch = Watch::start(watched.clone());
+    let first = Edge::now(&watched);
+    stage.carrier.tell("up")?;
+    let up = clock::now();
+    load.tell(&format!("go {up}"))?;
+    wait_for(&stage.progress, queued, plan.drain_s)?;
+    let (empty, last) = (clock::now(), Edge::now(&watched));
+    load.tell("stop")?;
+    let accepted = accepted(&mut load)?;
+    wait_for(&stage.progress, queued + accepted, plan.drain_s)?;
+    let drain_ms = (clock::now() - up) / MS;
+    clock::sleep_ns(REST);
+    let mut outcome = Outcome { drain_ms, began, start_ms: stage.start_ms, ..Outcome::default() };
+    samples.extend(watch.end());
+    outcome.at_the_end(&Edge::now(&watched), samples);
+    let logs = stage.end(vec![(0, filling), (plan.backlog, load)])?;
+    let joined = outcome.account_for(plan, &logs);
+    outcome.measure(plan, &logs.asked, &joined, up, empty);
+    outcome.use_of(&first, &last);
+
+    let asked = logs.asked.scheduled.iter().zip(&logs.asked.answered);
+    let filling = Spread::of(
+        asked.filter(|(at, _)| **at < up).map(|(at, answered)| answered.saturating_sub(*at)).collect(),
+    );
+    let first_sent = joined.submitted.iter().copied().filter(|at| *at > 0).min().unwrap_or(up);
+    let figure = |name, value| Figure { name, value };
+    outcome.also = vec![
+        figure("messages queued", queued as f64),
+        figure("accepted/s while carrier is down", queued as f64 * 1e9 / (filled - began) as f64),
+        figure("accept p50 while it is down, ms", filling.p50 as f64 / 1e6),
+        figure("accept p99 while it is down, ms", filling.p99 as f64 / 1e6),
+        figure("memory with the queue, MiB", first.server.rss as f64 / 1_048_576.0),
+        figure("from up to first submission, ms", first_sent.saturating_sub(up) as f64 / 1e6),
+        figure("drained/s", queued as f64 * 1e9 / empty.saturating_sub(first_sent).max(1) as f64),
+    ];
+    Ok(outcome)
+}
+
+/// Waits until the sink has seen so many ends, and says so if that takes too long: the account will show what is
+/// missing.
+fn wait_for(progress: &str, wanted: u64, seconds: u64) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect(progress).map_err(text)?;
     stream.set_read_timeout(Some(Duration::from_millis(500))).map_err(text)?;
-    let (end, mut octets) = (clock::now() + seconds * SECOND, Vec::new());
+    let mut octets = Vec::new();
     let mut buffer = [0; 4096];
+    let end = clock::now() + seconds * SECOND;
     while clock::now() < end {
         match stream.read(&mut buffer) {
             Ok(0) => return Err("the sink is gone".to_owned()),
@@ -233,24 +373,45 @@ fn wait_for(progress: &str, wanted: u64, seconds: u64) -> Result<bool, String> {
         if let Some(last) = octets[..whole].last_chunk::<8>()
             && u64::from_le_bytes(*last) >= wanted
         {
-            return Ok(true);
+            return Ok(());
         }
         octets.drain(..whole);
     }
-    Ok(false)
+    eprintln!("not everything has come back after {seconds} s");
+    Ok(())
 }
 
 impl Outcome {
-    fn measure(&mut self, plan: &Plan, asked: &load::Log, joined: &Joined, from: u64) {
-        let to = from + plan.seconds * SECOND;
+    /// What is known when everything has come to its end.
+    fn at_the_end(&mut self, end: &Edge, samples: Vec<Sample>) {
+        self.rss = (end.server.rss, end.server.peak);
+        self.stored = (end.sample.database, samples.iter().map(|sample| sample.wal).max().unwrap_or(0));
+        self.samples = samples;
+    }
+
+    fn account_for(&mut self, plan: &Plan, logs: &Logs) -> Joined {
+        let (account, joined) = check::check(&logs.asked, &logs.taken, &logs.told);
+        self.profile.clone_from(&plan.profile);
+        self.account = account;
+        self.stop_ms = logs.stop_ms;
+        self.complaints.clone_from(&logs.complaints);
+        joined
+    }
+
+    /// Rates and latencies between two moments.
+    fn measure(&mut self, plan: &Plan, asked: &load::Log, joined: &Joined, from: u64, to: u64) {
         let within = |at: &u64| (from..to).contains(at);
-        let full = |mut counts: Vec<u64>| {
-            counts.resize(usize::try_from(plan.seconds).expect("64 bits"), 0);
+        self.seconds = (to - from) as f64 / SECOND as f64;
+        // Seconds that are not whole at the end are left out of the series.
+        let whole = usize::try_from((to - from) / SECOND).expect("64 bits");
+        let series = |moments: &[u64]| {
+            let mut counts = per_second(moments.iter().copied().filter(within), from);
+            counts.resize(whole, 0);
             counts
         };
-        self.ended_per_s = full(per_second(joined.ended.iter().copied().filter(within), from));
-        self.accepted_per_s = full(per_second(asked.answered.iter().copied().filter(within), from));
-        self.ended = self.ended_per_s.iter().sum();
+        self.ended_per_s = series(&joined.ended);
+        self.accepted_per_s = series(&asked.answered);
+        self.ended = joined.ended.iter().filter(|at| within(at)).count() as u64;
         let times = |moments: &[u64], step: usize| {
             let pairs = asked.scheduled.iter().zip(moments).step_by(step);
             let pairs = pairs.filter(|(scheduled, at)| within(scheduled) && **at != 0);
@@ -287,7 +448,7 @@ impl Outcome {
     }
 
     /// Nanoseconds of a processor as a part of one core, in the time that was measured.
-    fn cores(&self, ns: u64) -> f64 {
+    pub(crate) fn cores(&self, ns: u64) -> f64 {
         ns as f64 / self.took_ns.max(1) as f64
     }
 
@@ -306,7 +467,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "{}", self.account)?;
         writeln!(
             f,
-            "messages/s            median {:.0}, mean {:.0} (ends told in {} s)",
+            "messages/s            median {:.0}, mean {:.0} (ends told in {:.1} s)",
             self.rate_median(),
             self.rate_mean(),
             self.seconds
@@ -357,7 +518,7 @@ impl fmt::Display for Outcome {
         for Figure { name, value } in &self.also {
             writeln!(f, "{name:<38}{value:.2}")?;
         }
-        write!(f, "drain, stop           {} ms, {} ms", self.drain_ms, self.stop_ms)?;
+        write!(f, "start, drain, stop    {} ms, {} ms, {} ms", self.start_ms, self.drain_ms, self.stop_ms)?;
         if self.complaints.0 > 0 {
             write!(f, "\nits log               {} warnings or worse", self.complaints.0)?;
             for line in &self.complaints.1 {

@@ -47,6 +47,8 @@ pub struct Setup {
     pub window: u32,
     /// Whether the webhook endpoint wants every event, and not only the ends.
     pub all_events: bool,
+    /// Whether there is a second connection, for recipients in Norway, whose carrier is never there.
+    pub second: bool,
 }
 
 /// A prepared server.
@@ -57,15 +59,23 @@ pub struct Subject {
     address: SocketAddr,
     carrier: String,
     sink: String,
+    knows_the_sink: bool,
     token: String,
 }
 
 impl Subject {
-    /// Writes the configuration, makes the data directory and a token that may do everything.
+    /// Writes the configuration, and makes the data directory with a token that may do everything. If a token is
+    /// given, the directory is there, knows it, and knows the sink.
     ///
     /// # Errors
     /// A sentence about the command that failed, with what it said.
-    pub fn prepare(setup: Setup, directory: &Path, carrier: &str, sink: &str) -> Result<Self, String> {
+    pub fn prepare(
+        setup: Setup,
+        directory: &Path,
+        carrier: &str,
+        sink: &str,
+        token: Option<String>,
+    ) -> Result<Self, String> {
         // The port must be known before the start. Another program could take it between here and there; the start
         // would say so.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
@@ -76,12 +86,16 @@ impl Subject {
             address,
             carrier: carrier.to_owned(),
             sink: sink.to_owned(),
-            token: "a token of the lean program".replace(' ', "-"),
+            knows_the_sink: token.is_some(),
+            token: token.unwrap_or_else(|| "of-the-lean-program".to_owned()),
         };
         let Program::Tidings(binary) = subject.setup.program.clone() else { return Ok(subject) };
         fs::write(subject.file("tidings.toml"), subject.configuration())
             .map_err(|error| format!("the configuration could not be written: {error}"))?;
         subject.command(&binary, &["migrate"])?;
+        if subject.knows_the_sink {
+            return Ok(subject);
+        }
         let making =
             ["token", "create", "--environment", "live", "--scope", "all", "--rate", "10000000", "--json"];
         let made = subject.command(&binary, &making)?;
@@ -95,6 +109,17 @@ impl Subject {
     }
 
     fn configuration(&self) -> String {
+        // Port 1 is reserved for what nobody uses, so nobody listens there.
+        let second = r#"[[connection]]
+name = "closed"
+kind = "smpp"
+environment = "live"
+prefixes = ["47"]
+address = "127.0.0.1:1"
+system_id = "tidings"
+password = "bench"
+"#;
+        let second = if self.setup.second { second } else { "" };
         format!(
             r#"[data]
 directory = {data:?}
@@ -118,7 +143,7 @@ system_id = "tidings"
 password = "bench"
 binds = {binds}
 window = {window}
-"#,
+{second}"#,
             data = self.data(),
             carrier = self.carrier,
             address = self.address,
@@ -216,7 +241,7 @@ window = {window}
     /// # Errors
     /// What the API said.
     pub fn add_webhook(&self) -> Result<(), String> {
-        if matches!(self.setup.program, Program::Limit(_)) {
+        if self.knows_the_sink || matches!(self.setup.program, Program::Limit(_)) {
             return Ok(());
         }
         let sink = &self.sink;
@@ -229,8 +254,11 @@ window = {window}
         }
     }
 
-    /// One request on a connection of its own.
-    fn ask(&self, method: &str, target: &str, body: &str) -> io::Result<(u64, String)> {
+    /// One request on a connection of its own: the status and the body of its answer.
+    ///
+    /// # Errors
+    /// There was none.
+    pub fn ask(&self, method: &str, target: &str, body: &str) -> io::Result<(u64, String)> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let request = format!(

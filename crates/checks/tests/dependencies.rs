@@ -99,6 +99,21 @@ fn every_version_is_written_once() {
 }
 
 #[test]
+fn the_released_program_has_no_part_that_is_for_tests_only() {
+    let program = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "tidings-cli", "--edges", "features,no-dev"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&program.stdout);
+    assert!(tree.contains("tidings-store feature \"default\""), "the tree could not be read: {tree}");
+    assert!(
+        !tree.contains("tidings-store feature \"model\""),
+        "the model store is for tests; tidings-cli may not have it"
+    );
+}
+
+#[test]
 fn every_direct_dependency_is_there_in_one_version() {
     let lock = read("Cargo.lock");
     let ours: BTreeSet<String> =

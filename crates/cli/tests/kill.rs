@@ -4,7 +4,7 @@
 use tidings_witness::load::Pace;
 use tidings_witness::smsc::Behaviour;
 use tidings_witness::subject::Setup;
-use tidings_witness::{kill, stop};
+use tidings_witness::{kill, restart, stop};
 
 fn setup() -> Setup {
     Setup { binary: env!("CARGO_BIN_EXE_tidings").into(), sessions: 2, window: 10 }
@@ -31,4 +31,21 @@ fn a_stop_that_was_asked_for_is_clean_and_leaves_nothing_in_doubt() {
     };
     let outcome = stop::run(&plan).unwrap_or_else(|why| panic!("{why}"));
     assert!(outcome.is_good(), "{outcome}");
+}
+
+/// P-01, P-14: how long the starts take is measured by the long run, and not judged here.
+#[test]
+fn a_long_queue_survives_being_killed_and_is_sent_whole() {
+    let plan = restart::Plan {
+        setup: setup(),
+        seed: 40,
+        queued: 5_000,
+        kills: 3,
+        up_ms: (300, 900),
+        drain_ms: 60_000,
+        keep: false,
+    };
+    let outcome = restart::run(&plan).unwrap_or_else(|why| panic!("{why}"));
+    assert!(outcome.is_good(), "{outcome}");
+    assert!(outcome.figures.acknowledged == 5_000 && outcome.starts.len() == 3, "{outcome}");
 }

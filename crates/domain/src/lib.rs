@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod address;
+pub mod admission;
 pub mod event;
 pub mod failure;
 pub mod id;

@@ -458,7 +458,7 @@ impl Life {
         match (self.state, input) {
             (State::Scheduled { .. } | State::Queued { .. }, Input::Claimed) => next.claim(),
             (State::Scheduled { .. } | State::Queued { .. }, Input::Cancel) => {
-                next.end(State::Canceled, None, None)
+                next.end_unsent(State::Canceled, None);
             }
             (State::Scheduled { .. } | State::Queued { .. }, Input::TimeUp) => next.expire_if_over()?,
             (
@@ -570,17 +570,17 @@ impl Next<'_> {
             Recovery::Retry => {
                 match self.rules.retry.next_try(self.life.tries, self.now, self.rules.jitter) {
                     Some(due_at) if due_at < self.terms.expires_at => self.try_again(due_at, failure, true),
-                    Some(_) => self.end(State::Expired, Some(failure), None),
-                    None => self.end(State::Failed, Some(failure), None),
+                    Some(_) => self.end_unsent(State::Expired, Some(failure)),
+                    None => self.end_unsent(State::Failed, Some(failure)),
                 }
             }
             Recovery::Suppress => {
                 self.effects.push(Effect::Suppress(failure.clone()));
-                self.end(State::Rejected, Some(failure), None);
+                self.end_unsent(State::Rejected, Some(failure));
             }
             Recovery::Review => {
                 self.effects.push(Effect::Review(failure.clone()));
-                self.end(State::Rejected, Some(failure), None);
+                self.end_unsent(State::Rejected, Some(failure));
             }
         }
     }
@@ -591,7 +591,7 @@ impl Next<'_> {
         let throttlings = (self.life.attempt + 1).saturating_sub(self.life.tries);
         let due_at = self.rules.retry.after_throttling(throttlings, self.now, self.rules.jitter);
         if due_at >= self.terms.expires_at {
-            return self.end(State::Expired, Some(failure), None);
+            return self.end_unsent(State::Expired, Some(failure));
         }
         self.wait(due_at, false);
         // The timeline and the webhooks hear of the first, and then each time the number has doubled.
@@ -691,9 +691,13 @@ impl Next<'_> {
             self.fold(Some(raw));
         } else {
             self.publish(Kind::Progress, None, Some(raw));
-            // A receipt proves that the carrier had the segment, whether or not its answer reached us.
-            if matches!(self.life.state, State::Sending { .. } | State::Doubtful { .. }) {
-                self.conclude();
+            // A receipt proves that the carrier had the segment, whether or not its answer reached us. If it was the
+            // last one that waited to be sent again, there is nothing left to send.
+            let nothing_waits = !self.life.segments.iter().any(|s| matches!(s, Segment::Waiting));
+            match self.life.state {
+                State::Sending { .. } | State::Doubtful { .. } => self.conclude(),
+                State::Queued { .. } if nothing_waits => self.conclude(),
+                _ => {}
             }
         }
         Ok(())
@@ -773,7 +777,7 @@ impl Next<'_> {
         if touched && !self.life.state.is_waiting() {
             return Err(Ignored);
         }
-        self.end(State::Rejected, Some(failure), None);
+        self.end_unsent(State::Rejected, Some(failure));
         Ok(())
     }
 
@@ -786,13 +790,25 @@ impl Next<'_> {
     }
 
     fn expire(&mut self) {
-        let failure = Failure::new(
-            FailureClass::UnknownError,
-            true,
-            "tidings expired",
-            "it could not be sent in its time",
-        );
-        self.end(State::Expired, Some(failure), None);
+        let failure = match self.life.resends {
+            0 => Failure::new(
+                FailureClass::UnknownError,
+                true,
+                "tidings expired",
+                "it could not be sent in its time",
+            ),
+            _ => no_answer(),
+        };
+        self.end_unsent(State::Expired, Some(failure));
+    }
+
+    /// The end of a message that was not sent, as far as we know. If an earlier submission was never answered, we do
+    /// not know: then the carrier may have it, and only a receipt could say more.
+    fn end_unsent(&mut self, state: State, failure: Option<Failure>) {
+        if self.life.resends > 0 {
+            return self.unconfirmed(failure.unwrap_or_else(no_answer), None);
+        }
+        self.end(state, failure, None);
     }
 
     fn end(&mut self, state: State, failure: Option<Failure>, raw: Option<String>) {
@@ -995,7 +1011,14 @@ mod tests {
             authentication 1: claim@250, no-answer@250, time@255      -> unconfirmed +unanswered +unconfirmed
             alert 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> queued@10 +unanswered +delayed +unanswered +delayed
             alert 1: claim@3599, no-answer@3599, time@3604            -> unconfirmed +unanswered +unconfirmed
+            alert 1: claim, no-answer, time@5, time@3600              -> unconfirmed +unanswered +delayed +unconfirmed
+            alert 1: claim, no-answer, time@5, cancel@6               -> unconfirmed +unanswered +delayed +unconfirmed
+            alert 1: claim, no-answer, time@5, claim@6, filtered@6    -> unconfirmed +unanswered +delayed review +unconfirmed
+            alert 1: claim, no-answer, time@5, claim@6, stop@6        -> unconfirmed +unanswered +delayed +unconfirmed
+            alert 1: claim, no-answer, time@5, cancel@6, delivered@7  -> delivered +unanswered +delayed +unconfirmed +delivered
             transactional 2: claim, accepted 0, no-answer 1, delivered 1 -> sent@7245 +unanswered +progress +sent
+            alert 2: claim, no-answer 0, accepted 1, time@5, delivered 0@6 -> sent@3645 +unanswered +delayed +progress +sent
+            alert 2: claim, no-answer 0, no-answer 1, time@5, delivered 0@6 -> queued@5 +unanswered +delayed +progress
             ",
         );
     }

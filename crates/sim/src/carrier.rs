@@ -63,13 +63,7 @@ impl Carrier {
     /// The carrier of the connection at this place.
     pub fn new(stage: &Arc<Stage>, place: usize) -> Arc<Self> {
         let plan = stage.plan.connections[place].clone();
-        Arc::new(Self {
-            stage: Arc::clone(stage),
-            place,
-            plan,
-            books: Mutex::default(),
-            bell: Notify::new(),
-        })
+        Arc::new(Self { stage: Arc::clone(stage), place, plan, books: Mutex::default(), bell: Notify::new() })
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -288,7 +282,8 @@ impl Session {
 
     /// From here on the carrier may have it.
     async fn write(&mut self, submission: Submission) {
-        let Submission { tag, sender, recipient, segment, validity_s, our_reference, permit, .. } = submission;
+        let Submission { tag, sender, recipient, segment, validity_s, our_reference, permit, .. } =
+            submission;
         let number = u32::try_from(self.stage().ledger().submissions.len()).expect("few are sent");
         let (place, n) = (self.carrier.place as u64, u64::from(number));
         let now_ms = self.stage().now_ms();
@@ -458,11 +453,15 @@ impl Session {
         let reference_only = strikes(Fault::ReceiptReference).is_some();
         let shown = if reference_only { String::new() } else { id.1.clone() };
         let echoed = (plan.echoes || reference_only).then_some(our_reference);
-        let by_id = !reference_only && !stage.plan.faults.has(Fault::IdsCollide);
+        let by_id = !reference_only;
         let says = match strikes(Fault::ReceiptBad) {
-            Some(mut random) => {
-                *random.pick(&[Says::Undelivered, Says::Undelivered, Says::Expired, Says::Rejected, Says::Unknown])
-            }
+            Some(mut random) => *random.pick(&[
+                Says::Undelivered,
+                Says::Undelivered,
+                Says::Expired,
+                Says::Rejected,
+                Says::Unknown,
+            ]),
             None if strikes(Fault::ReceiptOptedOut).is_some() => Says::OptedOut,
             None => Says::Delivered,
         };
@@ -503,8 +502,14 @@ impl Session {
             raw: raw.clone(),
         });
         drop(ledger);
-        let receipt =
-            Receipt { carrier_id, id_form: IdForm::Any, our_reference, parties, outcome: outcome(says), raw };
+        // Where forms collide, the operator must say which it is.
+        let id_form = match self.carrier.plan.style {
+            _ if !self.stage().plan.faults.has(Fault::IdsCollide) => IdForm::Any,
+            Style::Same | Style::OtherCase | Style::Padded => IdForm::Same,
+            Style::HexThenDecimal => IdForm::HexThenDecimal,
+            Style::DecimalThenHex => IdForm::DecimalThenHex,
+        };
+        let receipt = Receipt { carrier_id, id_form, our_reference, parties, outcome: outcome(says), raw };
         self.carrier.owe(at_ms, Owed { report, what: What::Receipt(receipt) });
     }
 

@@ -11,6 +11,7 @@ pub type Ms = u64;
 
 /// One thing that was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the line above each says what its fields are")]
 pub enum Happened {
     /// A process begins; its wall clock says this.
     Started { process: u32, wall_ms: i64 },

@@ -322,13 +322,7 @@ fn deeds(plan: &Plan, messages: u32) -> Vec<(u64, Deed)> {
         let keyed = random.hits(800);
         let cancels = random.hits(plan.rate(Fault::Cancel));
         let cancel_after_ms = random.between(1, 60_000);
-        let call = Call {
-            number,
-            wishes,
-            batch,
-            keyed,
-            cancel_after_ms: cancels.then_some(cancel_after_ms),
-        };
+        let call = Call { number, wishes, batch, keyed, cancel_after_ms: cancels.then_some(cancel_after_ms) };
         deeds.push((at_ms, Deed::Send(call)));
         number += 1;
     }
@@ -381,14 +375,9 @@ fn wish(plan: &Plan, reference: u32, at_ms: u64, random: &mut Random) -> Wish {
 
 fn turns(plan: &Plan) -> Vec<(u64, Turn)> {
     let mut turns = Vec::new();
-    for fault in [
-        Fault::Crash,
-        Fault::Stop,
-        Fault::Freeze,
-        Fault::WallBack,
-        Fault::WallForward,
-        Fault::Paused,
-    ] {
+    for fault in
+        [Fault::Crash, Fault::Stop, Fault::Freeze, Fault::WallBack, Fault::WallForward, Fault::Paused]
+    {
         if !plan.faults.has(fault) {
             continue;
         }

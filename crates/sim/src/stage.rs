@@ -11,7 +11,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::id::AccountId;
 use tidings_engine::clock::Nature;
 use tidings_store::model::Disk;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -29,13 +29,15 @@ pub struct Stage {
     started: Instant,
     ahead_ms: AtomicI64,
     healing: AtomicBool,
+    /// Whether each thing is printed when it happens.
+    is_live: bool,
     ledger: Mutex<Ledger>,
     account: Mutex<Option<AccountId>>,
 }
 
 impl Stage {
     /// A world in which nothing has happened.
-    pub fn new(plan: Plan) -> Arc<Self> {
+    pub fn new(plan: Plan, is_live: bool) -> Arc<Self> {
         Arc::new(Self {
             plan,
             disk: Disk::new(),
@@ -43,6 +45,7 @@ impl Stage {
             started: Instant::now(),
             ahead_ms: AtomicI64::new(0),
             healing: AtomicBool::new(false),
+            is_live,
             ledger: Mutex::default(),
             account: Mutex::new(None),
         })
@@ -73,7 +76,11 @@ impl Stage {
     /// Writes down what was seen.
     pub fn note(&self, what: Happened) {
         let now_ms = self.now_ms();
-        self.ledger().entries.push((now_ms, what));
+        let mut ledger = self.ledger();
+        ledger.entries.push((now_ms, what));
+        if self.is_live {
+            println!("{}", ledger.trace(Some(1)).concat());
+        }
     }
 
     /// The ledger.
@@ -137,27 +144,30 @@ pub struct Life {
     pub number: u32,
     /// The process's number at the disk.
     pub incarnation: usize,
-    over: watch::Sender<bool>,
+    over: AtomicBool,
+    // No `watch`: it wakes those who wait in a random order.
+    bell: Notify,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl Life {
     /// A process begins.
     pub fn begin(number: u32, incarnation: usize) -> Arc<Self> {
-        let (over, _) = watch::channel(false);
-        Arc::new(Self { number, incarnation, over, tasks: Mutex::default() })
+        let (over, bell, tasks) = (AtomicBool::new(false), Notify::new(), Mutex::default());
+        Arc::new(Self { number, incarnation, over, bell, tasks })
     }
 
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
-        *self.over.borrow()
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Waits until it is over.
     pub async fn ended(&self) {
-        let mut over = self.over.subscribe();
-        // The sender lives as long as this.
-        drop(over.wait_for(|over| *over).await);
+        let bell = self.bell.notified();
+        if !self.is_over() {
+            bell.await;
+        }
     }
 
     /// A task that ends with the process.
@@ -167,7 +177,8 @@ impl Life {
 
     /// Ends it; `false` if it was over before.
     pub fn end(&self) -> bool {
-        let was_over = self.over.send_replace(true);
+        let was_over = self.over.swap(true, Ordering::Relaxed);
+        self.bell.notify_waiters();
         for task in self.tasks.lock().expect("nothing panics while it holds this").drain(..) {
             task.abort();
         }

@@ -47,7 +47,11 @@ impl Faults for Unreliable {
         let mut fate = Fate::default();
         if let Some(mut random) = strikes(Fault::StoreSlow) {
             let slow_ms = *random.pick(&[3, 50, 400, 2_000]);
-            if random.hits(500) { fate.before_ms = slow_ms } else { fate.after_ms = slow_ms }
+            if random.hits(500) {
+                fate.before_ms = slow_ms
+            } else {
+                fate.after_ms = slow_ms
+            }
             self.note(operation, StoreFault::Slow(slow_ms));
         }
         if !operation.writes {

@@ -4,6 +4,10 @@
 //! The rules live in `domain`. Where a decision needs facts that must not change meanwhile (is this number
 //! suppressed *now*? what state is this message in *now*?) the operation reads them and calls the rule inside its
 //! own transaction: that is the only logic here.
+//!
+//! Time comes with each call and may go back. Ids that the store makes by itself (events, reviews, lines of the trail,
+//! suppressions that a carrier's word brings about) only grow, whatever the clock does and over restarts. An id or name
+//! of the caller that is taken is [`Conflict`](crate::Error::Conflict), and then nothing of the call is done.
 
 use crate::Result;
 use std::future::Future;
@@ -35,22 +39,34 @@ pub trait Backend: Send + Sync + 'static {
     /// If the idempotency key is known, nothing is written: see [`Accepted`].
     fn accept(&self, intake: Intake, now: Timestamp) -> Reply<'_, Accepted>;
 
-    /// Takes up to `limit` segments' worth of due messages of one connection, urgent purposes first, and records
-    /// the intent to submit them (`Input::Claimed`). Expired ones are ended instead. Two claims never overlap.
+    /// Takes up to `limit` segments' worth of due messages of one connection, urgent purposes first, then by due time
+    /// and id, and records the intent to submit them (`Input::Claimed`). The first is taken however long it is. Expired
+    /// ones are ended instead, some hundreds in one claim at most. Two claims never overlap.
     fn claim(&self, connection: ConnectionId, limit: usize, now: Timestamp) -> Reply<'_, Claimed>;
 
     /// Applies what happened, in order, by `domain::message`, each input to the state as it is then: lives, due
     /// items, carriers' ids, events, deliveries, suppressions and review items in one commit. An input for a
     /// message that has moved on is counted as ignored and changes nothing.
-    /// A receipt whose segment is not known yet is parked, and matched when the answer comes.
+    ///
+    /// What is expected of a segment: a receipt with the carrier's id, from each answer that accepts it, also one that is
+    /// too late to change anything; and one with our own reference, from the moment that its answer counts as lost. When
+    /// the message ends, the ids on its segments are forgotten; what else was noted is forgotten by [`Backend::sweep`],
+    /// and a receipt that finds only a message that ended is ignored. A message that was unconfirmed for longer than a
+    /// receipt may be late is over: every input for it is ignored.
+    ///
+    /// A receipt whose segment is not known, or not certain, is parked, and looked at again when an answer gives an id, or
+    /// a loss a reference, under which it was parked; not where it came before the submission (a second is allowed for a
+    /// clock that was corrected), because carriers repeat receipts and use ids again.
     fn advance(&self, happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
 
     /// Feeds `Input::TimeUp` to up to `limit` messages whose moment has come (lost claims, doubts, missing
-    /// receipts, expiry in the queue), in one commit.
+    /// receipts, expiry in the queue), in one commit; where there are more, each of the two kinds gets half. Looks at
+    /// the most urgent first. A message may be looked at before its moment, and is then only put back: its moment is
+    /// not moved in the queue while it only grows later.
     fn wake(&self, limit: usize, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
 
     /// At start, before anything is sent: feeds `Input::Orphaned` to up to `limit` messages that an earlier process
-    /// had claimed. Call until it says `more: false`.
+    /// had claimed, the most urgent first. Call until it says `more: false`.
     fn recover(&self, limit: usize, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
 
     /// Which of these are suppressed, as of the newest commit: the last look before a submission.
@@ -60,10 +76,13 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> Reply<'_, Vec<Option<suppression::Reason>>>;
 
-    /// Stores a part of an inbound message with its event, in one commit. The same part twice is stored once.
+    /// Stores a part of an inbound message with its event, in one commit. The same part twice is stored once: the same
+    /// text between the same two on the same connection, for a part of several within 15 minutes, else within two
+    /// seconds, because a person may honestly say "yes" twice.
     fn receive(&self, inbound: Vec<Inbound>, now: Timestamp) -> Reply<'_, Advanced>;
 
-    /// The earliest moment at which something is due: (a connection's queue, anything else).
+    /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`]); never before
+    /// `now`, and perhaps earlier than it would have to be.
     fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> Reply<'_, Option<Timestamp>>;
 
     // ── reading messages ────────────────────────────────────────────────────────────────────────────────────
@@ -107,10 +126,13 @@ pub trait Backend: Send + Sync + 'static {
     /// its lease is left alone.
     fn give_back_deliveries(&self, leased: Vec<Delivery>, now: Timestamp) -> Reply<'_, ()>;
 
-    /// Records tries: attempt log, next due time or end, endpoint health, in one commit.
+    /// Records tries: attempt log, next due time or end, endpoint health, in one commit. A try settles the delivery that
+    /// is open under its lease, and no later one. An endpoint that answers does not fail any more; one that is gone, or
+    /// has failed without one success for longer than `DISABLE_AFTER_MS`, is switched off.
     fn record_attempts(&self, attempts: Vec<Attempt>, now: Timestamp) -> Reply<'_, ()>;
 
-    /// Makes leased deliveries of an earlier process due again. At start.
+    /// Makes deliveries due at once that an earlier process had handed over in memory and not tried, at start: some
+    /// thousands at most. The others' leases end by themselves.
     fn release_deliveries(&self, now: Timestamp) -> Reply<'_, u64>;
 
     /// Every endpoint with open deliveries, and when its earliest is due, in the order of their ids.
@@ -119,13 +141,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Creates an endpoint.
     fn create_endpoint(&self, endpoint: Endpoint, actor: Actor) -> Reply<'_, ()>;
 
-    /// Finds the endpoint for a message's own callback address, creating it if new: (id, whether it is new).
+    /// Finds the endpoint for a message's own callback address, creating it if new. All of a realm have one secret: that
+    /// of the oldest. There are 1,000 different ones in a realm at most.
     fn callback_endpoint(&self, endpoint: Endpoint) -> Reply<'_, EndpointId>;
 
     /// All endpoints of a realm (of every realm for `None`).
     fn endpoints(&self, realm: Option<Realm>) -> Reply<'_, Vec<Endpoint>>;
 
-    /// Changes an endpoint by id: url, events, secrets, state. `false` if there is none.
+    /// Changes an endpoint by id: url, events, secrets, state. `false` if there is none. The secrets of a callback address
+    /// are those of all in its realm.
     fn update_endpoint(&self, endpoint: Endpoint, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
 
     /// Removes an endpoint and its open deliveries.
@@ -134,7 +158,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The attempt log of an endpoint, newest first.
     fn attempts(&self, realm: Realm, endpoint: EndpointId, page: Page) -> Reply<'_, Paged<Attempt>>;
 
-    /// Makes events due again at an endpoint: one, or all public ones in a time range. Gives their number (at most `limit`).
+    /// Makes events due again at an endpoint: one, or all in a time range, the oldest first; of these only the public ones
+    /// that it wants to hear of. Gives their number (at most `limit`). One that is still open is not opened twice. The
+    /// numbers of the tries go on.
     fn replay(
         &self,
         realm: Realm,
@@ -147,7 +173,8 @@ pub trait Backend: Send + Sync + 'static {
 
     // ── suppressions and reviews ────────────────────────────────────────────────────────────────────────────
 
-    /// Adds entries (an existing one for the number is replaced by a stronger reason only). Gives the entries as they stand.
+    /// Adds entries, one after the other. An existing one for the number gives way to a stronger reason, or if it is past
+    /// its end, and stays as history. Gives what stands for each then.
     fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Reply<'_, Vec<Suppression>>;
 
     /// Lifts the entry of a number, keeping it as history with the reason. `None` if there is none in force.
@@ -181,7 +208,8 @@ pub trait Backend: Send + Sync + 'static {
         page: Page,
     ) -> Reply<'_, Paged<Review>>;
 
-    /// Closes open items (all of a cause, or one) with a decision, in one commit; at most `limit`. Gives the items closed.
+    /// Closes open items (all of a cause, the newest first, or one) with a decision, in one commit; at most `limit`. Gives
+    /// the items closed.
     /// `Suppress` adds the suppressions in the same commit; for `Retry` the caller accepts new messages.
     fn decide(
         &self,
@@ -213,7 +241,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Tokens of a realm (of an account in both environments if `environment` is `None`), newest first.
     fn tokens(&self, account: AccountId, environment: Option<Environment>) -> Reply<'_, Vec<Token>>;
 
-    /// Replaces a token's secrets, expiry or revocation, by id.
+    /// Replaces a token's secrets, expiry or revocation, by id. The times of use stay what was noted for the secrets: where
+    /// the secret is another, the last use becomes that of the previous one.
     fn update_token(
         &self,
         token: Token,
@@ -258,7 +287,8 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> Reply<'_, bool>;
 
-    /// Moves waiting messages from one connection to another (of the same environment), at most `limit`.
+    /// Moves waiting messages from one connection to another (of the same environment), at most `limit`, those that would
+    /// be claimed first. One of which a part may be at a carrier stays.
     fn reroute(&self, from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> Reply<'_, u64>;
 
     /// Whether sending is held since a restore, and why.
@@ -270,7 +300,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Numbers for metrics and doctor.
     fn statistics(&self, now: Timestamp) -> Reply<'_, Statistics>;
 
-    /// The audit trail, newest first.
+    /// The audit trail, newest first. Each change by an actor is a line of it, in the same commit, if it changed anything.
     fn audit(&self, account: AccountId, page: Page) -> Reply<'_, Paged<Audit>>;
 
     /// Records a change that has no row of its own (configuration loaded, backup made).
@@ -283,7 +313,11 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> Reply<'_, ()>;
 
-    /// Deletes what is older than its retention, at most `limit` rows of each kind: `true` if more is left.
+    /// Deletes what is older than its retention, at most `limit` rows of each kind: `true` if more may be left.
+    ///
+    /// A message stays, whatever its age, while it waits for anything, while a person must decide about it, while an
+    /// endpoint must still be told of it, and while the newest event is its. With it go its events and its decided reviews.
+    /// Ids that messages of long ago left behind are forgotten, and callback addresses that no message can name any more.
     fn sweep(&self, retention: Retention, limit: usize, now: Timestamp) -> Reply<'_, bool>;
 
     /// A consistent copy of the whole store in a new file, made while everything runs.
@@ -406,7 +440,8 @@ pub enum Happening {
 pub struct Patience {
     /// When to try again.
     pub retry: Arc<RetryPolicy>,
-    /// Spread over the decisions of this commit.
+    /// Spread over the decisions of this commit: each input to a message that is not over gets the
+    /// [next](Jitter::next).
     pub jitter: Jitter,
 }
 
@@ -421,7 +456,8 @@ pub struct Advanced {
     pub paused: Vec<(ConnectionId, Failure)>,
     /// Inputs without meaning (duplicates, late ones).
     pub ignored: u64,
-    /// Receipts that wait for their segment.
+    /// Receipts that wait for their segment. (One whose id has no form in which an answer could give it is counted, but
+    /// not kept.)
     pub parked: u64,
     /// Every event of the commit, for the counters: (kind, purpose, connection, class, ms since acceptance).
     pub counted: Vec<Counted>,
@@ -451,7 +487,7 @@ pub struct Counted {
 pub struct Stored {
     /// What does not change.
     pub message: Message,
-    /// What does.
+    /// What does. Of an unconfirmed message that is over the moment is not kept: it is the beginning of time.
     pub life: Life,
     /// The failure that its last event carried, if any.
     pub failure: Option<Failure>,
@@ -815,7 +851,7 @@ pub struct Retention {
 pub struct Statistics {
     /// Waiting messages by connection and purpose: how many, and when the oldest became due.
     pub queues: Vec<(ConnectionId, Purpose, u64, Option<Timestamp>)>,
-    /// Messages at a carrier or in doubt.
+    /// Messages at a carrier, in doubt, or unconfirmed while a late receipt may still correct that.
     pub in_flight: u64,
     /// Open webhook deliveries, and when the oldest became due.
     pub deliveries: (u64, Option<Timestamp>),

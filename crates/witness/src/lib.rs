@@ -5,9 +5,10 @@
 //! What it believes is what the documents promise. It does not look into the data directory, and it proves nothing
 //! about a power cut: a killed process loses only what it had not handed to the operating system.
 //!
-//! [`kill::run`], [`optout::run`] and [`stop::run`] are the runs; [`check`] is the comparison, a pure function of the
+//! [`kill::run`], [`optout::run`], [`restart::run`] and [`stop::run`] are the runs; [`check`] is the comparison, a pure function of the
 //! [`ledger`], so that hand-made ledgers can show that it sees each fault.
 
+pub mod backlog;
 pub mod check;
 pub mod clock;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod ledger;
 pub mod load;
 pub mod optout;
 pub mod random;
+pub mod restart;
 pub mod sink;
 pub mod smsc;
 pub mod stop;

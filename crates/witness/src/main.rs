@@ -1,11 +1,11 @@
-//! The long runs: `tidings-witness kill|optout|stop --binary target/release/tidings …`. The short ones are tests of
+//! The long runs: `tidings-witness kill|optout|stop|restart --binary target/release/tidings …`. The short ones are tests of
 //! the binary's own crate.
 
 use std::process::ExitCode;
 use tidings_witness::load::Pace;
 use tidings_witness::smsc::Behaviour;
 use tidings_witness::subject::Setup;
-use tidings_witness::{clock, kill, optout, stop};
+use tidings_witness::{clock, kill, optout, restart, stop};
 
 const USAGE: &str = "usage: tidings-witness RUN --binary FILE [OPTIONS]
 
@@ -13,6 +13,7 @@ runs
   kill     ends the binary by force under load, and compares
   optout   lets opt-outs race sends
   stop     asks the binary to stop under load
+  restart  ends the binary by force while a long queue waits
 
 options, with their defaults
   --seed N          repeats a schedule (from the time of day)
@@ -27,7 +28,8 @@ options, with their defaults
            --early N: one receipt in so many comes before its answer, 0 for none (20)
            --impatient: do not wait for messages that are held for a receipt
   optout:  --pairs N (10000), --at-once N (8), --delay MS (8)
-  stop:    --stops N (20)";
+  stop:    --stops N (20)
+  restart: --queued N (1000000), --kills N (5), --up-min MS (500), --up-max MS (5000)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -109,6 +111,20 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                 .map_err(|why| format!("seed {seed}: {why}"))?;
                 println!("{outcome}");
                 outcome.is_good()
+            }
+            "restart" => {
+                let outcome = restart::run(&restart::Plan {
+                    setup,
+                    seed,
+                    queued: options.number("queued", 1_000_000)?,
+                    kills: options.number("kills", 5)?,
+                    up_ms: (options.number("up-min", 500)?, options.number("up-max", 5_000)?),
+                    drain_ms: options.number("drain", 3_600_000)?,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_good() && outcome.is_quick_and_small()
             }
             _ => return Err(USAGE.to_owned()),
         };

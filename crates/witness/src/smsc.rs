@@ -169,6 +169,11 @@ impl Smsc {
         self.centre.book().submissions.len()
     }
 
+    /// When submission `n`, counted from 0, was read.
+    pub fn submission_at(&self, n: usize) -> Option<Moment> {
+        self.centre.book().submissions.get(n).map(|submission| submission.at)
+    }
+
     /// Every receipt so far, also those that were not offered yet.
     pub fn receipts(&self) -> Vec<Receipt> {
         self.centre.book().receipts.clone()

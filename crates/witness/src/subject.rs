@@ -221,6 +221,22 @@ impl Running {
         self.child.try_wait().ok().flatten().map(|status| status.to_string())
     }
 
+    /// Memory in use, now: KiB. 0 where the system does not say.
+    pub fn memory_kib(&self) -> u64 {
+        self.of_status("VmRSS:")
+    }
+
+    /// The most memory that was ever in use: KiB. 0 where the system does not say.
+    pub fn memory_peak_kib(&self) -> u64 {
+        self.of_status("VmHWM:")
+    }
+
+    fn of_status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub fn kill(mut self) {
         self.end();

@@ -401,8 +401,9 @@ impl Caller {
     async fn tell(&mut self) {
         let world = Arc::clone(&self.world);
         if self.told.is_empty() || self.random.chance(1, 4) {
-            let asked =
-                world.ask(async |now| self.store.claim_deliveries(Vec::new(), 20, 30_000, now).await).await;
+            let asked = world
+                .ask(async |now| self.store.claim_deliveries(vec![(ENDPOINT, 20)], 30_000, now).await)
+                .await;
             self.told.extend(asked.into_iter().flat_map(|(_, told)| told));
         }
         let count = self.random.below(10).min(self.told.len());

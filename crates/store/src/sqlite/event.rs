@@ -19,7 +19,7 @@ use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
 const FIRST_LEASE_MS: i64 = 60_000;
 /// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
 /// [`FIRST_LEASE_MS`].
-const RELEASED_MAX: i64 = 10_000;
+const RELEASED_MAX: usize = 10_000;
 /// The same inbound part within this time is a repeat of the carrier, not another message of the person.
 const INBOUND_REPEAT_MS: i64 = 15 * 60_000;
 
@@ -312,16 +312,20 @@ pub(super) fn release_deliveries(tx: &mut Tx<'_>, now: &Timestamp) -> Result<u64
     // A lease ends after FIRST_LEASE_MS at most, a retry's due time is its own: only leases are shortened.
     let mut released = 0;
     for (endpoint, _) in earliest(tx.sql)? {
-        let room = RELEASED_MAX - released as i64;
         let leased = open(
             tx.sql,
             "WHERE endpoint = ?1 AND due_at > ?2 AND due_at <= ?3 AND tries = 0 ORDER BY due_at LIMIT ?4",
-            params![endpoint.key(), now.as_millis(), now.plus_ms(FIRST_LEASE_MS).as_millis(), room],
+            params![
+                endpoint.key(),
+                now.as_millis(),
+                now.plus_ms(FIRST_LEASE_MS).as_millis(),
+                (RELEASED_MAX - released) as i64
+            ],
         )?;
         give_back_deliveries(tx, &leased, now)?;
-        released += leased.len() as u64;
+        released += leased.len();
     }
-    Ok(released)
+    Ok(released as u64)
 }
 
 pub(super) fn due_endpoints(rx: &mut Rx<'_>) -> Result<Vec<(EndpointId, Timestamp)>> {

@@ -251,7 +251,7 @@ impl<'a> Commit<'a> {
             return Ok(None);
         };
         let mut status = transition.life.state.status();
-        let connection = hot.message.connection;
+        let (id, connection) = (hot.message.id, hot.message.connection);
         // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
         let submitted_at = match hot.life.state {
             State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
@@ -270,9 +270,12 @@ impl<'a> Commit<'a> {
         if !forms.is_empty() && tx.any_parked()? {
             for form in forms {
                 for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
-                    if let Some(after) = self.match_receipt(tx, connection, &receipt)? {
+                    if let Some((whose, after)) = self.match_receipt(tx, connection, &receipt)? {
                         unpark(tx.sql, row)?;
-                        status = after.unwrap_or(status);
+                        // It may have become certain that it is another's.
+                        if whose == id {
+                            status = after.unwrap_or(status);
+                        }
                     }
                 }
             }
@@ -379,7 +382,7 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<Status>> {
         match self.match_receipt(tx, connection, receipt)? {
-            Some(status) => Ok(status),
+            Some((_, status)) => Ok(status),
             None => {
                 park(tx, connection, receipt, self.now)?;
                 self.out.parked += 1;
@@ -388,13 +391,14 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// Applies a receipt to the segment it speaks of; the outer `None` says that none is known.
+    /// Applies a receipt to the segment it speaks of, and gives its message with where that stands then (`None` if it
+    /// was ignored). The outer `None` says that no segment is certain.
     fn match_receipt(
         &mut self,
         tx: &mut Tx<'_>,
         connection: ConnectionId,
         receipt: &Receipt,
-    ) -> Result<Option<Option<Status>>> {
+    ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
         let by_reference = receipt.our_reference.map(reference_form);
         for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
@@ -448,7 +452,7 @@ impl<'a> Commit<'a> {
             outcome: receipt.outcome.clone(),
             raw: receipt.raw.clone(),
         };
-        self.apply_to(tx, hot, input).map(Some)
+        Ok(Some((candidate.message, self.apply_to(tx, hot, input)?)))
     }
 }
 

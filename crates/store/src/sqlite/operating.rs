@@ -439,10 +439,13 @@ fn sweep_idempotency(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool>
 }
 
 fn sweep_parked(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> {
-    // A parked receipt's number is made of its time.
+    // Those that came first. Their numbers grow also while the clock is behind an earlier one, so their time is asked.
     let gone = sql
-        .prepare_cached("DELETE FROM parked WHERE id IN (SELECT id FROM parked WHERE receipt < ?1 ORDER BY receipt LIMIT ?2)")
-        .and_then(|mut s| s.execute(params![floor_at(before), limit as i64]))
+        .prepare_cached(
+            "DELETE FROM parked WHERE id IN (
+               SELECT id FROM (SELECT id, parked_at FROM parked ORDER BY receipt LIMIT ?2) WHERE parked_at < ?1)",
+        )
+        .and_then(|mut s| s.execute(params![before.as_millis(), limit as i64]))
         .map_err(failed)?;
     Ok(gone == limit)
 }

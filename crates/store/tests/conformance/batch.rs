@@ -4,7 +4,7 @@ use crate::for_each_backend;
 use crate::samples::*;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::id::*;
-use tidings_domain::message::{Input, Message, Status};
+use tidings_domain::message::{Answer, Input, Message, Status};
 use tidings_domain::suppression::Reason;
 use tidings_store::*;
 
@@ -66,5 +66,19 @@ fn batches_are_paged_newest_first() {
         let rest = store.batches(HOME, Page { before: first.next, limit: 3 }).await.expect("read");
         assert_eq!(rest.items.iter().map(|found| found.id).collect::<Vec<_>>(), [20, 10].map(batch));
         assert_eq!(rest.next, None);
+    });
+}
+
+#[test]
+fn a_batch_names_each_status_once_and_in_order() {
+    for_each_backend(|store| async move {
+        store.accept(call(10, 4), START).await.expect("accepted");
+        assert_eq!(store.claim(LINE, 3, START).await.expect("claimed").tickets.len(), 3);
+        // In doubt counts as sending, like the one whose answer may still come.
+        let counts = async || store.batch(HOME, batch(10)).await.expect("read").expect("there").counts;
+        advance(&store, vec![answered(id(11), 1, 0, Answer::None), taken(id(13), 1, 0, "a")], START).await;
+        assert_eq!(counts().await, [(Status::Queued, 1), (Status::Sending, 2), (Status::Sent, 1)]);
+        advance(&store, vec![taken(id(12), 1, 0, "b")], START).await;
+        assert_eq!(counts().await, [(Status::Queued, 1), (Status::Sending, 1), (Status::Sent, 2)]);
     });
 }

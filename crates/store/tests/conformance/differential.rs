@@ -387,30 +387,31 @@ impl Names {
             [("ReviewId(", "rev_"), ("SuppressionId(", "sup_"), ("AuditId(", "aud_")];
         let mut renamed = String::with_capacity(text.len());
         let mut rest = text;
-        while !rest.is_empty() {
-            let found = KINDS.into_iter().find_map(|(written, printed)| {
-                let (key, after) = match rest.strip_prefix(written) {
-                    Some(after) => {
-                        after.split_once(')').and_then(|(key, after)| Some((key.parse().ok()?, after)))?
-                    }
-                    None => {
-                        let (digits, after) = rest.strip_prefix(printed)?.split_at_checked(PRINTED_LEN)?;
-                        (format!("msg_{digits}").parse::<MessageId>().ok()?.key(), after)
-                    }
-                };
-                Some((printed, key, after))
-            });
-            if let Some((kind, key, after)) = found {
-                let next = self.0.len();
-                renamed.push_str(&format!("{kind}{}", self.0.entry((kind, key)).or_insert(next)));
-                rest = after;
-            } else {
-                let end = rest.chars().next().map_or(0, char::len_utf8);
-                renamed.push_str(&rest[..end]);
-                rest = &rest[end..];
-            }
+        loop {
+            let first = |(written, printed)| {
+                let at = [rest.find(written), rest.find(printed)].into_iter().flatten().min();
+                at.map(|at| (at, written, printed))
+            };
+            let Some((at, written, printed)) = KINDS.into_iter().filter_map(first).min() else {
+                renamed.push_str(rest);
+                return renamed;
+            };
+            renamed.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let found: Option<(i64, &str)> = match rest.strip_prefix(written) {
+                Some(after) => {
+                    after.split_once(')').and_then(|(key, after)| Some((key.parse().ok()?, after)))
+                }
+                None => rest[printed.len()..].split_at_checked(PRINTED_LEN).and_then(|(digits, after)| {
+                    Some((format!("msg_{digits}").parse::<MessageId>().ok()?.key(), after))
+                }),
+            };
+            let (key, after) = found.unwrap_or_else(|| panic!("no id: {rest}"));
+            let next = self.0.len();
+            let name = *self.0.entry((printed, key)).or_insert(next);
+            renamed.push_str(&format!("{printed}#{name}"));
+            rest = after;
         }
-        renamed
     }
 }
 
@@ -475,18 +476,17 @@ async fn tell(seed: u64) {
         let lines = store.register_connections(names, START).await.expect("registered");
         assert_eq!(lines.iter().map(|line| line.id).collect::<Vec<_>>(), LINES);
     }
-    let mut story: Vec<String> = Vec::new();
-    let fail = |story: &[String], difference: String| -> ! {
-        let last = story.len().saturating_sub(30);
-        panic!(
-            "the stores differ: TIDINGS_SEED={seed} tells it again\n{}\n{difference}",
-            story[last..].join("\n")
-        )
+    let mut story: Vec<(Timestamp, Call)> = Vec::new();
+    let fail = |story: &[(Timestamp, Call)], difference: String| -> ! {
+        let all =
+            story.iter().enumerate().map(|(n, (now, call))| format!("{n} {} {call:?}", now.as_millis()));
+        let last = lines(all.skip(story.len().saturating_sub(30)));
+        panic!("the stores differ: TIDINGS_SEED={seed} tells it again\n  {last}\n{difference}")
     };
-    for n in 0..CALLS {
+    for _ in 0..CALLS {
         let now = teller.later();
         let call = teller.call();
-        story.push(format!("{n} {} {call:?}", now.as_millis()));
+        story.push((now, call.clone()));
         if matches!(call, Call::Reopen | Call::Crash) {
             stores.reopen(matches!(call, Call::Crash)).await;
         }

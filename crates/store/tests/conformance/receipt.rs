@@ -1,7 +1,7 @@
 //! Receipts: whose they are, when they come early, late, twice, or never fit.
 
-use crate::for_each_backend;
 use crate::samples::*;
+use crate::{for_each_backend, for_each_place};
 use tidings_domain::failure::FailureClass;
 use tidings_domain::message::{Answer, LATE_RECEIPT_MS, Message, Outcome, RECEIPT_GRACE_MS, Status};
 use tidings_domain::purpose::Purpose;
@@ -245,5 +245,62 @@ fn a_repeated_receipt_of_an_ended_message_is_not_kept_for_a_later_one() {
         assert_eq!(claim_at(&store, at(10)).await.len(), 1);
         advance(&store, vec![taken(second, 1, 0, "5")], at(11)).await;
         assert_eq!(status(&store, second).await, Status::Sent);
+    });
+}
+
+/// P-19
+#[test]
+fn an_answer_tells_where_its_own_message_stands_also_when_another_is_settled_by_it() {
+    for_each_backend(|store| async move {
+        let same = |n| Message { recipient: number(1), ..message(n) };
+        accept(&store, [same(1), same(2), Message { recipient: number(9), ..message(3) }]).await;
+        claim_at(&store, START).await;
+        advance(&store, vec![taken(id(1), 1, 0, "10"), taken(id(2), 1, 0, "010")], START).await;
+        // It may be the first's or the second's; once the first has its own, it is the second's.
+        assert_eq!(advance(&store, vec![delivered("0010", number(1))], at(1)).await.parked, 1);
+        advance(&store, vec![delivered("10", number(1))], at(2)).await;
+        let out = advance(&store, vec![taken(id(3), 1, 0, "10")], at(3)).await;
+        assert_eq!(out.statuses, [Some(Status::Sent)]);
+        assert_eq!(
+            (status(&store, id(2)).await, status(&store, id(3)).await),
+            (Status::Delivered, Status::Sent)
+        );
+    });
+}
+
+/// P-06
+#[test]
+fn nothing_is_expected_any_more_once_the_time_for_a_late_receipt_is_over() {
+    for_each_backend(|store| async move {
+        let id = sending(&store, Message { purpose: Purpose::Marketing, ..message(1) }).await;
+        advance(&store, vec![answered(id, 1, 0, Answer::None)], START).await;
+        assert_eq!(status(&store, id).await, Status::Unconfirmed);
+        let over = START.plus_ms(LATE_RECEIPT_MS);
+        while wake(&store, over).await.more {}
+        while wake(&store, over).await.more {}
+        let late = vec![taken(id, 1, 0, "a"), delivered("a", number(1))];
+        let out = advance(&store, late, over).await;
+        assert_eq!((out.ignored, out.parked, out.statuses), (1, 1, vec![None, None]));
+        assert_eq!(status(&store, id).await, Status::Unconfirmed);
+        assert_eq!(store.next_due(None, over).await.expect("read"), None);
+    });
+}
+
+/// P-18
+#[test]
+fn a_receipt_parked_before_a_restart_and_one_parked_after_it_are_two() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        accept(&store, [message(1)]).await;
+        assert_eq!(claim_at(&store, START).await.len(), 1);
+        assert_eq!(advance(&store, vec![delivered("one", number(1))], at(1)).await.parked, 1);
+        store.close().await.expect("closed");
+        // The clock is as it was, or was set back meanwhile.
+        let store = place.open();
+        assert_eq!(advance(&store, vec![delivered("two", number(2))], at(1)).await.parked, 1);
+        let out = advance(&store, vec![taken(id(1), 1, 0, "one")], at(1)).await;
+        assert_eq!(out.statuses, [Some(Status::Delivered)]);
+        assert_eq!(store.statistics(at(1)).await.expect("numbers").parked, 1, "the other still waits");
+        store.close().await.expect("closed");
     });
 }

@@ -1,7 +1,7 @@
 //! Failures that a person must look at.
 
-use crate::for_each_backend;
 use crate::samples::*;
+use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::message::Status;
@@ -93,5 +93,29 @@ fn the_decision_to_suppress_stops_further_messages_in_the_same_commit() {
         let found = store.suppressed(vec![(HOME, number(0))], at(9)).await.expect("read");
         assert_eq!(found, [Some(Reason::Manual)]);
         assert_eq!(audited(&store).await, ["suppression.add", "review.decide"]);
+    });
+}
+
+#[test]
+fn a_restart_with_a_clock_that_was_set_back_gives_no_id_twice() {
+    for_each_place(|place| async move {
+        let filtered = || Failure::new(FailureClass::Filtered, false, "smpp 0x66", "blocked");
+        for n in 0..3 {
+            let store = place.open();
+            let id = sending(&store, message(n)).await;
+            let out = advance(&store, vec![refused(id, 1, filtered())], START).await;
+            assert_eq!(out.statuses, [Some(Status::Rejected)]);
+            store
+                .record_audit(actor(), "x".into(), "y".into(), format!("{n}"), START)
+                .await
+                .expect("recorded");
+            store.close().await.expect("closed");
+        }
+        let store = place.open();
+        let items = store.reviews(HOME, None, true, page(9)).await.expect("read").items;
+        assert_eq!(items.iter().map(|item| item.message).collect::<Vec<_>>(), [2, 1, 0].map(id));
+        let trail = store.audit(HOME.account, page(9)).await.expect("read").items;
+        assert_eq!(trail.iter().map(|line| line.detail.as_str()).collect::<Vec<_>>(), ["2", "1", "0"]);
+        store.close().await.expect("closed");
     });
 }

@@ -437,3 +437,43 @@ fn an_inbound_part_is_stored_once_and_told() {
         assert_eq!(**about, part(1, START));
     });
 }
+
+/// P-24
+#[test]
+fn an_endpoint_whose_last_call_succeeded_does_not_fail() {
+    for_each_backend(|store| async move {
+        store.create_endpoint(endpoint(1), actor()).await.expect("created");
+        let told = canceled(&store, 0..3, START).await;
+        let verdicts = [Verdict::RetryAt(at(90)), Verdict::Done];
+        let both: Vec<_> =
+            told.iter().zip(verdicts).map(|(told, verdict)| attempt(told, at(1), verdict)).collect();
+        store.record_attempts(both, at(1)).await.expect("recorded");
+        assert_eq!(store.endpoints(Some(HOME)).await.expect("read")[0].failing_since, None);
+        // So one failure after a week of silence does not switch it off.
+        let later = START.plus_ms(7 * DAY_MS);
+        store.record_attempts(vec![attempt(&told[2], later, Verdict::Dead)], later).await.expect("recorded");
+        assert_eq!(store.endpoints(Some(HOME)).await.expect("read")[0].disabled, None);
+    });
+}
+
+/// P-23
+#[test]
+fn a_replay_is_not_cut_short_by_events_that_the_endpoint_does_not_hear() {
+    for_each_backend(|store| async move {
+        let only = Endpoint { kinds: Kind::Delivered.bit(), ..endpoint(1) };
+        store.create_endpoint(only, actor()).await.expect("created");
+        for n in 0..3 {
+            sent(&store, message(n), &format!("m{n}")).await;
+            let recipient = number(n as u64);
+            let on_its_way = reported(receipt(&format!("m{n}-0"), recipient, None));
+            advance(&store, vec![on_its_way, delivered(&format!("m{n}-0"), recipient)], at(n)).await;
+        }
+        let whom = EndpointId::from_key(1);
+        let replay = |what, limit| store.replay(HOME, whom, what, limit, actor(), at(100));
+        assert_eq!(replay(Replay::Range(START, at(50)), 3).await.expect("replayed"), Some(3));
+        let sent = store.events(HOME, None, 1).await.expect("read")[0].id;
+        assert_eq!(replay(Replay::One(sent), 3).await.expect("replayed"), Some(0));
+        let told = claimed(&store, at(100)).await;
+        assert_eq!(told.iter().map(|told| told.event.kind).collect::<Vec<_>>(), [Kind::Delivered; 3]);
+    });
+}

@@ -1,0 +1,1013 @@
+//! The comparison: what was promised against what was seen. It knows the promises, the purposes' rules as the documents
+//! state them, and what an outsider can know; no code of the engine, of the store or of the rules is used to judge.
+//!
+//! Where a fault makes it impossible to know (was an answer that came just before a crash committed?), it allows for
+//! [`Slack`] and no longer.
+
+use crate::fault::Fault;
+use crate::ledger::{Answer, Did, Happened, Item, Ms, Reply, Says, StoreFault};
+use crate::seen::{At, Seen};
+use crate::stage::BEGIN_MS;
+use crate::world::Run;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use tidings_domain::event::Kind;
+use tidings_domain::message::Status;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::webhook::Verdict;
+use tidings_store::Timeline;
+
+/// A promise that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The promise, such as `P-07`.
+    pub promise: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.what)
+    }
+}
+
+/// How much later than at once something may happen, given the faults of a seed.
+#[derive(Debug, Clone, Copy)]
+struct Slack {
+    /// From an answer that is given to the process to its commit.
+    commit_ms: Ms,
+    /// From the last look to the carrier.
+    write_ms: Ms,
+}
+
+impl Slack {
+    fn of(seen: &Seen<'_>) -> Self {
+        let (mut commit_ms, mut write_ms) = (300, 150);
+        let mut allow = |fault, commit, write| {
+            if seen.plan.faults.has(fault) {
+                commit_ms += commit;
+                write_ms += write;
+            }
+        };
+        allow(Fault::StoreSlow, 8_000, 50);
+        allow(Fault::StoreAway, 12_000, 12_000);
+        // Each failure costs a quarter of a second, and several may follow one another.
+        allow(Fault::CommitFails, 3_000, 3_000);
+        allow(Fault::CommitUnknown, 3_000, 3_000);
+        allow(Fault::ReadFails, 3_000, 500);
+        allow(Fault::SlowSocket, 4_500, 4_500);
+        Self { commit_ms, write_ms }
+    }
+}
+
+/// Compares.
+pub fn check(run: &Run) -> Vec<Violation> {
+    let seen = Seen::of(run);
+    let slack = Slack::of(&seen);
+    let mut check = Check { seen, slack, found: Vec::new() };
+    check.all();
+    check.found
+}
+
+struct Check<'r> {
+    seen: Seen<'r>,
+    slack: Slack,
+    found: Vec<Violation>,
+}
+
+/// The kinds of event that tell of an end.
+const ENDS: [Kind; 7] = [
+    Kind::Delivered,
+    Kind::Undelivered,
+    Kind::Failed,
+    Kind::Rejected,
+    Kind::Expired,
+    Kind::Canceled,
+    Kind::Unconfirmed,
+];
+
+const fn ended_as(kind: Kind) -> Option<Status> {
+    Some(match kind {
+        Kind::Delivered => Status::Delivered,
+        Kind::Undelivered => Status::Undelivered,
+        Kind::Failed => Status::Failed,
+        Kind::Rejected => Status::Rejected,
+        Kind::Expired => Status::Expired,
+        Kind::Canceled => Status::Canceled,
+        Kind::Unconfirmed => Status::Unconfirmed,
+        _ => return None,
+    })
+}
+
+const fn is_end(status: Status) -> bool {
+    !matches!(status, Status::Scheduled | Status::Queued | Status::Sending | Status::Sent)
+}
+
+/// Whether a receipt may turn `unconfirmed` into this.
+const fn corrects(status: Status) -> bool {
+    matches!(status, Status::Delivered | Status::Undelivered | Status::Expired | Status::Rejected)
+}
+
+impl Check<'_> {
+    fn all(&mut self) {
+        self.calls();
+        self.messages();
+        self.shown();
+        self.submissions();
+        self.processes();
+        self.opt_outs();
+        self.reports();
+        self.events();
+        self.webhooks();
+        self.order();
+        self.windows();
+        self.healing();
+    }
+
+    fn broken(&mut self, promise: &'static str, what: String) {
+        self.found.push(Violation { promise, what });
+    }
+
+    /// P-01 and P-05: what was answered is there, once.
+    fn calls(&mut self) {
+        let mut by_reference: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (id, timeline) in &self.seen.messages {
+            let reference = timeline.stored.message.reference.as_deref();
+            match reference.and_then(|reference| reference.parse().ok()) {
+                Some(reference) if self.seen.wishes.contains_key(&reference) => {
+                    by_reference.entry(reference).or_default().push(*id);
+                }
+                _ => found.push(("P-05", format!("message {id} was never asked for"))),
+            }
+        }
+        for (reference, ids) in by_reference.iter().filter(|(_, ids)| ids.len() > 1) {
+            found.push(("P-05", format!("m{reference} is several messages: {ids:?}")));
+        }
+        for (reference, (_, call)) in &self.seen.wishes {
+            let Some(place) = call.wishes.iter().position(|wish| wish.reference == *reference) else {
+                continue;
+            };
+            let reply = self.seen.calls.get(&call.number).and_then(|seen| seen.replied.as_ref());
+            let there = by_reference.get(reference).and_then(|ids| ids.first()).copied();
+            match reply {
+                Some((at, Reply::Items(items))) => match items.get(place) {
+                    Some(Item::Accepted(id)) if there != Some(*id) => found.push((
+                        "P-01",
+                        format!("m{reference} was answered with {id} at {} ms and is {there:?}", at.ms),
+                    )),
+                    Some(Item::Suppressed | Item::Refused) if there.is_some() => found.push((
+                        "P-01",
+                        format!("m{reference} was not accepted at {} ms and is {there:?}", at.ms),
+                    )),
+                    None => {
+                        found.push(("P-01", format!("m{reference} is missing in the answer to its call")))
+                    }
+                    Some(_) => {}
+                },
+                Some((_, Reply::KeyReused)) => {
+                    found.push(("P-05", format!("the key of call {} is taken for another's", call.number)));
+                }
+                Some((_, Reply::Overloaded)) | None => {
+                    if call.keyed && self.seen.view.is_settled {
+                        found.push(("P-05", format!("call {} is repeated and never answered", call.number)));
+                    }
+                }
+            }
+        }
+        self.take(found);
+    }
+
+    fn take(&mut self, found: Vec<(&'static str, String)>) {
+        for (promise, what) in found {
+            self.broken(promise, what);
+        }
+    }
+
+    /// P-06, P-10, P-13: how each message ended.
+    fn messages(&mut self) {
+        let mut found = Vec::new();
+        for (id, timeline) in &self.seen.messages {
+            self.end_of(*id, timeline, &mut found);
+        }
+        self.take(found);
+    }
+
+    fn end_of(&self, id: i64, timeline: &Timeline, found: &mut Vec<(&'static str, String)>) {
+        let status = timeline.stored.life.state.status();
+        let Some((wish, _)) = self.seen.wish(id) else { return };
+        let name = format!("m{} ({id}, {}, {})", wish.reference, wish.purpose.as_str(), status.as_str());
+        let ends: Vec<_> =
+            timeline.events.iter().filter(|(_, event)| ENDS.contains(&event.kind)).map(|(_, e)| e).collect();
+        let dated_ahead = self.is_dated_ahead(timeline);
+        if !is_end(status) && !dated_ahead {
+            found.push(("P-06", format!("{name} has not ended")));
+        }
+        if is_end(status) != !ends.is_empty() {
+            found.push(("P-06", format!("{name} and its events do not agree: {ends:?}")));
+        }
+        if let Some(last) = ends.last()
+            && ended_as(last.kind) != Some(status)
+        {
+            found.push(("P-06", format!("{name}, but its last event is {last:?}")));
+        }
+        let corrected = ends.len() == 2
+            && ends[0].kind == Kind::Unconfirmed
+            && ended_as(ends[1].kind).is_some_and(corrects)
+            && ends[1].raw.is_some();
+        if ends.len() > 1 && !corrected {
+            found.push(("P-06", format!("{name} ended several times: {ends:?}")));
+        }
+        for end in &ends {
+            let needs_reason = !matches!(end.kind, Kind::Delivered | Kind::Canceled);
+            if needs_reason && end.failure.is_none() {
+                found.push(("P-06", format!("{name} ended without a reason: {end:?}")));
+            }
+        }
+        let sent = timeline.events.iter().filter(|(_, event)| event.kind == Kind::Sent).count();
+        if sent > 1 {
+            found.push(("P-20", format!("{name} was told as sent {sent} times")));
+        }
+        let times: Vec<i64> = timeline.events.iter().map(|(_, event)| event.at.as_millis()).collect();
+        if times.windows(2).any(|pair| pair[0] > pair[1]) && !self.clock_went_back() {
+            found.push(("P-20", format!("{name} has events whose time goes back: {times:?}")));
+        }
+        if let Some(first) = ends.first() {
+            self.end_in_time(&name, timeline, first.at.as_millis(), found);
+            self.reason(id, &name, timeline, first.kind, found);
+        }
+    }
+
+    /// Whether processes began under a wall clock behind that of the one before.
+    fn clock_went_back(&self) -> bool {
+        self.seen.processes.values().any(|process| {
+            let before = self.seen.processes.values().filter(|other| other.started < process.started);
+            before.into_iter().any(|other| {
+                let end = other.ended.map_or(process.started, |(at, _)| at);
+                let highest = self
+                    .seen
+                    .processes
+                    .iter()
+                    .find(|(_, seen)| seen.started == other.started)
+                    .map_or(0, |(number, _)| self.seen.clock_at_most(*number, end));
+                highest > process.wall_ms
+            })
+        })
+    }
+
+    /// Whether a message was accepted under a clock that was ahead, and a process began later under one that was less
+    /// so: nobody can know then how old it is.
+    fn is_dated_ahead(&self, timeline: &Timeline) -> bool {
+        let message = &timeline.stored.message;
+        let Some(asked) = self.asked(message.id.key()) else { return false };
+        let ahead_ms = message.created_at.as_millis() - (BEGIN_MS + asked.ms as i64);
+        self.seen
+            .processes
+            .values()
+            .filter(|process| process.started > asked)
+            .any(|process| process.wall_ms - (BEGIN_MS + process.started.ms as i64) < ahead_ms - 50)
+    }
+
+    /// P-06: no later than its end of worth and a minute, but for what a doubt and a fault of ours need.
+    fn end_in_time(
+        &self,
+        name: &str,
+        timeline: &Timeline,
+        ended_ms: i64,
+        found: &mut Vec<(&'static str, String)>,
+    ) {
+        let plan = self.seen.plan;
+        let excused = [
+            Fault::WallForward,
+            Fault::WallBack,
+            Fault::Freeze,
+            Fault::StoreAway,
+            Fault::StoreSlow,
+            Fault::CommitFails,
+            Fault::CommitUnknown,
+            Fault::ReadFails,
+            Fault::Crash,
+            Fault::CrashAtCommit,
+            Fault::CrashAtSubmission,
+            Fault::Stop,
+        ];
+        if excused.iter().any(|fault| plan.faults.has(*fault)) {
+            return;
+        }
+        let purpose = timeline.stored.message.purpose;
+        let in_doubt_ms = if purpose == Purpose::Transactional { 120_000 } else { 5_000 };
+        let patience_ms = plan.connections.iter().map(|c| c.patience_ms).max().unwrap_or(0) as i64;
+        let latest_ms = timeline.stored.message.expires_at.as_millis() + 60_000 + in_doubt_ms + patience_ms;
+        if ended_ms > latest_ms {
+            found.push(("P-06", format!("{name} ended {} ms too late", ended_ms - latest_ms)));
+        }
+    }
+
+    /// P-10 and P-13: the end is one that what was done explains.
+    fn reason(
+        &self,
+        id: i64,
+        name: &str,
+        timeline: &Timeline,
+        kind: Kind,
+        found: &mut Vec<(&'static str, String)>,
+    ) {
+        let submitted: Vec<u32> = self.submissions_of(id);
+        let code = timeline
+            .events
+            .iter()
+            .find(|(_, event)| event.kind == kind)
+            .and_then(|(_, event)| event.failure.as_ref())
+            .map_or("", |failure| failure.code.as_str());
+        match kind {
+            Kind::Failed => {
+                // Only a refusal that time may cure, and that is not about pace, costs a try.
+                let costly: BTreeSet<u32> = submitted
+                    .iter()
+                    .filter(|n| {
+                        let seen = &self.seen.submissions[**n as usize];
+                        seen.answers.iter().any(|(_, answer, _)| *answer == Answer::RefusedForNow)
+                    })
+                    .map(|n| self.seen.ledger.submissions[*n as usize].attempt)
+                    .collect();
+                if (costly.len() as u32) < self.seen.plan.max_tries {
+                    found.push((
+                        "P-13",
+                        format!("{name} failed after {} of {} tries", costly.len(), self.seen.plan.max_tries),
+                    ));
+                }
+            }
+            Kind::Delivered | Kind::Undelivered if submitted.is_empty() => {
+                found.push(("P-20", format!("{name} was never submitted")));
+            }
+            Kind::Expired | Kind::Rejected | Kind::Canceled
+                if code.starts_with("tidings") || code.is_empty() =>
+            {
+                // We say that it was not sent. Then nothing of it may be in doubt.
+                for n in &submitted {
+                    let of = &self.seen.ledger.submissions[*n as usize];
+                    let real = self.seen.submissions[*n as usize].real();
+                    if of.taken && real.is_none() {
+                        found.push(("P-10", format!("{name} hides that submission {n} is in doubt")));
+                    }
+                }
+            }
+            Kind::Unconfirmed if code == "tidings no_answer" => {
+                self.doubt(id, name, timeline, &submitted, found)
+            }
+            _ => {}
+        }
+    }
+
+    /// P-09 and P-10: a doubt has a reason.
+    fn doubt(
+        &self,
+        id: i64,
+        name: &str,
+        timeline: &Timeline,
+        submitted: &[u32],
+        found: &mut Vec<(&'static str, String)>,
+    ) {
+        let unanswered = submitted.iter().any(|n| {
+            let seen = &self.seen.submissions[*n as usize];
+            seen.answers.first().is_none_or(|(_, answer, _)| *answer == Answer::None)
+        });
+        let Some(asked) = self.asked(id) else { return };
+        let end = self.seen.end_of_all();
+        let crashed = self.seen.crashed_between(asked, end);
+        let unknown = self.seen.unknown_between(asked, end, &["accept", "claim", "advance"]);
+        if !unanswered && !crashed && !unknown {
+            found.push(("P-09", format!("{name} is in doubt without a reason: {:?}", timeline.stored.life)));
+        }
+    }
+
+    fn asked(&self, message: i64) -> Option<At> {
+        let (_, call) = self.seen.wish(message)?;
+        self.seen.calls.get(&call.number)?.asked.first().copied()
+    }
+
+    fn submissions_of(&self, message: i64) -> Vec<u32> {
+        let all = self.seen.by_segment.range((message, 0)..=(message, u8::MAX));
+        let mut all: Vec<u32> = all.flat_map(|(_, of)| of.iter().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// P-20 and P-06: what is shown never goes back, and an end never changes but `unconfirmed`.
+    fn shown(&mut self) {
+        let mut last: BTreeMap<i64, (Ms, Status)> = BTreeMap::new();
+        let mut found = Vec::new();
+        let mut see = |message: i64, ms: Ms, status: Status| {
+            if let Some((then_ms, before)) = last.insert(message, (ms, status))
+                && before != status
+            {
+                let allowed = match before {
+                    Status::Scheduled | Status::Queued | Status::Sending => status != Status::Scheduled,
+                    Status::Sent => is_end(status),
+                    Status::Unconfirmed => corrects(status),
+                    _ => false,
+                };
+                if !allowed {
+                    found.push((
+                        "P-20",
+                        format!("{message} was {before:?} at {then_ms} ms and {status:?} at {ms} ms"),
+                    ));
+                }
+            }
+        };
+        for (ms, what) in &self.seen.ledger.entries {
+            if let Happened::Shown { message, status } = what {
+                see(*message, *ms, *status);
+            }
+            if let Happened::CancelAnswered { message, done: true } = what {
+                see(*message, *ms, Status::Canceled);
+            }
+        }
+        let end = self.seen.end_of_all();
+        for (id, timeline) in &self.seen.messages {
+            see(*id, end.ms, timeline.stored.life.state.status());
+        }
+        self.take(found);
+    }
+
+    /// P-07, P-11, P-27 and the content of what was submitted.
+    fn submissions(&mut self) {
+        let mut found = Vec::new();
+        for ((message, segment), of) in &self.seen.by_segment {
+            self.again(*message, *segment, of, &mut found);
+        }
+        for (n, seen) in self.seen.submissions.iter().enumerate() {
+            self.in_time(n, seen.at, &mut found);
+            self.content(n, &mut found);
+        }
+        let mut canceled: BTreeMap<i64, At> = BTreeMap::new();
+        for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
+            if let Happened::CancelAnswered { message, done: true } = what {
+                canceled.entry(*message).or_insert(At { place, ms: *ms });
+            }
+            if let Happened::Submitted { submission } = what
+                && let Some(at) = canceled.get(&self.seen.ledger.submissions[*submission as usize].message)
+            {
+                found.push((
+                    "P-06",
+                    format!("submission {submission} at {ms} ms was taken back at {} ms", at.ms),
+                ));
+            }
+        }
+        self.take(found);
+    }
+
+    fn again(&self, message: i64, segment: u8, of: &[u32], found: &mut Vec<(&'static str, String)>) {
+        let Some((wish, _)) = self.seen.wish(message) else {
+            found.push(("P-01", format!("{message} was submitted and is not there")));
+            return;
+        };
+        let name = format!("m{} ({message}, {}) segment {segment}", wish.reference, wish.purpose.as_str());
+        let mut in_doubt = 0;
+        for pair in of.windows(2) {
+            let (before, after) = (pair[0] as usize, pair[1] as usize);
+            let (was, is) = (&self.seen.submissions[before], &self.seen.submissions[after]);
+            if was.refused_before(is.at) {
+                let for_good = matches!(
+                    was.real(),
+                    Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
+                        if at.ms + self.slack.commit_ms < is.at.ms
+                );
+                if for_good {
+                    found.push((
+                        "P-07",
+                        format!("{name}: {after} came although {before} was refused for good"),
+                    ));
+                }
+                continue;
+            }
+            in_doubt += 1;
+            let most = match wish.purpose {
+                Purpose::Authentication => 1,
+                Purpose::Alert => usize::MAX,
+                Purpose::Transactional | Purpose::Marketing => 0,
+            };
+            if in_doubt > most {
+                found.push(("P-07", format!("{name}: {after} came although {before} was not refused")));
+            } else if !self.has_reason(before, is.at) {
+                found.push(("P-07", format!("{name}: {after} came for no reason after {before}")));
+            }
+        }
+    }
+
+    /// Whether an alert or a code may be sent again after this submission.
+    fn has_reason(&self, before: usize, again: At) -> bool {
+        let was = &self.seen.submissions[before];
+        let of = &self.seen.ledger.submissions[before];
+        let process = &self.seen.processes[&of.process];
+        let ended = process.ended.filter(|(at, _)| *at < again);
+        if let Some((at, Answer::Accepted)) = was.real()
+            && at < again
+        {
+            // It was answered: only if that came too late to be heard, or was lost with the process.
+            let lost = ended.is_some_and(|(end, _)| end.ms <= at.ms + self.slack.commit_ms);
+            return lost || again.ms <= at.ms + self.slack.commit_ms;
+        }
+        ended.is_some() || was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again)
+    }
+
+    /// P-11 and P-27: nothing is early, nothing is late, and the carrier is told how long it is still worth sending.
+    fn in_time(&self, n: usize, at: At, found: &mut Vec<(&'static str, String)>) {
+        let of = &self.seen.ledger.submissions[n];
+        let Some(timeline) = self.seen.messages.get(&of.message) else { return };
+        let Some((wish, call)) = self.seen.wish(of.message) else { return };
+        let name =
+            format!("submission {n} of m{} ({}) at {} ms", wish.reference, wish.purpose.as_str(), at.ms);
+        let message = &timeline.stored.message;
+        let thawed =
+            self.seen.frozen.iter().any(|(end, _)| end.ms.abs_diff(at.ms) <= 200 + self.slack.write_ms);
+        let stepped = self
+            .seen
+            .clock
+            .iter()
+            .any(|(then, _)| then.ms <= at.ms && at.ms - then.ms <= 1_000 + self.slack.write_ms);
+        let tolerance_ms = self.slack.write_ms as i64;
+        if thawed || stepped || self.is_dated_ahead(timeline) {
+            return;
+        }
+        let late_ms = of.wall_ms - message.expires_at.as_millis();
+        if late_ms > tolerance_ms {
+            found.push(("P-11", format!("{name} is late by {late_ms} ms by the wall clock")));
+        }
+        let promised_ms = of.wall_ms + i64::from(of.validity_s) * 1_000 - message.expires_at.as_millis();
+        if promised_ms > tolerance_ms + 1_000 {
+            found.push(("P-11", format!("{name} is valid for {promised_ms} ms too long")));
+        }
+        if let Some(send_at) = message.send_at {
+            let most_ms = self.seen.clock_at_most(of.process, at);
+            if most_ms < send_at.as_millis() - 1_000 {
+                let early_ms = send_at.as_millis() - most_ms;
+                found.push(("P-27", format!("{name} is early by {early_ms} ms")));
+            }
+        } else {
+            let calls = &self.seen.calls[&call.number];
+            let heard = calls.replied.as_ref().map(|(at, _)| *at).or(calls.unheard.last().copied());
+            if let Some(heard) = heard
+                && at.ms > heard.ms + wish.validity_s * 1_000 + self.slack.write_ms
+            {
+                let late_ms = at.ms - heard.ms - wish.validity_s * 1_000;
+                found.push(("P-27", format!("{name} is late by {late_ms} ms in truth")));
+            }
+        }
+    }
+
+    fn content(&self, n: usize, found: &mut Vec<(&'static str, String)>) {
+        let of = &self.seen.ledger.submissions[n];
+        let Some((wish, _)) = self.seen.wish(of.message) else { return };
+        let right_text = match of.segment {
+            0 => of.text.starts_with(&format!("m{} x", wish.reference)),
+            _ => of.text.chars().all(|c| c == 'x'),
+        };
+        let number = crate::plan::Plan::number(wish.connection, wish.person);
+        let right_place = of.recipient == number && of.connection == wish.connection;
+        if !right_text || !right_place || u32::from(of.segment) >= wish.segments {
+            found.push(("P-19", format!("submission {n} is not what was asked for: {of:?} {wish:?}")));
+        }
+    }
+
+    /// P-08 and P-30: what the end of a process leaves in doubt.
+    fn processes(&mut self) {
+        let mut found = Vec::new();
+        let windows: usize =
+            self.seen.plan.connections.iter().map(|connection| connection.window.max(3)).sum();
+        for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
+            let Happened::Ready { process, in_doubt } = what else { continue };
+            if *in_doubt == 0 {
+                continue;
+            }
+            let at = At { place, ms: *ms };
+            let before =
+                self.seen.processes.values().filter(|seen| seen.ended.is_some_and(|(end, _)| end < at));
+            let started = before.clone().map(|seen| seen.started).max().unwrap_or(at);
+            // What the store did and denied, nobody waits for.
+            let unknown = self
+                .seen
+                .store_faults
+                .iter()
+                .filter(|(then, operation, fault)| {
+                    *fault == StoreFault::Unknown && *then < at && ["accept", "claim"].contains(operation)
+                })
+                .count();
+            let most = windows + unknown * windows.max(8);
+            if *in_doubt as usize > most {
+                found.push(("P-08", format!("{in_doubt} messages are in doubt at the start of {process}")));
+            }
+            let stopped = self.seen.processes.values().any(|seen| {
+                seen.started == started && seen.ended.is_some_and(|(_, in_good_order)| in_good_order)
+            });
+            if stopped && self.seen.store_was_well() {
+                let unanswered = self.seen.submissions.iter().filter(|submission| {
+                    submission.at > started && submission.at < at && submission.answers.is_empty()
+                });
+                if unanswered.count() == 0 {
+                    found.push((
+                        "P-30",
+                        format!("a stop left {in_doubt} in doubt, at the start of {process}"),
+                    ));
+                }
+            }
+        }
+        self.take(found);
+    }
+
+    /// P-15: after the answer to an opt-out nothing starts.
+    fn opt_outs(&mut self) {
+        let mut out: BTreeMap<&str, At> = BTreeMap::new();
+        let mut lifted: BTreeMap<&str, Ms> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
+            match what {
+                // After five seconds it no longer waits for what the carrier already has.
+                Happened::OptOutAnswered { recipient, took_ms } if *took_ms < 5_000 => {
+                    // Of an opt-out and a lift at the same time either may be the last.
+                    if lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) {
+                        out.insert(recipient, At { place, ms: *ms });
+                    }
+                }
+                Happened::LiftAsked { recipient } => {
+                    lifted.insert(recipient, *ms);
+                    out.remove(recipient.as_str());
+                }
+                Happened::Submitted { submission } => {
+                    let of = &self.seen.ledger.submissions[*submission as usize];
+                    if let Some(at) = out.get(of.recipient.as_str()) {
+                        found.push((
+                            "P-15",
+                            format!(
+                                "submission {submission} at {ms} ms to {} began after the opt-out at {} ms",
+                                of.recipient, at.ms
+                            ),
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.opt_outs_at_carriers(&mut found);
+        self.take(found);
+    }
+
+    /// A carrier's "opted out" counts for every call after it.
+    fn opt_outs_at_carriers(&self, found: &mut Vec<(&'static str, String)>) {
+        for (n, seen) in self.seen.submissions.iter().enumerate() {
+            let of = &self.seen.ledger.submissions[n];
+            let Some((wish, _)) = self.seen.wish(of.message) else { continue };
+            let Some((at, Answer::RefusedOptedOut, false)) = seen.answers.first().copied() else { continue };
+            let ended = self.seen.processes[&of.process].ended;
+            let heard = ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
+            if wish.segments > 1 || !heard {
+                continue;
+            }
+            let lifted = self.seen.ledger.entries.iter().skip(at.place).any(
+                |(_, what)| matches!(what, Happened::LiftAsked { recipient } if *recipient == of.recipient),
+            );
+            if lifted {
+                continue;
+            }
+            for (later, then) in self.seen.ledger.submissions.iter().enumerate().skip(n + 1) {
+                let asked = self.asked(then.message);
+                let asked_after = asked.is_some_and(|asked| asked.ms > at.ms + self.slack.commit_ms);
+                if then.recipient == of.recipient && asked_after {
+                    found.push((
+                        "P-15",
+                        format!(
+                            "submission {later} to {} was asked for after the carrier said opted out ({n})",
+                            of.recipient
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// P-18, P-19, P-20: every receipt counts, once, for its own message and no other.
+    fn reports(&mut self) {
+        let mut found = Vec::new();
+        for (id, timeline) in &self.seen.messages {
+            let Some((wish, _)) = self.seen.wish(*id) else { continue };
+            let name = format!("m{} ({id})", wish.reference);
+            let mut counted: BTreeMap<u8, usize> = BTreeMap::new();
+            for (_, event) in &timeline.events {
+                let Some(raw) = &event.raw else { continue };
+                let Some((submission, says)) = read_raw(raw) else {
+                    found.push(("P-19", format!("{name} was credited with \"{raw}\"")));
+                    continue;
+                };
+                let of = &self.seen.ledger.submissions[submission];
+                if of.message != *id {
+                    found.push(("P-19", format!("{name} was credited with \"{raw}\" of {}", of.message)));
+                }
+                if says != "Progress" {
+                    *counted.entry(of.segment).or_default() += 1;
+                }
+            }
+            for (segment, times) in counted.into_iter().filter(|(_, times)| *times > 1) {
+                found.push(("P-20", format!("{name} segment {segment} was reported {times} times")));
+            }
+            self.receipts_of(*id, &name, timeline, wish.segments as u8, &mut found);
+        }
+        self.inbound(&mut found);
+        self.take(found);
+    }
+
+    fn receipts_of(
+        &self,
+        id: i64,
+        name: &str,
+        timeline: &Timeline,
+        segments: u8,
+        found: &mut Vec<(&'static str, String)>,
+    ) {
+        let status = timeline.stored.life.state.status();
+        let mut worst = Some(Says::Delivered);
+        let mut certain = true;
+        let mut single = true;
+        let mut offered_delivered = true;
+        for segment in 0..segments {
+            let of = self.seen.by_segment.get(&(id, segment)).map_or(&[][..], Vec::as_slice);
+            let reports = || {
+                let numbers = of.iter().flat_map(|n| self.seen.about.get(n).into_iter().flatten());
+                numbers.map(|n| (&self.seen.ledger.reports[*n as usize], &self.seen.reports[*n as usize]))
+            };
+            let says: BTreeSet<Says> = reports()
+                .filter(|(report, seen)| report.says != Says::Progress && !seen.offered.is_empty())
+                .map(|(report, _)| report.says)
+                .collect();
+            offered_delivered &= says.contains(&Says::Delivered);
+            single &= says.len() == 1;
+            worst = worst.max(says.last().copied());
+            certain &= of.iter().any(|n| self.certainly_settled(*n));
+        }
+        if status == Status::Delivered && !offered_delivered {
+            found.push(("P-19", format!("{name} is delivered, and no carrier said so of each segment")));
+        }
+        if !certain {
+            return;
+        }
+        // It may have ended otherwise before, and an end stays.
+        let ended_otherwise = timeline.events.iter().any(|(_, event)| {
+            ENDS.contains(&event.kind)
+                && event.kind != Kind::Unconfirmed
+                && event.raw.is_none()
+                && !matches!(event.kind, Kind::Delivered | Kind::Undelivered)
+        });
+        if ended_otherwise {
+            return;
+        }
+        let expected = match worst {
+            Some(Says::Delivered) => Status::Delivered,
+            Some(Says::Unknown) => Status::Unconfirmed,
+            Some(Says::Expired) => Status::Expired,
+            Some(Says::Undelivered | Says::OptedOut) => Status::Undelivered,
+            Some(Says::Rejected) => Status::Rejected,
+            _ => return,
+        };
+        let settled =
+            matches!(status, Status::Delivered | Status::Undelivered | Status::Expired | Status::Rejected);
+        let right = if single { status == expected } else { settled || status == expected };
+        if !right {
+            found.push((
+                "P-18",
+                format!(
+                    "{name} is {status:?}, but what was acknowledged says {expected:?}: {:?}",
+                    timeline.stored.life
+                ),
+            ));
+        }
+    }
+
+    /// Whether a receipt about this submission was acknowledged that can only be its own, and could be found.
+    fn certainly_settled(&self, n: u32) -> bool {
+        let of = &self.seen.ledger.submissions[n as usize];
+        let seen = &self.seen.submissions[n as usize];
+        let ended = self.seen.processes[&of.process].ended;
+        let heard = |at: At| ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
+        // The id is known if the answer came in time, the process lived to commit it, and no later attempt hid it.
+        let id_known = match seen.answers.first() {
+            Some((at, Answer::Accepted, false)) => heard(*at),
+            _ => false,
+        };
+        let numbers = self.seen.about.get(&n).into_iter().flatten();
+        let mut acknowledged = numbers
+            .map(|n| (&self.seen.ledger.reports[*n as usize], &self.seen.reports[*n as usize]))
+            .filter(|(report, seen)| report.says != Says::Progress && seen.acknowledged.is_some());
+        acknowledged.any(|(report, _)| report.by_id && id_known)
+    }
+
+    /// Every inbound message that was acknowledged is told, once if it was offered once.
+    fn inbound(&self, found: &mut Vec<(&'static str, String)>) {
+        let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+        for event in &self.seen.view.events {
+            if let Some(text) = &event.text {
+                *told.entry(text).or_default() += 1;
+            }
+        }
+        for (report, seen) in self.seen.ledger.reports.iter().zip(&self.seen.reports) {
+            if report.says != Says::Inbound {
+                continue;
+            }
+            let times = told.get(report.raw.as_str()).copied().unwrap_or(0);
+            if seen.acknowledged.is_some() && times == 0 {
+                found.push(("P-18", format!("\"{}\" was acknowledged and is not there", report.raw)));
+            }
+            if seen.offered.len() <= 1 && times > 1 {
+                found.push(("P-20", format!("\"{}\" is there {times} times", report.raw)));
+            }
+        }
+    }
+
+    /// P-23: the log of events has no gap, no double and no going back, and its reader skips nothing.
+    fn events(&mut self) {
+        let mut found = Vec::new();
+        let all: Vec<i64> = self.seen.view.events.iter().map(|event| event.id).collect();
+        if all.windows(2).any(|pair| pair[0] >= pair[1]) {
+            found.push(("P-23", "the feed is not in order".to_owned()));
+        }
+        let read = &self.seen.ledger.feed;
+        if !all.starts_with(read) {
+            found.push(("P-23", format!("a reader of the feed saw {} events, and not these", read.len())));
+        }
+        if self.seen.view.is_settled && read.is_empty() && all.len() > 20 {
+            found.push(("P-23", "a reader of the feed saw nothing".to_owned()));
+        }
+        self.take(found);
+    }
+
+    /// P-23: each event is told to each endpoint that wants it, or listed as dead, or still to be told.
+    fn webhooks(&mut self) {
+        let mut found = Vec::new();
+        let mut took: BTreeMap<(usize, i64), usize> = BTreeMap::new();
+        let mut gone = BTreeSet::new();
+        let known: BTreeSet<i64> = self.seen.view.events.iter().map(|event| event.id).collect();
+        for (ms, what) in &self.seen.ledger.entries {
+            let Happened::Called { endpoint, event, did } = what else { continue };
+            if !known.contains(event) {
+                found.push(("P-23", format!("event {event} was told at {ms} ms and does not exist")));
+            }
+            match did {
+                Did::Took | Did::TookSilently => *took.entry((*endpoint, *event)).or_default() += 1,
+                Did::Answered(410) => drop(gone.insert(*endpoint)),
+                Did::Answered(_) | Did::Stalled | Did::Refused => {}
+            }
+        }
+        let open: BTreeSet<(i64, i64)> = self
+            .seen
+            .view
+            .messages
+            .iter()
+            .flat_map(|timeline| &timeline.deliveries)
+            .map(|delivery| (delivery.event.key(), delivery.endpoint.key()))
+            .collect();
+        for (place, endpoint) in self.seen.plan.endpoints.iter().enumerate() {
+            let id = self.seen.view.endpoints.iter().find(|known| known.url.ends_with(&format!("/{place}")));
+            let Some(id) = id.map(|known| known.id.key()) else {
+                found.push(("P-23", format!("endpoint {place} is no more")));
+                continue;
+            };
+            for event in &self.seen.view.events {
+                let wants = if endpoint.callback {
+                    let wish = event.message.and_then(|message| self.seen.wish(message));
+                    wish.is_some_and(|(wish, _)| wish.callback == Some(place))
+                } else {
+                    endpoint.kinds == 0 || endpoint.kinds & event.kind.bit() != 0
+                };
+                let told = took.contains_key(&(place, event.id));
+                let is_open = open.contains(&(event.id, id))
+                    || (event.message.is_none() && self.seen.view.statistics.deliveries.0 > 0);
+                let is_dead = self.seen.view.attempts[place]
+                    .iter()
+                    .any(|attempt| attempt.event.key() == event.id && attempt.verdict == Verdict::Dead);
+                if wants && !told && !is_open && !is_dead && !gone.contains(&place) {
+                    found.push(("P-23", format!("event {} was never told to endpoint {place}", event.id)));
+                }
+                if told && !wants {
+                    found.push(("P-23", format!("event {} was told to endpoint {place} unasked", event.id)));
+                }
+            }
+        }
+        let restarted = self.seen.processes.len() > 1;
+        for ((place, event), times) in took.iter().filter(|(_, times)| **times > 1) {
+            let silently = self.seen.ledger.entries.iter().any(|(_, what)| {
+                matches!(what, Happened::Called { endpoint, event: of, did: Did::TookSilently } if endpoint == place && of == event)
+            });
+            if !restarted && self.seen.store_was_well() && self.seen.frozen.is_empty() && !silently {
+                found.push(("P-23", format!("event {event} was told to endpoint {place} {times} times")));
+            }
+        }
+        let mut bodies: BTreeMap<(usize, i64), u64> = BTreeMap::new();
+        for (place, event, hash) in &self.seen.ledger.bodies {
+            if *bodies.entry((*place, *event)).or_insert(*hash) != *hash {
+                found.push(("P-23", format!("event {event} was told to endpoint {place} in other words")));
+            }
+        }
+        self.take(found);
+    }
+
+    /// P-12: what is urgent goes first.
+    fn order(&mut self) {
+        let excused = [
+            Fault::StoreSlow,
+            Fault::StoreAway,
+            Fault::CommitFails,
+            Fault::CommitUnknown,
+            Fault::ReadFails,
+            Fault::WallBack,
+            Fault::WallForward,
+            Fault::Freeze,
+            Fault::CrashAtCommit,
+            Fault::Crash,
+            Fault::CrashAtSubmission,
+            Fault::Stop,
+            Fault::SlowSocket,
+        ];
+        if excused.iter().any(|fault| self.seen.plan.faults.has(*fault)) {
+            return;
+        }
+        let mut found = Vec::new();
+        // The first submission of each message: a message that was refused waits for its own time.
+        let mut first: BTreeMap<i64, At> = BTreeMap::new();
+        for (of, seen) in self.seen.ledger.submissions.iter().zip(&self.seen.submissions) {
+            first.entry(of.message).or_insert(seen.at);
+        }
+        let mut waiting = Vec::new();
+        for (message, at) in &first {
+            let Some((wish, call)) = self.seen.wish(*message) else { continue };
+            let Some((heard, _)) = &self.seen.calls[&call.number].replied else { continue };
+            let due_ms = heard.ms.max(heard.ms + wish.send_in_ms.unwrap_or(0));
+            waiting.push((wish, due_ms, *at));
+        }
+        for (urgent, due_ms, at) in &waiting {
+            for (other, _, earlier) in &waiting {
+                let jumped = other.purpose > urgent.purpose
+                    && other.connection == urgent.connection
+                    && earlier.ms > due_ms + 1_000
+                    && earlier.ms + 1_000 < at.ms;
+                if jumped {
+                    found.push((
+                        "P-12",
+                        format!(
+                            "m{} ({}) went at {} ms, before m{} ({}), which was due at {due_ms} ms and went at {} ms",
+                            other.reference, other.purpose.as_str(), earlier.ms, urgent.reference, urgent.purpose.as_str(), at.ms
+                        ),
+                    ));
+                }
+            }
+        }
+        self.take(found);
+    }
+
+    /// No carrier ever has more unanswered than its window, but for the rest of a message.
+    fn windows(&mut self) {
+        let mut open: BTreeMap<(usize, u32), BTreeSet<u32>> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (ms, what) in &self.seen.ledger.entries {
+            match what {
+                Happened::Submitted { submission } => {
+                    let of = &self.seen.ledger.submissions[*submission as usize];
+                    let of_link = open.entry((of.connection, of.process)).or_default();
+                    of_link.insert(*submission);
+                    if of_link.len() > self.seen.plan.connections[of.connection].window + 2 {
+                        found.push(("P-08", format!("{} are unanswered at {ms} ms", of_link.len())));
+                    }
+                }
+                Happened::Answered { submission, .. } => {
+                    let of = &self.seen.ledger.submissions[*submission as usize];
+                    if let Some(of_link) = open.get_mut(&(of.connection, of.process)) {
+                        of_link.remove(submission);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.take(found);
+    }
+
+    /// Everything comes to its end once nothing goes wrong any more.
+    fn healing(&mut self) {
+        let mut found = Vec::new();
+        let view = self.seen.view;
+        if !view.is_settled {
+            found.push(("healing", format!("something has not ended: {:?}", view.statistics)));
+        }
+        for place in &view.starved {
+            found.push(("healing", format!("on connection {place} something is due, and nothing goes")));
+        }
+        for (place, taken) in view.places.iter().enumerate().filter(|(_, taken)| **taken > 0) {
+            found.push(("healing", format!("{taken} places in the window of connection {place} are lost")));
+        }
+        self.take(found);
+    }
+}
+
+/// The submission and the word of a receipt, as the carrier wrote them.
+fn read_raw(raw: &str) -> Option<(usize, &str)> {
+    let mut words = raw.split(' ');
+    let submission = words.next()?.strip_prefix("sub:")?.parse().ok()?;
+    Some((submission, words.next()?.strip_prefix("says:")?))
+}

@@ -1,0 +1,234 @@
+//! The processes, one after the other, on one disk: each is a real engine. What ends them comes from outside.
+
+use crate::carrier::Carrier;
+use crate::fault::Fault;
+use crate::ledger::Happened;
+use crate::plan::Plan;
+use crate::receiver::Receivers;
+use crate::stage::{BEGIN_MS, Life, Simulated, Stage};
+use crate::unreliable::Unreliable;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tidings_carriers::list;
+use tidings_domain::account::Environment;
+use tidings_domain::id::EndpointId;
+use tidings_domain::message::State;
+use tidings_domain::retry::RetryPolicy;
+use tidings_domain::time::Timestamp;
+use tidings_engine::clock::Clock;
+use tidings_engine::{ConnectionSettings, Engine, Settings, World};
+use tidings_store::model::Model;
+use tidings_store::{Actor, Backend, Endpoint, MessageFilter, Page, Retention};
+use tokio::sync::{Notify, mpsc};
+
+/// At a stop, open calls are waited for so long, and carriers too.
+const STOP_WITHIN_MS: u64 = 15_000;
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// A process that is ready.
+pub struct Running {
+    /// Its engine.
+    pub engine: Engine,
+    /// Its life.
+    pub life: Arc<Life>,
+    /// Calls that are open.
+    pub calls: AtomicUsize,
+}
+
+/// Keeps one process running.
+pub struct House {
+    /// The world.
+    pub stage: Arc<Stage>,
+    /// The carriers, by connection.
+    pub carriers: Vec<Arc<Carrier>>,
+    /// The store as it is, for those who look at it from outside. Nothing goes wrong with it.
+    pub observer: Model,
+    /// The endpoints, by place.
+    pub endpoints: Vec<EndpointId>,
+    current: Mutex<Option<Arc<Running>>>,
+    bell: Notify,
+    processes: AtomicU32,
+}
+
+impl House {
+    /// Builds the world's things. No process runs yet.
+    pub async fn build(stage: Arc<Stage>) -> Arc<Self> {
+        let observer = Model::new(stage.disk.clone());
+        let now = Timestamp::from_millis(BEGIN_MS);
+        let account = observer.default_account(now).await.expect("nothing goes wrong with it");
+        stage.set_account(account);
+        let mut endpoints = Vec::new();
+        for (place, plan) in stage.plan.endpoints.iter().enumerate() {
+            let id = EndpointId::from_key(1 + place as i64);
+            let endpoint = Endpoint {
+                id,
+                realm: stage.realm().expect("it was just set"),
+                url: Receivers::url(place),
+                description: String::new(),
+                kinds: plan.kinds,
+                callback_only: plan.callback,
+                secret: vec![7; 32],
+                previous: None,
+                disabled: None,
+                failing_since: None,
+                created_at: now,
+            };
+            if plan.callback {
+                observer.callback_endpoint(endpoint).await.expect("nothing goes wrong with it");
+            } else {
+                let actor = Actor { account, who: "operator".to_owned() };
+                observer.create_endpoint(endpoint, actor).await.expect("nothing goes wrong with it");
+            }
+            endpoints.push(id);
+        }
+        let carriers = (0..stage.plan.connections.len()).map(|place| Carrier::new(&stage, place)).collect();
+        Arc::new(Self {
+            stage,
+            carriers,
+            observer,
+            endpoints,
+            current: Mutex::default(),
+            bell: Notify::new(),
+            processes: AtomicU32::new(0),
+        })
+    }
+
+    /// The process that is ready, as soon as there is one.
+    pub async fn running(&self) -> Arc<Running> {
+        loop {
+            let bell = self.bell.notified();
+            if let Some(running) = self.running_now() {
+                return running;
+            }
+            bell.await;
+        }
+    }
+
+    /// The process that is ready, if there is one.
+    pub fn running_now(&self) -> Option<Arc<Running>> {
+        self.current.lock().expect("nothing panics while it holds this").clone()
+    }
+
+    fn set_running(&self, running: Option<Arc<Running>>) {
+        *self.current.lock().expect("nothing panics while it holds this") = running;
+        self.bell.notify_waiters();
+    }
+
+    /// Starts processes one after the other, until the world ends. A word on `stop` stops one in good order.
+    pub async fn keep(self: Arc<Self>, mut stop: mpsc::Receiver<()>) {
+        loop {
+            let Some(running) = self.start().await else {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            };
+            self.set_running(Some(Arc::clone(&running)));
+            tokio::select! {
+                biased;
+                () = running.life.ended() => {}
+                word = stop.recv() => {
+                    self.set_running(None);
+                    match word {
+                        Some(()) => self.stop(&running).await,
+                        None => return,
+                    }
+                }
+            }
+            self.set_running(None);
+            running.engine.clone().kill();
+            running.life.end();
+            let mut random = self.stage.random(Fault::Crash, &[u64::from(running.life.number)]);
+            let down_ms = *random.pick(&[0, 10, 500, 5_000, 30_000]);
+            let down_ms = if self.stage.is_healing() { 10 } else { down_ms };
+            tokio::time::sleep(Duration::from_millis(down_ms)).await;
+        }
+    }
+
+    async fn start(&self) -> Option<Arc<Running>> {
+        let stage = &self.stage;
+        let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
+        let in_doubt = self.claimed().await;
+        let unreliable = Unreliable::new(stage);
+        let store = Model::with_faults(stage.disk.clone(), Arc::clone(&unreliable) as _);
+        let life = Life::begin(number, store.incarnation());
+        unreliable.lives(&life);
+        stage.note(Happened::Started { process: number, wall_ms: stage.wall_ms() });
+        let carriers = self.carriers.clone();
+        let owner = Arc::clone(&life);
+        let world = World {
+            clock: Arc::new(Clock::of(Box::new(Simulated::new(stage, number)), 1)),
+            open: Arc::new(move |connection, _| {
+                let place = connection.name.parse::<usize>().expect("connections are named by their place");
+                Ok(carriers[place].open(&owner))
+            }),
+            web: Arc::new(Receivers::new(stage, &life)),
+        };
+        let starting = Engine::start_in(world, Arc::new(store), settings(&stage.plan));
+        let started = tokio::select! {
+            biased;
+            () = life.ended() => None,
+            started = starting => started.ok(),
+        };
+        let Some(engine) = started.filter(|_| !life.is_over()) else {
+            if life.end() {
+                stage.disk.crash(life.incarnation);
+                stage.note(Happened::NotStarted { process: number });
+            }
+            return None;
+        };
+        stage.note(Happened::Ready { process: number, in_doubt });
+        Some(Arc::new(Running { engine, life, calls: AtomicUsize::new(0) }))
+    }
+
+    /// Messages that the store says are with a carrier, and nobody has answered.
+    async fn claimed(&self) -> u32 {
+        let realm = self.stage.realm().expect("it is set at the beginning");
+        let page = Page { before: None, limit: 10_000 };
+        let all = self.observer.messages(realm, MessageFilter::default(), page).await;
+        let all = all.expect("nothing goes wrong with it").items;
+        all.iter().filter(|stored| matches!(stored.life.state, State::Sending { .. })).count() as u32
+    }
+
+    async fn stop(&self, running: &Running) {
+        self.stage.note(Happened::Stopping { process: running.life.number });
+        let until_ms = self.stage.now_ms() + STOP_WITHIN_MS;
+        let stopping = async {
+            while running.calls.load(Ordering::Relaxed) > 0 && self.stage.now_ms() < until_ms {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            running.engine.stop(STOP_WITHIN_MS).await;
+        };
+        tokio::select! {
+            biased;
+            () = running.life.ended() => {}
+            () = stopping => self.stage.note(Happened::Stopped { process: running.life.number }),
+        }
+    }
+}
+
+/// How every process is set up.
+fn settings(plan: &Plan) -> Settings {
+    let several = plan.connections.len() > 1;
+    let connections = plan.connections.iter().enumerate().map(|(place, connection)| ConnectionSettings {
+        name: place.to_string(),
+        environment: Environment::Test,
+        pace_per_s: connection.pace_per_s,
+        prefixes: if several { vec![Plan::prefix(place)] } else { Vec::new() },
+        senders: Vec::new(),
+        carrier: list::Settings::Simulator(Default::default()),
+    });
+    Settings {
+        limits: Default::default(),
+        retry: RetryPolicy { max_tries: plan.max_tries, first_delay_ms: 3_000, ..RetryPolicy::default() },
+        connections: connections.collect(),
+        codes: Default::default(),
+        egress: tidings_egress::Policy::development(),
+        retention: Retention {
+            idempotency_ms: 3 * DAY_MS,
+            parked_ms: 3 * DAY_MS,
+            attempts_ms: 30 * DAY_MS,
+            messages_ms: None,
+        },
+        node: 1,
+    }
+}

@@ -1,0 +1,278 @@
+//! One run: a world from a seed, its hours of trouble, its healing, and the look at what is left.
+
+use crate::customer;
+use crate::house::{House, Running};
+use crate::ledger::{Event, Happened, Ledger};
+use crate::plan::{Plan, Turn};
+use crate::random::Random;
+use crate::stage::Stage;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::time::Timestamp;
+use tidings_store::{
+    About, Attempt, Backend, Endpoint, MessageFilter, Page, Statistics, Stored, Timeline, Told,
+};
+use tokio::sync::mpsc;
+
+/// How often the healing world is looked at.
+const LOOK_EVERY_MS: u64 = 3_000;
+/// All that began before must have ended so long after the last call: the longest worth of a message, the longest
+/// wait for an answer, a doubt, a receipt, and something for the way.
+const HEALED_WITHIN_MS: u64 = 300_000 + 45_000 + 120_000 + 90_000 + 60_000;
+/// Deliveries that are due later than this are not waited for, but in a patient world.
+const NEAR_MS: i64 = 20_000;
+const NEAR_IF_PATIENT_MS: i64 = 400_000;
+
+/// A world that has come to its end.
+pub struct Run {
+    /// What it was made from.
+    pub plan: Plan,
+    /// What was seen.
+    pub ledger: Ledger,
+    /// What is left.
+    pub view: View,
+    /// How long it lasted in its own time: milliseconds.
+    pub lasted_ms: u64,
+}
+
+/// The API's view at the end.
+pub struct View {
+    /// Every message with all that is recorded about it, oldest first.
+    pub messages: Vec<Timeline>,
+    /// The whole feed.
+    pub events: Vec<Event>,
+    /// The endpoints, by place.
+    pub endpoints: Vec<Endpoint>,
+    /// Every call of an endpoint that is recorded, by place.
+    pub attempts: Vec<Vec<Attempt>>,
+    /// Numbers.
+    pub statistics: Statistics,
+    /// Places in the windows that are taken though nothing is on its way, by connection.
+    pub places: Vec<usize>,
+    /// Whether everything came to an end in time.
+    pub is_settled: bool,
+    /// Connections on which something that was due waited, and nothing was submitted, while nothing was wrong.
+    pub starved: Vec<usize>,
+    /// The engine's clock.
+    pub now: Timestamp,
+}
+
+/// Runs a plan; prints each thing when it happens if it is `live`.
+///
+/// # Panics
+/// If the engine does: then a promise is broken, and the caller names the seed.
+pub fn run(plan: Plan, live: bool) -> Run {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without IO needs nothing from the machine");
+    runtime.block_on(direct(plan, live))
+}
+
+async fn direct(plan: Plan, live: bool) -> Run {
+    let stage = Stage::new(plan, live);
+    let house = House::build(Arc::clone(&stage)).await;
+    let (stop, stops) = mpsc::channel(1);
+    tokio::spawn(Arc::clone(&house).keep(stops));
+    let mut deeds = tokio::task::JoinSet::new();
+    for (at_ms, deed) in stage.plan.deeds.clone() {
+        deeds.spawn(customer::act(Arc::clone(&house), at_ms, deed));
+    }
+    let watching = tokio::spawn(customer::watch(Arc::clone(&house)));
+    let reading = tokio::spawn(customer::read_feed(Arc::clone(&house)));
+    for (at_ms, turn) in stage.plan.turns.clone() {
+        tokio::time::sleep_until(stage.moment(at_ms)).await;
+        take(turn, &house, &stop).await;
+    }
+    tokio::time::sleep_until(stage.moment(stage.plan.active_ms)).await;
+    stage.heal();
+    stage.set_wall(|_| 0);
+    let mut healing =
+        Healing { house: &house, looks: vec![Look::default(); house.carriers.len()], starved: Vec::new() };
+    let mut last_call_ms = stage.now_ms();
+    let is_settled = loop {
+        if !deeds.is_empty() {
+            last_call_ms = stage.now_ms();
+        }
+        while deeds.try_join_next().is_some() {}
+        if healing.look().await && deeds.is_empty() {
+            break true;
+        }
+        let over_ms = (last_call_ms + HEALED_WITHIN_MS).min(stage.plan.active_ms + 2 * HEALED_WITHIN_MS);
+        if stage.now_ms() > over_ms {
+            break false;
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
+    };
+    // What was told last may still be on its way, and the reader of the feed behind.
+    tokio::time::sleep(Duration::from_millis(20_000)).await;
+    watching.abort();
+    reading.abort();
+    let starved = healing.starved;
+    let view = view(&house, is_settled, starved).await;
+    drop(stop);
+    let lasted_ms = stage.now_ms();
+    let ledger = std::mem::take(&mut *stage.ledger());
+    Run { plan: stage.plan.clone(), ledger, view, lasted_ms }
+}
+
+async fn take(turn: Turn, house: &Arc<House>, stop: &mpsc::Sender<()>) {
+    let stage = &house.stage;
+    match turn {
+        Turn::Crash => {
+            if let Some(running) = house.running_now() {
+                stage.crash(&running.life);
+            }
+        }
+        // If one is stopping already, it stops once.
+        Turn::Stop => drop(stop.try_send(())),
+        Turn::Freeze(ms) => {
+            tokio::time::advance(Duration::from_millis(ms)).await;
+            stage.note(Happened::Froze { ms });
+        }
+        Turn::Wall(by_ms) => stage.set_wall(|ahead_ms| ahead_ms + by_ms),
+        Turn::Pause(connection, for_ms) => {
+            let house = Arc::clone(house);
+            tokio::spawn(async move {
+                if customer::pause(&house, connection, true).await {
+                    tokio::time::sleep(Duration::from_millis(for_ms)).await;
+                    while !customer::pause(&house, connection, false).await {
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// One look at one connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Look {
+    submissions: usize,
+    idle_looks: u32,
+}
+
+struct Healing<'h> {
+    house: &'h Arc<House>,
+    looks: Vec<Look>,
+    starved: Vec<usize>,
+}
+
+impl Healing<'_> {
+    /// Whether nothing is left to be done.
+    async fn look(&mut self) -> bool {
+        let Some(running) = self.house.running_now() else { return false };
+        tokio::select! {
+            biased;
+            () = running.life.ended() => false,
+            is_healed = self.look_at(&running) => is_healed,
+        }
+    }
+
+    async fn look_at(&mut self, running: &Running) -> bool {
+        let house = self.house;
+        let now = running.engine.clock().now();
+        let connections = running.engine.connections(Environment::Test).await.unwrap_or_default();
+        for connection in connections {
+            let place: usize =
+                connection.connection.name.parse().expect("connections are named by their place");
+            if connection.connection.paused.is_some() {
+                customer::pause(house, place, false).await;
+                continue;
+            }
+            let of_it = |(_, connection): &&(usize, usize)| *connection == place;
+            let submissions = {
+                let ledger = house.stage.ledger();
+                let all = ledger.submissions.iter().map(|submission| submission.connection).enumerate();
+                all.collect::<Vec<_>>().iter().filter(of_it).count()
+            };
+            let waits = connection
+                .queues
+                .iter()
+                .any(|(_, _, oldest)| oldest.is_some_and(|oldest| now.since_ms(oldest) > 15_000));
+            let look = &mut self.looks[place];
+            let idle = waits && look.submissions == submissions && connection.window.1 == 0;
+            *look = Look { submissions, idle_looks: if idle { look.idle_looks + 1 } else { 0 } };
+            if look.idle_looks == 4 {
+                self.starved.push(place);
+            }
+        }
+        let realm = house.stage.realm().expect("it is set at the beginning");
+        let all = all_messages(house, realm).await;
+        let over = |stored: &Stored| is_over(stored) || is_dated_ahead(stored, now);
+        let due = house.observer.due_endpoints().await.expect("nothing goes wrong with it");
+        let next = due.iter().map(|(_, at)| *at).min();
+        let patient = Random::of(house.stage.plan.seed, &[700]).hits(125);
+        let near_ms = if patient { NEAR_IF_PATIENT_MS } else { NEAR_MS };
+        all.iter().all(over)
+            && house.carriers.iter().all(|carrier| carrier.is_settled())
+            && next.is_none_or(|next| next.since_ms(now) > near_ms)
+    }
+}
+
+/// Whether nothing more happens to it but a late receipt.
+fn is_over(stored: &Stored) -> bool {
+    stored.life.state.status().is_final()
+}
+
+/// Whether it was accepted under a clock that was ahead, and which no longer counts: it ends by that clock.
+pub fn is_dated_ahead(stored: &Stored, now: Timestamp) -> bool {
+    stored.message.created_at > now
+}
+
+async fn all_messages(house: &House, realm: Realm) -> Vec<Stored> {
+    let page = Page { before: None, limit: 10_000 };
+    let found = house.observer.messages(realm, MessageFilter::default(), page).await;
+    let mut all = found.expect("nothing goes wrong with it").items;
+    all.reverse();
+    all
+}
+
+async fn view(house: &Arc<House>, is_settled: bool, starved: Vec<usize>) -> View {
+    let observer = &house.observer;
+    let realm = house.stage.realm().expect("it is set at the beginning");
+    let running = house.running_now();
+    let now = running.as_ref().map_or(Timestamp::default(), |running| running.engine.clock().now());
+    let places = match &running {
+        Some(running) => {
+            let connections = running.engine.connections(Environment::Test).await.unwrap_or_default();
+            connections.iter().map(|connection| connection.window.1).collect()
+        }
+        None => Vec::new(),
+    };
+    let mut messages = Vec::new();
+    for stored in all_messages(house, realm).await {
+        let timeline = observer.timeline(realm, stored.message.id).await;
+        messages.push(timeline.expect("nothing goes wrong with it").expect("it was just listed"));
+    }
+    let events = observer.events(realm, None, 100_000).await.expect("nothing goes wrong with it");
+    let endpoints = observer.endpoints(None).await.expect("nothing goes wrong with it");
+    let mut attempts = Vec::new();
+    for id in &house.endpoints {
+        let page = Page { before: None, limit: 100_000 };
+        let found = observer.attempts(realm, *id, page).await.expect("nothing goes wrong with it");
+        attempts.push(found.items);
+    }
+    View {
+        messages,
+        events: events.iter().map(event).collect(),
+        endpoints,
+        attempts,
+        statistics: observer.statistics(now).await.expect("nothing goes wrong with it"),
+        places,
+        is_settled,
+        starved,
+        now,
+    }
+}
+
+fn event(told: &Told) -> Event {
+    let (message, text) = match &told.about {
+        About::Message(message) => (Some(message.id.key()), None),
+        About::Inbound(inbound) => (None, Some(inbound.text.clone())),
+        About::Test => (None, None),
+    };
+    Event { id: told.id.key(), kind: told.event.kind, message, text, at_ms: told.event.at.as_millis() }
+}
