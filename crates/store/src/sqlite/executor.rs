@@ -1,8 +1,9 @@
 //! The threads that own the connections: one that writes in groups, and a few that read.
 
 use super::Options;
-use super::endpoint::Listeners;
-use super::looked::Looked;
+use super::endpoint;
+use crate::listeners::Listeners;
+use crate::looked::Looked;
 use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
 use std::sync::Arc;
@@ -118,7 +119,7 @@ impl Tx<'_> {
 
     /// To be called when endpoints changed.
     pub fn forget_listeners(&mut self) -> Result<()> {
-        let listeners = Arc::new(Listeners::load(self.sql)?);
+        let listeners = Arc::new(endpoint::listeners(self.sql)?);
         self.loaded()?.listeners = listeners;
         Ok(())
     }
@@ -159,7 +160,7 @@ impl Tx<'_> {
             }
             self.memory.loaded = Some(Loaded {
                 next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
-                listeners: Arc::new(Listeners::load(self.sql)?),
+                listeners: Arc::new(endpoint::listeners(self.sql)?),
                 parked: one("SELECT EXISTS (SELECT 1 FROM parked)")? == 1,
             });
         }

@@ -11,7 +11,6 @@ mod backup;
 mod endpoint;
 mod event;
 mod executor;
-mod looked;
 mod message;
 mod migration;
 mod operating;
@@ -19,6 +18,7 @@ mod review;
 mod suppression;
 
 use crate::backend::*;
+use crate::looked::Looked;
 use crate::{Error, Result};
 use executor::{Readers, Writer};
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl Options {
 pub struct Sqlite {
     writer: Writer,
     readers: Readers,
-    looked: Arc<looked::Looked>,
+    looked: Arc<Looked>,
     options: Options,
 }
 
@@ -89,7 +89,7 @@ impl Sqlite {
         }
         let mut connection = executor::connect(options, options.cache_kib, false)?;
         migration::migrate(&mut connection)?;
-        let looked = Arc::new(looked::Looked::new());
+        let looked = Arc::new(Looked::new());
         let writer = Writer::start(connection, Arc::clone(&looked))?;
         let readers = Readers::start(options)?;
         Ok(Self { writer, readers, looked, options: options.clone() })
