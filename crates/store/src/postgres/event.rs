@@ -44,6 +44,8 @@ pub(super) struct Sheet {
     logged: Vec<Logged>,
     /// What becomes of these deliveries: tries and account, or nothing any more.
     deliveries: BTreeMap<Key, Option<(u32, i64)>>,
+    /// Those that no transaction before this one can have opened.
+    fresh: HashSet<Key>,
     /// Whether these deliveries are open in the database.
     held: HashMap<Key, bool>,
     attempts: BTreeMap<(i64, i64, u32), Attempt>,
@@ -98,6 +100,7 @@ impl Sheet {
     ) -> Delivery {
         let delivery = Delivery { event, endpoint, tries: 0, due_at: now.plus_ms(FIRST_LEASE_MS) };
         self.put(delivery, realm.account.key());
+        self.fresh.insert(key(&delivery));
         delivery
     }
 
@@ -172,10 +175,14 @@ impl Sheet {
     }
 
     fn write_deliveries<'v>(&'v self, flight: &mut Flight<'v>) {
-        let (mut gone, mut kept) = (Vec::new(), Vec::new());
+        let (mut gone, mut fresh, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for (key, change) in &self.deliveries {
             match change {
-                Some((tries, account)) => kept.push((*key, *tries as i32, *account)),
+                Some((tries, account)) => {
+                    let put = (*key, *tries as i32, *account);
+                    if self.fresh.contains(key) { fresh.push(put) } else { kept.push(put) }
+                }
+                None if self.fresh.contains(key) => {}
                 None => gone.push(*key),
             }
         }
@@ -189,18 +196,31 @@ impl Sheet {
                 values![keys.0, keys.1, keys.2],
             );
         }
-        if !kept.is_empty() {
-            let keys = columns_of(kept.iter().map(|(key, ..)| *key));
-            flight.statement(
+        for (puts, statement) in [
+            (
+                fresh,
+                "INSERT INTO delivery (endpoint, due_at, event, tries, account)
+                 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::bigint[])",
+            ),
+            (
+                kept,
                 "INSERT INTO delivery (endpoint, due_at, event, tries, account)
                  SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::bigint[])
                  ON CONFLICT (endpoint, due_at, event, account) DO UPDATE SET tries = excluded.tries",
+            ),
+        ] {
+            if puts.is_empty() {
+                continue;
+            }
+            let keys = columns_of(puts.iter().map(|(key, ..)| *key));
+            flight.statement(
+                statement,
                 values![
                     keys.0,
                     keys.1,
                     keys.2,
-                    kept.iter().map(|(_, tries, _)| *tries).collect::<Vec<_>>(),
-                    kept.iter().map(|(.., account)| *account).collect::<Vec<_>>(),
+                    puts.iter().map(|(_, tries, _)| *tries).collect::<Vec<_>>(),
+                    puts.iter().map(|(.., account)| *account).collect::<Vec<_>>(),
                 ],
             );
         }

@@ -18,6 +18,7 @@ use super::{Options, endpoint, event, message, migration, operating, review, sup
 use crate::listeners::Listeners;
 use crate::looked::Looked;
 use crate::{Error, Result};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ const GROUP_MAX: usize = 1_000;
 /// Messages, receipts or tries in one transaction. An operation may bring some hundreds.
 const WEIGHT_MAX: usize = 4_096;
 /// How often operations may name more after they have seen what they named first.
-const LOADS_MAX: usize = 3;
+const LOADS_MAX: usize = 6;
 /// Reads that may wait for a session.
 const READS_WAITING: usize = 1_024;
 /// The longest that a group may take. The server breaks off single statements earlier.
@@ -517,46 +518,41 @@ impl Writing {
         }
     }
 
-    /// Commits a group, as a whole if that can be done. What fails is done alone, so that nothing else fails with it.
-    async fn commit(&mut self, open: &mut Option<Tx>, mut group: Group) -> Answers {
+    /// Commits a group, as a whole if that can be done. What fails is done alone, between what came before and after
+    /// it, so that nothing else fails with it.
+    async fn commit(&mut self, open: &mut Option<Tx>, group: Group) -> Answers {
         let mut answers = Answers::new();
-        let mut alone = Group::new();
-        while !group.is_empty() {
+        let mut groups = VecDeque::from([group]);
+        while let Some(mut group) = groups.pop_front() {
             let Some(tx) = open.as_mut() else {
                 let gone = Error::Unavailable("the connection to the PostgreSQL server is lost".to_owned());
                 answers.extend(group.into_iter().map(|work| (work, Err(gone.clone()))));
-                break;
+                continue;
             };
-            match transact(tx, &mut group).await {
-                Ok(()) => {
-                    answers.extend(group.into_iter().map(|work| (work, Ok(()))));
-                    break;
+            let outcome = match transact(tx, &mut group).await {
+                Ok(()) => Ok(()),
+                Err(Failed::Operation(_, error) | Failed::Some(error)) if group.len() == 1 => Err(error),
+                Err(Failed::Operation(n, _)) => {
+                    let after = group.split_off(n + 1);
+                    let alone = group.split_off(n);
+                    let parts = [after, alone, group].into_iter().filter(|part| !part.is_empty());
+                    parts.for_each(|part| groups.push_front(part));
+                    continue;
                 }
-                Err(Failed::Operation(_, error) | Failed::Some(error)) if group.len() == 1 => {
-                    answers.extend(group.into_iter().map(|work| (work, Err(error.clone()))));
-                    break;
-                }
-                Err(Failed::Operation(n, _)) => alone.push(group.remove(n)),
                 Err(Failed::Some(_)) => {
-                    alone.append(&mut group);
-                    break;
+                    group.into_iter().rev().for_each(|work| groups.push_front(vec![work]));
+                    continue;
                 }
                 Err(Failed::Lost(error)) => {
                     give_up(open);
-                    answers.extend(group.into_iter().chain(alone.drain(..)).map(|work| (work, Err(error.clone()))));
-                    break;
+                    Err(error)
                 }
                 Err(Failed::Unknown(transaction, error)) => {
                     give_up(open);
-                    let done = self.verdict(open, &transaction).await;
-                    let outcome = if done { Ok(()) } else { Err(error) };
-                    answers.extend(group.into_iter().map(|work| (work, outcome.clone())));
-                    break;
+                    if self.verdict(open, &transaction).await { Ok(()) } else { Err(error) }
                 }
-            }
-        }
-        for work in alone {
-            answers.extend(Box::pin(self.commit(open, vec![work])).await);
+            };
+            answers.extend(group.into_iter().map(|work| (work, outcome.clone())));
         }
         answers
     }

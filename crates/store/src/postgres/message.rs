@@ -790,31 +790,44 @@ pub(super) fn advance_needs(happenings: &[Happening], tx: &Tx, needs: &mut execu
                 }
             }
             Happening::Receipt { connection, receipt } => {
-                let fails = match &receipt.outcome {
-                    None | Some(Outcome::Delivered) => false,
-                    Some(
-                        Outcome::Unknown(failure)
-                        | Outcome::Expired(failure)
-                        | Outcome::Undelivered(failure)
-                        | Outcome::Rejected(failure),
-                    ) => suppresses(failure),
-                };
+                let mut candidates = Vec::new();
                 for form in forms_of(*connection, receipt) {
-                    if fails {
-                        for (message, ..) in sheet.found_under(&form) {
-                            if let Some(slot) = sheet.known(message) {
-                                needs.list.entry(
-                                    &tx.sheets.list,
-                                    slot.message.realm(),
-                                    slot.message.recipient,
-                                );
-                            }
-                        }
+                    // Nearly always the likeliest form finds the segment, and the others need not be looked for.
+                    if !sheet.outstanding.contains_key(&form) {
+                        needs.messages.outstanding(sheet, form);
+                        break;
                     }
-                    needs.messages.outstanding(sheet, form);
+                    for (message, segment, carrier_id) in sheet.found_under(&form) {
+                        let Some(slot) = sheet.known(message) else { continue };
+                        let recipient = slot.message.recipient;
+                        candidates.push(Candidate { message, segment, carrier_id, recipient });
+                    }
+                    if is_certain(receipt, &candidates) {
+                        break;
+                    }
+                }
+                if receipt.outcome.as_ref().and_then(failure_of).is_some_and(suppresses) {
+                    for slot in candidates.iter().filter_map(|candidate| sheet.known(candidate.message)) {
+                        needs.list.entry(&tx.sheets.list, slot.message.realm(), slot.message.recipient);
+                    }
                 }
             }
         }
+    }
+}
+
+/// The same text, and to the right recipient: no other form can fit better.
+fn is_certain(receipt: &Receipt, candidates: &[Candidate]) -> bool {
+    receipt::choose(receipt, candidates).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
+}
+
+fn failure_of(outcome: &Outcome) -> Option<&Failure> {
+    match outcome {
+        Outcome::Delivered => None,
+        Outcome::Unknown(failure)
+        | Outcome::Expired(failure)
+        | Outcome::Undelivered(failure)
+        | Outcome::Rejected(failure) => Some(failure),
     }
 }
 
@@ -1023,9 +1036,7 @@ impl<'a> Commit<'a> {
                 let recipient = tx.sheets.messages.slot(message).message.recipient;
                 candidates.push(Candidate { message, segment, carrier_id, recipient });
             }
-            // The same text, and to the right recipient: no other form can fit better.
-            if receipt::choose(receipt, &candidates).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
-            {
+            if is_certain(receipt, &candidates) {
                 break;
             }
         }

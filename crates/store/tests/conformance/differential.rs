@@ -1,13 +1,14 @@
 //! Two stores, one story: the same calls to a database and to the model give the same answers, and leave the same behind.
 //!
 //! A story is drawn from its seed alone: some eighty calls over a few hours or weeks, with few numbers, ids and keys,
-//! so that they collide. Every answer is compared; at the end everything that can be read is. A story that differs
+//! so that they collide. Calls that a database puts into one transaction are made at the same moment. Every answer is compared; at the end everything that can be read is. A story that differs
 //! prints its seed and its last calls. `TIDINGS_SEQUENCES` says how many stories are told, `TIDINGS_SEED` tells one.
 
 use crate::samples::*;
 use crate::{Directory, Place, database, run};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
+use std::future::Future;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
@@ -29,6 +30,8 @@ use tidings_store::*;
 const STORIES: u64 = 150;
 /// Calls of a story.
 const CALLS: usize = 80;
+/// Calls that are made at the same moment.
+const TOGETHER_MAX: usize = 8;
 
 const TEST: Realm = Realm { environment: Environment::Test, ..HOME };
 const NEIGHBOUR: Realm = Realm { account: AccountId::from_key(2), ..HOME };
@@ -146,6 +149,13 @@ enum Call {
     Numbers,
     Reopen,
     Crash,
+}
+
+impl Call {
+    /// Whether it may be in one transaction with others of its kind, one after the other as they came.
+    const fn goes_with_others(&self) -> bool {
+        matches!(self, Self::Accept { .. } | Self::Advance { .. } | Self::RecordAttempts(_) | Self::Suppress(_))
+    }
 }
 
 /// What the teller takes from an answer for the rest of the story.
@@ -466,6 +476,31 @@ impl Stores {
         self.model = Arc::new(model);
     }
 
+    /// Makes calls on the database as if several callers made them at the same moment, each with the model's answer.
+    async fn make_together(&self, calls: Vec<(Timestamp, Call, String)>) -> Vec<(String, String)> {
+        let mut making: Vec<_> = calls
+            .iter()
+            .map(|(now, call, _)| Box::pin(make(self.real(), call, *now)))
+            .collect();
+        let mut answers: Vec<Option<String>> = vec![None; calls.len()];
+        std::future::poll_fn(|context| {
+            for (making, answer) in making.iter_mut().zip(&mut answers).filter(|(_, answer)| answer.is_none()) {
+                if let std::task::Poll::Ready((text, _)) = making.as_mut().poll(context) {
+                    *answer = Some(text);
+                }
+            }
+            if answers.iter().all(Option::is_some) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+        drop(making);
+        let ours = calls.into_iter().map(|(.., ours)| ours);
+        answers.into_iter().flatten().zip(ours).collect()
+    }
+
     fn compare(&mut self, real: &str, model: &str) -> std::result::Result<(), String> {
         let (real, model) = (self.names[0].rename(real), self.names[1].rename(model));
         if real == model {
@@ -492,6 +527,7 @@ async fn tell(seed: u64, place: Place) {
         assert_eq!(lines.iter().map(|line| line.id).collect::<Vec<_>>(), LINES);
     }
     let mut story: Vec<(Timestamp, Call)> = Vec::new();
+    let mut waiting: Vec<(Timestamp, Call, String)> = Vec::new();
     let fail = |story: &[(Timestamp, Call)], difference: String| -> ! {
         let all =
             story.iter().enumerate().map(|(n, (now, call))| format!("{n} {} {call:?}", now.as_millis()));
@@ -502,15 +538,33 @@ async fn tell(seed: u64, place: Place) {
         let now = teller.later();
         let call = teller.call();
         story.push((now, call.clone()));
+        // Calls that a database may put into one transaction are made there together, in their order, before the next
+        // one of another kind. The model makes each at once.
+        if !call.goes_with_others() || waiting.len() == TOGETHER_MAX {
+            for (theirs, ours) in stores.make_together(std::mem::take(&mut waiting)).await {
+                if let Err(difference) = stores.compare(&theirs, &ours) {
+                    fail(&story, difference);
+                }
+            }
+        }
         if matches!(call, Call::Reopen | Call::Crash) {
             stores.reopen(matches!(call, Call::Crash)).await;
         }
-        let (theirs, _) = make(stores.real(), &call, now).await;
         let (ours, learned) = make(&stores.model, &call, now).await;
+        teller.learn(&call, learned);
+        if call.goes_with_others() {
+            waiting.push((now, call, ours));
+            continue;
+        }
+        let (theirs, _) = make(stores.real(), &call, now).await;
         if let Err(difference) = stores.compare(&theirs, &ours) {
             fail(&story, difference);
         }
-        teller.learn(&call, learned);
+    }
+    for (theirs, ours) in stores.make_together(waiting).await {
+        if let Err(difference) = stores.compare(&theirs, &ours) {
+            fail(&story, difference);
+        }
     }
     let theirs = everything(stores.real(), &teller, teller.now).await;
     let ours = everything(&stores.model, &teller, teller.now).await;
