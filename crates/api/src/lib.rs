@@ -29,6 +29,7 @@ use crate::pace::Pace;
 use crate::problem::Problem;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderName, HeaderValue, Method, Request, header};
 use axum::middleware::{self, Next};
@@ -419,9 +420,12 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         let filter = MethodFilter::try_from(route.method.clone()).expect("the table has common methods only");
-        let handler = move |State(app): State<App>, parts: RawPathParams, request: Request<Body>| {
+        type Parts = Result<RawPathParams, RawPathParamsRejection>;
+        let handler = async move |State(app): State<App>, parts: Parts, request: Request<Body>| {
+            // What is no text names nothing.
+            let Ok(parts) = parts else { return Problem::not_found().response(&app.settings.public_url) };
             let ids = parts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            ask::answer(app, route, ids, request)
+            ask::answer(app, route, ids, request).await
         };
         router = router.route(route.path, on(filter, handler));
     }

@@ -7,7 +7,7 @@ use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::id::{BatchId, EndpointId, MessageId, TokenId};
 use tidings_domain::message::Status;
-use tidings_engine::{Call, Cancel, Item, Sent, intake::IdempotencyKey};
+use tidings_engine::{Call, Cancel, Item, Refused, Sent, intake::IdempotencyKey};
 use tidings_store::{Endpoint, MessageFilter, Page, Stored};
 use tidings_wire::batch::{self, BatchAccepted};
 use tidings_wire::body::{Field, Kind};
@@ -65,11 +65,13 @@ pub(crate) fn page(ask: &Ask, list: List) -> Result<Page, Problem> {
 }
 
 pub(crate) async fn send_sms(ask: Ask) -> Answer {
+    open(&ask)?;
     let parsed = sms::parse(&ask.json()?, ask.door())?;
     send_one(ask, parsed).await
 }
 
 pub(crate) async fn send(ask: Ask) -> Answer {
+    open(&ask)?;
     let parsed = message::parse(&ask.json()?, ask.door())?;
     send_one(ask, parsed).await
 }
@@ -122,12 +124,29 @@ fn repeated(sent: Sent) -> Answer {
             Code::IdempotencyConflict,
             "This Idempotency-Key was used for another request; nothing was sent.",
         )),
-        Sent::Overloaded { retry_after_s } => Err(Problem {
-            retry_after_s: Some(retry_after_s.max(1)),
-            ..Problem::new(Code::Unavailable, "Too much waits already; nothing was accepted.")
-        }),
+        Sent::Overloaded { why, retry_after_s } => Err(too_much(why, retry_after_s)),
         Sent::New(..) => Err(Problem::new(Code::UnknownError, "The engine gave no answer.")),
     }
+}
+
+fn too_much(why: Refused, retry_after_s: u32) -> Problem {
+    let later = |detail| Problem {
+        retry_after_s: Some(retry_after_s.max(1)),
+        ..Problem::new(Code::Unavailable, detail)
+    };
+    match why {
+        Refused::Behind => later("More comes in than can be stored at once; nothing was accepted."),
+        Refused::Full => later("Too many messages wait to be sent; nothing was accepted."),
+        Refused::AccountFull => Problem::rate_limited(
+            retry_after_s,
+            "As many messages of this account wait to be sent as may; nothing was accepted.",
+        ),
+    }
+}
+
+/// Refuses before the body is read, where nobody is let in anyway.
+fn open(ask: &Ask) -> Result<(), Problem> {
+    ask.app.engine.accepts_nothing().map_or(Ok(()), |(why, retry_after_s)| Err(too_much(why, retry_after_s)))
 }
 
 /// Takes `count` messages from the token's allowance.
@@ -170,6 +189,7 @@ async fn callback(ask: &Ask, url: &str) -> Result<EndpointId, Problem> {
 }
 
 pub(crate) async fn send_batch(ask: Ask) -> Answer {
+    open(&ask)?;
     let key = idempotency::key(&ask.headers)?;
     let items = batch::parse(&ask.json()?, ask.door(), ask.app.engine.limits())?;
     let good = items.iter().filter(|item| item.is_ok()).count();

@@ -10,6 +10,11 @@ use tidings_wire::error::{Code, FieldError};
 /// Seconds after which trying again makes sense when the store is away.
 const RETRY_STORE_S: u32 = 2;
 
+/// The same when there is no room: somebody has to make it.
+const RETRY_FULL_S: u32 = 30;
+/// The same when the process ends and is started again.
+const RETRY_BROKEN_S: u32 = 5;
+
 /// Why a request was not done.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -110,6 +115,21 @@ impl From<tidings_store::Error> for Problem {
                     ..Self::new(Code::Unavailable, "The service cannot take this now; nothing was changed.")
                 }
             }
+            Error::Full(_) => Self {
+                retry_after_s: Some(RETRY_FULL_S),
+                ..Self::new(Code::Unavailable, "There is no room in the storage; nothing was changed.")
+            },
+            Error::Broken(why) => {
+                tracing::error!(why, "the disk failed");
+                Self {
+                    retry_after_s: Some(RETRY_BROKEN_S),
+                    cure: Some("Repeat it with the same `Idempotency-Key`: it is done once."),
+                    ..Self::new(
+                        Code::Unavailable,
+                        "The storage failed and the service starts again; whether this was done is not known.",
+                    )
+                }
+            }
             Error::Corrupt(why) => {
                 tracing::error!(why, "the store is damaged");
                 Self {
@@ -148,6 +168,22 @@ mod tests {
         assert_eq!(body["errors"][0]["field"], "to");
         assert!(body["cure"].as_str().unwrap().contains("country code"));
         assert_eq!(problem.response("").headers()["content-type"], "application/problem+json");
+    }
+
+    #[test]
+    fn a_full_disk_and_a_broken_one_say_whether_anything_was_done() {
+        let body = |error: tidings_store::Error| {
+            let problem = Problem::from(error);
+            let body: serde_json::Value = serde_json::from_slice(&problem.body("")).unwrap();
+            (
+                body["detail"].as_str().unwrap().to_owned(),
+                problem.response("").headers()["retry-after"].clone(),
+            )
+        };
+        let (full, after) = body(tidings_store::Error::Full("13".into()));
+        assert!(full.contains("storage") && full.contains("nothing was changed") && after == "30", "{full}");
+        let (broken, after) = body(tidings_store::Error::Broken("1034".into()));
+        assert!(broken.contains("not known") && after == "5", "{broken}");
     }
 
     #[test]

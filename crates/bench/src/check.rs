@@ -154,6 +154,7 @@ mod tests {
         let load = load::Log {
             first: 10,
             scheduled: vec![1, 2],
+            sent: vec![1, 2],
             answered: vec![3, 4],
             status: vec![202, 202],
             segments: vec![1, 2],

@@ -14,6 +14,11 @@ pub struct Figure {
     pub value: f64,
 }
 
+/// The names of the figures that every run has, in their order.
+pub fn names() -> Vec<&'static str> {
+    figures(&Outcome::default()).into_iter().map(|figure| figure.name).collect()
+}
+
 /// The figures of a run.
 pub fn figures(outcome: &Outcome) -> Vec<Figure> {
     let ms = |ns: u64| ns as f64 / 1e6;

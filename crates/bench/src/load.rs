@@ -27,8 +27,8 @@ pub const NAME: &str = "load";
 pub const BATCH: usize = 100;
 /// The sender of all messages.
 const SENDER: &str = "Tidings";
-/// How long answers may take after the last request.
-const LAST_ANSWER_MS: u64 = 30_000;
+/// How long no answer may come while one is awaited.
+const SILENCE_MS: u64 = 30_000;
 /// The status in the log of a batch that was not accepted as a whole.
 pub const PARTLY: u64 = 299;
 
@@ -179,6 +179,7 @@ fn templates(kind: Kind, to: &Place) -> Vec<Template> {
 #[derive(Debug, Default)]
 struct Written {
     scheduled: Vec<u64>,
+    sent: Vec<u64>,
     answered: Vec<u64>,
     /// The status of the answer, 0 if there was none, times 256; and the segments that the message has.
     status: Vec<u64>,
@@ -191,6 +192,8 @@ pub struct Log {
     pub first: u64,
     /// When each was to be sent.
     pub scheduled: Vec<u64>,
+    /// When it was sent: later only if no connection was free, or this tool was late.
+    pub sent: Vec<u64>,
     /// When it was answered; 0 if it was not.
     pub answered: Vec<u64>,
     /// The status of the answer; 0 if there was none.
@@ -205,10 +208,11 @@ impl Log {
     /// # Errors
     /// As [`log::read`].
     pub fn read(path: &std::path::Path, first: u64) -> std::io::Result<Self> {
-        let [scheduled, answered, status] = log::read::<3>(path)?;
+        let [scheduled, sent, answered, status] = log::read::<4>(path)?;
         Ok(Self {
             first,
             scheduled,
+            sent,
             answered,
             segments: status.iter().map(|status| status.to_le_bytes()[0]).collect(),
             status: status.iter().map(|status| u16::try_from(status >> 8).unwrap_or(u16::MAX)).collect(),
@@ -226,6 +230,7 @@ impl Log {
         let next = self.first + self.scheduled.len() as u64;
         assert_eq!(later.first, next, "loads follow each other without a gap");
         self.scheduled.append(&mut later.scheduled);
+        self.sent.append(&mut later.sent);
         self.answered.append(&mut later.answered);
         self.status.append(&mut later.status);
         self.segments.append(&mut later.segments);
@@ -250,11 +255,10 @@ struct Load {
     interval: u64,
     due: u64,
     bound: u64,
-    /// The moment from which nothing more is sent.
+    /// The moment from which nothing more is to be sent.
     stop_at: u64,
     accepted: u64,
     called_back: u64,
-    stopping: bool,
     connections: Vec<Connection>,
     idle: Vec<usize>,
     busy: usize,
@@ -298,7 +302,6 @@ pub fn work(arguments: &[String], input: OwnedFd, output: &mut dyn Write) -> Res
         stop_at: u64::MAX,
         accepted: 0,
         called_back: 0,
-        stopping: false,
         connections: Vec::new(),
         idle: Vec::new(),
         busy: 0,
@@ -322,7 +325,7 @@ pub fn work(arguments: &[String], input: OwnedFd, output: &mut dyn Write) -> Res
     writeln!(output, "done {}", load.accepted).map_err(text)?;
     while input.read(&mut [0; 64]).map_err(text)? > 0 {}
     let written = &load.written;
-    log::write(&log, &[&written.scheduled, &written.answered, &written.status]).map_err(text)
+    log::write(&log, &[&written.scheduled, &written.sent, &written.answered, &written.status]).map_err(text)
 }
 
 /// Waits for `go MOMENT`.
@@ -364,16 +367,21 @@ impl Load {
         if seconds > 0 {
             self.stop_at = start + seconds * SECOND;
         }
-        let mut give_up = u64::MAX;
+        let mut heard = start;
         let (mut ready, mut scratch) = (Vec::new(), Scratch::default());
         loop {
             let now = clock::now();
-            self.stopping |= now >= self.stop_at || self.next >= self.end;
-            if self.stopping {
-                give_up = give_up.min(now + LAST_ANSWER_MS * MS);
-                if self.busy == 0 || now >= give_up {
+            // An open loop still sends what is late: leaving it out would flatter the server.
+            let time = if self.interval > 0 { self.due } else { now };
+            if self.busy == 0 {
+                heard = now;
+                if time >= self.stop_at || self.next >= self.end {
                     return Ok(());
                 }
+            }
+            if now >= heard + SILENCE_MS * MS {
+                eprintln!("load: no answer for {SILENCE_MS} ms; it is given up");
+                return Ok(());
             }
             while now >= start
                 && let Some(number) = self.idle.pop()
@@ -383,13 +391,10 @@ impl Load {
                     break;
                 }
             }
-            let wake = if self.stopping {
-                give_up
-            } else if self.interval > 0 && !self.idle.is_empty() && !self.is_held() {
-                self.due
-            } else {
-                self.stop_at.min(now + SECOND)
-            };
+            let mut wake = (now + SECOND).min(self.stop_at.max(now + MS));
+            if self.interval > 0 && !self.idle.is_empty() && !self.is_held() {
+                wake = wake.min(self.due);
+            }
             self.poll.wait(Some(wake.max(start).saturating_sub(clock::now())), &mut ready).map_err(text)?;
             for number in &ready {
                 match *number {
@@ -399,7 +404,9 @@ impl Load {
                         if length == 0 {
                             return Err("it was given up".to_owned());
                         }
-                        self.stopping |= octets.starts_with(b"stop");
+                        if octets.starts_with(b"stop") {
+                            self.stop_at = self.stop_at.min(clock::now());
+                        }
                     }
                     PROGRESS => {
                         let Some(line) = &mut progress else { continue };
@@ -415,6 +422,7 @@ impl Load {
                     }
                     connection => {
                         self.hear(usize::try_from(connection).expect("64 bits"), &mut scratch)?;
+                        heard = now;
                     }
                 }
             }
@@ -428,7 +436,7 @@ impl Load {
 
     /// Sends the next request on this connection, if it is its time. Whether it was sent.
     fn ask(&mut self, number: usize) -> Result<bool, String> {
-        if self.stopping || self.next >= self.end || self.is_held() {
+        if self.next >= self.end || self.is_held() {
             return Ok(false);
         }
         let now = clock::now();
@@ -447,6 +455,7 @@ impl Load {
         self.busy += 1;
         for _ in 0..self.size {
             self.written.scheduled.push(scheduled);
+            self.written.sent.push(now);
             self.written.answered.push(0);
             self.written.status.push(template.segments);
         }

@@ -1,6 +1,7 @@
 //! The report as a page that stands alone: tables, and drawings in SVG. No script, nothing from elsewhere; light or
 //! dark as the reader's system is.
 
+use crate::compare;
 use crate::figures::{BUCKETS_PER_DOUBLING, FIRST_BUCKET_NS};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -20,13 +21,13 @@ const STYLE: &str = "
   --a: #1f6fb2; --b: #c2571a; --c: #2f7d4f; --good: #2f7d4f; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16181b; --ink: #e6e7e8; --soft: #9aa0a8; --line: #34383d;
   --band: #1f2327; --a: #6cb2ec; --b: #f09a5b; --c: #6fc28f; --good: #6fc28f; --bad: #f2817a; } }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 46rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 52rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 3rem 0 .25rem; }
 h3 { font-size: .95rem; margin: 1.75rem 0 .25rem; } p { margin: .25rem 0 .75rem; } .soft, caption { color: var(--soft); }
-.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { font-weight: 500; color: var(--soft); } th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { font-weight: 500; color: var(--soft); white-space: normal; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 .key { display: flex; flex-wrap: wrap; gap: 0 1.25rem; color: var(--soft); font-size: .85rem; }
 .key span::before { content: ''; display: inline-block; width: 1rem; height: 3px; margin: 0 .4rem .22rem 0;
@@ -51,7 +52,7 @@ pub fn page(report: &Value) -> String {
             "<h1>Tidings, measured</h1>\n<p class=\"soft\">{} · commit {} · {} cores of {}, {} MiB of memory, Linux {}. \
              The load, the carrier and the receiver of webhooks run on the same machine.</p>\n",
             text(&report["date"]),
-            text(&report["commit"]).chars().take(50).collect::<String>(),
+            commit(&report["commit"]),
             machine["cores"],
             text(&machine["processor"]),
             machine["memory_mib"],
@@ -64,7 +65,7 @@ pub fn page(report: &Value) -> String {
             format_args!(
                 "<p class=\"soft\">Compared with {} (commit {}).</p>\n",
                 text(&report["before"]["date"]),
-                text(&report["before"]["commit"]).chars().take(12).collect::<String>()
+                commit(&report["before"]["commit"])
             ),
         );
     }
@@ -102,7 +103,7 @@ fn overview(out: &mut String, runs: &[&Value]) {
     }
     out.push_str("</tbody></table></div>\n");
     let rate = |run: &Value| run["figures"]["messages/s, median"].as_f64();
-    for lean in runs.iter().filter(|run| run["program"] == "lean") {
+    for lean in runs.iter().filter(|run| run["program"] == "lean" && run["plan"]["rate"] == 0) {
         let real = runs.iter().find(|run| run["program"] == "tidings" && run["plan"] == lean["plan"]);
         if let (Some(Some(real)), Some(lean_rate)) = (real.map(|run| rate(run)), rate(lean)) {
             put(
@@ -219,8 +220,12 @@ fn figures(out: &mut String, run: &Value) {
         }
         out.push_str("</tr>\n");
     };
-    for (name, value) in run["figures"].as_object().into_iter().flatten() {
-        let value = value.as_f64();
+    let all = run["figures"].as_object();
+    let mut names = compare::names();
+    let others = all.into_iter().flatten().map(|(name, _)| name.as_str());
+    names.extend(others.filter(|name| !compare::names().contains(name)));
+    for name in names {
+        let Some(value) = all.and_then(|all| all.get(name)).map(Value::as_f64) else { continue };
         let places = if value.is_some_and(|value| value >= 1_000.0) { 0 } else { 2 };
         row(name, number(value, places), ratios.and_then(|ratios| ratios.get(name)?.as_f64()));
     }
@@ -409,28 +414,27 @@ fn histograms(out: &mut String, latency: &Value) {
                 ),
             );
         }
-        let mut free = LEFT;
+        let mut labels: Vec<(f64, f64, String)> = Vec::new();
         for name in ["p50", "p99", "p99.9"] {
             let Some(ns) = stage[name].as_f64().filter(|ns| *ns > 0.0) else { continue };
-            let x = of_ns(ns).clamp(LEFT, WIDTH - RIGHT);
             let label = format!("{name} {}", number(Some(ns / 1e6), if ns < 1e7 { 2 } else { 0 }));
-            let wide = label.len() as f64 * 6.0;
+            let wide = label.len() as f64 * 6.0 + 6.0;
+            labels.push((of_ns(ns).clamp(LEFT, WIDTH - RIGHT), wide, label));
+        }
+        // From the right, so that no label leaves the drawing or covers the one before.
+        let mut free = WIDTH - RIGHT;
+        for (x, wide, label) in labels.iter().rev() {
+            let at = (x - wide / 2.0).min(free - wide);
+            free = at;
             put(
                 out,
                 format_args!(
-                    "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{bottom:.1}\"/>",
-                    bottom - ROW + 22.0
-                ),
-            );
-            let at = (x - wide / 2.0).max(free).min(WIDTH - RIGHT - wide);
-            put(
-                out,
-                format_args!(
-                    "<text class=\"label\" x=\"{at:.1}\" y=\"{:.1}\">{label}</text>\n",
+                    "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{bottom:.1}\"/>\
+                     <text class=\"label\" x=\"{at:.1}\" y=\"{:.1}\">{label}</text>\n",
+                    bottom - ROW + 22.0,
                     bottom - ROW + 18.0
                 ),
             );
-            free = at + wide + 6.0;
         }
     }
     out.push_str("</svg>\n");
@@ -467,6 +471,13 @@ fn number(value: Option<f64>, places: usize) -> String {
         out.push_str(rest);
     }
     out
+}
+
+/// A commit with the beginning of its hash.
+fn commit(value: &Value) -> String {
+    let whole = text(value);
+    let hash = whole.split(' ').next().unwrap_or_default();
+    whole.replace(hash, &hash[..hash.len().min(12)])
 }
 
 fn text(value: &Value) -> String {

@@ -14,7 +14,7 @@ pub const PROFILES: [(&str, &str); 7] = [
     ("rate5k", "5,000 messages a second"),
     ("mixed", "as single, with four purposes, two-segment messages and UCS-2"),
     ("stored", "as single, with 10,000,000 messages stored and 1,000,000 queued at another connection"),
-    ("backlog", "100,000 messages come while the carrier is down; then the queue drains, under 200 a second"),
+    ("backlog", "200,000 messages come while the carrier is down; then the queue drains, under 200 a second"),
 ];
 
 /// What to do.
@@ -83,7 +83,7 @@ impl Plan {
             "rate5k" => Self { rate: 5_000, bound: 0, ..single },
             "mixed" => Self { kind: Kind::Mixed, ..single },
             "stored" => Self { stored: Some(Stored { finished: 10_000_000, queued: 1_000_000 }), ..single },
-            "backlog" => Self { backlog: 100_000, rate: 200, bound: 0, drain_s: 600, ..single },
+            "backlog" => Self { backlog: 200_000, rate: 200, bound: 0, drain_s: 600, ..single },
             _ => return None,
         })
     }

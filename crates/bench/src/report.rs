@@ -106,7 +106,7 @@ fn run(plan: &Plan, outcome: &Outcome) -> Value {
         },
         "figures": figures,
         "latency_ns": {
-            "accept": spread(&outcome.accept), "carrier": spread(&outcome.carrier),
+            "sent_late": spread(&outcome.late), "accept": spread(&outcome.accept), "carrier": spread(&outcome.carrier),
             "webhook": spread(&outcome.webhook),
         },
         "server": {

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub ended: u64,
     /// That time: seconds.
     pub seconds: f64,
+    /// How late requests were sent, because no connection was free or the load itself was late.
+    pub late: Spread,
     /// Request to answer.
     pub accept: Spread,
     /// Request to the first submission at the carrier.
@@ -315,10 +317,13 @@ fn backlog(plan: &Plan) -> Result<Outcome, String> {
     let mut load = stage.load(plan.backlog, &Arguments::default().with("rate", plan.rate))?;
     let watched = stage.watched(&load);
     let watch = Watch::start(watched.clone());
-    let first = Edge::now(&watched);
+    let full = Edge::now(&watched);
     stage.carrier.tell("up")?;
     let up = clock::now();
     load.tell(&format!("go {up}"))?;
+    // It comes back when it tries again; what is measured begins when it is back.
+    wait_for(&stage.progress, 1, plan.drain_s)?;
+    let first = Edge::now(&watched);
     wait_for(&stage.progress, queued, plan.drain_s)?;
     let (empty, last) = (clock::now(), Edge::now(&watched));
     load.tell("stop")?;
@@ -331,21 +336,21 @@ fn backlog(plan: &Plan) -> Result<Outcome, String> {
     outcome.at_the_end(&Edge::now(&watched), samples);
     let logs = stage.end(vec![(0, filling), (plan.backlog, load)])?;
     let joined = outcome.account_for(plan, &logs);
-    outcome.measure(plan, &logs.asked, &joined, up, empty);
+    let first_sent = joined.submitted.iter().copied().filter(|at| *at > 0).min().unwrap_or(up);
+    outcome.measure(plan, &logs.asked, &joined, first_sent, empty.max(first_sent));
     outcome.use_of(&first, &last);
 
     let asked = logs.asked.scheduled.iter().zip(&logs.asked.answered);
     let filling = Spread::of(
         asked.filter(|(at, _)| **at < up).map(|(at, answered)| answered.saturating_sub(*at)).collect(),
     );
-    let first_sent = joined.submitted.iter().copied().filter(|at| *at > 0).min().unwrap_or(up);
     let figure = |name, value| Figure { name, value };
     outcome.also = vec![
         figure("messages queued", queued as f64),
         figure("accepted/s while carrier is down", queued as f64 * 1e9 / (filled - began) as f64),
         figure("accept p50 while it is down, ms", filling.p50 as f64 / 1e6),
         figure("accept p99 while it is down, ms", filling.p99 as f64 / 1e6),
-        figure("memory with the queue, MiB", first.server.rss as f64 / 1_048_576.0),
+        figure("memory with the queue, MiB", full.server.rss as f64 / 1_048_576.0),
         figure("from up to first submission, ms", first_sent.saturating_sub(up) as f64 / 1e6),
         figure("drained/s", queued as f64 * 1e9 / empty.saturating_sub(first_sent).max(1) as f64),
     ];
@@ -419,6 +424,7 @@ impl Outcome {
         };
         // The messages of a batch have one answer.
         let step = if plan.kind == Kind::Batch { load::BATCH } else { 1 };
+        self.late = times(&asked.sent, step);
         self.accept = times(&asked.answered, step);
         self.carrier = times(&joined.submitted, 1);
         self.webhook = times(&joined.ended, 1);
@@ -475,6 +481,7 @@ impl fmt::Display for Outcome {
         let counts: Vec<String> = self.ended_per_s.iter().map(u64::to_string).collect();
         writeln!(f, "  second by second    {}", counts.join(" "))?;
         writeln!(f, "latency, ms                p50      p90      p99    p99.9      max")?;
+        writeln!(f, "  sent too late       {}", self.late.line())?;
         writeln!(f, "  request -> answer   {}", self.accept.line())?;
         writeln!(f, "  request -> carrier  {}", self.carrier.line())?;
         writeln!(f, "  request -> webhook  {}", self.webhook.line())?;

@@ -42,6 +42,10 @@ const BATCH: usize = 256;
 const LATE_MAX: usize = tidings_smpp::session::LATE_REMEMBERED_MAX;
 /// Characters of a receipt that are kept for the timeline. The longest real ones have some 200.
 const RAW_CHARACTERS_MAX: usize = 1_000;
+/// Octets of a carrier's id. SMPP allows 64, and some 70 are met; what is longer is no id, and is not kept.
+const ID_OCTETS_MAX: usize = 255;
+/// Characters of an address that are kept. SMPP allows 64 where it allows most.
+const ADDRESS_CHARACTERS_MAX: usize = 64;
 /// The port of SMPP where the address names none.
 const PORT: u16 = 2775;
 /// `network_error_code`: the code is of a GSM network (SMPP 3.4 §5.3.2.31).
@@ -548,17 +552,18 @@ impl Profile {
 
     fn answer(&self, status: u32, message_id: String) -> Answer {
         if status == status::ESME_ROK {
-            Answer::Accepted { carrier_id: message_id }
+            Answer::Accepted { carrier_id: sensible(message_id) }
         } else {
             Answer::Refused(self.codes.submit(&self.name, &self.settings.status_codes, status))
         }
     }
 
     fn read(&self, pdu: &DeliverSm) -> Read {
-        let receipt = match receipt_text::classify_deliver(pdu) {
+        let mut receipt = match receipt_text::classify_deliver(pdu) {
             Kind::Message => return Read::Inbound(self.inbound(pdu)),
             Kind::Receipt(receipt) => receipt,
         };
+        receipt.id = sensible(receipt.id);
         let our_reference = pdu
             .tlv(tag::USER_MESSAGE_REFERENCE)
             .and_then(|value| value.try_into().ok())
@@ -587,7 +592,7 @@ impl Profile {
                 ReceiptId::DecimalThenHex => IdForm::DecimalThenHex,
             },
             our_reference,
-            parties: vec![pdu.source.value.clone(), pdu.destination.value.clone()],
+            parties: vec![brief(&pdu.source), brief(&pdu.destination)],
             outcome: self.codes.receipt(&self.name, &self.settings.receipt_codes, state, &err),
             raw: raw.chars().filter(|character| !character.is_control()).take(RAW_CHARACTERS_MAX).collect(),
         })
@@ -639,14 +644,20 @@ fn readable(pdu: &DeliverSm, default: Charset) -> String {
     }
 }
 
+/// A carrier's id, or none if what it sent cannot be one.
+fn sensible(id: String) -> String {
+    if id.len() > ID_OCTETS_MAX { String::new() } else { id }
+}
+
+fn brief(address: &Address) -> String {
+    address.value.chars().take(ADDRESS_CHARACTERS_MAX).collect()
+}
+
 /// An address of the carrier as ours: international ones begin with `+`.
 fn written(address: &Address) -> String {
-    let digits = !address.value.is_empty() && address.value.bytes().all(|octet| octet.is_ascii_digit());
-    if address.ton == INTERNATIONAL.ton && digits {
-        format!("+{}", address.value)
-    } else {
-        address.value.clone()
-    }
+    let value = brief(address);
+    let digits = !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_digit());
+    if address.ton == INTERNATIONAL.ton && digits { format!("+{value}") } else { value }
 }
 
 /// `YYMMDDhhmmsstnnp` as a span of time (SMPP 3.4 §7.1.1.2). Months have no length, so days are the largest unit.
@@ -1305,6 +1316,34 @@ mod tests {
         assert_eq!(failure.class, FailureClass::InvalidNumber);
         assert_eq!(is.raw, "id:77 stat:UNDELIV err:1");
         assert!(matches!(receipt("stat:DELIVRD", vec![]), Read::Nothing(_)));
+    }
+
+    #[test]
+    fn what_a_carrier_makes_too_long_is_not_kept() {
+        let profile = profile(Settings::default()).expect("sound settings");
+        let long = "7".repeat(60_000);
+        let read = |tlvs: Vec<Tlv>| {
+            let text = format!("id:{long} stat:{long} err:{long}");
+            let source = Address::new(1, 1, long.as_str());
+            let esm_class = data_coding::ESM_RECEIPT;
+            profile.read(&DeliverSm {
+                source,
+                esm_class,
+                short_message: text.into(),
+                tlvs,
+                ..DeliverSm::default()
+            })
+        };
+        assert!(matches!(read(vec![]), Read::Nothing(_)));
+        let Read::Receipt(is) = read(vec![Tlv::new(tag::USER_MESSAGE_REFERENCE, [0, 1])]) else {
+            panic!("a receipt")
+        };
+        assert_eq!((is.carrier_id.as_str(), is.our_reference), ("", Some(1)));
+        assert!(format!("{is:?}").len() < 4_000);
+        let pdu = DeliverSm { source: Address::new(1, 1, long.as_str()), ..DeliverSm::default() };
+        let Read::Inbound(part) = profile.read(&pdu) else { panic!("a message") };
+        assert_eq!(part.from.len(), 1 + ADDRESS_CHARACTERS_MAX);
+        assert_eq!(profile.answer(status::ESME_ROK, long), Answer::Accepted { carrier_id: String::new() });
     }
 
     #[test]

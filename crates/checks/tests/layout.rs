@@ -116,6 +116,21 @@ fn the_databases_mirror_each_other_and_migrations_are_numbered() {
 }
 
 #[test]
+fn the_model_store_has_the_same_nouns_as_the_database() {
+    // The lines `writer noun::operation(…)` and `readers noun::operation(…)`; other files are machinery.
+    let forwards = read("crates/store/src/sqlite/mod.rs");
+    let operations = forwards
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("writer ").or(line.trim().strip_prefix("readers ")));
+    let nouns: BTreeSet<String> =
+        operations.filter_map(|line| line.split_once("::")).map(|(noun, _)| format!("{noun}.rs")).collect();
+    assert!(nouns.len() > 3, "the operations in crates/store/src/sqlite/mod.rs could not be read: {nouns:?}");
+    let files: BTreeSet<String> =
+        names("crates/store/src/model").into_iter().filter(|name| name != "mod.rs").collect();
+    assert_eq!(files, nouns, "crates/store/src/model and crates/store/src/sqlite must have the same nouns");
+}
+
+#[test]
 fn every_public_error_code_has_its_page_and_every_page_its_code() {
     let codes = error_codes();
     assert!(codes.len() > 10, "the list of codes in crates/wire/src/error.rs could not be read: {codes:?}");

@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
+use tidings_domain::admission::Bounds;
 use tidings_domain::intake::Limits as IntakeLimits;
 use tidings_domain::retry::RetryPolicy;
 use tidings_egress::{Block, Policy, Ports};
@@ -134,6 +135,12 @@ section! {
         messages_per_minute: Whole<1, 1_000_000> = Whole::new(IntakeLimits::default().messages_per_minute as i64);
         /// How long a transactional or marketing message is worth sending if its caller does not say: seconds.
         default_validity_s: Whole<1, 604_800> = Whole::new(IntakeLimits::default().default_validity_s);
+        /// Messages that may wait to be sent, the scheduled ones included; then no more are accepted. Marketing may
+        /// fill 70 percent of it, transactional messages 85 and alerts 95, so that there is room for one-time codes.
+        /// A waiting message takes some 300 octets of disk and no memory.
+        max_waiting_messages: Whole<1_000, 1_000_000_000> = Whole::new(Bounds::default().waiting_max as i64);
+        /// What one account may have of them where there are several: percent.
+        max_waiting_account_percent: Whole<1, 100> = Whole::new(Bounds::default().account_percent as i64);
     }
 }
 
@@ -329,6 +336,10 @@ impl Config {
             max_batch_bodies: limits.max_batch_bodies.get(),
             messages_per_minute: limits.messages_per_minute.get(),
             default_validity_s: limits.default_validity_s.get(),
+            waiting: Bounds {
+                waiting_max: limits.max_waiting_messages.get(),
+                account_percent: limits.max_waiting_account_percent.get(),
+            },
         }
     }
 

@@ -74,7 +74,7 @@ impl PhoneNumber {
             }
             (Environment::Test, _) => None,
         };
-        fictional.ok_or(reason)
+        fictional.filter(|number| reads_as_itself(*number, &written)).ok_or(reason)
     }
 
     /// A number as [`Display`](fmt::Display) printed it. It was judged when it was parsed, so only its form is
@@ -500,6 +500,14 @@ fn in_e164(number: &rlibphonenumber::PhoneNumber) -> Option<PhoneNumber> {
     let calling_code = u64::try_from(number.country_code).ok()?;
     let national_range = 10u64.checked_pow(zeros.checked_add(significant)?)?;
     PhoneNumber::from_digits(calling_code.checked_mul(national_range)?.checked_add(number.national_number)?)
+}
+
+/// Whether this, written down, is the same number again. One that is no one's may not be: of `+46 00…` each reading
+/// takes a zero for the prefix that is dialled at home.
+fn reads_as_itself(number: PhoneNumber, written: &Written) -> bool {
+    let text = number.to_string();
+    let again = || PHONE_NUMBER_UTIL.parse(&text, None).ok().and_then(|parsed| in_e164(&parsed));
+    text == written.text() || again().is_none_or(|again| again == number)
 }
 
 fn why_unread(written: &Written, error: &ParseError) -> InvalidPhoneNumber {

@@ -2,6 +2,7 @@
 
 use crate::account::Realm;
 use crate::address::PhoneNumber;
+use crate::admission;
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
 use crate::purpose::Purpose;
@@ -54,6 +55,8 @@ pub struct Limits {
     pub messages_per_minute: u32,
     /// How long a transactional or marketing message is worth sending if its caller does not say: seconds.
     pub default_validity_s: i64,
+    /// How much may wait.
+    pub waiting: admission::Bounds,
 }
 
 impl Default for Limits {
@@ -66,6 +69,7 @@ impl Default for Limits {
             max_batch_bodies: 5,
             messages_per_minute: 300,
             default_validity_s: 2 * 3600,
+            waiting: admission::Bounds::default(),
         }
     }
 }

@@ -474,8 +474,8 @@ impl Life {
             }
             // A late answer of an attempt that was given up, or of an earlier one: its id is worth having,
             // because the receipt for it may come. It never undoes what was decided since.
-            (_, Input::Answered { attempt, segment, answer: Answer::Accepted { carrier_id } }) => {
-                next.answered_too_late(attempt, segment, carrier_id)?;
+            (_, Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. }) => {
+                next.answered_too_late(segment, carrier_id)?;
             }
             (State::Sending { .. }, Input::TimeUp | Input::Orphaned) => next.unanswered(),
             (State::Doubtful { .. }, Input::TimeUp) => next.settle_doubt(),
@@ -540,10 +540,16 @@ impl Next<'_> {
         if segments.iter().any(|s| matches!(s, Segment::Submitted)) {
             return;
         }
-        if segments.iter().any(|s| matches!(s, Segment::Unanswered)) {
+        let refusal = worst_refusal(segments);
+        let in_doubt = segments.iter().any(|s| matches!(s, Segment::Unanswered));
+        // One segment is refused for good: whatever became of the others, nothing more of it is sent.
+        let is_over = refusal.as_ref().is_some_and(|failure| {
+            failure.recovery() != Recovery::Retry && failure.class != FailureClass::AuthFailed
+        });
+        if in_doubt && !is_over {
             return self.doubt();
         }
-        if let Some(failure) = worst_refusal(segments) {
+        if let Some(failure) = refusal {
             return self.refused(failure);
         }
         if segments.iter().any(|s| matches!(s, Segment::Waiting)) {
@@ -652,18 +658,27 @@ impl Next<'_> {
         self.unconfirmed(no_answer(), None);
     }
 
-    fn answered_too_late(&mut self, attempt: u32, segment: u8, carrier_id: String) -> Result<(), Ignored> {
+    fn answered_too_late(&mut self, segment: u8, carrier_id: String) -> Result<(), Ignored> {
         let place = self.life.segments.get_mut(usize::from(segment)).ok_or(Ignored)?;
         match (&*place, self.life.state) {
-            (Segment::Unanswered, _) => *place = Segment::Accepted { carrier_id },
-            // It waits to be sent again after a doubt, and now the doubt is over: do not send it again.
-            (Segment::Waiting, State::Queued { .. }) if attempt == self.life.attempt => {
-                *place = Segment::Accepted { carrier_id };
-                self.conclude();
-            }
+            // Whichever try it answers: the carrier has the segment, and it need not be sent again.
+            (Segment::Submitted | Segment::Unanswered, State::Sending { .. } | State::Doubtful { .. })
+            | (Segment::Waiting, State::Queued { .. })
+            | (Segment::Unanswered, _) => *place = Segment::Accepted { carrier_id },
             _ => return Err(Ignored),
         }
+        self.carrier_has_it();
         Ok(())
+    }
+
+    /// The carrier proved to have a segment. If that was the last one that was open, nothing is left to send.
+    fn carrier_has_it(&mut self) {
+        let nothing_waits = !self.life.segments.iter().any(|s| matches!(s, Segment::Waiting));
+        match self.life.state {
+            State::Sending { .. } | State::Doubtful { .. } => self.conclude(),
+            State::Queued { .. } if nothing_waits => self.conclude(),
+            _ => {}
+        }
     }
 
     fn receipts_until(&self) -> Timestamp {
@@ -691,14 +706,8 @@ impl Next<'_> {
             self.fold(Some(raw));
         } else {
             self.publish(Kind::Progress, None, Some(raw));
-            // A receipt proves that the carrier had the segment, whether or not its answer reached us. If it was the
-            // last one that waited to be sent again, there is nothing left to send.
-            let nothing_waits = !self.life.segments.iter().any(|s| matches!(s, Segment::Waiting));
-            match self.life.state {
-                State::Sending { .. } | State::Doubtful { .. } => self.conclude(),
-                State::Queued { .. } if nothing_waits => self.conclude(),
-                _ => {}
-            }
+            // Whether or not its answer reached us.
+            self.carrier_has_it();
         }
         Ok(())
     }
@@ -773,8 +782,11 @@ impl Next<'_> {
     }
 
     fn stop(&mut self, failure: Failure) -> Result<(), Ignored> {
-        let touched = self.life.segments.iter().any(|s| !matches!(s, Segment::Waiting | Segment::Submitted));
-        if touched && !self.life.state.is_waiting() {
+        // It is stopped before any of its waiting segments goes out. What an earlier attempt brought to the carrier is
+        // there, and the rest will not follow.
+        let answered =
+            self.life.segments.iter().any(|s| matches!(s, Segment::Refused(_) | Segment::Unanswered));
+        if answered && !self.life.state.is_waiting() {
             return Err(Ignored);
         }
         self.end_unsent(State::Rejected, Some(failure));
@@ -989,6 +1001,10 @@ mod tests {
             transactional 2: claim, accepted 0, busy 1, claim@15      -> sending#2 +delayed
             transactional 2: claim, accepted 0, busy 1, claim@15, accepted 1@15 -> sent@7245 +delayed +sent
             transactional 2: claim, accepted 0, filtered 1            -> rejected review +rejected
+            alert 2: claim, no-answer 0, opted-out 1                  -> rejected suppress +rejected
+            marketing 2: claim, no-answer 0, filtered 1               -> rejected review +rejected
+            marketing 2: claim, no-answer 0, denied 1                 -> unconfirmed +unconfirmed
+            alert 2: claim, no-answer 0, busy 1, time@5               -> queued@5 +unanswered +delayed
             ",
         );
     }
@@ -1006,7 +1022,10 @@ mod tests {
             transactional 1: claim, no-answer, time@120, accepted@130, delivered@140 -> delivered +unanswered review +unconfirmed +delivered
             authentication 1: claim, no-answer, time@5                -> queued@5 +unanswered +delayed
             authentication 1: claim, no-answer, time@5, accepted@6    -> sent@345 +unanswered +delayed +sent
-            authentication 1: claim, no-answer, time@5, claim@5, accepted-old@6 -> sending#2 +unanswered +delayed ignored
+            authentication 1: claim, no-answer, time@5, claim@5, accepted-old@6 -> sent@345 +unanswered +delayed +sent
+            authentication 1: claim, no-answer, time@5, claim@5, accepted-old@6, no-answer@9 -> sent@345 +unanswered +delayed +sent ignored
+            alert 1: claim, no-answer, time@5, claim@5, no-answer@6, accepted-old@7 -> sent@3645 +unanswered +delayed +unanswered +sent
+            alert 2: claim, no-answer 0, no-answer 1, time@5, accepted 0@6 -> queued@5 +unanswered +delayed
             authentication 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> unconfirmed +unanswered +delayed +unanswered +unconfirmed
             authentication 1: claim@250, no-answer@250, time@255      -> unconfirmed +unanswered +unconfirmed
             alert 1: claim, no-answer, time@5, claim@5, no-answer@5, time@10 -> queued@10 +unanswered +delayed +unanswered +delayed
@@ -1057,6 +1076,7 @@ mod tests {
             transactional 1: stop                                     -> rejected +rejected
             transactional 1: claim, stop                              -> rejected +rejected
             transactional 1: claim, accepted, stop                    -> sent@7245 +sent ignored
+            transactional 2: claim, accepted 0, busy 1, claim@15, stop@15 -> rejected +delayed +rejected
             ",
         );
     }

@@ -71,13 +71,17 @@ pub struct Candidate {
 /// The form under which the store keeps an answered id: lower case, without leading zeros.
 pub fn canonical(carrier_id: &str) -> String {
     let trimmed = carrier_id.trim();
-    let stripped = trimmed.trim_start_matches('0');
+    let stripped = trimmed.trim_start_matches(|c: char| c == '0' || c.is_whitespace());
     if stripped.is_empty() && !trimmed.is_empty() { "0".to_owned() } else { stripped.to_ascii_lowercase() }
 }
 
-/// The canonical forms under which the receipt's segment may be kept, the likeliest first.
+/// The canonical forms under which the receipt's segment may be kept, the likeliest first. None for a receipt without
+/// an id: that two have none does not mean that they belong together.
 pub fn lookups(receipt: &Receipt) -> Vec<String> {
     let same = canonical(&receipt.carrier_id);
+    if same.is_empty() {
+        return Vec::new();
+    }
     let mut forms = match receipt.id_form {
         IdForm::Same => vec![same],
         IdForm::HexThenDecimal => decimal_to_hex(&same).into_iter().collect(),

@@ -22,13 +22,16 @@ use tidings_store::{Happening, Inbound, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
-const HANDED_OVER_MAX: usize = 16_384;
+pub(crate) const HANDED_OVER_MAX: usize = 16_384;
 /// Tickets that one step takes: enough to share a look at the suppression list, few enough to start soon.
 const STEP_MAX: usize = 256;
 /// Events of a carrier in one commit.
 const EVENTS_MAX: usize = 512;
 /// The longest sleep of a lane: the safety net for a lost wake-up, not the mechanism.
 const LONGEST_SLEEP_MS: i64 = 5_000;
+/// How often a connection's log lines about what nobody can read may come: a carrier that sends nothing else must not
+/// fill the disk with them. The metric counts each.
+const UNREADABLE_EVERY_MS: u64 = 1_000;
 /// How long to wait before trying a store again that does not answer.
 const STORE_PAUSE_MS: u64 = 250;
 
@@ -55,6 +58,26 @@ pub struct Lane {
     next_due: AtomicI64,
     wake: Notify,
     submitted_at: Mutex<HashMap<Tag, crate::clock::Stopwatch>>,
+    unreadable: Mutex<Unreadable>,
+}
+
+/// What the log is still to say about what nobody could read.
+#[derive(Debug, Default)]
+struct Unreadable {
+    said: Option<crate::clock::Stopwatch>,
+    unsaid: u64,
+}
+
+impl Unreadable {
+    /// How many to speak of now, this one with them; `None` if the log was told a moment ago.
+    fn one_more(&mut self, clock: &crate::clock::Clock) -> Option<u64> {
+        self.unsaid += 1;
+        if self.said.as_ref().is_some_and(|said| said.elapsed_ms() < UNREADABLE_EVERY_MS) {
+            return None;
+        }
+        self.said = Some(clock.stopwatch());
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 impl Lane {
@@ -119,7 +142,7 @@ pub(crate) fn open(
     link: tidings_carriers::Link,
     now: Timestamp,
 ) -> (Arc<Lane>, Loops) {
-    let (handed_over, tickets) = mpsc::channel(HANDED_OVER_MAX);
+    let (handed_over, tickets) = mpsc::channel(lane.handed_over_max);
     let lane = Arc::new(Lane {
         id: lane.id,
         name: lane.name,
@@ -134,8 +157,15 @@ pub(crate) fn open(
         next_due: AtomicI64::new(0),
         wake: Notify::new(),
         submitted_at: Mutex::default(),
+        unreadable: Mutex::default(),
     });
-    let submit = Submit { engine: engine.clone(), lane: Arc::clone(&lane), tickets, link: link.submissions };
+    let submit = Submit {
+        engine: engine.clone(),
+        lane: Arc::clone(&lane),
+        tickets,
+        link: link.submissions,
+        asked_at: now,
+    };
     let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
     (lane, loops)
 }
@@ -162,6 +192,7 @@ pub(crate) struct LaneSettings {
     pub environment: Environment,
     pub kind: &'static str,
     pub pace_per_s: Option<f64>,
+    pub handed_over_max: usize,
 }
 
 /// The loop that submits.
@@ -170,6 +201,8 @@ struct Submit {
     lane: Arc<Lane>,
     tickets: mpsc::Receiver<(Ticket, Permit)>,
     link: mpsc::Sender<Submission>,
+    /// When the store was last asked what is due next.
+    asked_at: Timestamp,
 }
 
 impl Submit {
@@ -213,7 +246,12 @@ impl Submit {
         let lane = Arc::clone(&self.lane);
         let next_due = lane.next_due.load(Ordering::Acquire);
         if next_due > now.as_millis() {
-            return Wait::For(next_due.saturating_sub(now.as_millis()));
+            if now.since_ms(self.asked_at) < LONGEST_SLEEP_MS {
+                return Wait::For(next_due.saturating_sub(now.as_millis()));
+            }
+            // A commit whose answer was lost woke nobody.
+            self.ask(engine, now).await;
+            return Wait::Again;
         }
         if lane.is_paused() {
             return Wait::For(LONGEST_SLEEP_MS);
@@ -258,25 +296,31 @@ impl Submit {
             lane.next_due.fetch_min(0, Ordering::AcqRel);
             return Wait::Again;
         }
-        match engine.store.next_due(Some(lane.id), now).await {
+        self.ask(engine, now).await;
+        Wait::Again
+    }
+
+    /// Asks the store what is due next.
+    async fn ask(&mut self, engine: &Inner, now: Timestamp) {
+        self.asked_at = now;
+        match engine.store.next_due(Some(self.lane.id), now).await {
             Ok(Some(at)) => {
-                lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
+                self.lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
             }
             Ok(None) => {}
             Err(_) => {
-                lane.next_due.fetch_min(now.plus_ms(STORE_PAUSE_MS as i64).as_millis(), Ordering::AcqRel);
+                let again_at = now.plus_ms(STORE_PAUSE_MS as i64);
+                self.lane.next_due.fetch_min(again_at.as_millis(), Ordering::AcqRel);
             }
         }
-        Wait::Again
     }
 
     /// The last look at the suppression list, then out.
     async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
-        let now = engine.clock.now();
         let recipients =
             step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
         // A list that cannot be read means wait, never allow.
-        let suppressed = match engine.store.suppressed(recipients, now).await {
+        let suppressed = match engine.store.suppressed(recipients, engine.clock.now()).await {
             Ok(suppressed) => suppressed,
             Err(error) => {
                 tracing::warn!(connection = self.lane.name, %error, "the suppression list cannot be read; putting messages back");
@@ -288,6 +332,8 @@ impl Submit {
         };
         let mut stopped = Vec::new();
         for ((ticket, permit), reason) in step.into_iter().zip(suppressed) {
+            // The list or the link may have been slow: what is too late now does not go.
+            let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
             match reason {
                 Some(reason) => {
@@ -449,7 +495,15 @@ impl Heard {
             }
             CarrierEvent::Malformed { reason } => {
                 engine.telemetry.malformed(lane.id);
-                tracing::warn!(connection = lane.name, reason, "the carrier sent something unreadable");
+                let mut unreadable = lane.unreadable.lock().expect("nothing panics while it holds this");
+                if let Some(times) = unreadable.one_more(&engine.clock) {
+                    tracing::warn!(
+                        connection = lane.name,
+                        reason,
+                        times,
+                        "the carrier sent something unreadable"
+                    );
+                }
             }
         }
     }

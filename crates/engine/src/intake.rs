@@ -2,13 +2,19 @@
 //! connection in memory if its window has room (otherwise the connection's loop claims them from the queue).
 
 use crate::Inner;
+use crate::admission::Place;
 use sha2::{Digest, Sha256};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
+use tidings_domain::admission::Refused;
 use tidings_domain::id::{BatchId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
+use tidings_domain::purpose::Purpose;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Accepted, Admission, Draft, Idempotency, Intake, Result, Ticket};
@@ -60,9 +66,11 @@ pub enum Sent {
     Replayed(Vec<u8>),
     /// The idempotency key was used for another request.
     KeyReused,
-    /// Too much waits already: nothing was accepted; try again after so many seconds.
+    /// Too much waits already: nothing was accepted.
     Overloaded {
-        /// Seconds.
+        /// What is too much.
+        why: Refused,
+        /// When to try again: seconds.
         retry_after_s: u32,
     },
 }
@@ -83,10 +91,55 @@ struct Planned {
     handed_over: Option<(Ticket, Permit)>,
 }
 
-pub(crate) async fn send(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
-    let Ok(_place) = engine.calls.try_acquire() else {
-        return Ok(Sent::Overloaded { retry_after_s: 1 });
-    };
+pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
+    Finished(Some(Box::pin(async move {
+        // A batch is as urgent as the least urgent of its messages.
+        let purpose = call.requests.iter().map(|request| request.purpose).max().unwrap_or(Purpose::Marketing);
+        let messages = call.requests.len() as u64;
+        match engine.admission.enter(call.realm.account, purpose, messages, &engine.clock) {
+            Ok(place) => accept(&engine, call, place).await,
+            Err(why) => {
+                engine.telemetry.refused(why.as_str(), messages);
+                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
+            }
+        }
+    })))
+}
+
+/// As [`send`], without asking whether there is room: for what a person decided.
+pub(crate) fn send_anyway(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
+    Finished(Some(Box::pin(async move {
+        let place = engine.admission.enter_anyway(call.requests.len() as u64, &engine.clock);
+        accept(&engine, call, place).await
+    })))
+}
+
+/// A caller may go away at any moment, and its future with it. A message that is claimed by then would have nobody who
+/// submits it, and would be in doubt though it never left: so what was begun goes on without its caller.
+pub(crate) struct Finished<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send> Future for Finished<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<F::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let polled = future.as_mut().poll(context);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: Send> + Send> Drop for Finished<F> {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(future);
+        }
+    }
+}
+
+async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sent> {
     let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
@@ -109,7 +162,8 @@ pub(crate) async fn send(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
         places.push((handed_over, message.connection, life.state));
         drafts.push(Draft { message, life });
     }
-    if drafts.is_empty() && batch.is_none() {
+    // With a key it must be looked up: the same call may have been accepted when its time had not yet passed.
+    if drafts.is_empty() && batch.is_none() && call.idempotency.is_none() {
         return Ok(Sent::New(None, items(&shown, &[])));
     }
     let batch_id = batch.map(|(id, _)| id);
@@ -125,6 +179,7 @@ pub(crate) async fn send(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
         Idempotency { key, fingerprint: given.fingerprint, answer: Arc::new(answer) }
     });
     let accepted = engine.store.accept(Intake { realm: call.realm, idempotency, batch, drafts }, now).await?;
+    drop(place);
     let admissions = match accepted {
         Accepted::New(admissions) => admissions,
         Accepted::Replayed(answer) => return Ok(Sent::Replayed(answer)),
@@ -149,8 +204,8 @@ pub(crate) async fn send(engine: &Arc<Inner>, call: Call) -> Result<Sent> {
     for item in &items {
         match item {
             Item::Accepted(message, _) => engine.telemetry.accepted(message.purpose.as_str(), 1),
-            Item::Suppressed(_) => engine.telemetry.refused("suppressed"),
-            Item::Refused(_) => engine.telemetry.refused("rule"),
+            Item::Suppressed(_) => engine.telemetry.refused("suppressed", 1),
+            Item::Refused(_) => engine.telemetry.refused("rule", 1),
         }
     }
     Ok(Sent::New(batch_id, items))

@@ -11,6 +11,7 @@
 //! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
 //! that comes from outside.
 
+mod admission;
 pub mod clock;
 pub mod dispatch;
 pub mod housekeeping;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{LinkState, Surroundings, codes::Codes, list};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+pub use tidings_domain::admission::Refused;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
@@ -40,14 +42,11 @@ use tidings_store::{
     About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Happening, Inbound, Page, Paged,
     Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression, Ticket, Told,
 };
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use intake::{Call, IdempotencyKey, Item, Preview, Sent};
 pub use world::World;
 
-/// Calls that send messages, at the same time. More are told to come back: early, not late.
-const CALLS_MAX: usize = 8_192;
 /// The name of the connection that every installation has: the simulated carrier of the test environment.
 pub const SIMULATOR: &str = "simulator";
 /// How long an opt-out waits for submissions that were on their way when it was committed.
@@ -130,13 +129,14 @@ pub(crate) struct Inner {
     pub(crate) routes: Vec<Route>,
     pub(crate) text: Vec<tidings_domain::text::Options>,
     pub(crate) webhooks: webhook::Room,
-    pub(crate) calls: Semaphore,
+    pub(crate) admission: admission::Admission,
     lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
     retry: Arc<RetryPolicy>,
     numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
+    stopped: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -211,7 +211,7 @@ impl Engine {
         store: Arc<dyn Backend>,
         mut settings: Settings,
     ) -> std::result::Result<Self, Error> {
-        let World { clock, open, web } = world;
+        let World { clock, open, web, memory } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
@@ -227,7 +227,8 @@ impl Engine {
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
-        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web);
+        let waiting = store.waiting().await?;
+        let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
         let mut loops = Vec::new();
         let mut links = Vec::new();
         for configured in &settings.connections {
@@ -255,6 +256,7 @@ impl Engine {
                     environment: configured.environment,
                     kind: configured.carrier.kind(),
                     pace_per_s: configured.pace_per_s,
+                    handed_over_max: memory.tickets,
                 };
                 let link = links.next().expect("one link was opened for each connection");
                 let (lane, lane_loops) = dispatch::open(weak, lane, link, now);
@@ -276,8 +278,9 @@ impl Engine {
                 hold: Mutex::new(None),
                 retry: Arc::new(settings.retry.clone()),
                 numbers: tokio::sync::Mutex::default(),
-                calls: Semaphore::new(CALLS_MAX),
+                admission: admission::Admission::new(settings.limits.waiting, waiting),
                 stopping: AtomicBool::new(false),
+                stopped: AtomicBool::new(false),
                 tasks: Mutex::default(),
                 store,
                 clock,
@@ -325,9 +328,17 @@ impl Engine {
         &self.inner.settings.limits
     }
 
-    /// Accepts the messages of one call. Durable when it returns.
+    /// Accepts the messages of one call. Durable when it returns. A caller that goes away before that changes nothing:
+    /// what was begun is finished.
     pub async fn send(&self, call: Call) -> Result<Sent> {
-        intake::send(&self.inner, call).await
+        intake::send(Arc::clone(&self.inner), call).await
+    }
+
+    /// Whether nothing is accepted now, whoever asks: why not, and when to come back, in seconds. Worth knowing before
+    /// a body is read.
+    pub fn accepts_nothing(&self) -> Option<(Refused, u32)> {
+        let why = self.inner.admission.closed()?;
+        Some((why, why.retry_after_s(self.inner.clock.draw())))
     }
 
     /// What a request would become, without doing it.
@@ -426,7 +437,7 @@ impl Engine {
             retry_of: Some(id),
         };
         let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
-        Ok(match self.send(call).await? {
+        Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
             Sent::New(_, items) => items.into_iter().find_map(|item| match item {
                 Item::Accepted(message, _) => Some(message.id),
                 Item::Refused(_) | Item::Suppressed(_) => None,
@@ -606,6 +617,7 @@ impl Engine {
         // What carriers said last may still be on its way into the store: it is ahead of this in the queue.
         tokio::task::yield_now().await;
         drop(self.inner.store.ping().await);
+        self.inner.stopped.store(true, Ordering::Release);
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
         drop(self.inner.store.close().await);
     }
@@ -656,7 +668,9 @@ impl Inner {
                     self.happened(advanced).await;
                     return true;
                 }
-                Err(error @ tidings_store::Error::Unavailable(_)) if !self.stopping() => {
+                Err(error @ tidings_store::Error::Unavailable(_))
+                    if !self.stopped.load(Ordering::Acquire) =>
+                {
                     tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                 }
@@ -738,6 +752,9 @@ impl Inner {
         let (Ok(connections), Ok(hold)) = (self.store.connections().await, self.store.hold().await) else {
             return;
         };
+        if let Ok(accounts) = self.store.accounts().await {
+            self.admission.set_others(accounts.len() > 1);
+        }
         let held = hold.is_some();
         *self.hold.lock().expect("nothing panics while it holds this") = hold;
         for connection in connections {

@@ -79,6 +79,7 @@ pub struct Telemetry {
     receipt_seconds: Family<QueueLabels, Histogram, Latency>,
     ignored: Counter,
     parked: Counter,
+    forgotten: Counter,
     malformed: Family<ConnectionLabel, Counter>,
     webhook_attempts: Family<OutcomeLabel, Counter>,
     webhook_lag_seconds: Histogram,
@@ -143,6 +144,11 @@ impl Telemetry {
             parked: register!(
                 "receipts_parked",
                 "Receipts that came before their answer or belong to nobody",
+                Counter::default()
+            ),
+            forgotten: register!(
+                "receipts_forgotten",
+                "Parked receipts, in each form of their id, that made room for later ones",
                 Counter::default()
             ),
             malformed: register!(
@@ -215,8 +221,8 @@ impl Telemetry {
     }
 
     /// A request was refused.
-    pub fn refused(&self, outcome: &'static str) {
-        self.refused.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub fn refused(&self, outcome: &'static str, messages: u64) {
+        self.refused.get_or_create(&OutcomeLabel { outcome }).inc_by(messages);
     }
 
     /// A carrier answered for a segment.
@@ -232,6 +238,7 @@ impl Telemetry {
     pub fn advanced(&self, advanced: &Advanced) {
         self.ignored.inc_by(advanced.ignored);
         self.parked.inc_by(advanced.parked);
+        self.forgotten.inc_by(advanced.forgotten);
         for counted in &advanced.counted {
             self.counted(counted);
         }

@@ -18,7 +18,7 @@ use tidings_store::{About, Attempt, Endpoint, Told};
 use tokio::sync::{Notify, mpsc};
 
 /// Deliveries that wait in memory, of all endpoints: some 700 octets each. More are given back to the store.
-const WAITING_MAX: usize = 32_768;
+pub(crate) const WAITING_MAX: usize = 32_768;
 /// A line that left deliveries in the store is filled again when it is as short as this.
 const LINE_SHORT: usize = 64;
 /// Calls to one endpoint at the same time.
@@ -48,10 +48,10 @@ pub(crate) struct Room {
 }
 
 /// What waits in memory, by endpoint.
-#[derive(Default)]
 struct Lines {
     by_endpoint: BTreeMap<EndpointId, Line>,
     waiting: usize,
+    waiting_max: usize,
 }
 
 /// One endpoint's deliveries in memory, and how many callers empty it.
@@ -67,7 +67,7 @@ impl Lines {
     /// Deliveries of this endpoint for which there is room now.
     fn room(&self, endpoint: EndpointId) -> usize {
         let own = self.by_endpoint.get(&endpoint).map_or(0, |line| line.waiting.len());
-        webhook::room(own, WAITING_MAX.saturating_sub(self.waiting))
+        webhook::room(own, self.waiting_max.saturating_sub(self.waiting))
     }
 
     /// Takes a delivery into its line, or gives it back if there is no room. `true` if one more caller is wanted.
@@ -122,10 +122,10 @@ struct Ready {
 
 impl Room {
     /// Opens the room. [`run`] starts its loops.
-    pub fn new(policy: Policy, web: Arc<dyn Web>) -> (Self, mpsc::Receiver<Attempt>) {
+    pub fn new(policy: Policy, web: Arc<dyn Web>, waiting_max: usize) -> (Self, mpsc::Receiver<Attempt>) {
         let (attempts, recorded) = mpsc::channel(RECORD_MAX * 4);
         let room = Self {
-            lines: Mutex::default(),
+            lines: Mutex::new(Lines { by_endpoint: BTreeMap::new(), waiting: 0, waiting_max }),
             attempts,
             wake: Arc::default(),
             policy,

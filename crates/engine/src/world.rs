@@ -38,6 +38,23 @@ pub struct World {
     pub open: Arc<OpenLink>,
     /// How customers' endpoints are called.
     pub web: Arc<dyn Web>,
+    /// How much may wait in memory.
+    pub memory: Memory,
+}
+
+/// How much may wait in memory. What does not fit waits in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Messages between intake and their lane, for each connection.
+    pub tickets: usize,
+    /// Webhook deliveries, of all endpoints.
+    pub deliveries: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { tickets: crate::dispatch::HANDED_OVER_MAX, deliveries: crate::webhook::WAITING_MAX }
+    }
 }
 
 impl World {
@@ -53,6 +70,7 @@ impl World {
             clock: Arc::new(Clock::new(settings.node)),
             open: Arc::new(|connection, surroundings| list::open(connection.carrier.clone(), surroundings)),
             web: Arc::new(client),
+            memory: Memory::default(),
         }
     }
 }

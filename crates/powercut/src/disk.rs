@@ -3,8 +3,9 @@
 use crate::image::Recording;
 use crate::{Random, vfs};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -67,6 +68,20 @@ pub enum Fault {
     Full,
     /// The disk fails (`EIO`): a write is half done, a sync leaves open what it kept.
     Broken,
+    /// The same, but only a sync tells of it.
+    Unsynced,
+}
+
+impl Fault {
+    /// Whether a call can fail so.
+    const fn concerns(self, call: Call) -> bool {
+        match (self, call) {
+            (Self::Broken, _) | (Self::Full, Call::Create) | (Self::Unsynced, Call::Sync) => true,
+            (Self::Full, Call::Write { grows }) => grows,
+            (Self::Full, Call::Truncate | Call::Sync | Call::Delete)
+            | (Self::Unsynced, Call::Create | Call::Write { .. } | Call::Truncate | Call::Delete) => false,
+        }
+    }
 }
 
 /// How often.
@@ -101,7 +116,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Told when syncs are let through again.
     opened: Condvar,
-    pub(crate) weak: std::sync::atomic::AtomicU8,
+    /// Whether `synchronous=NORMAL` is set whatever is asked for.
+    pub(crate) weak: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -109,8 +125,12 @@ pub(crate) struct State {
     pub(crate) steps: Vec<Step>,
     pub(crate) files: Vec<Known>,
     names: HashMap<PathBuf, FileId>,
-    calls: u64,
+    /// What the disk held of files by these names before the record began, where that is not what they show.
+    durable: HashMap<OsString, Arc<[u8]>>,
+    /// Calls so far that can fail, by fault.
+    calls: [u64; 3],
     plan: Option<Plan>,
+    has_failed: bool,
     random: Random,
     slow: Duration,
     held: bool,
@@ -145,18 +165,47 @@ impl Disk {
                 steps: Vec::new(),
                 files: Vec::new(),
                 names: HashMap::new(),
-                calls: 0,
+                durable: HashMap::new(),
+                calls: [0; 3],
                 plan: None,
+                has_failed: false,
                 random: Random::new(1),
                 slow: Duration::ZERO,
                 held: false,
                 at_sync: 0,
             }),
             opened: Condvar::new(),
-            weak: std::sync::atomic::AtomicU8::new(0),
+            weak: AtomicBool::new(false),
         });
         vfs::register(&name, Arc::clone(&shared));
         Self { name: name.into(), shared }
+    }
+
+    /// A disk that holds what the files in `image` hold, whatever the files show that are opened through it: a process
+    /// that starts again sees what the system remembers, and that need not be on the disk. See [`Disk::written_beside`].
+    ///
+    /// # Errors
+    /// The image cannot be read.
+    pub fn holding(image: &Path) -> std::io::Result<Self> {
+        let disk = Self::new();
+        for entry in std::fs::read_dir(image)? {
+            let entry = entry?;
+            disk.shared.lock().durable.insert(entry.file_name(), std::fs::read(entry.path())?.into());
+        }
+        Ok(disk)
+    }
+
+    /// Somebody else than SQLite wrote the whole file again and synced it: now the disk holds what the file shows.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn written_beside(&self, path: &Path) -> std::io::Result<()> {
+        let octets = std::fs::read(path)?;
+        let file = self.shared.opened(path, false, false);
+        self.shared.truncated(file, octets.len() as u64);
+        self.shared.wrote(file, 0, &octets);
+        self.shared.syncing(file, || Ok::<(), ()>(())).expect("nothing fails here");
+        Ok(())
     }
 
     /// Its name, to open a database by.
@@ -175,27 +224,26 @@ impl Disk {
         Recording::new(state.steps.clone(), state.files.clone())
     }
 
-    /// How many calls were made that can fail.
-    pub fn calls(&self) -> u64 {
-        self.shared.lock().calls
+    /// How many calls were made that can fail so.
+    pub fn calls(&self, fault: Fault) -> u64 {
+        self.shared.lock().calls[fault as usize]
     }
 
-    /// Lets the next `after` calls pass and then fails.
+    /// Lets the next `after` calls that can fail so pass, and then fails.
     pub fn fail(&self, fault: Fault, after: u64, times: Times) {
         let mut state = self.shared.lock();
-        let at = state.calls + after;
+        let at = state.calls[fault as usize] + after;
         state.plan = Some(Plan { fault, at, times });
     }
 
-    /// Nothing fails any more. Whether something has failed since [`Disk::fail`].
-    pub fn heal(&self) -> bool {
-        let mut state = self.shared.lock();
-        let plan = state.plan.take();
-        match plan {
-            Some(Plan { at, .. }) => state.calls > at,
-            // A plan of one call is gone once it has failed.
-            None => true,
-        }
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        self.shared.lock().plan = None;
+    }
+
+    /// Whether something has failed.
+    pub fn has_failed(&self) -> bool {
+        self.shared.lock().has_failed
     }
 
     /// From now on each sync takes so long.
@@ -219,10 +267,10 @@ impl Disk {
         self.shared.lock().at_sync
     }
 
-    /// Connections that are opened from now on run with `synchronous=NORMAL`, whatever they ask for; they are told
-    /// that it is `FULL` if `lie` says so. This is the negative control: such a database loses commits.
-    pub fn weaken(&self, lie: bool) {
-        self.shared.weak.store(if lie { 2 } else { 1 }, Ordering::Relaxed);
+    /// Connections that are opened from now on run with `synchronous=NORMAL`, whatever they ask for: such a database
+    /// loses commits, and a test that does not see it is worth nothing.
+    pub fn weaken(&self) {
+        self.shared.weak.store(true, Ordering::Relaxed);
     }
 }
 
@@ -240,20 +288,14 @@ impl Shared {
     /// Counts a call, and says whether it is to fail.
     pub(crate) fn fails(&self, call: Call) -> Option<Fault> {
         let mut state = self.lock();
-        let number = state.calls;
-        state.calls += 1;
+        for fault in [Fault::Full, Fault::Broken, Fault::Unsynced] {
+            state.calls[fault as usize] += u64::from(fault.concerns(call));
+        }
         let plan = state.plan?;
-        if number < plan.at {
+        if !plan.fault.concerns(call) || state.calls[plan.fault as usize] <= plan.at {
             return None;
         }
-        let concerns = match (plan.fault, call) {
-            (Fault::Broken, _) | (Fault::Full, Call::Create) => true,
-            (Fault::Full, Call::Write { grows }) => grows,
-            (Fault::Full, Call::Truncate | Call::Sync | Call::Delete) => false,
-        };
-        if !concerns {
-            return None;
-        }
+        state.has_failed = true;
         if plan.times == Times::Once {
             state.plan = None;
         }
@@ -273,9 +315,11 @@ impl Shared {
             return *known;
         }
         let id = FileId(state.files.len());
-        let before: Option<Arc<[u8]>> =
+        let shown: Option<Arc<[u8]>> =
             if created { None } else { std::fs::read(path).ok().map(|octets| octets.into()) };
-        let size = before.as_ref().map_or(0, |octets| octets.len() as u64);
+        let size = shown.as_ref().map_or(0, |octets| octets.len() as u64);
+        let held = path.file_name().and_then(|name| state.durable.get(name)).cloned();
+        let before = shown.map(|shown| held.unwrap_or(shown));
         state.files.push(Known {
             path: path.to_owned(),
             size,

@@ -72,6 +72,31 @@ impl Recording {
         syncs.flat_map(|(n, _)| [n, n + 1]).collect()
     }
 
+    /// What the files hold while the power is on, by their paths.
+    pub fn whole(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut contents: Vec<Content> = Vec::new();
+        let mut names = BTreeMap::new();
+        for (n, known) in self.files.iter().enumerate() {
+            contents.push(Content::of(known));
+            if known.before.is_some() {
+                names.insert(known.path.clone(), FileId(n));
+            }
+        }
+        for step in &self.steps {
+            let path = &self.files[step.file.0].path;
+            match &step.act {
+                Act::Create => drop(names.insert(path.clone(), step.file)),
+                Act::Delete { .. } => drop(names.remove(path)),
+                Act::Write { offset, octets } => {
+                    contents[step.file.0].apply(&Change::Write { offset: *offset, octets: octets.clone() });
+                }
+                Act::Truncate { size } => contents[step.file.0].apply(&Change::Truncate { size: *size }),
+                Act::Sync { .. } | Act::SyncFailed { .. } => {}
+            }
+        }
+        names.into_iter().map(|(path, file)| (path, std::mem::take(&mut contents[file.0].durable))).collect()
+    }
+
     /// Writes into `directory` what the disk may show if the power went before step `at`; everything that is open is
     /// drawn from `seed`. Gives the names of the files.
     ///
@@ -84,8 +109,7 @@ impl Recording {
         let mut names: BTreeMap<&Path, FileId> = BTreeMap::new();
         let mut renaming: Vec<(&Path, Option<FileId>)> = Vec::new();
         for (n, known) in self.files.iter().enumerate() {
-            let durable = known.before.as_ref().map(|octets| octets.to_vec()).unwrap_or_default();
-            contents.push(Content { durable, pending: Vec::new() });
+            contents.push(Content::of(known));
             if known.before.is_some() {
                 names.insert(&known.path, FileId(n));
             }
@@ -151,6 +175,11 @@ fn rename<'a>(
 }
 
 impl Content {
+    fn of(known: &Known) -> Self {
+        let durable = known.before.as_ref().map(|octets| octets.to_vec()).unwrap_or_default();
+        Self { durable, pending: Vec::new() }
+    }
+
     /// Takes what was changed before step `covers` out of what is on its way.
     fn settle(&mut self, covers: usize, mut reach: impl FnMut(&mut Self, Change)) {
         let (covered, rest) = std::mem::take(&mut self.pending).into_iter().partition(|(n, _)| *n < covers);

@@ -116,7 +116,7 @@ unsafe extern "C" fn open(
     if created && let Some(fault) = shared.fails(Call::Create) {
         return match fault {
             Fault::Full => SQLITE_FULL,
-            Fault::Broken => SQLITE_CANTOPEN,
+            Fault::Broken | Fault::Unsynced => SQLITE_CANTOPEN,
         };
     }
     // SAFETY: the stock VFS gets its own VFS, memory of the size that it asked for, and the rest as SQLite gave it.
@@ -223,7 +223,7 @@ unsafe extern "C" fn write(
     }
     match fault {
         Fault::Full => SQLITE_FULL,
-        Fault::Broken => SQLITE_IOERR_WRITE,
+        Fault::Broken | Fault::Unsynced => SQLITE_IOERR_WRITE,
     }
 }
 
@@ -272,23 +272,17 @@ unsafe extern "C" fn file_control(file: *mut sqlite3_file, operation: c_int, arg
     if operation == SQLITE_FCNTL_PRAGMA {
         // SAFETY: SQLite calls this with a file of ours that is open.
         let (shared, _) = unsafe { ours(file) };
-        let weak = shared.weak.load(Ordering::Relaxed);
         // SAFETY: for this operation the argument is an array of at least three strings (answer, name, value), of
         // which the name is never null. The value, if there is one, belongs to the statement that is being prepared,
-        // which reads it when we return: writing one octet and the end over a longer text stays inside of it. The
-        // answer must be memory of SQLite's own.
+        // which reads it when we return: writing one octet and the end over a longer text stays inside of it.
         unsafe {
             let words = argument.cast::<*mut c_char>();
             let (name, value) = (CStr::from_ptr(*words.add(1)), *words.add(2));
-            if weak > 0 && name.to_bytes().eq_ignore_ascii_case(b"synchronous") {
+            let is_meant = name.to_bytes().eq_ignore_ascii_case(b"synchronous") && !value.is_null();
+            if is_meant && shared.weak.load(Ordering::Relaxed) && !CStr::from_ptr(value).is_empty() {
                 const NORMAL: c_char = b'1' as c_char;
-                if !value.is_null() && !CStr::from_ptr(value).is_empty() {
-                    value.write(NORMAL);
-                    value.add(1).write(0);
-                } else if value.is_null() && weak == 2 {
-                    words.write(sqlite3_mprintf(c"2".as_ptr()));
-                    return SQLITE_OK;
-                }
+                value.write(NORMAL);
+                value.add(1).write(0);
             }
         }
     }

@@ -329,6 +329,7 @@ impl Session {
             other => other,
         };
         self.pending.insert(number, (tag, permit));
+        self.later.put(now_ms + plan.patience_ms, Todo::GiveUp(number));
         if !silent && answer_ms <= plan.patience_ms {
             let doubled = self.stage().strikes(Fault::AnswerDoubled, &[place, n]);
             if let (Some(mut random), Answer::Accepted { .. }) = (doubled, &answer) {
@@ -340,11 +341,8 @@ impl Session {
             } else {
                 self.later.put(now_ms + answer_ms, Todo::Answer(number, said, answer));
             }
-        } else {
-            self.later.put(now_ms + plan.patience_ms, Todo::GiveUp(number));
-            if !silent {
-                self.later.put(now_ms + answer_ms, Todo::Again(number, tag, said, answer));
-            }
+        } else if !silent {
+            self.later.put(now_ms + answer_ms, Todo::Again(number, tag, said, answer));
         }
         if let Some(mut random) = self.stage().strikes(Fault::LinkBreaks, &[place, n]) {
             self.later.put(now_ms + random.below(300), Todo::Break);
@@ -497,6 +495,7 @@ impl Session {
         ledger.reports.push(Report {
             submission,
             says,
+            id: carrier_id.clone(),
             by_id,
             by_reference: our_reference.is_some() && submission.is_some(),
             raw: raw.clone(),
@@ -520,6 +519,7 @@ impl Session {
         ledger.reports.push(Report {
             submission: None,
             says: Says::Inbound,
+            id: String::new(),
             by_id: false,
             by_reference: false,
             raw: raw.clone(),

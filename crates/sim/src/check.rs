@@ -122,6 +122,7 @@ impl Check<'_> {
         self.webhooks();
         self.order();
         self.windows();
+        self.idle();
         self.healing();
     }
 
@@ -230,7 +231,8 @@ impl Check<'_> {
             found.push(("P-20", format!("{name} was told as sent {sent} times")));
         }
         let times: Vec<i64> = timeline.events.iter().map(|(_, event)| event.at.as_millis()).collect();
-        if times.windows(2).any(|pair| pair[0] > pair[1]) && !self.clock_went_back() {
+        let reordered = self.seen.plan.faults.has(Fault::StoreSlow);
+        if times.windows(2).any(|pair| pair[0] > pair[1]) && !reordered && !self.clock_went_back() {
             found.push(("P-20", format!("{name} has events whose time goes back: {times:?}")));
         }
         if let Some(first) = ends.first() {
@@ -256,17 +258,20 @@ impl Check<'_> {
         })
     }
 
-    /// Whether a message was accepted under a clock that was ahead, and a process began later under one that was less
-    /// so: nobody can know then how old it is.
+    /// Whether a process had a clock that was ahead, while or before the message lived, and a later one had one that was
+    /// less so: nobody can know then how much time has passed.
     fn is_dated_ahead(&self, timeline: &Timeline) -> bool {
-        let message = &timeline.stored.message;
-        let Some(asked) = self.asked(message.id.key()) else { return false };
-        let ahead_ms = message.created_at.as_millis() - (BEGIN_MS + asked.ms as i64);
-        self.seen
-            .processes
-            .values()
-            .filter(|process| process.started > asked)
-            .any(|process| process.wall_ms - (BEGIN_MS + process.started.ms as i64) < ahead_ms - 50)
+        let Some(asked) = self.asked(timeline.stored.message.id.key()) else { return false };
+        let ahead = |ms: i64, at: At| ms - (BEGIN_MS + at.ms as i64);
+        let later = self.seen.processes.values().filter(|process| process.started > asked);
+        later.into_iter().any(|process| {
+            let before = self.seen.processes.iter().filter(|(_, other)| other.started < process.started);
+            let most = before.map(|(number, other)| {
+                let end = other.ended.map_or(process.started, |(at, _)| at);
+                ahead(self.seen.clock_at_most(*number, end), end)
+            });
+            most.max().is_some_and(|most| most > ahead(process.wall_ms, process.started) + 50)
+        })
     }
 
     /// P-06: no later than its end of worth and a minute, but for what a doubt and a fault of ours need.
@@ -348,7 +353,11 @@ impl Check<'_> {
                 for n in &submitted {
                     let of = &self.seen.ledger.submissions[*n as usize];
                     let real = self.seen.submissions[*n as usize].real();
-                    if of.taken && real.is_none() {
+                    let reported = self.seen.about.get(n).into_iter().flatten().any(|report| {
+                        self.seen.ledger.reports[*report as usize].says != Says::Progress
+                            && self.seen.reports[*report as usize].acknowledged.is_some()
+                    });
+                    if of.taken && real.is_none() && !reported {
                         found.push(("P-10", format!("{name} hides that submission {n} is in doubt")));
                     }
                 }
@@ -377,9 +386,21 @@ impl Check<'_> {
         let end = self.seen.end_of_all();
         let crashed = self.seen.crashed_between(asked, end);
         let unknown = self.seen.unknown_between(asked, end, &["accept", "claim", "advance"]);
-        if !unanswered && !crashed && !unknown {
+        if !unanswered && !crashed && !unknown && !self.jumped_between(asked, end) {
             found.push(("P-09", format!("{name} is in doubt without a reason: {:?}", timeline.stored.life)));
         }
+    }
+
+    /// Whether the process's time jumped so far between these two that it ended a wait: the wall clock was set forward, or
+    /// everything stood still for as long as a claim counts.
+    fn jumped_between(&self, from: At, to: At) -> bool {
+        let mut before = 0;
+        let forward = self.seen.clock.iter().any(|(at, ahead_ms)| {
+            let step_ms = *ahead_ms - std::mem::replace(&mut before, *ahead_ms);
+            step_ms > 1_000 && *at > from && *at < to
+        });
+        let frozen = self.seen.frozen.iter().filter(|(at, _)| *at > from && *at < to);
+        forward || frozen.map(|(_, ms)| ms).sum::<Ms>() > 80_000
     }
 
     fn asked(&self, message: i64) -> Option<At> {
@@ -507,9 +528,13 @@ impl Check<'_> {
         {
             // It was answered: only if that came too late to be heard, or was lost with the process.
             let lost = ended.is_some_and(|(end, _)| end.ms <= at.ms + self.slack.commit_ms);
-            return lost || again.ms <= at.ms + self.slack.commit_ms;
+            let frozen = self.seen.frozen.iter().filter(|(end, _)| end.ms >= at.ms && end.ms <= again.ms);
+            let frozen_ms: Ms = frozen.map(|(_, ms)| ms).sum();
+            let crossed = again.ms <= at.ms + self.slack.commit_ms + frozen_ms;
+            return lost || crossed || self.jumped_between(was.at, again);
         }
-        ended.is_some() || was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again)
+        let given_up = was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again);
+        ended.is_some() || given_up || self.jumped_between(was.at, again)
     }
 
     /// P-11 and P-27: nothing is early, nothing is late, and the carrier is told how long it is still worth sending.
@@ -729,19 +754,21 @@ impl Check<'_> {
         let mut certain = true;
         let mut single = true;
         let mut offered_delivered = true;
+        let mut says: BTreeSet<Says> = BTreeSet::new();
         for segment in 0..segments {
             let of = self.seen.by_segment.get(&(id, segment)).map_or(&[][..], Vec::as_slice);
             let reports = || {
                 let numbers = of.iter().flat_map(|n| self.seen.about.get(n).into_iter().flatten());
                 numbers.map(|n| (&self.seen.ledger.reports[*n as usize], &self.seen.reports[*n as usize]))
             };
-            let says: BTreeSet<Says> = reports()
+            let said: BTreeSet<Says> = reports()
                 .filter(|(report, seen)| report.says != Says::Progress && !seen.offered.is_empty())
                 .map(|(report, _)| report.says)
                 .collect();
-            offered_delivered &= says.contains(&Says::Delivered);
-            single &= says.len() == 1;
-            worst = worst.max(says.last().copied());
+            offered_delivered &= said.contains(&Says::Delivered);
+            single &= said.len() == 1;
+            worst = worst.max(said.last().copied());
+            says.extend(said);
             certain &= of.iter().any(|n| self.certainly_settled(*n));
         }
         if status == Status::Delivered && !offered_delivered {
@@ -770,7 +797,8 @@ impl Check<'_> {
         };
         let settled =
             matches!(status, Status::Delivered | Status::Undelivered | Status::Expired | Status::Rejected);
-        let right = if single { status == expected } else { settled || status == expected };
+        let unknown = says.contains(&Says::Unknown) && status == Status::Unconfirmed;
+        let right = if single { status == expected } else { settled || unknown || status == expected };
         if !right {
             found.push((
                 "P-18",
@@ -986,6 +1014,101 @@ impl Check<'_> {
             }
         }
         self.take(found);
+    }
+
+    /// P-13: nothing expires in the queue while its connection has nothing else to do.
+    fn idle(&mut self) {
+        let excused =
+            [Fault::WallBack, Fault::WallForward, Fault::Freeze, Fault::RefusedOurs, Fault::SlowPace];
+        if excused.iter().any(|fault| self.seen.plan.faults.has(*fault)) {
+            return;
+        }
+        let mut found = Vec::new();
+        for (id, timeline) in &self.seen.messages {
+            let Some((wish, call)) = self.seen.wish(*id) else { continue };
+            let Some((heard, _)) = &self.seen.calls[&call.number].replied else { continue };
+            let of = self.submissions_of(*id);
+            let attempts: BTreeSet<u32> =
+                of.iter().map(|n| self.seen.ledger.submissions[*n as usize].attempt).collect();
+            let code = timeline.stored.failure.as_ref().map_or("", |failure| failure.code.as_str());
+            if code != "tidings expired" || attempts.len() > 1 {
+                continue;
+            }
+            // A refusal puts it off by half a minute at most.
+            let refused_ms = of
+                .iter()
+                .filter_map(|n| self.seen.submissions[*n as usize].answers.last())
+                .map(|(at, _, _)| at.ms + 30_000)
+                .max();
+            let from_ms = (heard.ms + wish.send_in_ms.unwrap_or(0)).max(refused_ms.unwrap_or(0));
+            let to_ms = heard.ms + wish.send_in_ms.unwrap_or(0) + wish.validity_s * 1_000;
+            if let Some((from_ms, to_ms)) = self.idle_time(wish.connection, from_ms, to_ms) {
+                found.push((
+                    "P-13",
+                    format!(
+                        "m{} ({id}) expired, and its connection had nothing else to do from {from_ms} to {to_ms} ms",
+                        wish.reference
+                    ),
+                ));
+            }
+        }
+        self.take(found);
+    }
+
+    /// A time of half a minute in which nothing was submitted on a connection and nothing was wrong.
+    fn idle_time(&self, connection: usize, from_ms: Ms, to_ms: Ms) -> Option<(Ms, Ms)> {
+        const LONG_MS: Ms = 30_000;
+        // Times at which something was going on, or might have been.
+        let mut busy: Vec<(Ms, Ms)> = Vec::new();
+        let plan = self.seen.plan;
+        busy.extend(
+            plan.spells
+                .iter()
+                .filter(|spell| spell.fault == Fault::StoreAway || spell.place == connection)
+                .filter(|spell| spell.fault != Fault::HookDown)
+                .map(|spell| (spell.from_ms, spell.to_ms)),
+        );
+        let (mut down_since, mut paused_since) = (Some(0), None);
+        for (ms, what) in &self.seen.ledger.entries {
+            match what {
+                Happened::Submitted { submission }
+                    if self.seen.ledger.submissions[*submission as usize].connection == connection =>
+                {
+                    busy.push((*ms, *ms));
+                }
+                Happened::LinkUp { connection: of, .. } if *of == connection => {
+                    busy.extend(down_since.take().map(|since| (since, *ms)));
+                }
+                Happened::LinkDown { connection: of } if *of == connection => down_since = Some(*ms),
+                Happened::Crashed { .. } | Happened::Stopped { .. } | Happened::NotStarted { .. } => {
+                    down_since.get_or_insert(*ms);
+                }
+                Happened::Paused { connection: of, paused: true } if *of == connection => {
+                    paused_since.get_or_insert(*ms);
+                }
+                Happened::Paused { connection: of, paused: false } if *of == connection => {
+                    busy.extend(paused_since.take().map(|since: Ms| (since, *ms)));
+                }
+                // Something waits for an answer: with a small window nothing else can go.
+                Happened::Answered { submission, .. }
+                    if self.seen.ledger.submissions[*submission as usize].connection == connection =>
+                {
+                    busy.push((self.seen.ledger.submissions[*submission as usize].at_ms, *ms));
+                }
+                _ => {}
+            }
+        }
+        busy.extend(down_since.map(|since| (since, Ms::MAX)));
+        busy.extend(paused_since.map(|since| (since, Ms::MAX)));
+        busy.sort_unstable();
+        let mut free_ms = from_ms;
+        for (begin_ms, end_ms) in busy {
+            if begin_ms > free_ms && begin_ms.min(to_ms) >= free_ms + LONG_MS {
+                return Some((free_ms, begin_ms.min(to_ms)));
+            }
+            free_ms = free_ms.max(end_ms);
+        }
+        (to_ms >= free_ms.saturating_add(LONG_MS)).then_some((free_ms, to_ms))
     }
 
     /// Everything comes to its end once nothing goes wrong any more.

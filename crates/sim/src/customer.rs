@@ -20,6 +20,9 @@ use tidings_engine::intake::IdempotencyKey;
 use tidings_engine::{self as engine, Cancel, Sent};
 use tidings_store::{Actor, Suppression};
 
+/// Why an operator pauses a connection.
+const MAINTENANCE: &str = "maintenance";
+
 /// Does one deed when its time has come.
 pub async fn act(house: Arc<House>, at_ms: u64, deed: Deed) {
     tokio::time::sleep_until(house.stage.moment(at_ms)).await;
@@ -297,19 +300,42 @@ pub async fn read_feed(house: Arc<House>) {
     }
 }
 
-/// An operator lets every connection go on, or pauses one.
+/// An operator lets go on what a carrier's refusal has paused.
+pub async fn operate(house: Arc<House>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let running = house.running().await;
+        let connections = tokio::select! {
+            biased;
+            () = running.life.ended() => continue,
+            connections = running.engine.connections(Environment::Test) => connections,
+        };
+        for now in connections.unwrap_or_default() {
+            let by_carrier = now.connection.paused.as_deref().is_some_and(|why| why != MAINTENANCE);
+            if by_carrier && let Ok(place) = now.connection.name.parse() {
+                pause(&house, place, false).await;
+            }
+        }
+    }
+}
+
+/// An operator lets a connection go on, or pauses it.
 pub async fn pause(house: &House, connection: usize, paused: bool) -> bool {
     let running = house.running().await;
     let Some(realm) = house.stage.realm() else { return false };
     let actor = Actor { account: realm.account, who: "operator".to_owned() };
-    let reason = paused.then(|| "maintenance".to_owned());
+    let reason = paused.then(|| MAINTENANCE.to_owned());
     let name = connection.to_string();
+    if paused {
+        // Whatever the answer is: it may have been done.
+        house.stage.note(Happened::Paused { connection, paused });
+    }
     let done = tokio::select! {
         biased;
         () = running.life.ended() => return false,
         done = running.engine.pause(Environment::Test, &name, reason, actor) => done,
     };
-    if done.is_ok() {
+    if done.is_ok() && !paused {
         house.stage.note(Happened::Paused { connection, paused });
     }
     done.is_ok()

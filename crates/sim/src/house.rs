@@ -17,6 +17,7 @@ use tidings_domain::message::State;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
+use tidings_engine::world::Memory;
 use tidings_engine::{ConnectionSettings, Engine, Settings, World};
 use tidings_store::model::Model;
 use tidings_store::{Actor, Backend, Endpoint, MessageFilter, Page, Retention};
@@ -162,6 +163,11 @@ impl House {
                 Ok(carriers[place].open(&owner))
             }),
             web: Arc::new(Receivers::new(stage, &life)),
+            memory: if stage.plan.faults.has(Fault::SmallRooms) {
+                Memory { tickets: 1, deliveries: 1 }
+            } else {
+                Memory::default()
+            },
         };
         let starting = Engine::start_in(world, Arc::new(store), settings(&stage.plan));
         let started = tokio::select! {

@@ -176,6 +176,8 @@ pub struct Report {
     pub submission: Option<u32>,
     /// What it says.
     pub says: Says,
+    /// The id that it gives.
+    pub id: String,
     /// Whether it can be found by the id in the answer.
     pub by_id: bool,
     /// Whether it can be found by our reference.

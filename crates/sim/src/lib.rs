@@ -17,11 +17,13 @@
 //!
 //! What it does not do: octets of SMPP and HTTP, SQLite, the API's own code. Those have tests of their own.
 
+pub mod bug;
 pub mod carrier;
 pub mod check;
 pub mod customer;
 pub mod fault;
 pub mod house;
+pub mod hunt;
 pub mod later;
 pub mod ledger;
 pub mod plan;
@@ -29,5 +31,6 @@ pub mod random;
 pub mod receiver;
 pub mod seen;
 pub mod stage;
+pub mod trial;
 pub mod unreliable;
 pub mod world;

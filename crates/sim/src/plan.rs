@@ -32,6 +32,8 @@ pub struct Plan {
     pub spells: Vec<Spell>,
     /// Tries of a message in all.
     pub max_tries: u32,
+    /// The longest that a commit usually takes.
+    pub commit_ms: u64,
     rates: Vec<u64>,
 }
 
@@ -221,6 +223,7 @@ impl Plan {
             deeds: Vec::new(),
             turns: Vec::new(),
             spells: Vec::new(),
+            commit_ms: *size.clone().pick(&[0, 0, 2, 8]),
             max_tries: if faults.has(Fault::FewTries) { size.between(1, 3) as u32 } else { 8 },
             connections,
             rates,

@@ -74,7 +74,7 @@ impl Faults for Unreliable {
                 tokio::task::yield_now().await;
                 stage.crash(&life);
             });
-            return Fate { after_ms: 5, ..fate };
+            return Fate { after_ms: fate.after_ms.max(5), ..fate };
         }
         if strikes(Fault::CommitFails).is_some() {
             self.note(operation, StoreFault::Failed);

@@ -237,7 +237,8 @@ pub(crate) async fn run<S, E, F>(
     let events_in = driver.events.clone();
     let mut batch: Vec<(u64, Request)> = Vec::new();
     let mut answers: Vec<Reply> = Vec::new();
-    let (mut requests_open, mut raw_open, mut wish_open, mut flush_wanted) = (true, true, true, false);
+    let (mut requests_open, mut replies_open, mut raw_open, mut wish_open) = (true, true, true, true);
+    let mut flush_wanted = false;
     let mut timer = pin!(sleep_until(driver.started));
     let mut timer_at = None;
 
@@ -283,7 +284,8 @@ pub(crate) async fn run<S, E, F>(
                     driver.handle(Input::Send { tag, request });
                 }
             }
-            _ = replies.recv_many(&mut answers, usize::MAX) => {
+            taken = replies.recv_many(&mut answers, usize::MAX), if replies_open => {
+                replies_open = taken > 0;
                 for reply in answers.drain(..) {
                     driver.handle(match reply {
                         Reply::Bind { status, system_id } => Input::BindAnswer { status, system_id },
@@ -544,34 +546,79 @@ mod tests {
         }
     }
 
+    /// P-09: of `n` submissions a connection takes `k`, and perhaps a part of the next, before it breaks.
     #[tokio::test(start_paused = true)]
     async fn what_a_stuck_connection_never_took_is_unsent() {
+        const N: u64 = 50;
         let octets = {
             let mut out = BytesMut::new();
             let body = Body::SubmitSm(SubmitSm::default());
             codec::encode(&Pdu { status: 0, sequence: 1, body }, &mut out).unwrap();
             out.len()
         };
-        // Room for two whole submits and nearly a third.
-        let (peer, sender, mut events) = bound(octets * 3 - 1).await;
-        assert!(matches!(events.recv().await, Some(Output::Bound { .. })));
-        for tag in 0..5 {
-            sender.send(tag, Request::Submit(SubmitSm::default())).await.unwrap();
-        }
-        advance(Duration::from_millis(1)).await;
-        drop(peer);
-        let (mut in_doubt, mut unsent) = (Vec::new(), Vec::new());
-        while let Some(event) = events.recv().await {
-            match event {
-                Output::NoAnswer { tag } => in_doubt.push(tag),
-                Output::Unsent { tag, .. } => unsent.push(tag),
-                Output::Ended(reason) => assert_eq!(reason, EndReason::Disconnected),
-                other => panic!("{other:?}"),
+        for k in 0..=N {
+            for part in [0, 1, octets - 1] {
+                // Room for `k` whole submits and a part of one. What it has no room for is lost with it.
+                let room = octets * usize::try_from(k).unwrap() + part;
+                let (ours, mut peer) = tokio::io::duplex(room.max(1));
+                let (events_in, mut events) = mpsc::channel(1);
+                let limits = Limits { window_max: 50, ..Limits::default() };
+                let (ends, wires) = wires(limits.window_max, limits.unanswered_max, events_in);
+                let session =
+                    Session::new(Role::Client(Bind::new(BindMode::Transmitter, "me", "pw")), limits);
+                let connection = Connection { failed_write_may_have_sent: false, is_server: false };
+                tokio::spawn(run(ours, session, wires, connection, Some));
+                assert!(matches!(read_pdu(&mut peer).await.body, Body::Bind(_)));
+                let body = Body::BindResp {
+                    mode: BindMode::Transmitter,
+                    system_id: String::new(),
+                    tlvs: Vec::new(),
+                };
+                write_pdu(&mut peer, 1, body).await;
+                assert!(matches!(events.recv().await, Some(Output::Bound { .. })));
+                for tag in 0..N {
+                    ends.sender.send(tag, Request::Submit(SubmitSm::default())).await.unwrap();
+                }
+                advance(Duration::from_millis(1)).await;
+                drop(peer);
+                let (mut in_doubt, mut unsent) = (Vec::new(), Vec::new());
+                while let Some(event) = events.recv().await {
+                    match event {
+                        Output::NoAnswer { tag } => in_doubt.push(tag),
+                        Output::Unsent { tag, .. } => unsent.push(tag),
+                        Output::Ended(reason) => assert_eq!(reason, EndReason::Disconnected),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                assert_eq!(in_doubt, (0..k).collect::<Vec<_>>(), "{k} and {part} octets");
+                assert_eq!(unsent, (k..N).collect::<Vec<_>>(), "{k} and {part} octets");
+                assert_eq!(ends.sender.window_free(), limits.window_max);
             }
         }
-        assert_eq!(in_doubt, [0, 1]);
-        assert_eq!(unsent, [2, 3, 4]);
-        assert_eq!(sender.window_free(), Limits::default().window_max);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_floods_and_never_reads_is_given_up_and_fills_no_memory() {
+        let (mut peer, sender, mut events) = bound(4096).await;
+        assert!(matches!(events.recv().await, Some(Output::Bound { .. })));
+        sender.send(7, Request::Submit(SubmitSm::default())).await.unwrap();
+        let mut enquiries = BytesMut::new();
+        for sequence in 0..10_000 {
+            let enquiry = Pdu { status: 0, sequence, body: Body::EnquireLink };
+            codec::encode(&enquiry, &mut enquiries).unwrap();
+        }
+        // What is taken from the peer stops growing when the answers that it does not read have filled their place.
+        let mut taken = 0;
+        while let Ok(octets) = peer.write(&enquiries).await {
+            taken += octets;
+        }
+        assert!(taken > OUTGOING_OCTETS_MAX / 2 && taken < OUTGOING_OCTETS_MAX * 2, "{taken}");
+        let submit = events.recv().await;
+        assert!(
+            matches!(submit, Some(Output::NoAnswer { tag: 7 } | Output::Unsent { tag: 7, .. })),
+            "{submit:?}"
+        );
+        assert!(matches!(events.recv().await, Some(Output::Ended(EndReason::Unresponsive))));
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,6 +45,9 @@ pub struct Limits {
     /// The peer's messages the owner has not answered yet, at most; more are refused as "try again later".
     /// Default 200.
     pub unanswered_max: usize,
+    /// What these may take of memory together, in octets; a message that finds it used up is refused likewise.
+    /// Default 4 MiB: ten thousand messages of a usual size, and few of the largest.
+    pub unanswered_octets_max: usize,
     /// From the writing of a request to giving up its answer. Default 30 s.
     pub response_timeout_ms: u64,
     /// Silence after which an `enquire_link` is sent. Default 30 s.
@@ -62,6 +65,7 @@ impl Default for Limits {
         Self {
             window_max: 10,
             unanswered_max: 200,
+            unanswered_octets_max: 4 * 1024 * 1024,
             response_timeout_ms: 30_000,
             enquire_link_idle_ms: 30_000,
             enquire_link_timeout_ms: 10_000,
@@ -91,11 +95,28 @@ pub enum Message {
     Deliver(DeliverSm),
 }
 
+impl Message {
+    /// What it takes of memory, about: many small optional parameters take more than they took on the wire.
+    fn octets(&self) -> usize {
+        let (short_message, tlvs, texts) = match self {
+            Self::Submit(SubmitSm { short_message, tlvs, service_type, source, destination, .. })
+            | Self::Deliver(DeliverSm { short_message, tlvs, service_type, source, destination, .. }) => {
+                (short_message, tlvs, [service_type, &source.value, &destination.value])
+            }
+        };
+        let texts: usize = texts.into_iter().map(String::len).sum();
+        let parameters: usize = tlvs.iter().map(|tlv| size_of::<Tlv>() + tlv.value.len()).sum();
+        size_of::<Self>() + texts + short_message.len() + parameters
+    }
+}
+
 /// Says which of the peer's messages an answer belongs to. Give it back exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     sequence: u32,
     kind: TicketKind,
+    /// What the message takes of memory, given back with the answer.
+    octets: usize,
 }
 
 impl Ticket {
@@ -239,7 +260,8 @@ pub enum EndReason {
     Stopped,
     /// The peer unbound.
     PeerUnbound,
-    /// Two `enquire_link` went unanswered.
+    /// Two `enquire_link` went unanswered, or the peer has taken nothing of what is to be written for as long as it
+    /// may be silent.
     Unresponsive,
     /// The peer sent a `command_length` nobody can read.
     InvalidLength(u32),
@@ -308,9 +330,12 @@ pub struct Session {
     /// Requests reported as `NoAnswer`: sequence to tag, and their order.
     late: HashMap<u32, u64>,
     late_order: VecDeque<u32>,
-    /// Messages of the peer waiting for the owner.
+    /// Messages of the peer waiting for the owner, and their octets.
     unanswered: usize,
+    unanswered_octets: usize,
     heard_ms: u64,
+    /// When the connection last took octets, or had none to take.
+    took_ms: u64,
     enquiries: u32,
     enquired_ms: u64,
 }
@@ -334,7 +359,9 @@ impl Session {
             late: HashMap::new(),
             late_order: VecDeque::new(),
             unanswered: 0,
+            unanswered_octets: 0,
             heard_ms: 0,
+            took_ms: 0,
             enquiries: 0,
             enquired_ms: 0,
         }
@@ -381,7 +408,15 @@ impl Session {
             | State::PeerUnbinding { until_ms, .. } => Some(until_ms),
         };
         let response = self.timeouts.front().map(|&(at_ms, _)| at_ms);
-        [of_state, response, Some(self.enquiry_due_ms())].into_iter().flatten().min()
+        [of_state, response, self.stuck_ms(), Some(self.enquiry_due_ms())].into_iter().flatten().min()
+    }
+
+    /// When a peer that takes nothing is given up; `None` when there is nothing to take.
+    fn stuck_ms(&self) -> Option<u64> {
+        let Limits { enquire_link_idle_ms, enquire_link_timeout_ms, .. } = self.limits;
+        let enquiries_ms = enquire_link_timeout_ms.saturating_mul(u64::from(ENQUIRIES_UNANSWERED_MAX));
+        let waits = !self.outgoing.is_empty();
+        waits.then(|| self.took_ms.saturating_add(enquire_link_idle_ms).saturating_add(enquiries_ms))
     }
 
     /// The one way in. Appends what follows to `outputs`; `now_ms` never goes back.
@@ -392,6 +427,9 @@ impl Session {
                 outputs.push(Output::Unsent { tag, why: WhyUnsent::SessionEnded });
             }
             return;
+        }
+        if self.outgoing.is_empty() {
+            self.took_ms = now_ms;
         }
         match input {
             Input::Connected => self.connected(now_ms),
@@ -405,12 +443,12 @@ impl Session {
             Input::Send { tag, request } => self.send(tag, request, outputs),
             Input::BindAnswer { status, system_id } => self.bind_answer(status, system_id, outputs),
             Input::Answer { ticket, status, message_id } => {
-                self.unanswered = self.unanswered.saturating_sub(1);
+                self.settled(ticket);
                 self.answer(ticket, status, message_id);
                 self.maybe_finish(now_ms, outputs);
             }
-            Input::Abandon(_) => {
-                self.unanswered = self.unanswered.saturating_sub(1);
+            Input::Abandon(ticket) => {
+                self.settled(ticket);
                 self.maybe_finish(now_ms, outputs);
             }
             Input::Raw(octets) => {
@@ -478,21 +516,18 @@ impl Session {
                 }
             },
             Body::DeliverSm(deliver) if self.is_client() => {
-                let ticket = Ticket { sequence, kind: TicketKind::Deliver };
-                self.message(ticket, Message::Deliver(deliver), outputs);
+                self.message(sequence, TicketKind::Deliver, Message::Deliver(deliver), outputs);
             }
             Body::SubmitSm(submit) if !self.is_client() => {
-                let ticket = Ticket { sequence, kind: TicketKind::Submit };
-                self.message(ticket, Message::Submit(submit), outputs);
+                self.message(sequence, TicketKind::Submit, Message::Submit(submit), outputs);
             }
             Body::DataSm(data) => {
-                let ticket = Ticket { sequence, kind: TicketKind::Data };
                 let message = if self.is_client() {
                     Message::Deliver(data.into())
                 } else {
                     Message::Submit(data.into())
                 };
-                self.message(ticket, message, outputs);
+                self.message(sequence, TicketKind::Data, message, outputs);
             }
             Body::EnquireLink => self.reply(sequence, 0, Body::EnquireLinkResp),
             Body::EnquireLinkResp | Body::AlertNotification | Body::Outbind => {}
@@ -551,7 +586,8 @@ impl Session {
         }
     }
 
-    fn message(&mut self, ticket: Ticket, message: Message, outputs: &mut Vec<Output>) {
+    fn message(&mut self, sequence: u32, kind: TicketKind, message: Message, outputs: &mut Vec<Output>) {
+        let ticket = Ticket { sequence, kind, octets: message.octets() };
         let may_submit = match self.state {
             State::Bound { mode } | State::Draining { mode, .. } => mode.submits(),
             // After unbind nothing is taken; the peer keeps it and sends it in the next session.
@@ -563,13 +599,21 @@ impl Session {
         };
         if matches!(message, Message::Submit(_)) && !may_submit {
             self.answer(ticket, status::ESME_RINVBNDSTS, String::new());
-        } else if self.unanswered >= self.limits.unanswered_max {
+        } else if self.unanswered >= self.limits.unanswered_max
+            || self.unanswered_octets >= self.limits.unanswered_octets_max
+        {
             let busy = if self.is_client() { status::ESME_RX_T_APPN } else { status::ESME_RTHROTTLED };
             self.answer(ticket, busy, String::new());
         } else {
             self.unanswered += 1;
+            self.unanswered_octets += ticket.octets;
             outputs.push(Output::Message { ticket, message });
         }
+    }
+
+    fn settled(&mut self, ticket: Ticket) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.unanswered_octets = self.unanswered_octets.saturating_sub(ticket.octets);
     }
 
     fn answer(&mut self, ticket: Ticket, status: u32, message_id: String) {
@@ -674,6 +718,9 @@ impl Session {
     fn wrote(&mut self, octets: usize, now_ms: u64) {
         let octets = octets.min(self.outgoing.len());
         self.outgoing.advance(octets);
+        if octets > 0 {
+            self.took_ms = now_ms;
+        }
         self.written += octets as u64;
         while let Some(&Queued { end, sequence }) = self.queue.front() {
             if end > self.written {
@@ -768,6 +815,11 @@ impl Session {
             _ => {}
         }
         self.maybe_finish(now_ms, outputs);
+        if self.state != State::Ended && self.stuck_ms().is_some_and(|at_ms| now_ms >= at_ms) {
+            self.outgoing.clear();
+            self.end_silently(EndReason::Unresponsive, outputs);
+            return;
+        }
         if self.state != State::Ended && now_ms >= self.enquiry_due_ms() {
             if self.enquiries >= ENQUIRIES_UNANSWERED_MAX {
                 self.outgoing.clear();
@@ -915,6 +967,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         window_max: 3,
         unanswered_max: 2,
+        unanswered_octets_max: 1_000,
         response_timeout_ms: 1_000,
         enquire_link_idle_ms: 10_000,
         enquire_link_timeout_ms: 2_000,
@@ -1003,7 +1056,7 @@ mod tests {
     }
 
     fn answer(sequence: u32) -> Input {
-        let ticket = Ticket { sequence, kind: TicketKind::Deliver };
+        let ticket = Ticket { sequence, kind: TicketKind::Deliver, octets: 0 };
         Input::Answer { ticket, status: 0, message_id: String::new() }
     }
 
@@ -1229,8 +1282,34 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_talks_and_never_listens_is_given_up() {
+        let alive = |sequence| got(sequence, 0, Body::EnquireLink);
+        let mut session = bound_client();
+        // A request goes out; of the next one the connection takes half, and then nothing any more.
+        play(&mut session, false, &[(1, send(10), &["> SubmitSm#2"])]);
+        let half = {
+            let mut outputs = Vec::new();
+            session.handle(send(11), 2, &mut outputs);
+            session.outgoing().len() / 2
+        };
+        play(
+            &mut session,
+            true,
+            &[
+                (400, Input::Written(half), &[]),
+                (500, send(12), &[]),
+                (1_001, Input::Tick, &["no answer 10"]),
+                (9_000, alive(70), &[]),
+                (14_300, alive(71), &[]),
+                (14_399, Input::Tick, &[]),
+                (14_400, Input::Tick, &["unsent 11", "unsent 12", "ended Unresponsive"]),
+            ],
+        );
+    }
+
+    #[test]
     fn messages_are_bounded_and_the_wrong_ones_refused() {
-        let abandon = Input::Abandon(Ticket { sequence: 51, kind: TicketKind::Deliver });
+        let abandon = Input::Abandon(Ticket { sequence: 51, kind: TicketKind::Deliver, octets: 0 });
         play(
             &mut bound_client(),
             false,
@@ -1247,6 +1326,23 @@ mod tests {
                     got(55, 0, Body::SubmitSm(SubmitSm::default())),
                     &["malformed: a message in the wrong direction", "> SubmitSmResp#55 0x4"],
                 ),
+            ],
+        );
+        // Many small parameters count as what they become.
+        let tlvs = vec![Tlv::new(tag::MESSAGE_STATE, []); 1_000 / size_of::<Tlv>()];
+        let large = got(60, 0, Body::DeliverSm(DeliverSm { tlvs, ..DeliverSm::default() }));
+        let mut session = bound_client();
+        let mut outputs = Vec::new();
+        session.handle(large, 1, &mut outputs);
+        let Some(Output::Message { ticket, .. }) = outputs.pop() else { panic!("{outputs:?}") };
+        let settled = Input::Answer { ticket, status: 0, message_id: String::new() };
+        play(
+            &mut session,
+            false,
+            &[
+                (1, delivered(61), &["> DeliverSmResp#61 0x64"]),
+                (2, settled, &["> DeliverSmResp#60"]),
+                (2, delivered(62), &["message #62"]),
             ],
         );
     }

@@ -9,7 +9,7 @@
 //! suppressions that a carrier's word brings about) only grow, whatever the clock does and over restarts. An id or name
 //! of the caller that is taken is [`Conflict`](crate::Error::Conflict), and then nothing of the call is done.
 
-use crate::Result;
+use crate::{Error, Result, Waiting};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +30,9 @@ use tidings_domain::webhook::{Delivery, Verdict};
 /// What an operation gives back, later.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
+/// Why a store that is broken is so, when it is.
+pub type Broken<'a> = Pin<Box<dyn Future<Output = Error> + Send + 'a>>;
+
 /// Durable state. Object-safe, so that the program holds one `Arc<dyn Backend>` and no generics.
 pub trait Backend: Send + Sync + 'static {
     // ── the road of a message ───────────────────────────────────────────────────────────────────────────────
@@ -49,10 +52,10 @@ pub trait Backend: Send + Sync + 'static {
     /// message that has moved on is counted as ignored and changes nothing.
     ///
     /// What is expected of a segment: a receipt with the carrier's id, from each answer that accepts it, also one that is
-    /// too late to change anything; and one with our own reference, from the moment that its answer counts as lost. When
-    /// the message ends, the ids on its segments are forgotten; what else was noted is forgotten by [`Backend::sweep`],
-    /// and a receipt that finds only a message that ended is ignored. A message that was unconfirmed for longer than a
-    /// receipt may be late is over: every input for it is ignored.
+    /// too late to change anything; and one with our own reference, where that answer gave no id or counts as lost. The
+    /// reference decides only where the id does not. When the message ends, the ids on its segments are forgotten; what
+    /// else was noted is forgotten by [`Backend::sweep`], and a receipt that finds only a message that ended is ignored.
+    /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored.
     ///
     /// A receipt whose segment is not known, or not certain, is parked, and looked at again when an answer gives an id, or
     /// a loss a reference, under which it was parked; not where it came before the submission (a second is allowed for a
@@ -84,6 +87,10 @@ pub trait Backend: Send + Sync + 'static {
     /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`]); never before
     /// `now`, and perhaps earlier than it would have to be.
     fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> Reply<'_, Option<Timestamp>>;
+
+    /// How many messages wait to be sent. Counted now, and from here on kept right by each commit, so that asking what
+    /// is given back costs nothing.
+    fn waiting(&self) -> Reply<'_, Arc<Waiting>>;
 
     // ── reading messages ────────────────────────────────────────────────────────────────────────────────────
 
@@ -323,8 +330,19 @@ pub trait Backend: Send + Sync + 'static {
     /// A consistent copy of the whole store in a new file, made while everything runs.
     fn backup(&self, to: std::path::PathBuf) -> Reply<'_, ()>;
 
-    /// Whether the store answers and can write.
+    /// Whether the store answers and takes on new work.
     fn ping(&self) -> Reply<'_, ()>;
+
+    /// Comes back only when the disk has failed so that nobody can say what it kept. From then on every operation
+    /// gets [`Error::Broken`], and the process must end: the next start looks at what is there.
+    fn until_broken(&self) -> Broken<'_> {
+        Box::pin(std::future::pending())
+    }
+
+    /// How much room there is on the disk, if the store lies on one of its own.
+    fn room(&self) -> Reply<'_, Option<Room>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Finishes what was begun and closes.
     fn close(&self) -> Reply<'_, ()>;
@@ -459,6 +477,8 @@ pub struct Advanced {
     /// Receipts that wait for their segment. (One whose id has no form in which an answer could give it is counted, but
     /// not kept.)
     pub parked: u64,
+    /// Rows of parked receipts that were forgotten because their connection had too many.
+    pub forgotten: u64,
     /// Every event of the commit, for the counters: (kind, purpose, connection, class, ms since acceptance).
     pub counted: Vec<Counted>,
     /// For each happening, in order, where its message now stands; `None` if it was ignored or parked.
@@ -854,6 +874,17 @@ pub struct Retention {
     pub attempts_ms: i64,
     /// Finished messages with their events; `None` for ever.
     pub messages_ms: Option<i64>,
+}
+
+/// The room on the disk of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// What the store may still use: octets.
+    pub free: u64,
+    /// The whole disk: octets.
+    pub size: u64,
+    /// Whether it was found full: new work is refused until there is room.
+    pub full: bool,
 }
 
 /// Numbers for metrics and doctor.

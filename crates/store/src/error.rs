@@ -3,9 +3,16 @@
 /// Why an operation was not done.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The store cannot take it now (disk full, overloaded, closing): nothing was written; try again later.
+    /// The store cannot take it now (overloaded, locked, closing): nothing was written; try again later.
     #[error("the store cannot answer now: {0}")]
     Unavailable(String),
+    /// There is no room on the disk: nothing was written. It goes on by itself when there is room again.
+    #[error("there is no room on the disk: {0}")]
+    Full(String),
+    /// The disk failed while it wrote, and nobody can say what it kept. Nothing is done any more: end the process, so
+    /// that the next start looks at what is there.
+    #[error("the disk failed: {0}")]
+    Broken(String),
     /// Something already has that name or key.
     #[error("conflict: {0}")]
     Conflict(String),

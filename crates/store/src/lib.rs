@@ -13,7 +13,10 @@ pub mod model;
 pub mod postgres;
 mod reference;
 pub mod sqlite;
+mod turn;
+mod waiting;
 
 pub use backend::*;
 pub use error::{Error, Result};
 pub use reference::our_reference;
+pub use waiting::{ByPurpose, Waiting};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tidings_domain::address::PhoneNumber;
 use tidings_powercut::{Disk, Random, Recording};
 use tidings_store::sqlite::{FILE_NAME, Options, Sqlite};
-use tidings_store::{Accepted, Backend, Idempotency, Intake};
+use tidings_store::{Accepted, Backend, Error, Idempotency, Intake};
 
 /// Images of one load: after so many another load has more to say than another image of the same.
 const IMAGES_OF_ONE: usize = 250;
@@ -51,7 +51,12 @@ fn crash(
             let last = rows_of(&directory.join(FILE_NAME));
             let whole = world.ledger.check(&directory.join(FILE_NAME), usize::MAX, Some(&last), true);
             assert!(whole.is_good(), "the load agrees with its own database: {whole:?}");
-            let recording = tamper(disk.recording());
+            let recording = disk.recording();
+            for (path, content) in recording.whole() {
+                let real = std::fs::read(&path).expect("it is there");
+                assert!(content == real, "the record of {} is not what the file holds", path.display());
+            }
+            let recording = tamper(recording);
             let moments = moments(&recording, &world.ledger.answers(), wanted, plan.seed);
             for (n, at) in moments.into_iter().enumerate() {
                 let crash = Crash { seed: plan.seed.wrapping_mul(1_000_003) + n as u64, at };
@@ -100,10 +105,9 @@ impl Crash {
         let options = Options { cache_kib: 256, readers: 1, ..Options::in_directory(image) };
         let store = match Sqlite::open(&options) {
             Ok(store) => store,
-            Err(error) => {
-                let wrong = vec![format!("it does not open: {error}")];
-                return Findings { missing: Vec::new(), wrong };
-            }
+            // It says by itself that commits are missing.
+            Err(error @ Error::Corrupt(_)) => return Findings::missing(error.to_string()),
+            Err(error) => return Findings::wrong(format!("it does not open: {error}")),
         };
         if deep {
             // A repeated call gets the answer that the first one got. It writes nothing.
@@ -114,16 +118,17 @@ impl Crash {
                 let repeated = store.accept(intake, load::START).await;
                 let known = matches!(&repeated, Ok(Accepted::Replayed(given)) if *given == answer);
                 if !known {
-                    let missing = vec![format!("a repeat gets {repeated:?}")];
                     store.close().await.expect("it closes");
-                    return Findings { missing, wrong: Vec::new() };
+                    return Findings::missing(format!("a repeat gets {repeated:?}"));
                 }
             }
             let number = PhoneNumber::from_digits(46_700_000_001).expect("a phone number");
             store.suppressed(vec![(HOME, number)], load::START).await.expect("the list can be read");
         }
-        store.ping().await.expect("it can be written");
-        store.close().await.expect("it closes");
+        let used = store.ping().await;
+        if let Err(error) = used.and(store.close().await) {
+            return Findings::wrong(format!("it cannot be used: {error}"));
+        }
         world.ledger.check(&options.path, self.at, Some(last), deep)
     }
 }
@@ -152,7 +157,7 @@ fn a_store_that_does_not_sync_each_commit_is_found_out() {
     let figures = crash(
         100,
         1_000,
-        |disk| disk.weaken(true),
+        |disk| disk.weaken(),
         |recording| recording,
         |crash, findings| {
             // Even so nothing is torn: SQLite promises that with `synchronous=NORMAL` too.

@@ -30,7 +30,8 @@ struct Book {
     ended: BTreeMap<i64, Outcome>,
     /// Where each message stood after which operation; `None` where nobody was told.
     lives: HashMap<i64, Vec<(i64, Option<Status>)>>,
-    messages: HashMap<i64, Message>,
+    offered: HashMap<i64, Message>,
+    accepted: HashSet<i64>,
     /// Refused for good: no such message may be there.
     never: HashSet<i64>,
     keys: Vec<(i64, [u8; 32], Vec<u8>)>,
@@ -47,6 +48,14 @@ pub struct Findings {
 }
 
 impl Findings {
+    pub fn missing(what: String) -> Self {
+        Self { missing: vec![what], wrong: Vec::new() }
+    }
+
+    pub fn wrong(what: String) -> Self {
+        Self { missing: Vec::new(), wrong: vec![what] }
+    }
+
     pub fn is_good(&self) -> bool {
         self.missing.is_empty() && self.wrong.is_empty()
     }
@@ -95,6 +104,11 @@ impl Ledger {
         self.book().ended.insert(now.as_millis(), outcome);
     }
 
+    /// This message is about to be accepted, perhaps.
+    pub fn offered(&self, message: &Message) {
+        self.book().offered.insert(message.id.key(), message.clone());
+    }
+
     pub fn begin(&self, message: MessageId, now: Timestamp) {
         let mut book = self.book();
         let life = book.lives.entry(message.key()).or_default();
@@ -111,8 +125,8 @@ impl Ledger {
         }
     }
 
-    pub fn accepted(&self, message: Message) {
-        self.book().messages.insert(message.id.key(), message);
+    pub fn accepted(&self, message: MessageId) {
+        self.book().accepted.insert(message.key());
     }
 
     pub fn never(&self, message: MessageId) {
@@ -128,18 +142,18 @@ impl Ledger {
     /// What is handed out for sending must be what was accepted.
     pub fn submitted(&self, message: &Message) {
         let book = self.book();
-        let accepted = &book.messages[&message.id.key()];
-        assert_eq!((&accepted.text, accepted.recipient), (&message.text, message.recipient));
+        let offered = &book.offered[&message.id.key()];
+        assert_eq!((&offered.text, offered.recipient), (&message.text, message.recipient));
     }
 
     pub fn recipient(&self, message: MessageId) -> Option<PhoneNumber> {
-        self.book().messages.get(&message.key()).map(|message| message.recipient)
+        self.book().offered.get(&message.key()).map(|message| message.recipient)
     }
 
     pub fn some_message(&self, line: ConnectionId, random: &mut Random) -> Option<MessageId> {
         let book = self.book();
-        let mut ids: Vec<i64> =
-            book.messages.values().filter(|m| m.connection == line).map(|m| m.id.key()).collect();
+        let mine = |id: &&i64| book.offered[*id].connection == line;
+        let mut ids: Vec<i64> = book.accepted.iter().filter(mine).copied().collect();
         ids.sort_unstable();
         (!ids.is_empty()).then(|| MessageId::from_key(*random.pick(&ids)))
     }
@@ -147,6 +161,11 @@ impl Ledger {
     /// Keeps the store open as long as this is there.
     pub fn keep(&self, store: Arc<dyn Backend>) {
         self.book().kept = Some(store);
+    }
+
+    /// The store that was kept open.
+    pub fn store(&self) -> Option<Arc<dyn Backend>> {
+        self.book().kept.clone()
     }
 
     /// How many operations were answered, and the errors of those that were not.
@@ -236,11 +255,11 @@ impl Book {
         matches!(self.ended.get(&now), Some(Outcome::Answered { at: heard }) if *heard <= at)
     }
 
-    /// Whether somebody was told that nothing of this was done.
+    /// Whether somebody was told that nothing of this was done. When the disk failed, nobody could say.
     fn was_refused(&self, now: i64) -> Option<&Error> {
         match self.ended.get(&now) {
+            Some(Outcome::Refused(Error::Broken(_))) | Some(Outcome::Answered { .. }) | None => None,
             Some(Outcome::Refused(error)) => Some(error),
-            _ => None,
         }
     }
 
@@ -298,6 +317,8 @@ impl Book {
                             .push(format!("{status:?} of message {id} at {told}, answered by {at}"));
                     }
                     match life.iter().find(|(step, _)| step == now) {
+                        // A claim that nobody was told of may be there.
+                        None if matches!(self.ended.get(now), Some(Outcome::Refused(Error::Broken(_)))) => {}
                         None => {
                             findings.wrong.push(format!("message {id} changed at {now}, which nobody did"))
                         }

@@ -57,12 +57,25 @@ pub fn options(directory: &Path, disk: &Disk) -> Options {
 pub struct World {
     pub disk: Disk,
     pub ledger: Arc<Ledger>,
+    /// How long the records of earlier disks were.
+    pub before: usize,
     next: AtomicI64,
 }
 
 impl World {
     pub fn new(disk: Disk) -> Arc<Self> {
-        Arc::new(Self { disk, ledger: Arc::default(), next: AtomicI64::new(START.as_millis()) })
+        Arc::new(Self { disk, ledger: Arc::default(), before: 0, next: AtomicI64::new(START.as_millis()) })
+    }
+
+    /// The same after the process was started again, with the disk as it is then.
+    pub fn restarted(&self, disk: Disk) -> Arc<Self> {
+        let next = AtomicI64::new(self.now().as_millis() + HOUR_MS);
+        Arc::new(Self { disk, ledger: Arc::clone(&self.ledger), before: self.position(), next })
+    }
+
+    /// How long the record is.
+    pub fn position(&self) -> usize {
+        self.before + self.disk.position()
     }
 
     /// A moment that no other operation has.
@@ -75,7 +88,7 @@ impl World {
         let now = self.now();
         let result = operation(now).await;
         let outcome = match &result {
-            Ok(_) => Outcome::Answered { at: self.disk.position() },
+            Ok(_) => Outcome::Answered { at: self.position() },
             Err(error) => Outcome::Refused(error.clone()),
         };
         self.ledger.end(now, outcome);
@@ -139,6 +152,7 @@ pub async fn story(world: &Arc<World>, options: &Options, plan: Plan) -> Result<
 /// The command line at work: opens the same file, changes something, closes it (which writes the log into the file).
 async fn visit(world: &Arc<World>, options: &Options, seed: u64) {
     let mut random = Random::new(seed ^ 0xC0FFEE);
+    let options = &Options { beside: true, ..options.clone() };
     for _ in 0..2 {
         let Ok(store) = Sqlite::open(options) else { continue };
         let store: Arc<dyn Backend> = Arc::new(store);
@@ -256,12 +270,13 @@ impl Caller {
             Idempotency { key, fingerprint: key, answer: Arc::new(answer) }
         });
         for message in &messages {
+            world.ledger.offered(message);
             world.ledger.begin(message.id, now);
         }
         let key = idempotency.as_ref().map(|idempotency| idempotency.key);
         let intake = Intake { realm: HOME, idempotency, batch: batch.map(|id| (id, size as u32)), drafts };
         let result = self.store.accept(intake, now).await;
-        let at = world.disk.position();
+        let at = world.position();
         match result {
             Ok(Accepted::New(admissions)) => {
                 world.ledger.end(now, Outcome::Answered { at });
@@ -278,7 +293,7 @@ impl Caller {
                         let segments = (0..message.segments).map(|n| (message.id, 1, n));
                         self.at_carrier.extend(segments);
                     }
-                    world.ledger.accepted(message);
+                    world.ledger.accepted(message.id);
                 }
             }
             Ok(other) => panic!("a new call is new: {other:?}"),
@@ -311,7 +326,7 @@ impl Caller {
         let ids: Vec<MessageId> = happenings.iter().map(|(id, _)| *id).collect();
         let happenings = happenings.into_iter().map(|(_, happening)| happening).collect();
         let result = self.store.advance(happenings, now, patience()).await;
-        let at = world.disk.position();
+        let at = world.position();
         match result {
             Ok(mut advanced) => {
                 world.ledger.end(now, Outcome::Answered { at });

@@ -5,7 +5,7 @@
 use super::event::Subject;
 use super::{Tables, page_of};
 use crate::backend::*;
-use crate::{Error, Result, our_reference};
+use crate::{ByPurpose, Error, Result, our_reference};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::event::{Event, Kind};
@@ -29,6 +29,8 @@ const ENDED_MAX: usize = 500;
 pub(super) struct Messages {
     rows: BTreeMap<MessageId, Row>,
     queue: Queue,
+    /// How many stand in a connection's queue.
+    pub waiting: BTreeMap<AccountId, ByPurpose>,
     /// Those that a connection holds and has not been answered for.
     sending: BTreeSet<MessageId>,
     outstanding: Outstanding,
@@ -279,6 +281,12 @@ fn forms_of(receipt: &Receipt) -> Vec<String> {
     receipt::lookups(receipt).into_iter().chain(receipt.our_reference.map(reference_form)).collect()
 }
 
+/// Under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(id: MessageId, segment: u8, carrier_id: &str) -> String {
+    let form = receipt::canonical(carrier_id);
+    if form.is_empty() { reference_form(our_reference(id, segment)) } else { form }
+}
+
 fn reference_form(reference: u16) -> String {
     format!("~{reference}")
 }
@@ -347,8 +355,15 @@ impl Messages {
         if matches!(life.state, State::Sending { .. }) {
             self.sending.insert(message.id);
         }
+        if life.state.is_waiting() {
+            *of_purpose(&mut self.waiting, &message) += 1;
+        }
         self.rows.insert(message.id, Row { message, text, life, due, failure: None, updated_at: now });
     }
+}
+
+fn of_purpose<'w>(waiting: &'w mut BTreeMap<AccountId, ByPurpose>, message: &Message) -> &'w mut u64 {
+    &mut waiting.entry(message.account).or_default()[usize::from(message.purpose.priority())]
 }
 
 // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
@@ -403,7 +418,7 @@ impl<'a> Commit<'a> {
         let line = row.message.connection;
         let mut forms = Vec::new();
         if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = &input {
-            let form = receipt::canonical(carrier_id);
+            let form = expected_form(id, *segment, carrier_id);
             if row.due.is_some() {
                 // Also when the answer is too late to change anything: a receipt with this id may come.
                 messages.outstanding.expect(line, form.clone(), (id, *segment), carrier_id);
@@ -448,7 +463,7 @@ impl<'a> Commit<'a> {
 
     /// Puts a life in the place of the one before, with everything that follows from it.
     fn put(&mut self, id: MessageId, life: Life, effects: Vec<Effect>) {
-        let Messages { rows, queue, sending, outstanding, .. } = &mut self.tables.messages;
+        let Messages { rows, queue, sending, outstanding, waiting, .. } = &mut self.tables.messages;
         let row = rows.get_mut(&id).expect("its life was just read");
         let before = std::mem::replace(&mut row.life, life);
         let (message, life) = (&row.message, &row.life);
@@ -485,6 +500,11 @@ impl<'a> Commit<'a> {
         } else {
             sending.remove(&id);
         }
+        match (before.state.is_waiting(), life.state.is_waiting()) {
+            (true, false) => *of_purpose(waiting, message) -= 1,
+            (false, true) => *of_purpose(waiting, message) += 1,
+            (true, true) | (false, false) => {}
+        }
         for n in newly_unanswered(&before, life) {
             // No id was given; a receipt that names our own reference may still settle it.
             outstanding.expect(message.connection, reference_form(our_reference(id, n)), (id, n), "");
@@ -492,7 +512,11 @@ impl<'a> Commit<'a> {
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, (was, is)) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = is.carrier_id().or(was.carrier_id()) {
-                    outstanding.forget(message.connection, &receipt::canonical(carrier_id), (id, n as u8));
+                    outstanding.forget(
+                        message.connection,
+                        &expected_form(id, n as u8, carrier_id),
+                        (id, n as u8),
+                    );
                 }
             }
         }
@@ -532,7 +556,12 @@ impl<'a> Commit<'a> {
     fn find(&self, line: ConnectionId, receipt: &Receipt) -> Option<(MessageId, Input)> {
         let messages = &self.tables.messages;
         let mut candidates: Vec<Candidate> = Vec::new();
-        for form in forms_of(receipt) {
+        let ids = receipt::lookups(receipt).len();
+        for (n, form) in forms_of(receipt).into_iter().enumerate() {
+            // Our reference comes last, and is asked only where the id says nothing: others may have the same.
+            if n >= ids && receipt::choose(receipt, &candidates).is_some() {
+                break;
+            }
             for ((message, segment), carrier_id) in messages.outstanding.under(line, &form) {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 if candidates.iter().any(|c| (c.message, c.segment) == (*message, *segment)) {
@@ -695,7 +724,7 @@ impl Messages {
         let line = row.message.connection;
         for (n, segment) in (0_u8..).zip(&row.life.segments) {
             if let Some(carrier_id) = segment.carrier_id() {
-                self.outstanding.forget(line, &receipt::canonical(carrier_id), (id, n));
+                self.outstanding.forget(line, &expected_form(id, n, carrier_id), (id, n));
             }
             self.outstanding.forget(line, &reference_form(our_reference(id, n)), (id, n));
         }

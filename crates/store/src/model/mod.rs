@@ -7,7 +7,8 @@
 //! [`Faults`] are asked before each operation and may delay it, refuse it, do it and lie about it, or never answer.
 //! A process that was [crashed](Disk::crash) changes nothing any more and gets no answer any more.
 //!
-//! It does not imitate how SQLite works: no writer, no group commit, no file.
+//! It does not imitate how SQLite works: no writer, no group commit, no file, and no bounds that only keep a large
+//! database quick. Nothing is ever forgotten here for lack of room.
 
 mod account;
 mod endpoint;
@@ -18,7 +19,7 @@ mod review;
 mod suppression;
 
 use crate::backend::*;
-use crate::{Error, Result};
+use crate::{Error, Result, Waiting};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -133,6 +134,7 @@ struct Process {
     crashed: Arc<AtomicBool>,
     faults: Option<Arc<dyn Faults>>,
     closed: AtomicBool,
+    waiting: Arc<Waiting>,
     /// Operations that wait for their moment.
     begun: AtomicUsize,
     finished: Notify,
@@ -168,6 +170,7 @@ impl Model {
             crashed,
             faults,
             closed: AtomicBool::new(false),
+            waiting: Arc::default(),
             begun: AtomicUsize::new(0),
             finished: Notify::new(),
         };
@@ -228,7 +231,10 @@ impl Process {
         if self.is_crashed() {
             return std::future::pending().await;
         }
-        work(&mut lock(&self.disk.shared.tables))
+        let mut tables = lock(&self.disk.shared.tables);
+        let result = work(&mut tables);
+        self.waiting.set(tables.messages.waiting.clone());
+        result
     }
 
     /// Applies the work after a time. As with a database, it happens also if whoever asked for it has gone away.
@@ -411,6 +417,11 @@ impl Backend for Model {
         write record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         write sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
         write ping() -> ();
+    }
+
+    fn waiting(&self) -> Reply<'_, Arc<Waiting>> {
+        let waiting = Arc::clone(&self.process.waiting);
+        self.run(Operation { name: "waiting", writes: false }, move |_| Ok(waiting))
     }
 
     fn backup(&self, to: PathBuf) -> Reply<'_, ()> {

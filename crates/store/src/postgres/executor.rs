@@ -17,13 +17,16 @@ use super::session::{Flight, Session, cell, values};
 use super::{Options, endpoint, event, message, migration, operating, review, suppression};
 use crate::listeners::Listeners;
 use crate::looked::Looked;
+use crate::turn::{CALL_WAIT, Turn};
+use crate::waiting::{Changes, Waiting};
 use crate::{Error, Result};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_domain::id::Sequence;
+use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -102,12 +105,18 @@ struct Memory {
     ids: Sequence,
     /// Whether this transaction changed the suppression list.
     list_changed: bool,
+    /// What waits to be sent, once somebody asked.
+    waiting: Option<Arc<Waiting>>,
+    /// How this transaction changes that.
+    changes: Changes,
+    parked_max: usize,
 }
 
 struct Loaded {
     next_event: i64,
     listeners: Arc<Listeners>,
-    parked: bool,
+    /// Rows of parked receipts by connection.
+    parked: HashMap<i64, usize>,
 }
 
 impl Tx {
@@ -133,17 +142,55 @@ impl Tx {
 
     /// Whether any receipt is parked: nearly always not, and then nobody needs to look.
     pub fn any_parked(&mut self) -> bool {
-        self.loaded().parked
+        !self.loaded().parked.is_empty()
     }
 
     /// The same before the transaction, where it may not be known yet.
     pub fn may_be_parked(&self) -> bool {
-        self.memory.loaded.as_ref().is_some_and(|loaded| loaded.parked)
+        self.memory.loaded.as_ref().is_some_and(|loaded| !loaded.parked.is_empty())
     }
 
-    /// To be called when a receipt was parked.
-    pub fn note_parked(&mut self) {
-        self.loaded().parked = true;
+    /// To be called when a receipt of this connection was parked, with its rows. Gives the number of rows by which the
+    /// connection has too many now.
+    pub fn note_parked(&mut self, connection: i64, rows: usize) -> usize {
+        let most = self.memory.parked_max;
+        if rows == 0 {
+            return 0;
+        }
+        let parked = self.loaded().parked.entry(connection).or_default();
+        *parked += rows;
+        parked.saturating_sub(most)
+    }
+
+    /// To be called when rows of parked receipts of this connection were deleted.
+    pub fn note_unparked(&mut self, connection: i64, rows: usize) {
+        let all = &mut self.loaded().parked;
+        if let Some(parked) = all.get_mut(&connection) {
+            *parked = parked.saturating_sub(rows);
+            if *parked == 0 {
+                all.remove(&connection);
+            }
+        }
+    }
+
+    /// To be called when parked receipts of any connection were deleted.
+    pub async fn recount_parked(&mut self) -> Result<()> {
+        self.loaded().parked = count_parked(&self.sql).await?;
+        Ok(())
+    }
+
+    /// To be called when `by` more messages like this one wait to be sent.
+    pub fn waits(&mut self, message: &Message, by: i64) {
+        self.memory.changes.note(message, by);
+    }
+
+    /// What waits to be sent, counted now and as every commit keeps it from here on.
+    pub async fn waiting(&mut self) -> Result<Arc<Waiting>> {
+        let waiting = Arc::clone(self.memory.waiting.get_or_insert_default());
+        waiting.set(message::count_waiting(&self.sql).await?);
+        // What this transaction changed before is counted.
+        self.memory.changes.clear();
+        Ok(waiting)
     }
 
     /// To be called when the suppression list was changed.
@@ -168,7 +215,7 @@ impl Tx {
                 "SELECT greatest(
                    (SELECT max(id) FROM review), (SELECT max(id) FROM suppression), (SELECT max(id) FROM audit),
                    (SELECT max(receipt) FROM parked), 0),
-                   coalesce((SELECT max(seq) FROM event), 0), EXISTS (SELECT 1 FROM parked)",
+                   coalesce((SELECT max(seq) FROM event), 0)",
                 &[],
             )
             .await?
@@ -176,7 +223,7 @@ impl Tx {
         self.memory.ids.pass(cell(&row, 0)?);
         self.memory.loaded = Some(Loaded {
             next_event: cell(&row, 1)?,
-            parked: cell(&row, 2)?,
+            parked: count_parked(&self.sql).await?,
             listeners: Arc::new(endpoint::listeners(&self.sql).await?),
         });
         Ok(())
@@ -202,6 +249,11 @@ impl Tx {
     }
 }
 
+async fn count_parked(sql: &Session) -> Result<HashMap<i64, usize>> {
+    let rows = sql.rows("SELECT connection, count(*) FROM parked GROUP BY connection", &[]).await?;
+    rows.iter().map(|row| Ok((cell(row, 0)?, cell::<i64>(row, 1)? as usize))).collect()
+}
+
 impl Sheets {
     fn write<'v>(&'v self, flight: &mut Flight<'v>) {
         self.messages.write(flight);
@@ -217,10 +269,21 @@ impl Sheets {
 /// What an operation gives, later.
 pub(super) type Doing<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + 't>>;
 
+/// What kind of operation it is: decides what happens to it when the database is slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something new, for which somebody waits: given up if its turn does not come soon.
+    Call,
+    /// Whatever waits as long as it takes.
+    Work,
+}
+
 /// What an operation is made of. It is written as functions of its arguments, so that it can be run again.
 pub(super) struct Operation<A, T> {
     /// Its arguments.
     pub arguments: A,
+    /// What kind it is.
+    pub kind: Kind,
     /// How many messages, receipts or tries it is about.
     pub weight: fn(&A) -> usize,
     /// What it will look at, as far as that is known now; `None` if it looks for its rows by itself.
@@ -231,6 +294,8 @@ pub(super) struct Operation<A, T> {
 
 /// One operation on its way through the writer.
 trait Work: Send {
+    /// Its turn has come. `false` if who asked has given up.
+    fn start(&mut self) -> bool;
     fn weight(&self) -> usize;
     /// `false` if it looks for its rows by itself.
     fn needs(&self, tx: &Tx, needs: &mut Needs) -> bool;
@@ -240,11 +305,17 @@ trait Work: Send {
 
 struct Write<A, T> {
     operation: Operation<A, T>,
+    /// For calls: whether its turn has come.
+    turn: Option<Arc<Turn>>,
     result: Option<T>,
     reply: oneshot::Sender<Result<T>>,
 }
 
 impl<A: Send, T: Send> Work for Write<A, T> {
+    fn start(&mut self) -> bool {
+        self.turn.take().is_none_or(|turn| turn.begin())
+    }
+
     fn weight(&self) -> usize {
         (self.operation.weight)(&self.operation.arguments)
     }
@@ -287,10 +358,38 @@ async fn guarded<T>(doing: impl Future<Output = Result<T>>) -> Result<T> {
 
 // ── the writer ──────────────────────────────────────────────────────────────────────────────────────────────
 
+/// Whether this process may still write.
+#[derive(Debug, Default)]
+struct Condition {
+    broken: watch::Sender<Option<Error>>,
+}
+
+impl Condition {
+    fn check(&self) -> Result<()> {
+        self.broken.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    fn breaks(&self, error: &Error) {
+        tracing::error!(%error, "nothing is written any more");
+        self.broken.send_replace(Some(error.clone()));
+    }
+
+    async fn until_broken(&self) -> Error {
+        let mut broken = self.broken.subscribe();
+        let why = broken.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        match why {
+            Some(error) => error,
+            // The store is gone: nothing can break any more.
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// The writing thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Work>>,
+    condition: Arc<Condition>,
     closing: watch::Sender<bool>,
     closed: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
@@ -304,8 +403,10 @@ impl Writer {
         let callers = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::Unavailable("the store must be opened inside a runtime".to_owned()))?;
         let options = options.clone();
+        let condition = Arc::<Condition>::default();
+        let watched = Arc::clone(&condition);
         in_a_thread("store-writer", async move |opened| {
-            let mut writer = Writing { options, looked, callers, served: None };
+            let mut writer = Writing { options, looked, callers, condition, waiting: None, served: None };
             match writer.open().await {
                 Err(error) => opened(Err(error)),
                 Ok(tx) => {
@@ -315,7 +416,7 @@ impl Writer {
             }
             done.send(()).ok();
         })?;
-        Ok(Self { queue, closing, closed: tokio::sync::Mutex::new(Some(closed)) })
+        Ok(Self { queue, condition: watched, closing, closed: tokio::sync::Mutex::new(Some(closed)) })
     }
 
     /// Runs an operation in the next transaction and answers once that is committed.
@@ -324,10 +425,29 @@ impl Writer {
         A: Send + 'static,
         T: Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let work = Box::new(Write { operation, result: None, reply });
-        self.queue.send(work).await.map_err(|_| closing())?;
-        answer.await.map_err(|_| closing())?
+        self.condition.check()?;
+        let (reply, mut answer) = oneshot::channel();
+        let turn = (operation.kind == Kind::Call).then(Arc::<Turn>::default);
+        let work = Box::new(Write { operation, turn: turn.clone(), result: None, reply });
+        let answered = async {
+            self.queue.send(work).await.map_err(|_| closing())?;
+            (&mut answer).await.map_err(|_| closing())?
+        };
+        let Some(turn) = turn else { return answered.await };
+        match tokio::time::timeout(CALL_WAIT, answered).await {
+            Ok(answered) => answered,
+            // Its turn has not come, and will not: nothing was or will be written.
+            Err(_) if turn.give_up() => {
+                Err(Error::Unavailable("the database is slow, and too much waits for it".to_owned()))
+            }
+            // It is being written, and only the commit can say what becomes of it.
+            Err(_) => answer.await.map_err(|_| closing())?,
+        }
+    }
+
+    /// Comes back when this process may not write any more, with the reason.
+    pub async fn until_broken(&self) -> Error {
+        self.condition.until_broken().await
     }
 
     /// Finishes what waits and ends the session.
@@ -367,6 +487,11 @@ where
     ready.recv().unwrap_or_else(|_| Err(Error::Unavailable(format!("the thread {name} ended"))))
 }
 
+/// The operation, if it is still wanted.
+fn started(mut work: Box<dyn Work>) -> Option<Box<dyn Work>> {
+    work.start().then_some(work)
+}
+
 type Group = Vec<Box<dyn Work>>;
 type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
@@ -388,6 +513,9 @@ struct Writing {
     looked: Arc<Looked>,
     /// Where answers are given: one task for a whole group costs less than a wake-up for each.
     callers: tokio::runtime::Handle,
+    condition: Arc<Condition>,
+    /// What waits to be sent, once somebody asked: kept from one session to the next.
+    waiting: Option<Arc<Waiting>>,
     /// How often the database had been served when we began to serve it.
     served: Option<String>,
 }
@@ -402,7 +530,14 @@ impl Writing {
         }
         sql.prepare(&[TURN, WHO]).await?;
         let name = sql.value::<String>("SELECT gen_random_uuid()::text", &[]).await?;
-        let memory = Memory { loaded: None, ids: Sequence::new(STORE_NODE), list_changed: false };
+        let memory = Memory {
+            loaded: None,
+            ids: Sequence::new(STORE_NODE),
+            list_changed: false,
+            waiting: self.waiting.clone(),
+            changes: Changes::default(),
+            parked_max: self.options.parked_max,
+        };
         // Whatever was looked at before this session may have changed.
         self.looked.renew();
         Ok(Tx { sql, sheets: Sheets::default(), looked: Arc::clone(&self.looked), memory, name })
@@ -430,9 +565,11 @@ impl Writing {
             Some(ours) => {
                 let now = sql.value::<String>("SELECT value FROM setting WHERE name = 'served'", &[]).await?;
                 if now != *ours {
-                    return Err(Error::Unavailable(
-                        "another tidings has served this database since: start this one again".to_owned(),
-                    ));
+                    let taken = Error::Broken(
+                        "another tidings has served this database since, and this one does not know what it did".to_owned(),
+                    );
+                    self.condition.breaks(&taken);
+                    return Err(taken);
                 }
             }
         }
@@ -449,17 +586,23 @@ impl Writing {
             };
             let Some(first) = first else { break };
             let mut weight = first.weight();
-            let mut group = vec![first];
+            let mut group: Group = started(first).into_iter().collect();
             while group.len() < GROUP_MAX && weight < WEIGHT_MAX {
                 match waiting.try_recv() {
                     Ok(work) => {
                         weight += work.weight();
-                        group.push(work);
+                        group.extend(started(work));
                     }
                     Err(_) => break,
                 }
             }
+            if group.is_empty() {
+                continue;
+            }
             let answers = self.commit(&mut open, group).await;
+            if let Some(tx) = &open {
+                self.waiting.clone_from(&tx.memory.waiting);
+            }
             self.callers.spawn(async move {
                 for (work, outcome) in answers {
                     work.answer(outcome);
@@ -507,6 +650,7 @@ impl Writing {
                     tracing::info!("the PostgreSQL server answers again");
                     return Some(tx);
                 }
+                Err(Error::Broken(_)) => return None,
                 Err(error) => {
                     if pause.is_zero() {
                         tracing::warn!(%error, "the PostgreSQL server is gone; trying again");
@@ -602,6 +746,7 @@ fn give_up(open: &mut Option<Tx>) {
 
 async fn transact(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result::Result<(), Failed> {
     let mut committing = None;
+    tx.memory.changes.clear();
     let within = tokio::time::timeout(GROUP_TIMEOUT, attempt(tx, group, &mut committing)).await;
     let (result, answers) = match within {
         Ok(result) => (result, true),
@@ -611,7 +756,12 @@ async fn transact(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result::Resu
     if std::mem::take(&mut tx.memory.list_changed) || result.is_err() {
         tx.looked.renew();
     }
-    let Err(failed) = result else { return Ok(()) };
+    let Err(failed) = result else {
+        if let Some(waiting) = &tx.memory.waiting {
+            waiting.apply(&mut tx.memory.changes);
+        }
+        return Ok(());
+    };
     tx.memory.loaded = None;
     tx.sheets = Sheets::default();
     if answers && rolled_back(&tx.sql).await {
@@ -692,6 +842,9 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
         // Somebody else wrote since: nothing that was remembered is certain.
         tx.memory.loaded = None;
         tx.looked.renew();
+        if let Some(waiting) = &tx.memory.waiting {
+            waiting.set(message::count_waiting(&tx.sql).await?);
+        }
         let mut flight = Flight::default();
         flight.statement(
             "INSERT INTO setting (name, value) VALUES ('writer', $1) ON CONFLICT (name) DO UPDATE SET value = $1",

@@ -9,7 +9,7 @@ use super::{event, review, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
-use crate::{Error, Result, our_reference};
+use crate::{ByPurpose, Error, Result, Waiting, our_reference};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
@@ -295,7 +295,7 @@ impl Sheet {
                 None => drop(found.remove(&(*message, *segment))),
             }
         }
-        let found = found.into_iter().take(CANDIDATES_MAX);
+        let found = found.into_iter().take(CANDIDATES_MAX + 1);
         found.map(|((message, segment), id)| (MessageId::from_key(message), segment, id)).collect()
     }
 
@@ -557,7 +557,7 @@ async fn load_messages(sql: &Session, ids: &BTreeSet<i64>) -> Result<Vec<Row>> {
     sql.rows(concat!("SELECT ", columns!(), " FROM message m WHERE m.id = ANY ($1)"), &[&ids]).await
 }
 
-/// Segments that are looked at for one receipt.
+/// Segments under one id that are looked at. A carrier that uses an id more often than this cannot be understood by it.
 const CANDIDATES_MAX: usize = 50;
 
 fn columns_of(forms: &BTreeSet<Form>) -> (Vec<i64>, Vec<std::borrow::Cow<'_, str>>) {
@@ -590,7 +590,7 @@ async fn load_outstanding(sql: &Session, forms: &BTreeSet<Form>) -> Result<Vec<(
                 ", NULL::text, o.segment, o.carrier_id, k.n
                  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS k (connection, canonical, n)
                  CROSS JOIN LATERAL (SELECT x.message, x.segment, x.carrier_id FROM outstanding x
-                   WHERE x.connection = k.connection AND x.canonical = k.canonical ORDER BY x.message, x.segment LIMIT 50) o
+                   WHERE x.connection = k.connection AND x.canonical = k.canonical ORDER BY x.message, x.segment LIMIT 51) o
                  CROSS JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = o.message LIMIT 1) m"
             ),
             &[&connections, &canonicals],
@@ -666,19 +666,60 @@ impl Tx {
         found.into_iter().take(PARKED_MAX).map(|one| Ok((one.receipt, column::receipt(&one.body)?))).collect()
     }
 
-    fn park(&mut self, connection: ConnectionId, receipt: &Receipt, now: Timestamp) {
+    /// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
+    /// the number of rows that were forgotten.
+    async fn park(&mut self, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<u64> {
         let number = self.next_id(now);
         let body = column::receipt_text(receipt);
+        let mut rows = 0;
         for form in forms_of(connection, receipt) {
             let parked = Parked { receipt: number, parked_at: now.as_millis(), body: body.clone() };
             self.sheets.messages.parked_now.entry(form).or_default().push(parked);
+            rows += 1;
         }
-        self.note_parked();
+        let excess = self.note_parked(connection.key(), rows);
+        if excess == 0 {
+            return Ok(0);
+        }
+        self.settle().await?;
+        // Without an index on the connection alone, the order of the receipts is the way to find them.
+        let forgotten = self
+            .sql
+            .execute(
+                "DELETE FROM parked WHERE ctid = ANY (ARRAY (
+                   SELECT ctid FROM parked WHERE connection + 0 = $1 ORDER BY receipt LIMIT $2))",
+                &[&connection.key(), &(excess.max(FORGOTTEN_AT_ONCE) as i64)],
+            )
+            .await?;
+        self.note_unparked(connection.key(), forgotten as usize);
+        Ok(forgotten)
+    }
+
+    fn unpark(&mut self, connection: ConnectionId, number: i64, receipt: &Receipt) {
+        if self.sheets.messages.unparked.insert(number) {
+            self.note_unparked(connection.key(), forms_of(connection, receipt).count());
+        }
+    }
+}
+
+/// Rows that are forgotten at once, so that the search for the oldest pays.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
+    match receipt::canonical(carrier_id) {
+        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
+        form => form,
     }
 }
 
 fn reference_form(reference: u16) -> String {
     format!("~{reference}")
+}
+
+/// No canonical form of a carrier's id begins with it but one that a carrier chose to be difficult.
+fn is_reference((_, form): &Form) -> bool {
+    form.starts_with('~')
 }
 
 /// The forms under which the segment of a receipt may be kept, the likeliest first.
@@ -732,6 +773,9 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
             changed: true,
         };
         tx.sheets.messages.slots.insert(message.id, Some(new));
+        if life.state.is_waiting() {
+            tx.waits(message, 1);
+        }
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
     }
@@ -751,6 +795,11 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
         });
     }
     Ok(Accepted::New(admissions))
+}
+
+/// The connection in whose queue the row stands, if it stands in one.
+fn queue_of(due: Option<Due>) -> Option<i64> {
+    due.map(|due| due.lane).filter(|lane| *lane != LOOK_AGAIN)
 }
 
 fn due_row(message: &Message, state: &State) -> Option<Due> {
@@ -778,9 +827,9 @@ pub(super) fn advance_needs(happenings: &[Happening], tx: &Tx, needs: &mut execu
                     Input::Answered { answer: Answer::Refused(failure), .. } if suppresses(failure) => {
                         needs.list.entry(&tx.sheets.list, slot.message.realm(), slot.message.recipient);
                     }
-                    Input::Answered { answer: Answer::Accepted { carrier_id }, .. } if tx.may_be_parked() => {
-                        let form = (slot.message.connection.key(), receipt::canonical(carrier_id));
-                        needs.messages.parked(sheet, form);
+                    Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } if tx.may_be_parked() => {
+                        let form = expected_form(&slot.message, *segment, carrier_id);
+                        needs.messages.parked(sheet, (slot.message.connection.key(), form));
                     }
                     Input::Answered { segment, answer: Answer::None, .. } if tx.may_be_parked() => {
                         let reference = reference_form(our_reference(*message, *segment));
@@ -792,6 +841,9 @@ pub(super) fn advance_needs(happenings: &[Happening], tx: &Tx, needs: &mut execu
             Happening::Receipt { connection, receipt } => {
                 let mut candidates = Vec::new();
                 for form in forms_of(*connection, receipt) {
+                    if is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
+                        break;
+                    }
                     // Nearly always the likeliest form finds the segment, and the others need not be looked for.
                     if !sheet.outstanding.contains_key(&form) {
                         needs.messages.outstanding(sheet, form);
@@ -887,17 +939,17 @@ impl<'a> Commit<'a> {
         let message = Arc::clone(&slot.message);
         let accepted = match &input {
             Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } => {
-                Some((*segment, receipt::canonical(carrier_id), carrier_id.clone()))
+                Some((*segment, expected_form(&message, *segment, carrier_id), carrier_id.clone()))
             }
             _ => None,
         };
         let is_open = slot.life.state.wakes_at().is_some();
         let rules = self.rules();
         let transition = slot.life.apply(input, message.terms(), self.now, rules);
-        if let Some((segment, canonical, carrier_id)) = &accepted {
+        if let Some((segment, form, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if is_open {
-                sheet.expect_receipt(&message, *segment, canonical.clone(), carrier_id.clone());
+                sheet.expect_receipt(&message, *segment, form.clone(), carrier_id.clone());
             }
         }
         let Ok(transition) = transition else {
@@ -915,7 +967,7 @@ impl<'a> Commit<'a> {
             }
             // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
             // under our own reference.
-            forms.extend(accepted.map(|(_, canonical, _)| canonical));
+            forms.extend(accepted.map(|(_, form, _)| form));
             for n in newly_unanswered(before, &transition.life) {
                 forms.push(reference_form(our_reference(id, n)));
             }
@@ -925,7 +977,7 @@ impl<'a> Commit<'a> {
         for form in forms {
             for (number, receipt) in tx.find_parked(&(connection.key(), form), submitted_at).await? {
                 if let Some((whose, after)) = Box::pin(self.match_receipt(tx, connection, &receipt)).await? {
-                    tx.sheets.messages.unparked.insert(number);
+                    tx.unpark(connection, number, &receipt);
                     // It may have become certain that it is another's.
                     if whose == id {
                         status = after.unwrap_or(status);
@@ -942,6 +994,7 @@ impl<'a> Commit<'a> {
         let slot = sheet.slot(id);
         let message = Arc::clone(&slot.message);
         let wanted = due_row(&message, &life.state);
+        let stood = queue_of(slot.due);
         match (slot.due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
             (Some(old), Some(new))
@@ -964,6 +1017,11 @@ impl<'a> Commit<'a> {
         slot.updated_at = now;
         slot.changed = true;
         let before = std::mem::replace(&mut slot.life, life.clone());
+        let change = match (stood, queue_of(slot.due)) {
+            (Some(_), None) => -1,
+            (None, Some(_)) => 1,
+            (Some(_), Some(_)) | (None, None) => 0,
+        };
         for n in newly_unanswered(&before, &life) {
             // No id was given; a receipt that names our own reference may still settle it.
             sheet.expect_receipt(&message, n, reference_form(our_reference(id, n)), String::new());
@@ -971,9 +1029,12 @@ impl<'a> Commit<'a> {
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    sheet.forget_receipt(&message, n as u8, receipt::canonical(carrier_id));
+                    sheet.forget_receipt(&message, n as u8, expected_form(&message, n as u8, carrier_id));
                 }
             }
+        }
+        if change != 0 {
+            tx.waits(&message, change);
         }
         for effect in effects {
             match effect {
@@ -1008,7 +1069,7 @@ impl<'a> Commit<'a> {
         match self.match_receipt(tx, connection, receipt).await? {
             Some((_, status)) => Ok(status),
             None => {
-                tx.park(connection, receipt, self.now);
+                self.out.forgotten += tx.park(connection, receipt, self.now).await?;
                 self.out.parked += 1;
                 Ok(None)
             }
@@ -1025,7 +1086,16 @@ impl<'a> Commit<'a> {
     ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for form in forms_of(connection, receipt) {
-            for (message, segment, carrier_id) in tx.find_outstanding(&form).await? {
+            // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
+            if is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
+                break;
+            }
+            let found = tx.find_outstanding(&form).await?;
+            if found.len() > CANDIDATES_MAX {
+                // Not all are looked at, so none of them is certain.
+                return Ok(None);
+            }
+            for (message, segment, carrier_id) in found {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 if candidates.iter().any(|known| (known.message, known.segment) == (message, segment)) {
                     continue;
@@ -1293,6 +1363,26 @@ pub(super) async fn recover(
         commit.out.statuses.push(status);
     }
     Ok(commit.out)
+}
+
+pub(super) async fn waiting(tx: &mut Tx) -> Result<Arc<Waiting>> {
+    tx.waiting().await
+}
+
+/// Counts what stands in the queues.
+pub(super) async fn count_waiting(sql: &Session) -> Result<BTreeMap<AccountId, ByPurpose>> {
+    let rows = sql
+        .rows("SELECT account, priority, count(*) FROM due WHERE lane > 0 GROUP BY account, priority", &[])
+        .await?;
+    let mut counts: BTreeMap<AccountId, ByPurpose> = BTreeMap::new();
+    for row in &rows {
+        let priority: i16 = cell(row, 1)?;
+        let purpose = u8::try_from(priority).ok().and_then(Purpose::from_priority);
+        let purpose = purpose.ok_or_else(|| column::corrupt("purpose", priority))?;
+        let of_account = counts.entry(AccountId::from_key(cell(row, 0)?)).or_default();
+        of_account[usize::from(purpose.priority())] += cell::<i64>(row, 2)? as u64;
+    }
+    Ok(counts)
 }
 
 pub(super) async fn next_due(

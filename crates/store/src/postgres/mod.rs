@@ -22,8 +22,8 @@ mod suppression;
 
 use crate::backend::*;
 use crate::looked::Looked;
-use crate::{Error, Result};
-use executor::{Operation, Readers, Reading, Writer};
+use crate::{Error, Result, Waiting};
+use executor::{Kind, Operation, Readers, Reading, Writer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,14 @@ pub struct Options {
     pub readers: usize,
     /// Whether this process is the one that sends messages. There can be one at a time.
     pub served: bool,
+    /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
+    /// forgotten, so that receipts that belong to nobody cannot fill the disk.
+    pub parked_max: usize,
 }
+
+/// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
+/// second. Some 100 MiB at the most.
+const PARKED_MAX: usize = 200_000;
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,7 +82,7 @@ impl Options {
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(2)
             .tcp_user_timeout(Duration::from_secs(15));
-        Ok(Self { server, readers: 2, served: false })
+        Ok(Self { server, readers: 2, served: false, parked_max: PARKED_MAX })
     }
 
     /// The database as people may see it: without user and password.
@@ -153,8 +160,8 @@ impl Postgres {
 }
 
 /// Forwards each operation to the writer or to a reader; the work is in the file of its noun. A `together` operation
-/// names what it will look at and works on sheets with others; a `writer` operation looks for its rows by itself. A
-/// `single` read is one statement, `readers` see one moment in several.
+/// names what it will look at and works on sheets with others; a `writer` operation looks for its rows by itself. Of both
+/// there are calls, for which somebody waits: see [`Kind`]. A `single` read is one statement, `readers` see one moment in several.
 macro_rules! forward {
     ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty $(, $needs:ident of $of:ident, weighs $weight:expr)?;)*) => {$(
         fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
@@ -162,8 +169,15 @@ macro_rules! forward {
         }
     )*};
     (@together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+        forward!(@sheets $self Work $module::$name($($argument: $type),*) -> $reply, $needs of $of, weighs $weight)
+    };
+    (@call_together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+        forward!(@sheets $self Call $module::$name($($argument: $type),*) -> $reply, $needs of $of, weighs $weight)
+    };
+    (@sheets $self:ident $kind:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
         Box::pin($self.writer.run::<($($type,)*), $reply>(Operation {
             arguments: ($($argument,)*),
+            kind: Kind::$kind,
             weight: |arguments| {
                 #[allow(unused_variables)]
                 let ($($argument,)*) = arguments;
@@ -181,8 +195,15 @@ macro_rules! forward {
         }))
     };
     (@writer $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        forward!(@alone $self Work $module::$name($($argument: $type),*) -> $reply)
+    };
+    (@calls $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        forward!(@alone $self Call $module::$name($($argument: $type),*) -> $reply)
+    };
+    (@alone $self:ident $kind:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
         Box::pin($self.writer.run::<($($type,)*), $reply>(Operation {
             arguments: ($($argument,)*),
+            kind: Kind::$kind,
             weight: |_| 1,
             needs: None,
             run: |tx, arguments| {
@@ -211,12 +232,13 @@ macro_rules! forward {
 
 impl Backend for Postgres {
     forward! {
-        together message::accept(intake: Intake, now: Timestamp) -> Accepted, accept_needs of intake, weighs intake.drafts.len();
+        call_together message::accept(intake: Intake, now: Timestamp) -> Accepted, accept_needs of intake, weighs intake.drafts.len();
         writer message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
         together message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced, advance_needs of happenings, weighs happenings.len();
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         single message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         single message::message(realm: Realm, id: MessageId) -> Option<Stored>;
@@ -235,8 +257,8 @@ impl Backend for Postgres {
         single event::attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
         writer event::replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
 
-        writer endpoint::create_endpoint(endpoint: Endpoint, actor: Actor) -> ();
-        writer endpoint::callback_endpoint(endpoint: Endpoint) -> EndpointId;
+        calls endpoint::create_endpoint(endpoint: Endpoint, actor: Actor) -> ();
+        calls endpoint::callback_endpoint(endpoint: Endpoint) -> EndpointId;
         single endpoint::endpoints(realm: Option<Realm>) -> Vec<Endpoint>;
         writer endpoint::update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
@@ -251,13 +273,13 @@ impl Backend for Postgres {
 
         writer account::default_account(now: Timestamp) -> AccountId;
         single account::accounts() -> Vec<Account>;
-        writer account::create_account(account: Account, actor: Actor) -> ();
-        writer account::create_token(token: Token, actor: Actor) -> ();
+        calls account::create_account(account: Account, actor: Actor) -> ();
+        calls account::create_token(token: Token, actor: Actor) -> ();
         single account::token_by_lookup(lookup: String) -> Option<Token>;
         single account::tokens(account: AccountId, environment: Option<Environment>) -> Vec<Token>;
         writer account::update_token(token: Token, action: &'static str, actor: Actor, now: Timestamp) -> bool;
         writer account::touch_tokens(uses: Vec<(TokenId, Timestamp, bool)>) -> ();
-        writer account::create_client(client: Client, actor: Actor) -> ();
+        calls account::create_client(client: Client, actor: Actor) -> ();
         single account::client(id: ClientId) -> Option<Client>;
         single account::clients(realm: Realm) -> Vec<Client>;
         writer account::revoke_client(realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> bool;
@@ -273,6 +295,10 @@ impl Backend for Postgres {
         writer operating::record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         writer operating::sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
         writer operating::ping() -> ();
+    }
+
+    fn until_broken(&self) -> Broken<'_> {
+        Box::pin(self.writer.until_broken())
     }
 
     fn suppressed(

@@ -354,7 +354,7 @@ pub(super) async fn sweep(
 ) -> Result<bool> {
     let before = |age_ms: i64| now.plus_ms(age_ms.saturating_neg());
     let mut more = sweep_idempotency(&tx.sql, before(retention.idempotency_ms), *limit).await?;
-    more |= sweep_parked(&tx.sql, before(retention.parked_ms), *limit).await?;
+    more |= sweep_parked(tx, before(retention.parked_ms), *limit).await?;
     // An attempt tells nothing without its event, which goes with its message.
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
     more |= sweep_attempts(&tx.sql, before(attempts_ms), *limit).await?;
@@ -377,9 +377,10 @@ async fn sweep_idempotency(sql: &Session, before: Timestamp, limit: usize) -> Re
     Ok(gone == limit as u64)
 }
 
-async fn sweep_parked(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
+async fn sweep_parked(tx: &mut Tx, before: Timestamp, limit: usize) -> Result<bool> {
     // Those that came first. Their numbers grow also while the clock is behind an earlier one, so their time is asked.
-    let gone = sql
+    let gone = tx
+        .sql
         .execute(
             "DELETE FROM parked WHERE ctid = ANY (ARRAY (
                SELECT p.place FROM (SELECT ctid AS place, parked_at FROM parked ORDER BY receipt LIMIT $2) p
@@ -387,6 +388,9 @@ async fn sweep_parked(sql: &Session, before: Timestamp, limit: usize) -> Result<
             &[&before.as_millis(), &(limit as i64)],
         )
         .await?;
+    if gone > 0 {
+        tx.recount_parked().await?;
+    }
     Ok(gone == limit as u64)
 }
 

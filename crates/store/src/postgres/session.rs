@@ -279,6 +279,7 @@ pub(super) fn failed(error: tokio_postgres::Error) -> Error {
     let sentence = format!("{} (PostgreSQL {})", said.message(), said.code().code());
     match said.code() {
         code if *code == SqlState::UNIQUE_VIOLATION => Error::Conflict(sentence),
+        code if *code == SqlState::DISK_FULL => Error::Full(sentence),
         code if code.code().starts_with("XX00") => Error::Corrupt(sentence),
         _ => Error::Unavailable(sentence),
     }
@@ -328,7 +329,7 @@ impl ToSql for Location {
 /// An error with what was being done.
 pub(super) fn failed_with(what: &str, error: Error) -> Error {
     match error {
-        Error::Unavailable(why) | Error::Conflict(why) | Error::Corrupt(why) => {
+        Error::Unavailable(why) | Error::Full(why) | Error::Broken(why) | Error::Conflict(why) | Error::Corrupt(why) => {
             Error::Unavailable(format!("{what}: {why}"))
         }
     }

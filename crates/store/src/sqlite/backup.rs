@@ -4,7 +4,7 @@
 //! The copy appears under its name only when it is complete, checked and on the disk.
 
 use super::Options;
-use super::executor::{connect, failed};
+use super::executor::{connect, failed, journal_mode};
 use crate::{Error, Result};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
@@ -69,7 +69,7 @@ fn fill(from: &Options, to: &Path) -> Result<()> {
         }
     }
     // One file, without companions, so that it can be carried anywhere.
-    target.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0)).map_err(failed)?;
+    journal_mode(&target, "delete").map_err(failed)?;
     let verdict: String = target.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
     if verdict != "ok" {
         return Err(Error::Corrupt(format!("the copy does not pass its check: {verdict}")));

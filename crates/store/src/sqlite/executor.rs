@@ -1,15 +1,28 @@
 //! The threads that own the connections: one that writes in groups, and a few that read.
+//!
+//! The writer also keeps house with the disk. When it is full, new work is refused and the reserve is released for
+//! what became of old work. When it fails, nothing is written or read any more: SQLite could go on after a sync that
+//! failed, but the system has forgotten what it did not write, so going on would promise what nobody can keep.
 
 use super::Options;
 use super::endpoint;
+use super::reserve::Reserve;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
+use crate::turn::{CALL_WAIT, Turn};
+use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Error, Result};
+use rusqlite::ffi;
 use rusqlite::{Connection, OpenFlags};
+use std::collections::{BTreeMap, HashMap};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use tidings_domain::id::Sequence;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+use tidings_domain::id::{AccountId, Sequence};
+use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Operations that may wait for the writer. Callers wait for a place, which slows them and bounds the memory.
 const WRITES_WAITING: usize = 4_096;
@@ -19,6 +32,8 @@ const GROUP_MAX: usize = 1_000;
 const READS_WAITING: usize = 1_024;
 /// How long another process (the command line) may hold the write lock: ms.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
+/// How often a full disk is looked at again.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 /// Statements kept prepared on each connection.
 const STATEMENTS: usize = 256;
 /// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
@@ -42,19 +57,19 @@ pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Res
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if !read_only {
         // FULL: a commit is on the disk before anybody hears of it. NORMAL would lose the last ones in a power cut.
-        let mode: String =
-            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
-        if mode != "wal" {
+        if journal_mode(&connection, "wal").map_err(failed)? != "wal" {
             return Err(Error::Unavailable(format!(
                 "{} cannot be used in WAL mode (a network file system?); put the data directory on a local disk",
                 path.display()
             )));
         }
+        // fullfsync: on systems where a sync stops at the disk's cache, go further. The log is written into the file
+        // by the writer itself, since SQLite would keep a failure of that to itself.
         connection
-            .execute_batch(&format!(
-                "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = {};",
-                options.checkpoint_pages
-            ))
+            .execute_batch(
+                "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
+                 PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;",
+            )
             .map_err(failed)?;
     }
     connection
@@ -65,18 +80,93 @@ pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Res
     Ok(connection)
 }
 
+/// Sets the journal mode; gives the one that is in force.
+pub(super) fn journal_mode(connection: &Connection, wanted: &str) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare(&format!("PRAGMA journal_mode = {wanted}"))?;
+    let mut rows = statement.query([])?;
+    let mut mode = String::new();
+    // To the end, because the mode is given before it is committed: asked for its first row alone, SQLite would keep to
+    // itself that the commit failed, and go on in another mode.
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    Ok(mode)
+}
+
 /// What SQLite says, as the act it asks for.
 pub(super) fn failed(error: rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode::{
+        ConstraintViolation, DatabaseCorrupt, DiskFull, NotADatabase, SystemIoFailure,
+    };
+    let text = error.to_string();
     match error.sqlite_error_code() {
-        Some(ConstraintViolation) => Error::Conflict(error.to_string()),
-        Some(DatabaseCorrupt | NotADatabase) => Error::Corrupt(error.to_string()),
+        Some(ConstraintViolation) => Error::Conflict(text),
+        Some(DatabaseCorrupt | NotADatabase) => Error::Corrupt(text),
+        Some(DiskFull) => Error::Full(text),
+        Some(SystemIoFailure) => match error.sqlite_error().map_or(0, |error| error.extended_code) {
+            // The shared memory beside the database could not grow.
+            ffi::SQLITE_IOERR_SHMSIZE => Error::Full(text),
+            ffi::SQLITE_IOERR_LOCK
+            | ffi::SQLITE_IOERR_UNLOCK
+            | ffi::SQLITE_IOERR_RDLOCK
+            | ffi::SQLITE_IOERR_CHECKRESERVEDLOCK
+            | ffi::SQLITE_IOERR_SHMLOCK
+            | ffi::SQLITE_IOERR_BLOCKED
+            | ffi::SQLITE_IOERR_ACCESS
+            | ffi::SQLITE_IOERR_NOMEM => Error::Unavailable(text),
+            ffi::SQLITE_IOERR_READ
+            | ffi::SQLITE_IOERR_SHORT_READ
+            | ffi::SQLITE_IOERR_CORRUPTFS
+            | ffi::SQLITE_IOERR_DATA => Error::Corrupt(text),
+            // Everything else is a write, a sync or a deletion that failed.
+            _ => Error::Broken(text),
+        },
         _ => match error {
             rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
-                Error::Corrupt(error.to_string())
+                Error::Corrupt(text)
             }
-            other => Error::Unavailable(other.to_string()),
+            _ => Error::Unavailable(text),
         },
+    }
+}
+
+/// How the disk is, as the writer found it: for the readers, and for those who watch.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    broken: watch::Sender<Option<Error>>,
+    full: AtomicBool,
+}
+
+impl Condition {
+    /// Whether there is no room for new work.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Comes back when the disk has failed, with what it said.
+    pub async fn until_broken(&self) -> Error {
+        let mut broken = self.broken.subscribe();
+        let why = broken.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        match why {
+            Some(error) => error,
+            // The store is gone: nothing can break any more.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.broken.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    fn breaks(&self, error: Error) {
+        self.broken.send_if_modified(|broken| {
+            let first = broken.is_none();
+            if first {
+                tracing::error!(%error, "the disk failed; nothing is written or read any more");
+                *broken = Some(error);
+            }
+            first
+        });
     }
 }
 
@@ -95,12 +185,18 @@ struct Memory {
     ids: Sequence,
     /// Whether this transaction changed the suppression list.
     list_changed: bool,
+    /// What waits to be sent, once somebody asked.
+    waiting: Option<Arc<Waiting>>,
+    /// How this transaction changes that.
+    changes: Changes,
+    parked_max: usize,
 }
 
 struct Loaded {
     next_event: i64,
     listeners: Arc<Listeners>,
-    parked: bool,
+    /// Rows of parked receipts by connection.
+    parked: HashMap<i64, usize>,
 }
 
 impl Tx<'_> {
@@ -126,12 +222,27 @@ impl Tx<'_> {
 
     /// Whether any receipt is parked: nearly always not, and then nobody needs to look.
     pub fn any_parked(&mut self) -> Result<bool> {
-        Ok(self.loaded()?.parked)
+        Ok(!self.loaded()?.parked.is_empty())
     }
 
-    /// To be called when a receipt was parked.
-    pub fn note_parked(&mut self) -> Result<()> {
-        self.loaded()?.parked = true;
+    /// To be called when a receipt of this connection was parked, with its rows. Gives the number of rows by which the
+    /// connection has too many now.
+    pub fn note_parked(&mut self, connection: i64, rows: usize) -> Result<usize> {
+        let most = self.memory.parked_max;
+        let parked = self.loaded()?.parked.entry(connection).or_default();
+        *parked += rows;
+        Ok(parked.saturating_sub(most))
+    }
+
+    /// To be called when rows of parked receipts of this connection were deleted.
+    pub fn note_unparked(&mut self, connection: i64, rows: usize) -> Result<()> {
+        let all = &mut self.loaded()?.parked;
+        if let Some(parked) = all.get_mut(&connection) {
+            *parked = parked.saturating_sub(rows);
+            if *parked == 0 {
+                all.remove(&connection);
+            }
+        }
         Ok(())
     }
 
@@ -140,10 +251,45 @@ impl Tx<'_> {
         self.memory.list_changed = true;
     }
 
+    /// To be called when `by` more messages like this one wait to be sent.
+    pub fn waits(&mut self, message: &Message, by: i64) {
+        self.memory.changes.note(message, by);
+    }
+
+    /// What waits to be sent, as `count` finds it now and as every commit keeps it from here on.
+    pub fn waiting(
+        &mut self,
+        count: impl FnOnce(&Connection) -> Result<BTreeMap<AccountId, ByPurpose>>,
+    ) -> Result<Arc<Waiting>> {
+        let waiting = Arc::clone(self.memory.waiting.get_or_insert_default());
+        waiting.set(count(self.sql)?);
+        // What this transaction changed before is counted.
+        self.memory.changes.clear();
+        Ok(waiting)
+    }
+
     /// An id for a row that the store makes by itself.
     pub fn next_id(&mut self, now: Timestamp) -> Result<i64> {
         self.loaded()?;
         Ok(self.memory.ids.next(now))
+    }
+
+    /// To be called when parked receipts of any connection were deleted.
+    pub fn recount_parked(&mut self) -> Result<()> {
+        let counted = self.count_parked()?;
+        self.loaded()?.parked = counted;
+        Ok(())
+    }
+
+    fn count_parked(&self) -> Result<HashMap<i64, usize>> {
+        let mut statement = self
+            .sql
+            .prepare_cached("SELECT connection, count(*) FROM parked GROUP BY connection")
+            .map_err(failed)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)))
+            .map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded> {
@@ -161,20 +307,38 @@ impl Tx<'_> {
             self.memory.loaded = Some(Loaded {
                 next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
                 listeners: Arc::new(endpoint::listeners(self.sql)?),
-                parked: one("SELECT EXISTS (SELECT 1 FROM parked)")? == 1,
+                parked: self.count_parked()?,
             });
         }
         Ok(self.memory.loaded.as_mut().expect("it was loaded just above"))
     }
 }
 
+/// What kind of operation it is: decides what happens to it when the disk is full or slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Something new, for which somebody waits: refused while the disk is full, and given up if its turn does not
+    /// come soon.
+    Call,
+    /// Something new that the engine does by itself, or that can be had again: refused while the disk is full.
+    Work,
+    /// What became of work that was taken on before: it may use the reserve, and waits as long as it takes.
+    Record,
+}
+
 /// One operation on its way through the writer.
 trait Work: Send {
+    fn kind(&self) -> Kind;
+    /// Its turn has come. `false` if who asked has given up.
+    fn start(&mut self) -> bool;
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<()>;
     fn answer(self: Box<Self>, committed: Result<()>);
 }
 
 struct Write<T, F> {
+    kind: Kind,
+    /// For calls: whether its turn has come.
+    turn: Option<Arc<Turn>>,
     operation: F,
     result: Option<T>,
     reply: oneshot::Sender<Result<T>>,
@@ -185,6 +349,14 @@ where
     T: Send,
     F: FnMut(&mut Tx<'_>) -> Result<T> + Send,
 {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn start(&mut self) -> bool {
+        self.turn.take().is_none_or(|turn| turn.begin())
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<()> {
         self.result = Some((self.operation)(tx)?);
         Ok(())
@@ -203,77 +375,126 @@ where
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Work>>,
-    closing: tokio::sync::watch::Sender<bool>,
-    closed: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
+    condition: Arc<Condition>,
+    closing: watch::Sender<bool>,
+    closed: tokio::sync::Mutex<Option<oneshot::Receiver<Result<()>>>>,
 }
 
 impl Writer {
-    pub fn start(connection: Connection, looked: Arc<Looked>) -> Result<Self> {
+    pub fn start(
+        mut connection: Connection,
+        options: &Options,
+        looked: Arc<Looked>,
+        condition: Arc<Condition>,
+    ) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
-        let (closing, mut asked) = tokio::sync::watch::channel(false);
+        let (closing, mut asked) = watch::channel(false);
         let (done, closed) = oneshot::channel();
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::Unavailable("the store must be opened inside a runtime".to_owned()))?;
+        let logged = Arc::new(AtomicI32::new(0));
+        let seen = Arc::clone(&logged);
+        let hook = move |_: &mut rusqlite::hooks::Wal, pages| {
+            seen.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(hook)).map_err(failed)?;
+        let reserve = Reserve::take(&options.path, options.reserve_octets);
+        condition.full.store(reserve.is_lacking(), Ordering::Relaxed);
+        let mut hand = Hand {
+            connection: ManuallyDrop::new(connection),
+            looked,
+            memory: Memory {
+                loaded: None,
+                ids: Sequence::new(STORE_NODE),
+                list_changed: false,
+                parked_max: options.parked_max,
+                waiting: None,
+                changes: Changes::default(),
+            },
+            version: 0,
+            reserve,
+            condition: Arc::clone(&condition),
+            logged,
+            checkpoint_pages: i32::try_from(options.checkpoint_pages).unwrap_or(i32::MAX),
+        };
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                let mut memory = Memory { loaded: None, ids: Sequence::new(STORE_NODE), list_changed: false };
-                let mut version = 0;
                 loop {
-                    let first = runtime.block_on(async {
+                    let is_full = hand.condition.is_full();
+                    let next = runtime.block_on(async {
                         tokio::select! {
                             biased;
-                            work = waiting.recv() => work,
-                            _ = asked.wait_for(|asked| *asked) => None,
+                            work = waiting.recv() => work.map_or(Next::End, Next::Group),
+                            _ = asked.wait_for(|asked| *asked) => Next::End,
+                            () = tokio::time::sleep(ROOM_EVERY), if is_full => Next::LookForRoom,
                         }
                     });
-                    let Some(first) = first else { break };
-                    let mut group = vec![first];
+                    let first = match next {
+                        Next::Group(first) => first,
+                        Next::LookForRoom => {
+                            hand.look_for_room();
+                            continue;
+                        }
+                        Next::End => break,
+                    };
+                    let mut group: Vec<Box<dyn Work>> = started(first).into_iter().collect();
                     while group.len() < GROUP_MAX {
                         match waiting.try_recv() {
-                            Ok(work) => group.push(work),
+                            Ok(work) => group.extend(started(work)),
                             Err(_) => break,
                         }
                     }
-                    let answers = commit(&connection, &looked, &mut memory, &mut version, group);
+                    let answers = hand.commit(group);
                     // One wake-up of the runtime for the whole group; there the answers cost no system call.
                     runtime.spawn(async move {
                         for (work, outcome) in answers {
                             work.answer(outcome);
                         }
                     });
+                    hand.write_log_into_file();
                 }
                 waiting.close();
-                // Best effort: the next start does the same. No `PRAGMA optimize`: on a large file that is not in the
-                // system's cache it reads for seconds while somebody waits for the stop, and each statement here was
-                // written for one plan, which statistics could only change.
-                drop(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);"));
-                drop(connection);
-                done.send(()).ok();
+                done.send(hand.close()).ok();
             })
             .map_err(|e| Error::Unavailable(format!("cannot start the writer: {e}")))?;
-        Ok(Self { queue, closing, closed: tokio::sync::Mutex::new(Some(closed)) })
+        Ok(Self { queue, condition, closing, closed: tokio::sync::Mutex::new(Some(closed)) })
     }
 
     /// Runs an operation in the next transaction and answers once that is committed.
-    pub async fn run<T, F>(&self, operation: F) -> Result<T>
+    pub async fn run<T, F>(&self, kind: Kind, operation: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let work = Box::new(Write { operation, result: None, reply });
-        self.queue.send(work).await.map_err(|_| closing())?;
-        answer.await.map_err(|_| closing())?
+        self.condition.check()?;
+        let (reply, mut answer) = oneshot::channel();
+        let turn = (kind == Kind::Call).then(Arc::<Turn>::default);
+        let work = Box::new(Write { kind, turn: turn.clone(), operation, result: None, reply });
+        let answered = async {
+            self.queue.send(work).await.map_err(|_| closing())?;
+            (&mut answer).await.map_err(|_| closing())?
+        };
+        let Some(turn) = turn else { return answered.await };
+        match tokio::time::timeout(CALL_WAIT, answered).await {
+            Ok(answered) => answered,
+            // Its turn has not come, and will not: nothing was or will be written.
+            Err(_) if turn.give_up() => {
+                Err(Error::Unavailable("the disk is slow, and too much waits for it".to_owned()))
+            }
+            // It is being written, and only the commit can say what becomes of it.
+            Err(_) => answer.await.map_err(|_| closing())?,
+        }
     }
 
     /// Finishes what waits and closes the file.
     pub async fn close(&self) -> Result<()> {
         self.closing.send_replace(true);
-        if let Some(closed) = self.closed.lock().await.take() {
-            drop(closed.await);
+        match self.closed.lock().await.take() {
+            Some(closed) => closed.await.unwrap_or(Ok(())),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -281,27 +502,128 @@ fn closing() -> Error {
     Error::Unavailable("the store is closing".to_owned())
 }
 
+/// The operation, if it is still wanted.
+fn started(mut work: Box<dyn Work>) -> Option<Box<dyn Work>> {
+    work.start().then_some(work)
+}
+
+/// What the writer does next.
+enum Next {
+    Group(Box<dyn Work>),
+    LookForRoom,
+    End,
+}
+
 type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
-fn commit(
-    connection: &Connection,
-    looked: &Looked,
-    memory: &mut Memory,
-    version: &mut i64,
-    mut group: Vec<Box<dyn Work>>,
-) -> Answers {
-    match transact(connection, looked, memory, version, &mut group) {
-        Ok(()) => group.into_iter().map(|work| (work, Ok(()))).collect(),
-        Err(error) if group.len() == 1 => group.into_iter().map(|work| (work, Err(error.clone()))).collect(),
-        Err(_) => {
-            // One of them failed: each for itself, so that only that one fails.
-            let alone = group.into_iter().map(|work| {
-                let mut one = vec![work];
-                let outcome = transact(connection, looked, memory, version, &mut one);
-                (one.remove(0), outcome)
-            });
-            alone.collect()
+/// What the writing thread works with.
+struct Hand {
+    /// Dropped by [`Hand::close`] alone, and not at all once the disk failed: closing writes and syncs.
+    connection: ManuallyDrop<Connection>,
+    looked: Arc<Looked>,
+    memory: Memory,
+    version: i64,
+    reserve: Reserve,
+    condition: Arc<Condition>,
+    /// Pages in the log after the last commit.
+    logged: Arc<AtomicI32>,
+    checkpoint_pages: i32,
+}
+
+impl Hand {
+    fn commit(&mut self, group: Vec<Box<dyn Work>>) -> Answers {
+        let mut answers = Answers::with_capacity(group.len());
+        let mut taken = Vec::with_capacity(group.len());
+        for work in group {
+            match self.takes(work.kind()) {
+                Ok(()) => taken.push(work),
+                Err(full) => answers.push((work, Err(full))),
+            }
         }
+        if taken.len() > 1 && self.transact(&mut taken).is_ok() {
+            answers.extend(taken.into_iter().map(|work| (work, Ok(()))));
+        } else {
+            // One of them failed, or there is no room for all: each for itself, so that only that one fails.
+            answers.extend(taken.into_iter().map(|work| self.alone(work)));
+        }
+        answers
+    }
+
+    /// Whether an operation of this kind is taken, as full as the disk is.
+    fn takes(&self, kind: Kind) -> Result<()> {
+        match kind {
+            Kind::Call | Kind::Work if self.condition.is_full() => {
+                Err(Error::Full("new work waits until there is".to_owned()))
+            }
+            Kind::Call | Kind::Work | Kind::Record => Ok(()),
+        }
+    }
+
+    fn alone(&mut self, work: Box<dyn Work>) -> (Box<dyn Work>, Result<()>) {
+        let mut one = [work];
+        let outcome = loop {
+            if let Err(full) = self.takes(one[0].kind()) {
+                break Err(full);
+            }
+            match self.transact(&mut one) {
+                Err(Error::Full(why)) if self.reserve.release() => {
+                    tracing::error!(
+                        why,
+                        "the disk is full: new work is refused, what is under way uses the reserve"
+                    );
+                    self.condition.full.store(true, Ordering::Relaxed);
+                }
+                outcome => break outcome,
+            }
+        };
+        let [work] = one;
+        (work, outcome)
+    }
+
+    fn transact(&mut self, group: &mut [Box<dyn Work>]) -> Result<()> {
+        self.condition.check()?;
+        let result = transact(&self.connection, &self.looked, &mut self.memory, &mut self.version, group);
+        if let Err(error @ Error::Broken(_)) = &result {
+            self.condition.breaks(error.clone());
+        }
+        result
+    }
+
+    /// Takes on new work again if there is room.
+    fn look_for_room(&mut self) {
+        if self.reserve.retake() {
+            tracing::warn!("there is room on the disk again: new work is taken on");
+            self.condition.full.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes the log into the file if it has grown enough. Readers that look at an older state keep some of it.
+    fn write_log_into_file(&mut self) {
+        if self.logged.load(Ordering::Relaxed) >= self.checkpoint_pages && self.condition.check().is_ok() {
+            self.checkpoint("PASSIVE");
+        }
+    }
+
+    fn checkpoint(&mut self, how: &str) {
+        let done = self.connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()));
+        match done.map_err(failed) {
+            Ok(()) => {}
+            Err(error @ Error::Broken(_)) => self.condition.breaks(error),
+            // It stays in the log, and the next commit tries again.
+            Err(error) => tracing::debug!(%error, "the log could not be written into the file"),
+        }
+    }
+
+    fn close(mut self) -> Result<()> {
+        if self.condition.check().is_ok() {
+            // Best effort: the next start does the same. No `PRAGMA optimize`: on a large file that is not in the
+            // system's cache it reads for seconds while somebody waits for the stop, and each statement here was
+            // written for one plan, which statistics could only change.
+            self.checkpoint("TRUNCATE");
+        }
+        self.condition.check()?;
+        drop(ManuallyDrop::into_inner(self.connection));
+        Ok(())
     }
 }
 
@@ -315,6 +637,7 @@ fn transact(
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
     statement("BEGIN IMMEDIATE")?;
+    memory.changes.clear();
     let result = (|| {
         // Changes whenever another process committed: then nothing that was remembered is certain.
         let seen = connection
@@ -325,6 +648,9 @@ fn transact(
             *version = seen;
             memory.loaded = None;
             looked.renew();
+            if let Some(waiting) = &memory.waiting {
+                waiting.set(super::message::count_waiting(connection)?);
+            }
         }
         for work in group.iter_mut() {
             let mut tx = Tx { sql: connection, looked, memory: &mut *memory };
@@ -338,6 +664,9 @@ fn transact(
     if std::mem::take(&mut memory.list_changed) || result.is_err() {
         looked.renew();
     }
+    if let (Ok(()), Some(waiting)) = (&result, &memory.waiting) {
+        waiting.apply(&mut memory.changes);
+    }
     if result.is_err() {
         memory.loaded = None;
         if !connection.is_autocommit() {
@@ -345,6 +674,24 @@ fn transact(
         }
     }
     result
+}
+
+/// The writer, for operations of one kind.
+#[derive(Debug, Clone)]
+pub(super) struct Desk {
+    pub writer: Arc<Writer>,
+    pub kind: Kind,
+}
+
+impl Desk {
+    /// Runs an operation in the next transaction and answers once that is committed.
+    pub async fn run<T, F>(&self, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    {
+        self.writer.run(self.kind, operation).await
+    }
 }
 
 /// What a read works with.
@@ -359,10 +706,11 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     queues: Vec<std::sync::mpsc::SyncSender<Read>>,
     next: std::sync::atomic::AtomicUsize,
+    condition: Arc<Condition>,
 }
 
 impl Readers {
-    pub fn start(options: &Options) -> Result<Self> {
+    pub fn start(options: &Options, condition: Arc<Condition>) -> Result<Self> {
         let mut queues = Vec::new();
         for n in 0..options.readers.max(1) {
             let connection = connect(options, options.cache_kib / 8, true)?;
@@ -377,7 +725,7 @@ impl Readers {
                 .map_err(|e| Error::Unavailable(format!("cannot start a reader: {e}")))?;
             queues.push(queue);
         }
-        Ok(Self { queues, next: std::sync::atomic::AtomicUsize::new(0) })
+        Ok(Self { queues, next: std::sync::atomic::AtomicUsize::new(0), condition })
     }
 
     /// Runs a read on one of the readers, in a transaction that sees the newest commit and nothing later.
@@ -386,6 +734,7 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&mut Rx<'_>) -> Result<T> + Send + 'static,
     {
+        self.condition.check()?;
         let (reply, answer) = oneshot::channel();
         let job: Read = Box::new(move |connection| {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -9,8 +9,10 @@ use crate::backend::*;
 use crate::column;
 pub(super) use crate::column::{environment, live, number};
 use crate::listeners::Listeners;
-use crate::our_reference;
+use crate::{ByPurpose, Waiting, our_reference};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
@@ -30,6 +32,8 @@ const CLOCK_SLACK_MS: i64 = 1_000;
 /// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
 /// at the head of a queue, and a commit with all of them would keep the writer from everybody.
 const ENDED_MAX: usize = 500;
+/// Segments under one id that are looked at. A carrier that uses an id more often than this cannot be understood by it.
+const CANDIDATES_MAX: usize = 50;
 /// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
 const CLOCK_BACK_MS: i64 = 3_600_000;
 
@@ -61,6 +65,9 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
             continue;
         }
         insert(tx.sql, &draft.message, &draft.life, *now)?;
+        if draft.life.state.is_waiting() {
+            tx.waits(&draft.message, 1);
+        }
         last = last.max(draft.message.id.key());
         admissions.push(Admission::Admitted);
     }
@@ -148,6 +155,11 @@ struct Due {
 fn due_row(message: &Message, state: &State) -> Option<Due> {
     let at = state.wakes_at()?.as_millis();
     Some(Due { lane: if state.is_waiting() { message.connection.key() } else { LOOK_AGAIN }, due_at: at })
+}
+
+/// The connection in whose queue the row stands, if it stands in one.
+fn queue_of(due: Option<Due>) -> Option<i64> {
+    due.map(|due| due.lane).filter(|lane| *lane != LOOK_AGAIN)
 }
 
 impl Due {
@@ -242,7 +254,8 @@ impl<'a> Commit<'a> {
         if let Some((segment, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if hot.life.state.wakes_at().is_some() {
-                expect_receipt(tx.sql, &hot.message, *segment, &receipt::canonical(carrier_id), carrier_id)?;
+                let form = expected_form(&hot.message, *segment, carrier_id);
+                expect_receipt(tx.sql, &hot.message, *segment, &form, carrier_id)?;
             }
         }
         let rules = self.rules();
@@ -260,7 +273,7 @@ impl<'a> Commit<'a> {
         // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
         // under our own reference.
         let mut forms: Vec<String> =
-            accepted.iter().map(|(_, carrier_id)| receipt::canonical(carrier_id)).collect();
+            accepted.iter().map(|(segment, id)| expected_form(&hot.message, *segment, id)).collect();
         for (n, (before, after)) in hot.life.segments.iter().zip(&transition.life.segments).enumerate() {
             if *after == Segment::Unanswered && *before != Segment::Unanswered {
                 forms.push(reference_form(our_reference(hot.message.id, n as u8)));
@@ -271,7 +284,7 @@ impl<'a> Commit<'a> {
             for form in forms {
                 for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
                     if let Some((whose, after)) = self.match_receipt(tx, connection, &receipt)? {
-                        unpark(tx.sql, row)?;
+                        unpark(tx, connection, row)?;
                         // It may have become certain that it is another's.
                         if whose == id {
                             status = after.unwrap_or(status);
@@ -307,6 +320,11 @@ impl<'a> Commit<'a> {
                 new
             }
         };
+        match (queue_of(due), queue_of(kept)) {
+            (Some(_), None) => tx.waits(&message, -1),
+            (None, Some(_)) => tx.waits(&message, 1),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let failure = effects.iter().rev().find_map(|effect| match effect {
             Effect::Publish(event) => Some(event.failure.as_ref().map(column::failure_text)),
             Effect::Suppress(_) | Effect::Review(_) | Effect::PauseConnection(_) => None,
@@ -343,7 +361,7 @@ impl<'a> Commit<'a> {
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    forget_receipt(tx.sql, &message, n as u8, &receipt::canonical(carrier_id))?;
+                    forget_receipt(tx.sql, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
                 }
             }
         }
@@ -384,7 +402,7 @@ impl<'a> Commit<'a> {
         match self.match_receipt(tx, connection, receipt)? {
             Some((_, status)) => Ok(status),
             None => {
-                park(tx, connection, receipt, self.now)?;
+                self.out.forgotten += park(tx, connection, receipt, self.now)? as u64;
                 self.out.parked += 1;
                 Ok(None)
             }
@@ -400,20 +418,33 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
-        let by_reference = receipt.our_reference.map(reference_form);
-        for form in receipt::lookups(receipt).into_iter().chain(by_reference) {
+        let by_id = receipt::lookups(receipt).into_iter().map(|form| (form, false));
+        let by_reference = receipt.our_reference.map(|reference| (reference_form(reference), true));
+        for (form, is_reference) in by_id.chain(by_reference) {
+            // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
+            if is_reference {
+                let known: Vec<Candidate> =
+                    candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
+                if receipt::choose(receipt, &known).is_some() {
+                    break;
+                }
+            }
             let rows = {
                 let mut statement = tx
                     .sql
-                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT 50")
+                    .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT ?3")
                     .map_err(failed)?;
                 let rows = statement
-                    .query_map(params![connection.key(), form], |row| {
+                    .query_map(params![connection.key(), form, CANDIDATES_MAX as i64 + 1], |row| {
                         Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, String>(2)?))
                     })
                     .map_err(failed)?;
                 rows.collect::<rusqlite::Result<Vec<_>>>().map_err(failed)?
             };
+            if rows.len() > CANDIDATES_MAX {
+                // Not all are looked at, so none of them is certain.
+                return Ok(None);
+            }
             for (message, segment, carrier_id) in rows {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
                 let known = |(c, _): &(Candidate, Hot)| (c.message.key(), c.segment) == (message, segment);
@@ -478,6 +509,14 @@ pub(super) fn publish(
     Ok(())
 }
 
+/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
+    match receipt::canonical(carrier_id) {
+        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
+        form => form,
+    }
+}
+
 fn reference_form(reference: u16) -> String {
     format!("~{reference}")
 }
@@ -506,17 +545,35 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
     .map_err(failed)
 }
 
-fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
+/// Rows that are forgotten at once, so that the search for the oldest pays.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+
+/// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
+/// the number of rows that were forgotten.
+fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<usize> {
     let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let by_reference = receipt.our_reference.map(reference_form);
+    let mut rows = 0;
     for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
         tx.sql
             .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, ?3, ?4, ?5)")
             .and_then(|mut s| s.execute(params![number, connection.key(), canonical, body, now.as_millis()]))
             .map_err(failed)?;
+        rows += 1;
     }
-    tx.note_parked()
+    let excess = tx.note_parked(connection.key(), rows)?;
+    if excess == 0 {
+        return Ok(0);
+    }
+    // The plus sign keeps the order of the receipts as the way to find them: nothing has to be sorted.
+    let forgotten = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE id IN (SELECT id FROM parked WHERE +connection = ?1 ORDER BY receipt LIMIT ?2)")
+        .and_then(|mut s| s.execute(params![connection.key(), excess.max(FORGOTTEN_AT_ONCE) as i64]))
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), forgotten)?;
+    Ok(forgotten)
 }
 
 fn parked(
@@ -538,11 +595,13 @@ fn parked(
     rows.into_iter().map(|(number, body)| Ok((number, column::receipt(&body)?))).collect()
 }
 
-fn unpark(sql: &Sql, number: i64) -> Result<()> {
-    sql.prepare_cached("DELETE FROM parked WHERE receipt = ?1")
+fn unpark(tx: &mut Tx<'_>, connection: ConnectionId, number: i64) -> Result<()> {
+    let rows = tx
+        .sql
+        .prepare_cached("DELETE FROM parked WHERE receipt = ?1")
         .and_then(|mut s| s.execute([number]))
-        .map(drop)
-        .map_err(failed)
+        .map_err(failed)?;
+    tx.note_unparked(connection.key(), rows)
 }
 
 // ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────
@@ -720,6 +779,36 @@ pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &P
         commit.out.statuses.push(status);
     }
     Ok(commit.out)
+}
+
+pub(super) fn waiting(tx: &mut Tx<'_>) -> Result<Arc<Waiting>> {
+    tx.waiting(count_waiting)
+}
+
+/// Counts what stands in the queues. The rows do not say whose they are: where there is one account it is known, and
+/// else each message is asked, which is some ten times slower.
+pub(super) fn count_waiting(sql: &Sql) -> Result<BTreeMap<AccountId, ByPurpose>> {
+    let accounts: i64 = sql
+        .prepare_cached("SELECT count(*) FROM account")
+        .and_then(|mut s| s.query_row([], |row| row.get(0)))
+        .map_err(failed)?;
+    let mut statement = sql
+        .prepare_cached(if accounts == 1 {
+            "SELECT (SELECT id FROM account), priority, count(*) FROM due WHERE lane > 0 GROUP BY lane, priority"
+        } else {
+            "SELECT m.account, d.priority, count(*) FROM due d CROSS JOIN message m ON m.id = d.message WHERE d.lane > 0
+             GROUP BY m.account, d.priority"
+        })
+        .map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut counts: BTreeMap<AccountId, ByPurpose> = BTreeMap::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let priority: u8 = get(row, 1)?;
+        let purpose = Purpose::from_priority(priority).ok_or_else(|| column::corrupt("purpose", priority))?;
+        let of_account = counts.entry(AccountId::from_key(get(row, 0)?)).or_default();
+        of_account[usize::from(purpose.priority())] += get::<i64>(row, 2)? as u64;
+    }
+    Ok(counts)
 }
 
 pub(super) fn next_due(

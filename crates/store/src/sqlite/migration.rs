@@ -51,7 +51,12 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
             }
         }
     }
-    tx.commit().map_err(failed)
+    tx.commit().map_err(failed)?;
+    if applied.len() < MIGRATIONS.len() {
+        // Into the file itself: of a new one, the first page may be only where the system remembers it.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// FNV-1a: tells an edited file from the one that ran; it guards against mistakes, not against malice.

@@ -14,13 +14,15 @@ mod executor;
 mod message;
 mod migration;
 mod operating;
+mod reserve;
 mod review;
 mod suppression;
+mod wal;
 
 use crate::backend::*;
 use crate::looked::Looked;
-use crate::{Error, Result};
-use executor::{Readers, Writer};
+use crate::{Error, Result, Waiting};
+use executor::{Condition, Desk, Kind, Readers, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
@@ -48,9 +50,21 @@ pub struct Options {
     pub readers: usize,
     /// Pages in the write-ahead log after which they are written into the file.
     pub checkpoint_pages: u32,
+    /// Room on the disk that is kept for what becomes of messages that were taken on, should the disk be full: octets.
+    /// 0 for none: of several processes on one file only the one that serves it keeps a reserve.
+    pub reserve_octets: u64,
+    /// Another process serves this file. Otherwise the log that an earlier process left is looked at first.
+    pub beside: bool,
     /// The file system as SQLite knows it (a VFS) that was registered under this name; `None` for the usual one.
     pub vfs: Option<String>,
+    /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
+    /// forgotten, so that receipts that belong to nobody cannot fill the disk.
+    pub parked_max: usize,
 }
+
+/// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
+/// second. Some 100 MiB at the most.
+const PARKED_MAX: usize = 200_000;
 
 impl Options {
     /// The defaults, for the file in this data directory.
@@ -60,7 +74,10 @@ impl Options {
             cache_kib: 64 * 1024,
             readers: 2,
             checkpoint_pages: 4_000,
+            reserve_octets: 0,
+            beside: false,
             vfs: None,
+            parked_max: PARKED_MAX,
         }
     }
 }
@@ -68,8 +85,11 @@ impl Options {
 /// The SQLite backend.
 #[derive(Debug)]
 pub struct Sqlite {
-    writer: Writer,
+    calls: Desk,
+    work: Desk,
+    writer: Desk,
     readers: Readers,
+    condition: Arc<Condition>,
     looked: Arc<Looked>,
     options: Options,
 }
@@ -79,7 +99,8 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the file cannot be opened, is locked, or is of a newer version of this program;
-    /// [`Error::Corrupt`] if it is no database.
+    /// [`Error::Corrupt`] if it is no database, or its log lacks commits that were there; [`Error::Full`] and
+    /// [`Error::Broken`] if the disk is so.
     pub fn open(options: &Options) -> Result<Self> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             return Err(Error::Unavailable(format!(
@@ -88,11 +109,25 @@ impl Sqlite {
             )));
         }
         let mut connection = executor::connect(options, options.cache_kib, false)?;
+        if !options.beside {
+            wal::settle(&connection, &options.path)?;
+        }
         migration::migrate(&mut connection)?;
         let looked = Arc::new(Looked::new());
-        let writer = Writer::start(connection, Arc::clone(&looked))?;
-        let readers = Readers::start(options)?;
-        Ok(Self { writer, readers, looked, options: options.clone() })
+        let condition = Arc::<Condition>::default();
+        let writer =
+            Arc::new(Writer::start(connection, options, Arc::clone(&looked), Arc::clone(&condition))?);
+        let readers = Readers::start(options, Arc::clone(&condition))?;
+        let desk = |kind| Desk { writer: Arc::clone(&writer), kind };
+        Ok(Self {
+            calls: desk(Kind::Call),
+            work: desk(Kind::Work),
+            writer: desk(Kind::Record),
+            readers,
+            condition,
+            looked,
+            options: options.clone(),
+        })
     }
 
     /// The file.
@@ -101,7 +136,8 @@ impl Sqlite {
     }
 }
 
-/// Forwards each operation to the writer or to a reader; the work is in the file of its noun.
+/// Forwards each operation to the writer or to a reader; the work is in the file of its noun. What is sent to `calls`
+/// and `work` is refused while the disk is full: see [`Kind`].
 macro_rules! forward {
     ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {$(
         fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
@@ -112,12 +148,12 @@ macro_rules! forward {
 
 impl Backend for Sqlite {
     forward! {
-        writer message::accept(intake: Intake, now: Timestamp) -> Accepted;
-        writer message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
-        writer message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
-        writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        calls message::accept(intake: Intake, now: Timestamp) -> Accepted;
+        work message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
-        writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        work message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         readers message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         readers message::message(realm: Realm, id: MessageId) -> Option<Stored>;
@@ -128,16 +164,16 @@ impl Backend for Sqlite {
 
         readers event::events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
         readers event::event(realm: Realm, id: EventId) -> Option<Told>;
-        writer event::claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        work event::claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
         writer event::give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
         writer event::record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
         writer event::release_deliveries(now: Timestamp) -> u64;
         readers event::due_endpoints() -> Vec<(EndpointId, Timestamp)>;
         readers event::attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
-        writer event::replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
+        work event::replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
 
-        writer endpoint::create_endpoint(endpoint: Endpoint, actor: Actor) -> ();
-        writer endpoint::callback_endpoint(endpoint: Endpoint) -> EndpointId;
+        calls endpoint::create_endpoint(endpoint: Endpoint, actor: Actor) -> ();
+        calls endpoint::callback_endpoint(endpoint: Endpoint) -> EndpointId;
         readers endpoint::endpoints(realm: Option<Realm>) -> Vec<Endpoint>;
         writer endpoint::update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
@@ -152,13 +188,13 @@ impl Backend for Sqlite {
 
         writer account::default_account(now: Timestamp) -> AccountId;
         readers account::accounts() -> Vec<Account>;
-        writer account::create_account(account: Account, actor: Actor) -> ();
-        writer account::create_token(token: Token, actor: Actor) -> ();
+        calls account::create_account(account: Account, actor: Actor) -> ();
+        calls account::create_token(token: Token, actor: Actor) -> ();
         readers account::token_by_lookup(lookup: String) -> Option<Token>;
         readers account::tokens(account: AccountId, environment: Option<Environment>) -> Vec<Token>;
         writer account::update_token(token: Token, action: &'static str, actor: Actor, now: Timestamp) -> bool;
-        writer account::touch_tokens(uses: Vec<(TokenId, Timestamp, bool)>) -> ();
-        writer account::create_client(client: Client, actor: Actor) -> ();
+        work account::touch_tokens(uses: Vec<(TokenId, Timestamp, bool)>) -> ();
+        calls account::create_client(client: Client, actor: Actor) -> ();
         readers account::client(id: ClientId) -> Option<Client>;
         readers account::clients(realm: Realm) -> Vec<Client>;
         writer account::revoke_client(realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> bool;
@@ -166,14 +202,31 @@ impl Backend for Sqlite {
         writer operating::register_connections(names: Vec<(String, Environment)>, now: Timestamp) -> Vec<Connection>;
         readers operating::connections() -> Vec<Connection>;
         writer operating::pause_connection(id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> bool;
-        writer operating::reroute(from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> u64;
+        work operating::reroute(from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> u64;
         readers operating::hold() -> Option<String>;
         writer operating::set_hold(reason: Option<String>, actor: Actor, now: Timestamp) -> ();
         readers operating::statistics(now: Timestamp) -> Statistics;
         readers operating::audit(account: AccountId, page: Page) -> Paged<Audit>;
         writer operating::record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         writer operating::sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
-        writer operating::ping() -> ();
+        work operating::ping() -> ();
+    }
+
+    fn advance(&self, happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Reply<'_, Advanced> {
+        // A receipt that is not stored is not acknowledged, and its carrier has it still. An answer is given once.
+        let can_be_had_again =
+            happenings.iter().any(|happening| matches!(happening, Happening::Receipt { .. }));
+        let desk = if can_be_had_again { &self.work } else { &self.writer };
+        Box::pin(desk.run(move |tx| message::advance(tx, &happenings, &now, &rules)))
+    }
+
+    fn until_broken(&self) -> Broken<'_> {
+        Box::pin(self.condition.until_broken())
+    }
+
+    fn room(&self) -> Reply<'_, Option<Room>> {
+        let (path, full) = (self.options.path.clone(), self.condition.is_full());
+        Box::pin(self.readers.apart(move || reserve::room(&path, full).map(Some)))
     }
 
     fn suppressed(
@@ -193,6 +246,6 @@ impl Backend for Sqlite {
     }
 
     fn close(&self) -> Reply<'_, ()> {
-        Box::pin(self.writer.close())
+        Box::pin(self.writer.writer.close())
     }
 }

@@ -415,7 +415,7 @@ const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
 pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: &Timestamp) -> Result<bool> {
     let before = |age_ms: i64| now.plus_ms(age_ms.saturating_neg());
     let mut more = sweep_idempotency(tx.sql, before(retention.idempotency_ms), *limit)?;
-    more |= sweep_parked(tx.sql, before(retention.parked_ms), *limit)?;
+    more |= sweep_parked(tx, before(retention.parked_ms), *limit)?;
     // An attempt tells nothing without its event, which goes with its message.
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
     more |= sweep_attempts(tx.sql, before(attempts_ms), *limit)?;
@@ -437,15 +437,19 @@ fn sweep_idempotency(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool>
     Ok(gone == limit)
 }
 
-fn sweep_parked(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> {
+fn sweep_parked(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> Result<bool> {
     // Those that came first. Their numbers grow also while the clock is behind an earlier one, so their time is asked.
-    let gone = sql
+    let gone = tx
+        .sql
         .prepare_cached(
             "DELETE FROM parked WHERE id IN (
                SELECT id FROM (SELECT id, parked_at FROM parked ORDER BY receipt LIMIT ?2) WHERE parked_at < ?1)",
         )
         .and_then(|mut s| s.execute(params![before.as_millis(), limit as i64]))
         .map_err(failed)?;
+    if gone > 0 {
+        tx.recount_parked()?;
+    }
     Ok(gone == limit)
 }
 

@@ -42,11 +42,13 @@ const LINES: [ConnectionId; 3] = [LINE, OTHER_LINE, TEST_LINE];
 /// Where there is a server between: each story has a database of its own.
 const STORIES_OF_POSTGRES: u64 = 25;
 
+/// P-05, P-19, P-20, P-23
 #[test]
 fn sqlite_and_the_model_tell_the_same_story() {
     tell_all(STORIES, || Place::Sqlite(Directory::volatile()));
 }
 
+/// P-05, P-19, P-20, P-23
 #[test]
 fn postgresql_and_the_model_tell_the_same_story() {
     if database().is_some() {
@@ -170,6 +172,8 @@ fn answer<T>(result: Result<T>, render: impl FnOnce(T) -> String) -> String {
     match result {
         Ok(value) => render(value),
         Err(Error::Unavailable(_)) => "unavailable".to_owned(),
+        Err(Error::Full(_)) => "full".to_owned(),
+        Err(Error::Broken(_)) => "broken".to_owned(),
         Err(Error::Conflict(_)) => "conflict".to_owned(),
         Err(Error::Corrupt(why)) => format!("corrupt: {why}"),
     }
@@ -705,7 +709,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(100) {
+        match self.draw.below(104) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -765,6 +769,10 @@ impl Teller {
             94..97 => Call::Numbers,
             97 => Call::RecordAudit,
             98 => Call::Reopen,
+            99..102 => {
+                Call::Reroute { from: LINE, to: self.draw.of(&[OTHER_LINE, LINE]), limit: self.limit() }
+            }
+            102 => Call::ReleaseDeliveries,
             _ => Call::Crash,
         }
     }

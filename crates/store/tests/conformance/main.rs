@@ -1,7 +1,8 @@
 //! The promises of [`tidings_store::Backend`], said as sentences and held by every backend.
 //!
 //! A file per noun. A test gets a store (or a [`Place`] where it may open one again and again) and says one promise;
-//! nothing here knows which database answers. What a promise costs in time is not tested here.
+//! it does not know which database answers. What a promise costs in time is not tested here. `faults.rs` is about the
+//! model alone, and `differential.rs` holds the databases against each other.
 
 mod backlog;
 mod batch;

@@ -186,6 +186,29 @@ fn a_receipt_with_our_own_reference_settles_a_submission_without_an_answer() {
 }
 
 #[test]
+fn a_carrier_that_gives_no_ids_is_understood_by_our_reference_alone() {
+    for_each_backend(|store| async move {
+        let same = |n| Message { recipient: number(1), ..message(n) };
+        accept(&store, [same(1), same(2)]).await;
+        claim_at(&store, START).await;
+        advance(&store, vec![taken(id(1), 1, 0, ""), taken(id(2), 1, 0, "")], START).await;
+        let about = |id| Receipt {
+            our_reference: Some(our_reference(id, 0)),
+            ..receipt("", number(1), Some(Outcome::Delivered))
+        };
+        // The second one repeats the first: it must not be taken for the other message's.
+        let twice = vec![reported(about(id(1))), reported(about(id(1)))];
+        assert_eq!(advance(&store, twice, at(1)).await.statuses[0], Some(Status::Delivered));
+        assert_eq!(
+            (status(&store, id(1)).await, status(&store, id(2)).await),
+            (Status::Delivered, Status::Sent)
+        );
+        let out = advance(&store, vec![reported(about(id(2)))], at(2)).await;
+        assert_eq!(out.statuses, [Some(Status::Delivered)]);
+    });
+}
+
+#[test]
 fn a_late_id_and_our_reference_on_one_receipt_do_not_confuse_each_other() {
     for_each_backend(|store| async move {
         let id = sending(&store, message(1)).await;
@@ -303,4 +326,37 @@ fn a_receipt_parked_before_a_restart_and_one_parked_after_it_are_two() {
         assert_eq!(store.statistics(at(1)).await.expect("numbers").parked, 1, "the other still waits");
         store.close().await.expect("closed");
     });
+}
+
+/// P-33
+#[tokio::test]
+async fn receipts_that_belong_to_nobody_make_room_for_later_ones_of_their_connection_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = sqlite::Options { parked_max: 3_000, ..sqlite::Options::in_directory(directory.path()) };
+    let store: std::sync::Arc<dyn Backend> =
+        std::sync::Arc::new(sqlite::Sqlite::open(&options).expect("it opens"));
+    let strange = |connection, n: u64| {
+        let carrier_id = format!("stranger-{n}");
+        Happening::Receipt { connection, receipt: receipt(&carrier_id, number(1), Some(Outcome::Delivered)) }
+    };
+    let own = sending(&store, message(1)).await;
+    advance(&store, vec![strange(OTHER_LINE, 0)], at(1)).await;
+    let (mut parked, mut forgotten) = (0, 0);
+    for batch in 0..20 {
+        let flood = (0..500).map(|n| strange(LINE, batch * 500 + n)).collect();
+        let out = advance(&store, flood, at(2)).await;
+        parked += out.parked;
+        forgotten += out.forgotten;
+        let kept = store.statistics(at(2)).await.expect("numbers").parked;
+        assert!(kept <= 3_001, "{kept}");
+        assert_eq!(kept, parked - forgotten + 1, "what is not kept is counted");
+    }
+    assert!(parked == 10_000 && forgotten >= 7_000, "{parked} {forgotten}");
+    // One that is early is among the youngest: it is found in the middle of the flood, and is no longer kept then.
+    let early = vec![strange(LINE, 10_001), reported(receipt("mine", number(1), Some(Outcome::Delivered)))];
+    advance(&store, early, at(3)).await;
+    advance(&store, (0..500).map(|n| strange(LINE, 20_000 + n)).collect(), at(3)).await;
+    let out = advance(&store, vec![taken(own, 1, 0, "mine")], at(4)).await;
+    assert_eq!(out.statuses, [Some(Status::Delivered)]);
+    store.close().await.expect("it closes");
 }
