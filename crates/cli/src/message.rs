@@ -158,7 +158,7 @@ async fn find(operator: &Operator, id: MessageId) -> anyhow::Result<Timeline> {
     }
     Err(anyhow!(
         "there is no message {id} in {}: is that the right data directory?",
-        operator.directory.display()
+        operator.home
     ))
 }
 

@@ -59,6 +59,10 @@ const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
 const WHO: &str = "SELECT (SELECT value FROM setting WHERE name = 'writer'), pg_current_xact_id()::text";
 /// The key of the lock that the serving process holds.
 const SERVING: &str = "SELECT pg_try_advisory_lock(6216813002)";
+/// Whether somebody holds it. The server keeps the halves of the key apart.
+pub(super) const IS_SERVED: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (classid::bigint << 32) + objid::bigint = 6216813002)";
 
 // ── what a transaction works with ───────────────────────────────────────────────────────────────────────────
 

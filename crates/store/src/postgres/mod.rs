@@ -106,6 +106,10 @@ pub struct About {
     pub version: String,
     /// The migrations that were applied, in their order.
     pub migrations: Vec<String>,
+    /// Whether these are all that this program knows.
+    pub is_current: bool,
+    /// Whether a process serves the database.
+    pub is_served: bool,
 }
 
 /// The PostgreSQL backend.
@@ -151,7 +155,10 @@ impl Postgres {
         let looked = async {
             session.check_promises().await?;
             let version = session.value("SELECT current_setting('server_version')", &[]).await?;
-            Ok(About { version, migrations: migration::applied(&session).await? })
+            let migrations = migration::applied(&session).await?;
+            let is_current = migration::check(&session).await.is_ok();
+            let is_served = session.value(executor::IS_SERVED, &[]).await?;
+            Ok(About { version, migrations, is_current, is_served })
         };
         let about = looked.await;
         session.close().await;
