@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use tidings_store::sqlite::FILE_NAME;
+use tidings_store::sqlite::{FILE_NAME, Options};
 
 /// Copies the store while everything runs.
 ///
@@ -129,7 +129,8 @@ pub async fn migrate(place: &Place, output: Output) -> anyhow::Result<()> {
     let file = at.join(FILE_NAME);
     let before = if file.exists() { database::migrations(&file)? } else { Vec::new() };
     directory::make(&at)?;
-    crate::operator::open_store(&tidings_store::sqlite::Options::in_directory(&at))?.close().await?;
+    let beside = crate::directory::holder(&at).is_some();
+    crate::operator::open_store(&Options { beside, ..Options::in_directory(&at) })?.close().await?;
     let applied: Vec<String> = database::migrations(&file)?.split_off(before.len());
     let value = json!({ "directory": at.display().to_string(), "applied": applied });
     output.show(&value, || match &applied[..] {

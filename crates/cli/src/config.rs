@@ -88,6 +88,9 @@ section! {
         cache_mib: Whole<1, 16_384> = Whole::new(64);
         /// Threads that read beside the one that writes.
         readers: Whole<1, 64> = Whole::new(2);
+        /// Room on the disk that is kept for a bad day: MiB. When the disk is full, what carriers answer for messages
+        /// that are on their way is still recorded there. 0 keeps none.
+        reserve_mib: Whole<0, 16_384> = Whole::new(64);
         /// Makes ids unlike those of other installations that you may merge one day.
         node: Whole<0, 511> = Whole::new(0);
     }

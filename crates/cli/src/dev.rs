@@ -1,6 +1,7 @@
 //! `tidings dev`: everything on one machine, at once, to try with. SQLite in one directory, the simulated carrier, a
 //! viewer that receives webhooks, fresh tokens, and lines to paste.
 
+use crate::config::key::Whole;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::directory;
 use crate::log;
@@ -26,6 +27,9 @@ const PORTS_TRIED: u16 = 20;
 /// Names of the tokens that are made at each start; those of the start before are revoked.
 const NAMES: [&str; 2] = ["dev", "dev admin"];
 
+/// Room that is kept for a full disk: MiB. There is little under way here.
+const RESERVE_MIB: i64 = 4;
+
 /// How to try.
 #[derive(Debug, Args)]
 pub struct How {
@@ -48,6 +52,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     let data = std::path::absolute(&data).unwrap_or(data);
     let mut config = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
     config.data.directory.clone_from(&data);
+    config.data.reserve_mib = Whole::new(RESERVE_MIB);
     if how.fresh {
         directory::remove_of_dev(&data)?;
     }
@@ -84,7 +89,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         text
     })?;
     let api = tidings_api::Settings { public_url: url, ..serve::api_settings(&config) };
-    serve::until_stopped(engine, listener, api).await;
+    serve::until_stopped(engine, listener, api).await?;
     events.abort();
     drop(served);
     Ok(())

@@ -27,9 +27,17 @@ pub fn make(path: &Path) -> anyhow::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
-        format!("the data directory {} cannot be made: make it, or name another one", path.display())
-    })
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.is_dir()).collect();
+    let cure =
+        || format!("the data directory {} cannot be made: make it, or name another one", path.display());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(cure)?;
+    // A directory is on the disk when the one that it lies in is: otherwise a power cut takes all that is in it.
+    for part in missing {
+        let parent = part.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent).and_then(|parent| parent.sync_all()).with_context(cure)?;
+    }
+    Ok(())
 }
 
 /// Whether messages may be kept there: for its owner alone, and on a disk of this machine.

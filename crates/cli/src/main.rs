@@ -131,7 +131,13 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             output::remark(&format!("{error:#}"));
-            if error.is::<Misconfigured>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            if error.is::<Misconfigured>() {
+                ExitCode::from(USAGE)
+            } else if error.is::<serve::Broken>() {
+                ExitCode::from(serve::Broken::EXIT)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -252,7 +258,7 @@ mod tests {
             "# The command line\n\nGenerated from the program: do not edit by hand.\n\n\
              Commands need no running server: they open the store of the data directory. With `--json` each prints \
              one JSON value.\nExit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong), \
-             2 the command or the configuration is wrong.\n",
+             2 the command or the configuration is wrong, 74 the disk failed while serving.\n",
         );
         let mut command = Cli::command();
         command.build();

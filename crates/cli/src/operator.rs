@@ -163,8 +163,13 @@ impl Operator {
     /// # Errors
     /// It cannot be opened.
     pub async fn open_directory(directory: PathBuf) -> anyhow::Result<Self> {
-        let store =
-            open_store(&Options { cache_kib: 8 * 1024, readers: 1, ..Options::in_directory(&directory) })?;
+        let beside = crate::directory::holder(&directory).is_some();
+        let store = open_store(&Options {
+            cache_kib: 8 * 1024,
+            readers: 1,
+            beside,
+            ..Options::in_directory(&directory)
+        })?;
         let clock = clock_of_command();
         let account = store.default_account(clock.now()).await?;
         Ok(Self { store, clock, account, directory })

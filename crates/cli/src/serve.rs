@@ -24,6 +24,8 @@ use tokio::sync::oneshot;
 const REQUESTS_STOP: Duration = Duration::from_secs(5);
 /// How long carriers may take to answer what is under way: ms.
 const CARRIERS_STOP_MS: u64 = 8_000;
+/// How long open requests may take to hear that the disk failed.
+const BROKEN_STOP: Duration = Duration::from_millis(500);
 /// File descriptors: webhooks alone may hold some 2,300 sockets, clients 4,096 more.
 pub const FILES_WANTED: u64 = 8_192;
 
@@ -76,11 +78,31 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
         connections = config.connections.len(),
         "serving"
     );
-    until_stopped(engine, listener, api_settings(&config)).await;
+    let ended = until_stopped(engine, listener, api_settings(&config)).await;
     drop(served);
-    tracing::info!("stopped");
-    Ok(())
+    if ended.is_ok() {
+        tracing::info!("stopped");
+    }
+    ended
 }
+
+/// The disk failed while it was written to: the process ends with [`Broken::EXIT`], so that whoever watches it starts it
+/// again, and recovery looks at what was kept.
+#[derive(Debug)]
+pub struct Broken(tidings_store::Error);
+
+impl Broken {
+    /// The exit code: what `sysexits.h` calls an error of input or output.
+    pub const EXIT: u8 = 74;
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; look at the disk, and start again: what was answered is kept", self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
 
 /// What the API is told.
 pub fn api_settings(config: &Config) -> tidings_api::Settings {
@@ -100,6 +122,7 @@ pub async fn start(config: &Config, egress: Policy) -> anyhow::Result<Engine> {
     let options = Options {
         cache_kib: config.data.cache_mib.get::<u32>() * 1024,
         readers: config.data.readers.get(),
+        reserve_octets: config.data.reserve_mib.get::<u64>() << 20,
         trail: Some(config.data.directory.join(TRAIL_NAME)),
         ..Options::in_directory(&config.data.directory)
     };
@@ -142,19 +165,43 @@ pub fn codes(config: &Config) -> anyhow::Result<Codes> {
 }
 
 /// Serves the API until somebody asks to stop, and then stops everything in good order.
-pub async fn until_stopped(engine: Engine, listener: TcpListener, settings: tidings_api::Settings) {
+///
+/// # Errors
+/// [`Broken`]: then nothing is in good order, and nothing is touched any more.
+pub async fn until_stopped(
+    engine: Engine,
+    listener: TcpListener,
+    settings: tidings_api::Settings,
+) -> anyhow::Result<()> {
     let router = tidings_api::router(engine.clone(), settings);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn(async move {
         tidings_api::serve(listener, router, async move { drop(stopped.await) }).await;
     });
-    asked_to_stop().await;
-    tracing::info!("stopping; ask again to stop at once");
+    let broken = tokio::select! {
+        () = asked_to_stop() => None,
+        error = engine.until_broken() => Some(error),
+    };
     drop(stop);
+    if let Some(error) = broken {
+        tracing::error!(%error, "fatal: the process ends, so that the next start looks at what the disk kept");
+        // No message has ended this process.
+        engine.store().guard().end();
+        // Who is still waiting hears that it is not known.
+        drop(tokio::time::timeout(BROKEN_STOP, &mut serving).await);
+        return Err(Broken(error).into());
+    }
+    tracing::info!("stopping; ask again to stop at once");
     if tokio::time::timeout(REQUESTS_STOP, &mut serving).await.is_err() {
         serving.abort();
     }
     engine.stop(CARRIERS_STOP_MS).await;
+    // The last thing that a stop does is to write.
+    tokio::select! {
+        biased;
+        error = engine.until_broken() => Err(Broken(error).into()),
+        () = std::future::ready(()) => Ok(()),
+    }
 }
 
 /// Waits for SIGTERM or SIGINT (Ctrl-C). From then on, a second one ends the process at once.

@@ -272,7 +272,7 @@ impl Submit {
         let claimed = match engine.store.claim(lane.id, permit.segments(), now).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                tracing::warn!(connection = lane.name, %error, "the store gives no messages; trying again");
+                crate::warn(&error, "the store gives no messages; trying again");
                 lane.next_due.fetch_min(0, Ordering::AcqRel);
                 tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                 return Wait::Again;

@@ -80,7 +80,7 @@ async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
             if more { now.plus_ms(took.elapsed_ms().max(AIR_MS) as i64) } else { now.plus_ms(50) }
         }
         Err(error) => {
-            tracing::warn!(%error, "due messages could not be woken");
+            crate::warn(&error, "due messages could not be woken");
             now.plus_ms(LONGEST_SLEEP_MS)
         }
     }

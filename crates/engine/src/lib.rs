@@ -7,12 +7,14 @@
 //! - [`dispatch`]: one loop a connection: due messages → carrier → what happened → store.
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
+//! - `disk`: how much room is left.
 //!
 //! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
 //! that comes from outside.
 
 mod admission;
 pub mod clock;
+mod disk;
 pub mod dispatch;
 pub mod housekeeping;
 pub mod intake;
@@ -137,6 +139,7 @@ pub(crate) struct Inner {
     lanes: BTreeMap<ConnectionId, Arc<Lane>>,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
+    disk: Mutex<Option<(disk::Level, tidings_store::Room)>>,
     retry: Arc<RetryPolicy>,
     numbers: tokio::sync::Mutex<Option<Numbers>>,
     stopping: AtomicBool,
@@ -294,6 +297,7 @@ impl Engine {
                 ),
                 connections: Mutex::new(connections.into_iter().map(|c| (c.id, c)).collect()),
                 hold: Mutex::new(None),
+                disk: Mutex::new(None),
                 retry: Arc::new(settings.retry.clone()),
                 numbers: tokio::sync::Mutex::default(),
                 admission: admission::Admission::new(settings.limits.waiting, waiting),
@@ -322,7 +326,8 @@ impl Engine {
         webhook::run(&weak, attempts, &mut tasks);
         tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
         tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
-        tasks.spawn(supervise("sweep", weak, |weak| Box::pin(housekeeping::sweep(weak))));
+        tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
+        tasks.spawn(supervise("disk", weak, |weak| Box::pin(disk::watch(weak))));
         *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
         Ok(Self { inner })
     }
@@ -587,6 +592,10 @@ impl Engine {
             Ok(()) => parts.push(("store".to_owned(), true, "it answers and writes".to_owned())),
             Err(error) => parts.push(("store".to_owned(), false, error.to_string())),
         }
+        if let Some((level, room)) = *self.inner.disk.lock().expect("nothing panics while it holds this") {
+            let (well, sentence) = disk::sentence(level, room);
+            parts.push(("disk".to_owned(), well, sentence));
+        }
         if let Some(reason) = self.inner.held() {
             parts.push(("hold".to_owned(), true, format!("nothing is sent: {reason}")));
         }
@@ -604,6 +613,11 @@ impl Engine {
         // A carrier that is down does not keep messages from being accepted: only the store does.
         let ready = parts.iter().all(|(name, well, _)| *well || name != "store") && !self.inner.stopping();
         Health { ready, parts }
+    }
+
+    /// Comes back when the disk has failed so that nobody can say what it kept: the process must end.
+    pub async fn until_broken(&self) -> tidings_store::Error {
+        self.inner.store.until_broken().await
     }
 
     /// Ends at once, as the end of the process would: what was begun stays as it is. For simulations of a crash.
@@ -638,7 +652,17 @@ impl Engine {
         drop(self.inner.store.ping().await);
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
-        drop(self.inner.store.close().await);
+        if let Err(error) = self.inner.store.close().await {
+            tracing::error!(%error, "the store could not be closed");
+        }
+    }
+}
+
+/// Warns of an error of the store, but for a full disk, of which the store speaks by itself.
+pub(crate) fn warn(error: &tidings_store::Error, what: &str) {
+    match error {
+        tidings_store::Error::Full(_) => tracing::debug!(%error, "{what}"),
+        _ => tracing::warn!(%error, "{what}"),
     }
 }
 
@@ -676,7 +700,7 @@ impl Inner {
 
     /// Commits what happened to messages, and acts on what that brought about. Tries until the store takes it: what a
     /// carrier said once it does not say again. What the store can never take is halved until it is alone, so that it
-    /// takes nothing else along. `false` if there was such a thing.
+    /// takes nothing else along. `false` if there was such a thing, or a receipt for which there is no room.
     pub(crate) async fn advance(self: &Arc<Self>, happenings: Vec<Happening>) -> bool {
         let mut all_taken = true;
         let mut parts = vec![happenings];
@@ -690,6 +714,17 @@ impl Inner {
                     tracing::warn!(%error, "what happened to messages could not be recorded; trying again");
                     tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                     parts.push(part);
+                }
+                Err(tidings_store::Error::Full(_)) if !self.stopped.load(Ordering::Acquire) => {
+                    // The reserve is for answers, which are given once. Receipts are left to their carrier.
+                    let count = part.len();
+                    part.retain(|happening| matches!(happening, Happening::To { .. }));
+                    let has_receipts = part.len() < count;
+                    all_taken &= !has_receipts;
+                    if part.is_empty() || !has_receipts {
+                        tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
+                    }
+                    parts.extend(Some(part).filter(|part| !part.is_empty()));
                 }
                 Err(tidings_store::Error::Corrupt(_) | tidings_store::Error::Conflict(_))
                     if part.len() > 1 =>
@@ -718,7 +753,7 @@ impl Inner {
             }
             Err(error) => {
                 // Not acknowledged, so the carrier offers them again.
-                tracing::warn!(%error, "inbound messages could not be stored");
+                warn(&error, "inbound messages could not be stored");
                 false
             }
         }

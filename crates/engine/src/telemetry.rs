@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tidings_domain::event::Kind;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Advanced, Counted, Statistics};
+use tidings_store::{Advanced, Counted, Room, Statistics};
 
 /// Bounds of latency histograms: seconds, from a loopback answer to a phone that was off for hours.
 const LATENCY_BOUNDS_S: [f64; 18] = [
@@ -96,6 +96,9 @@ pub struct Telemetry {
     quarantined: Counter,
     reviews_open: Gauge,
     store_octets: Gauge,
+    disk_free: Gauge,
+    disk_size: Gauge,
+    disk_full: Gauge,
 }
 
 impl Telemetry {
@@ -211,6 +214,17 @@ impl Telemetry {
                 Gauge::default()
             ),
             reviews_open: register!("reviews_open", "Failures that wait for a person", Gauge::default()),
+            disk_free: register!(
+                "disk_free_bytes",
+                "Room on the disk of the database that it may still use",
+                Gauge::default()
+            ),
+            disk_size: register!("disk_size_bytes", "Size of the disk of the database", Gauge::default()),
+            disk_full: register!(
+                "disk_full",
+                "Whether the disk was found full: new work is refused",
+                Gauge::default()
+            ),
             store_octets: register!("store_bytes", "Size of the database", Gauge::default()),
             registry,
             names: names.into_iter().map(|(id, name)| (id, name.into())).collect(),
@@ -285,6 +299,13 @@ impl Telemetry {
     /// Something unreadable came from a carrier.
     pub fn malformed(&self, connection: ConnectionId) {
         self.malformed.get_or_create(&ConnectionLabel { connection: self.name(connection) }).inc();
+    }
+
+    /// How much room there is on the disk.
+    pub fn room(&self, room: Room) {
+        self.disk_free.set(i64::try_from(room.free).unwrap_or(i64::MAX));
+        self.disk_size.set(i64::try_from(room.size).unwrap_or(i64::MAX));
+        self.disk_full.set(i64::from(room.full));
     }
 
     /// An endpoint was called.

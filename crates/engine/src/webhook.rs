@@ -296,7 +296,7 @@ async fn claim_due(inner: &Arc<Inner>, now: Timestamp) -> Timestamp {
             now
         }
         Err(error) => {
-            tracing::warn!(%error, "the store gives no deliveries; trying again");
+            crate::warn(&error, "the store gives no deliveries; trying again");
             now.plus_s(1)
         }
     }
@@ -468,7 +468,7 @@ async fn record(engine: &Weak<Inner>, recorded: &mut mpsc::Receiver<Attempt>) {
         let now = engine.clock.now();
         if let Err(error) = engine.store.record_attempts(attempts, now).await {
             // They are still leased: they will be called again, with the same id.
-            tracing::warn!(%error, "webhook attempts could not be recorded");
+            crate::warn(&error, "webhook attempts could not be recorded");
         }
         if some_failed {
             engine.webhooks.forget();

@@ -89,6 +89,8 @@ struct Centre {
     sessions: Mutex<Vec<Arc<Line>>>,
     opened: AtomicU32,
     most_open: AtomicU32,
+    receipt_patience_ms: AtomicU64,
+    silent: AtomicBool,
     closed: AtomicBool,
     stop: AtomicBool,
     mood: Mutex<Mood>,
@@ -130,6 +132,8 @@ impl Smsc {
             sessions: Mutex::default(),
             opened: AtomicU32::new(0),
             most_open: AtomicU32::new(0),
+            receipt_patience_ms: AtomicU64::new(RECEIPT_PATIENCE_MS),
+            silent: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             mood: Mutex::default(),
@@ -159,6 +163,16 @@ impl Smsc {
     pub fn answer_within_ms(&self, least: u64, most: u64) {
         self.centre.answer_least_ms.store(least, Ordering::Relaxed);
         self.centre.answer_most_ms.store(most, Ordering::Relaxed);
+    }
+
+    /// While it is silent, submissions are taken and not answered, and no receipt is offered; afterwards all of it is.
+    pub fn silence(&self, silent: bool) {
+        self.centre.silent.store(silent, Ordering::Relaxed);
+    }
+
+    /// From now on a receipt that gets no answer is offered again after so many milliseconds.
+    pub fn offer_again_after_ms(&self, ms: u64) {
+        self.centre.receipt_patience_ms.store(ms, Ordering::Relaxed);
     }
 
     /// While the gate is closed, binds wait for their answer, so that nothing new can be on its way.
@@ -492,8 +506,9 @@ impl<'c> Session<'c> {
     fn answer(&mut self) -> bool {
         let now = clock::now();
         let mut busy = false;
+        let silent = self.centre.silent.load(Ordering::Relaxed);
         while let Some(Reverse((at, sequence, index))) = self.answers.peek().copied() {
-            if at > now {
+            if at > now || silent {
                 break;
             }
             self.answers.pop();
@@ -514,10 +529,11 @@ impl<'c> Session<'c> {
             return false;
         }
         let now = clock::now();
+        let patience_ms = self.centre.receipt_patience_ms.load(Ordering::Relaxed);
         let late: Vec<u32> = self
             .offered
             .iter()
-            .filter(|(_, (_, since))| now.ms_since(*since) > RECEIPT_PATIENCE_MS)
+            .filter(|(_, (_, since))| now.ms_since(*since) > patience_ms)
             .map(|(sequence, _)| *sequence)
             .collect();
         let mut bodies = Vec::new();
@@ -527,7 +543,8 @@ impl<'c> Session<'c> {
                 let (receipt, _) = self.offered.remove(&sequence).expect("it was just seen");
                 book.due.push(Reverse((now, receipt)));
             }
-            while self.offered.len() < RECEIPT_WINDOW {
+            let silent = self.centre.silent.load(Ordering::Relaxed);
+            while !silent && self.offered.len() < RECEIPT_WINDOW {
                 let Some(Reverse((at, receipt))) = book.due.peek().copied() else { break };
                 if at > now {
                     break;

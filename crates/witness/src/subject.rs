@@ -123,6 +123,11 @@ window = {window}
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Where its API listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Changes a key of its configuration, as a variable of the environment: from the next start on.
     pub fn set(&mut self, key: &str, value: impl std::fmt::Display) {
         self.variables.push((format!("TIDINGS_{key}"), value.to_string()));

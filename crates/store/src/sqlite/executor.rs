@@ -499,22 +499,25 @@ impl Writer {
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
+                let mut looked_at = tokio::time::Instant::now();
                 loop {
                     let is_full = hand.condition.is_full();
+                    // Also when work comes all the time.
+                    if is_full && looked_at.elapsed() >= ROOM_EVERY {
+                        hand.look_for_room();
+                        looked_at = tokio::time::Instant::now();
+                    }
                     let next = runtime.block_on(async {
                         tokio::select! {
                             biased;
                             work = waiting.recv() => work.map_or(Next::End, Next::Group),
                             _ = asked.wait_for(|asked| *asked) => Next::End,
-                            () = tokio::time::sleep(ROOM_EVERY), if is_full => Next::LookForRoom,
+                            () = tokio::time::sleep_until(looked_at + ROOM_EVERY), if is_full => Next::LookForRoom,
                         }
                     });
                     let first = match next {
                         Next::Group(first) => first,
-                        Next::LookForRoom => {
-                            hand.look_for_room();
-                            continue;
-                        }
+                        Next::LookForRoom => continue,
                         Next::End => break,
                     };
                     let mut group: Vec<Box<dyn Work>> = started(first).into_iter().collect();

@@ -224,7 +224,7 @@ impl Backend for Sqlite {
         readers operating::audit(account: AccountId, page: Page) -> Paged<Audit>;
         writer operating::record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         writer operating::sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
-        work operating::ping() -> ();
+        calls operating::ping() -> ();
     }
 
     fn advance(&self, happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Reply<'_, Advanced> {
