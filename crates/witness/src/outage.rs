@@ -114,8 +114,14 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc) -> Result<Outcome, String> 
     smsc.gate(true);
     let mut running = subject.start()?;
     subject.wait_until_ready(&mut running)?;
-    let stuff =
-        Stuff { messages: plan.queued, first: 0, purposes: plan.purposes(), seed: plan.seed, poison: None };
+    let stuff = Stuff {
+        messages: plan.queued,
+        first: 0,
+        purposes: plan.purposes(),
+        seed: plan.seed,
+        poison: None,
+        callback: None,
+    };
     let queue = backlog::fill(subject, &stuff)?;
     watch(subject, &mut running, plan.outage_ms)?;
     smsc.gate(false);

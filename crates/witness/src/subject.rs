@@ -133,11 +133,6 @@ window = {window}
         self.variables.push((format!("TIDINGS_{key}"), value.to_string()));
     }
 
-    /// Where its API is.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// A client of its API, with its token.
     pub fn client(&self) -> Client {
         Client::new(self.address, &self.token)
