@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_egress::Policy;
 use tidings_engine::Engine;
@@ -51,7 +51,6 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     log::start(LogFormat::Auto, LogLevel::Warn.louder(verbose));
     serve::raise_file_limit();
     let mut config = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
-    config.data.directory = PathBuf::from(DEV_DIRECTORY);
     config.data.reserve_mib = Whole::new(RESERVE_MIB);
     let home = home(place)?;
     match &home {
@@ -72,7 +71,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
                 .with_context(|| format!("the database {home} cannot be used"))?;
         }
     }
-    let served = home.take(&config)?;
+    let served = home.take(None)?;
     let (listener, moved) = listen(how.listen).await?;
     let address = reachable(listener.local_addr()?);
     let viewer = viewer_listener(address, how.listen).await?;

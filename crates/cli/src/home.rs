@@ -82,25 +82,23 @@ impl Home {
         }
     }
 
-    /// Takes the data directory for this process alone. A database is taken when it is opened; a data directory beside it
-    /// would hold the traces of crashes and nothing else, and is done without where there is none or somebody has it.
+    /// Takes the data directory for this process alone. A database is taken when it is opened; beside it, a directory for
+    /// `traces` of crashes is taken if it can be, and nothing else is in that.
     ///
     /// # Errors
     /// Another process serves it, or it cannot be made.
-    pub fn take(&self, config: &Config) -> anyhow::Result<Option<Served>> {
+    pub fn take(&self, traces: Option<&Path>) -> anyhow::Result<Option<Served>> {
         match self {
             Self::Directory(path) => {
                 directory::make(path)?;
                 directory::serve(path).map(Some)
             }
-            Self::Database(_) => {
-                let beside = &config.data.directory;
-                let taken = beside.is_dir().then(|| directory::serve(beside).ok()).flatten();
-                if taken.is_none() {
-                    tracing::info!(directory = %beside.display(), "crashes are not traced: there is no data directory for it");
-                }
-                Ok(taken)
-            }
+            Self::Database(_) => Ok(traces.and_then(|path| {
+                let taken = directory::make(path).and_then(|()| directory::serve(path));
+                taken
+                    .inspect_err(|why| tracing::warn!("crashes of this process will not be traced: {why:#}"))
+                    .ok()
+            })),
         }
     }
 

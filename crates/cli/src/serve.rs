@@ -51,7 +51,7 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     raise_file_limit();
     let home = Home::of(&config)?;
     home.suit()?;
-    let served = home.take(&config)?;
+    let served = home.take(Some(&config.data.directory))?;
     let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
         format!(
             "nothing can listen on {}: stop what does already, or change listen in [http]",
