@@ -52,6 +52,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// How long the end of a failed transaction may take before the session counts as broken.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a start waits for the end of an earlier process on the server, and how often it looks.
+const SERVED_TIMEOUT: Duration = Duration::from_secs(3);
+const SERVED_PAUSE: Duration = Duration::from_millis(50);
 /// How long callers wait for the server to come back, to hear whether their commit was done.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
@@ -62,6 +65,7 @@ const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
 const WHO: &str = "SELECT (SELECT value FROM setting WHERE name = 'writer'), pg_current_xact_id()::text";
 /// The key of the lock that the serving process holds.
 const SERVING: &str = "SELECT pg_try_advisory_lock(6216813002)";
+const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock(6216813002)";
 /// Whether somebody holds it. The server keeps the halves of the key apart.
 pub(super) const IS_SERVED: &str =
     "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -607,7 +611,13 @@ impl Writing {
     /// Takes the database for this process alone. One that lost it to another process must never write again: it does
     /// not know what the other one did.
     async fn serve(&mut self, sql: &Session) -> Result<()> {
-        if !sql.value::<bool>(SERVING, &[]).await? {
+        // A process that ended just now may not be gone for the server yet.
+        let end = tokio::time::Instant::now() + SERVED_TIMEOUT;
+        while !sql.value::<bool>(SERVING, &[]).await? {
+            if tokio::time::Instant::now() < end {
+                tokio::time::sleep(SERVED_PAUSE).await;
+                continue;
+            }
             return Err(Error::Unavailable(
                 "another tidings serves this database already: stop it first, or name another database"
                     .to_owned(),
@@ -684,6 +694,10 @@ impl Writing {
         }
         waiting.close();
         if let Some(tx) = open {
+            if self.options.served {
+                // The server may take a moment to see that the session ends; the next process need not wait for that.
+                drop(tx.sql.value::<bool>(SERVED_NO_MORE, &[]).await);
+            }
             tx.sql.close().await;
         }
     }
