@@ -119,8 +119,8 @@ impl From<tidings_store::Error> for Problem {
                 retry_after_s: Some(RETRY_FULL_S),
                 ..Self::new(Code::Unavailable, "There is no room in the storage; nothing was changed.")
             },
-            Error::Broken(why) => {
-                tracing::error!(why, "the disk failed");
+            Error::Broken(why) | Error::Expelled(why) => {
+                tracing::error!(why, "nothing can be stored any more");
                 Self {
                     retry_after_s: Some(RETRY_BROKEN_S),
                     cure: Some("Repeat it with the same `Idempotency-Key`: it is done once."),

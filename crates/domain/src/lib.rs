@@ -3,7 +3,7 @@
 //! Read in this order: [`message`] is the life of a message and the heart of it all; [`purpose`], [`failure`] and
 //! [`retry`] are what its decisions rest on; [`receipt`] matches a carrier's word to a segment; [`intake`] decides
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
-//! told; [`review`] and [`suppression`] are what people see of failures. [`text`], [`address`] and [`sender`] are
+//! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
@@ -14,6 +14,7 @@ pub mod failure;
 pub mod id;
 pub mod intake;
 pub mod message;
+pub mod node;
 pub mod pacing;
 pub mod poison;
 pub mod purpose;

@@ -31,7 +31,7 @@ pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
     engine.quarantine(engine.guard.convicted().collect(), "whatever was done with it,").await;
     let mut orphans = 0;
     loop {
-        let advanced = engine.store.recover(RECOVER_MAX, engine.clock.now(), engine.patience()).await?;
+        let advanced = engine.store.recover(None, RECOVER_MAX, engine.clock.now(), engine.patience()).await?;
         let more = advanced.more;
         orphans += advanced.statuses.len();
         engine.happened(advanced).await;

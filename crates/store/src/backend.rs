@@ -19,6 +19,7 @@ use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, Life, Message, Status};
+use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
@@ -68,9 +69,16 @@ pub trait Backend: Send + Sync + 'static {
     /// not moved in the queue while it only grows later.
     fn wake(&self, limit: usize, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
 
-    /// At start, before anything is sent: feeds `Input::Orphaned` to up to `limit` messages that an earlier process
-    /// had claimed, the most urgent first. Call until it says `more: false`.
-    fn recover(&self, limit: usize, now: Timestamp, rules: Patience) -> Reply<'_, Advanced>;
+    /// Before anything is sent on a connection that had another owner (on every connection for `None`): feeds
+    /// `Input::Orphaned` to up to `limit` messages that were claimed for it, the most urgent first. Call until it says
+    /// `more: false`.
+    fn recover(
+        &self,
+        connection: Option<ConnectionId>,
+        limit: usize,
+        now: Timestamp,
+        rules: Patience,
+    ) -> Reply<'_, Advanced>;
 
     /// Which of these are suppressed, as of the newest commit: the last look before a submission.
     fn suppressed(
@@ -339,6 +347,52 @@ pub trait Backend: Send + Sync + 'static {
     /// A consistent copy of the whole store in a new file, made while everything runs.
     fn backup(&self, to: std::path::PathBuf) -> Reply<'_, ()>;
 
+    // ── nodes ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Joins those who serve this database, before anything else is done with it. A database that can only have one
+    /// owner says so: [`Standing::alone`]. Others know a node by its name: one of the same name and place that is still
+    /// in the list must have ended, and gives way at once.
+    fn join(&self, _newcomer: Newcomer) -> Reply<'_, Standing> {
+        Box::pin(std::future::ready(Ok(Standing::alone())))
+    }
+
+    /// Renews this node's lease, ends the nodes whose lease is over (a node that was itself silent for a while gives the
+    /// others time to come back first), and takes connections that nobody owns, up to an even share. From the moment a
+    /// node is ended, each of its writes is refused with [`Error::Expelled`](crate::Error::Expelled).
+    fn renew(&self) -> Reply<'_, Standing> {
+        Box::pin(std::future::ready(Ok(Standing::alone())))
+    }
+
+    /// Gives back a connection on which nothing is on its way any more.
+    fn release(&self, _connection: ConnectionId) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Leaves in good order: gives everything back.
+    fn leave(&self) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// How often the suppression list was changed, this moment. Grows with each commit that changes it.
+    fn list_version(&self) -> Reply<'_, i64> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
+    /// Says to the other nodes that here nothing is on its way any more that began before the list had this version.
+    fn acknowledge(&self, _version: i64) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The nodes that serve this database, this one too; empty if it can only have one.
+    fn nodes(&self) -> Reply<'_, Vec<Node>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// What other nodes commit, as it is heard; there is one listener. `None` if there are no other nodes.
+    fn news(&self) -> Option<tokio::sync::mpsc::Receiver<News>> {
+        None
+    }
+
     /// Whether the store answers and takes on new work.
     fn ping(&self) -> Reply<'_, ()>;
 
@@ -355,6 +409,79 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Finishes what was begun and closes.
     fn close(&self) -> Reply<'_, ()>;
+}
+
+/// A process that wants to serve a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newcomer {
+    /// What people call it.
+    pub name: String,
+    /// The machine and directory whose lock it holds, so that an earlier process there has ended for certain.
+    pub place: String,
+    /// What it is for.
+    pub roles: Roles,
+    /// The connections that it could own.
+    pub connections: Vec<ConnectionId>,
+}
+
+/// What a node is and has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Tells it apart in ids. `None` if there is only one, which has the number of its configuration.
+    pub number: Option<u16>,
+    /// How long this holds, from before it was asked for: ms. `None` for ever.
+    pub lease_ms: Option<i64>,
+    /// The connections that it owns. `None` for all.
+    pub owned: Option<Vec<ConnectionId>>,
+    /// How many of them it should give back, because others have fewer.
+    pub surplus: usize,
+    /// Whether other nodes are there.
+    pub has_peers: bool,
+}
+
+impl Standing {
+    /// There is no other node, and there cannot be one.
+    pub const fn alone() -> Self {
+        Self { number: None, lease_ms: None, owned: None, surplus: 0, has_peers: false }
+    }
+}
+
+/// A node as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its number in ids.
+    pub number: u16,
+    /// What people call it.
+    pub name: String,
+    /// Where it runs.
+    pub place: String,
+    /// What it is for.
+    pub roles: Roles,
+    /// The connections that it owns.
+    pub owned: Vec<ConnectionId>,
+    /// How much of its lease is left, by the database's clock: ms; negative once it is over.
+    pub lease_left_ms: i64,
+    /// The version of the suppression list that it has [acknowledged](Backend::acknowledge).
+    pub acknowledged: i64,
+    /// Whether it is the one that asks.
+    pub is_this: bool,
+}
+
+/// Something that another node committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// Something was put into a connection's queue, due then.
+    Queued(ConnectionId, Timestamp),
+    /// The suppression list has this version now. Whoever looks from now on sees it.
+    List(i64),
+    /// Webhook deliveries are due.
+    Deliveries,
+    /// Endpoints, pauses, a hold or tokens were changed.
+    Settings,
+    /// A node came or went, or gave something back: renew.
+    Nodes,
+    /// News may have been missed: look at everything.
+    Missed,
 }
 
 /// Who makes a change: printed into the audit trail.

@@ -13,6 +13,10 @@ pub enum Error {
     /// that the next start looks at what is there.
     #[error("the disk failed: {0}")]
     Broken(String),
+    /// This node was silent for longer than its lease and was ended by another one. Nothing is done any more: end the
+    /// process, so that the next start joins anew.
+    #[error("this node was taken for dead: {0}")]
+    Expelled(String),
     /// Something already has that name or key.
     #[error("conflict: {0}")]
     Conflict(String),

@@ -686,11 +686,18 @@ impl Tables {
         Ok(commit.out)
     }
 
-    pub(super) fn recover(&mut self, limit: usize, now: Timestamp, rules: Patience) -> Result<Advanced> {
+    pub(super) fn recover(
+        &mut self,
+        connection: Option<ConnectionId>,
+        limit: usize,
+        now: Timestamp,
+        rules: Patience,
+    ) -> Result<Advanced> {
         let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
         let messages = &commit.tables.messages;
-        let mut claimed: Vec<Due> =
-            messages.sending.iter().filter_map(|id| messages.rows.get(id)?.due).collect();
+        let of_it = |row: &&Row| connection.is_none_or(|id| row.message.connection == id);
+        let rows = messages.sending.iter().filter_map(|id| messages.rows.get(id));
+        let mut claimed: Vec<Due> = rows.filter(of_it).filter_map(|row| row.due).collect();
         claimed.sort_unstable();
         claimed.truncate(limit);
         commit.out.more = claimed.len() >= limit;

@@ -359,7 +359,7 @@ impl Backend for Model {
         write claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
         write advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
-        write recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         write receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;

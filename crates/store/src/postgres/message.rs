@@ -1419,6 +1419,7 @@ fn end_waiting(sheet: &mut Sheet, id: MessageId) {
 
 pub(super) async fn recover(
     tx: &mut Tx,
+    connection: &Option<ConnectionId>,
     limit: &usize,
     now: &Timestamp,
     rules: &Patience,
@@ -1433,10 +1434,11 @@ pub(super) async fn recover(
         .rows(
             "SELECT w.message FROM unnest($4::smallint[]) AS p (priority)
              CROSS JOIN LATERAL (SELECT d.priority, d.due_at, d.message FROM due d
-               CROSS JOIN LATERAL (SELECT 1 FROM message m WHERE m.id = d.message AND m.state = $2 LIMIT 1) claimed
+               CROSS JOIN LATERAL (SELECT 1 FROM message m WHERE m.id = d.message AND m.state = $2
+                 AND ($5::bigint IS NULL OR m.connection = $5) LIMIT 1) claimed
                WHERE d.lane = 0 AND d.priority = p.priority AND d.due_at <= $1 ORDER BY d.due_at, d.message LIMIT $3) w
              ORDER BY w.priority, w.due_at, w.message LIMIT $3",
-            &[&leases_end, &sending, &(*limit as i64), &priorities()],
+            &[&leases_end, &sending, &(*limit as i64), &priorities(), &connection.map(ConnectionId::key)],
         )
         .await?;
     let claimed: Vec<MessageId> =

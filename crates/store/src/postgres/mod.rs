@@ -253,7 +253,7 @@ impl Backend for Postgres {
         writer message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
         together message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced, advance_needs of happenings, weighs happenings.len();
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
-        writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
         writer message::waiting() -> Arc<Waiting>;

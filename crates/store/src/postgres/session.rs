@@ -341,6 +341,7 @@ pub(super) fn failed_with(what: &str, error: Error) -> Error {
         Error::Unavailable(why)
         | Error::Full(why)
         | Error::Broken(why)
+        | Error::Expelled(why)
         | Error::Conflict(why)
         | Error::Corrupt(why) => Error::Unavailable(format!("{what}: {why}")),
     }

@@ -815,7 +815,13 @@ fn end_waiting(sql: &Sql, message: &Message, segments: &[Segment], due: Option<D
         .map_err(failed)
 }
 
-pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {
+pub(super) fn recover(
+    tx: &mut Tx<'_>,
+    connection: &Option<ConnectionId>,
+    limit: &usize,
+    now: &Timestamp,
+    rules: &Patience,
+) -> Result<Advanced> {
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
     // A claim's row in `due` stands at the end of its lease from the claim to the answer. So the claims of an earlier
     // process lie below this moment, and what waits for receipts, which may be millions, lies mostly above it.
@@ -825,12 +831,14 @@ pub(super) fn recover(tx: &mut Tx<'_>, limit: &usize, now: &Timestamp, rules: &P
         claimed.extend(due_messages(
             tx.sql,
             "SELECT d.message FROM due d CROSS JOIN message m ON m.id = d.message
-             WHERE d.lane = 0 AND d.priority = ?1 AND d.due_at <= ?2 AND m.state = ?3 LIMIT ?4",
+             WHERE d.lane = 0 AND d.priority = ?1 AND d.due_at <= ?2 AND m.state = ?3
+               AND (?5 IS NULL OR m.connection = ?5) LIMIT ?4",
             params![
                 purpose.priority(),
                 leases_end.as_millis(),
                 column::status_number(Status::Sending),
-                (*limit - claimed.len()) as i64
+                (*limit - claimed.len()) as i64,
+                connection.map(ConnectionId::key)
             ],
         )?);
     }

@@ -165,7 +165,7 @@ impl Backend for Sqlite {
         calls message::accept(intake: Intake, now: Timestamp) -> Accepted;
         work message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
         work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
-        writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         work message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
         writer message::waiting() -> Arc<Waiting>;

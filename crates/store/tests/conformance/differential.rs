@@ -176,7 +176,7 @@ fn answer<T>(result: Result<T>, render: impl FnOnce(T) -> String) -> String {
         Ok(value) => render(value),
         Err(Error::Unavailable(_)) => "unavailable".to_owned(),
         Err(Error::Full(_)) => "full".to_owned(),
-        Err(Error::Broken(_)) => "broken".to_owned(),
+        Err(Error::Broken(_) | Error::Expelled(_)) => "broken".to_owned(),
         Err(Error::Conflict(_)) => "conflict".to_owned(),
         Err(Error::Corrupt(why)) => format!("corrupt: {why}"),
     }
@@ -230,7 +230,7 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             advanced(store.wake(limit, now, patience_of(jitter)).await, &mut learned)
         }
         Call::Recover { limit, jitter } => {
-            advanced(store.recover(limit, now, patience_of(jitter)).await, &mut learned)
+            advanced(store.recover(None, limit, now, patience_of(jitter)).await, &mut learned)
         }
         Call::Suppressed(whom) => plain(store.suppressed(whom, now).await),
         Call::Receive(inbound) => advanced(store.receive(inbound, now).await, &mut learned),

@@ -204,7 +204,7 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
                 }
             }
             Step::Recover => {
-                while store.recover(MANY, now, rules()).await.expect("recovered").more {}
+                while store.recover(None, MANY, now, rules()).await.expect("recovered").more {}
                 for n in 0..model.lives.len() {
                     if matches!(model.lives[n].state, State::Sending { .. }) {
                         model.apply(n, Input::Orphaned, now);

@@ -245,7 +245,7 @@ fn a_restart_leaves_no_claim_behind_and_the_purpose_decides() {
         let store = place.open();
         let mut found = 0;
         loop {
-            let out = store.recover(2, at(1), patience()).await.expect("recovered");
+            let out = store.recover(None, 2, at(1), patience()).await.expect("recovered");
             found += out.statuses.len();
             if !out.more {
                 break;
@@ -265,7 +265,7 @@ fn a_restart_leaves_no_claim_behind_and_the_purpose_decides() {
         wake(&store, at(1 + 120)).await;
         assert_eq!(status(&store, id(2)).await, Status::Unconfirmed);
         assert_eq!(store.review_groups(HOME, 9).await.expect("read").len(), 1);
-        assert!(!store.recover(9, at(200), patience()).await.expect("recovered").more);
+        assert!(!store.recover(None, 9, at(200), patience()).await.expect("recovered").more);
         store.close().await.expect("closed");
     });
 }

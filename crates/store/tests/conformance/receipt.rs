@@ -179,7 +179,7 @@ fn a_receipt_with_our_own_reference_settles_a_submission_without_an_answer() {
         let doubtful = sending(&store, message(1)).await;
         advance(&store, vec![answered(doubtful, 1, 0, Answer::None)], START).await;
         let orphan = sending(&store, Message { purpose: Purpose::Marketing, ..message(2) }).await;
-        store.recover(9, START, patience()).await.expect("recovered");
+        store.recover(None, 9, START, patience()).await.expect("recovered");
         assert_eq!(status(&store, orphan).await, Status::Unconfirmed);
         for (n, id) in [(1, doubtful), (2, orphan)] {
             let receipt = Receipt {
