@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::message::{Outcome, Segment, State, Status};
+use tidings_domain::message::{Message, Outcome, Segment, State, Status};
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::text::{Concatenation, Encoding, Language, Languages, Options, Tables};
 use tidings_domain::time::Timestamp;
@@ -49,6 +49,35 @@ pub(crate) fn state(number: i64, until: Option<i64>) -> Result<State> {
             Status::Canceled => State::Canceled,
         },
     })
+}
+
+/// A checksum over what never changes of a message and must never be wrong when it is sent: whose it is, to whom, from
+/// whom, what, until when. Any change within eight octets shows for certain, and others all but certainly.
+pub(crate) fn checksum(message: &Message) -> i64 {
+    // FNV-1a, by words: each step can be undone, so two sums that differ once never meet again.
+    let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(23);
+    let octets = |sum: u64, text: &str| {
+        let words = text.as_bytes().chunks(8).fold(sum, |sum, part| {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            mix(sum, u64::from_le_bytes(word))
+        });
+        mix(words, text.len() as u64)
+    };
+    let time = |at: Option<Timestamp>| at.map_or(i64::MIN, Timestamp::as_millis) as u64;
+    let numbers = [
+        message.id.key() as u64,
+        message.account.key() as u64,
+        message.environment as u64,
+        u64::from(message.purpose.priority()),
+        message.recipient.digits(),
+        form_number(&message.options, message.encoding) as u64,
+        time(message.send_at),
+        time(Some(message.expires_at)),
+    ];
+    let sum = numbers.into_iter().fold(0xcbf2_9ce4_8422_2325, mix);
+    let sum = octets(sum, &message.sender.to_string());
+    octets(sum, message.text.as_deref().unwrap_or_default()) as i64
 }
 
 pub(crate) fn corrupt(what: &str, value: impl std::fmt::Display) -> Error {

@@ -8,6 +8,7 @@
 //! `POWERCUT_IMAGES=20000 POWERCUT_EVERY=1 cargo test --release -p tidings-powercut -- --nocapture`
 
 mod crash;
+mod damage;
 mod faults;
 mod ledger;
 mod load;
