@@ -144,7 +144,7 @@ fn too_much(why: Refused, retry_after_s: u32) -> Problem {
     }
 }
 
-/// Refuses before the body is read, where nobody is let in anyway.
+/// Refuses before the body is parsed, where nobody is let in anyway.
 fn open(ask: &Ask) -> Result<(), Problem> {
     ask.app.engine.accepts_nothing().map_or(Ok(()), |(why, retry_after_s)| Err(too_much(why, retry_after_s)))
 }

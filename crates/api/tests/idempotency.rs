@@ -3,6 +3,7 @@
 use crate::support::{HELLO, house};
 use std::sync::Arc;
 
+/// P-05
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_parallel_repeats_are_one_message() {
     let house = Arc::new(house().await);

@@ -1,6 +1,8 @@
 //! Sending, previewing, reading, canceling, redacting; batches; the feed.
 
-use crate::support::{HELLO, house};
+use crate::support::{HELLO, Reply, house, house_with};
+use tidings_domain::admission::Bounds;
+use tidings_domain::intake::Limits;
 
 const LATER: &str =
     r#"{"from":"+15550001111","to":"+15550002222","text":"later","send_at":"SEND_AT","reference":"r-1"}"#;
@@ -232,5 +234,39 @@ async fn a_suppressed_number_is_refused_until_it_is_lifted() {
     assert!(house.post("/v1/suppressions/lift", &token, lift).await.expect(200)["lifted_at"].is_string());
     assert_eq!(house.post("/v1/suppressions/lift", &token, lift).await.told(), "404 NOT_FOUND");
     house.post("/v1/sms", &token, HELLO).await.expect(202);
+    house.close().await;
+}
+
+/// P-34
+#[tokio::test]
+async fn when_too_much_waits_the_answer_says_so_and_when_to_come_back() {
+    let waiting = Bounds { waiting_max: 2, account_percent: 50 };
+    let house = house_with(Limits { waiting, ..Limits::default() }).await;
+    let token = house.token().await;
+    let body = later(&house);
+    house.post("/v1/messages", &token, &body).await.expect(202);
+    let refused = |reply: &Reply, told: &str| {
+        assert_eq!(reply.told(), told, "{}", reply.body);
+        let seconds: u32 = reply.header("retry-after").parse().expect("seconds");
+        assert!((30..=60).contains(&seconds), "{seconds}");
+    };
+    // Transactional messages may fill a part of it only.
+    refused(&house.post("/v1/messages", &token, &body).await, "503 UNAVAILABLE");
+    let batch = format!(r#"{{"messages":[{body}]}}"#);
+    refused(&house.post("/v1/messages/batch", &token, &batch).await, "503 UNAVAILABLE");
+    let code = body.replace("\"text\"", "\"purpose\":\"authentication\",\"text\"");
+    house.post("/v1/messages", &token, &code).await.expect(202);
+    refused(&house.post("/v1/messages", &token, &code).await, "503 UNAVAILABLE");
+    house.close().await;
+    // Where there are several accounts, each has its share.
+    let waiting = Bounds { waiting_max: 10, account_percent: 10 };
+    let house = house_with(Limits { waiting, ..Limits::default() }).await;
+    let token = house.token().await;
+    house.stranger().await;
+    let pause = house.post("/v1/connections/simulator/pause", &token, r#"{"reason":"a test"}"#);
+    pause.await.expect(200);
+    let code = later(&house).replace("\"text\"", "\"purpose\":\"authentication\",\"text\"");
+    house.post("/v1/messages", &token, &code).await.expect(202);
+    refused(&house.post("/v1/messages", &token, &code).await, "429 RATE_LIMITED");
     house.close().await;
 }

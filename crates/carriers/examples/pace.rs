@@ -81,6 +81,7 @@ async fn main() -> Result<(), Error> {
                     segment: segments[0].clone(),
                     purpose: Purpose::Transactional,
                     validity_s: 3_600,
+                    since: tokio::time::Instant::now(),
                     our_reference: nth as u16,
                     permit,
                 };

@@ -62,8 +62,10 @@ pub struct Submission {
     pub segment: Segment,
     /// Why it is sent: some carriers take a priority.
     pub purpose: Purpose,
-    /// How long it is still worth sending: seconds, at least 1.
+    /// How long it is still worth sending, counted from `since`: seconds, at least 1.
     pub validity_s: u32,
+    /// When it was handed over. What waits for a session for longer than it is worth is not submitted any more.
+    pub since: tokio::time::Instant,
     /// A reference that some carriers give back on receipts.
     pub our_reference: u16,
     /// Its place in the window, given back when it is answered.

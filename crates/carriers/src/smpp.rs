@@ -857,7 +857,15 @@ impl Shared {
             return;
         }
         let lanes = self.lanes();
-        while let Some(submission) = waiting.pop_front() {
+        while let Some(mut submission) = waiting.pop_front() {
+            // It may have waited here while sessions were full or away, or events were not read.
+            let waited_s = u32::try_from(submission.since.elapsed().as_secs()).unwrap_or(u32::MAX);
+            if waited_s >= submission.validity_s {
+                self.report(submission.tag, Answer::Unsent, Some(submission.permit)).await;
+                continue;
+            }
+            submission.validity_s -= waited_s;
+            submission.since += Duration::from_secs(u64::from(waited_s));
             let pdu = match self.written(&submission) {
                 Ok(pdu) => pdu,
                 Err(failure) => {
@@ -1182,6 +1190,7 @@ mod tests {
             segment,
             purpose: Purpose::Alert,
             validity_s: 3_661,
+            since: tokio::time::Instant::now(),
             our_reference: 0x1234,
             permit: window.take(1).expect("room"),
         };

@@ -208,6 +208,7 @@ async fn send(
                     segment,
                     purpose: Purpose::Transactional,
                     validity_s: 3_600,
+                    since: tokio::time::Instant::now(),
                     our_reference: tag.message.key() as u16,
                     permit,
                 };
@@ -399,6 +400,7 @@ async fn a_message_larger_than_the_window_goes_when_it_is_alone() {
                 segment,
                 purpose: Purpose::Alert,
                 validity_s: 60,
+                since: tokio::time::Instant::now(),
                 our_reference: 1,
                 permit: permit.split_one().expect("one for each"),
             };

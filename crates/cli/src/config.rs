@@ -639,6 +639,48 @@ mod tests {
         );
     }
 
+    /// P-36: whatever stands in the file, the answer is a configuration or sentences.
+    #[test]
+    fn no_file_breaks_its_reader() {
+        use tidings_fuzz::mutate::{Random, mutate};
+        const WORDS: &[&[u8]] = &[
+            b"[[connection]]\n",
+            b"[http]\n",
+            b"listen = ",
+            b"\"env:X\"",
+            b"= [",
+            b"{ a = 1 }",
+            b"\n",
+            b"\"\"\"",
+            b"'",
+            b"prefixes = [\"46\"]\n",
+            b"tls = {}\n",
+            b"window = -1\n",
+            b"1e400",
+            b"0x",
+            b"\\u0000",
+            b"1979-05-27",
+        ];
+        let target =
+            tidings_fuzz::Target { name: "configuration", run: |_| 0, octets_max: 8_192, words: WORDS };
+        let uncommented: String =
+            example().lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+        let corpus =
+            [example(), uncommented, format!("{NORTH}password = \"x\"\ntls = {{ ca_file = \"/x\" }}\n")];
+        let corpus = corpus.map(String::into_bytes).to_vec();
+        let mut random = Random::new(36);
+        for _ in 0..1_500 {
+            let text = mutate(&corpus, &target, &mut random);
+            let text = String::from_utf8_lossy(&text);
+            match Config::parse(FILE_NAME, &text, &BTreeMap::new(), Secrets::Left) {
+                Ok(config) => drop((config.show(), config.warnings())),
+                Err(problems) => {
+                    assert!(!problems.is_empty() && problems.iter().all(|p| !p.sentence.is_empty()))
+                }
+            }
+        }
+    }
+
     fn password(config: &Config) -> &str {
         match &config.connections[0].carrier {
             Settings::Smpp(settings) => &settings.password.0,

@@ -10,6 +10,7 @@ fn setup() -> Setup {
     Setup { binary: env!("CARGO_BIN_EXE_tidings").into(), sessions: 2, window: 10 }
 }
 
+/// P-01, P-05, P-07, P-08, P-10, P-18
 #[test]
 fn what_was_accepted_survives_being_killed_and_is_never_sent_twice_without_a_reason() {
     let outcome = kill::run(&kill::Plan::short(setup(), 20)).unwrap_or_else(|why| panic!("{why}"));
@@ -17,6 +18,7 @@ fn what_was_accepted_survives_being_killed_and_is_never_sent_twice_without_a_rea
     assert!(outcome.figures.kills == 8 && outcome.figures.acknowledged >= 2_000, "{outcome}");
 }
 
+/// P-30
 #[test]
 fn a_stop_that_was_asked_for_is_clean_and_leaves_nothing_in_doubt() {
     let plan = stop::Plan {

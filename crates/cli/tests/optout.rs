@@ -4,6 +4,7 @@
 use tidings_witness::optout;
 use tidings_witness::subject::Setup;
 
+/// P-15
 #[test]
 fn nothing_reaches_the_carrier_after_an_opt_out_was_answered() {
     let plan = optout::Plan {

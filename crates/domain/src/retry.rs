@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(at(8), None);
     }
 
+    /// P-13
     #[test]
     fn throttling_waits_longer_each_time_and_never_ends() {
         let policy = RetryPolicy::default();

@@ -136,6 +136,7 @@ fn steps(segments: u8, longest: usize) -> impl Strategy<Value = Steps> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
+    /// P-20
     #[test]
     fn a_final_state_never_changes_and_unconfirmed_only_to_what_a_receipt_says(
         purpose in purpose(), scheduled in any::<bool>(), steps in steps(3, 40)
@@ -155,6 +156,7 @@ proptest! {
         }
     }
 
+    /// P-07
     #[test]
     fn a_marketing_message_is_never_submitted_again_once_the_carrier_may_have_it(steps in steps(1, 40)) {
         let mut tale = Tale::new(Purpose::Marketing, 1, false);
@@ -169,6 +171,7 @@ proptest! {
         }
     }
 
+    /// P-11
     #[test]
     fn nothing_is_submitted_after_its_expiry(purpose in purpose(), steps in steps(2, 40)) {
         let mut tale = Tale::new(purpose, 2, false);
@@ -183,6 +186,7 @@ proptest! {
         }
     }
 
+    /// P-06
     #[test]
     fn every_life_ends_when_only_the_clock_goes_on(purpose in purpose(), scheduled in any::<bool>(), steps in steps(3, 40)) {
         let mut tale = Tale::new(purpose, 3, scheduled);

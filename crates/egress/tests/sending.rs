@@ -183,6 +183,7 @@ async fn a_post_without_a_body_says_so_and_a_get_says_nothing() {
     }
 }
 
+/// P-26
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let (inside, connections) = receiver(answer_all).await;

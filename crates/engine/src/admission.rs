@@ -71,7 +71,7 @@ impl Admission {
         self.place(&mut self.line(), messages, clock)
     }
 
-    /// Why nobody is let in now, whoever asks and for whatever: worth knowing before a body is read.
+    /// Why nobody is let in now, whoever asks and for whatever: worth knowing before a body is parsed.
     pub fn closed(&self) -> Option<Refused> {
         let load = self.load(&self.line(), None);
         admission::admit(load, self.bounds, Purpose::ALL[0], 1).err()

@@ -103,6 +103,11 @@ impl Clock {
 pub struct Stopwatch(tokio::time::Instant);
 
 impl Stopwatch {
+    /// When it was started.
+    pub const fn since(self) -> tokio::time::Instant {
+        self.0
+    }
+
     /// Milliseconds so far.
     pub fn elapsed_ms(&self) -> u64 {
         self.0.elapsed().as_millis() as u64

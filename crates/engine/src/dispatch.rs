@@ -406,6 +406,7 @@ impl Submit {
                 segment,
                 purpose: message.purpose,
                 validity_s,
+                since: engine.clock.stopwatch().since(),
                 our_reference: tidings_store::our_reference(message.id, n),
                 permit: permit.split_one().unwrap_or_else(|| self.lane.window.take_anyway(1)),
             };

@@ -122,10 +122,11 @@ impl<F: Future<Output: Send> + Send> Future for Finished<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<F::Output> {
-        let Some(future) = &mut self.0 else { return Poll::Pending };
+        // Taken out while it runs, so that one that panics is not begun again.
+        let Some(mut future) = self.0.take() else { return Poll::Pending };
         let polled = future.as_mut().poll(context);
-        if polled.is_ready() {
-            self.0 = None;
+        if polled.is_pending() {
+            self.0 = Some(future);
         }
         polled
     }

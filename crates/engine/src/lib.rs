@@ -359,7 +359,7 @@ impl Engine {
     }
 
     /// Whether nothing is accepted now, whoever asks: why not, and when to come back, in seconds. Worth knowing before
-    /// a body is read.
+    /// a body is parsed.
     pub fn accepts_nothing(&self) -> Option<(Refused, u32)> {
         let why = self.inner.admission.closed()?;
         Some((why, why.retry_after_s(self.inner.clock.draw())))

@@ -41,6 +41,7 @@ pub fn sign<'a>(
 mod tests {
     use super::*;
 
+    /// P-25
     #[test]
     fn the_reference_library_accepts_both_signatures_of_a_rotation() {
         let (new, old) = ([7u8; SECRET_OCTETS], [9u8; SECRET_OCTETS]);

@@ -109,6 +109,7 @@ async fn a_burst_larger_than_the_window_is_delivered_whole() {
     house.engine.stop(5_000).await;
 }
 
+/// P-30
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orderly_stop_leaves_nothing_in_doubt() {
     let house = open(tempfile::tempdir().expect("a directory")).await;

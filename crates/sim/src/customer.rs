@@ -261,13 +261,16 @@ pub async fn watch(house: Arc<House>) {
         }
         for _ in 0..3 {
             let message = *random.pick(&known);
+            let asked_ms = stage.now_ms();
             let shown = tokio::select! {
                 biased;
                 () = running.life.ended() => break,
                 shown = running.engine.store().message(realm, MessageId::from_key(message)) => shown,
             };
+            // What took its time shows how it was, and not how it is.
             if let Ok(Some(stored)) = shown
                 && !running.life.is_over()
+                && stage.now_ms() == asked_ms
             {
                 stage.note(Happened::Shown { message, status: stored.life.state.status() });
             }

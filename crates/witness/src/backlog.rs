@@ -1,6 +1,7 @@
 //! A queue of any length, made through the API while the carrier takes nothing.
 
 use crate::clock::{self, Moment};
+use crate::http::Client;
 use crate::ledger::{Purpose, Request};
 use crate::load::{SENDER, recipient};
 use crate::subject::Subject;
@@ -29,6 +30,8 @@ pub struct Stuff {
     pub seed: u64,
     /// Which of them crash whoever handles them.
     pub poison: Option<Poison>,
+    /// Where each of them is told about by itself.
+    pub callback: Option<String>,
 }
 
 /// Some messages that crash a binary that is built for it.
@@ -84,6 +87,9 @@ pub fn fill(subject: &Subject, stuff: &Stuff) -> Result<Vec<Request>, String> {
                     if let Some(words) = &request.poison {
                         message["reference"] = json!(words);
                     }
+                    if let Some(url) = &stuff.callback {
+                        message["callback_url"] = json!(url);
+                    }
                     message
                 })
                 .collect();
@@ -126,6 +132,19 @@ fn accepted(
         clock::sleep_ms(PAUSE_MS);
     }
     Err(format!("POST /v1/messages/batch: {said}"))
+}
+
+/// Whether nothing waits to be sent.
+pub fn is_empty(client: &mut Client) -> bool {
+    let answer = client.ask("GET", "/v1/connections", None, "");
+    answer.is_ok_and(|answer| {
+        let connections = answer.json()["data"].as_array().cloned().unwrap_or_default();
+        let waiting = |connection: &Value| {
+            let queues = connection["queues"].as_array().cloned().unwrap_or_default();
+            queues.iter().filter_map(|queue| queue["messages"].as_u64()).sum::<u64>()
+        };
+        !connections.is_empty() && connections.iter().map(waiting).sum::<u64>() == 0
+    })
 }
 
 impl Stuff {

@@ -411,6 +411,7 @@ mod tests {
             reference: Some(7),
             carrier_id: format!("w{submission}"),
             receipt_wanted: true,
+            validity_s: None,
             answered_at: None,
         });
         ledger.receipts.push(Receipt {

@@ -79,6 +79,8 @@ pub struct Submission {
     pub carrier_id: String,
     /// Whether a receipt was asked for.
     pub receipt_wanted: bool,
+    /// How long the carrier is told to try, if it is told as a span: seconds.
+    pub validity_s: Option<u64>,
     /// When its answer was written, if it was.
     pub answered_at: Option<Moment>,
 }

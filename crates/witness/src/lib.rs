@@ -5,7 +5,8 @@
 //! What it believes is what the documents promise. It does not look into the data directory, and it proves nothing
 //! about a power cut: a killed process loses only what it had not handed to the operating system.
 //!
-//! [`kill::run`], [`optout::run`], [`restart::run`] and [`stop::run`] are the runs; [`check`] is the comparison, a pure function of the
+//! [`kill::run`], [`memory::run`], [`optout::run`], [`outage::run`], [`poison::run`], [`restart::run`], [`stop::run`] and
+//! [`throttle::run`] are the runs; [`check`] is the comparison, a pure function of the
 //! [`ledger`], so that hand-made ledgers can show that it sees each fault.
 
 pub mod backlog;
@@ -15,7 +16,9 @@ pub mod http;
 pub mod kill;
 pub mod ledger;
 pub mod load;
+pub mod memory;
 pub mod optout;
+pub mod outage;
 pub mod poison;
 pub mod random;
 pub mod restart;
@@ -23,3 +26,4 @@ pub mod sink;
 pub mod smsc;
 pub mod stop;
 pub mod subject;
+pub mod throttle;

@@ -7,7 +7,7 @@ use tidings_witness::ledger::Purpose;
 use tidings_witness::load::Pace;
 use tidings_witness::smsc::Behaviour;
 use tidings_witness::subject::Setup;
-use tidings_witness::{clock, kill, optout, poison, restart, stop};
+use tidings_witness::{clock, kill, memory, optout, outage, poison, restart, stop, throttle};
 
 const USAGE: &str = "usage: tidings-witness RUN --binary FILE [OPTIONS]
 
@@ -16,6 +16,9 @@ runs
   optout   lets opt-outs race sends
   stop     asks the binary to stop under load
   restart  ends the binary by force while a long queue waits
+  outage   lets the carrier be away while messages of all purposes are accepted
+  throttle lets the carrier say in waves that it is too much
+  memory   does at once all that could fill its memory
   poison   sends some messages that crash a binary that was built with the feature `poison`
 
 options, with their defaults
@@ -33,6 +36,11 @@ options, with their defaults
   optout:  --pairs N (10000), --at-once N (8), --delay MS (8)
   stop:    --stops N (20)
   restart: --queued N (1000000), --kills N (5), --up-min MS (500), --up-max MS (5000)
+  outage:  --queued N (1000000), --outage MS (600000), --pace N (1000), --codes N (3000), --codes-rate N (10)
+  throttle: --messages N (300000), --pace N (1000), --full N (100),
+           --waves PERCENT:MS,… (100:20000,0:20000,50:30000,10:30000,80:10000)
+  memory:  --idle N (10000), --queued N (1000000), --stalled N (100), --calls N (500), --strange N (200000),
+           --last MS (60000)
   poison:  --messages N (100000), --one-in N (10000), --how panic|abort (panic),
            --places WORDS (claim,split,encode,answer,decide,render)";
 
@@ -130,6 +138,57 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                 .map_err(|why| format!("seed {seed}: {why}"))?;
                 println!("{outcome}");
                 outcome.is_good() && outcome.is_quick_and_small()
+            }
+            "outage" => {
+                let outcome = outage::run(&outage::Plan {
+                    setup,
+                    seed,
+                    queued: options.number("queued", 1_000_000)?,
+                    outage_ms: options.number("outage", 600_000)?,
+                    pace_per_s: options.number("pace", 1_000)?,
+                    codes: options.number("codes", 3_000)?,
+                    codes_per_s: options.number("codes-rate", 10)?,
+                    drain_ms: options.number("drain", 3_600_000)?,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_good() && outcome.is_quick()
+            }
+            "throttle" => {
+                let waves = options.text("waves").unwrap_or("100:20000,0:20000,50:30000,10:30000,80:10000");
+                let wave = |words: &str| {
+                    let (percent, ms) = words.split_once(':').ok_or(USAGE)?;
+                    Ok((percent.parse().map_err(|_| USAGE)?, ms.parse().map_err(|_| USAGE)?))
+                };
+                let outcome = throttle::run(&throttle::Plan {
+                    setup,
+                    seed,
+                    messages: options.number("messages", 300_000)?,
+                    pace_per_s: options.number("pace", 1_000)?,
+                    waves: waves.split(',').map(wave).collect::<Result<_, String>>()?,
+                    full: options.number("full", 100)?,
+                    drain_ms: options.number("drain", 3_600_000)?,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_good() && outcome.is_fast_again()
+            }
+            "memory" => {
+                let outcome = memory::run(&memory::Plan {
+                    setup,
+                    seed,
+                    idle: options.number("idle", 10_000)?,
+                    queued: options.number("queued", 1_000_000)?,
+                    stalled: options.number("stalled", 100)?,
+                    calls: options.number("calls", 500)?,
+                    strange: options.number("strange", 200_000)?,
+                    last_ms: options.number("last", 60_000)?,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_small() && outcome.sent_all
             }
             "poison" => {
                 let words = options.text("places").unwrap_or("claim,split,encode,answer,decide,render");

@@ -330,6 +330,7 @@ mod tests {
             reference: None,
             carrier_id: "w".to_owned(),
             receipt_wanted: true,
+            validity_s: None,
             answered_at: None,
         }
     }

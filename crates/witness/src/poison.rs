@@ -96,6 +96,7 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc, sink: &Sink) -> Result<Outc
         purposes: plan.purposes.iter().map(|purpose| (*purpose, LIFE_S)).collect(),
         seed: plan.seed,
         poison: Some(plan.poison.clone()),
+        callback: None,
     };
     let requests = backlog::fill(subject, &stuff)?;
     smsc.gate(false);

@@ -112,6 +112,7 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc) -> Result<Outcome, String> 
             .to_vec(),
         seed: plan.seed,
         poison: None,
+        callback: None,
     };
     let requests = backlog::fill(subject, &stuff)?;
     let filled_ms = clock::now().ms_since(began);
@@ -179,7 +180,7 @@ fn drained(
         answered_grace_ms: ANSWERED_GRACE_MS,
         webhooks: false,
     };
-    while clock::now() < end && !(smsc.is_settled() && is_sent(&mut client)) {
+    while clock::now() < end && !(smsc.is_settled() && backlog::is_empty(&mut client)) {
         watch(subject, running, 1_000)?;
     }
     loop {
@@ -202,19 +203,6 @@ fn drained(
         }
         watch(subject, running, 1_000)?;
     }
-}
-
-/// Whether nothing waits to be sent.
-fn is_sent(client: &mut crate::http::Client) -> bool {
-    let answer = client.ask("GET", "/v1/connections", None, "");
-    answer.is_ok_and(|answer| {
-        let connections = answer.json()["data"].as_array().cloned().unwrap_or_default();
-        let waiting = |connection: &serde_json::Value| {
-            let queues = connection["queues"].as_array().cloned().unwrap_or_default();
-            queues.iter().filter_map(|queue| queue["messages"].as_u64()).sum::<u64>()
-        };
-        !connections.is_empty() && connections.iter().map(waiting).sum::<u64>() == 0
-    })
 }
 
 impl fmt::Display for Outcome {

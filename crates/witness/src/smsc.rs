@@ -12,7 +12,7 @@ use crate::clock::{self, Moment};
 use crate::ledger::{Receipt, Submission};
 use crate::random::Random;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -32,6 +32,10 @@ const GENERIC_NACK: u32 = 0x8000_0000;
 const INVALID_COMMAND: u32 = 0x0000_0003;
 /// `ESME_RBINDFAIL`.
 const BIND_FAILED: u32 = 0x0000_000D;
+/// `ESME_RMSGQFUL`.
+const QUEUE_FULL: u32 = 0x0000_0014;
+/// `ESME_RTHROTTLED`.
+const THROTTLED: u32 = 0x0000_0058;
 /// The longest PDU that is taken: octets.
 const PDU_MAX: usize = 64 * 1024;
 /// Receipts of a session that may be without acknowledgement, as carriers bound it.
@@ -89,6 +93,17 @@ struct Centre {
     silent: AtomicBool,
     closed: AtomicBool,
     stop: AtomicBool,
+    mood: Mutex<Mood>,
+    refused: AtomicU64,
+}
+
+/// What the carrier does not take.
+#[derive(Debug, Default)]
+struct Mood {
+    /// So many submissions of a hundred are too much for it.
+    throttled_percent: u64,
+    /// Recipients whose queue is full.
+    full: HashSet<String>,
 }
 
 /// What the carrier has written down.
@@ -121,6 +136,8 @@ impl Smsc {
             silent: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            mood: Mutex::default(),
+            refused: AtomicU64::new(0),
         });
         let of_listener = Arc::clone(&centre);
         std::thread::spawn(move || {
@@ -161,6 +178,44 @@ impl Smsc {
     /// While the gate is closed, binds wait for their answer, so that nothing new can be on its way.
     pub fn gate(&self, closed: bool) {
         self.centre.closed.store(closed, Ordering::Relaxed);
+    }
+
+    /// From now on so many submissions of a hundred are refused with "throttled".
+    pub fn throttle(&self, percent: u64) {
+        self.centre.mood.lock().expect("no thread panics with it").throttled_percent = percent;
+    }
+
+    /// From now on submissions to these recipients are refused with "message queue full".
+    pub fn fill_queues(&self, recipients: impl IntoIterator<Item = String>) {
+        self.centre.mood.lock().expect("no thread panics with it").full = recipients.into_iter().collect();
+    }
+
+    /// Offers so many receipts with ids that no submission ever got.
+    pub fn strange_receipts(&self, count: usize) {
+        let now = clock::now();
+        let mut book = self.centre.book();
+        let Some(recipient) = book.submissions.first().map(|submission| submission.recipient.clone()) else {
+            return;
+        };
+        for n in 0..count {
+            let place = book.receipts.len();
+            book.receipts.push(Receipt {
+                carrier_id: format!("strange{n}"),
+                recipient: recipient.clone(),
+                submission: 0,
+                echoed: false,
+                offers: 0,
+                refusals: 0,
+                first_offered_at: None,
+                acknowledged_at: None,
+            });
+            book.due.push(Reverse((now, place)));
+        }
+    }
+
+    /// Submissions that were refused so far. They are not among the others.
+    pub fn refused(&self) -> u64 {
+        self.centre.refused.load(Ordering::Relaxed)
     }
 
     /// Reads what has arrived on every session. A submission whose time is later than the moment given back arrived
@@ -387,6 +442,11 @@ impl<'c> Session<'c> {
             self.put(GENERIC_NACK, INVALID_COMMAND, pdu.sequence, &[]);
             return;
         };
+        if let Some(status) = self.refusal(&submit) {
+            self.centre.refused.fetch_add(1, Ordering::Relaxed);
+            self.put(SUBMIT_SM | RESPONSE, status, pdu.sequence, &[]);
+            return;
+        }
         let echoed = self.random.one_in(self.centre.behaviour.echo_one_in) && submit.reference.is_some();
         let least = self.centre.answer_least_ms.load(Ordering::Relaxed);
         let most = self.centre.answer_most_ms.load(Ordering::Relaxed);
@@ -405,6 +465,7 @@ impl<'c> Session<'c> {
             reference: submit.reference,
             carrier_id: carrier_id.clone(),
             receipt_wanted: submit.receipt_wanted,
+            validity_s: submit.validity_s,
             answered_at: None,
         });
         if submit.receipt_wanted {
@@ -429,6 +490,17 @@ impl<'c> Session<'c> {
         self.answers.push(Reverse((answer_at, pdu.sequence, index)));
         let open = u32::try_from(self.answers.len()).expect("a session is small");
         self.centre.most_open.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// Why this submission is not taken, if it is not.
+    fn refusal(&mut self, submit: &Submit) -> Option<u32> {
+        let mood = self.centre.mood.lock().expect("no thread panics with it");
+        if mood.full.contains(&submit.recipient.number()) {
+            return Some(QUEUE_FULL);
+        }
+        let percent = mood.throttled_percent;
+        drop(mood);
+        (self.random.between(1, 100) <= percent).then_some(THROTTLED)
     }
 
     fn answer(&mut self) -> bool {
@@ -556,6 +628,7 @@ struct Submit {
     part: Option<(u8, u8)>,
     reference: Option<u16>,
     receipt_wanted: bool,
+    validity_s: Option<u64>,
 }
 
 impl Submit {
@@ -567,7 +640,7 @@ impl Submit {
         let esm_class = rest.octet()?;
         rest.octets(2)?;
         rest.text()?;
-        rest.text()?;
+        let validity_s = span_s(&rest.text()?);
         let registered = rest.octet()?;
         rest.octet()?;
         let data_coding = rest.octet()?;
@@ -600,8 +673,18 @@ impl Submit {
             part,
             reference,
             receipt_wanted: registered & 3 != 0,
+            validity_s,
         })
     }
+}
+
+/// A span of time as SMPP writes one (SMPP 3.4 §7.1.1.2): `YYMMDDhhmmsstnnR`, here of days and less. Seconds.
+fn span_s(text: &str) -> Option<u64> {
+    let digits = text.strip_suffix('R').filter(|digits| digits.len() == 15)?;
+    let two = |at: usize| digits.get(at..at + 2)?.parse::<u64>().ok();
+    let (years, months) = (two(0)?, two(2)?);
+    (years == 0 && months == 0).then_some(())?;
+    Some(two(4)? * 86_400 + two(6)? * 3_600 + two(8)? * 60 + two(10)?)
 }
 
 /// The place among the parts that a user data header tells (3GPP TS 23.040 §9.2.3.24.1 and .8).

@@ -31,6 +31,7 @@ pub struct Subject {
     place: Directory,
     address: SocketAddr,
     token: String,
+    variables: Vec<(String, String)>,
 }
 
 impl Subject {
@@ -44,7 +45,7 @@ impl Subject {
         // it between here and the start; the start would say so.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address.map_err(|error| format!("no free port: {error}"))?;
-        let mut subject = Self { setup, place, address, token: String::new() };
+        let mut subject = Self { setup, place, address, token: String::new(), variables: Vec::new() };
         fs::write(subject.file("tidings.toml"), subject.configuration(carrier))
             .map_err(|error| format!("the configuration could not be written: {error}"))?;
         subject.command(&["migrate"])?;
@@ -127,6 +128,11 @@ window = {window}
         self.address
     }
 
+    /// Changes a key of its configuration, as a variable of the environment: from the next start on.
+    pub fn set(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.variables.push((format!("TIDINGS_{key}"), value.to_string()));
+    }
+
     /// A client of its API, with its token.
     pub fn client(&self) -> Client {
         Client::new(self.address, &self.token)
@@ -162,6 +168,7 @@ window = {window}
             .arg("serve")
             .arg("--config")
             .arg(self.file("tidings.toml"))
+            .envs(self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

@@ -56,10 +56,15 @@ impl Reply {
 }
 
 pub async fn house() -> House {
+    house_with(Default::default()).await
+}
+
+/// The same, which accepts no more than this.
+pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(Sqlite::open(&Options::in_directory(directory.path())).unwrap());
     let settings = tidings_engine::Settings {
-        limits: Default::default(),
+        limits,
         retry: Default::default(),
         connections: Vec::new(),
         codes: Default::default(),

@@ -76,8 +76,10 @@ pub fn webhook(octets: &[u8]) -> u64 {
                     assert!(name.parse::<std::net::IpAddr>().is_err(), "{name}");
                     // What any program might take for an IPv4 address is none of ours.
                     let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+                    let hexadecimal = last.strip_prefix("0x").map(str::as_bytes);
                     assert!(
-                        !last.bytes().all(|octet| octet.is_ascii_digit()) && !last.starts_with("0x"),
+                        !last.bytes().all(|octet| octet.is_ascii_digit())
+                            && !hexadecimal.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)),
                         "{name}"
                     );
                     2

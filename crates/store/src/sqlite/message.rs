@@ -680,6 +680,11 @@ pub(super) fn claim(
                         claimed.tickets.push(*ticket);
                     }
                     Some(Claim::Ended) => ended += 1,
+                    Some(Claim::Damaged) => {
+                        // Its row is not where the message says, perhaps, and would be found again by each step.
+                        take_from_lane(tx.sql, *connection, purpose, id)?;
+                        ended += 1;
+                    }
                     Some(Claim::TooLarge) => {
                         claimed.more = true;
                         break 'purposes;
@@ -704,24 +709,30 @@ enum Claim {
     Taken(Box<Ticket>),
     /// Its time was over.
     Ended,
+    /// What is stored of it cannot be trusted.
+    Damaged,
     /// It has more segments than there is room for.
     TooLarge,
 }
 
 fn claim_one(tx: &mut Tx<'_>, commit: &mut Commit<'_>, id: MessageId, room: usize) -> Result<Claim> {
     let hot = match load_with_text(tx.sql, id) {
-        Ok(found) => found.ok_or_else(|| column::corrupt("message in its queue", id))?,
+        Ok(Some(hot)) => hot,
+        Ok(None) => {
+            tracing::error!(message = %id, "a message in its queue is not stored");
+            return Ok(Claim::Damaged);
+        }
         Err(Error::Corrupt(why)) => {
-            tracing::error!(message = %id, why, "what is stored of a message cannot be read");
+            tracing::error!(message = %id, why, "what is stored of a message cannot be read; it is not sent");
             take_out(tx, id)?;
-            return Ok(Claim::Ended);
+            return Ok(Claim::Damaged);
         }
         Err(error) => return Err(error),
     };
     if hot.damaged {
         tracing::error!(message = %id, "what is stored of a message is not what was accepted; it is not sent");
         commit.apply_to(tx, hot, Input::Quarantined(damaged()))?;
-        return Ok(Claim::Ended);
+        return Ok(Claim::Damaged);
     }
     let segments = waiting_segments(&hot.life);
     if segments.len() > room {
@@ -737,6 +748,14 @@ fn claim_one(tx: &mut Tx<'_>, commit: &mut Commit<'_>, id: MessageId, room: usiz
     let taken = matches!(transition.life.state, State::Sending { .. });
     commit.write(tx, hot, transition.life, transition.effects)?;
     Ok(if taken { Claim::Taken(Box::new(Ticket { message, attempt, segments })) } else { Claim::Ended })
+}
+
+/// Takes a row out of a queue when its message cannot say where it is. Reads the queue up to it.
+fn take_from_lane(sql: &Sql, lane: ConnectionId, purpose: Purpose, id: MessageId) -> Result<()> {
+    sql.prepare_cached("DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND message = ?3")
+        .and_then(|mut s| s.execute(params![lane.key(), purpose.priority(), id.key()]))
+        .map_err(failed)?;
+    Ok(())
 }
 
 /// The segments that a claim submits.
@@ -886,7 +905,7 @@ fn take_out(tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
             s.query_row([id.key()], |row| {
                 Ok((
                     row.get::<_, i64>(0)?,
-                    row.get::<_, u8>(1)?,
+                    row.get::<_, i64>(1)?,
                     row.get::<_, i64>(2)?,
                     row.get::<_, i64>(3)?,
                 ))
@@ -918,7 +937,8 @@ fn take_out(tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
             ])
         })
         .map_err(failed)?;
-    if let Some(purpose) = Purpose::from_priority(priority).filter(|_| lane != LOOK_AGAIN) {
+    let purpose = u8::try_from(priority).ok().and_then(Purpose::from_priority);
+    if let Some(purpose) = purpose.filter(|_| lane != LOOK_AGAIN) {
         tx.waits_of(AccountId::from_key(account), purpose, -1);
     }
     tracing::error!(message = %id, "it could not even be set aside, and was taken out of its queue as it is");
@@ -1021,22 +1041,22 @@ pub(super) fn receive(tx: &mut Tx<'_>, inbound: &[Inbound], now: &Timestamp) -> 
     Ok(out)
 }
 
-/// The messages that do not fit their checksums, or cannot be read at all.
-pub(super) fn all_damaged(sql: &Sql) -> Result<Vec<i64>> {
+/// How many messages do not fit their checksums or cannot be read at all, and the first of them.
+pub(super) fn all_damaged(sql: &Sql) -> Result<Option<(MessageId, u64)>> {
     // A copy that an older version made has no checksums yet.
     let has_any = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('message') WHERE name = 'checksum')";
     if !sql.query_row(has_any, [], |row| row.get::<_, bool>(0)).map_err(failed)? {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut statement =
         sql.prepare(&format!("SELECT {COLUMNS}, text, checksum FROM message")).map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
-    let mut found = Vec::new();
+    let mut found = None;
     while let Some(row) = rows.next().map_err(failed)? {
-        if hot(row).is_ok_and(|hot| !hot.damaged) {
-            continue;
+        if !hot(row).is_ok_and(|hot| !hot.damaged) {
+            let id = MessageId::from_key(get(row, 0)?);
+            found.get_or_insert((id, 0)).1 += 1;
         }
-        found.push(get(row, 0)?);
     }
     Ok(found)
 }

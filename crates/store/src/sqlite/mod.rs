@@ -169,12 +169,10 @@ fn verify(connection: &rusqlite::Connection) -> Result<()> {
     if verdict != "ok" {
         return Err(Error::Corrupt(verdict));
     }
-    match message::all_damaged(connection)?[..] {
-        [] => Ok(()),
-        [first, ref rest @ ..] => Err(Error::Corrupt(format!(
-            "{} and {} more messages are not what was accepted",
-            MessageId::from_key(first),
-            rest.len()
+    match message::all_damaged(connection)? {
+        None => Ok(()),
+        Some((first, count)) => Err(Error::Corrupt(format!(
+            "{count} messages are not what was accepted, or cannot be read; the first is {first}"
         ))),
     }
 }

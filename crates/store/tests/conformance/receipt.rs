@@ -8,6 +8,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_store::*;
 
+/// P-19
 #[test]
 fn a_receipt_finds_its_message_however_the_carrier_writes_the_id() {
     for_each_backend(|store| async move {
@@ -34,6 +35,7 @@ fn a_receipt_finds_its_message_however_the_carrier_writes_the_id() {
     });
 }
 
+/// P-18
 #[test]
 fn a_receipt_that_comes_before_the_answer_waits_for_it() {
     for_each_backend(|store| async move {
@@ -49,6 +51,7 @@ fn a_receipt_that_comes_before_the_answer_waits_for_it() {
     });
 }
 
+/// P-19
 #[test]
 fn a_receipt_is_never_given_to_another_recipient() {
     for_each_backend(|store| async move {
@@ -66,6 +69,7 @@ fn a_receipt_is_never_given_to_another_recipient() {
     });
 }
 
+/// P-19
 #[test]
 fn a_receipt_that_fits_two_messages_is_given_to_neither() {
     for_each_backend(|store| async move {
@@ -84,6 +88,7 @@ fn a_receipt_that_fits_two_messages_is_given_to_neither() {
     });
 }
 
+/// P-20
 #[test]
 fn a_second_receipt_changes_nothing() {
     for_each_backend(|store| async move {
@@ -146,6 +151,7 @@ fn one_segment_may_be_answered_and_reported_while_another_waits() {
     });
 }
 
+/// P-20
 #[test]
 fn a_late_receipt_corrects_unconfirmed_while_its_time_runs_and_not_after() {
     for_each_backend(|store| async move {
@@ -166,6 +172,7 @@ fn a_late_receipt_corrects_unconfirmed_while_its_time_runs_and_not_after() {
     });
 }
 
+/// P-10
 #[test]
 fn a_receipt_with_our_own_reference_settles_a_submission_without_an_answer() {
     for_each_backend(|store| async move {
@@ -185,6 +192,7 @@ fn a_receipt_with_our_own_reference_settles_a_submission_without_an_answer() {
     });
 }
 
+/// P-19
 #[test]
 fn a_carrier_that_gives_no_ids_is_understood_by_our_reference_alone() {
     for_each_backend(|store| async move {

@@ -80,6 +80,7 @@ fn an_event_is_handed_over_with_its_commit_and_comes_back_if_nobody_answers() {
     });
 }
 
+/// P-23
 #[test]
 fn a_restart_makes_handed_over_deliveries_due_at_once() {
     for_each_place(|place| async move {
@@ -153,6 +154,7 @@ fn each_endpoint_with_open_deliveries_is_listed_with_its_earliest() {
     });
 }
 
+/// P-23
 #[test]
 fn each_verdict_does_what_it_says() {
     for_each_backend(|store| async move {
@@ -221,6 +223,7 @@ fn an_endpoint_that_is_gone_is_switched_off() {
     });
 }
 
+/// P-23
 #[test]
 fn an_endpoint_that_fails_for_five_days_is_switched_off_unless_it_answers_once() {
     for_each_backend(|store| async move {
@@ -292,6 +295,7 @@ fn a_deleted_endpoint_takes_its_open_deliveries_along() {
     });
 }
 
+/// P-23
 #[test]
 fn events_are_told_again_one_or_by_time() {
     for_each_backend(|store| async move {
@@ -355,6 +359,7 @@ fn attempts_are_paged_newest_first() {
     });
 }
 
+/// P-23
 #[test]
 fn who_follows_the_feed_meets_every_public_event_once_in_order() {
     for_each_backend(|store| async move {
@@ -411,6 +416,7 @@ fn the_feed_leaves_out_what_is_for_the_timeline_only() {
     });
 }
 
+/// P-18, P-21
 #[test]
 fn an_inbound_part_is_stored_once_and_told() {
     for_each_backend(|store| async move {
