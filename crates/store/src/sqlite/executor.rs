@@ -130,9 +130,10 @@ pub(super) fn failed(error: rusqlite::Error) -> Error {
             _ => Error::Broken(text),
         },
         _ => match error {
-            rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
-                Error::Corrupt(text)
-            }
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::FromSqlConversionFailure(..) => Error::Corrupt(text),
             _ => Error::Unavailable(text),
         },
     }
