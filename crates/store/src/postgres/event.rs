@@ -478,6 +478,7 @@ pub(super) async fn claim_deliveries(
 }
 
 pub(super) async fn give_back_deliveries(tx: &mut Tx, leased: &[Delivery], now: &Timestamp) -> Result<()> {
+    tx.news().deliveries = true;
     let keys = columns_of(leased.iter().map(key));
     let rows = tx
         .sql

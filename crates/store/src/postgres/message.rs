@@ -816,6 +816,8 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
         tx.sheets.messages.slots.insert(message.id, Some(new));
         if life.state.is_waiting() {
             tx.waits(message, 1);
+            let due = due_row(message, &life.state).map_or(now.as_millis(), |due| due.due_at);
+            tx.news().queued(message.connection, due);
         }
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
@@ -1070,6 +1072,7 @@ impl<'a> Commit<'a> {
         let message = Arc::clone(&slot.message);
         let wanted = due_row(&message, &life.state);
         let stood = queue_of(slot.due);
+        let mut queued = None;
         match (slot.due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
             (Some(old), Some(new))
@@ -1079,6 +1082,7 @@ impl<'a> Commit<'a> {
                 slot.due = new;
                 if let Some(new) = new.filter(|new| new.lane != LOOK_AGAIN) {
                     self.out.queued.push((message.connection, Timestamp::from_millis(new.due_at)));
+                    queued = Some(new.due_at);
                 }
             }
         }
@@ -1110,6 +1114,9 @@ impl<'a> Commit<'a> {
         }
         if change != 0 {
             tx.waits(&message, change);
+        }
+        if let Some(due_at) = queued {
+            tx.news().queued(message.connection, due_at);
         }
         for effect in effects {
             match effect {

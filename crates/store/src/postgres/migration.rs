@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("../../migrations/postgres/0002_deliveries_by_endpoint.sql"),
     ),
     ("0003_checksum_of_a_message", include_str!("../../migrations/postgres/0003_checksum_of_a_message.sql")),
+    ("0004_nodes", include_str!("../../migrations/postgres/0004_nodes.sql")),
 ];
 
 /// Two programs that migrate at the same time wait for each other.
