@@ -674,8 +674,16 @@ mod tests {
             doubtful(ledger, ALERT);
         });
         assert!(matches!(found, Violation::NotFinal { .. }), "{found}");
-        let found = fault(|ledger| ledger.sent[0].request.accepted.clear());
-        assert!(matches!(found, Violation::Stray { .. } | Violation::NeverAnswered { .. }), "{found}");
+        let found = fault(|ledger| {
+            ledger.sent[0].request.accepted.clear();
+            ledger.shown.retain(|(shown, _)| shown.id != "msg_0");
+        });
+        assert!(matches!(found, Violation::NeverAnswered { .. }), "{found}");
+        let found = fault(|ledger| {
+            let (other, _) = ledger.shown[0].clone();
+            ledger.shown.push((Shown { id: "msg_9".to_owned(), ..other }, Moment::at_ms(250_000)));
+        });
+        assert!(matches!(found, Violation::Stray { id, .. } if id == "msg_9"));
     }
 
     #[test]
@@ -726,9 +734,8 @@ mod tests {
         let found = fault(|ledger| {
             doubtful(ledger, ALERT);
             submit(ledger, ALERT, 1, 71_000);
-            ledger.carriers[0].submissions[ALERT].at = Moment::at_ms(71_001);
-            ledger.faults[0].to = Moment::at_ms(80_000);
-            ledger.faults[0].kind = Kind::Pause;
+            ledger.carriers[0].submissions[MARKETING].at = Moment::at_ms(71_001);
+            ledger.carriers[0].submissions[MARKETING].answered_at = Some(Moment::at_ms(71_002));
         });
         assert!(matches!(found, Violation::TwoOwners { node: 0, after: 1, .. }), "{found}");
     }
