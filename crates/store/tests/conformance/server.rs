@@ -104,6 +104,9 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     assert_eq!(Postgres::migrate(&options(&empty)).await.expect("migrated"), applied[last - 1..]);
 
     empty.run(&format!("INSERT INTO migration VALUES ({}, 'of tomorrow', 1, 1)", last + 1));
+    // It brings what nobody must use yet, so nodes of this version go on.
+    assert_eq!(refusal(&options(&empty)), "it opens");
+    empty.run(&format!("UPDATE setting SET value = '{}' WHERE name = 'needs'", last + 1));
     assert!(refusal(&options(&empty)).contains("a newer version of tidings"));
     empty.run(&format!("DELETE FROM migration WHERE number > {last}"));
     empty.run("UPDATE migration SET checksum = 1 WHERE number = 1");
