@@ -14,9 +14,9 @@ use tokio::time::timeout;
 
 use crate::Error;
 use crate::codec::{self, Bind, Body, DataSm, DeliverSm, Malformed, Pdu, SubmitSm};
+pub use crate::driver::Permission;
 use crate::driver::{self, Ends, ReplySlot, Sender, Wires, Wish};
 use crate::session::{EndReason, Limits, Message, Output, Request, Role, Session, WhyUnsent};
-pub use crate::driver::Permission;
 pub use crate::tls::{ClientTls, Identity};
 
 /// Where and how to connect.
@@ -237,8 +237,7 @@ fn start<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let connection =
-        driver::Connection { failed_write_may_have_sent: is_tls, is_server: false, permission };
+    let connection = driver::Connection { failed_write_may_have_sent: is_tls, is_server: false, permission };
     // Only the replies' end is kept here: the handle's clones decide how long requests stay open.
     let replies = ends.replies;
     let event_of = move |output| match output {

@@ -293,7 +293,9 @@ pub(crate) async fn run<S, E, F>(
         let outgoing = driver.session.outgoing();
         // What TLS still holds may be a request.
         let guarded = driver.session.has_unwritten_requests()
-            || flush_wanted && driver.connection.failed_write_may_have_sent && driver.session.has_outstanding();
+            || flush_wanted
+                && driver.connection.failed_write_may_have_sent
+                && driver.session.has_outstanding();
         let permission = guarded.then_some(&driver.connection.permission);
         let (writes, reads) = (!outgoing.is_empty(), outgoing.len() < OUTGOING_OCTETS_MAX && idle_owner);
         driver.input.reserve(READ_OCTETS);
@@ -539,11 +541,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     fn connection() -> Connection {
-        Connection {
-            failed_write_may_have_sent: false,
-            is_server: false,
-            permission: Permission::always(),
-        }
+        Connection { failed_write_may_have_sent: false, is_server: false, permission: Permission::always() }
     }
 
     /// A client's driver on a pipe that holds `pipe_octets`, bound, with room for one event.
@@ -705,14 +703,20 @@ mod tests {
         while let Some(event) = events.recv().await {
             seen.push(event);
         }
-        assert!(matches!(seen[..], [
-            Output::Unsent { tag: 1, .. },
-            Output::Unsent { tag: 2, .. },
-            Output::Unsent { tag: 3, .. },
-            Output::Unsent { tag: 4, .. },
-            Output::NoAnswer { tag: 0 },
-            Output::Ended(_),
-        ]), "{seen:?}");
+        assert!(
+            matches!(
+                seen[..],
+                [
+                    Output::Unsent { tag: 1, .. },
+                    Output::Unsent { tag: 2, .. },
+                    Output::Unsent { tag: 3, .. },
+                    Output::Unsent { tag: 4, .. },
+                    Output::NoAnswer { tag: 0 },
+                    Output::Ended(_),
+                ]
+            ),
+            "{seen:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
