@@ -13,6 +13,7 @@
 //! order of the commits whoever writes. A transaction that finds that another process wrote since its last one looks
 //! again at what it remembered, and one of a node that was ended by another node is refused.
 
+use super::front::{Fronts, Queue};
 use super::news::{self, Fellowship, Line};
 use super::session::{Flight, Session, Value, cell, values};
 use super::{Options, endpoint, event, message, migration, node, operating, review, suppression};
@@ -297,6 +298,28 @@ impl Tx {
         &mut self.memory.line
     }
 
+    /// Where the queues begin.
+    pub fn fronts(&self) -> &Fronts {
+        &self.fellowship.fronts
+    }
+
+    /// Queues were changed in another way than by the sheets: nobody knows where they begin.
+    pub fn forget_fronts(&mut self) {
+        self.fronts().forget();
+        self.memory.line.all_fronts = true;
+    }
+
+    /// Notes what the sheets put into queues.
+    fn note_fronts(&mut self) {
+        let mut put: Vec<(Queue, i64)> = Vec::new();
+        self.sheets.messages.put(&mut put);
+        self.sheets.events.put_deliveries(&mut put);
+        for (queue, at) in &put {
+            self.memory.line.put(*queue, *at);
+        }
+        self.fellowship.fronts.coming(self.memory.line.fronts());
+    }
+
     /// Whether there is somebody to hear it.
     pub fn set_peers(&self, has_peers: bool) {
         self.fellowship.has_peers.store(has_peers, Ordering::Release);
@@ -356,6 +379,7 @@ impl Tx {
     /// Writes what is to be written and forgets what was loaded, so that statements can be sent that look at rows or
     /// change them by themselves.
     pub async fn settle(&mut self) -> Result<()> {
+        self.note_fronts();
         let sheets = std::mem::take(&mut self.sheets);
         let mut flight = Flight::default();
         sheets.write(&mut flight);
@@ -899,6 +923,7 @@ async fn transact_once(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result:
     tx.memory.parked_changed = false;
     tx.memory.membership = None;
     let within = tokio::time::timeout(GROUP_TIMEOUT, attempt(tx, group, &mut committing)).await;
+    tx.fronts().came();
     let (result, answers) = match within {
         Ok(result) => (result, true),
         Err(_) => (Err(Failed::Some(too_long())), false),
@@ -978,6 +1003,7 @@ async fn attempt(
     for n in &together {
         guarded(group[*n].run(tx)).await.map_err(|error| Failed::Operation(*n, error))?;
     }
+    tx.note_fronts();
     let sheets = std::mem::take(&mut tx.sheets);
     let mut flight = Flight::default();
     sheets.write(&mut flight);
@@ -1067,6 +1093,9 @@ async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions) -> Result
             tx.loaded().parked = count_parked(&tx.sql).await?;
         }
     }
+    if !is_node {
+        tx.fronts().forget();
+    }
     // What nodes changed of this they tell. Others may have begun before there was anybody to tell it to.
     if let Some(waiting) = tx.memory.waiting.as_ref().filter(|_| !is_node) {
         waiting.set(message::count_waiting(&tx.sql).await?);
@@ -1079,6 +1108,8 @@ async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions) -> Result
 /// What a read works with.
 pub(super) struct Rx<'s> {
     pub sql: &'s Session,
+    /// Where the queues begin.
+    pub fronts: &'s Fronts,
 }
 
 /// What a read is made of.
@@ -1101,6 +1132,7 @@ trait Read: Send {
 
 struct Question<A, T> {
     reading: Reading<A, T>,
+    fellowship: Arc<Fellowship>,
     result: Result<T>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -1109,7 +1141,7 @@ impl<A: Send, T: Send> Read for Question<A, T> {
     fn run<'r>(&'r mut self, sql: &'r Session) -> Pin<Box<dyn Future<Output = bool> + 'r>> {
         Box::pin(async move {
             let Reading { arguments, single, run } = &self.reading;
-            let rx = Rx { sql };
+            let rx = Rx { sql, fronts: &self.fellowship.fronts };
             let reading = async {
                 if *single {
                     return (guarded(run(&rx, arguments)).await, true);
@@ -1140,17 +1172,18 @@ impl<A: Send, T: Send> Read for Question<A, T> {
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: mpsc::Sender<Box<dyn Read>>,
+    fellowship: Arc<Fellowship>,
 }
 
 impl Readers {
-    pub fn start(options: &Options) -> Result<Self> {
+    pub fn start(options: &Options, fellowship: Arc<Fellowship>) -> Result<Self> {
         let (queue, waiting) = mpsc::channel::<Box<dyn Read>>(READS_WAITING);
         let (server, sessions) = (options.server.0.clone(), options.readers.max(1));
         in_a_thread("store-reader", async move |opened| {
             opened(Ok(()));
             read(server, sessions, waiting).await;
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, fellowship })
     }
 
     /// Runs a read that sees the newest commit and nothing later.
@@ -1161,7 +1194,8 @@ impl Readers {
     {
         let (reply, answer) = oneshot::channel();
         let result = Err(Error::Unavailable("the read was not done".to_owned()));
-        let question = Box::new(Question { reading, result, reply });
+        let question =
+            Box::new(Question { reading, fellowship: Arc::clone(&self.fellowship), result, reply });
         self.queue.try_send(question).map_err(|_| Error::Unavailable("too many reads wait".to_owned()))?;
         answer.await.map_err(|_| closing())?
     }

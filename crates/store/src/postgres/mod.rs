@@ -6,13 +6,15 @@
 //! loaded for all of them, and what they change is written together. `executor.rs` says how.
 //!
 //! Several processes may use one database; their transactions take turns. Those that *serve* it are its nodes: `node.rs`
-//! has the list of them and of what they own, `news.rs` is how they hear of each other.
+//! has the list of them and of what they own, `news.rs` is how they hear of each other. `front.rs` keeps
+//! long transactions of strangers from slowing the queues.
 
 mod account;
 mod backup;
 mod endpoint;
 mod event;
 mod executor;
+mod front;
 mod message;
 mod migration;
 mod news;
@@ -146,7 +148,7 @@ impl Postgres {
         let fellowship = Arc::<Fellowship>::default();
         let writer =
             Writer::start(options, Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&fellowship))?;
-        let readers = Readers::start(options)?;
+        let readers = Readers::start(options, Arc::clone(&fellowship))?;
         Ok(Self { writer, readers, looked, guard, fellowship, server: options.server.clone() })
     }
 

@@ -1,10 +1,12 @@
 //! How nodes hear of each other's commits: a line of words that goes with a commit (`NOTIFY`), and a session that
 //! listens. News only make things quick; nothing is lost if they are.
 //!
-//! The words of a line: the writer's number; then `q12:1767225600000` (connection 12 has something due then), `w1:2:-5`
-//! (of account 1 five fewer of priority 2 wait), `l7` (the suppression list has version 7), `d` (deliveries are due), `s`
-//! (settings changed), `n` (nodes changed).
+//! The words of a line: the writer's number; then `q12:2:1767225600000` (connection 12 has something of priority 2 due
+//! then), `x1767225600000` (something in a queue expires then), `e3:1767225600000` (endpoint 3 has a delivery due then),
+//! `w1:2:-5` (of account 1 five fewer of priority 2 wait), `l7` (the suppression list has version 7), `d` (deliveries are due
+//! at once), `s` (settings changed), `n` (nodes changed), `f` (there is more than fits).
 
+use super::front::{Fronts, Queue};
 use super::session::{Session, failed};
 use crate::backend::News;
 use crate::looked::Looked;
@@ -40,6 +42,8 @@ pub(super) struct Fellowship {
     pub has_peers: AtomicBool,
     /// The number of the session that writes, by which we know our own lines.
     pub writer: AtomicI64,
+    /// Where the queues begin.
+    pub fronts: Fronts,
     /// What waits to be sent, once somebody asked.
     pub waiting: Mutex<Option<Arc<Waiting>>>,
 }
@@ -57,17 +61,24 @@ impl Fellowship {
 /// What one commit has to tell.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    queued: BTreeMap<i64, i64>,
+    fronts: BTreeMap<Queue, i64>,
+    /// The fronts of all queues are unknown.
+    pub all_fronts: bool,
     pub deliveries: bool,
     pub settings: bool,
     pub nodes: bool,
 }
 
 impl Line {
-    /// Something is in this connection's queue, due then.
-    pub fn queued(&mut self, connection: ConnectionId, due_at: i64) {
-        let earliest = self.queued.entry(connection.key()).or_insert(due_at);
-        *earliest = (*earliest).min(due_at);
+    /// Something is put into this queue.
+    pub fn put(&mut self, queue: Queue, at: i64) {
+        let earliest = self.fronts.entry(queue).or_insert(at);
+        *earliest = (*earliest).min(at);
+    }
+
+    /// What was put into queues, the earliest of each.
+    pub fn fronts(&self) -> impl Iterator<Item = (Queue, i64)> + '_ {
+        self.fronts.iter().map(|(queue, at)| (*queue, *at))
     }
 
     /// The line, if there is anything to tell besides the list.
@@ -75,18 +86,27 @@ impl Line {
         use std::fmt::Write;
         let mut line = writer.to_string();
         let empty = line.len();
-        for (connection, due_at) in &self.queued {
-            let _ = write!(line, " q{connection}:{due_at}");
+        for (queue, at) in &self.fronts {
+            let _ = match queue {
+                Queue::Lane(lane, priority) => write!(line, " q{lane}:{priority}:{at}"),
+                Queue::Expiry => write!(line, " x{at}"),
+                Queue::Endpoint(endpoint) => write!(line, " e{endpoint}:{at}"),
+            };
         }
         for (account, purpose, by) in changes.all().filter(|(.., by)| *by != 0) {
             let _ = write!(line, " w{}:{}:{by}", account.key(), purpose.priority());
         }
-        for (is_so, word) in [(self.deliveries, " d"), (self.settings, " s"), (self.nodes, " n")] {
+        for (is_so, word) in
+            [(self.deliveries, " d"), (self.settings, " s"), (self.nodes, " n"), (self.all_fronts, " f")]
+        {
             line.push_str(if is_so { word } else { "" });
         }
         if line.len() > LINE_MAX {
             line.truncate(empty);
-            line.push_str(" m");
+            line.push_str(" f");
+            for (is_so, word) in [(self.settings, " s"), (self.nodes, " n")] {
+                line.push_str(if is_so { word } else { "" });
+            }
         }
         (line.len() > empty || list_changed).then_some(line)
     }
@@ -107,6 +127,7 @@ pub(super) fn listen(
             tracing::debug!(why = %ended, "the session that listens ended");
             // What is said now is not heard.
             looked.renew();
+            fellowship.fronts.forget();
             tokio::time::sleep(PAUSE).await;
         }
     });
@@ -149,6 +170,7 @@ impl Ear<'_> {
                 return failed(error);
             }
             looked.renew();
+            self.fellowship.fronts.forget();
             if !first {
                 self.pass(News::Missed).await;
             }
@@ -164,6 +186,7 @@ impl Ear<'_> {
                 }
                 if overrun.swap(false, Ordering::AcqRel) {
                     looked.renew();
+                    self.fellowship.fronts.forget();
                     self.pass(News::Missed).await;
                 }
                 if self.tell.is_closed() {
@@ -187,7 +210,7 @@ impl Ear<'_> {
         }
         let mut changes = Changes::default();
         for word in words {
-            match read(word, &mut changes) {
+            match read(word, &mut changes, &self.fellowship.fronts) {
                 Some(News::List(version)) => {
                     self.looked.renew();
                     self.pass(News::List(version)).await;
@@ -211,12 +234,28 @@ impl Ear<'_> {
     }
 }
 
-fn read(word: &str, changes: &mut Changes) -> Option<News> {
+fn read(word: &str, changes: &mut Changes, fronts: &Fronts) -> Option<News> {
     let (kind, rest) = (word.get(..1)?, word.get(1..)?);
     let mut numbers = rest.split(':').map(str::parse::<i64>);
     let mut next = || numbers.next().and_then(std::result::Result::ok);
     match kind {
-        "q" => Some(News::Queued(ConnectionId::from_key(next()?), Timestamp::from_millis(next()?))),
+        "q" => {
+            let (lane, priority, at) = (next()?, next()?, next()?);
+            fronts.heard(Queue::Lane(lane, i16::try_from(priority).ok()?), at);
+            (lane > 0).then(|| News::Queued(ConnectionId::from_key(lane), Timestamp::from_millis(at)))
+        }
+        "x" => {
+            fronts.heard(Queue::Expiry, next()?);
+            None
+        }
+        "e" => {
+            fronts.heard(Queue::Endpoint(next()?), next()?);
+            None
+        }
+        "f" => {
+            fronts.forget();
+            Some(News::Missed)
+        }
         "w" => {
             let (account, priority, by) = (next()?, next()?, next()?);
             let purpose =
@@ -228,7 +267,6 @@ fn read(word: &str, changes: &mut Changes) -> Option<News> {
         "d" => Some(News::Deliveries),
         "s" => Some(News::Settings),
         "n" => Some(News::Nodes),
-        "m" => Some(News::Missed),
         _ => None,
     }
 }
@@ -251,13 +289,21 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut line = Line { settings: true, ..Line::default() };
-        line.queued(ConnectionId::from_key(12), 500);
-        line.queued(ConnectionId::from_key(12), 400);
+        line.put(Queue::Lane(12, 1), 500);
+        line.put(Queue::Lane(12, 1), 400);
+        line.put(Queue::Lane(0, 1), 300);
+        line.put(Queue::Expiry, 900);
+        line.put(Queue::Endpoint(3), 700);
         let mut changes = Changes::default();
         changes.note(AccountId::from_key(1), Purpose::Marketing, -5);
         let written = line.write(8, &changes, false).expect("there is something to tell");
-        let mut heard = Changes::default();
-        let news: Vec<News> = written.split(' ').skip(1).filter_map(|word| read(word, &mut heard)).collect();
+        let (mut heard, fronts) = (Changes::default(), Fronts::default());
+        let queues = [Queue::Lane(12, 1), Queue::Lane(0, 1), Queue::Expiry, Queue::Endpoint(3)];
+        let look = fronts.look();
+        queues.iter().for_each(|queue| look.found(*queue, None));
+        let news: Vec<News> =
+            written.split(' ').skip(1).filter_map(|word| read(word, &mut heard, &fronts)).collect();
+        assert_eq!(queues.map(|queue| look.front(queue)), [400, 300, 900, 700]);
         assert_eq!(
             news,
             [News::Queued(ConnectionId::from_key(12), Timestamp::from_millis(400)), News::Settings]
@@ -271,8 +317,8 @@ mod tests {
     fn a_line_that_would_be_too_long_says_that_there_is_more() {
         let mut line = Line::default();
         for n in 0..2_000 {
-            line.queued(ConnectionId::from_key(n), 1_767_225_600_000);
+            line.put(Queue::Lane(n, 0), 1_767_225_600_000);
         }
-        assert_eq!(line.write(8, &Changes::default(), false).as_deref(), Some("8 m"));
+        assert_eq!(line.write(8, &Changes::default(), false).as_deref(), Some("8 f"));
     }
 }

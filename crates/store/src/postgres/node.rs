@@ -83,6 +83,9 @@ pub(super) async fn renew(tx: &mut Tx) -> Result<Standing> {
             disown(tx, &gone).await?;
             tx.news().nodes = true;
         }
+    } else {
+        // While others learn that we are there, they may commit without telling us.
+        tx.fronts().forget();
     }
     standing(tx, &id).await
 }

@@ -107,6 +107,7 @@ pub(super) async fn reroute(
     if from == to {
         return Ok(0);
     }
+    tx.forget_fronts();
     let mut moved = 0;
     let mut after = (-1_i16, i64::MIN, i64::MIN);
     while moved < *limit {

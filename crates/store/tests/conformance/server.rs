@@ -11,9 +11,10 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::message::{Answer, Outcome, Status};
+use tidings_domain::message::{Answer, Message, Outcome, Status};
 use tidings_domain::node::Roles;
 use tidings_domain::suppression::Reason;
+use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
 use tidings_store::postgres::{Options, Postgres};
 use tidings_store::*;
@@ -103,6 +104,9 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     assert_eq!(Postgres::migrate(&options(&empty)).await.expect("migrated"), applied[last - 1..]);
 
     empty.run(&format!("INSERT INTO migration VALUES ({}, 'of tomorrow', 1, 1)", last + 1));
+    // It brings what nobody must use yet, so nodes of this version go on.
+    assert_eq!(refusal(&options(&empty)), "it opens");
+    empty.run(&format!("UPDATE setting SET value = '{}' WHERE name = 'needs'", last + 1));
     assert!(refusal(&options(&empty)).contains("a newer version of tidings"));
     empty.run(&format!("DELETE FROM migration WHERE number > {last}"));
     empty.run("UPDATE migration SET checksum = 1 WHERE number = 1");
@@ -620,7 +624,7 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     const GROUPS: i64 = 60;
     const GROUP: i64 = 50;
     for group in 0..GROUPS {
-        road(&store, group * GROUP, GROUP).await;
+        road(&store, group * GROUP, GROUP, START).await;
     }
     store.close().await.expect("closed");
     drop(store);
@@ -646,16 +650,63 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     assert_eq!(seen.lines().count(), 8, "{seen}");
 }
 
+/// P-33: claims, wake-ups and looks at what is due next do not read again and again what others' old transactions keep alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_stays_open_slows_no_queue() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    store
+        .create_endpoint(Endpoint { kinds: Kind::Delivered.bit(), ..endpoint() }, actor())
+        .await
+        .expect("created");
+    // Somebody looks at the tables and goes to lunch.
+    let config: tokio_postgres::Config = database.address().parse().expect("an address");
+    let (stranger, connection) = config.connect(tokio_postgres::NoTls).await.expect("it opens");
+    let connection = tokio::spawn(connection);
+    stranger
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM message")
+        .await
+        .expect("it reads");
+    const GROUPS: i64 = 60;
+    const GROUP: i64 = 50;
+    for group in 0..GROUPS {
+        road(&store, group * GROUP, GROUP, START.plus_ms(group * 3_000)).await;
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let messages = GROUPS * GROUP;
+    until(async || {
+        database.run("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'message'").trim()
+            == messages.to_string()
+    })
+    .await;
+    let seen = database.run(
+        "SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname IN
+           ('due_pkey', 'due_expiry', 'delivery_pkey')",
+    );
+    for line in seen.lines() {
+        let (index, read) = line.split_once('|').expect("two words");
+        let read: i64 = read.trim().parse().expect("a number");
+        assert!(read <= 12 * messages, "{index}: {read} entries were read for {messages} messages");
+    }
+    assert_eq!(seen.lines().count(), 3, "{seen}");
+    drop(stranger);
+    connection.await.expect("no panic").expect("it ended");
+}
+
 /// Takes messages all the way: half are claimed from the queue, each is reported and told.
-async fn road(store: &Arc<dyn Backend>, first: i64, count: i64) {
-    accept(store, (first..first + count).map(message)).await;
-    let tickets = store.claim(LINE, MANY, START).await.expect("claimed").tickets;
+async fn road(store: &Arc<dyn Backend>, first: i64, count: i64, start: Timestamp) {
+    let at = |seconds: i64| start.plus_ms(seconds * 1_000);
+    let message = |n| Message { created_at: start, expires_at: start.plus_ms(2 * HOUR_MS), ..message(n) };
+    let accepted = store.accept(intake((first..first + count).map(message)), start).await;
+    assert!(matches!(accepted, Ok(Accepted::New(_))), "{accepted:?}");
+    let tickets = store.claim(LINE, MANY, start).await.expect("claimed").tickets;
     assert_eq!(tickets.len(), count as usize);
     let recipients = tickets.iter().map(|ticket| (HOME, ticket.message.recipient)).collect();
-    store.suppressed(recipients, START).await.expect("looked");
+    store.suppressed(recipients, start).await.expect("looked");
     let name = |id: MessageId| format!("{:x}", (id.key() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let answers = tickets.iter().map(|ticket| taken(ticket.message.id, 1, 0, &name(ticket.message.id)));
-    advance(store, answers.collect(), START).await;
+    advance(store, answers.collect(), start).await;
     let receipts = tickets.iter().map(|ticket| {
         let about = receipt(&name(ticket.message.id), ticket.message.recipient, Some(Outcome::Delivered));
         reported(about)
