@@ -148,7 +148,10 @@ impl Customers {
 
     fn opt_out(&self, fleet: &Fleet, carriers: &[Smsc], who: &Mutex<Receiver<String>>, n: usize) {
         let mut random = Random::part(self.seed, 5_000 + n as u64);
-        let mut clients: Vec<Client> = (0..fleet.count()).map(|node| fleet.client(node)).collect();
+        // An opt-out waits for nodes that are slow. Some wait for that; others ask again, and what is answered then must
+        // hold as well.
+        let client = |node| if n == 0 { fleet.patient_client(node) } else { fleet.client(node) };
+        let mut clients: Vec<Client> = (0..fleet.count()).map(client).collect();
         loop {
             let next = who.lock().expect("no thread panics with it").recv();
             let Ok(to) = next else { return };

@@ -132,6 +132,11 @@ impl Fleet {
         Client::new(self.shared.nodes[n].address, &self.token).patient_for_ms(PATIENCE_MS)
     }
 
+    /// One that waits as long as anybody would.
+    pub fn patient_client(&self, n: usize) -> Client {
+        Client::new(self.shared.nodes[n].address, &self.token)
+    }
+
     /// Which node comes through door `door` of carrier `carrier`.
     pub fn node_behind(&self, carrier: usize, door: usize) -> Option<usize> {
         self.shared.nodes.iter().position(|node| node.doors[carrier] == door)
@@ -267,6 +272,8 @@ prefixes = ["{prefix}"]
         r#"[data]
 directory = {data:?}
 url = "{url}"
+[node]
+name = "{name}"
 [http]
 listen = "{address}"
 [log]
