@@ -49,8 +49,7 @@ options, with their defaults
            --places WORDS (claim,split,encode,answer,decide,render)
   nodes:   --nodes N (3), --connections N of at most 3 (3), --faults N (200), --longest MS (60000), --gap MS (4000),
            --overlap N: one in so many begins before the one before is over, 0 for none (4), --failovers N (10),
-           --kinds WORDS (kill,pause,database,carrier,restart,crash,failover), --logs DIRECTORY for the logs of a run that
-           broke something
+           --kinds WORDS (kill,pause,database,carrier,restart,crash,failover), --logs DIRECTORY for a copy of the logs
   takeover: --kills N (50), and those of nodes";
 
 fn main() -> ExitCode {

@@ -83,6 +83,17 @@ pub struct Planned {
     pub after_ms: u64,
 }
 
+impl Planned {
+    /// Whether both are done to the same thing, so that one must be over before the other begins.
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self.kind.is_of_all(), other.kind.is_of_all()) {
+            (true, true) => true,
+            (false, false) => self.node == other.node,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Planned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, node, for_ms, cut, .. } = self;

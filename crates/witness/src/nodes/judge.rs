@@ -383,8 +383,8 @@ impl<'l> Judge<'l> {
             "unconfirmed" => {
                 *self.figures.unconfirmed.entry(purpose).or_default() += 1;
                 self.figures.unconfirmed_but_taken += usize::from(!submitted.is_empty());
-                // An alert is sent until it is answered, or worth nothing any more.
-                let may = purpose != Purpose::Alert || sent.life_s.is_some();
+                // An alert is sent until it is answered, or worth nothing any more, or unwelcome.
+                let may = purpose != Purpose::Alert || sent.life_s.is_some() || sent.opt_out.is_some();
                 may && !self.ledger.faults.is_empty() && (submitted.is_empty() || in_doubt)
             }
             "expired" => sent.life_s.is_some() && (submitted.is_empty() || in_doubt),

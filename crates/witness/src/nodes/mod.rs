@@ -55,7 +55,7 @@ pub struct Plan {
     pub drain_ms: u64,
     /// Whether to wait until held messages have ended too.
     pub wait_for_held: bool,
-    /// Where the logs go if something was broken.
+    /// Where the logs go.
     pub keep: Option<PathBuf>,
 }
 
@@ -136,9 +136,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
     let outcome =
         Run { plan, carriers: &carriers, sink: &sink, pair: &pair, fleet: &fleet, faults: Mutex::default() }
             .work();
-    if let Some(place) = &plan.keep
-        && outcome.as_ref().map_or(true, |outcome| !outcome.violations.is_empty())
-    {
+    if let Some(place) = &plan.keep {
         fleet.keep_logs(place);
         eprintln!("the logs are in {}", place.display());
     }
@@ -203,29 +201,24 @@ impl Run<'_> {
     fn faults(&self) -> Result<(), String> {
         let planned = fault::draw(&self.plan.schedule, self.plan.seed);
         std::thread::scope(|scope| {
-            let mut going: Vec<(Planned, std::thread::ScopedJoinHandle<'_, Result<(), String>>)> = Vec::new();
+            let mut going: Vec<Going<'_>> = Vec::new();
             for (n, mut next) in planned.into_iter().enumerate() {
+                if going.iter().any(|(before, _)| !before.overlaps) {
+                    finish(&mut going)?;
+                }
                 clock::sleep_ms(next.after_ms);
                 if self.plan.until_taken
                     && let Some(owner) = self.owner_of(n % self.carriers.len())
                 {
                     next.node = owner;
                 }
-                let meets = going.iter().any(|(other, thread)| {
-                    !thread.is_finished()
-                        && (!other.overlaps
-                            || other.kind.is_of_all() && next.kind.is_of_all()
-                            || other.node == next.node)
-                });
-                if meets {
-                    for (_, thread) in going.drain(..) {
-                        thread.join().expect("it does not panic")?;
-                    }
+                if going.iter().any(|(before, _)| before.meets(&next)) {
+                    finish(&mut going)?;
                 }
                 eprintln!("{:9} ms  {:3}. {next}", clock::now().0 / 1_000_000, n + 1);
                 going.push((next, scope.spawn(move || self.act(next))));
             }
-            going.into_iter().try_for_each(|(_, thread)| thread.join().expect("it does not panic"))
+            finish(&mut going)
         })
     }
 
@@ -304,10 +297,16 @@ impl Run<'_> {
         let wait_for_held =
             if self.plan.wait_for_held { last.plus_ms(HELD_MS).ms_since(clock::now()) } else { 0 };
         let end = clock::now().plus_ms(self.plan.drain_ms + wait_for_held);
+        let mut waits = 0;
         while clock::now() < end {
             clock::sleep_ms(500);
-            if self.carriers.iter().all(Smsc::is_settled) && self.is_idle() {
+            let settled = self.carriers.iter().all(Smsc::is_settled);
+            if settled && self.is_idle() {
                 break;
+            }
+            waits += 1;
+            if waits % 20 == 0 {
+                eprintln!("{:9} ms  not drained; receipts settled: {settled}", clock::now().0 / 1_000_000);
             }
         }
         // What was settled last may still be on its way to the webhook receiver.
@@ -383,6 +382,14 @@ impl Run<'_> {
     }
 }
 
+/// A fault that is going on.
+type Going<'s> = (Planned, std::thread::ScopedJoinHandle<'s, Result<(), String>>);
+
+/// Waits until all of them are over.
+fn finish(going: &mut Vec<Going<'_>>) -> Result<(), String> {
+    going.drain(..).try_for_each(|(_, thread)| thread.join().expect("it does not panic"))
+}
+
 /// When a message is worth nothing any more. Never, if the API does not say.
 fn expires(message: &Value) -> Moment {
     let wall = message["expires_at"].as_str().and_then(clock::wall_of);
@@ -446,6 +453,9 @@ impl fmt::Display for Outcome {
         if !self.violations.is_empty() {
             for fault in &self.faults {
                 writeln!(f, "  {fault:?}")?;
+            }
+            for takeover in &figures.takeovers {
+                writeln!(f, "  {takeover:?}")?;
             }
         }
         // Enough to see a pattern.
