@@ -15,12 +15,18 @@ use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
-/// How long opening a session may take.
+/// How long opening a session may take, once there is a connection.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one server may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same where there are others to try: together they must stay well below what a node's lease leaves it.
+const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
 /// The oldest server that is tested: numbered as `server_version_num` does.
 const OLDEST_SERVER: i32 = 140_000;
 
@@ -47,6 +53,90 @@ const SETTINGS: &str = "
 /// A value that goes with a statement.
 pub(super) type Value<'v> = &'v (dyn ToSql + Sync);
 
+/// A connection that nobody drives yet.
+type Wire = tokio_postgres::Connection<tokio_postgres::Socket, NoTlsStream>;
+
+/// Connects to the first server of the address that lets us in and is what is asked for. Each has its own time: after a
+/// failover the machine that was the primary may take connections and be silent, or swallow everything, and the others
+/// must be reached all the same.
+///
+/// # Errors
+/// [`Error::Unavailable`] with what is wrong with the last one.
+pub(super) async fn connect(config: &Config) -> Result<(Client, Wire)> {
+    let servers = config.get_hosts().len().max(config.get_hostaddrs().len());
+    let limit = if servers > 1 { CONNECT_TIMEOUT_OF_SEVERAL } else { CONNECT_TIMEOUT };
+    let mut last = None;
+    for n in 0..servers.max(1) {
+        let only = if servers > 1 { only(config, n) } else { config.clone() };
+        match tokio::time::timeout(limit, only.connect(NoTls)).await {
+            Ok(Ok(both)) => return Ok(both),
+            Ok(Err(error)) => last = Some(failed(error)),
+            Err(_) => last = Some(silent()),
+        }
+    }
+    Err(last.unwrap_or_else(silent))
+}
+
+/// The same settings for server `n` alone.
+fn only(config: &Config, n: usize) -> Config {
+    let mut only = Config::new();
+    match config.get_hosts().get(n) {
+        Some(Host::Tcp(name)) => {
+            only.host(name);
+        }
+        Some(Host::Unix(path)) => {
+            only.host_path(path);
+        }
+        None => {}
+    }
+    if let Some(address) = config.get_hostaddrs().get(n) {
+        only.hostaddr(*address);
+    }
+    let ports = config.get_ports();
+    if let Some(port) = ports.get(n).or_else(|| ports.first()) {
+        only.port(*port);
+    }
+    if let Some(user) = config.get_user() {
+        only.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        only.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        only.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        only.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        only.application_name(name);
+    }
+    if let Some(limit) = config.get_connect_timeout() {
+        only.connect_timeout(*limit);
+    }
+    if let Some(limit) = config.get_tcp_user_timeout() {
+        only.tcp_user_timeout(*limit);
+    }
+    if let Some(pause) = config.get_keepalives_interval() {
+        only.keepalives_interval(pause);
+    }
+    if let Some(count) = config.get_keepalives_retries() {
+        only.keepalives_retries(count);
+    }
+    only.keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .target_session_attrs(config.get_target_session_attrs())
+        .channel_binding(config.get_channel_binding())
+        .load_balance_hosts(config.get_load_balance_hosts());
+    only
+}
+
+fn silent() -> Error {
+    Error::Unavailable("the PostgreSQL server does not answer; see whether it can be reached".to_owned())
+}
+
 /// A session, with the statements that were prepared on it.
 pub(super) struct Session {
     client: Client,
@@ -60,21 +150,20 @@ impl Session {
     /// # Errors
     /// [`Error::Unavailable`] with what is wrong with the server or the way to it.
     pub async fn open(config: &Config) -> Result<Self> {
-        let opening = async {
-            let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-            let driver = tokio::spawn(async move {
-                // Whoever waits for an answer hears of it; nobody else needs to.
-                drop(connection.await);
-            });
-            let session = Self { client, statements: Mutex::default(), driver };
-            session.command(SETTINGS).await?;
-            Ok(session)
-        };
-        tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| {
-            Err(Error::Unavailable(
-                "the PostgreSQL server does not answer; see whether it can be reached".to_owned(),
-            ))
-        })
+        let (client, connection) = connect(config).await?;
+        let driver = tokio::spawn(async move {
+            // Whoever waits for an answer hears of it; nobody else needs to.
+            drop(connection.await);
+        });
+        let session = Self { client, statements: Mutex::default(), driver };
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, session.command(SETTINGS)).await;
+        match opened.unwrap_or_else(|_| Err(silent())) {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                session.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// Whether the server keeps what it says it has committed.
