@@ -350,12 +350,15 @@ impl Run<'_> {
                 json["data"].as_array().is_some_and(Vec::is_empty) && json["next_cursor"].is_null()
             })
         };
-        if !["queued", "scheduled", "sent"].into_iter().all(|status| none(&mut client, status)) {
+        if !["queued", "scheduled"].into_iter().all(|status| none(&mut client, status)) {
             return false;
         }
-        load::messages(&mut client, "status=sending").is_ok_and(|sending| {
-            let held = |message: &Value| message["purpose"] == Purpose::Transactional.as_str();
-            sending.iter().all(|message| !self.plan.wait_for_held && held(message))
+        // Of a message of several parts, some may have been answered.
+        ["status=sending", "status=sent"].into_iter().all(|filter| {
+            load::messages(&mut client, filter).is_ok_and(|waiting| {
+                let held = |message: &Value| message["purpose"] == Purpose::Transactional.as_str();
+                waiting.iter().all(|message| !self.plan.wait_for_held && held(message))
+            })
         })
     }
 
