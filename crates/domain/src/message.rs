@@ -553,9 +553,7 @@ impl Next<'_> {
         let refusal = worst_refusal(segments);
         let in_doubt = segments.iter().any(|s| matches!(s, Segment::Unanswered));
         // One segment is refused for good: whatever became of the others, nothing more of it is sent.
-        let is_over = refusal.as_ref().is_some_and(|failure| {
-            failure.recovery() != Recovery::Retry && failure.class != FailureClass::AuthFailed
-        });
+        let is_over = refusal.as_ref().is_some_and(is_for_good);
         if in_doubt && !is_over {
             return self.doubt();
         }
@@ -864,13 +862,18 @@ impl Next<'_> {
     }
 }
 
-/// The refusal that decides: a lasting one before a passing one.
+/// Whether a refusal ends the message. One of our credentials says nothing about it.
+fn is_for_good(failure: &Failure) -> bool {
+    failure.recovery() != Recovery::Retry && failure.class != FailureClass::AuthFailed
+}
+
+/// The refusal that decides: a lasting one before one of our credentials, and that before a passing one.
 fn worst_refusal(segments: &[Segment]) -> Option<Failure> {
     let refusals = segments.iter().filter_map(|s| match s {
         Segment::Refused(failure) => Some(failure),
         _ => None,
     });
-    refusals.max_by_key(|failure| failure.recovery() != Recovery::Retry).cloned()
+    refusals.max_by_key(|failure| (is_for_good(failure), failure.recovery() != Recovery::Retry)).cloned()
 }
 
 /// The code of a message that crashes whoever handles it.
@@ -1048,6 +1051,9 @@ mod tests {
             transactional 2: claim, accepted 0, busy 1, claim@15      -> sending#2 +delayed
             transactional 2: claim, accepted 0, busy 1, claim@15, accepted 1@15 -> sent@7245 +delayed +sent
             transactional 2: claim, accepted 0, filtered 1            -> rejected review +rejected
+            transactional 2: claim, filtered 0, denied 1              -> rejected review +rejected
+            marketing 2: claim, opted-out 0, denied 1                 -> rejected suppress +rejected
+            marketing 2: claim, busy 0, denied 1                      -> queued@60 pause +delayed
             alert 2: claim, no-answer 0, opted-out 1                  -> rejected suppress +rejected
             marketing 2: claim, no-answer 0, filtered 1               -> rejected review +rejected
             marketing 2: claim, no-answer 0, denied 1                 -> unconfirmed +unconfirmed

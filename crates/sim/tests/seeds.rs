@@ -1,0 +1,40 @@
+//! Seeds that broke a promise once, each with the few faults that it takes: they stay as tests of what was mended then, in
+//! the program or in a check that asked too much.
+
+use tidings_sim::fault::{Fault, Set};
+use tidings_sim::plan::Plan;
+use tidings_sim::trial;
+
+#[track_caller]
+fn holds(seed: u64, faults: &[Fault]) {
+    let faults = faults.iter().fold(Set::NONE, |set, fault| set.with(*fault));
+    let outcome = trial::judge(Plan::with(seed, faults), false);
+    assert!(outcome.happenings > 0, "nothing happened");
+    assert!(outcome.violations.is_empty(), "{}", trial::report(&outcome, "this one"));
+}
+
+/// P-07: of three segments one was refused for its content and one for our credentials. The second counted, so that the
+/// first was sent again; an "opted out" was forgotten in the same way.
+#[test]
+fn a_refusal_for_good_counts_beside_one_of_our_credentials() {
+    use Fault::*;
+    holds(16_720, &[RefusedForGood, RefusedOurs, Outage, Long, FewTries]);
+    holds(
+        5_236,
+        &[
+            RefusedOptedOut,
+            RefusedOurs,
+            Throttled,
+            CommitFails,
+            ReadFails,
+            Crash,
+            WallForward,
+            Scheduled,
+            Long,
+            Burst,
+            Paused,
+            SlowPace,
+            FewTries,
+        ],
+    );
+}
