@@ -479,6 +479,12 @@ impl Life {
             (_, Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. }) => {
                 next.answered_too_late(segment, carrier_id)?;
             }
+            // What is about to be sent again because nothing was heard was refused after all.
+            (State::Queued { .. }, Input::Answered { segment, answer: Answer::Refused(failure), .. })
+                if self.resends > 0 && is_for_good(&failure) =>
+            {
+                next.refused_too_late(segment, failure)?;
+            }
             (State::Sending { .. }, Input::TimeUp | Input::Orphaned) => next.unanswered(),
             (State::Doubtful { .. }, Input::TimeUp) => next.settle_doubt(),
             (State::Sent { .. }, Input::TimeUp) => next.receipt_missing(),
@@ -678,6 +684,15 @@ impl Next<'_> {
             _ => return Err(Ignored),
         }
         self.carrier_has_it();
+        Ok(())
+    }
+
+    /// A second try would be refused like the first. What else was handed over and not answered stays in doubt.
+    fn refused_too_late(&mut self, segment: u8, failure: Failure) -> Result<(), Ignored> {
+        if !matches!(self.life.segments.get(usize::from(segment)), Some(Segment::Waiting)) {
+            return Err(Ignored);
+        }
+        self.refused(failure);
         Ok(())
     }
 
@@ -979,6 +994,11 @@ mod tests {
         match verb {
             "claim" => Input::Claimed,
             "accepted" => answer(Answer::Accepted { carrier_id }),
+            "filtered-old" => Input::Answered {
+                attempt: life.attempt - 1,
+                segment,
+                answer: Answer::Refused(failure(FailureClass::Filtered, false)),
+            },
             "accepted-old" => Input::Answered {
                 attempt: life.attempt - 1,
                 segment,
@@ -1085,6 +1105,12 @@ mod tests {
             alert 1: claim@3599, no-answer@3599, time@3604            -> unconfirmed +unanswered +unconfirmed
             alert 1: claim, no-answer, time@5, time@3600              -> unconfirmed +unanswered +delayed +unconfirmed
             alert 1: claim, no-answer, time@5, cancel@6               -> unconfirmed +unanswered +delayed +unconfirmed
+            alert 1: claim, no-answer, time@5, filtered@6             -> unconfirmed +unanswered +delayed review +unconfirmed
+            alert 1: claim, no-answer, time@5, opted-out@6            -> unconfirmed +unanswered +delayed suppress +unconfirmed
+            alert 1: claim, no-answer, time@5, busy@6, denied@6       -> queued@5 +unanswered +delayed ignored ignored
+            alert 1: claim, no-answer, time@5, claim@6, filtered-old@6, accepted@7 -> sent@3645 +unanswered +delayed ignored +sent
+            alert 2: claim, no-answer 0, accepted 1, time@5, filtered 1@6 -> queued@5 +unanswered +delayed ignored
+            alert 1: claim, busy, filtered@6                          -> queued@15 +delayed ignored
             alert 1: claim, no-answer, time@5, claim@6, filtered@6    -> unconfirmed +unanswered +delayed review +unconfirmed
             alert 1: claim, no-answer, time@5, claim@6, stop@6        -> unconfirmed +unanswered +delayed +unconfirmed
             alert 1: claim, no-answer, time@5, cancel@6, delivered@7  -> delivered +unanswered +delayed +unconfirmed +delivered

@@ -38,3 +38,27 @@ fn a_refusal_for_good_counts_beside_one_of_our_credentials() {
         ],
     );
 }
+
+/// P-07: the answer came when the alert had been put back to be sent again, and it was a refusal for good.
+#[test]
+fn a_refusal_for_good_that_comes_late_keeps_an_alert_from_being_sent_again() {
+    use Fault::*;
+    holds(
+        16_153,
+        &[
+            AnswerLost,
+            AnswerLate,
+            RefusedForNow,
+            RefusedForGood,
+            HalfOpen,
+            SlowSocket,
+            StoreAway,
+            CrashAtSubmission,
+            Long,
+            Paused,
+            SmallWindow,
+            SlowPace,
+            FewTries,
+        ],
+    );
+}
