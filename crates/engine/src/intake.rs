@@ -193,7 +193,8 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
         let Some(lane) = engine.lane(connection) else { continue };
         match (handed_over, state.wakes_at()) {
             (Some((ticket, permit)), _) => {
-                if let Err(ticket) = lane.hand_over(ticket, permit) {
+                if let Err(both) = lane.hand_over(ticket, permit) {
+                    let (ticket, _permit) = *both;
                     engine.put_back(&ticket).await;
                 }
             }

@@ -62,3 +62,11 @@ fn a_refusal_for_good_that_comes_late_keeps_an_alert_from_being_sent_again() {
         ],
     );
 }
+
+/// P-08: the lane's room was full, and the message that it did not take gave its place in the window away before it was
+/// back in the queue. A crash then left more in doubt than a window holds.
+#[test]
+fn what_a_lane_does_not_take_keeps_its_place_until_it_is_put_back() {
+    use Fault::*;
+    holds(8_694, &[CommitFails, StoreSlow, CrashAtSubmission, SmallRooms]);
+}
