@@ -112,8 +112,10 @@ async fn direct(plan: Plan, live: bool) -> Run {
         }
         tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
     };
-    // What was told last may still be on its way, and the reader of the feed behind.
-    tokio::time::sleep(Duration::from_millis(20_000)).await;
+    // What was told last may still be on its way, and the reader of the feed behind. An answer that was lost keeps its
+    // place in the window until it is given up, although a receipt may have settled its message long before.
+    let patience_ms = stage.plan.connections.iter().map(|connection| connection.patience_ms).max().unwrap_or(0);
+    tokio::time::sleep(Duration::from_millis(patience_ms.max(19_000) + 1_000)).await;
     watching.abort();
     reading.abort();
     operating.abort();

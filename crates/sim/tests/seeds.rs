@@ -70,3 +70,13 @@ fn what_a_lane_does_not_take_keeps_its_place_until_it_is_put_back() {
     use Fault::*;
     holds(8_694, &[CommitFails, StoreSlow, CrashAtSubmission, SmallRooms]);
 }
+
+/// The answers were lost and the receipts were not, so that all messages had ended before the answers were given up: until
+/// then their places in the window are rightly taken. The look at the windows did not wait so long.
+#[test]
+fn the_place_of_a_lost_answer_is_taken_until_it_is_given_up() {
+    use Fault::*;
+    holds(15_758, &[AnswerLost, Outage, Crash, WallBack, Burst]);
+    holds(22_232, &[AnswerLost, Throttled, LinkBreaks, HalfOpen, Crash, WallBack, Burst, Paused, SlowPace]);
+    holds(24_013, &[AnswerLate, ReceiptNever, StoreAway, Crash, Stop, WallBack, Burst, SlowPace]);
+}
