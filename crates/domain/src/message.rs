@@ -479,9 +479,10 @@ impl Life {
             (_, Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. }) => {
                 next.answered_too_late(segment, carrier_id)?;
             }
-            // What is about to be sent again because nothing was heard was refused after all.
-            (State::Queued { .. }, Input::Answered { segment, answer: Answer::Refused(failure), .. })
-                if self.resends > 0 && is_for_good(&failure) =>
+            // A late no: what is about to be sent again because nothing was heard was refused after all, or the person
+            // said stop to one of two tries. That counts, whatever became of the other.
+            (_, Input::Answered { segment, answer: Answer::Refused(failure), .. })
+                if is_for_good(&failure) =>
             {
                 next.refused_too_late(segment, failure)?;
             }
@@ -687,12 +688,16 @@ impl Next<'_> {
         Ok(())
     }
 
-    /// A second try would be refused like the first. What else was handed over and not answered stays in doubt.
+    /// A second try would be refused like the first, so it ends here; what else was handed over and not answered stays in
+    /// doubt. A refusal that says something of the recipient is kept in any state.
     fn refused_too_late(&mut self, segment: u8, failure: Failure) -> Result<(), Ignored> {
-        if !matches!(self.life.segments.get(usize::from(segment)), Some(Segment::Waiting)) {
-            return Err(Ignored);
+        let place = self.life.segments.get(usize::from(segment)).ok_or(Ignored)?;
+        match (place, self.life.state) {
+            (Segment::Waiting, State::Queued { .. }) if self.life.resends > 0 => self.refused(failure),
+            (Segment::Waiting | Segment::Refused(_), _) => return Err(Ignored),
+            _ if failure.recovery() == Recovery::Suppress => self.effects.push(Effect::Suppress(failure)),
+            _ => return Err(Ignored),
         }
-        self.refused(failure);
         Ok(())
     }
 
@@ -1111,6 +1116,10 @@ mod tests {
             alert 1: claim, no-answer, time@5, claim@6, filtered-old@6, accepted@7 -> sent@3645 +unanswered +delayed ignored +sent
             alert 2: claim, no-answer 0, accepted 1, time@5, filtered 1@6 -> queued@5 +unanswered +delayed ignored
             alert 1: claim, busy, filtered@6                          -> queued@15 +delayed ignored
+            alert 1: claim, no-answer, time@5, claim@5, delivered@5, opted-out@6 -> delivered +unanswered +delayed +delivered suppress
+            alert 1: claim, no-answer, time@5, claim@5, delivered@5, filtered@6 -> delivered +unanswered +delayed +delivered ignored
+            marketing 1: claim, no-answer, opted-out@6                -> unconfirmed +unconfirmed suppress
+            marketing 1: claim, opted-out, opted-out                  -> rejected suppress +rejected ignored
             alert 1: claim, no-answer, time@5, claim@6, filtered@6    -> unconfirmed +unanswered +delayed review +unconfirmed
             alert 1: claim, no-answer, time@5, claim@6, stop@6        -> unconfirmed +unanswered +delayed +unconfirmed
             alert 1: claim, no-answer, time@5, cancel@6, delivered@7  -> delivered +unanswered +delayed +unconfirmed +delivered

@@ -80,3 +80,29 @@ fn the_place_of_a_lost_answer_is_taken_until_it_is_given_up() {
     holds(22_232, &[AnswerLost, Throttled, LinkBreaks, HalfOpen, Crash, WallBack, Burst, Paused, SlowPace]);
     holds(24_013, &[AnswerLate, ReceiptNever, StoreAway, Crash, Stop, WallBack, Burst, SlowPace]);
 }
+
+/// P-15: the receipt of an alert's first try came just before the answer to its second, and that said that the recipient
+/// had opted out. The message had ended, so nobody listened.
+#[test]
+fn an_opt_out_that_a_carrier_answers_counts_although_the_message_has_ended() {
+    use Fault::*;
+    holds(49_993, &[RefusedOptedOut, LinkBreaks, Cancel, Long, Paused, FewTries]);
+    holds(
+        87_279,
+        &[
+            AnswerLost,
+            RefusedOptedOut,
+            HalfOpen,
+            Inbound,
+            HookFails,
+            HookDown,
+            CommitUnknown,
+            ReadFails,
+            Crash,
+            OptOut,
+            Long,
+            SmallWindow,
+            FewTries,
+        ],
+    );
+}
