@@ -106,3 +106,13 @@ fn an_opt_out_that_a_carrier_answers_counts_although_the_message_has_ended() {
         ],
     );
 }
+
+/// P-11: what waited for a slow socket was written with the time that it had before. The carriers of the program take the
+/// wait off, and those of the simulation did not.
+#[test]
+fn what_waits_for_a_slow_socket_is_valid_for_the_rest_of_its_time() {
+    use Fault::*;
+    holds(50_539, &[Throttled, SlowSocket, Burst, SlowPace]);
+    holds(60_499, &[AnswerLost, QueueFull, SlowSocket, OptOut, Lift]);
+    holds(74_996, &[SlowSocket, Crash, Burst, Paused, SlowPace]);
+}
