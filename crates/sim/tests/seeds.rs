@@ -116,3 +116,68 @@ fn what_waits_for_a_slow_socket_is_valid_for_the_rest_of_its_time() {
     holds(60_499, &[AnswerLost, QueueFull, SlowSocket, OptOut, Lift]);
     holds(74_996, &[SlowSocket, Crash, Burst, Paused, SlowPace]);
 }
+
+/// P-13: the process was away for longer than the messages were worth, and told their callers of them only when it was back.
+/// Their time had run from the call that was accepted, not from the answer to its repeat.
+#[test]
+fn a_message_whose_caller_hears_of_it_late_may_expire_early() {
+    use Fault::*;
+    holds(39_097, &[AnswerLate, ReceiptEarly, HookDown, Crash, CrashAtCommit, Stop, Long, Burst, FewTries]);
+    holds(
+        86_510,
+        &[
+            AnswerLost,
+            RefusedForGood,
+            QueueFull,
+            Throttled,
+            LinkBreaks,
+            HalfOpen,
+            Outage,
+            ReceiptLate,
+            ReceiptReference,
+            Inbound,
+            HookLost,
+            HookGone,
+            HookStalls,
+            HookDown,
+            ReadFails,
+            Crash,
+            CrashAtCommit,
+            Stop,
+            Scheduled,
+            Long,
+            Paused,
+        ],
+    );
+}
+
+/// P-05, P-18: the wall clock was set forward by three days, which is as long as keys are remembered and as long as a
+/// receipt corrects `unconfirmed`. Every wait that is over by the clock ends.
+#[test]
+fn three_days_by_the_clock_end_the_time_of_a_key_and_of_a_late_receipt() {
+    use Fault::*;
+    holds(42_292, &[Outage, ReceiptLate, Crash, WallBack, Long, SlowPace, FewTries]);
+    holds(43_132, &[Stop, Freeze, WallForward, ReplyLost]);
+    holds(53_446, &[StoreSlow, Crash, Stop, Freeze, WallForward, Burst, FewTries]);
+}
+
+/// P-23: the clock jumped while endpoints were being called, and the leases of those calls were over with it.
+#[test]
+fn a_jump_of_the_clock_may_tell_an_event_twice() {
+    use Fault::*;
+    holds(54_797, &[WallForward, Paused, SlowPace]);
+}
+
+/// P-06: these messages fell into doubt under a clock that was a day ahead, and were heard of again under the right one, in
+/// a process that began later. They end by the clock that dated them.
+#[test]
+fn what_a_clock_that_was_ahead_has_dated_ends_by_it() {
+    use Fault::*;
+    holds(47_014, &[HalfOpen, Crash, Freeze, WallForward, Long, FewTries]);
+    holds(54_802, &[HalfOpen, Stop, Freeze, WallForward, Long]);
+    holds(65_702, &[AnswerLost, RefusedOurs, ReceiptLate, Crash, WallBack, WallForward, Scheduled, Long]);
+    holds(
+        71_525,
+        &[AnswerLate, ReceiptLate, Crash, Stop, Freeze, WallBack, WallForward, Long, Burst, SlowPace],
+    );
+}
