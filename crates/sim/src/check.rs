@@ -587,7 +587,10 @@ impl Check<'_> {
             return;
         }
         let late_ms = of.wall_ms - message.expires_at.as_millis();
-        if late_ms > tolerance_ms {
+        // The time is read after the list, however slow that is: only a socket comes in between, and what waits for one
+        // counts in whole seconds.
+        let most_ms = if self.seen.plan.faults.has(Fault::SlowSocket) { 1_050 } else { 20 };
+        if late_ms > most_ms {
             found.push(("P-11", format!("{name} is late by {late_ms} ms by the wall clock")));
         }
         let promised_ms = of.wall_ms + i64::from(of.validity_s) * 1_000 - message.expires_at.as_millis();
