@@ -1,9 +1,10 @@
 //! What an operator wants to know of a database file and the store's contract does not say: its integrity, its
 //! schema. Opens read-only.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
+use tidings_store::sqlite::Sqlite;
 
 fn open(file: &Path) -> anyhow::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -23,11 +24,8 @@ pub fn version() -> &'static str {
 /// # Errors
 /// What is damaged.
 pub fn check(file: &Path) -> anyhow::Result<()> {
-    let result: String = open(file)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if result != "ok" {
-        bail!("{result}");
-    }
-    migrations(file).map(drop)
+    migrations(file)?;
+    Ok(Sqlite::verify(file)?)
 }
 
 /// The migrations that were applied, in their order.

@@ -282,7 +282,7 @@ fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
         return false;
     }
     match database::check(file) {
-        Ok(()) => report.well("store", format!("SQLite {}, quick_check ok", database::version())),
+        Ok(()) => report.well("store", format!("SQLite {}, undamaged", database::version())),
         Err(why) => {
             report.wrong(
                 "store",

@@ -883,6 +883,16 @@ pub fn poison(doing: &str) -> Failure {
     Failure::new(FailureClass::UnknownError, false, POISON, detail)
 }
 
+/// The code of a message that is not any more what was accepted.
+const DAMAGED: &str = "tidings damaged";
+
+/// Why a message is set aside: what is stored of it does not fit its checksum. A person must look, and have it sent
+/// again by whoever asked for it: its text is not known any more.
+pub fn damaged() -> Failure {
+    let detail = "what is stored of it is not what was accepted: the disk changed it, and it was not sent";
+    Failure::new(FailureClass::UnknownError, false, DAMAGED, detail)
+}
+
 /// After so many crashes that are certainly its own a message is set aside.
 pub const CRASHES_MAX: u32 = 3;
 

@@ -24,7 +24,7 @@ pub(crate) const WAITING_MAX: usize = 32_768;
 /// A line that left deliveries in the store is filled again when it is as short as this.
 const LINE_SHORT: usize = 64;
 /// Calls to one endpoint at the same time.
-pub(crate) const CALLERS: usize = 16;
+pub(crate) const CALLERS: usize = 64;
 /// How long a claimed delivery is ours.
 const LEASE_MS: i64 = 60_000;
 /// A call is begun only if so much of its lease is left: the longest call and its commit fit in.

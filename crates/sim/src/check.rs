@@ -491,12 +491,11 @@ impl Check<'_> {
             let (was, is) = (&self.seen.submissions[before], &self.seen.submissions[after]);
             if was.refused_before(is.at) {
                 let process = &self.seen.processes[&self.seen.ledger.submissions[before].process];
-                let heard =
-                    |at: At| process.ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
+                let heard = |at: At| process.ended.is_none_or(|(end, _)| self.had_time(at, end));
                 let for_good = matches!(
                     was.real(),
                     Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
-                        if at.ms + self.slack.commit_ms < is.at.ms && heard(at)
+                        if self.had_time(at, is.at) && heard(at)
                 );
                 if for_good {
                     found.push((
@@ -520,6 +519,13 @@ impl Check<'_> {
         }
     }
 
+    /// Whether there was time enough between these two to commit what was said at the first.
+    fn had_time(&self, from: At, until: At) -> bool {
+        let frozen = self.seen.frozen.iter().filter(|(end, _)| end.ms >= from.ms && end.ms <= until.ms);
+        let frozen_ms: Ms = frozen.map(|(_, ms)| ms).sum();
+        until.ms > from.ms + self.slack.commit_ms + frozen_ms
+    }
+
     /// Whether an alert or a code may be sent again after this submission.
     fn has_reason(&self, before: usize, again: At) -> bool {
         let was = &self.seen.submissions[before];
@@ -530,10 +536,8 @@ impl Check<'_> {
             && at < again
         {
             // It was answered: only if that came too late to be heard, or was lost with the process.
-            let lost = ended.is_some_and(|(end, _)| end.ms <= at.ms + self.slack.commit_ms);
-            let frozen = self.seen.frozen.iter().filter(|(end, _)| end.ms >= at.ms && end.ms <= again.ms);
-            let frozen_ms: Ms = frozen.map(|(_, ms)| ms).sum();
-            let crossed = again.ms <= at.ms + self.slack.commit_ms + frozen_ms;
+            let lost = ended.is_some_and(|(end, _)| !self.had_time(at, end));
+            let crossed = !self.had_time(at, again);
             return lost || crossed || self.jumped_between(was.at, again);
         }
         let given_up = was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again);
@@ -689,7 +693,7 @@ impl Check<'_> {
             let Some((wish, _)) = self.seen.wish(of.message) else { continue };
             let Some((at, Answer::RefusedOptedOut, false)) = seen.answers.first().copied() else { continue };
             let ended = self.seen.processes[&of.process].ended;
-            let heard = ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
+            let heard = ended.is_none_or(|(end, _)| self.had_time(at, end));
             if wish.segments > 1 || !heard {
                 continue;
             }
@@ -701,7 +705,7 @@ impl Check<'_> {
             }
             for (later, then) in self.seen.ledger.submissions.iter().enumerate().skip(n + 1) {
                 let asked = self.asked(then.message);
-                let asked_after = asked.is_some_and(|asked| asked.ms > at.ms + self.slack.commit_ms);
+                let asked_after = asked.is_some_and(|asked| self.had_time(at, asked));
                 if then.recipient == of.recipient && asked_after {
                     found.push((
                         "P-15",
@@ -816,7 +820,7 @@ impl Check<'_> {
         let of = &self.seen.ledger.submissions[n as usize];
         let seen = &self.seen.submissions[n as usize];
         let ended = self.seen.processes[&of.process].ended;
-        let heard = |at: At| ended.is_none_or(|(end, _)| end.ms > at.ms + self.slack.commit_ms);
+        let heard = |at: At| ended.is_none_or(|(end, _)| self.had_time(at, end));
         // The id is known if the answer came in time, the process lived to commit it, and no later attempt hid it.
         let id_known = match seen.answers.first() {
             Some((at, Answer::Accepted, false)) => heard(*at),

@@ -48,7 +48,7 @@ fn crash(
             load::story(&world, &load::options(&directory, &disk), plan).await.expect("a store");
             let (answered, refused) = world.ledger.outcomes();
             assert!(refused.is_empty(), "nothing goes wrong on a good disk: {refused:?}");
-            let last = rows_of(&directory.join(FILE_NAME));
+            let last = rows_of(&directory.join(FILE_NAME)).expect("it can be read");
             let whole = world.ledger.check(&directory.join(FILE_NAME), usize::MAX, Some(&last), true);
             assert!(whole.is_good(), "the load agrees with its own database: {whole:?}");
             let recording = disk.recording();

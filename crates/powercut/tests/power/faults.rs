@@ -47,7 +47,12 @@ fn cut(world: &World, recording: &Recording, seed: u64, last: &Path) -> Findings
         store.close().await
     });
     match opened {
-        Ok(()) => world.ledger.check(&options.path, world.before + at, Some(&rows_of(last)), true),
+        Ok(()) => world.ledger.check(
+            &options.path,
+            world.before + at,
+            Some(&rows_of(last).expect("it can be read")),
+            true,
+        ),
         Err(error) => Findings::wrong(format!("it does not open: {error}")),
     }
 }
@@ -79,7 +84,7 @@ fn a_full_disk_refuses_what_it_cannot_keep_and_goes_on_by_itself() {
             assert!(still.len() == errors.len() && more > answered, "call {n}: nothing is refused any more");
             refused += errors.len();
         });
-        let last = rows_of(&options.path);
+        let last = rows_of(&options.path).expect("it can be read");
         let findings = world.ledger.check(&options.path, world.position(), Some(&last), true);
         assert!(findings.is_good(), "call {n}: {findings:#?}");
         let recording = disk.recording();

@@ -356,8 +356,8 @@ fn open(file: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The rows of a database that is at rest or in use.
-pub fn rows_of(file: &Path) -> Rows {
-    rows(&open(file).expect("it opens")).expect("it can be read")
+pub fn rows_of(file: &Path) -> rusqlite::Result<Rows> {
+    rows(&open(file)?)
 }
 
 fn rows(sql: &Connection) -> rusqlite::Result<Rows> {

@@ -3,11 +3,12 @@
 //!
 //! A run is a load of several callers on a recording disk. [`load`] keeps a ledger of what was answered when,
 //! [`ledger`] compares a database with it. How much is tried is set by `POWERCUT_IMAGES` (crash images, 1,000 if it is
-//! not set) and `POWERCUT_EVERY` (each how-manieth call fails once; 1 for all):
+//! not set), `POWERCUT_EVERY` (each how-manieth call fails once; 1 for all) and `POWERCUT_FLIPS` (changes of a file, 200):
 //!
-//! `POWERCUT_IMAGES=20000 POWERCUT_EVERY=1 cargo test --release -p tidings-powercut -- --nocapture`
+//! `POWERCUT_IMAGES=20000 POWERCUT_EVERY=1 POWERCUT_FLIPS=2000 cargo test --release -p tidings-powercut -- --nocapture`
 
 mod crash;
+mod damage;
 mod faults;
 mod ledger;
 mod load;

@@ -17,7 +17,7 @@ use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::id::*;
 use tidings_domain::message::{
-    Answer, Effect, Input, LEASE_MS, Life, Message, Outcome, Rules, Segment, State, Status,
+    Answer, Effect, Input, LEASE_MS, Life, Message, Outcome, Rules, Segment, State, Status, damaged,
 };
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
@@ -85,6 +85,8 @@ struct Slot {
     /// As it is in the database; `None` if it is not there yet.
     stored: Option<Place>,
     changed: bool,
+    /// It was read with its text and does not fit its checksum. Its text is left out.
+    damaged: bool,
 }
 
 /// Where a message's row is, and its row of `due`.
@@ -169,12 +171,12 @@ macro_rules! columns {
     () => {
         "m.id, m.account, m.live, m.token, m.batch, m.purpose, m.sender, m.recipient, m.form, m.segments, m.connection,
          m.created_at, m.send_at, m.expires_at, m.callback, m.reference, m.metadata, m.retry_of, m.state, m.until, m.lane,
-         m.due_at, m.attempt, m.tries, m.resends, m.parts, m.failure, m.updated_at, m.ctid"
+         m.due_at, m.attempt, m.tries, m.resends, m.parts, m.failure, m.updated_at, m.ctid, m.checksum"
     };
 }
 
 /// The place of the text behind [`columns`].
-const TEXT: usize = 29;
+const TEXT: usize = 30;
 
 fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
     let (options, encoding) = column::form(i64::from(cell::<i32>(row, 8)?));
@@ -184,7 +186,7 @@ fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
     let small = |n: usize| cell::<i32>(row, n).map(|n| n as u32);
     let priority: i16 = cell(row, 5)?;
     let purpose = u8::try_from(priority).ok().and_then(Purpose::from_priority);
-    let message = Message {
+    let mut message = Message {
         id: MessageId::from_key(cell(row, 0)?),
         account: AccountId::from_key(cell(row, 1)?),
         environment: environment(i64::from(cell::<i16>(row, 2)?)),
@@ -217,6 +219,11 @@ fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
         (Some(lane), Some(due_at)) => Some(Due { lane, due_at }),
         _ => None,
     };
+    // Nobody is shown, and nobody sent, a text that may not be what was accepted.
+    let damaged = message.text.is_some() && maybe(29)?.is_some_and(|sum| sum != column::checksum(&message));
+    if damaged {
+        message.text = None;
+    }
     Ok(Slot {
         message: Arc::new(message),
         life,
@@ -225,6 +232,7 @@ fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
         due,
         stored: Some(Place { location: cell(row, 28)?, due }),
         changed: false,
+        damaged,
     })
 }
 
@@ -445,11 +453,11 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
     flight.statement(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries,
-           resends, parts, failure, updated_at)
+           resends, parts, failure, updated_at, checksum)
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[], $7::text[],
            $8::bigint[], $9::text[], $10::integer[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
            $16::bigint[], $17::text[], $18::text[], $19::bigint[], $20::smallint[], $21::bigint[], $22::bigint[], $23::bigint[],
-           $24::integer[], $25::integer[], $26::integer[], $27::text[], $28::text[], $29::bigint[])",
+           $24::integer[], $25::integer[], $26::integer[], $27::text[], $28::text[], $29::bigint[], $30::bigint[])",
         values![
             each(all, |s| s.message.id.key()),
             each(all, |s| s.message.account.key()),
@@ -480,8 +488,19 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
             each(all, |s| column::segments_text(&s.life.segments).replace('\0', "\u{FFFD}")),
             each(all, |s| s.failure.as_deref().map(clean)),
             each(all, |s| s.updated_at.as_millis()),
+            each(all, |s| checksum(&s.message)),
         ],
     );
+}
+
+/// The checksum of a message as it is kept: a text in which something was replaced is another one.
+fn checksum(message: &Message) -> i64 {
+    match message.text.as_deref().map(clean) {
+        Some(std::borrow::Cow::Owned(text)) => {
+            column::checksum(&Message { text: Some(text), ..message.clone() })
+        }
+        _ => column::checksum(message),
+    }
 }
 
 fn write_changed<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>) {
@@ -792,6 +811,7 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
             due: due_row(message, &life.state),
             stored: None,
             changed: true,
+            damaged: false,
         };
         tx.sheets.messages.slots.insert(message.id, Some(new));
         if life.state.is_waiting() {
@@ -1236,8 +1256,8 @@ pub(super) async fn claim(
         }
         // A claim for one place must not read a thousand rows, but where messages end, the next will end too.
         let step = if ended > 0 { STEP_MAX } else { room.min(STEP_MAX) } + tx.set_aside().len();
-        let due = first_due(tx, *connection, *now, step).await?;
-        let found = due.len();
+        let (found, due) = first_due(tx, *connection, *now, step).await?;
+        ended += found - due.len();
         for id in due {
             if room == 0 {
                 break 'steps;
@@ -1249,6 +1269,11 @@ pub(super) async fn claim(
                     claimed.tickets.push(*ticket);
                 }
                 Some(Claim::Ended) => ended += 1,
+                Some(Claim::Damaged) => {
+                    // Its row is not where the message says, perhaps, and would be found again by each step.
+                    take_from_lane(tx, *connection, id).await?;
+                    ended += 1;
+                }
                 Some(Claim::TooLarge) => {
                     claimed.more = true;
                     break 'steps;
@@ -1273,6 +1298,8 @@ enum Claim {
     Taken(Box<Ticket>),
     /// Its time was over.
     Ended,
+    /// What is stored of it cannot be trusted.
+    Damaged,
     /// It has more segments than there is room for.
     TooLarge,
 }
@@ -1280,6 +1307,11 @@ enum Claim {
 impl Commit<'_> {
     /// Claims a message that was found in its queue.
     async fn claim_one(&mut self, tx: &mut Tx, id: MessageId, room: usize) -> Result<Claim> {
+        if tx.sheets.messages.slot(id).damaged {
+            tracing::error!(message = %id, "what is stored of a message is not what was accepted; it is not sent");
+            self.apply_to(tx, id, Input::Quarantined(damaged())).await?;
+            return Ok(Claim::Damaged);
+        }
         let slot = tx.sheets.messages.slot(id);
         let segments = waiting_segments(&slot.life);
         if segments.len() > room {
@@ -1322,13 +1354,20 @@ fn waiting_segments(life: &Life) -> Vec<u8> {
     (0..life.segments.len()).filter(|&n| life.segments[n] == Segment::Waiting).map(|n| n as u8).collect()
 }
 
-/// The first messages of a connection's queue, with their texts. The sheets must be settled.
+/// Takes a row out of a queue when its message cannot say where it is. Reads the queue up to it.
+async fn take_from_lane(tx: &Tx, lane: ConnectionId, id: MessageId) -> Result<()> {
+    let sql = "DELETE FROM due WHERE lane = $1 AND priority = ANY ($2) AND message = $3";
+    tx.sql.execute(sql, &[&lane.key(), &priorities(), &id.key()]).await.map(drop)
+}
+
+/// The first messages of a connection's queue, with their texts: the number of rows that were found, and the messages
+/// that could be read. The others are taken out. The sheets must be settled.
 async fn first_due(
     tx: &mut Tx,
     connection: ConnectionId,
     now: Timestamp,
     limit: usize,
-) -> Result<Vec<MessageId>> {
+) -> Result<(usize, Vec<MessageId>)> {
     let rows = tx
         .sql
         .rows(
@@ -1346,16 +1385,26 @@ async fn first_due(
             &[&connection.key(), &now.as_millis(), &(limit as i64), &priorities()],
         )
         .await?;
-    let mut ids = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id = MessageId::from_key(cell(&row, TEXT + 1)?);
-        if cell::<Option<i64>>(&row, 0)?.is_none() {
-            return Err(column::corrupt("message in its queue", id));
+    let mut readable = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id = MessageId::from_key(cell(row, TEXT + 1)?);
+        let is_stored = cell::<Option<i64>>(row, 0)?.is_some();
+        match cell(row, TEXT).and_then(|text| slot(row, text)) {
+            Ok(slot) => readable.push((id, slot)),
+            Err(Error::Corrupt(why)) => {
+                tracing::error!(message = %id, is_stored, why, "a message cannot be read; it is not sent");
+                take_out(tx, id).await?;
+                take_from_lane(tx, connection, id).await?;
+            }
+            Err(error) => return Err(error),
         }
-        tx.sheets.messages.remember(slot(&row, cell(&row, TEXT)?)?);
+    }
+    let mut ids = Vec::with_capacity(readable.len());
+    for (id, slot) in readable {
+        tx.sheets.messages.remember(slot);
         ids.push(id);
     }
-    Ok(ids)
+    Ok((rows.len(), ids))
 }
 
 pub(super) async fn wake(tx: &mut Tx, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0002_deliveries_by_endpoint",
         include_str!("../../migrations/postgres/0002_deliveries_by_endpoint.sql"),
     ),
+    ("0003_checksum_of_a_message", include_str!("../../migrations/postgres/0003_checksum_of_a_message.sql")),
 ];
 
 /// Two programs that migrate at the same time wait for each other.

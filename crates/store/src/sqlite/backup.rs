@@ -70,10 +70,10 @@ fn fill(from: &Options, to: &Path) -> Result<()> {
     }
     // One file, without companions, so that it can be carried anywhere.
     journal_mode(&target, "delete").map_err(failed)?;
-    let verdict: String = target.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if verdict != "ok" {
-        return Err(Error::Corrupt(format!("the copy does not pass its check: {verdict}")));
-    }
+    super::verify(&target).map_err(|error| match error {
+        Error::Corrupt(what) => Error::Corrupt(format!("the copy does not pass its check: {what}")),
+        other => other,
+    })?;
     target.close().map_err(|(_, e)| failed(e))
 }
 

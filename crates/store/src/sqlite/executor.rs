@@ -13,6 +13,7 @@ use crate::looked::Looked;
 use crate::turn::{CALL_WAIT, Turn};
 use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Crashed, Error, Guard, Key, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::ffi;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::{BTreeMap, HashMap};
@@ -57,6 +58,9 @@ pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Res
     .map_err(|e| Error::Unavailable(format!("cannot open {}: {e}", path.display())))?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Plans do not look at the values bound: SQLite would else prepare a statement again for each new `LIMIT ?`, and
+    // for each `= ?` on a table with a partial index.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     if !read_only {
         // FULL: a commit is on the disk before anybody hears of it. NORMAL would lose the last ones in a power cut.
         if journal_mode(&connection, "wal").map_err(failed)? != "wal" {
@@ -124,9 +128,10 @@ pub(super) fn failed(error: rusqlite::Error) -> Error {
             _ => Error::Broken(text),
         },
         _ => match error {
-            rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
-                Error::Corrupt(text)
-            }
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::FromSqlConversionFailure(..) => Error::Corrupt(text),
             _ => Error::Unavailable(text),
         },
     }

@@ -4,12 +4,12 @@
 
 use super::executor::{Rx, Tx, failed};
 use super::{event, review, suppression};
-use crate::Result;
 use crate::backend::*;
 use crate::column;
 pub(super) use crate::column::{environment, live, number};
 use crate::listeners::Listeners;
 use crate::{ByPurpose, Key, Waiting, our_reference};
+use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::message::{
-    Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
+    Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status, damaged,
 };
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
@@ -104,9 +104,9 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
     sql.prepare_cached(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of,
-           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at)
+           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28)",
+           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -138,6 +138,7 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
             life.resends,
             column::segments_text(&life.segments),
             now.as_millis(),
+            column::checksum(message),
         ])
     })
     .map_err(failed)?;
@@ -321,7 +322,7 @@ impl<'a> Commit<'a> {
     }
 
     fn write(&mut self, tx: &mut Tx<'_>, hot: Hot, life: Life, effects: Vec<Effect>) -> Result<()> {
-        let Hot { message, life: before, due } = hot;
+        let Hot { message, life: before, due, .. } = hot;
         let wanted = due_row(&message, &life.state);
         let kept = match (due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
@@ -679,6 +680,11 @@ pub(super) fn claim(
                         claimed.tickets.push(*ticket);
                     }
                     Some(Claim::Ended) => ended += 1,
+                    Some(Claim::Damaged) => {
+                        // Its row is not where the message says, perhaps, and would be found again by each step.
+                        take_from_lane(tx.sql, *connection, purpose, id)?;
+                        ended += 1;
+                    }
                     Some(Claim::TooLarge) => {
                         claimed.more = true;
                         break 'purposes;
@@ -703,12 +709,31 @@ enum Claim {
     Taken(Box<Ticket>),
     /// Its time was over.
     Ended,
+    /// What is stored of it cannot be trusted.
+    Damaged,
     /// It has more segments than there is room for.
     TooLarge,
 }
 
 fn claim_one(tx: &mut Tx<'_>, commit: &mut Commit<'_>, id: MessageId, room: usize) -> Result<Claim> {
-    let hot = load_with_text(tx.sql, id)?.ok_or_else(|| column::corrupt("message in its queue", id))?;
+    let hot = match load_with_text(tx.sql, id) {
+        Ok(Some(hot)) => hot,
+        Ok(None) => {
+            tracing::error!(message = %id, "a message in its queue is not stored");
+            return Ok(Claim::Damaged);
+        }
+        Err(Error::Corrupt(why)) => {
+            tracing::error!(message = %id, why, "what is stored of a message cannot be read; it is not sent");
+            take_out(tx, id)?;
+            return Ok(Claim::Damaged);
+        }
+        Err(error) => return Err(error),
+    };
+    if hot.damaged {
+        tracing::error!(message = %id, "what is stored of a message is not what was accepted; it is not sent");
+        commit.apply_to(tx, hot, Input::Quarantined(damaged()))?;
+        return Ok(Claim::Damaged);
+    }
     let segments = waiting_segments(&hot.life);
     if segments.len() > room {
         return Ok(Claim::TooLarge);
@@ -723,6 +748,14 @@ fn claim_one(tx: &mut Tx<'_>, commit: &mut Commit<'_>, id: MessageId, room: usiz
     let taken = matches!(transition.life.state, State::Sending { .. });
     commit.write(tx, hot, transition.life, transition.effects)?;
     Ok(if taken { Claim::Taken(Box::new(Ticket { message, attempt, segments })) } else { Claim::Ended })
+}
+
+/// Takes a row out of a queue when its message cannot say where it is. Reads the queue up to it.
+fn take_from_lane(sql: &Sql, lane: ConnectionId, purpose: Purpose, id: MessageId) -> Result<()> {
+    sql.prepare_cached("DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND message = ?3")
+        .and_then(|mut s| s.execute(params![lane.key(), purpose.priority(), id.key()]))
+        .map_err(failed)?;
+    Ok(())
 }
 
 /// The segments that a claim submits.
@@ -880,7 +913,7 @@ fn take_out(tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
             s.query_row([id.key()], |row| {
                 Ok((
                     row.get::<_, i64>(0)?,
-                    row.get::<_, u8>(1)?,
+                    row.get::<_, i64>(1)?,
                     row.get::<_, i64>(2)?,
                     row.get::<_, i64>(3)?,
                 ))
@@ -912,7 +945,8 @@ fn take_out(tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
             ])
         })
         .map_err(failed)?;
-    if let Some(purpose) = Purpose::from_priority(priority).filter(|_| lane != LOOK_AGAIN) {
+    let purpose = u8::try_from(priority).ok().and_then(Purpose::from_priority);
+    if let Some(purpose) = purpose.filter(|_| lane != LOOK_AGAIN) {
         tx.waits_of(AccountId::from_key(account), purpose, -1);
     }
     tracing::error!(message = %id, "it could not even be set aside, and was taken out of its queue as it is");
@@ -1015,6 +1049,26 @@ pub(super) fn receive(tx: &mut Tx<'_>, inbound: &[Inbound], now: &Timestamp) -> 
     Ok(out)
 }
 
+/// How many messages do not fit their checksums or cannot be read at all, and the first of them.
+pub(super) fn all_damaged(sql: &Sql) -> Result<Option<(MessageId, u64)>> {
+    // A copy that an older version made has no checksums yet.
+    let has_any = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('message') WHERE name = 'checksum')";
+    if !sql.query_row(has_any, [], |row| row.get::<_, bool>(0)).map_err(failed)? {
+        return Ok(None);
+    }
+    let mut statement =
+        sql.prepare(&format!("SELECT {COLUMNS}, text, checksum FROM message")).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut found = None;
+    while let Some(row) = rows.next().map_err(failed)? {
+        if !hot(row).is_ok_and(|hot| !hot.damaged) {
+            let id = MessageId::from_key(get(row, 0)?);
+            found.get_or_insert((id, 0)).1 += 1;
+        }
+    }
+    Ok(found)
+}
+
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// A message as decisions need it, with the place of its `due` row.
@@ -1022,6 +1076,8 @@ struct Hot {
     message: Message,
     life: Life,
     due: Option<Due>,
+    /// It was read with its text and does not fit its checksum. Its text is left out.
+    damaged: bool,
 }
 
 const COLUMNS: &str = "id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
@@ -1046,11 +1102,11 @@ const fn query_of_one(with_text: bool) -> &'static str {
     if with_text {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, text FROM message WHERE id = ?1"
+         failure, updated_at, text, checksum FROM message WHERE id = ?1"
     } else {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, NULL FROM message WHERE id = ?1"
+         failure, updated_at, NULL, NULL FROM message WHERE id = ?1"
     }
 }
 
@@ -1071,7 +1127,7 @@ fn hot(row: &Row<'_>) -> Result<Hot> {
     let time = |n: usize| get::<i64>(row, n).map(Timestamp::from_millis);
     let maybe = |n: usize| get::<Option<i64>>(row, n);
     let priority: u8 = get(row, 5)?;
-    let message = Message {
+    let mut message = Message {
         id: MessageId::from_key(get(row, 0)?),
         account: AccountId::from_key(get(row, 1)?),
         environment: environment(get(row, 2)?),
@@ -1105,7 +1161,12 @@ fn hot(row: &Row<'_>) -> Result<Hot> {
         (Some(lane), Some(due_at)) => Some(Due { lane, due_at }),
         _ => None,
     };
-    Ok(Hot { message, life, due })
+    // Nobody is shown, and nobody sent, a text that may not be what was accepted.
+    let damaged = message.text.is_some() && maybe(29)?.is_some_and(|sum| sum != column::checksum(&message));
+    if damaged {
+        message.text = None;
+    }
+    Ok(Hot { message, life, due, damaged })
 }
 
 fn stored(row: &Row<'_>) -> Result<Stored> {
@@ -1163,7 +1224,7 @@ pub(super) fn messages(
         ceiling = ceiling.min(last.map_or(0, |last| last + 1));
     }
     let query = format!(
-        "SELECT {COLUMNS}, text FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
+        "SELECT {COLUMNS}, text, checksum FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
     );
     let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
     let mut rows = statement.query(params![ceiling, floor]).map_err(failed)?;

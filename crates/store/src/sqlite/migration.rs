@@ -8,6 +8,7 @@ use rusqlite::Connection;
 const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_the_road_of_a_message", include_str!("../../migrations/sqlite/0001_the_road_of_a_message.sql")),
     ("0002_deliveries_by_endpoint", include_str!("../../migrations/sqlite/0002_deliveries_by_endpoint.sql")),
+    ("0003_checksum_of_a_message", include_str!("../../migrations/sqlite/0003_checksum_of_a_message.sql")),
 ];
 
 /// Applies what is missing.

@@ -144,9 +144,36 @@ impl Sqlite {
         })
     }
 
+    /// Looks whether a database is whole: its structure, and each message against its checksum. Reads all of it, beside
+    /// whoever uses it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] says what is damaged.
+    pub fn verify(file: &Path) -> Result<()> {
+        let options = Options { path: file.to_owned(), ..Options::in_directory(file) };
+        verify(&executor::connect(&options, VERIFY_CACHE_KIB, true)?)
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.options.path
+    }
+}
+
+/// The page cache for reading every page once: KiB.
+const VERIFY_CACHE_KIB: u32 = 1_024;
+
+fn verify(connection: &rusqlite::Connection) -> Result<()> {
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(executor::failed)?;
+    if verdict != "ok" {
+        return Err(Error::Corrupt(verdict));
+    }
+    match message::all_damaged(connection)? {
+        None => Ok(()),
+        Some((first, count)) => Err(Error::Corrupt(format!(
+            "{count} messages are not what was accepted, or cannot be read; the first is {first}"
+        ))),
     }
 }
 

@@ -89,7 +89,10 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     assert_eq!(refusal(&options(&empty)), "it opens");
 
     let last = applied.len();
-    empty.run(&format!("DELETE FROM migration WHERE number = {last}"));
+    // As it was before the last migration.
+    empty.run(&format!(
+        "DELETE FROM migration WHERE number = {last}; ALTER TABLE message DROP COLUMN checksum"
+    ));
     assert!(refusal(&options(&empty)).contains("an older version of tidings: run `tidings migrate`"));
     let about = Postgres::look(&options(&empty)).await.expect("seen");
     assert!(!about.is_current && !about.is_served);
@@ -492,6 +495,30 @@ async fn road(store: &Arc<dyn Backend>, first: i64, count: i64) {
     store.next_due(Some(LINE), at(2)).await.expect("read");
     store.next_due(None, at(2)).await.expect("read");
     store.due_endpoints().await.expect("read");
+}
+
+/// A message that the disk changed goes to nobody, and keeps no other from going.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_not_what_was_accepted_is_set_aside_and_not_sent() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    accept(&store, (1..=5).map(message)).await;
+    let damage = |n: i64, how: &str| {
+        database.run(&format!("UPDATE message SET {how} WHERE id = {}", id(n).key()));
+    };
+    damage(1, "recipient = recipient + 1");
+    damage(2, "text = text || '!'");
+    damage(3, "sender = '?'");
+    let sent: Vec<MessageId> = claim_at(&store, START).await.iter().map(|ticket| ticket.message.id).collect();
+    assert_eq!(sent, [id(4), id(5)]);
+    for n in [1, 2] {
+        let kept = stored(&store, id(n)).await;
+        assert_eq!((kept.life.state.status(), kept.message.text), (Status::Failed, None));
+    }
+    assert_eq!(store.reviews(HOME, None, true, page(MANY)).await.expect("read").items.len(), 2);
+    assert!(claim_at(&store, START).await.is_empty());
+    assert_eq!(store.waiting().await.expect("counted").of(HOME.account), (0, 0));
+    store.close().await.expect("closed");
 }
 
 /// P-36
