@@ -14,7 +14,7 @@
 //! what it remembered.
 
 use super::session::{Flight, Session, cell, values};
-use super::{Options, endpoint, event, message, migration, operating, review, suppression};
+use super::{Options, copy, endpoint, event, message, migration, operating, review, suppression};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -60,11 +60,11 @@ const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
 const STORE_NODE: u16 = 1_023;
 /// The key of the lock that is the turn to write. Any number does that nobody else uses in this database.
-const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
+pub(super) const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
 /// Who wrote last, and the number of the transaction.
 const WHO: &str = "SELECT (SELECT value FROM setting WHERE name = 'writer'), pg_current_xact_id()::text";
 /// The key of the lock that the serving process holds.
-const SERVING: &str = "SELECT pg_try_advisory_lock(6216813002)";
+pub(super) const SERVING: &str = "SELECT pg_try_advisory_lock(6216813002)";
 const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock(6216813002)";
 /// Whether somebody holds it. The server keeps the halves of the key apart.
 pub(super) const IS_SERVED: &str =
@@ -588,6 +588,7 @@ impl Writing {
         let sql = Session::open(&self.options.server.0).await?;
         sql.check_promises().await?;
         migration::check(&sql).await?;
+        copy::check(&sql).await?;
         if self.options.served {
             self.serve(&sql).await?;
         }
