@@ -713,3 +713,128 @@ fn sum_all(
     }
     Ok(sums)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use tidings_cluster::Cluster;
+
+    /// A column as a schema has it: its kind, and whether it may be empty.
+    type Columns = BTreeMap<String, (String, bool)>;
+
+    fn of_sqlite() -> (BTreeMap<String, Columns>, BTreeMap<String, BTreeSet<String>>) {
+        let directory = tempfile::tempdir().unwrap();
+        let options = sqlite::Options::in_directory(directory.path());
+        drop(sqlite::copy::File::open(&options, Use::Target).unwrap());
+        let connection = rusqlite::Connection::open(&options.path).unwrap();
+        let mut tables = BTreeMap::<String, Columns>::new();
+        let mut keys = BTreeMap::<String, BTreeSet<String>>::new();
+        let sql = "SELECT s.name, c.name, c.type, c.\"notnull\", c.pk FROM sqlite_schema s, pragma_table_info(s.name) c WHERE s.type = 'table'";
+        let mut statement = connection.prepare(sql).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let (table, column): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
+            let (kind, is_filled, key): (String, bool, i64) =
+                (row.get(2).unwrap(), row.get(3).unwrap(), row.get(4).unwrap());
+            if key > 0 {
+                keys.entry(table.clone()).or_default().insert(column.clone());
+            }
+            tables.entry(table).or_default().insert(column, (kind, !is_filled && key == 0));
+        }
+        (tables, keys)
+    }
+
+    fn of_postgres() -> Option<BTreeMap<String, Columns>> {
+        let database = Cluster::here()?.database();
+        let options = postgres::Options::at(&database.address()).unwrap();
+        apart(|| postgres::copy::Database::open(&options, Use::Target).map(drop)).unwrap();
+        let listed = database.run(
+            "SELECT table_name || ' ' || column_name || ' ' || udt_name || ' ' || is_nullable
+             FROM information_schema.columns WHERE table_schema = 'public'",
+        );
+        let mut tables = BTreeMap::<String, Columns>::new();
+        for line in listed.lines() {
+            let mut words = line.split(' ').map(str::to_owned);
+            let mut word = || words.next().unwrap();
+            let (table, column, kind, nullable) = (word(), word(), word(), word());
+            tables.entry(table).or_default().insert(column, (kind, nullable == "YES"));
+        }
+        Some(tables)
+    }
+
+    /// A table or a column that a migration adds is copied, or this says that the list lacks it.
+    #[test]
+    fn the_list_of_tables_is_that_of_both_schemas() {
+        let (sqlite, keys) = of_sqlite();
+        let postgres = of_postgres();
+        let listed: BTreeSet<String> =
+            TABLES.iter().map(|table| table.name).chain(OWN.iter().copied()).map(str::to_owned).collect();
+        assert_eq!(sqlite.keys().cloned().collect::<BTreeSet<_>>(), listed, "tables of SQLite");
+        if let Some(postgres) = &postgres {
+            assert_eq!(postgres.keys().cloned().collect::<BTreeSet<_>>(), listed, "tables of PostgreSQL");
+        }
+        for table in TABLES {
+            let kinds = |of: fn(Kind) -> &'static str, all: bool| -> BTreeMap<String, String> {
+                let kept = table.columns.iter().filter(|column| all || !matches!(column.way, Way::Made(_)));
+                kept.map(|column| (column.name.to_owned(), of(column.kind).to_owned())).collect()
+            };
+            let shown = |columns: &Columns| -> BTreeMap<String, String> {
+                columns.iter().map(|(name, (kind, _))| (name.clone(), kind.clone())).collect()
+            };
+            let of_sqlite = &sqlite[table.name];
+            let spelled = |kind| match kind {
+                Kind::Short | Kind::Whole | Kind::Long | Kind::Flag => "INTEGER",
+                Kind::Text => "TEXT",
+                Kind::Octets => "BLOB",
+            };
+            assert_eq!(shown(of_sqlite), kinds(spelled, false), "columns of {} in SQLite", table.name);
+            for name in keys[table.name].iter() {
+                assert!(table.key.contains(&name.as_str()), "{name} is part of the key of {}", table.name);
+            }
+            for name in table.key {
+                let column = table.columns.iter().find(|column| column.name == *name);
+                assert_eq!(column.map(|column| column.way), Some(Way::Same), "{name} of {}", table.name);
+                assert!(!of_sqlite[*name].1, "{name} of {} is never empty", table.name);
+            }
+            let Some(postgres) = &postgres else { continue };
+            let spelled = |kind| match kind {
+                Kind::Short => "int2",
+                Kind::Whole => "int4",
+                Kind::Long => "int8",
+                Kind::Flag => "bool",
+                Kind::Text => "text",
+                Kind::Octets => "bytea",
+            };
+            assert_eq!(
+                shown(&postgres[table.name]),
+                kinds(spelled, true),
+                "columns of {} in PostgreSQL",
+                table.name
+            );
+            for (name, (_, may_be_empty)) in of_sqlite {
+                let there = postgres[table.name][name].1;
+                assert_eq!(*may_be_empty, there, "whether {name} of {} may be empty", table.name);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_read_as_they_were_written() {
+        let mut rows = Rowset::default();
+        let cells = [
+            Cell::Null,
+            Cell::Number(-1),
+            Cell::Number(i64::MAX),
+            Cell::Text(b""),
+            Cell::Text("é".as_bytes()),
+            Cell::Octets(&[0, 1, 255]),
+        ];
+        rows.begin();
+        cells.iter().for_each(|cell| rows.add(*cell));
+        rows.add(Cell::Text(b"a\0\0b"));
+        let read: Vec<Cell<'_>> = rows.cells().collect();
+        assert_eq!(read[..cells.len()], cells);
+        assert_eq!(read[cells.len()..], [Cell::Text("a\u{FFFD}\u{FFFD}b".as_bytes())]);
+    }
+}
