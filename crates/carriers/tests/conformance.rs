@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tidings_carriers::codes::Codes;
@@ -122,6 +122,10 @@ fn smpp_settings(address: SocketAddr, wanted: &Wanted) -> smpp::Settings {
 
 /// Opens a carrier of this kind. A kind that is added to the list must be added here.
 async fn open(kind: &str, wanted: Wanted) -> Opened {
+    open_in(kind, wanted, &surroundings()).await
+}
+
+async fn open_in(kind: &str, wanted: Wanted, surroundings: &Surroundings) -> Opened {
     match kind {
         "simulator" => {
             let settings = simulator::Settings {
@@ -130,14 +134,14 @@ async fn open(kind: &str, wanted: Wanted) -> Opened {
                 seed: Some(7),
                 faults: wanted.faults,
             };
-            let link = list::open(Settings::Simulator(settings), &surroundings()).expect("sound settings");
+            let link = list::open(Settings::Simulator(settings), surroundings).expect("sound settings");
             let faults = link.faults.clone().expect("a simulator's faults can be changed");
             Opened { link, faults, far_end: None }
         }
         "smpp" => {
             let (address, faults, far_end) = far_end(&wanted, |_| ()).await;
             let settings = Settings::Smpp(Box::new(smpp_settings(address, &wanted)));
-            let link = list::open(settings, &surroundings()).expect("sound settings");
+            let link = list::open(settings, surroundings).expect("sound settings");
             Opened { link, faults, far_end: Some(far_end) }
         }
         other => panic!("no test knows how to run a carrier of the kind {other}"),
@@ -380,6 +384,29 @@ async fn the_window_is_never_exceeded() {
             heard.answers.values().flatten().find(|answer| !matches!(answer, Answer::Accepted { .. }));
         assert_eq!(refused, None, "{}", kind.name);
         stop(opened, &mut heard).await;
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_sent_any_more_is_unsent_and_never_reaches_the_carrier() {
+    for kind in KINDS {
+        let may_send = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&may_send);
+        let around =
+            Surroundings { may_send: Arc::new(move || asked.load(Ordering::SeqCst)), ..surroundings() };
+        let mut opened = open_in(kind.name, Wanted::default(), &around).await;
+        wait_until_up(&mut opened.link).await;
+        let mut heard = Told::default();
+        send(&mut opened.link, &mut heard, message(1, "+15550002222", "one"), answered_all(1)).await;
+        may_send.store(false, Ordering::SeqCst);
+        let refused = (2..=5).flat_map(|n| message(n, "+15550002222", "one of many")).collect();
+        send(&mut opened.link, &mut heard, refused, answered_all(5)).await;
+        let seen = stop(opened, &mut heard).await;
+        for (tag, answers) in &heard.answers {
+            let expected = tag.message.key() > 1;
+            assert_eq!(answers[..] == [Answer::Unsent], expected, "{}: {tag:?} {answers:?}", kind.name);
+        }
+        assert!(seen.len() <= 1, "{}: {seen:?}", kind.name);
     }
 }
 

@@ -492,6 +492,7 @@ impl Config {
     pub fn show(&self) -> String {
         let mut text = String::new();
         print(&mut text, "[data]", self.data.show());
+        print(&mut text, "[node]", self.node.show());
         print(&mut text, "[http]", self.http.show());
         print(&mut text, "[log]", self.log.show());
         print(&mut text, "[limits]", self.limits.show());
@@ -523,6 +524,7 @@ fn section_of<'a>(root: &'a DeTable<'a>, name: &str) -> Option<&'a Spanned<DeVal
 pub fn describe() -> Vec<SectionDescription> {
     vec![
         Data::describe(),
+        Node::describe(),
         Http::describe(),
         Log::describe(),
         Limits::describe(),

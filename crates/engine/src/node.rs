@@ -149,11 +149,9 @@ impl Seat {
     /// Waits until this node is ended by others, and says why it was.
     pub async fn expelled(&self) -> String {
         let mut expelled = self.expelled.subscribe();
-        match expelled.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            // The sender is part of this.
-            Err(_) => std::future::pending().await,
-        }
+        // The sender is part of this, so it does not end before.
+        let why = expelled.wait_for(Option::is_some).await.map(|why| why.clone());
+        why.ok().flatten().unwrap_or_default()
     }
 
     fn owned(&self) -> MutexGuard<'_, BTreeSet<ConnectionId>> {

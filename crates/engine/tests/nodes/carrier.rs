@@ -1,0 +1,149 @@
+//! A carrier that a test leads: it writes down what it is given, and answers when it may.
+
+use crate::database::Database;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tidings_carriers::{CarrierEvent, Link, LinkState, Permit, Submission, Surroundings, Tag, Window};
+use tidings_domain::message::Answer;
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Unanswered segments.
+const WINDOW: usize = 10;
+
+/// The carrier at the other end of all nodes' links.
+pub struct Carrier {
+    database: Arc<Database>,
+    rules: Mutex<Rules>,
+    changed: Notify,
+    /// What was submitted, and by which node.
+    pub submitted: Mutex<Vec<(&'static str, Tag)>>,
+}
+
+#[derive(Clone, Copy)]
+struct Rules {
+    /// Whether it takes what is handed over.
+    takes: bool,
+    /// Whether it answers what it took.
+    answers: bool,
+}
+
+impl Carrier {
+    pub fn new(database: &Arc<Database>) -> Arc<Self> {
+        Arc::new(Self {
+            database: Arc::clone(database),
+            rules: Mutex::new(Rules { takes: true, answers: true }),
+            changed: Notify::new(),
+            submitted: Mutex::default(),
+        })
+    }
+
+    pub fn takes(&self, takes: bool) {
+        self.rules.lock().unwrap().takes = takes;
+        self.changed.notify_waiters();
+    }
+
+    pub fn answers(&self, answers: bool) {
+        self.rules.lock().unwrap().answers = answers;
+        self.changed.notify_waiters();
+    }
+
+    pub fn submissions(&self) -> usize {
+        self.submitted.lock().unwrap().len()
+    }
+
+    /// Opens a link for a node.
+    pub fn open(self: &Arc<Self>, node: &'static str, surroundings: &Surroundings) -> Link {
+        let (submissions_in, submissions) = mpsc::channel(WINDOW + 255);
+        let (events_in, events) = mpsc::channel(100);
+        let (state_in, state) = watch::channel(LinkState::Up { sessions: 1 });
+        let (stop, stopped) = watch::channel(false);
+        let window = Window::new();
+        window.resize(WINDOW);
+        self.database.note(format!("{node}: open {}", surroundings.name));
+        let session = Session {
+            carrier: Arc::clone(self),
+            node,
+            surroundings: surroundings.clone(),
+            window: Arc::clone(&window),
+            events: events_in,
+            waiting: VecDeque::new(),
+            pending: VecDeque::new(),
+        };
+        tokio::spawn(session.run(submissions, stopped, state_in));
+        Link { submissions: submissions_in, events, window, state, stop, faults: None }
+    }
+}
+
+struct Session {
+    carrier: Arc<Carrier>,
+    node: &'static str,
+    surroundings: Surroundings,
+    window: Arc<Window>,
+    events: mpsc::Sender<CarrierEvent>,
+    waiting: VecDeque<Submission>,
+    pending: VecDeque<(Tag, Permit)>,
+}
+
+impl Session {
+    async fn run(
+        mut self,
+        mut submissions: mpsc::Receiver<Submission>,
+        mut stop: watch::Receiver<bool>,
+        state: watch::Sender<LinkState>,
+    ) {
+        let carrier = Arc::clone(&self.carrier);
+        loop {
+            let changed = carrier.changed.notified();
+            let rules = *carrier.rules.lock().unwrap();
+            if rules.takes {
+                while let Some(submission) = self.waiting.pop_front() {
+                    self.submit(submission).await;
+                }
+            }
+            if rules.answers {
+                while let Some((tag, permit)) = self.pending.pop_front() {
+                    self.answer(tag, Answer::Accepted { carrier_id: format!("{}", tag.message) }, permit)
+                        .await;
+                }
+            }
+            if *stop.borrow() && self.pending.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(submission) = submissions.recv() => self.waiting.push_back(submission),
+                _ = stop.changed(), if !*stop.borrow() => {
+                    self.window.resize(0);
+                    for submission in std::mem::take(&mut self.waiting) {
+                        self.answer(submission.tag, Answer::Unsent, submission.permit).await;
+                    }
+                }
+                // A carrier that does not answer is given up when the link is to end.
+                () = tokio::time::sleep(std::time::Duration::from_secs(5)), if *stop.borrow() => {
+                    while let Some((tag, permit)) = self.pending.pop_front() {
+                        self.answer(tag, Answer::None, permit).await;
+                    }
+                }
+                () = changed => {}
+                () = self.events.closed() => return,
+            }
+        }
+        submissions.close();
+        while let Some(submission) = submissions.recv().await {
+            self.answer(submission.tag, Answer::Unsent, submission.permit).await;
+        }
+        self.carrier.database.note(format!("{}: closed {}", self.node, self.surroundings.name));
+        state.send_replace(LinkState::Stopped);
+    }
+
+    async fn submit(&mut self, Submission { tag, permit, .. }: Submission) {
+        if !(self.surroundings.may_send)() {
+            return self.answer(tag, Answer::Unsent, permit).await;
+        }
+        self.carrier.submitted.lock().unwrap().push((self.node, tag));
+        self.pending.push_back((tag, permit));
+    }
+
+    async fn answer(&self, tag: Tag, answer: Answer, permit: Permit) {
+        drop(self.events.send(CarrierEvent::Answered { tag, answer, permit: Some(permit) }).await);
+    }
+}

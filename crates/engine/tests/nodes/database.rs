@@ -1,0 +1,373 @@
+//! A database that several nodes serve: the store's model, with the nodes that the model does not have. A test gives and
+//! takes, cuts a node off, and reads what was done in which order.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
+use tidings_domain::id::*;
+use tidings_domain::node::{LEASE_MS, share, surplus};
+use tidings_domain::review::Decision;
+use tidings_domain::suppression::Reason;
+use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::Delivery;
+use tidings_store::model::{Disk, Model};
+use tidings_store::*;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// What all nodes share.
+#[derive(Default)]
+pub struct Database {
+    disk: Disk,
+    state: Mutex<State>,
+    /// What was done, in order: `a: recover`, `b: release` …
+    pub log: Mutex<Vec<String>>,
+}
+
+#[derive(Default)]
+struct State {
+    nodes: Vec<Member>,
+    owners: BTreeMap<ConnectionId, u16>,
+    joined: u16,
+    list_version: i64,
+}
+
+struct Member {
+    number: u16,
+    newcomer: Newcomer,
+    until: Instant,
+    acknowledged: i64,
+    news: mpsc::Sender<News>,
+}
+
+/// How a node and its database are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Every operation is done.
+    Well,
+    /// Every operation fails.
+    Cut,
+    /// No operation is answered, until this ends; then it has failed.
+    Silent,
+}
+
+/// One node's way to the database.
+pub struct Membership {
+    database: Arc<Database>,
+    model: Model,
+    name: &'static str,
+    number: Mutex<Option<u16>>,
+    news: Mutex<(Option<mpsc::Sender<News>>, Option<mpsc::Receiver<News>>)>,
+    line: watch::Sender<Line>,
+    /// Whether it hears no news.
+    pub is_deaf: AtomicBool,
+}
+
+impl Database {
+    pub fn member(self: &Arc<Self>, name: &'static str) -> Arc<Membership> {
+        let (tell, heard) = mpsc::channel(1_000);
+        Arc::new(Membership {
+            database: Arc::clone(self),
+            model: Model::new(self.disk.clone()),
+            name,
+            number: Mutex::default(),
+            news: Mutex::new((Some(tell), Some(heard))),
+            line: watch::Sender::new(Line::Well),
+            is_deaf: AtomicBool::new(false),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn note(&self, what: String) {
+        self.log.lock().unwrap().push(what);
+    }
+
+    /// Whether the first of these was noted, and before the second.
+    pub fn came_before(&self, first: &str, second: &str) -> bool {
+        let log = self.log.lock().unwrap();
+        let place = |wanted: &str| log.iter().position(|line| line == wanted);
+        let before = place(first).is_some_and(|first| place(second).is_some_and(|second| first < second));
+        if !before {
+            println!("{log:#?}");
+        }
+        before
+    }
+
+    /// What these nodes own, by name.
+    pub fn owned(&self, name: &str) -> usize {
+        let state = self.state();
+        let number = state.nodes.iter().find(|node| node.newcomer.name == name).map(|node| node.number);
+        state.owners.values().filter(|owner| Some(**owner) == number).count()
+    }
+}
+
+impl State {
+    fn tell_others(&self, number: Option<u16>, news: &News) {
+        for node in self.nodes.iter().filter(|node| Some(node.number) != number) {
+            // A full queue would be summed up.
+            let _ = node.news.try_send(news.clone());
+        }
+    }
+
+    fn end(&mut self, gone: impl Fn(&Member) -> bool) {
+        let gone: Vec<u16> = self.nodes.iter().filter(|node| gone(node)).map(|node| node.number).collect();
+        self.nodes.retain(|node| !gone.contains(&node.number));
+        self.owners.retain(|_, owner| !gone.contains(owner));
+        if !gone.is_empty() {
+            self.tell_others(None, &News::Nodes);
+        }
+    }
+
+    fn standing(&mut self, number: u16) -> Standing {
+        let this = self.nodes.iter().position(|node| node.number == number).unwrap();
+        let able = self.nodes[this].newcomer.connections.clone();
+        let senders = self.nodes.iter().filter(|node| node.newcomer.roles.send).count();
+        let own = |state: &Self, number| state.owners.values().filter(|owner| **owner == number).count();
+        for id in &able {
+            if own(self, number) < share(able.len(), senders) {
+                self.owners.entry(*id).or_insert(number);
+            }
+        }
+        let others = self.nodes.iter().filter(|node| node.number != number && node.newcomer.roles.send);
+        let others: Vec<usize> = others.map(|node| own(self, node.number)).collect();
+        Standing {
+            number: Some(number),
+            lease_ms: Some(LEASE_MS),
+            owned: Some(
+                self.owners.iter().filter(|(_, owner)| **owner == number).map(|(id, _)| *id).collect(),
+            ),
+            surplus: surplus(own(self, number), others),
+            has_peers: self.nodes.len() > 1,
+        }
+    }
+}
+
+impl Membership {
+    /// From here on the line to the database is so.
+    pub fn set_line(&self, line: Line) {
+        self.line.send_replace(line);
+    }
+
+    fn number(&self) -> Option<u16> {
+        *self.number.lock().unwrap()
+    }
+
+    /// An operation of this node, as its line lets it.
+    async fn call<T>(&self, name: &str, writes: bool, done: Reply<'_, T>) -> Result<T> {
+        let line = *self.line.borrow();
+        if line == Line::Silent {
+            drop(self.line.subscribe().wait_for(|line| *line != Line::Silent).await);
+        }
+        if line != Line::Well {
+            return Err(Error::Unavailable("the line is cut".to_owned()));
+        }
+        if writes && let Some(number) = self.number() {
+            if !self.database.state().nodes.iter().any(|node| node.number == number) {
+                return Err(Error::Expelled("another node ended it".to_owned()));
+            }
+        }
+        self.database.note(format!("{}: {name}", self.name));
+        done.await
+    }
+
+    fn now_or<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Reply<'_, T> {
+        let work = async move { Ok(work(&mut self.database.state())) };
+        Box::pin(async move { self.call(name, self.number().is_some(), Box::pin(work)).await })
+    }
+
+    fn list_changed(&self) {
+        let mut state = self.database.state();
+        state.list_version += 1;
+        state.tell_others(self.number(), &News::List(state.list_version));
+    }
+}
+
+macro_rules! passed_on {
+    ($($kind:ident $name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {$(
+        fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
+            let done = self.model.$name($($argument),*);
+            Box::pin(async move { self.call(stringify!($name), passed_on!(@ $kind), done).await })
+        }
+    )*};
+    (@ write) => { true };
+    (@ read) => { false };
+}
+
+impl Backend for Membership {
+    passed_on! {
+        write claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        write advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
+        write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
+        write receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
+        read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
+        read waiting() -> Arc<Waiting>;
+        read message(realm: Realm, id: MessageId) -> Option<Stored>;
+        read messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
+        read timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
+        read batch(realm: Realm, id: BatchId) -> Option<Batch>;
+        read batches(realm: Realm, page: Page) -> Paged<Batch>;
+        read events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
+        read event(realm: Realm, id: EventId) -> Option<Told>;
+        write claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        write give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
+        write record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
+        write release_deliveries(now: Timestamp) -> u64;
+        read due_endpoints() -> Vec<(EndpointId, Timestamp)>;
+        read attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
+        write replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
+        write create_endpoint(endpoint: Endpoint, actor: Actor) -> ();
+        write callback_endpoint(endpoint: Endpoint) -> EndpointId;
+        read endpoints(realm: Option<Realm>) -> Vec<Endpoint>;
+        write update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
+        write delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
+        read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<Reason>>;
+        write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
+        read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
+        read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
+        write decide(realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Vec<Review>;
+        write default_account(now: Timestamp) -> AccountId;
+        read accounts() -> Vec<Account>;
+        write create_account(account: Account, actor: Actor) -> ();
+        write create_token(token: Token, actor: Actor) -> ();
+        read token_by_lookup(lookup: String) -> Option<Token>;
+        read tokens(account: AccountId, environment: Option<Environment>) -> Vec<Token>;
+        write update_token(token: Token, action: &'static str, actor: Actor, now: Timestamp) -> bool;
+        write touch_tokens(uses: Vec<(TokenId, Timestamp, bool)>) -> ();
+        write create_client(client: Client, actor: Actor) -> ();
+        read client(id: ClientId) -> Option<Client>;
+        read clients(realm: Realm) -> Vec<Client>;
+        write revoke_client(realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> bool;
+        write register_connections(names: Vec<(String, Environment)>, now: Timestamp) -> Vec<Connection>;
+        read connections() -> Vec<Connection>;
+        write pause_connection(id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> bool;
+        write reroute(from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> u64;
+        read hold() -> Option<String>;
+        write set_hold(reason: Option<String>, actor: Actor, now: Timestamp) -> ();
+        read statistics(now: Timestamp) -> Statistics;
+        read audit(account: AccountId, page: Page) -> Paged<Audit>;
+        write record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
+        write sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
+        read backup(to: std::path::PathBuf) -> ();
+        write ping() -> ();
+        read close() -> ();
+    }
+
+    fn accept(&self, intake: Intake, now: Timestamp) -> Reply<'_, Accepted> {
+        let connections: Vec<ConnectionId> =
+            intake.drafts.iter().map(|draft| draft.message.connection).collect();
+        let done = self.model.accept(intake, now);
+        Box::pin(async move {
+            let accepted = self.call("accept", true, done).await?;
+            let state = self.database.state();
+            for connection in connections {
+                state.tell_others(self.number(), &News::Queued(connection, now));
+            }
+            Ok(accepted)
+        })
+    }
+
+    fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Reply<'_, Vec<Suppression>> {
+        let done = self.model.suppress(entries, actor);
+        Box::pin(async move {
+            let entries = self.call("suppress", true, done).await?;
+            self.list_changed();
+            Ok(entries)
+        })
+    }
+
+    fn join(&self, newcomer: Newcomer) -> Reply<'_, Standing> {
+        let news = self.news.lock().unwrap().0.take().unwrap();
+        let joined = self.now_or("join", move |state| {
+            let number = state.joined;
+            state.joined += 1;
+            let until = Instant::now() + Duration::from_millis(LEASE_MS as u64);
+            let acknowledged = state.list_version;
+            state.nodes.push(Member { number, newcomer, until, acknowledged, news });
+            state.tell_others(Some(number), &News::Nodes);
+            state.standing(number)
+        });
+        Box::pin(async move {
+            let standing = joined.await?;
+            *self.number.lock().unwrap() = standing.number;
+            Ok(standing)
+        })
+    }
+
+    fn renew(&self) -> Reply<'_, Standing> {
+        let number = self.number().expect("it joined");
+        self.now_or("renew", move |state| {
+            let now = Instant::now();
+            for node in state.nodes.iter_mut().filter(|node| node.number == number) {
+                node.until = now + Duration::from_millis(LEASE_MS as u64);
+            }
+            state.end(|node| node.until <= now);
+            state.standing(number)
+        })
+    }
+
+    fn release(&self, connection: ConnectionId) -> Reply<'_, ()> {
+        let number = self.number();
+        self.now_or("release", move |state| {
+            state.owners.retain(|id, owner| *id != connection || Some(*owner) != number);
+            state.tell_others(number, &News::Nodes);
+        })
+    }
+
+    fn leave(&self) -> Reply<'_, ()> {
+        let number = self.number();
+        self.now_or("leave", move |state| state.end(|node| Some(node.number) == number))
+    }
+
+    fn list_version(&self) -> Reply<'_, i64> {
+        self.now_or("list_version", |state| state.list_version)
+    }
+
+    fn acknowledge(&self, version: i64) -> Reply<'_, ()> {
+        let number = self.number();
+        self.now_or("acknowledge", move |state| {
+            for node in state.nodes.iter_mut().filter(|node| Some(node.number) == number) {
+                node.acknowledged = node.acknowledged.max(version);
+            }
+        })
+    }
+
+    fn nodes(&self) -> Reply<'_, Vec<Node>> {
+        let number = self.number();
+        self.now_or("nodes", move |state| {
+            let now = Instant::now();
+            let shown = |node: &Member| Node {
+                number: node.number,
+                name: node.newcomer.name.clone(),
+                place: node.newcomer.place.clone(),
+                roles: node.newcomer.roles,
+                owned: state.owners.iter().filter(|(_, o)| **o == node.number).map(|(id, _)| *id).collect(),
+                lease_left_ms: node.until.saturating_duration_since(now).as_millis() as i64,
+                acknowledged: node.acknowledged,
+                is_this: Some(node.number) == number,
+            };
+            state.nodes.iter().map(shown).collect()
+        })
+    }
+
+    fn news(&self) -> Option<mpsc::Receiver<News>> {
+        if self.is_deaf.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.news.lock().unwrap().1.take()
+    }
+}

@@ -1,0 +1,448 @@
+//! Several nodes over one database: the real rooms, on a clock that the test leads.
+
+mod carrier;
+mod database;
+
+use carrier::Carrier;
+use database::{Database, Line, Membership};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tidings_carriers::{LinkState, list};
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::id::{MessageId, SuppressionId};
+use tidings_domain::intake::SendRequest;
+use tidings_domain::message::Status;
+use tidings_domain::node::{LEASE_MS, MARGIN_MS, RENEW_MS, Roles};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::sender::Sender;
+use tidings_domain::suppression::Reason;
+use tidings_engine::clock::{Clock, Nature};
+use tidings_engine::{Call, ConnectionSettings, Engine, Item, NodeSettings, Sent, Settings, World};
+use tidings_store::{Actor, Error, Retention, Suppression};
+use tokio::time::Instant;
+
+/// 2027-01-01T00:00:00Z.
+const BEGIN_MS: i64 = 1_798_761_600_000;
+/// In the test's time; nothing waits so long in truth.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A machine's clock. It can have slept, which the test's own time does not count.
+#[derive(Debug, Clone)]
+struct Machine {
+    started: Instant,
+    slept_ms: Arc<AtomicI64>,
+}
+
+impl Nature for Machine {
+    fn wall_ms(&self) -> i64 {
+        BEGIN_MS + self.boot_ms()
+    }
+
+    fn boot_ms(&self) -> i64 {
+        self.started.elapsed().as_millis() as i64 + self.slept_ms.load(Ordering::SeqCst)
+    }
+
+    fn fill(&self, octets: &mut [u8]) {
+        octets.fill(self.started.elapsed().as_millis() as u8);
+    }
+}
+
+/// The database, the carrier, and the connections that all nodes have in their configuration.
+struct Site {
+    database: Arc<Database>,
+    carrier: Arc<Carrier>,
+    connections: Vec<ConnectionSettings>,
+}
+
+/// A running node.
+struct Running {
+    engine: Engine,
+    membership: Arc<Membership>,
+    machine: Machine,
+    realm: Realm,
+}
+
+impl Site {
+    /// With connections for the numbers that begin with +4670, +4671 …
+    fn new(connections: usize) -> Self {
+        let database = Arc::<Database>::default();
+        let connection = |n: usize| ConnectionSettings {
+            name: format!("c{n}"),
+            environment: Environment::Test,
+            pace_per_s: None,
+            prefixes: vec![format!("467{n}")],
+            senders: Vec::new(),
+            carrier: list::Settings::Simulator(Default::default()),
+        };
+        Self {
+            carrier: Carrier::new(&database),
+            connections: (0..connections).map(connection).collect(),
+            database,
+        }
+    }
+
+    async fn start(&self, name: &'static str) -> Running {
+        self.start_as(name, Roles::ALL, false).await
+    }
+
+    async fn start_as(&self, name: &'static str, roles: Roles, is_deaf: bool) -> Running {
+        let membership = self.database.member(name);
+        membership.is_deaf.store(is_deaf, Ordering::SeqCst);
+        let settings = Settings {
+            limits: Default::default(),
+            retry: Default::default(),
+            connections: self.connections.clone(),
+            codes: Default::default(),
+            egress: tidings_egress::Policy::development(),
+            retention: Retention {
+                idempotency_ms: 86_400_000,
+                parked_ms: 86_400_000,
+                attempts_ms: 86_400_000,
+                messages_ms: None,
+            },
+            node: NodeSettings {
+                name: name.to_owned(),
+                place: format!("the place of {name}"),
+                roles,
+                ..NodeSettings::default()
+            },
+        };
+        let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
+        let carrier = Arc::clone(&self.carrier);
+        let world = World {
+            clock: Arc::new(Clock::of(Box::new(machine.clone()), 0)),
+            open: Arc::new(move |_, surroundings| Ok(carrier.open(name, surroundings))),
+            ..World::real(&settings)
+        };
+        let engine = Engine::start_in(world, Arc::clone(&membership) as _, settings).await.unwrap();
+        let realm = Realm { account: engine.default_account(), environment: Environment::Test };
+        Running { engine, membership, machine, realm }
+    }
+
+    async fn owns(&self, name: &str, count: usize) {
+        until(&format!("{name} owns {count}"), async || self.database.owned(name) == count).await;
+    }
+}
+
+impl Running {
+    async fn send(&self, to: &str) -> MessageId {
+        let request = SendRequest {
+            sender: Sender::from_stored("+15550001111").unwrap(),
+            recipient: PhoneNumber::from_stored(to).unwrap(),
+            text: "one of many".to_owned(),
+            purpose: Purpose::Transactional,
+            send_at: None,
+            validity_s: None,
+            transliterate: false,
+            callback: None,
+            reference: None,
+            metadata: None,
+            retry_of: None,
+        };
+        let call =
+            Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };
+        match self.engine.send(call).await.unwrap() {
+            Sent::New(_, items) => match &items[..] {
+                [Item::Accepted(message, _)] => message.id,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn status(&self, id: MessageId) -> Status {
+        self.engine.store().message(self.realm, id).await.unwrap().unwrap().life.state.status()
+    }
+
+    async fn becomes(&self, id: MessageId, status: Status) {
+        until(&format!("{id} is {status:?}"), async || self.status(id).await == status).await;
+    }
+
+    /// How the links are, in the order of the connections.
+    async fn links(&self) -> Vec<&'static str> {
+        let all = self.engine.connections(Environment::Test).await.unwrap();
+        all.iter().map(|connection| connection.state.as_str()).collect()
+    }
+
+    async fn has_open(&self, count: usize) {
+        let up = async || self.links().await.iter().filter(|state| **state == "up").count() == count;
+        until(&format!("{count} links are up"), up).await;
+    }
+
+    fn opt_out(&self, number: i64, recipient: &str) -> impl Future<Output = ()> + Send + use<> {
+        let entry = Suppression {
+            id: SuppressionId::from_key(number),
+            realm: self.realm,
+            recipient: PhoneNumber::from_stored(recipient).unwrap(),
+            reason: Reason::Manual,
+            source: "test".to_owned(),
+            created_at: self.engine.clock().now(),
+            expires_at: None,
+            lifted: None,
+        };
+        let actor = Actor { account: self.realm.account, who: "test".to_owned() };
+        let engine = self.engine.clone();
+        async move { drop(engine.suppress(vec![entry], actor).await.unwrap()) }
+    }
+
+    /// As a kill would end it. Its line is left as it is: nobody uses it any more.
+    fn kill(&self) {
+        self.membership.set_line(Line::Silent);
+        self.engine.clone().kill();
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+async fn pass(ms: i64) {
+    tokio::time::sleep(Duration::from_millis(ms as u64)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_moves_within_30_s_of_its_owners_death_and_its_claims_are_settled_first() {
+    let site = Site::new(1);
+    let a = site.start("a").await;
+    a.has_open(1).await;
+    site.carrier.answers(false);
+    let doubtful = a.send("+46700000001").await;
+    until("it is with the carrier", async || site.carrier.submissions() == 1).await;
+    let b = site.start("b").await;
+    assert_eq!(b.links().await, ["elsewhere"]);
+    a.kill();
+    let killed = Instant::now();
+    // It is accepted all the same, and waits for an owner.
+    let waiting = b.send("+46700000002").await;
+    assert_eq!(b.status(waiting).await, Status::Queued);
+    site.carrier.answers(true);
+    b.has_open(1).await;
+    assert!(killed.elapsed() <= Duration::from_secs(30), "{:?}", killed.elapsed());
+    assert!(site.database.came_before("b: recover", "b: open c0"));
+    b.becomes(waiting, Status::Sent).await;
+    // What is in doubt is not sent again before its time, and no claim is left.
+    assert_eq!(b.status(doubtful).await, Status::Sending);
+    let by_whom: Vec<_> = site.carrier.submitted.lock().unwrap().clone();
+    assert_eq!(
+        by_whom.iter().map(|(node, tag)| (*node, tag.message)).collect::<Vec<_>>(),
+        [("a", doubtful), ("b", waiting)]
+    );
+    b.becomes(doubtful, Status::Unconfirmed).await;
+    b.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_submitted_once_the_lease_is_over_though_the_store_does_not_answer() {
+    let site = Site::new(1);
+    let a = site.start("a").await;
+    a.has_open(1).await;
+    // They are handed over to the link, which is busy.
+    site.carrier.takes(false);
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        ids.push(a.send(&format!("+4670000000{n}")).await);
+    }
+    pass(100).await;
+    a.membership.set_line(Line::Silent);
+    // The machine sleeps. No timer has run when it goes on, and the link has room at once.
+    a.machine.slept_ms.fetch_add(LEASE_MS - MARGIN_MS, Ordering::SeqCst);
+    site.carrier.takes(true);
+    pass(20_000).await;
+    assert_eq!(site.carrier.submissions(), 0);
+    let log = site.database.log.lock().unwrap().clone();
+    assert!(log.contains(&"a: closed c0".to_owned()), "{log:#?}");
+    // Nobody was there to end it: it goes on when the database does.
+    a.membership.set_line(Line::Well);
+    for id in ids {
+        a.becomes(id, Status::Sent).await;
+    }
+    assert_eq!(site.carrier.submissions(), 5);
+    a.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_when_the_lease_ended_is_settled_before_the_link_opens_again() {
+    let site = Site::new(1);
+    let a = site.start("a").await;
+    a.has_open(1).await;
+    site.carrier.answers(false);
+    let id = a.send("+46700000001").await;
+    until("it is with the carrier", async || site.carrier.submissions() == 1).await;
+    a.membership.set_line(Line::Cut);
+    pass(LEASE_MS + 10_000).await;
+    assert!(site.database.came_before("a: open c0", "a: closed c0"));
+    site.database.log.lock().unwrap().clear();
+    a.membership.set_line(Line::Well);
+    a.has_open(1).await;
+    // That no answer came is in the store before anything else is sent on it.
+    assert!(site.database.came_before("a: advance", "a: open c0"));
+    assert_eq!(a.status(id).await, Status::Sending);
+    assert_eq!(site.carrier.submissions(), 1);
+    a.engine.stop(5_000).await;
+}
+
+/// P-15
+#[tokio::test(start_paused = true)]
+async fn an_opt_out_waits_for_what_other_nodes_have_on_their_way() {
+    for is_deaf in [false, true] {
+        let site = Site::new(2);
+        let a = site.start("a").await;
+        let b = site.start_as("b", Roles::ALL, is_deaf).await;
+        a.has_open(1).await;
+        b.has_open(1).await;
+        site.carrier.answers(false);
+        let of_b = b.links().await.iter().position(|state| *state == "up").unwrap();
+        let recipient = format!("+467{of_b}0000001");
+        let id = a.send(&recipient).await;
+        until("it is on its way", async || site.carrier.submissions() == 1).await;
+        assert_eq!(site.carrier.submitted.lock().unwrap()[0].0, "b");
+        let opt_out = tokio::spawn(a.opt_out(1, &recipient));
+        pass(8_000).await;
+        assert!(!opt_out.is_finished(), "b has not been answered yet");
+        site.carrier.answers(true);
+        let asked = Instant::now();
+        opt_out.await.unwrap();
+        // Without news it is found at the next renewal.
+        let limit_ms = if is_deaf { RENEW_MS + 500 } else { 500 };
+        assert!(asked.elapsed() <= Duration::from_millis(limit_ms as u64), "{:?}", asked.elapsed());
+        a.becomes(id, Status::Sent).await;
+        a.engine.stop(5_000).await;
+        b.engine.stop(5_000).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opt_out_does_not_wait_longer_than_the_lease_of_a_node_that_died() {
+    let site = Site::new(2);
+    let a = site.start("a").await;
+    let b = site.start("b").await;
+    a.has_open(1).await;
+    b.has_open(1).await;
+    b.kill();
+    let asked = Instant::now();
+    a.opt_out(1, "+46710000001").await;
+    let took = asked.elapsed();
+    assert!(took > Duration::from_secs(5) && took <= Duration::from_millis(LEASE_MS as u64), "{took:?}");
+    a.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_given_back_only_when_nothing_is_on_its_way_on_it() {
+    let site = Site::new(2);
+    let a = site.start("a").await;
+    a.has_open(2).await;
+    site.carrier.answers(false);
+    let ids = [a.send("+46700000001").await, a.send("+46710000001").await];
+    until("both are with the carrier", async || site.carrier.submissions() == 2).await;
+    let b = site.start("b").await;
+    pass(8_000).await;
+    assert_eq!((site.database.owned("a"), site.database.owned("b")), (2, 0), "an answer is waited for");
+    site.carrier.answers(true);
+    b.has_open(1).await;
+    a.has_open(1).await;
+    assert!(site.database.came_before("a: advance", "a: release"));
+    let (log, closed) = (site.database.log.lock().unwrap().clone(), "a: closed c");
+    let place = |wanted: &str| log.iter().position(|line| line.starts_with(wanted)).unwrap();
+    assert!(place(closed) < place("a: release") && place("a: release") < place("b: open"), "{log:#?}");
+    for id in ids {
+        a.becomes(id, Status::Sent).await;
+    }
+    assert_eq!(site.carrier.submissions(), 2, "neither was sent twice");
+    // Whoever takes a message, its connection's owner sends it.
+    let (one, two) = (a.send("+46710000002").await, a.send("+46700000002").await);
+    for id in [one, two] {
+        b.becomes(id, Status::Sent).await;
+    }
+    a.engine.stop(5_000).await;
+    b.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_taken_for_dead_sends_and_writes_nothing_more_and_ends() {
+    let site = Site::new(2);
+    let a = site.start("a").await;
+    let b = site.start("b").await;
+    a.has_open(1).await;
+    b.has_open(1).await;
+    let broken = tokio::spawn({
+        let engine = a.engine.clone();
+        async move { engine.until_broken().await }
+    });
+    site.database.log.lock().unwrap().clear();
+    a.membership.set_line(Line::Cut);
+    b.has_open(2).await;
+    site.carrier.submitted.lock().unwrap().clear();
+    // It was silent before the other one opened its connection.
+    let log = site.database.log.lock().unwrap().clone();
+    let place = |wanted: &str| log.iter().position(|line| line.starts_with(wanted)).unwrap();
+    assert!(place("a: closed c") < place("b: open c"), "{log:#?}");
+    a.membership.set_line(Line::Well);
+    let error = broken.await.unwrap();
+    assert!(matches!(error, Error::Expelled(_)), "{error}");
+    let entry = a.engine.store().ping().await;
+    assert!(matches!(entry, Err(Error::Expelled(_))), "{entry:?}");
+    let all = [b.send("+46700000001").await, b.send("+46710000001").await];
+    for id in all {
+        b.becomes(id, Status::Sent).await;
+    }
+    assert!(site.carrier.submitted.lock().unwrap().iter().all(|(node, _)| *node == "b"));
+    b.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_hands_its_connections_to_the_others_at_once_and_leaves_nothing_in_doubt() {
+    let site = Site::new(2);
+    let a = site.start("a").await;
+    let b = site.start("b").await;
+    a.has_open(1).await;
+    b.has_open(1).await;
+    let mut ids = Vec::new();
+    for n in 0..50 {
+        ids.push(a.send(&format!("+467{}00000{n:02}", n % 2)).await);
+    }
+    a.engine.stop(5_000).await;
+    let stopped = Instant::now();
+    b.has_open(2).await;
+    assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
+    for id in ids {
+        b.becomes(id, Status::Sent).await;
+    }
+    assert_eq!(site.carrier.submissions(), 50);
+    b.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_the_role_send_owns_nothing_and_shows_who_does() {
+    let site = Site::new(1);
+    let a = site.start_as("a", Roles { send: false, ..Roles::ALL }, false).await;
+    let id = a.send("+46700000001").await;
+    pass(20_000).await;
+    assert_eq!((a.links().await, a.status(id).await), (vec!["elsewhere"], Status::Queued));
+    let b = site.start("b").await;
+    site.owns("b", 1).await;
+    b.becomes(id, Status::Sent).await;
+    let shown = a.engine.connections(Environment::Test).await.unwrap();
+    assert_eq!(shown[0].state, LinkState::Elsewhere { node: Some("b".to_owned()) });
+    let health = a.engine.health().await;
+    let part = health.parts.iter().find(|(name, ..)| name == "connection c0").unwrap();
+    assert_eq!((part.1, part.2.as_str()), (true, "elsewhere: at b"));
+    // Pauses reach the owner, whoever is told.
+    let actor = Actor { account: a.realm.account, who: "test".to_owned() };
+    let paused = a.engine.pause(Environment::Test, "c0", Some("why".to_owned()), actor).await.unwrap();
+    assert_eq!(paused.unwrap().connection.paused.as_deref(), Some("why"));
+    pass(2_000).await;
+    let waiting = a.send("+46700000002").await;
+    pass(10_000).await;
+    assert_eq!(a.status(waiting).await, Status::Queued);
+    // Ids of the two never meet.
+    assert_ne!(a.engine.clock().id() >> 12 & 0x3FF, b.engine.clock().id() >> 12 & 0x3FF);
+    a.engine.stop(5_000).await;
+    b.engine.stop(5_000).await;
+}
