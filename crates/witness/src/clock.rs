@@ -49,6 +49,22 @@ pub fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).expect("it is before the year 292 million")
 }
 
+/// The moment of a time of day, by what both clocks show now.
+pub fn moment_of(wall_ms: i64) -> Moment {
+    let (now, wall_now) = (now(), self::wall_ms());
+    let ms = i64::try_from(now.0 / 1_000_000).expect("a run does not last that long") + wall_ms - wall_now;
+    Moment::at_ms(u64::try_from(ms).unwrap_or(0))
+}
+
+/// Reads a time of day as the API writes it, such as `2026-11-18T13:06:40.123Z`: milliseconds since 1970.
+pub fn wall_of(text: &str) -> Option<i64> {
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
+    let days = days_from_1970(number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let seconds = (number(11, 13)? * 60 + number(14, 16)?) * 60 + number(17, 19)?;
+    let ms = if text.get(19..20) == Some(".") { number(20, 23)? } else { 0 };
+    text.ends_with('Z').then_some((days * 86_400 + seconds) * 1_000 + ms)
+}
+
 /// Waits.
 pub fn sleep_ms(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
@@ -103,5 +119,12 @@ mod tests {
         assert_eq!(receipt_date(1_709_208_000_500), "2402291200");
         assert_eq!(receipt_date(1_795_452_252_345), "2611231644");
         assert_eq!(receipt_date(0), "7001010000");
+    }
+
+    #[test]
+    fn times_of_the_api_are_read() {
+        assert_eq!(wall_of("2024-02-29T12:00:00.500Z"), Some(1_709_208_000_500));
+        assert_eq!(wall_of("1970-01-02T00:00:01Z"), Some(86_401_000));
+        assert_eq!(wall_of("soon"), None);
     }
 }

@@ -36,13 +36,21 @@ impl Answer {
 pub struct Client {
     address: SocketAddr,
     token: String,
+    patience: Duration,
     connection: Option<BufReader<TcpStream>>,
 }
 
 impl Client {
     /// A client that shows this token. Connects when it is used.
     pub fn new(address: SocketAddr, token: &str) -> Self {
-        Self { address, token: token.to_owned(), connection: None }
+        Self { address, token: token.to_owned(), patience: PATIENCE, connection: None }
+    }
+
+    /// The same, waiting at most so long for anything.
+    #[must_use]
+    pub const fn patient_for_ms(mut self, ms: u64) -> Self {
+        self.patience = Duration::from_millis(ms);
+        self
     }
 
     /// Asks and waits for the answer.
@@ -60,10 +68,10 @@ impl Client {
     /// As in [`Client::ask`].
     pub fn send(&mut self, method: &str, target: &str, key: Option<&str>, body: &str) -> io::Result<()> {
         if self.connection.is_none() {
-            let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+            let stream = TcpStream::connect_timeout(&self.address, self.patience)?;
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(self.patience))?;
+            stream.set_write_timeout(Some(self.patience))?;
             self.connection = Some(BufReader::new(stream));
         }
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address);

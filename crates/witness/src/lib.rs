@@ -5,7 +5,7 @@
 //! What it believes is what the documents promise. It does not look into the data directory, and it proves nothing
 //! about a power cut: a killed process loses only what it had not handed to the operating system.
 //!
-//! [`kill::run`], [`memory::run`], [`optout::run`], [`outage::run`], [`poison::run`], [`restart::run`], [`stop::run`] and
+//! [`kill::run`], [`memory::run`], [`nodes::run`], [`optout::run`], [`outage::run`], [`poison::run`], [`restart::run`], [`stop::run`] and
 //! [`throttle::run`] are the runs; [`check`] is the comparison, a pure function of the
 //! [`ledger`], so that hand-made ledgers can show that it sees each fault.
 
@@ -17,6 +17,7 @@ pub mod kill;
 pub mod ledger;
 pub mod load;
 pub mod memory;
+pub mod nodes;
 pub mod optout;
 pub mod outage;
 pub mod poison;

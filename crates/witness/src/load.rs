@@ -211,7 +211,7 @@ impl Customer {
 }
 
 /// Where a request goes and its body: the short form if it says enough.
-fn written(request: &Request) -> (&'static str, String) {
+pub(crate) fn written(request: &Request) -> (&'static str, String) {
     let (to, text) = (&request.recipient, &request.text);
     match request.purpose {
         Purpose::Transactional => {

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use tidings_witness::backlog::Poison;
 use tidings_witness::ledger::Purpose;
 use tidings_witness::load::Pace;
+use tidings_witness::nodes::fault::{Kind, Schedule};
+use tidings_witness::nodes::fleet::PREFIXES;
 use tidings_witness::smsc::Behaviour;
 use tidings_witness::subject::Setup;
-use tidings_witness::{clock, kill, memory, optout, outage, poison, restart, stop, throttle};
+use tidings_witness::{clock, kill, memory, nodes, optout, outage, poison, restart, stop, throttle};
 
 const USAGE: &str = "usage: tidings-witness RUN --binary FILE [OPTIONS]
 
@@ -20,6 +22,8 @@ runs
   throttle lets the carrier say in waves that it is too much
   memory   does at once all that could fill its memory
   poison   sends some messages that crash a binary that was built with the feature `poison`
+  nodes    does everything bad to several nodes over one PostgreSQL (needs its programs)
+  takeover kills the owner of a connection again and again, and measures until another node submits on it
 
 options, with their defaults
   --seed N          repeats a schedule (from the time of day)
@@ -42,7 +46,11 @@ options, with their defaults
   memory:  --idle N (10000), --queued N (1000000), --stalled N (100), --calls N (500), --strange N (200000),
            --last MS (60000)
   poison:  --messages N (100000), --one-in N (10000), --how panic|abort (panic),
-           --places WORDS (claim,split,encode,answer,decide,render)";
+           --places WORDS (claim,split,encode,answer,decide,render)
+  nodes:   --nodes N (3), --connections N of at most 3 (3), --faults N (200), --longest MS (60000), --gap MS (4000),
+           --overlap N: one in so many begins before the one before is over, 0 for none (4), --failovers N (10),
+           --kinds WORDS (kill,pause,database,carrier,restart,crash,failover), --logs DIRECTORY for a copy of the logs
+  takeover: --kills N (50), and those of nodes";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -209,10 +217,56 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                 println!("{outcome}");
                 outcome.is_good()
             }
+            run @ ("nodes" | "takeover") => {
+                let outcome = nodes::run(&of_nodes(&options, run == "takeover", setup, seed)?)
+                    .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.violations.is_empty()
+            }
             _ => return Err(USAGE.to_owned()),
         };
     }
     Ok(all_good)
+}
+
+fn of_nodes(options: &Options, until_taken: bool, setup: Setup, seed: u64) -> Result<nodes::Plan, String> {
+    let all = Kind::ALL.map(Kind::as_str).join(",");
+    let words = if until_taken { "kill" } else { options.text("kinds").unwrap_or(&all) };
+    let kinds = words.split(',').map(|word| Kind::parse(word).ok_or(USAGE)).collect::<Result<_, _>>()?;
+    let nodes = options.number("nodes", 3)?;
+    let connections = options.number("connections", 3)?;
+    if !(1..=PREFIXES.len()).contains(&connections) || nodes == 0 {
+        return Err(USAGE.to_owned());
+    }
+    let gap_ms = options.number("gap", 4_000)?;
+    Ok(nodes::Plan {
+        setup: nodes::fleet::Setup {
+            binary: setup.binary,
+            nodes,
+            connections,
+            sessions: setup.sessions,
+            window: setup.window,
+        },
+        seed,
+        schedule: Schedule {
+            kinds,
+            count: if until_taken { options.number("kills", 50)? } else { options.number("faults", 200)? },
+            nodes,
+            longest_ms: options.number("longest", 60_000)?,
+            gap_ms: (gap_ms / 4, gap_ms),
+            overlap_one_in: if until_taken { 0 } else { options.number("overlap", 4)? },
+            failovers_max: options.number("failovers", 10)?,
+        },
+        until_taken,
+        pace: nodes::customers::Pace {
+            clients: options.number("clients", 16)?,
+            per_second: options.number("rate", 500)?,
+        },
+        carrier: nodes::carrier(),
+        drain_ms: options.number("drain", 120_000)?,
+        wait_for_held: options.text("impatient").is_none(),
+        keep: options.text("logs").map(Into::into),
+    })
 }
 
 struct Options {

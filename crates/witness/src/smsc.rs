@@ -72,6 +72,32 @@ impl Default for Behaviour {
     }
 }
 
+/// What does not pass between the carrier and those who come through one of its doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cut {
+    /// What they send is swallowed.
+    pub from_them: bool,
+    /// What they are sent is swallowed.
+    pub to_them: bool,
+}
+
+impl Cut {
+    const fn is_any(self) -> bool {
+        self.from_them || self.to_them
+    }
+}
+
+/// A bind that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bind {
+    /// On which session.
+    pub session: u32,
+    /// Through which door.
+    pub door: usize,
+    /// When it was read.
+    pub at: Moment,
+}
+
 /// A carrier that runs until it is dropped.
 #[derive(Debug)]
 pub struct Smsc {
@@ -95,6 +121,8 @@ struct Centre {
     stop: AtomicBool,
     mood: Mutex<Mood>,
     refused: AtomicU64,
+    doors: Mutex<Vec<(SocketAddr, Cut)>>,
+    binds: Mutex<Vec<Bind>>,
 }
 
 /// What the carrier does not take.
@@ -121,8 +149,6 @@ impl Smsc {
     /// # Errors
     /// The system gives none.
     pub fn start(behaviour: Behaviour, seed: u64) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
         let centre = Arc::new(Centre {
             answer_least_ms: AtomicU64::new(behaviour.answer_ms.0),
             answer_most_ms: AtomicU64::new(behaviour.answer_ms.1),
@@ -138,20 +164,31 @@ impl Smsc {
             stop: AtomicBool::new(false),
             mood: Mutex::default(),
             refused: AtomicU64::new(0),
+            doors: Mutex::default(),
+            binds: Mutex::default(),
         });
-        let of_listener = Arc::clone(&centre);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if of_listener.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                if let Ok(stream) = stream {
-                    let centre = Arc::clone(&of_listener);
-                    std::thread::spawn(move || Session::serve(stream, &centre));
-                }
-            }
-        });
+        let address = open(&centre)?;
         Ok(Self { address, centre })
+    }
+
+    /// Another door: its number, counted from 1, and where it is. The first one has the number 0.
+    ///
+    /// # Errors
+    /// The system gives no port.
+    pub fn door(&self) -> io::Result<(usize, SocketAddr)> {
+        let address = open(&self.centre)?;
+        Ok((self.centre.doors().len() - 1, address))
+    }
+
+    /// From now on this does not pass through a door. When it ends, sessions that lost something are closed; those that
+    /// were begun meanwhile never begin.
+    pub fn cut(&self, door: usize, cut: Cut) {
+        self.centre.doors()[door].1 = cut;
+    }
+
+    /// Every bind so far.
+    pub fn binds(&self) -> Vec<Bind> {
+        self.centre.binds.lock().expect("no thread panics with it").clone()
     }
 
     /// Where it listens.
@@ -223,7 +260,7 @@ impl Smsc {
     pub fn barrier(&self) -> Moment {
         let lines = self.centre.sessions.lock().expect("no thread panics with it").clone();
         for line in lines {
-            drop(line.drain());
+            drop(line.drain(&self.centre));
         }
         clock::now()
     }
@@ -236,6 +273,11 @@ impl Smsc {
     /// How many submissions there were so far.
     pub fn submission_count(&self) -> usize {
         self.centre.book().submissions.len()
+    }
+
+    /// The newest submission.
+    pub fn last_submission(&self) -> Option<Submission> {
+        self.centre.book().submissions.last().cloned()
     }
 
     /// When submission `n`, counted from 0, was read.
@@ -269,12 +311,44 @@ impl Smsc {
 impl Drop for Smsc {
     fn drop(&mut self) {
         self.centre.stop.store(true, Ordering::Relaxed);
-        // Wakes the listener, which then sees that it is to stop.
-        drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
+        // Wakes the listeners, which then see that they are to stop.
+        for (address, _) in self.centre.doors().iter() {
+            drop(TcpStream::connect_timeout(address, Duration::from_secs(1)));
+        }
     }
 }
 
+fn open(centre: &Arc<Centre>) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut doors = centre.doors();
+    let door = doors.len();
+    doors.push((address, Cut::default()));
+    drop(doors);
+    let centre = Arc::clone(centre);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if centre.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Ok(stream) = stream {
+                let centre = Arc::clone(&centre);
+                std::thread::spawn(move || Session::serve(stream, &centre, door));
+            }
+        }
+    });
+    Ok(address)
+}
+
 impl Centre {
+    fn doors(&self) -> MutexGuard<'_, Vec<(SocketAddr, Cut)>> {
+        self.doors.lock().expect("no thread panics with it")
+    }
+
+    fn cut_of(&self, door: usize) -> Cut {
+        self.doors()[door].1
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().expect("no thread panics with it")
     }
@@ -285,6 +359,9 @@ impl Centre {
 struct Line {
     stream: TcpStream,
     arrived: Mutex<Arrived>,
+    door: usize,
+    /// Whether something was swallowed, so that the rest makes no sense.
+    is_torn: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -304,8 +381,15 @@ struct Pdu {
 
 impl Line {
     /// Reads everything that is there, without waiting.
-    fn drain(&self) -> MutexGuard<'_, Arrived> {
+    fn drain(&self, centre: &Centre) -> MutexGuard<'_, Arrived> {
         let mut arrived = self.arrived.lock().expect("no thread panics with it");
+        if centre.cut_of(self.door).from_them {
+            self.swallow();
+            return arrived;
+        }
+        if self.is_torn.load(Ordering::Relaxed) {
+            return arrived;
+        }
         // Taken under the lock and before reading: later than every barrier whose reading missed these octets.
         let at = clock::now();
         let mut buffer = [0; 16 * 1024];
@@ -320,6 +404,17 @@ impl Line {
         }
         arrived.split(at);
         arrived
+    }
+
+    /// Loses what comes, the end of the session too.
+    fn swallow(&self) {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(length) = (&self.stream).read(&mut buffer) {
+            self.is_torn.store(true, Ordering::Relaxed);
+            if length == 0 {
+                break;
+            }
+        }
     }
 }
 
@@ -359,12 +454,20 @@ struct Session<'c> {
 }
 
 impl<'c> Session<'c> {
-    fn serve(stream: TcpStream, centre: &'c Centre) {
+    fn serve(stream: TcpStream, centre: &'c Centre, door: usize) {
+        if centre.cut_of(door).is_any() {
+            // It stays without an answer until things are well again, and ends then.
+            while centre.cut_of(door).is_any() && !centre.stop.load(Ordering::Relaxed) {
+                clock::sleep_ms(20);
+            }
+            return;
+        }
         if stream.set_nonblocking(true).is_err() || stream.set_nodelay(true).is_err() {
             return;
         }
         let number = centre.opened.fetch_add(1, Ordering::Relaxed);
-        let line = Arc::new(Line { stream, arrived: Mutex::default() });
+        let line =
+            Arc::new(Line { stream, arrived: Mutex::default(), door, is_torn: AtomicBool::new(false) });
         centre.sessions.lock().expect("no thread panics with it").push(Arc::clone(&line));
         let mut session = Self {
             centre,
@@ -385,7 +488,11 @@ impl<'c> Session<'c> {
 
     fn work(&mut self) {
         while !self.centre.stop.load(Ordering::Relaxed) {
-            let mut arrived = self.line.drain();
+            let cut = self.centre.cut_of(self.line.door);
+            if !cut.is_any() && self.line.is_torn.load(Ordering::Relaxed) {
+                return;
+            }
+            let mut arrived = self.line.drain(self.centre);
             let pdus = std::mem::take(&mut arrived.pdus);
             let ended = arrived.ended;
             drop(arrived);
@@ -395,6 +502,10 @@ impl<'c> Session<'c> {
             }
             busy |= self.answer();
             busy |= self.offer();
+            if cut.to_them && !self.out.is_empty() {
+                self.line.is_torn.store(true, Ordering::Relaxed);
+                self.out.clear();
+            }
             if !self.flush() || ended || (self.ending && self.out.is_empty()) {
                 return;
             }
@@ -414,6 +525,11 @@ impl<'c> Session<'c> {
                 let status =
                     if pdu.body.iter().filter(|octet| **octet == 0).count() < 3 { BIND_FAILED } else { 0 };
                 self.receives = pdu.command != BIND_TRANSMITTER;
+                self.centre.binds.lock().expect("no thread panics with it").push(Bind {
+                    session: self.number,
+                    door: self.line.door,
+                    at,
+                });
                 self.put(pdu.command | RESPONSE, status, pdu.sequence, b"witness\0");
             }
             SUBMIT_SM => self.submit(at, pdu),
@@ -584,7 +700,7 @@ impl<'c> Session<'c> {
 
     /// What was taken stays taken; what was offered is offered again to the next session.
     fn end(&mut self) {
-        let rest = std::mem::take(&mut self.line.drain().pdus);
+        let rest = std::mem::take(&mut self.line.drain(self.centre).pdus);
         for (at, pdu) in rest {
             self.take(at, &pdu);
         }

@@ -7,6 +7,7 @@ use crate::random::Random;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -224,13 +225,25 @@ window = {window}
 /// The binary, running. It is ended by force when this is dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    pub(crate) child: Child,
 }
 
 impl Running {
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<String> {
         self.child.try_wait().ok().flatten().map(|status| status.to_string())
+    }
+
+    /// The code with which it ended, if it did; 128 and the signal, if that ended it.
+    pub fn code(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+    }
+
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        // It may have ended meanwhile.
+        drop(Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status());
     }
 
     /// Memory in use, now: KiB. 0 where the system does not say.
@@ -287,17 +300,21 @@ impl Drop for Running {
 
 /// A directory that goes with its owner.
 #[derive(Debug)]
-struct Directory {
-    path: PathBuf,
-    keep: bool,
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    pub(crate) keep: bool,
 }
 
 impl Directory {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Self::within(&std::env::temp_dir())
+    }
+
+    pub(crate) fn within(parent: &Path) -> std::io::Result<Self> {
         // Two runs of one process may begin in the same millisecond: the next number is another directory.
         let mut random = Random::new(clock::wall_ms().unsigned_abs() ^ u64::from(std::process::id()) << 40);
         loop {
-            let path = std::env::temp_dir().join(format!("tidings-witness-{:016x}", random.draw()));
+            let path = parent.join(format!("tidings-witness-{:016x}", random.draw()));
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(Self { path, keep: false }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
