@@ -7,7 +7,7 @@
 //! at once), `s` (settings changed), `n` (nodes changed), `f` (there is more than fits).
 
 use super::front::{Fronts, Queue};
-use super::session::{Session, failed};
+use super::session::{self, Session, failed};
 use crate::backend::News;
 use crate::looked::Looked;
 use crate::waiting::{Changes, Waiting};
@@ -20,7 +20,7 @@ use tidings_domain::id::{AccountId, ConnectionId};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Config};
 
 /// The channel on the server.
 pub(super) const CHANNEL: &str = "tidings";
@@ -142,11 +142,9 @@ struct Ear<'e> {
 
 impl Ear<'_> {
     async fn listen(&self, server: &Config, first: bool) -> Error {
-        let connecting = tokio::time::timeout(PATIENCE, server.connect(NoTls)).await;
-        let (client, mut connection) = match connecting {
-            Ok(Ok(both)) => both,
-            Ok(Err(error)) => return failed(error),
-            Err(_) => return Error::Unavailable("the PostgreSQL server does not answer".to_owned()),
+        let (client, mut connection) = match session::connect(server).await {
+            Ok(both) => both,
+            Err(error) => return error,
         };
         let (lines, mut said) = mpsc::channel::<String>(WAITING_MAX);
         let (looked, overrun) = (self.looked, Arc::new(AtomicBool::new(false)));

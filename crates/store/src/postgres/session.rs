@@ -16,12 +16,16 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, Connection, NoTls, Row, Socket, Statement};
 
-/// How long opening a session may take.
+/// How long opening a session may take once the server was found.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one host may take to say that it is the server.
+const HOST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The oldest server that is tested: numbered as `server_version_num` does.
 const OLDEST_SERVER: i32 = 140_000;
 
@@ -45,6 +49,60 @@ const SETTINGS: &str = "
     SET enable_mergejoin = off;
     SET enable_material = off";
 
+/// Finds the server among the hosts of an address. Each host has a time of its own, so that one that says nothing does
+/// not hide the next.
+///
+/// # Errors
+/// [`Error::Unavailable`] with what the last host said.
+pub(super) async fn connect(config: &Config) -> Result<(Client, Connection<Socket, NoTlsStream>)> {
+    let mut last = Error::Unavailable("the address names no host".to_owned());
+    for host in each_host(config) {
+        last = match tokio::time::timeout(HOST_TIMEOUT, host.connect(NoTls)).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => failed(error),
+            Err(_) => Error::Unavailable(
+                "the PostgreSQL server does not answer; see whether it can be reached".to_owned(),
+            ),
+        };
+    }
+    Err(last)
+}
+
+/// The same address for each of its hosts alone.
+fn each_host(config: &Config) -> Vec<Config> {
+    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let count = hosts.len().max(addresses.len());
+    if count <= 1 {
+        return vec![config.clone()];
+    }
+    let one = |n: usize| {
+        let mut alone = Config::new();
+        match hosts.get(n) {
+            Some(Host::Tcp(name)) => drop(alone.host(name)),
+            Some(Host::Unix(path)) => drop(alone.host_path(path)),
+            None => {}
+        }
+        addresses.get(n).map(|address| alone.hostaddr(*address));
+        ports.get(n).or(ports.first()).map(|port| alone.port(*port));
+        config.get_user().map(|user| alone.user(user));
+        config.get_password().map(|password| alone.password(password));
+        config.get_dbname().map(|name| alone.dbname(name));
+        config.get_options().map(|options| alone.options(options));
+        config.get_application_name().map(|name| alone.application_name(name));
+        config.get_tcp_user_timeout().map(|timeout| alone.tcp_user_timeout(*timeout));
+        config.get_keepalives_interval().map(|interval| alone.keepalives_interval(interval));
+        config.get_keepalives_retries().map(|retries| alone.keepalives_retries(retries));
+        alone
+            .keepalives(config.get_keepalives())
+            .keepalives_idle(config.get_keepalives_idle())
+            .ssl_mode(config.get_ssl_mode())
+            .channel_binding(config.get_channel_binding())
+            .target_session_attrs(config.get_target_session_attrs());
+        alone
+    };
+    (0..count).map(one).collect()
+}
+
 /// A value that goes with a statement.
 pub(super) type Value<'v> = &'v (dyn ToSql + Sync);
 
@@ -61,8 +119,8 @@ impl Session {
     /// # Errors
     /// [`Error::Unavailable`] with what is wrong with the server or the way to it.
     pub async fn open(config: &Config) -> Result<Self> {
+        let (client, connection) = connect(config).await?;
         let opening = async {
-            let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
             let driver = tokio::spawn(async move {
                 // Whoever waits for an answer hears of it; nobody else needs to.
                 drop(connection.await);
@@ -365,5 +423,30 @@ pub(super) fn failed_with(what: &str, error: Error) -> Error {
         | Error::Expelled(why)
         | Error::Conflict(why)
         | Error::Corrupt(why) => Error::Unavailable(format!("{what}: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_host_of_an_address_is_tried_with_all_that_the_address_says() {
+        let address = "postgres://ann:hush@one:5433,two:5434/tidings?target_session_attrs=read-write";
+        let config: Config = address.parse().expect("an address");
+        let hosts = each_host(&config);
+        let seen: Vec<_> = hosts.iter().map(|host| (host.get_hosts(), host.get_ports())).collect();
+        assert_eq!(
+            seen,
+            [
+                (&[Host::Tcp("one".to_owned())][..], &[5433][..]),
+                (&[Host::Tcp("two".to_owned())][..], &[5434][..])
+            ]
+        );
+        for host in hosts {
+            assert_eq!((host.get_user(), host.get_dbname()), (config.get_user(), config.get_dbname()));
+            assert_eq!(host.get_password(), config.get_password());
+            assert_eq!(host.get_target_session_attrs(), config.get_target_session_attrs());
+        }
     }
 }

@@ -149,7 +149,7 @@ impl Fleet {
 
     /// Ends a node by force; it is started again after so long.
     pub fn kill(&self, n: usize, down_ms: u64) {
-        let mut process = self.process(n);
+        let mut process = self.running(n);
         if let Some(running) = process.running.take() {
             running.kill();
         }
@@ -158,7 +158,7 @@ impl Fleet {
 
     /// Stops a node where it stands, or lets it go on.
     pub fn pause(&self, n: usize, paused: bool) {
-        if let Some(running) = &self.process(n).running {
+        if let Some(running) = &self.running(n).running {
             running.signal(if paused { "STOP" } else { "CONT" });
         }
     }
@@ -223,7 +223,7 @@ impl Fleet {
         }
     }
 
-    fn process(&self, n: usize) -> std::sync::MutexGuard<'_, Process> {
+    fn running(&self, n: usize) -> std::sync::MutexGuard<'_, Process> {
         self.shared.nodes[n].process.lock().expect("no thread panics with it")
     }
 }
