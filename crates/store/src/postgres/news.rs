@@ -7,7 +7,7 @@
 //! at once), `s` (settings changed), `n` (nodes changed), `f` (there is more than fits).
 
 use super::front::{Fronts, Queue};
-use super::session::{self, Session, failed};
+use super::session::{Session, connect, failed};
 use crate::backend::News;
 use crate::looked::Looked;
 use crate::waiting::{Changes, Waiting};
@@ -142,7 +142,7 @@ struct Ear<'e> {
 
 impl Ear<'_> {
     async fn listen(&self, server: &Config, first: bool) -> Error {
-        let (client, mut connection) = match session::connect(server).await {
+        let (client, mut connection) = match connect(server).await {
             Ok(both) => both,
             Err(error) => return error,
         };

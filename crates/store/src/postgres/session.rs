@@ -15,17 +15,18 @@ use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
-use tokio_postgres::{Client, Config, Connection, NoTls, Row, Socket, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
-/// How long opening a session may take once the server was found.
+/// How long opening a session may take, once there is a connection.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one server may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one host may take to say that it is the server.
-const HOST_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same where there are others to try: together they must stay well below what a node's lease leaves it.
+const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
 /// The oldest server that is tested: numbered as `server_version_num` does.
 const OLDEST_SERVER: i32 = 140_000;
 
@@ -49,62 +50,92 @@ const SETTINGS: &str = "
     SET enable_mergejoin = off;
     SET enable_material = off";
 
-/// Finds the server among the hosts of an address. Each host has a time of its own, so that one that says nothing does
-/// not hide the next.
-///
-/// # Errors
-/// [`Error::Unavailable`] with what the last host said.
-pub(super) async fn connect(config: &Config) -> Result<(Client, Connection<Socket, NoTlsStream>)> {
-    let mut last = Error::Unavailable("the address names no host".to_owned());
-    for host in each_host(config) {
-        last = match tokio::time::timeout(HOST_TIMEOUT, host.connect(NoTls)).await {
-            Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(error)) => failed(error),
-            Err(_) => Error::Unavailable(
-                "the PostgreSQL server does not answer; see whether it can be reached".to_owned(),
-            ),
-        };
-    }
-    Err(last)
-}
-
-/// The same address for each of its hosts alone.
-fn each_host(config: &Config) -> Vec<Config> {
-    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
-    let count = hosts.len().max(addresses.len());
-    if count <= 1 {
-        return vec![config.clone()];
-    }
-    let one = |n: usize| {
-        let mut alone = Config::new();
-        match hosts.get(n) {
-            Some(Host::Tcp(name)) => drop(alone.host(name)),
-            Some(Host::Unix(path)) => drop(alone.host_path(path)),
-            None => {}
-        }
-        addresses.get(n).map(|address| alone.hostaddr(*address));
-        ports.get(n).or(ports.first()).map(|port| alone.port(*port));
-        config.get_user().map(|user| alone.user(user));
-        config.get_password().map(|password| alone.password(password));
-        config.get_dbname().map(|name| alone.dbname(name));
-        config.get_options().map(|options| alone.options(options));
-        config.get_application_name().map(|name| alone.application_name(name));
-        config.get_tcp_user_timeout().map(|timeout| alone.tcp_user_timeout(*timeout));
-        config.get_keepalives_interval().map(|interval| alone.keepalives_interval(interval));
-        config.get_keepalives_retries().map(|retries| alone.keepalives_retries(retries));
-        alone
-            .keepalives(config.get_keepalives())
-            .keepalives_idle(config.get_keepalives_idle())
-            .ssl_mode(config.get_ssl_mode())
-            .channel_binding(config.get_channel_binding())
-            .target_session_attrs(config.get_target_session_attrs());
-        alone
-    };
-    (0..count).map(one).collect()
-}
-
 /// A value that goes with a statement.
 pub(super) type Value<'v> = &'v (dyn ToSql + Sync);
+
+/// A connection that nobody drives yet.
+type Wire = tokio_postgres::Connection<tokio_postgres::Socket, NoTlsStream>;
+
+/// Connects to the first server of the address that lets us in and is what is asked for. Each has its own time: after a
+/// failover the machine that was the primary may take connections and be silent, or swallow everything, and the others
+/// must be reached all the same.
+///
+/// # Errors
+/// [`Error::Unavailable`] with what is wrong with the last one.
+pub(super) async fn connect(config: &Config) -> Result<(Client, Wire)> {
+    let servers = config.get_hosts().len().max(config.get_hostaddrs().len());
+    let limit = if servers > 1 { CONNECT_TIMEOUT_OF_SEVERAL } else { CONNECT_TIMEOUT };
+    let mut last = None;
+    for n in 0..servers.max(1) {
+        let only = if servers > 1 { only(config, n) } else { config.clone() };
+        match tokio::time::timeout(limit, only.connect(NoTls)).await {
+            Ok(Ok(both)) => return Ok(both),
+            Ok(Err(error)) => last = Some(failed(error)),
+            Err(_) => last = Some(silent()),
+        }
+    }
+    Err(last.unwrap_or_else(silent))
+}
+
+/// The same settings for server `n` alone.
+fn only(config: &Config, n: usize) -> Config {
+    let mut only = Config::new();
+    match config.get_hosts().get(n) {
+        Some(Host::Tcp(name)) => {
+            only.host(name);
+        }
+        Some(Host::Unix(path)) => {
+            only.host_path(path);
+        }
+        None => {}
+    }
+    if let Some(address) = config.get_hostaddrs().get(n) {
+        only.hostaddr(*address);
+    }
+    let ports = config.get_ports();
+    if let Some(port) = ports.get(n).or_else(|| ports.first()) {
+        only.port(*port);
+    }
+    if let Some(user) = config.get_user() {
+        only.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        only.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        only.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        only.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        only.application_name(name);
+    }
+    if let Some(limit) = config.get_connect_timeout() {
+        only.connect_timeout(*limit);
+    }
+    if let Some(limit) = config.get_tcp_user_timeout() {
+        only.tcp_user_timeout(*limit);
+    }
+    if let Some(pause) = config.get_keepalives_interval() {
+        only.keepalives_interval(pause);
+    }
+    if let Some(count) = config.get_keepalives_retries() {
+        only.keepalives_retries(count);
+    }
+    only.keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .target_session_attrs(config.get_target_session_attrs())
+        .channel_binding(config.get_channel_binding())
+        .load_balance_hosts(config.get_load_balance_hosts());
+    only
+}
+
+fn silent() -> Error {
+    Error::Unavailable("the PostgreSQL server does not answer; see whether it can be reached".to_owned())
+}
 
 /// A session, with the statements that were prepared on it.
 pub(super) struct Session {
@@ -120,20 +151,19 @@ impl Session {
     /// [`Error::Unavailable`] with what is wrong with the server or the way to it.
     pub async fn open(config: &Config) -> Result<Self> {
         let (client, connection) = connect(config).await?;
-        let opening = async {
-            let driver = tokio::spawn(async move {
-                // Whoever waits for an answer hears of it; nobody else needs to.
-                drop(connection.await);
-            });
-            let session = Self { client, statements: Mutex::default(), driver };
-            session.command(SETTINGS).await?;
-            Ok(session)
-        };
-        tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| {
-            Err(Error::Unavailable(
-                "the PostgreSQL server does not answer; see whether it can be reached".to_owned(),
-            ))
-        })
+        let driver = tokio::spawn(async move {
+            // Whoever waits for an answer hears of it; nobody else needs to.
+            drop(connection.await);
+        });
+        let session = Self { client, statements: Mutex::default(), driver };
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, session.command(SETTINGS)).await;
+        match opened.unwrap_or_else(|_| Err(silent())) {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                session.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// Whether the server keeps what it says it has committed.
@@ -242,26 +272,6 @@ impl Session {
     pub async fn value<T: for<'r> FromSql<'r>>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<T> {
         let row = self.row(sql, values).await?;
         cell(&row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?, 0)
-    }
-
-    /// The rows that a query gives which is not asked often.
-    pub async fn page(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
-        self.client.query(sql, values).await.map_err(failed)
-    }
-
-    /// Adds rows by a `COPY … FROM STDIN (FORMAT binary)`, all or none.
-    pub async fn fill<T: ToSql + Sync>(
-        &self,
-        sql: &str,
-        kinds: &[Type],
-        rows: impl Iterator<Item = Result<Vec<T>>>,
-    ) -> Result<()> {
-        let sink = self.client.copy_in(sql).await.map_err(failed)?;
-        let mut writer = std::pin::pin!(BinaryCopyInWriter::new(sink, kinds));
-        for row in rows {
-            writer.as_mut().write_raw(row?.iter().map(|value| value as Value<'_>)).await.map_err(failed)?;
-        }
-        writer.finish().await.map(drop).map_err(failed)
     }
 
     /// Runs a statement and says how many rows it was about.
@@ -423,30 +433,5 @@ pub(super) fn failed_with(what: &str, error: Error) -> Error {
         | Error::Expelled(why)
         | Error::Conflict(why)
         | Error::Corrupt(why) => Error::Unavailable(format!("{what}: {why}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_host_of_an_address_is_tried_with_all_that_the_address_says() {
-        let address = "postgres://ann:hush@one:5433,two:5434/tidings?target_session_attrs=read-write";
-        let config: Config = address.parse().expect("an address");
-        let hosts = each_host(&config);
-        let seen: Vec<_> = hosts.iter().map(|host| (host.get_hosts(), host.get_ports())).collect();
-        assert_eq!(
-            seen,
-            [
-                (&[Host::Tcp("one".to_owned())][..], &[5433][..]),
-                (&[Host::Tcp("two".to_owned())][..], &[5434][..])
-            ]
-        );
-        for host in hosts {
-            assert_eq!((host.get_user(), host.get_dbname()), (config.get_user(), config.get_dbname()));
-            assert_eq!(host.get_password(), config.get_password());
-            assert_eq!(host.get_target_session_attrs(), config.get_target_session_attrs());
-        }
     }
 }

@@ -47,6 +47,24 @@ async fn until(so: impl AsyncFn() -> bool) {
 
 // ── what a server must promise ──────────────────────────────────────────────────────────────────────────────
 
+/// A machine that was the primary may still take connections, or be a hole in the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_silent_does_not_hide_the_next_one_of_the_address() {
+    let Some(cluster) = Cluster::here() else { return };
+    let database = cluster.database();
+    Postgres::migrate(&options(&database)).await.expect("migrated");
+    // The system takes connections for it; nobody ever says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("a port").port();
+    let address = database.address();
+    let (host, rest) = address.split_once(' ').expect("a host and more");
+    let host = host.trim_start_matches("host=");
+    let address = format!("host=127.0.0.1,{host} port={port},5432 target_session_attrs=read-write {rest}");
+    let store = Postgres::open(&Options::at(&address).expect("an address")).expect("it opens");
+    store.ping().await.expect("it answers");
+    store.close().await.expect("closed");
+}
+
 /// P-35
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
