@@ -20,6 +20,9 @@ fn shown(now: &ConnectionNow) -> Connection<'_> {
             LinkState::Up { sessions } => Some(format!("{sessions} sessions")),
             LinkState::Refused { reason } => Some(reason.clone()),
             LinkState::Stopped => None,
+            LinkState::Elsewhere { node } => {
+                Some(node.as_ref().map_or_else(|| "no node has it".to_owned(), |node| format!("node {node}")))
+            }
         },
         paused: now.connection.paused.as_deref(),
         window_size: now.window.0,

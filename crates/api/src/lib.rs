@@ -63,6 +63,8 @@ pub struct Settings {
     /// Whether `/metrics` answers other machines. Behind a proxy on the same machine everybody looks local, so the
     /// proxy must not pass it on.
     pub metrics_open: bool,
+    /// Whether only those who watch this server are answered: there is no API here.
+    pub only_watched: bool,
 }
 
 /// The right that a route needs.
@@ -405,6 +407,9 @@ impl App {
     }
 }
 
+/// What answers also where there is no API.
+const WATCHED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
 /// The front door of a running installation. [`serve`] puts it on a listener; without the peer's address that it
 /// adds to each request, `/metrics` is closed.
 pub fn router(engine: Engine, settings: Settings) -> Router {
@@ -418,7 +423,8 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
         started,
     }));
     let mut router = Router::new();
-    for route in ROUTES {
+    let only_watched = app.settings.only_watched;
+    for route in ROUTES.iter().filter(|route| !only_watched || WATCHED.contains(&route.path)) {
         let filter = MethodFilter::try_from(route.method.clone()).expect("the table has common methods only");
         type Parts = Result<RawPathParams, RawPathParamsRejection>;
         let handler = async move |State(app): State<App>, parts: Parts, request: Request<Body>| {

@@ -52,6 +52,7 @@ async fn main() -> Result<(), Error> {
         draw: Arc::new(|| 1),
         codes: Arc::default(),
         guard: Arc::new(tidings_carriers::Unguarded),
+        may_send: Arc::new(|| true),
     };
     let mut link = list::open(settings, &surroundings)?;
     let up = link.state.wait_for(|state| matches!(state, LinkState::Up { .. })).await;

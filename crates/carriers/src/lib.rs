@@ -11,7 +11,9 @@
 //!    called; if it is dropped instead, the carrier keeps the message and will offer it again.
 //! 4. [`Window::free`] MUST be 0 while nothing can be submitted, and MUST never promise more than the carrier takes.
 //! 5. Garbage from the other side MUST cost an event ([`CarrierEvent::Malformed`]), never the process.
-//! 6. After [`Link::stop`] is asked for, the carrier MUST answer everything it holds, tell its peer, and end its
+//! 6. A carrier MUST ask [`Surroundings::may_send`] right before it hands a submission to the outside. If the answer is
+//!    no, the submission is [`Answer::Unsent`].
+//! 7. After [`Link::stop`] is asked for, the carrier MUST answer everything it holds, tell its peer, and end its
 //!    events within the given time.
 
 pub mod codes;
@@ -170,6 +172,11 @@ pub enum LinkState {
     },
     /// Stopped by us.
     Stopped,
+    /// Another node holds the link, if any does.
+    Elsewhere {
+        /// Its name.
+        node: Option<String>,
+    },
 }
 
 impl LinkState {
@@ -180,6 +187,7 @@ impl LinkState {
             Self::Up { .. } => "up",
             Self::Refused { .. } => "refused",
             Self::Stopped => "stopped",
+            Self::Elsewhere { .. } => "elsewhere",
         }
     }
 }
@@ -222,6 +230,8 @@ pub struct Surroundings {
     pub codes: Arc<codes::Codes>,
     /// Catches what crashes over one submission, or over one thing that the carrier sent.
     pub guard: Arc<dyn Guard>,
+    /// Whether this process may submit at this moment.
+    pub may_send: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What is handled, to be known again if it crashes.

@@ -86,6 +86,7 @@ pub fn open(settings: Settings, surroundings: &Surroundings) -> Result<Link, Err
     let window = Window::new();
     let simulator = Simulator {
         name: surroundings.name.clone(),
+        may_send: Arc::clone(&surroundings.may_send),
         codes: Arc::clone(&surroundings.codes),
         status_codes: [codes::SIMULATOR, codes::SMPP].map(str::to_owned).to_vec(),
         receipt_codes: [codes::SIMULATOR, codes::GSM_MAP].map(str::to_owned).to_vec(),
@@ -114,6 +115,7 @@ struct Unread;
 
 struct Simulator {
     name: String,
+    may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     codes: Arc<codes::Codes>,
     status_codes: Vec<String>,
     receipt_codes: Vec<String>,
@@ -262,7 +264,7 @@ impl Simulator {
 
     async fn submit(&mut self, submission: Submission) -> Result<(), Unread> {
         let Submission { tag, sender, recipient, segment, our_reference, permit, .. } = submission;
-        if self.up_at_ms.is_some() {
+        if self.up_at_ms.is_some() || !(self.may_send)() {
             return self.answer(tag, message::Answer::Unsent, Some(permit)).await;
         }
         let now_ms = self.now_ms();

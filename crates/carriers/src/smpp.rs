@@ -702,6 +702,8 @@ pub fn open(settings: Settings, surroundings: &Surroundings) -> Result<Link, Err
     let mut connecting = client::Settings::new(host, port, bind);
     connecting.tls = settings.client_tls()?;
     connecting.connect_timeout_ms = settings.connect_timeout_s * 1_000;
+    let may_send = Arc::clone(&surroundings.may_send);
+    connecting.permission = client::Permission::new(move || may_send());
     connecting.limits = Limits {
         window_max: settings.window,
         unanswered_max: settings.unacknowledged,
@@ -727,6 +729,7 @@ pub fn open(settings: Settings, surroundings: &Surroundings) -> Result<Link, Err
         connecting,
         draw: Arc::clone(&surroundings.draw),
         guard: Arc::clone(&surroundings.guard),
+        may_send: Arc::clone(&surroundings.may_send),
         window: Arc::clone(&window),
         state: state_in,
         events: events_in,
@@ -750,6 +753,7 @@ struct Shared {
     connecting: client::Settings,
     draw: Arc<dyn Fn() -> u32 + Send + Sync>,
     guard: Arc<dyn Guard>,
+    may_send: Arc<dyn Fn() -> bool + Send + Sync>,
     window: Arc<Window>,
     state: watch::Sender<LinkState>,
     events: mpsc::Sender<CarrierEvent>,
@@ -860,7 +864,7 @@ impl Shared {
         while let Some(mut submission) = waiting.pop_front() {
             // It may have waited here while sessions were full or away, or events were not read.
             let waited_s = u32::try_from(submission.since.elapsed().as_secs()).unwrap_or(u32::MAX);
-            if waited_s >= submission.validity_s {
+            if waited_s >= submission.validity_s || !(self.may_send)() {
                 self.report(submission.tag, Answer::Unsent, Some(submission.permit)).await;
                 continue;
             }
@@ -1173,6 +1177,7 @@ mod tests {
             draw: Arc::new(|| 1),
             codes: Arc::default(),
             guard: Arc::new(crate::Unguarded),
+            may_send: Arc::new(|| true),
         };
         let known = Settings { address: "localhost".to_owned(), system_id: "us".to_owned(), ..settings };
         Profile::new(known, &surroundings)

@@ -77,6 +77,7 @@ fn surroundings() -> Surroundings {
         draw: Arc::new(move || drawn.fetch_add(0x9E37_79B9, Ordering::Relaxed)),
         codes: Arc::new(Codes::default()),
         guard: Arc::new(tidings_carriers::Unguarded),
+        may_send: Arc::new(|| true),
     }
 }
 

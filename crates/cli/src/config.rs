@@ -12,7 +12,7 @@ pub mod key;
 
 use connection::{Connection, Secrets};
 use database::Address;
-use key::{CountryCode, Problem, Reader, Section, SectionDescription, Whole, section, words};
+use key::{CountryCode, Problem, Reader, RoleList, Section, SectionDescription, Whole, section, words};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::admission::Bounds;
 use tidings_domain::intake::Limits as IntakeLimits;
+use tidings_domain::node::Roles;
 use tidings_domain::retry::RetryPolicy;
 use tidings_egress::{Block, Policy, Ports};
 use tidings_store::Retention as StoreRetention;
@@ -86,8 +87,8 @@ section! {
         /// The data directory. It is made with access for its owner only. Keep it on a local disk: SQLite loses
         /// its guarantees on network file systems.
         directory: PathBuf = PathBuf::from("/var/lib/tidings");
-        /// A PostgreSQL database to keep everything in, instead of SQLite in the directory. One program at a time serves
-        /// it. Its address may hold a password: it can also be written as "env:NAME".
+        /// A PostgreSQL database to keep everything in, instead of SQLite in the directory, which then only says that
+        /// one program runs there. Its address may hold a password: it can also be written as "env:NAME".
         url: Option<Address> = None, example r#""postgres://tidings@db.example/tidings""#;
         /// A file of its own that holds this address.
         url_file: Option<PathBuf> = None, example r#""/etc/tidings/database""#;
@@ -100,6 +101,17 @@ section! {
         reserve_mib: Whole<0, 16_384> = Whole::new(64);
         /// Makes ids unlike those of other installations that you may merge one day.
         node: Whole<0, 511> = Whole::new(0);
+    }
+}
+
+section! {
+    /// This process among others that serve the same PostgreSQL database. With SQLite there is only one.
+    Node = "node", several: false {
+        /// What people call it. Not written: the name of the machine.
+        name: Option<String> = None, example r#""north-1""#;
+        /// What it does: answer programs (api), own connections and submit on them (send), call webhooks (webhook).
+        /// Without api it still answers /livez, /readyz and /metrics.
+        roles: RoleList = RoleList(Roles::ALL);
     }
 }
 
@@ -212,6 +224,8 @@ section! {
 pub struct Config {
     /// `[data]`
     pub data: Data,
+    /// `[node]`
+    pub node: Node,
     /// `[http]`
     pub http: Http,
     /// `[log]`
@@ -230,8 +244,8 @@ pub struct Config {
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 9] =
-    ["data", "http", "log", "limits", "retry", "webhooks", "retention", "failures", "connection"];
+const SECTIONS: [&str; 10] =
+    ["data", "node", "http", "log", "limits", "retry", "webhooks", "retention", "failures", "connection"];
 
 impl Data {
     /// Everything is in this directory, or at this address of a database, whatever was written.
@@ -324,6 +338,7 @@ impl Config {
         }
         let mut config = Self {
             data: one(&mut reader, root),
+            node: one(&mut reader, root),
             http: one(&mut reader, root),
             log: one(&mut reader, root),
             limits: one(&mut reader, root),

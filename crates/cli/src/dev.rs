@@ -77,7 +77,9 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     let viewer = viewer_listener(address, how.listen).await?;
     let viewer_url = format!("http://{}", viewer.local_addr()?);
 
-    let engine = serve::start(&config, home.serve(&config, served.as_ref())?, Policy::development()).await?;
+    let node = serve::node(&config, served.as_ref(), config.node.roles.0);
+    let store = home.serve(&config, served.as_ref())?;
+    let engine = serve::start(&config, store, Policy::development(), node).await?;
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };
     let (sms, admin) = tokens(&engine, realm).await?;
     let events = viewer::start(&engine, realm, viewer, &viewer_url).await?;

@@ -82,8 +82,8 @@ impl Home {
         }
     }
 
-    /// Takes the data directory for this process alone. A database is taken when it is opened; beside it, a directory for
-    /// `traces` of crashes is taken if it can be, and nothing else is in that.
+    /// Takes the data directory for this process alone. Beside a database, a directory for `traces` of crashes is taken if
+    /// it can be, and nothing else is in that: it says to other nodes that an earlier process here has ended.
     ///
     /// # Errors
     /// Another process serves it, or it cannot be made.
@@ -93,12 +93,21 @@ impl Home {
                 directory::make(path)?;
                 directory::serve(path).map(Some)
             }
-            Self::Database(_) => Ok(traces.and_then(|path| {
+            Self::Database(_) => {
+                let Some(path) = traces else { return Ok(None) };
                 let taken = directory::make(path).and_then(|()| directory::serve(path));
-                taken
-                    .inspect_err(|why| tracing::warn!("crashes of this process will not be traced: {why:#}"))
-                    .ok()
-            })),
+                match taken {
+                    Ok(taken) => Ok(Some(taken)),
+                    Err(_) if directory::holder(path).is_some() => bail!(
+                        "another tidings runs with the directory {} already: stop it first, or give each node one of its own (directory in [data])",
+                        path.display()
+                    ),
+                    Err(why) => {
+                        tracing::warn!("crashes of this process will not be traced: {why:#}");
+                        Ok(None)
+                    }
+                }
+            }
         }
     }
 

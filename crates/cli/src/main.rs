@@ -1,7 +1,7 @@
 //! `tidings`: one program. `dev` to try, `serve` to run, and the operator's commands, which need no server.
 //!
 //! Exit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong), 2 the command or the
-//! configuration is wrong.
+//! configuration is wrong. `serve` also ends with 74 if the disk failed, and with 75 if other nodes took it for dead.
 
 mod account;
 mod backup;
@@ -16,6 +16,7 @@ mod duration;
 mod home;
 mod log;
 mod message;
+mod node;
 mod operator;
 mod output;
 mod review;
@@ -54,7 +55,7 @@ enum Command {
     /// Try everything on this machine, with a simulated carrier
     Dev(dev::How),
     /// Run, with the carriers of the configuration
-    Serve,
+    Serve(serve::How),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -88,6 +89,8 @@ enum Command {
     Audit(account::Trail),
     /// Look at everything and say what is wrong
     Doctor,
+    /// See which processes serve the database, and which of them has which connection
+    Nodes,
     /// Copy the store while everything runs
     Backup {
         /// The new file, or a directory to put it into
@@ -137,8 +140,8 @@ fn main() -> ExitCode {
             output::remark(&format!("{error:#}"));
             if error.is::<Misconfigured>() {
                 ExitCode::from(USAGE)
-            } else if error.is::<serve::Broken>() {
-                ExitCode::from(serve::Broken::EXIT)
+            } else if let Some(broken) = error.downcast_ref::<serve::Broken>() {
+                ExitCode::from(broken.exit_code())
             } else {
                 ExitCode::FAILURE
             }
@@ -170,7 +173,7 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
 async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> anyhow::Result<bool> {
     match command {
         Command::Dev(how) => dev::run(how, place, verbose, output).await?,
-        Command::Serve => serve::run(place, verbose).await?,
+        Command::Serve(how) => serve::run(how, place, verbose).await?,
         Command::Doctor => return doctor::run(place, output).await,
         command => {
             let level = config::LogLevel::Warn.louder(verbose);
@@ -189,9 +192,10 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Backup { to } => backup::backup(to, place, output).await?,
                 Command::Restore { from } => backup::restore(&from, place, output).await?,
                 Command::Copy(how) => return copy::run(how, output).await,
+                Command::Nodes => node::run(place, output).await?,
                 Command::Simulate(command) => simulate::run(command, output).await?,
                 Command::Dev(_)
-                | Command::Serve
+                | Command::Serve(_)
                 | Command::Doctor
                 | Command::Config(_)
                 | Command::Completions { .. } => unreachable!("these were done above"),
@@ -263,7 +267,8 @@ mod tests {
             "# The command line\n\nGenerated from the program: do not edit by hand.\n\n\
              Commands need no running server: they open the store of the data directory. With `--json` each prints \
              one JSON value.\nExit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong), \
-             2 the command or the configuration is wrong, 74 the disk failed while serving.\n",
+             2 the command or the configuration is wrong, 74 the disk failed while serving, 75 this node was taken for \
+             dead by the others while serving: start it again.\n",
         );
         let mut command = Cli::command();
         command.build();

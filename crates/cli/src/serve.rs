@@ -3,17 +3,20 @@
 
 use crate::config::Config;
 use crate::config::connection::Secrets;
+use crate::directory::Served;
 use crate::home::Home;
 use crate::log;
 use crate::operator::{Misconfigured, Place};
 use anyhow::{Context, bail};
+use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_carriers::codes::Codes;
 use tidings_domain::address;
+use tidings_domain::node::Roles;
 use tidings_egress::Policy;
-use tidings_engine::{ConnectionSettings, Engine, Settings};
+use tidings_engine::{ConnectionSettings, Engine, NodeSettings, Settings};
 use tidings_store::Backend;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,11 +32,19 @@ const BROKEN_STOP: Duration = Duration::from_millis(500);
 /// File descriptors: webhooks alone may hold some 2,300 sockets, clients 4,096 more.
 pub const FILES_WANTED: u64 = 8_192;
 
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct How {
+    /// What this node does: a list of api, send and webhook [default: roles in [node], else all]
+    #[arg(long, value_name = "ROLES", value_parser = Roles::parse)]
+    roles: Option<Roles>,
+}
+
 /// Serves until it is asked to stop.
 ///
 /// # Errors
 /// A sentence that says why it cannot.
-pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
+pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
     if place.file().is_none() {
         let sentence = format!(
             "there is no {}: name the configuration with --config, or try `tidings dev` first",
@@ -50,6 +61,15 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     }
     raise_file_limit();
     let home = Home::of(&config)?;
+    let roles = how.roles.unwrap_or(config.node.roles.0);
+    if roles != Roles::ALL && matches!(home, Home::Directory(_)) {
+        let sentence = format!(
+            r#"the only process of a data directory must do everything, and not only "{roles}": leave the roles out, or keep everything in PostgreSQL (url in [data])"#
+        );
+        return Err(
+            Misconfigured(vec![crate::config::key::Problem { place: "serve".to_owned(), sentence }]).into()
+        );
+    }
     home.suit()?;
     let served = home.take(Some(&config.data.directory))?;
     let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
@@ -58,7 +78,10 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
             config.http.listen
         )
     })?;
-    let engine = start(&config, home.serve(&config, served.as_ref())?, config.egress_policy()).await?;
+    let node = node(&config, served.as_ref(), roles);
+    let (name, place_of_node) = (node.name.clone(), node.place.clone());
+    let store = home.serve(&config, served.as_ref())?;
+    let engine = start(&config, store, config.egress_policy(), node).await?;
     let store = engine.store();
     // The trail shows with which configuration messages were sent, and when that changed.
     let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
@@ -76,9 +99,13 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
         address = %listener.local_addr()?,
         data = %home,
         connections = config.connections.len(),
+        node = name,
+        place = place_of_node,
+        %roles,
         "serving"
     );
-    let ended = until_stopped(engine, listener, api_settings(&config)).await;
+    let api = tidings_api::Settings { only_watched: !roles.api, ..api_settings(&config) };
+    let ended = until_stopped(engine, listener, api).await;
     drop(served);
     if ended.is_ok() {
         tracing::info!("stopped");
@@ -86,19 +113,31 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     ended
 }
 
-/// The disk failed while it was written to: the process ends with [`Broken::EXIT`], so that whoever watches it starts it
-/// again, and recovery looks at what was kept.
+/// The disk failed while it was written to, or other nodes took this one for dead: the process ends with an exit code of
+/// its own, so that whoever watches it starts it again, and the next start looks at what was kept, or joins anew.
 #[derive(Debug)]
 pub struct Broken(tidings_store::Error);
 
 impl Broken {
-    /// The exit code: what `sysexits.h` calls an error of input or output.
-    pub const EXIT: u8 = 74;
+    /// What `sysexits.h` calls an error of input or output, or one that passes.
+    pub const fn exit_code(&self) -> u8 {
+        const DISK: u8 = 74;
+        const TAKEN_FOR_DEAD: u8 = 75;
+        if self.is_expelled() { TAKEN_FOR_DEAD } else { DISK }
+    }
+
+    const fn is_expelled(&self) -> bool {
+        matches!(self.0, tidings_store::Error::Expelled(_))
+    }
 }
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}; look at the disk, and start again: what was answered is kept", self.0)
+        if self.is_expelled() {
+            write!(f, "{}; start again: other nodes have its connections meanwhile", self.0)
+        } else {
+            write!(f, "{}; look at the disk, and start again: what was answered is kept", self.0)
+        }
     }
 }
 
@@ -110,14 +149,34 @@ pub fn api_settings(config: &Config) -> tidings_api::Settings {
         public_url: config.http.public_url.as_deref().unwrap_or_default().trim_end_matches('/').to_owned(),
         default_country: config.http.default_country.map(|crate::config::key::CountryCode(country)| country),
         metrics_open: config.http.metrics_open,
+        only_watched: false,
     }
+}
+
+/// Who this process is to others that serve the same database. The directory that was taken belongs to its name for
+/// them: who takes it next is the one after this.
+pub fn node(config: &Config, taken: Option<&Served>, roles: Roles) -> NodeSettings {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let directory = taken.map(|served| std::path::absolute(&served.path).unwrap_or(served.path.clone()));
+    let place = match directory {
+        Some(path) => format!("{machine}:{}", path.display()),
+        // Without a lock nobody can know that an earlier process here has ended: it is like no other place.
+        None => format!("{machine}, process {} {:08x}", std::process::id(), tidings_engine::clock::draw()),
+    };
+    let name = config.node.name.clone().unwrap_or(machine);
+    NodeSettings { number: config.data.node.get(), name, place, roles }
 }
 
 /// Starts every room over a store.
 ///
 /// # Errors
 /// A sentence that says why not.
-pub async fn start(config: &Config, store: Arc<dyn Backend>, egress: Policy) -> anyhow::Result<Engine> {
+pub async fn start(
+    config: &Config,
+    store: Arc<dyn Backend>,
+    egress: Policy,
+    node: NodeSettings,
+) -> anyhow::Result<Engine> {
     address::warm_up();
     let settings = Settings {
         limits: config.intake_limits(),
@@ -137,7 +196,7 @@ pub async fn start(config: &Config, store: Arc<dyn Backend>, egress: Policy) -> 
         codes: Arc::new(codes(config)?),
         egress,
         retention: config.store_retention(),
-        node: config.data.node.get(),
+        node,
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }
@@ -176,7 +235,7 @@ pub async fn until_stopped(
     };
     drop(stop);
     if let Some(error) = broken {
-        tracing::error!(%error, "fatal: the process ends, so that the next start looks at what the disk kept");
+        tracing::error!(%error, "fatal: the process ends, so that the next start looks at what was kept");
         // No message has ended this process.
         engine.store().guard().end();
         // Who is still waiting hears that it is not known.

@@ -12,8 +12,9 @@ pub const RENEW_MS: i64 = 5_000;
 /// By how much a node stops submitting before its lease ends: longer than a submission takes from the last look at the
 /// lease to the wire, and than two clocks part in one lease.
 pub const MARGIN_MS: i64 = 5_000;
-/// The most nodes over the life of ids: numbers are 0 to 1022, and each start takes the next.
-pub const NUMBERS: u16 = 1_023;
+/// The most nodes over the life of ids: numbers are 0 to 511, and each start takes the next. Those above make the ids of
+/// commands.
+pub const NUMBERS: u16 = 512;
 
 /// What a node is for. A node may be for several of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,11 @@ impl std::fmt::Display for Roles {
     }
 }
 
+/// Until when a node may submit, on its own clock: what it noted before it asked for the lease, and how long that is.
+pub const fn silent_from(noted_ms: i64, lease_ms: i64) -> i64 {
+    noted_ms.saturating_add(lease_ms - MARGIN_MS)
+}
+
 /// How many connections a node takes while others have none: the ceiling of an even spread.
 pub const fn share(connections: usize, senders: usize) -> usize {
     if senders == 0 { 0 } else { connections.div_ceil(senders) }
@@ -98,6 +104,17 @@ mod tests {
         }
         assert_eq!(Roles::parse(" send , api ").expect("order does not matter").to_string(), "api,send");
         assert!(Roles::parse("").is_err() && Roles::parse("api,web").is_err());
+    }
+
+    #[test]
+    fn a_node_is_silent_before_its_lease_ends() {
+        // (noted, lease, silent from)
+        for (noted, lease, expected) in
+            [(0, LEASE_MS, LEASE_MS - MARGIN_MS), (7_000, 15_000, 17_000), (i64::MAX, 15_000, i64::MAX)]
+        {
+            assert_eq!(silent_from(noted, lease), expected, "{noted} and {lease}");
+        }
+        assert!(RENEW_MS + MARGIN_MS < LEASE_MS, "one renewal that is lost silences nobody");
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub trait Nature: std::fmt::Debug + Send + Sync {
     /// The wall clock: milliseconds since 1970. It may be set forward and back.
     fn wall_ms(&self) -> i64;
 
+    /// Milliseconds since some moment. Only goes on, and goes on while the machine sleeps.
+    fn boot_ms(&self) -> i64;
+
     /// Random octets, good enough for secrets.
     fn fill(&self, octets: &mut [u8]);
 }
@@ -25,6 +28,15 @@ impl Nature for Machine {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
         let wall = std::time::SystemTime::now();
         wall.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+    }
+
+    fn boot_ms(&self) -> i64 {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const COUNTS_SLEEP: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const COUNTS_SLEEP: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+        let since = rustix::time::clock_gettime(COUNTS_SLEEP);
+        since.tv_sec * 1_000 + since.tv_nsec / 1_000_000
     }
 
     fn fill(&self, octets: &mut [u8]) {
@@ -62,6 +74,16 @@ impl Clock {
         let ahead_ms = self.nature.wall_ms().saturating_sub(passed_ms);
         let before = self.ahead_ms.fetch_max(ahead_ms, Ordering::Relaxed);
         Timestamp::from_millis(passed_ms.saturating_add(ahead_ms.max(before)))
+    }
+
+    /// Milliseconds on a clock that only goes on, also while the machine sleeps: for leases.
+    pub fn boot_ms(&self) -> i64 {
+        self.nature.boot_ms()
+    }
+
+    /// Makes ids as this node from here on. Before the first one.
+    pub(crate) fn take_number(&self, node: u16) {
+        *self.ids.lock().expect("nothing panics while it holds this") = Sequence::new(node);
     }
 
     /// A stopwatch for durations: it does not care about changes of the wall clock.

@@ -59,6 +59,8 @@ pub struct Lane {
     /// When something in the queue is due: milliseconds, `i64::MAX` for never.
     next_due: AtomicI64,
     wake: Notify,
+    closing: AtomicBool,
+    ended: AtomicBool,
     submitted_at: Mutex<HashMap<Tag, crate::clock::Stopwatch>>,
     unreadable: Mutex<Unreadable>,
 }
@@ -85,11 +87,11 @@ impl Unreadable {
 impl Lane {
     /// Places for a message that could go out at once, if nothing that is due waits before it.
     pub fn reserve(&self, segments: usize, now: Timestamp) -> Option<Permit> {
-        if self.paused.load(Ordering::Acquire) || self.next_due.load(Ordering::Acquire) <= now.as_millis() {
+        if self.next_due.load(Ordering::Acquire) <= now.as_millis() {
             return None;
         }
         let mut pace = self.pace.lock().expect("nothing panics while it holds this");
-        if pace.allowed(now) < segments {
+        if self.is_paused() || pace.allowed(now) < segments {
             return None;
         }
         let permit = self.window.take(segments)?;
@@ -97,12 +99,11 @@ impl Lane {
         Some(permit)
     }
 
-    /// Hands over a message that its acceptance has claimed. Gives the ticket back if the lane has stopped.
-    pub fn hand_over(&self, ticket: Ticket, permit: Permit) -> Result<(), Box<Ticket>> {
+    /// Hands over a message that its acceptance has claimed. Gives it back if the lane has stopped; its place is to be
+    /// kept until that is recorded.
+    pub fn hand_over(&self, ticket: Ticket, permit: Permit) -> Result<(), Box<(Ticket, Permit)>> {
         self.handed_over.try_send((ticket, permit)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full((ticket, _)) | mpsc::error::TrySendError::Closed((ticket, _)) => {
-                Box::new(ticket)
-            }
+            mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back) => Box::new(back),
         })
     }
 
@@ -112,9 +113,16 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// Stops or starts taking messages. What is out is waited for either way.
+    /// Stops or starts taking messages. What is out is waited for either way. Once it is stopped, no more places are
+    /// taken in its window. One that closes stays stopped.
     pub fn pause(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Release);
+        let paused = {
+            // Places are taken under this lock, so nobody is between the look at the pause and the taking.
+            let _pace = self.pace.lock().expect("nothing panics while it holds this");
+            let paused = paused || self.closing.load(Ordering::Acquire);
+            self.paused.store(paused, Ordering::Release);
+            paused
+        };
         if !paused {
             self.queued(Timestamp::from_millis(0));
         }
@@ -134,6 +142,26 @@ impl Lane {
     /// Asks the link to end in good order.
     pub fn stop_link(&self) {
         self.stop_link.send_replace(true);
+    }
+
+    /// Waits until the link has ended.
+    pub(crate) async fn link_stopped(&self) {
+        let mut state = self.state.clone();
+        // A link that is gone has stopped too.
+        drop(state.wait_for(|state| *state == LinkState::Stopped).await);
+    }
+
+    /// Takes no more messages, ever: the link is to end.
+    pub(crate) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.pause(true);
+    }
+
+    /// Ends the loop that submits. What was handed over and did not leave goes back into the queue.
+    pub(crate) fn end(&self) {
+        self.set_closing();
+        self.ended.store(true, Ordering::Release);
+        self.wake.notify_one();
     }
 }
 
@@ -158,6 +186,8 @@ pub(crate) fn open(
         handed_over,
         next_due: AtomicI64::new(0),
         wake: Notify::new(),
+        closing: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
         submitted_at: Mutex::default(),
         unreadable: Mutex::default(),
     });
@@ -216,6 +246,9 @@ impl Submit {
             // Listen before looking, so that nothing that happens in between is missed.
             let (woken, room) = (lane.wake.notified(), lane.window.changed());
             let Some(engine) = self.engine.upgrade() else { return };
+            if lane.ended.load(Ordering::Acquire) {
+                return self.put_back_all(&engine).await;
+            }
             let now = engine.clock.now();
             let wait =
                 if engine.stopping() { Wait::For(LONGEST_SLEEP_MS) } else { self.claim(&engine, now).await };
@@ -244,6 +277,15 @@ impl Submit {
         }
     }
 
+    /// The lane has ended: nobody submits what is still here.
+    async fn put_back_all(&mut self, engine: &Arc<Inner>) {
+        self.tickets.close();
+        while let Some((ticket, permit)) = self.tickets.recv().await {
+            engine.advance(unsent(&ticket)).await;
+            drop(permit);
+        }
+    }
+
     /// Takes from the queue what is due and fits, and submits it.
     async fn claim(&mut self, engine: &Arc<Inner>, now: Timestamp) -> Wait {
         let lane = Arc::clone(&self.lane);
@@ -256,17 +298,21 @@ impl Submit {
             self.ask(engine, now).await;
             return Wait::Again;
         }
-        if lane.is_paused() {
+        if !engine.seat.lease.holds() {
             return Wait::For(LONGEST_SLEEP_MS);
         }
-        let (allowed, next_at) = {
+        let taken = {
             let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
-            (pace.allowed(now), pace.next_at(now))
+            if lane.is_paused() {
+                return Wait::For(LONGEST_SLEEP_MS);
+            }
+            let allowed = pace.allowed(now);
+            if allowed == 0 {
+                return Wait::For(pace.next_at(now).since_ms(now).max(1));
+            }
+            lane.window.take_up_to(allowed.min(STEP_MAX))
         };
-        if allowed == 0 {
-            return Wait::For(next_at.since_ms(now).max(1));
-        }
-        let Some(mut permit) = lane.window.take_up_to(allowed.min(STEP_MAX)) else { return Wait::ForRoom };
+        let Some(mut permit) = taken else { return Wait::ForRoom };
         // From here on a message that is queued must be seen: by the claim, or by this being lowered again.
         lane.next_due.store(i64::MAX, Ordering::Release);
         let claimed = match engine.store.claim(lane.id, permit.segments(), now).await {
@@ -334,6 +380,8 @@ impl Submit {
             }
         };
         let mut stopped = Vec::new();
+        // What does not go is claimed until that is committed, and keeps its places so long: see [`Heard::commit`].
+        let mut permits = Vec::new();
         for ((ticket, permit), reason) in step.into_iter().zip(suppressed) {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
@@ -344,24 +392,33 @@ impl Submit {
                         message: ticket.message.id,
                         input: Input::Stopped(reason.failure()),
                     });
+                    permits.push(permit);
                 }
-                None if over => stopped.extend(unsent(&ticket)),
-                None => stopped.extend(self.hand_to_link(engine, ticket, permit, now).await),
+                None if over => {
+                    stopped.extend(unsent(&ticket));
+                    permits.push(permit);
+                }
+                None => {
+                    let (back, places) = self.hand_to_link(engine, ticket, permit, now).await;
+                    stopped.extend(back);
+                    permits.extend(places);
+                }
             }
         }
         if !stopped.is_empty() {
             engine.advance(stopped).await;
         }
+        drop(permits);
     }
 
-    /// Gives each segment to the link; gives back what must be recorded instead.
+    /// Gives each segment to the link; gives back what must be recorded instead, with its places.
     async fn hand_to_link(
         &self,
         engine: &Inner,
         ticket: Ticket,
         mut permit: Permit,
         now: Timestamp,
-    ) -> Vec<Happening> {
+    ) -> (Vec<Happening>, Vec<Permit>) {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
         let reference = tidings_store::our_reference(message.id, 0);
@@ -375,7 +432,7 @@ impl Submit {
                 message: message.id,
                 input: Input::Quarantined(message::poison("dividing")),
             });
-            return back;
+            return (back, vec![permit]);
         };
         let Some(Ok(parts)) = parts else {
             let failure = Failure::new(
@@ -384,10 +441,11 @@ impl Submit {
                 "tidings no_text",
                 "its text was removed before it was sent, or cannot be divided any more",
             );
-            return vec![Happening::To { message: message.id, input: Input::Stopped(failure) }];
+            let stopped = Happening::To { message: message.id, input: Input::Stopped(failure) };
+            return (vec![stopped], vec![permit]);
         };
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
-        let mut back = Vec::new();
+        let (mut back, mut permits) = (Vec::new(), Vec::new());
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
             let not_sent = Happening::To {
@@ -415,11 +473,13 @@ impl Submit {
                 .lock()
                 .expect("nothing panics while it holds this")
                 .insert(tag, engine.clock.stopwatch());
-            if self.link.send(submission).await.is_err() {
+            if let Err(mpsc::error::SendError(submission)) = self.link.send(submission).await {
                 back.push(not_sent);
+                permits.push(submission.permit);
             }
         }
-        back
+        permits.push(permit);
+        (back, permits)
     }
 }
 
@@ -456,7 +516,7 @@ async fn hear(engine: &Weak<Inner>, lane: &Arc<Lane>, events: &mut mpsc::Receive
         }
         heard.commit(&engine).await;
     }
-    if engine.upgrade().is_some_and(|engine| !engine.stopping()) {
+    if !lane.closing.load(Ordering::Acquire) && engine.upgrade().is_some_and(|engine| !engine.stopping()) {
         tracing::error!(
             connection = lane.name,
             "its link ended by itself: nothing goes out on it until a restart"

@@ -3,6 +3,7 @@
 
 use crate::Inner;
 use std::sync::{Arc, Weak};
+use tidings_domain::id::ConnectionId;
 use tidings_domain::time::Timestamp;
 
 /// The longest sleep between two looks at the clock of messages.
@@ -26,19 +27,15 @@ const SWEEP_REST_MS: std::ops::RangeInclusive<u64> = 10..=1_000;
 /// A run that has lasted so long is not the one in which an earlier one's fault ends the process: ms.
 const CALM_MS: u64 = 10 * 60_000;
 
-/// Settles what an earlier process left: its claims are orphans, its webhook leases are void.
+/// Sets aside what crashed an earlier process, and settles what that left: its webhook leases are void, and its claims
+/// are orphans, where it can have been the only one.
 pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
     engine.quarantine(engine.guard.convicted().collect(), "whatever was done with it,").await;
-    let mut orphans = 0;
-    loop {
-        let advanced = engine.store.recover(None, RECOVER_MAX, engine.clock.now(), engine.patience()).await?;
-        let more = advanced.more;
-        orphans += advanced.statuses.len();
-        engine.happened(advanced).await;
-        if !more {
-            break;
-        }
+    if !engine.seat.is_alone() {
+        // What the others have is theirs. A connection is looked through when it becomes ours.
+        return Ok(());
     }
+    let orphans = recover_claims(engine, None).await?;
     let released = engine.store.release_deliveries(engine.clock.now()).await?;
     if orphans > 0 || released > 0 {
         tracing::warn!(
@@ -48,6 +45,24 @@ pub(crate) async fn recover(engine: &Arc<Inner>) -> tidings_store::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Makes orphans of the claims that an earlier owner of a connection left (of every connection for `None`); says how many.
+pub(crate) async fn recover_claims(
+    engine: &Arc<Inner>,
+    connection: Option<ConnectionId>,
+) -> tidings_store::Result<usize> {
+    let mut orphans = 0;
+    loop {
+        let (now, patience) = (engine.clock.now(), engine.patience());
+        let advanced = engine.store.recover(connection, RECOVER_MAX, now, patience).await?;
+        let more = advanced.more;
+        orphans += advanced.statuses.len();
+        engine.happened(advanced).await;
+        if !more {
+            return Ok(orphans);
+        }
+    }
 }
 
 /// Wakes messages whose moment has come.
@@ -97,8 +112,14 @@ pub(crate) async fn follow(engine: &Weak<Inner>) {
             inner.guard.calm();
             calm = true;
         }
+        let seat = Arc::clone(&inner.seat);
         drop(inner);
-        tokio::time::sleep(std::time::Duration::from_millis(LONGEST_SLEEP_MS as u64)).await;
+        let sleep = tokio::time::sleep(std::time::Duration::from_millis(LONGEST_SLEEP_MS as u64));
+        tokio::select! {
+            biased;
+            () = seat.settings_changed() => {}
+            () = sleep => {}
+        }
     }
 }
 

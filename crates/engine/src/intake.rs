@@ -3,6 +3,7 @@
 
 use crate::Inner;
 use crate::admission::Place;
+use crate::dispatch::Lane;
 use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::pin::Pin;
@@ -84,11 +85,14 @@ pub struct Preview {
     pub suppressed: Option<suppression::Reason>,
 }
 
+/// A claimed message, its places in the window, and the lane whose they are.
+type HandedOver = (Arc<Lane>, Ticket, Permit);
+
 /// A draft on its way into the store, with its place in the window if it has one.
 struct Planned {
     message: Message,
     life: Life,
-    handed_over: Option<(Ticket, Permit)>,
+    handed_over: Option<HandedOver>,
 }
 
 pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
@@ -190,14 +194,19 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
         if *admission != Admission::Admitted {
             continue;
         }
-        let Some(lane) = engine.lane(connection) else { continue };
         match (handed_over, state.wakes_at()) {
-            (Some((ticket, permit)), _) => {
-                if let Err(ticket) = lane.hand_over(ticket, permit) {
+            // Its lane may be about to close: then it waits for these places.
+            (Some((lane, ticket, permit)), _) => {
+                if let Err(back) = lane.hand_over(ticket, permit) {
+                    let (ticket, _permit) = *back;
                     engine.put_back(&ticket).await;
                 }
             }
-            (None, Some(due_at)) => lane.queued(due_at),
+            (None, Some(due_at)) => {
+                if let Some(lane) = engine.lane(connection) {
+                    lane.queued(due_at);
+                }
+            }
             (None, None) => {}
         }
     }
@@ -228,20 +237,15 @@ fn plan(
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
     Ok(match handed_over {
-        Some((life, ticket, permit)) => Planned { message, life, handed_over: Some((ticket, permit)) },
+        Some((life, handed_over)) => Planned { message, life, handed_over: Some(handed_over) },
         None => Planned { message, life, handed_over: None },
     })
 }
 
 /// The claim rides on the acceptance: one commit less on the way to the carrier, and still nothing happens that was
 /// not committed.
-fn hand_over(
-    engine: &Inner,
-    message: &Message,
-    life: &Life,
-    now: Timestamp,
-) -> Option<(Life, Ticket, Permit)> {
-    if !matches!(life.state, State::Queued { .. }) {
+fn hand_over(engine: &Inner, message: &Message, life: &Life, now: Timestamp) -> Option<(Life, HandedOver)> {
+    if !matches!(life.state, State::Queued { .. }) || !engine.seat.lease.holds() {
         return None;
     }
     let lane = engine.lane(message.connection)?;
@@ -253,7 +257,7 @@ fn hand_over(
         attempt: claimed.attempt,
         segments: (0..claimed.segments.len()).map(|n| n as u8).collect(),
     };
-    Some((claimed, ticket, permit))
+    Some((claimed, (lane, ticket, permit)))
 }
 
 /// Each request's result: its refusal, or what the store said of its draft.

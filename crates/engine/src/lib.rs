@@ -8,6 +8,7 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
+//! - `node`: which connections are this node's, where several share a store.
 //!
 //! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
 //! that comes from outside.
@@ -18,18 +19,19 @@ mod disk;
 pub mod dispatch;
 pub mod housekeeping;
 pub mod intake;
+mod node;
 pub mod signature;
 mod supervise;
 pub mod telemetry;
 pub mod webhook;
 pub mod world;
 
-use dispatch::{Lane, LaneSettings};
+use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use supervise::supervise;
-use tidings_carriers::{CrashKey, LinkState, Surroundings, codes::Codes, list};
+use tidings_carriers::{CrashKey, LinkState, codes::Codes, list};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 pub use tidings_domain::admission::Refused;
@@ -37,6 +39,7 @@ use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
+use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
@@ -65,6 +68,8 @@ const DECIDE_MAX: usize = 500;
 const NUMBERS_REST: u64 = 20;
 /// How long a write that must not be lost is tried again, when the store does not answer: every so many ms.
 const STORE_PAUSE_MS: u64 = 250;
+/// How long leaving the other nodes may take at a stop: ms.
+const LEAVE_MS: u64 = 2_000;
 
 /// Why an installation could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -97,8 +102,27 @@ pub struct Settings {
     pub egress: tidings_egress::Policy,
     /// How long things are kept.
     pub retention: Retention,
-    /// Tells nodes apart in ids: 0 to 1022.
-    pub node: u16,
+    /// Who this node is.
+    pub node: NodeSettings,
+}
+
+/// Who a node is among those who serve the same store.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// Tells nodes apart in ids, 0 to 1022, where the store can only have one owner and gives no numbers.
+    pub number: u16,
+    /// What people call it.
+    pub name: String,
+    /// The machine and directory whose lock it holds.
+    pub place: String,
+    /// What it is for.
+    pub roles: Roles,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self { number: 0, name: String::new(), place: String::new(), roles: Roles::ALL }
+    }
 }
 
 /// One link to a carrier.
@@ -136,7 +160,13 @@ pub(crate) struct Inner {
     pub(crate) webhooks: webhook::Room,
     pub(crate) admission: admission::Admission,
     pub(crate) guard: Arc<Guard>,
-    lanes: BTreeMap<ConnectionId, Arc<Lane>>,
+    pub(crate) seat: Arc<node::Seat>,
+    /// The configured connections.
+    places: BTreeMap<ConnectionId, ConnectionSettings>,
+    /// The lanes of those that are this node's.
+    lanes: ArcSwap<node::Lanes>,
+    open_link: Arc<world::OpenLink>,
+    tickets_max: usize,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     hold: Mutex<Option<String>>,
     disk: Mutex<Option<(disk::Level, tidings_store::Room)>>,
@@ -247,88 +277,68 @@ impl Engine {
         }
         let names = settings.connections.iter().map(|c| (c.name.clone(), c.environment)).collect();
         let connections = store.register_connections(names, now).await?;
+        let ids = connections.iter().map(|connection| connection.id).collect();
+        let seat = Arc::new(node::Seat::join(&*store, &clock, &settings.node, ids).await?);
         let (waiting, guard) = (store.waiting().await?, store.guard());
         let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
-        let mut loops = Vec::new();
-        let mut links = Vec::new();
-        for configured in &settings.connections {
-            let dice = Arc::clone(&clock);
-            let surroundings = Surroundings {
-                name: configured.name.clone(),
-                draw: Arc::new(move || dice.draw()),
-                codes: Arc::clone(&settings.codes),
-                guard: Arc::new(Guarded(Arc::clone(&guard))),
-            };
-            let link = open(configured, &surroundings).map_err(|error| Error::Connection {
-                name: configured.name.clone(),
-                reason: error.to_string(),
-            })?;
-            links.push(link);
-        }
-        let mut links = links.into_iter();
-        let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
-            let mut lanes = BTreeMap::new();
-            let mut routes = Vec::new();
-            let mut text = Vec::new();
-            for (connection, configured) in connections.iter().zip(&settings.connections) {
-                let lane = LaneSettings {
-                    id: connection.id,
-                    name: configured.name.clone(),
-                    environment: configured.environment,
-                    kind: configured.carrier.kind(),
-                    pace_per_s: configured.pace_per_s,
-                    handed_over_max: memory.tickets,
-                };
-                let link = links.next().expect("one link was opened for each connection");
-                let (lane, lane_loops) = dispatch::open(weak, lane, link, now);
-                lanes.insert(connection.id, lane);
-                loops.push(lane_loops);
-                routes.push(Route {
-                    connection: connection.id,
-                    environment: configured.environment,
-                    prefixes: configured.prefixes.clone(),
-                    senders: configured.senders.clone(),
-                });
-                text.push(list::text_options(&configured.carrier));
-            }
-            Inner {
-                telemetry: telemetry::Telemetry::new(
-                    connections.iter().map(|c| (c.id, c.name.clone())).collect(),
-                ),
-                connections: Mutex::new(connections.into_iter().map(|c| (c.id, c)).collect()),
-                hold: Mutex::new(None),
-                disk: Mutex::new(None),
-                retry: Arc::new(settings.retry.clone()),
-                numbers: tokio::sync::Mutex::default(),
-                admission: admission::Admission::new(settings.limits.waiting, waiting),
-                guard,
-                stopping: AtomicBool::new(false),
-                stopped: AtomicBool::new(false),
-                tasks: Mutex::default(),
-                store,
-                clock,
-                settings,
-                account,
-                routes,
-                text,
-                webhooks,
-                lanes,
-            }
+        let route = |(connection, configured): (&Connection, &ConnectionSettings)| Route {
+            connection: connection.id,
+            environment: configured.environment,
+            prefixes: configured.prefixes.clone(),
+            senders: configured.senders.clone(),
+        };
+        let ids = connections.iter().map(|connection| connection.id);
+        let inner = Arc::new(Inner {
+            telemetry: telemetry::Telemetry::new(
+                connections.iter().map(|c| (c.id, c.name.clone())).collect(),
+            ),
+            routes: connections.iter().zip(&settings.connections).map(route).collect(),
+            text: settings.connections.iter().map(|c| list::text_options(&c.carrier)).collect(),
+            places: ids.clone().zip(settings.connections.iter().cloned()).collect(),
+            lanes: ArcSwap::default(),
+            open_link: open,
+            tickets_max: memory.tickets,
+            seat,
+            hold: Mutex::new(None),
+            disk: Mutex::new(None),
+            retry: Arc::new(settings.retry.clone()),
+            numbers: tokio::sync::Mutex::default(),
+            admission: admission::Admission::new(settings.limits.waiting, waiting),
+            guard,
+            stopping: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            tasks: Mutex::default(),
+            store,
+            clock,
+            settings,
+            account,
+            webhooks,
+            connections: Mutex::new(connections.iter().map(|c| (c.id, c.clone())).collect()),
         });
+        let mut loops = Vec::new();
+        if inner.seat.is_alone() {
+            for id in ids {
+                let (lane, of_lane) = inner.open_lane(id, now)?;
+                inner.enter(&lane);
+                loops.push(of_lane);
+            }
+        }
         housekeeping::recover(&inner).await?;
         inner.follow_store().await;
         inner.webhooks.refresh(&inner).await;
         let weak = Arc::downgrade(&inner);
-        let mut tasks = JoinSet::new();
-        for lane in loops {
-            lane.start(&mut tasks);
+        {
+            let mut tasks = inner.tasks.lock().expect("nothing panics while it holds this");
+            for lane in loops {
+                lane.start(&mut tasks);
+            }
+            webhook::run(&weak, attempts, &mut tasks);
+            tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
+            tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
+            tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
+            tasks.spawn(supervise("disk", weak.clone(), |weak| Box::pin(disk::watch(weak))));
+            node::run(&weak, &inner, &mut tasks);
         }
-        webhook::run(&weak, attempts, &mut tasks);
-        tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
-        tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
-        tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
-        tasks.spawn(supervise("disk", weak, |weak| Box::pin(disk::watch(weak))));
-        *inner.tasks.lock().expect("nothing panics while it holds this") = tasks;
         Ok(Self { inner })
     }
 
@@ -400,10 +410,11 @@ impl Engine {
     }
 
     /// Puts people on the suppression list. When this returns, no submission to them starts any more: what had passed
-    /// the last look before the commit has been handed to the carrier and answered by then (or five seconds are over).
+    /// the last look before the commit has been handed to the carrier and answered by then (or five seconds are over), on
+    /// every other node too (or a lease is over).
     pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let entries = self.inner.store.suppress(entries, actor).await?;
-        self.inner.barrier().await;
+        tokio::join!(self.inner.barrier(), self.inner.others_heard());
         Ok(entries)
     }
 
@@ -431,7 +442,7 @@ impl Engine {
         let mut repeated = Vec::new();
         match decision {
             Decision::Drop => {}
-            Decision::Suppress => self.inner.barrier().await,
+            Decision::Suppress => drop(tokio::join!(self.inner.barrier(), self.inner.others_heard())),
             Decision::Retry => {
                 for review in &closed {
                     repeated.push(self.repeat(realm, review.message).await?);
@@ -474,19 +485,22 @@ impl Engine {
     pub async fn connections(&self, environment: Environment) -> Result<Vec<ConnectionNow>> {
         let statistics = self.inner.statistics().await?;
         let known = self.inner.connections.lock().expect("nothing panics while it holds this").clone();
+        let nodes = self.inner.nodes().await;
+        let lanes = self.inner.lanes.load_full();
         let mut found: Vec<ConnectionNow> = self
             .inner
-            .lanes
-            .values()
-            .filter(|lane| lane.environment == environment)
-            .filter_map(|lane| {
-                let queues = statistics.queues.iter().filter(|(id, ..)| *id == lane.id);
+            .places
+            .iter()
+            .filter(|(_, place)| place.environment == environment)
+            .filter_map(|(id, place)| {
+                let queues = statistics.queues.iter().filter(|(of, ..)| of == id);
+                let lane = lanes.any(*id);
                 Some(ConnectionNow {
-                    connection: known.get(&lane.id)?.clone(),
-                    kind: lane.kind,
-                    state: lane.state.borrow().clone(),
-                    window: (lane.window.size(), lane.window.taken()),
-                    pace_per_s: lane.pace_per_s(),
+                    connection: known.get(id)?.clone(),
+                    kind: place.carrier.kind(),
+                    state: self.inner.link_state(*id, &nodes),
+                    window: lane.map_or((0, 0), |lane| (lane.window.size(), lane.window.taken())),
+                    pace_per_s: lane.map_or(place.pace_per_s, |lane| lane.pace_per_s()),
                     queues: queues.map(|(_, purpose, depth, oldest)| (*purpose, *depth, *oldest)).collect(),
                 })
             })
@@ -503,12 +517,12 @@ impl Engine {
         pause: Option<String>,
         actor: Actor,
     ) -> Result<Option<ConnectionNow>> {
-        let found =
-            self.inner.lanes.values().find(|lane| lane.environment == environment && lane.name == name);
-        let Some(lane) = found else { return Ok(None) };
-        self.inner.store.pause_connection(lane.id, pause, actor, self.inner.clock.now()).await?;
+        let mut places = self.inner.places.iter();
+        let found = places.find(|(_, place)| place.environment == environment && place.name == name);
+        let Some((&id, _)) = found else { return Ok(None) };
+        self.inner.store.pause_connection(id, pause, actor, self.inner.clock.now()).await?;
         self.inner.follow_store().await;
-        Ok(self.connections(environment).await?.into_iter().find(|now| now.connection.id == lane.id))
+        Ok(self.connections(environment).await?.into_iter().find(|now| now.connection.id == id))
     }
 
     /// Checks an address for webhooks against the rules of egress, without calling it: the sentence to show if it is refused.
@@ -576,7 +590,12 @@ impl Engine {
     /// Metrics in the OpenMetrics text format.
     pub async fn metrics(&self) -> String {
         let now = self.inner.clock.now();
-        for lane in self.inner.lanes.values() {
+        let lanes = self.inner.lanes.load_full();
+        for &id in self.inner.places.keys() {
+            let Some(lane) = lanes.any(id) else {
+                self.inner.telemetry.elsewhere(id);
+                continue;
+            };
             let up = matches!(*lane.state.borrow(), LinkState::Up { .. }) && !lane.is_paused();
             let window = (lane.window.size(), lane.window.taken());
             self.inner.telemetry.connection(lane.id, window, up, lane.pace_per_s());
@@ -599,25 +618,42 @@ impl Engine {
         if let Some(reason) = self.inner.held() {
             parts.push(("hold".to_owned(), true, format!("nothing is sent: {reason}")));
         }
-        for lane in self.inner.lanes.values() {
-            let state = lane.state.borrow().clone();
-            let up = matches!(state, LinkState::Up { .. });
+        if !self.inner.seat.is_alone() {
+            let holds = self.inner.seat.lease.holds();
+            let sentence = if holds { "its lease holds" } else { "its lease is over: it sends nothing" };
+            parts.push(("node".to_owned(), holds, sentence.to_owned()));
+        }
+        let nodes = self.inner.nodes().await;
+        for (id, place) in &self.inner.places {
+            let state = self.inner.link_state(*id, &nodes);
+            let up = matches!(state, LinkState::Up { .. } | LinkState::Elsewhere { node: Some(_) });
             let sentence = match &state {
+                LinkState::Elsewhere { node: Some(node) } => format!("{}: at {node}", state.as_str()),
+                LinkState::Elsewhere { node: None } => "no node has it".to_owned(),
                 LinkState::Connecting { reason: Some(reason) } | LinkState::Refused { reason } => {
                     format!("{}: {reason}", state.as_str())
                 }
                 _ => state.as_str().to_owned(),
             };
-            parts.push((format!("connection {}", lane.name), up, sentence));
+            parts.push((format!("connection {}", place.name), up, sentence));
         }
         // A carrier that is down does not keep messages from being accepted: only the store does.
         let ready = parts.iter().all(|(name, well, _)| *well || name != "store") && !self.inner.stopping();
         Health { ready, parts }
     }
 
-    /// Comes back when the disk has failed so that nobody can say what it kept: the process must end.
+    /// Comes back when the disk has failed so that nobody can say what it kept, or when other nodes took this one for dead
+    /// and ended it ([`Expelled`](tidings_store::Error::Expelled)): the process must end.
     pub async fn until_broken(&self) -> tidings_store::Error {
-        self.inner.store.until_broken().await
+        let error = tokio::select! {
+            biased;
+            error = self.inner.store.until_broken() => error,
+            why = self.inner.seat.expelled() => tidings_store::Error::Expelled(why),
+        };
+        if matches!(error, tidings_store::Error::Expelled(_)) {
+            self.inner.seat.lease.end();
+        }
+        error
     }
 
     /// Ends at once, as the end of the process would: what was begun stays as it is. For simulations of a crash.
@@ -625,20 +661,20 @@ impl Engine {
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
     }
 
-    /// Stops in good order: takes nothing more from the queue, waits for carriers' answers up to `within_ms`, closes the store.
+    /// Stops in good order: takes nothing more from the queue, waits for carriers' answers up to `within_ms`, gives the
+    /// connections to other nodes, closes the store.
     pub async fn stop(&self, within_ms: u64) {
         self.inner.stopping.store(true, Ordering::Release);
-        for lane in self.inner.lanes.values() {
+        let lanes = self.inner.lanes.load_full();
+        for lane in lanes.all() {
             lane.pause(true);
         }
         let drained = async {
-            for lane in self.inner.lanes.values() {
+            for lane in lanes.all() {
                 // What was handed over before the pause goes out and is answered.
                 lane.window.barrier().await;
                 lane.stop_link();
-                let mut state = lane.state.clone();
-                // A link that is gone has stopped too.
-                drop(state.wait_for(|state| *state == LinkState::Stopped).await);
+                lane.link_stopped().await;
             }
         };
         let limit = std::time::Duration::from_millis(within_ms);
@@ -652,8 +688,33 @@ impl Engine {
         drop(self.inner.store.ping().await);
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.tasks.lock().expect("nothing panics while it holds this").abort_all();
+        if !self.inner.seat.is_alone() {
+            self.leave().await;
+        }
         if let Err(error) = self.inner.store.close().await {
             tracing::error!(%error, "the store could not be closed");
+        }
+    }
+}
+
+impl Engine {
+    /// Leaves what other nodes can take up at once. If the store does not answer, they do when the leases end.
+    async fn leave(&self) {
+        // Also what was not answered in time is not written any more: somebody else is to have the connections.
+        self.inner.seat.lease.end();
+        let left = async {
+            let waiting = self.inner.webhooks.take_waiting();
+            if !waiting.is_empty() {
+                self.inner.store.give_back_deliveries(waiting, self.inner.clock.now()).await?;
+            }
+            self.inner.store.leave().await
+        };
+        match tokio::time::timeout(std::time::Duration::from_millis(LEAVE_MS), left).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "this node could not leave; the others wait for its lease to end")
+            }
+            Err(_) => tracing::warn!("the store is slow; the others wait for this node's lease to end"),
         }
     }
 }
@@ -667,10 +728,6 @@ pub(crate) fn warn(error: &tidings_store::Error, what: &str) {
 }
 
 impl Inner {
-    pub(crate) fn lane(&self, id: ConnectionId) -> Option<&Arc<Lane>> {
-        self.lanes.get(&id)
-    }
-
     pub(crate) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -812,7 +869,7 @@ impl Inner {
 
     /// Waits until what was on its way to any carrier has been answered, up to a limit.
     async fn barrier(&self) {
-        let barriers: Vec<_> = self.lanes.values().map(|lane| lane.window.barrier()).collect();
+        let barriers = self.barriers();
         let all = async {
             for barrier in barriers {
                 barrier.await;
@@ -835,9 +892,11 @@ impl Inner {
         let held = hold.is_some();
         *self.hold.lock().expect("nothing panics while it holds this") = hold;
         for connection in connections {
-            let Some(lane) = self.lanes.get(&connection.id) else { continue };
+            if !self.places.contains_key(&connection.id) {
+                continue;
+            }
             let paused = connection.paused.is_some() || held || self.stopping();
-            if lane.is_paused() != paused {
+            if let Some(lane) = self.lane(connection.id).filter(|lane| lane.is_paused() != paused) {
                 lane.pause(paused);
             }
             self.connections

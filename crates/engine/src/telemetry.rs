@@ -328,6 +328,15 @@ impl Telemetry {
         }
     }
 
+    /// A connection is another node's: that one speaks of it.
+    pub fn elsewhere(&self, id: ConnectionId) {
+        let label = ConnectionLabel { connection: self.name(id) };
+        self.window_size.remove(&label);
+        self.window_taken.remove(&label);
+        self.connection_up.remove(&label);
+        self.pace.remove(&label);
+    }
+
     /// The whole text, with the store's numbers as they are at the moment of a scrape.
     pub fn render(&self, statistics: &Statistics, now: Timestamp) -> String {
         let age_s = |at: Option<Timestamp>| at.map_or(0, |at| now.since_ms(at).max(0) / 1000);

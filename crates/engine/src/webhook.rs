@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidings_domain::id::EndpointId;
 use tidings_domain::poison;
 use tidings_domain::time::Timestamp;
-use tidings_domain::webhook::{self, Response, Verdict};
+use tidings_domain::webhook::{self, Delivery, Response, Verdict};
 use tidings_egress::{Bytes, HeaderMap, HeaderName, HeaderValue, Method, Policy, Request, Target};
 use tidings_store::{About, Attempt, Crashed, Endpoint, Key, Told};
 use tokio::sync::{Notify, mpsc};
@@ -140,9 +140,12 @@ impl Room {
 
     /// Takes over deliveries that are leased. What does not fit is given back to the store, and claimed when there is room.
     pub fn tell(&self, engine: &Arc<Inner>, told: Vec<Told>) {
-        if engine.stopping() {
+        if engine.stopping() && engine.seat.is_alone() {
             // They stay leased; the next start makes them due.
             return;
+        }
+        if engine.stopping() || !engine.seat.roles.webhook {
+            return Self::give_back(engine, told.into_iter().filter_map(|one| one.delivery).collect());
         }
         let mut callers = Vec::new();
         let mut too_many = Vec::new();
@@ -160,18 +163,33 @@ impl Room {
         for endpoint in callers {
             tokio::spawn(caller(Arc::downgrade(engine), endpoint));
         }
-        if !too_many.is_empty() {
-            let engine = Arc::clone(engine);
-            tokio::spawn(async move {
-                // If this fails, they come back when their leases end.
-                match engine.store.give_back_deliveries(too_many, engine.clock.now()).await {
-                    Ok(()) => engine.webhooks.wake(),
-                    Err(error) => {
-                        tracing::warn!(%error, "deliveries that did not fit in memory wait for the end of their leases");
-                    }
-                }
-            });
+        Self::give_back(engine, too_many);
+    }
+
+    /// Gives deliveries back to the store that cannot be taken here: somebody else takes them, or this node later.
+    fn give_back(engine: &Arc<Inner>, deliveries: Vec<Delivery>) {
+        if deliveries.is_empty() {
+            return;
         }
+        let engine = Arc::clone(engine);
+        tokio::spawn(async move {
+            // If this fails, they come back when their leases end.
+            match engine.store.give_back_deliveries(deliveries, engine.clock.now()).await {
+                Ok(()) => engine.webhooks.wake(),
+                Err(error) => {
+                    tracing::warn!(%error, "deliveries that could not be taken wait for the end of their leases");
+                }
+            }
+        });
+    }
+
+    /// Takes out all that waits here and was not called: to be given back at a stop.
+    pub fn take_waiting(&self) -> Vec<Delivery> {
+        let mut lines = self.lines();
+        let waiting = lines.by_endpoint.values_mut().flat_map(|line| line.waiting.drain(..));
+        let waiting: Vec<Delivery> = waiting.filter_map(|told| told.delivery).collect();
+        lines.waiting = 0;
+        waiting
     }
 
     fn lines(&self) -> MutexGuard<'_, Lines> {
@@ -249,8 +267,11 @@ async fn claim(engine: &Weak<Inner>) {
         let wake = Arc::clone(&inner.webhooks.wake);
         let woken = wake.notified();
         let now = inner.clock.now();
-        let next =
-            if inner.stopping() { now.plus_ms(LONGEST_SLEEP_MS) } else { claim_due(&inner, now).await };
+        let next = if inner.stopping() || !inner.seat.roles.webhook {
+            now.plus_ms(LONGEST_SLEEP_MS)
+        } else {
+            claim_due(&inner, now).await
+        };
         drop(inner);
         let sleep_ms = next.since_ms(now).clamp(1, LONGEST_SLEEP_MS) as u64;
         tokio::select! {

@@ -67,7 +67,7 @@ impl World {
         )
         .expect("no extra certificates are given, so none can be invalid");
         Self {
-            clock: Arc::new(Clock::new(settings.node)),
+            clock: Arc::new(Clock::new(settings.node.number)),
             open: Arc::new(|connection, surroundings| list::open(connection.carrier.clone(), surroundings)),
             web: Arc::new(client),
             memory: Memory::default(),

@@ -20,7 +20,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         codes: Default::default(),
         egress: tidings_egress::Policy::development(),
         retention: Retention { idempotency_ms: 1, parked_ms: 1, attempts_ms: 1, messages_ms: None },
-        node: 0,
+        node: Default::default(),
     };
     Engine::start(store, settings).await.expect("an engine")
 }

@@ -27,7 +27,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         codes: Default::default(),
         egress: tidings_egress::Policy::development(),
         retention: Retention { idempotency_ms: 1, parked_ms: 1, attempts_ms: 1, messages_ms: None },
-        node: 0,
+        node: Default::default(),
     };
     let engine = Engine::start(store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };

@@ -26,7 +26,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         codes: Default::default(),
         egress: tidings_egress::Policy::development(),
         retention: Retention { idempotency_ms: 1, parked_ms: 1, attempts_ms: 1, messages_ms: None },
-        node: 0,
+        node: tidings_engine::NodeSettings::default(),
     };
     Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), settings).await.expect("an engine")
 }

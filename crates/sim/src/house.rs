@@ -18,7 +18,7 @@ use tidings_domain::retry::RetryPolicy;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
 use tidings_engine::world::Memory;
-use tidings_engine::{ConnectionSettings, Engine, Settings, World};
+use tidings_engine::{ConnectionSettings, Engine, NodeSettings, Settings, World};
 use tidings_store::model::Model;
 use tidings_store::{Actor, Backend, Endpoint, MessageFilter, Page, Retention};
 use tokio::sync::{Notify, mpsc};
@@ -235,6 +235,6 @@ fn settings(plan: &Plan) -> Settings {
             attempts_ms: 30 * DAY_MS,
             messages_ms: None,
         },
-        node: 1,
+        node: NodeSettings { number: 1, ..NodeSettings::default() },
     }
 }

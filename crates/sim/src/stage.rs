@@ -205,6 +205,10 @@ impl Nature for Simulated {
         self.stage.wall_ms()
     }
 
+    fn boot_ms(&self) -> i64 {
+        self.stage.now_ms() as i64
+    }
+
     fn fill(&self, octets: &mut [u8]) {
         let mut random = self.random.lock().expect("nothing panics while it holds this");
         for chunk in octets.chunks_mut(8) {

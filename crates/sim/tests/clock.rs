@@ -14,6 +14,10 @@ impl Nature for Wall {
         self.0.load(Ordering::Relaxed)
     }
 
+    fn boot_ms(&self) -> i64 {
+        0
+    }
+
     fn fill(&self, octets: &mut [u8]) {
         octets.fill(0);
     }

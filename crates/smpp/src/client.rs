@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::Error;
 use crate::codec::{self, Bind, Body, DataSm, DeliverSm, Malformed, Pdu, SubmitSm};
+pub use crate::driver::Permission;
 use crate::driver::{self, Ends, ReplySlot, Sender, Wires, Wish};
 use crate::session::{EndReason, Limits, Message, Output, Request, Role, Session, WhyUnsent};
 pub use crate::tls::{ClientTls, Identity};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub connect_timeout_ms: u64,
     /// Events the owner may leave unread before the session slows down. Default 1,024.
     pub event_queue: usize,
+    /// Asked before each submit is written: without it, the session closes, and what was not written is `Unsent`.
+    pub permission: Permission,
 }
 
 impl Settings {
@@ -48,6 +51,7 @@ impl Settings {
             limits: Limits::default(),
             connect_timeout_ms: 10_000,
             event_queue: 1024,
+            permission: Permission::always(),
         }
     }
 }
@@ -193,7 +197,7 @@ fn submit_of(request: Request) -> Box<SubmitSm> {
 /// # Errors
 /// The settings cannot work, or nobody answers at that address, or the TLS handshake fails.
 pub async fn connect(settings: Settings) -> Result<(Handle, mpsc::Receiver<Event>), Error> {
-    let Settings { host, port, tls, bind, limits, connect_timeout_ms, event_queue } = settings;
+    let Settings { host, port, tls, bind, limits, connect_timeout_ms, event_queue, permission } = settings;
     let probe = Pdu { status: 0, sequence: 1, body: Body::Bind(bind.clone()) };
     codec::encode(&probe, &mut bytes::BytesMut::new()).map_err(|error| Error::Settings(error.to_string()))?;
     if limits.window_max == 0 || event_queue == 0 {
@@ -209,10 +213,10 @@ pub async fn connect(settings: Settings) -> Result<(Handle, mpsc::Receiver<Event
         let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(Error::Unreachable)?;
         tcp.set_nodelay(true).map_err(Error::Unreachable)?;
         match tls {
-            None => start(tcp, session, ends, wires, false),
+            None => start(tcp, session, ends, wires, false, permission),
             Some((connector, name)) => {
                 let stream = connector.connect(name, tcp).await.map_err(Error::Tls)?;
-                start(stream, session, ends, wires, true);
+                start(stream, session, ends, wires, true, permission);
             }
         }
         Ok(())
@@ -223,11 +227,17 @@ pub async fn connect(settings: Settings) -> Result<(Handle, mpsc::Receiver<Event
     }
 }
 
-fn start<S>(stream: S, session: Session, ends: Ends, wires: Wires<Event>, is_tls: bool)
-where
+fn start<S>(
+    stream: S,
+    session: Session,
+    ends: Ends,
+    wires: Wires<Event>,
+    is_tls: bool,
+    permission: Permission,
+) where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let connection = driver::Connection { failed_write_may_have_sent: is_tls, is_server: false };
+    let connection = driver::Connection { failed_write_may_have_sent: is_tls, is_server: false, permission };
     // Only the replies' end is kept here: the handle's clones decide how long requests stay open.
     let replies = ends.replies;
     let event_of = move |output| match output {

@@ -7,10 +7,11 @@
 //! taken all the while, so an owner waiting for the driver never waits for itself.
 
 use std::collections::VecDeque;
-use std::future::ready;
-use std::pin::pin;
+use std::future::{poll_fn, ready};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -180,13 +181,42 @@ pub(crate) fn wires<E>(
     )
 }
 
+/// Says whether requests may still be written. Asked each time just before octets go to the socket, so it must be quick.
+#[derive(Clone)]
+pub struct Permission(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Permission {
+    /// Asks this function.
+    pub fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(may_send))
+    }
+
+    /// Always.
+    #[must_use]
+    pub fn always() -> Self {
+        Self::new(|| true)
+    }
+
+    pub(crate) fn is_given(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Permission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Permission")
+    }
+}
+
 /// How to treat the connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Connection {
     /// A failed write may have sent part of what it was given (TLS). On plain TCP it has sent nothing.
     pub(crate) failed_write_may_have_sent: bool,
     /// Bounds what is read before the bind.
     pub(crate) is_server: bool,
+    /// Without it no request is written any more, and a session that would have to is closed.
+    pub(crate) permission: Permission,
 }
 
 struct Driver<E, F> {
@@ -261,13 +291,20 @@ pub(crate) async fn run<S, E, F>(
         let idle_owner = driver.pending.is_empty();
         let window_free = driver.session.window_free();
         let outgoing = driver.session.outgoing();
+        // What TLS still holds may be a request.
+        let guarded = driver.session.has_unwritten_requests()
+            || flush_wanted
+                && driver.connection.failed_write_may_have_sent
+                && driver.session.has_outstanding();
+        let permission = guarded.then_some(&driver.connection.permission);
         let (writes, reads) = (!outgoing.is_empty(), outgoing.len() < OUTGOING_OCTETS_MAX && idle_owner);
         driver.input.reserve(READ_OCTETS);
         tokio::select! {
-            written = write_or_flush(&mut writer, outgoing), if writes || flush_wanted => {
+            written = write_or_flush(&mut writer, outgoing, permission), if writes || flush_wanted => {
                 match written {
                     Err(_) => driver.write_failed(&mut reader).await,
-                    Ok(octets) => {
+                    Ok(None) => driver.handle(Input::Close),
+                    Ok(Some(octets)) => {
                         flush_wanted = octets > 0;
                         driver.handle(Input::Written(octets));
                     }
@@ -332,16 +369,26 @@ pub(crate) async fn run<S, E, F>(
 }
 
 /// Writes, or when nothing is left to write pushes out what TLS still holds. Both may be dropped at any
-/// point without losing count: octets are taken only when it says so.
+/// point without losing count: octets are taken only when it says so. Nothing is written, and `None` comes back, if the
+/// permission is not given at that moment, however long the socket was waited for.
 async fn write_or_flush<S: AsyncRead + AsyncWrite>(
     writer: &mut WriteHalf<S>,
     outgoing: &[u8],
-) -> std::io::Result<usize> {
-    if outgoing.is_empty() {
-        return writer.flush().await.map(|()| 0);
-    }
-    match writer.write(outgoing).await {
-        Ok(0) => Err(std::io::ErrorKind::WriteZero.into()),
+    permission: Option<&Permission>,
+) -> std::io::Result<Option<usize>> {
+    let written = poll_fn(|context| {
+        if permission.is_some_and(|permission| !permission.is_given()) {
+            return Poll::Ready(Ok(None));
+        }
+        let writer = Pin::new(&mut *writer);
+        if outgoing.is_empty() {
+            writer.poll_flush(context).map_ok(|()| Some(0))
+        } else {
+            writer.poll_write(context, outgoing).map_ok(Some)
+        }
+    });
+    match written.await {
+        Ok(Some(0)) if !outgoing.is_empty() => Err(std::io::ErrorKind::WriteZero.into()),
         other => other,
     }
 }
@@ -491,6 +538,11 @@ mod tests {
     use super::*;
     use crate::codec::{Bind, BindMode, Body, Pdu, SubmitSm};
     use crate::session::{Limits, Role};
+    use std::sync::atomic::AtomicBool;
+
+    fn connection() -> Connection {
+        Connection { failed_write_may_have_sent: false, is_server: false, permission: Permission::always() }
+    }
 
     /// A client's driver on a pipe that holds `pipe_octets`, bound, with room for one event.
     async fn bound(pipe_octets: usize) -> (DuplexStream, Sender, mpsc::Receiver<Output>) {
@@ -499,7 +551,7 @@ mod tests {
         let limits = Limits::default();
         let (ends, wires) = wires(limits.window_max, limits.unanswered_max, events_in);
         let session = Session::new(Role::Client(Bind::new(BindMode::Transmitter, "me", "pw")), limits);
-        let connection = Connection { failed_write_may_have_sent: false, is_server: false };
+        let connection = connection();
         tokio::spawn(run(ours, session, wires, connection, Some));
         assert!(matches!(read_pdu(&mut peer).await.body, Body::Bind(_)));
         let body = Body::BindResp { mode: BindMode::Transmitter, system_id: String::new(), tlvs: Vec::new() };
@@ -566,7 +618,7 @@ mod tests {
                 let (ends, wires) = wires(limits.window_max, limits.unanswered_max, events_in);
                 let session =
                     Session::new(Role::Client(Bind::new(BindMode::Transmitter, "me", "pw")), limits);
-                let connection = Connection { failed_write_may_have_sent: false, is_server: false };
+                let connection = connection();
                 tokio::spawn(run(ours, session, wires, connection, Some));
                 assert!(matches!(read_pdu(&mut peer).await.body, Body::Bind(_)));
                 let body = Body::BindResp {
@@ -619,6 +671,52 @@ mod tests {
             "{submit:?}"
         );
         assert!(matches!(events.recv().await, Some(Output::Ended(EndReason::Unresponsive))));
+    }
+
+    /// What waits for the socket when the permission ends is not written when there is room.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_written_once_the_permission_has_ended() {
+        let (ours, mut peer) = tokio::io::duplex(64);
+        let (events_in, mut events) = mpsc::channel(64);
+        let limits = Limits::default();
+        let (ends, wires) = wires(limits.window_max, limits.unanswered_max, events_in);
+        let session = Session::new(Role::Client(Bind::new(BindMode::Transmitter, "me", "pw")), limits);
+        let may_send = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&may_send);
+        let permission = Permission::new(move || asked.load(Ordering::SeqCst));
+        tokio::spawn(run(ours, session, wires, Connection { permission, ..connection() }, Some));
+        assert!(matches!(read_pdu(&mut peer).await.body, Body::Bind(_)));
+        let body = Body::BindResp { mode: BindMode::Transmitter, system_id: String::new(), tlvs: Vec::new() };
+        write_pdu(&mut peer, 1, body).await;
+        assert!(matches!(events.recv().await, Some(Output::Bound { .. })));
+        for tag in 0..5 {
+            ends.sender.send(tag, Request::Submit(SubmitSm::default())).await.unwrap();
+        }
+        // The first is in the pipe, and of the next what still fits.
+        advance(Duration::from_millis(1)).await;
+        may_send.store(false, Ordering::SeqCst);
+        assert!(matches!(read_pdu(&mut peer).await.body, Body::SubmitSm(_)));
+        let mut rest = Vec::new();
+        peer.read_to_end(&mut rest).await.unwrap();
+        assert!(codec::frame_length(&rest).unwrap().is_none_or(|length| length > rest.len()), "{rest:?}");
+        let mut seen = Vec::new();
+        while let Some(event) = events.recv().await {
+            seen.push(event);
+        }
+        assert!(
+            matches!(
+                seen[..],
+                [
+                    Output::Unsent { tag: 1, .. },
+                    Output::Unsent { tag: 2, .. },
+                    Output::Unsent { tag: 3, .. },
+                    Output::Unsent { tag: 4, .. },
+                    Output::NoAnswer { tag: 0 },
+                    Output::Ended(_),
+                ]
+            ),
+            "{seen:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -359,7 +359,11 @@ async fn drive<S>(
     let (Ends { sender, replies, raw }, wires) =
         driver::wires(limits.window_max, limits.unanswered_max, events);
     let session = Session::new(Role::Server, limits);
-    let connection = driver::Connection { failed_write_may_have_sent: is_tls, is_server: true };
+    let connection = driver::Connection {
+        failed_write_may_have_sent: is_tls,
+        is_server: true,
+        permission: driver::Permission::always(),
+    };
     let system_id = settings.system_id;
     let event_of = move |output| {
         Some(match output {

@@ -767,6 +767,16 @@ impl Session {
         }
     }
 
+    /// Whether a request, or a part of one, waits to be written.
+    pub(crate) fn has_unwritten_requests(&self) -> bool {
+        self.queue.iter().any(|queued| queued.sequence.is_some())
+    }
+
+    /// Whether an answer is waited for.
+    pub(crate) fn has_outstanding(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
     /// Takes the next step of an orderly end once nothing is waited for any more.
     fn maybe_finish(&mut self, now_ms: u64, outputs: &mut Vec<Output>) {
         match self.state {

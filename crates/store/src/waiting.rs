@@ -28,6 +28,11 @@ impl Changes {
         }
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (AccountId, Purpose, i64)> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Forgets them: they were not committed, or are counted already.
     pub fn clear(&mut self) {
         self.0.clear();

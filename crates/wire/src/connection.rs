@@ -37,7 +37,7 @@ pub struct Connection<'a> {
     pub name: &'a str,
     /// The kind of carrier.
     pub kind: &'a str,
-    /// `connecting`, `up`, `refused` or `stopped`.
+    /// `connecting`, `up`, `refused`, `stopped`, or `elsewhere` (another node holds it).
     pub state: &'static str,
     /// More about the state, such as the carrier's words.
     pub state_detail: Option<String>,

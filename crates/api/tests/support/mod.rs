@@ -99,7 +99,7 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
             attempts_ms: 3_600_000,
             messages_ms: None,
         },
-        node: 0,
+        node: Default::default(),
     };
     let engine = Engine::start(store, settings).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

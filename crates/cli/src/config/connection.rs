@@ -389,6 +389,7 @@ fn opens(settings: Settings) -> Result<(), String> {
         draw: std::sync::Arc::new(|| 0),
         codes: std::sync::Arc::default(),
         guard: std::sync::Arc::new(tidings_carriers::Unguarded),
+        may_send: std::sync::Arc::new(|| true),
     };
     let opened = {
         let _inside = runtime.enter();

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tidings_domain::account::Environment;
 use tidings_domain::address::Country;
+use tidings_domain::node::Roles;
 use tidings_egress::Block;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -190,6 +191,23 @@ impl Setting for CountryCode {
     }
     fn print(&self) -> Option<String> {
         Some(quoted(self.0.as_str()))
+    }
+}
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleList(pub Roles);
+
+impl Setting for RoleList {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        r#"one or several of api, send and webhook, such as "api,send,webhook""#.to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Roles::parse(value.as_str()?).ok().map(Self)
+    }
+    fn print(&self) -> Option<String> {
+        Some(quoted(&self.0.to_string()))
     }
 }
 

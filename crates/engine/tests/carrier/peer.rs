@@ -47,6 +47,10 @@ impl Nature for Ahead {
         self.real.now().as_millis() + self.by_ms.load(Ordering::SeqCst)
     }
 
+    fn boot_ms(&self) -> i64 {
+        self.real.boot_ms()
+    }
+
     fn fill(&self, octets: &mut [u8]) {
         for octet in octets {
             [*octet] = self.real.random();
@@ -100,7 +104,7 @@ impl House {
                 attempts_ms: hour,
                 messages_ms: None,
             },
-            node: 0,
+            node: Default::default(),
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

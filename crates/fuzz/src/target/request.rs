@@ -117,7 +117,7 @@ fn build() -> House {
             codes: Default::default(),
             egress: tidings_egress::Policy::strict(),
             retention: Retention { idempotency_ms: day, parked_ms: day, attempts_ms: day, messages_ms: None },
-            node: 0,
+            node: Default::default(),
         };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };
         let store = Arc::new(Model::new(Disk::new()));

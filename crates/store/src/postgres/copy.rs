@@ -1,7 +1,7 @@
 //! A PostgreSQL database as one end of a copy: see `crate::copy`.
 
 use super::Options;
-use super::executor::{SERVING, TURN};
+use super::executor::{ALONE, TURN};
 use super::migration;
 use super::session::{Session, cell};
 use crate::copy::{
@@ -42,11 +42,14 @@ impl Database {
             hold(&session).await?;
             match what_for {
                 Use::Source => {
-                    migration::check(&session).await?;
+                    migration::check_exactly(&session).await?;
+                    check_leases(&session).await?;
                     session.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
                 }
                 Use::Target => {
                     migration::migrate(&session).await?;
+                    migration::check_exactly(&session).await?;
+                    check_leases(&session).await?;
                 }
             }
             Ok(session)
@@ -55,11 +58,24 @@ impl Database {
     }
 }
 
+/// Refuses a database of which a node may still believe that it serves it: one that was cut off, or stands still.
+async fn check_leases(session: &Session) -> Result<()> {
+    let lasting =
+        "SELECT name FROM node WHERE lease_until > clock_timestamp() ORDER BY lease_until DESC LIMIT 1";
+    match session.row(lasting, &[]).await? {
+        None => Ok(()),
+        Some(row) => Err(Error::Unavailable(format!(
+            "the lease of the node {} is not over yet: stop it first, or wait until it is",
+            cell::<String>(&row, 0)?
+        ))),
+    }
+}
+
 /// Keeps others from serving the database as long as the session lives.
 async fn hold(session: &Session) -> Result<()> {
     let (tries, pause) = LOCK_TRIES;
     for _ in 0..tries {
-        if session.value::<bool>(SERVING, &[]).await? {
+        if session.value::<bool>(ALONE, &[]).await? {
             return Ok(());
         }
         tokio::time::sleep(pause).await;

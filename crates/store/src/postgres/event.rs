@@ -3,6 +3,7 @@
 //! Events, deliveries and attempts are noted on a [`Sheet`] and written with the group that they belong to.
 
 use super::executor::{self, Rx, Tx};
+use super::front::Queue;
 use super::message::{self, live};
 use super::session::{Flight, Session, cell, clean, values};
 use super::{endpoint, operating};
@@ -172,6 +173,12 @@ impl Sheet {
                 all.iter().map(|one| one.event.raw.as_deref().map(clean)).collect::<Vec<_>>(),
             ],
         );
+    }
+
+    /// What is put into the queues of endpoints.
+    pub fn put_deliveries(&self, put: &mut Vec<(Queue, i64)>) {
+        let open = self.deliveries.iter().filter(|(_, change)| change.is_some());
+        put.extend(open.map(|((endpoint, due_at, _), _)| (Queue::Endpoint(*endpoint), *due_at)));
     }
 
     fn write_deliveries<'v>(&'v self, flight: &mut Flight<'v>) {
@@ -432,6 +439,8 @@ pub(super) async fn claim_deliveries(
         let room = if listeners.is_on(*endpoint) { *room as i64 } else { DROPPED_MAX };
         *most.entry(endpoint.key()).or_default() += room;
     }
+    let look = tx.fronts().look();
+    let fronts: Vec<i64> = most.keys().map(|endpoint| look.front(Queue::Endpoint(*endpoint))).collect();
     let (endpoints, most): (Vec<i64>, Vec<i64>) = most.into_iter().unzip();
     let rows = tx
         .sql
@@ -439,15 +448,17 @@ pub(super) async fn claim_deliveries(
             concat!(
                 "SELECT d.endpoint, d.due_at, d.event, d.tries, d.account, ",
                 columns!(),
-                " FROM unnest($1::bigint[], $2::bigint[]) AS k (endpoint, most)
-                 CROSS JOIN LATERAL (SELECT x.* FROM delivery x WHERE x.endpoint = k.endpoint AND x.due_at <= $3
+                " FROM unnest($1::bigint[], $2::bigint[], $4::bigint[]) AS k (endpoint, most, front)
+                 CROSS JOIN LATERAL (SELECT x.* FROM delivery x WHERE x.endpoint = k.endpoint AND x.due_at >= k.front
+                   AND x.due_at <= $3
                    ORDER BY x.due_at, x.event LIMIT k.most) d
                  LEFT JOIN LATERAL (SELECT x.* FROM event x WHERE x.seq = d.event LIMIT 1) e ON true
                  ORDER BY d.endpoint, d.due_at, d.event"
             ),
-            &[&endpoints, &most, &now.as_millis()],
+            &[&endpoints, &most, &now.as_millis(), &fronts],
         )
         .await?;
+    drop(look);
     let mut due: HashMap<EndpointId, VecDeque<&Row>> = HashMap::new();
     for row in &rows {
         due.entry(EndpointId::from_key(cell(row, 0)?)).or_default().push_back(row);
@@ -478,6 +489,7 @@ pub(super) async fn claim_deliveries(
 }
 
 pub(super) async fn give_back_deliveries(tx: &mut Tx, leased: &[Delivery], now: &Timestamp) -> Result<()> {
+    tx.news().deliveries |= !leased.is_empty();
     let keys = columns_of(leased.iter().map(key));
     let rows = tx
         .sql
@@ -564,7 +576,29 @@ pub(super) async fn release_deliveries(tx: &mut Tx, now: &Timestamp) -> Result<u
 }
 
 pub(super) async fn due_endpoints(rx: &Rx<'_>) -> Result<Vec<(EndpointId, Timestamp)>> {
-    earliest(rx.sql).await
+    let look = rx.fronts.look();
+    let Some(known) = rx.fronts.endpoints() else {
+        let all = earliest(rx.sql).await?;
+        let found: Vec<_> = all.iter().map(|(id, at)| (id.key(), at.as_millis())).collect();
+        look.found_endpoints(&found);
+        return Ok(all);
+    };
+    let (endpoints, fronts): (Vec<i64>, Vec<i64>) = known.into_iter().unzip();
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT k.endpoint, (SELECT x.due_at FROM delivery x WHERE x.endpoint = k.endpoint AND x.due_at >= k.front
+               ORDER BY x.due_at LIMIT 1) FROM unnest($1::bigint[], $2::bigint[]) AS k (endpoint, front) ORDER BY k.endpoint",
+            &[&endpoints, &fronts],
+        )
+        .await?;
+    let mut open = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (endpoint, at): (i64, Option<i64>) = (cell(row, 0)?, cell(row, 1)?);
+        look.found(Queue::Endpoint(endpoint), at);
+        open.extend(at.map(|at| (EndpointId::from_key(endpoint), Timestamp::from_millis(at))));
+    }
+    Ok(open)
 }
 
 /// The earliest delivery of each endpoint, found by one probe for each: what lies between is not read.

@@ -10,11 +10,13 @@
 //! before them is written, nothing is remembered.
 //!
 //! The turn to write is a lock of the database that ends with the transaction, so that events get their places in the
-//! order of the commits whoever writes. A transaction that finds that another process wrote since its last one forgets
-//! what it remembered.
+//! order of the commits whoever writes. A transaction that finds that another process wrote since its last one looks
+//! again at what it remembered, and one of a node that was ended by another node is refused.
 
-use super::session::{Flight, Session, cell, values};
-use super::{Options, copy, endpoint, event, message, migration, operating, review, suppression};
+use super::front::{Fronts, Queue};
+use super::news::{self, Fellowship, Line};
+use super::session::{Flight, Session, Value, cell, values};
+use super::{Options, copy, endpoint, event, message, migration, node, operating, review, suppression};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -25,6 +27,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 use tidings_domain::id::{AccountId, MessageId, Sequence};
@@ -52,20 +55,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// How long the end of a failed transaction may take before the session counts as broken.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a start waits for the end of an earlier process on the server, and how often it looks.
-const SERVED_TIMEOUT: Duration = Duration::from_secs(3);
-const SERVED_PAUSE: Duration = Duration::from_millis(50);
 /// How long callers wait for the server to come back, to hear whether their commit was done.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
+/// The node number of ids that the store makes for who is no node (see `domain::id`): no running node has it.
 const STORE_NODE: u16 = 1_023;
 /// The key of the lock that is the turn to write. Any number does that nobody else uses in this database.
 pub(super) const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
-/// Who wrote last, and the number of the transaction.
-const WHO: &str = "SELECT (SELECT value FROM setting WHERE name = 'writer'), pg_current_xact_id()::text";
-/// The key of the lock that the serving process holds.
-pub(super) const SERVING: &str = "SELECT pg_try_advisory_lock(6216813002)";
-const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock(6216813002)";
+/// The number of the transaction, who wrote last, what changed how often, and whether this node is still in the list.
+const WHO: &str = "SELECT pg_current_xact_id()::text, (SELECT last_value FROM last_writer),
+   (SELECT last_value FROM list_version), (SELECT last_value FROM settings_version),
+   (SELECT last_value FROM parked_version), $1::text IS NULL OR EXISTS (SELECT 1 FROM node WHERE id = $1)";
+/// What changes when the server crashes.
+const ERA: &str = "WITH new AS (INSERT INTO era (single, word) VALUES (true, gen_random_uuid()::text) ON CONFLICT DO NOTHING
+   RETURNING word) SELECT word FROM new UNION ALL SELECT word FROM era LIMIT 1";
+/// The key of the lock that serving processes hold together.
+const SERVING: &str = "SELECT pg_try_advisory_lock_shared(6216813002)";
+/// The same key for a process that wants the database for itself.
+pub(super) const ALONE: &str = "SELECT pg_try_advisory_lock(6216813002)";
+const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock_shared(6216813002)";
 /// Whether somebody holds it. The server keeps the halves of the key apart.
 pub(super) const IS_SERVED: &str =
     "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -83,8 +90,11 @@ pub(super) struct Tx {
     pub looked: Arc<Looked>,
     guard: Arc<Guard>,
     memory: Memory,
-    /// Our name among those who write.
-    name: String,
+    /// Our number among those who write: even for nodes.
+    number: i64,
+    /// Tells whether the server crashed since this session was opened.
+    era: String,
+    fellowship: Arc<Fellowship>,
 }
 
 /// What was loaded and what must be written, by noun.
@@ -116,14 +126,29 @@ struct Memory {
     /// Thrown away when a transaction fails or another process wrote.
     loaded: Option<Loaded>,
     ids: Sequence,
-    /// Whether this transaction changed the suppression list.
+    /// What was changed how often, as it was when this was last looked at.
+    versions: Versions,
+    /// What this transaction changes of it.
     list_changed: bool,
+    parked_changed: bool,
+    /// What this transaction has to tell other nodes.
+    line: Line,
+    /// Whether this process becomes a node with this transaction, or ceases to be one.
+    membership: Option<Option<(String, u16)>>,
     /// What waits to be sent, once somebody asked.
     waiting: Option<Arc<Waiting>>,
     /// How this transaction changes that.
     changes: Changes,
     crashes: Crashes,
     parked_max: usize,
+}
+
+/// How often things were changed by anybody, which says whether what is remembered of them is still so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Versions {
+    list: i64,
+    settings: i64,
+    parked: i64,
 }
 
 struct Loaded {
@@ -149,6 +174,7 @@ impl Tx {
 
     /// To be called when endpoints changed.
     pub async fn forget_listeners(&mut self) -> Result<()> {
+        self.memory.line.settings = true;
         let listeners = Arc::new(endpoint::listeners(&self.sql).await?);
         self.loaded().listeners = listeners;
         Ok(())
@@ -171,6 +197,7 @@ impl Tx {
         if rows == 0 {
             return 0;
         }
+        self.memory.parked_changed = true;
         let parked = self.loaded().parked.entry(connection).or_default();
         *parked += rows;
         parked.saturating_sub(most)
@@ -178,6 +205,7 @@ impl Tx {
 
     /// To be called when rows of parked receipts of this connection were deleted.
     pub fn note_unparked(&mut self, connection: i64, rows: usize) {
+        self.memory.parked_changed = true;
         let all = &mut self.loaded().parked;
         if let Some(parked) = all.get_mut(&connection) {
             *parked = parked.saturating_sub(rows);
@@ -189,6 +217,7 @@ impl Tx {
 
     /// To be called when parked receipts of any connection were deleted.
     pub async fn recount_parked(&mut self) -> Result<()> {
+        self.memory.parked_changed = true;
         self.loaded().parked = count_parked(&self.sql).await?;
         Ok(())
     }
@@ -248,6 +277,8 @@ impl Tx {
     /// What waits to be sent, counted now and as every commit keeps it from here on.
     pub async fn waiting(&mut self) -> Result<Arc<Waiting>> {
         let waiting = Arc::clone(self.memory.waiting.get_or_insert_default());
+        *self.fellowship.waiting.lock().expect("nothing panics while it holds this") =
+            Some(Arc::clone(&waiting));
         waiting.set(message::count_waiting(&self.sql).await?);
         // What this transaction changed before is counted.
         self.memory.changes.clear();
@@ -259,6 +290,58 @@ impl Tx {
         self.memory.list_changed = true;
     }
 
+    /// The version of the suppression list at the beginning of this transaction.
+    pub const fn list_version(&self) -> i64 {
+        self.memory.versions.list
+    }
+
+    /// What other nodes will hear of this transaction.
+    pub const fn news(&mut self) -> &mut Line {
+        &mut self.memory.line
+    }
+
+    /// Where the queues begin.
+    pub fn fronts(&self) -> &Fronts {
+        &self.fellowship.fronts
+    }
+
+    /// Queues were changed in another way than by the sheets: nobody knows where they begin.
+    pub fn forget_fronts(&mut self) {
+        self.fronts().forget();
+        self.memory.line.all_fronts = true;
+    }
+
+    /// Notes what the sheets put into queues.
+    fn note_fronts(&mut self) {
+        let mut put: Vec<(Queue, i64)> = Vec::new();
+        self.sheets.messages.put(&mut put);
+        self.sheets.events.put_deliveries(&mut put);
+        for (queue, at) in &put {
+            self.memory.line.put(*queue, *at);
+        }
+        self.fellowship.fronts.coming(self.memory.line.fronts());
+    }
+
+    /// Whether there is somebody to hear it.
+    pub fn set_peers(&self, has_peers: bool) {
+        self.fellowship.has_peers.store(has_peers, Ordering::Release);
+    }
+
+    /// Whether this process serves the database: others do not hear what it tells by themselves.
+    const fn is_node(&self) -> bool {
+        self.number % 2 == 0
+    }
+
+    /// The node that this process is, if it is one.
+    pub fn node(&self) -> Option<String> {
+        self.fellowship.node().map(|(id, _)| id)
+    }
+
+    /// With this transaction this process becomes a node, or ceases to be one.
+    pub fn become_node(&mut self, node: Option<(String, u16)>) {
+        self.memory.membership = Some(node);
+    }
+
     /// An id for a row that the store makes by itself.
     pub fn next_id(&mut self, now: Timestamp) -> i64 {
         self.memory.ids.next(now)
@@ -268,7 +351,8 @@ impl Tx {
         self.memory.loaded.as_mut().expect("no operation runs before it is loaded")
     }
 
-    async fn remember(&mut self) -> Result<()> {
+    /// Looks at the places that are given in the order of commits.
+    async fn look_at_places(&mut self) -> Result<i64> {
         // Ids go on after those of an earlier process and of another one, whose clocks may have been ahead.
         let row = self
             .sql
@@ -282,8 +366,12 @@ impl Tx {
             .await?
             .ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
         self.memory.ids.pass(cell(&row, 0)?);
+        cell(&row, 1)
+    }
+
+    async fn remember(&mut self) -> Result<()> {
         self.memory.loaded = Some(Loaded {
-            next_event: cell(&row, 1)?,
+            next_event: self.look_at_places().await?,
             parked: count_parked(&self.sql).await?,
             listeners: Arc::new(endpoint::listeners(&self.sql).await?),
         });
@@ -293,6 +381,7 @@ impl Tx {
     /// Writes what is to be written and forgets what was loaded, so that statements can be sent that look at rows or
     /// change them by themselves.
     pub async fn settle(&mut self) -> Result<()> {
+        self.note_fronts();
         let sheets = std::mem::take(&mut self.sheets);
         let mut flight = Flight::default();
         sheets.write(&mut flight);
@@ -457,7 +546,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the session and prepares it with `first`, which runs before anything is written.
-    pub fn start(options: &Options, looked: Arc<Looked>, guard: Arc<Guard>) -> Result<Self> {
+    pub fn start(
+        options: &Options,
+        looked: Arc<Looked>,
+        guard: Arc<Guard>,
+        fellowship: Arc<Fellowship>,
+    ) -> Result<Self> {
         let (queue, waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
         let (closing, asked) = watch::channel(false);
         let (done, closed) = oneshot::channel();
@@ -468,7 +562,7 @@ impl Writer {
         let watched = Arc::clone(&condition);
         in_a_thread("store-writer", async move |opened| {
             let mut writer =
-                Writing { options, looked, guard, callers, condition, waiting: None, served: None };
+                Writing { options, looked, guard, fellowship, callers, condition, waiting: None };
             match writer.open().await {
                 Err(error) => opened(Err(error)),
                 Ok(tx) => {
@@ -557,6 +651,12 @@ fn started(mut work: Box<dyn Work>) -> Option<Box<dyn Work>> {
 type Group = Vec<Box<dyn Work>>;
 type Answers = Vec<(Box<dyn Work>, Result<()>)>;
 
+/// A transaction whose commit was asked for.
+struct Asked {
+    transaction: String,
+    era: String,
+}
+
 /// Why a group was not committed.
 enum Failed {
     /// This operation of it could not be done.
@@ -566,7 +666,7 @@ enum Failed {
     /// The session broke before the commit was asked for: nothing was done.
     Lost(Error),
     /// The session broke while the commit was asked for: this transaction may have been committed.
-    Unknown(String, Error),
+    Unknown(Asked, Error),
 }
 
 /// The writer in its thread.
@@ -574,13 +674,12 @@ struct Writing {
     options: Options,
     looked: Arc<Looked>,
     guard: Arc<Guard>,
+    fellowship: Arc<Fellowship>,
     /// Where answers are given: one task for a whole group costs less than a wake-up for each.
     callers: tokio::runtime::Handle,
     condition: Arc<Condition>,
     /// What waits to be sent, once somebody asked: kept from one session to the next.
     waiting: Option<Arc<Waiting>>,
-    /// How often the database had been served when we began to serve it.
-    served: Option<String>,
 }
 
 impl Writing {
@@ -589,15 +688,24 @@ impl Writing {
         sql.check_promises().await?;
         migration::check(&sql).await?;
         copy::check(&sql).await?;
-        if self.options.served {
-            self.serve(&sql).await?;
+        if self.options.served && !sql.value::<bool>(SERVING, &[]).await? {
+            return Err(Error::Unavailable(
+                "this database is being copied or changed as a whole: wait for that to end".to_owned(),
+            ));
         }
         sql.prepare(&[TURN, WHO]).await?;
-        let name = sql.value::<String>("SELECT gen_random_uuid()::text", &[]).await?;
+        let number = news::number(&sql, self.options.served).await?;
+        self.fellowship.writer.store(number, Ordering::Release);
+        let era = sql.value::<String>(ERA, &[]).await?;
+        let ids = self.fellowship.node().map_or(STORE_NODE, |(_, number)| node::STORE_NUMBERS + number);
         let memory = Memory {
             loaded: None,
-            ids: Sequence::new(STORE_NODE),
+            ids: Sequence::new(ids),
+            versions: Versions::default(),
             list_changed: false,
+            parked_changed: false,
+            line: Line::default(),
+            membership: None,
             waiting: self.waiting.clone(),
             changes: Changes::default(),
             crashes: Crashes::default(),
@@ -606,47 +714,8 @@ impl Writing {
         // Whatever was looked at before this session may have changed.
         self.looked.renew();
         let (looked, guard) = (Arc::clone(&self.looked), Arc::clone(&self.guard));
-        Ok(Tx { sql, sheets: Sheets::default(), looked, guard, memory, name })
-    }
-
-    /// Takes the database for this process alone. One that lost it to another process must never write again: it does
-    /// not know what the other one did.
-    async fn serve(&mut self, sql: &Session) -> Result<()> {
-        // A process that ended just now may not be gone for the server yet.
-        let end = tokio::time::Instant::now() + SERVED_TIMEOUT;
-        while !sql.value::<bool>(SERVING, &[]).await? {
-            if tokio::time::Instant::now() < end {
-                tokio::time::sleep(SERVED_PAUSE).await;
-                continue;
-            }
-            return Err(Error::Unavailable(
-                "another tidings serves this database already: stop it first, or name another database"
-                    .to_owned(),
-            ));
-        }
-        match &self.served {
-            None => {
-                let now = sql
-                    .value::<String>(
-                        "INSERT INTO setting (name, value) VALUES ('served', '1')
-                         ON CONFLICT (name) DO UPDATE SET value = (setting.value::bigint + 1)::text RETURNING value",
-                        &[],
-                    )
-                    .await?;
-                self.served = Some(now);
-            }
-            Some(ours) => {
-                let now = sql.value::<String>("SELECT value FROM setting WHERE name = 'served'", &[]).await?;
-                if now != *ours {
-                    let taken = Error::Broken(
-                        "another tidings has served this database since, and this one does not know what it did".to_owned(),
-                    );
-                    self.condition.breaks(&taken);
-                    return Err(taken);
-                }
-            }
-        }
-        Ok(())
+        let fellowship = Arc::clone(&self.fellowship);
+        Ok(Tx { sql, sheets: Sheets::default(), looked, guard, memory, number, era, fellowship })
     }
 
     async fn run(
@@ -732,7 +801,6 @@ impl Writing {
                     tracing::info!("the PostgreSQL server answers again");
                     return Some(tx);
                 }
-                Err(Error::Broken(_)) => return None,
                 Err(error) => {
                     if pause.is_zero() {
                         tracing::warn!(%error, "the PostgreSQL server is gone; trying again");
@@ -750,6 +818,10 @@ impl Writing {
         let mut answers = Answers::new();
         let mut groups = VecDeque::from([group]);
         while let Some(mut group) = groups.pop_front() {
+            if let Err(broken) = self.condition.check() {
+                answers.extend(group.into_iter().map(|work| (work, Err(broken.clone()))));
+                continue;
+            }
             let Some(tx) = open.as_mut() else {
                 let gone = Error::Unavailable("the connection to the PostgreSQL server is lost".to_owned());
                 answers.extend(group.into_iter().map(|work| (work, Err(gone.clone()))));
@@ -757,6 +829,10 @@ impl Writing {
             };
             let outcome = match transact(tx, &mut group).await {
                 Ok(()) => Ok(()),
+                Err(Failed::Some(error @ Error::Expelled(_))) => {
+                    self.condition.breaks(&error);
+                    Err(error)
+                }
                 Err(Failed::Operation(_, error) | Failed::Some(error)) if group.len() == 1 => Err(error),
                 Err(Failed::Operation(n, _)) => {
                     let after = group.split_off(n + 1);
@@ -773,9 +849,9 @@ impl Writing {
                     give_up(open);
                     Err(error)
                 }
-                Err(Failed::Unknown(transaction, error)) => {
+                Err(Failed::Unknown(asked, error)) => {
                     give_up(open);
-                    if self.verdict(open, &transaction).await { Ok(()) } else { Err(error) }
+                    if self.verdict(open, &asked).await { Ok(()) } else { Err(error) }
                 }
             };
             answers.extend(group.into_iter().map(|work| (work, outcome.clone())));
@@ -784,16 +860,21 @@ impl Writing {
     }
 
     /// Whether a transaction was committed whose commit was never answered. Waits for the server to come back; after
-    /// that the answer is not worth waiting for, and callers hear of an error though it may have been done.
-    async fn verdict(&mut self, open: &mut Option<Tx>, transaction: &str) -> bool {
+    /// that the answer is not worth waiting for, and callers hear of an error though it may have been done. So they do
+    /// after a crash of the server, since the number of a transaction that left no trace is given to another one then.
+    async fn verdict(&mut self, open: &mut Option<Tx>, asked: &Asked) -> bool {
         let asking = async {
             let mut pause = FIRST_PAUSE;
             loop {
                 match self.open().await {
+                    Ok(tx) if tx.era != asked.era => return (Some(tx), false),
                     Ok(tx) => {
                         let status = tx
                             .sql
-                            .value::<Option<String>>("SELECT pg_xact_status($1::text::xid8)", &[&transaction])
+                            .value::<Option<String>>(
+                                "SELECT pg_xact_status($1::text::xid8)",
+                                &[&asked.transaction],
+                            )
                             .await;
                         match status.as_ref().map(Option::as_deref) {
                             // The server has not noticed yet that we went away.
@@ -841,7 +922,11 @@ async fn transact(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result::Resu
 async fn transact_once(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result::Result<(), Failed> {
     let mut committing = None;
     tx.memory.changes.clear();
+    tx.memory.line = Line::default();
+    tx.memory.parked_changed = false;
+    tx.memory.membership = None;
     let within = tokio::time::timeout(GROUP_TIMEOUT, attempt(tx, group, &mut committing)).await;
+    tx.fronts().came();
     let (result, answers) = match within {
         Ok(result) => (result, true),
         Err(_) => (Err(Failed::Some(too_long())), false),
@@ -851,6 +936,14 @@ async fn transact_once(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result:
         tx.looked.renew();
     }
     let Err(failed) = result else {
+        if let Some(node) = tx.memory.membership.take() {
+            if let Some((_, number)) = &node {
+                tx.memory.ids = Sequence::new(node::STORE_NUMBERS + number);
+                // Ids go on after those that others made.
+                tx.memory.loaded = None;
+            }
+            *tx.fellowship.node.lock().expect("nothing panics while it holds this") = node;
+        }
         if let Some(waiting) = &tx.memory.waiting {
             waiting.apply(&mut tx.memory.changes);
         }
@@ -862,10 +955,13 @@ async fn transact_once(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result:
         return Err(failed);
     }
     Err(match (failed, committing) {
-        (Failed::Operation(_, error) | Failed::Some(error), Some(transaction)) => {
-            Failed::Unknown(transaction, error)
+        // Whoever joins or leaves begins anew.
+        (Failed::Operation(_, error) | Failed::Some(error), Some(transaction))
+            if tx.memory.membership.is_none() =>
+        {
+            Failed::Unknown(Asked { transaction, era: tx.era.clone() }, error)
         }
-        (Failed::Operation(_, error) | Failed::Some(error), None) => Failed::Lost(error),
+        (Failed::Operation(_, error) | Failed::Some(error), _) => Failed::Lost(error),
         (other, _) => other,
     })
 }
@@ -910,12 +1006,43 @@ async fn attempt(
     for n in &together {
         guarded(group[*n].run(tx)).await.map_err(|error| Failed::Operation(*n, error))?;
     }
+    tx.note_fronts();
     let sheets = std::mem::take(&mut tx.sheets);
     let mut flight = Flight::default();
     sheets.write(&mut flight);
+    let told = tell(tx, &mut flight);
     flight.command("COMMIT");
     *committing = Some(transaction);
-    flight.run(&tx.sql).await.map_err(Failed::Some)
+    flight.run(&tx.sql).await.map_err(Failed::Some)?;
+    tx.memory.versions = told;
+    Ok(())
+}
+
+/// Counts what this transaction changes, and tells other nodes. Gives the versions as they are with its commit: nobody
+/// else changes them while we have the turn.
+fn tell(tx: &Tx, flight: &mut Flight<'_>) -> Versions {
+    let memory = &tx.memory;
+    let mut versions = memory.versions;
+    let has_peers = !tx.is_node() || tx.fellowship.has_peers.load(Ordering::Acquire) || memory.line.nodes;
+    let line = memory.line.write(tx.number, &memory.changes, memory.list_changed).filter(|_| has_peers);
+    if memory.line.settings {
+        flight.command("SELECT nextval('settings_version')");
+        versions.settings += 1;
+    }
+    if memory.parked_changed {
+        flight.command("SELECT nextval('parked_version')");
+        versions.parked += 1;
+    }
+    if memory.list_changed {
+        versions.list += 1;
+        match line {
+            Some(line) => flight.statement(news::TELL_LIST, values![line]),
+            None => flight.command("SELECT nextval('list_version')"),
+        }
+    } else if let Some(line) = line {
+        flight.statement(news::TELL, values![line]);
+    }
+    versions
 }
 
 /// Begins a transaction, waits for the turn to write, and loads what was named. Gives the transaction's number.
@@ -923,34 +1050,60 @@ async fn attempt(
 /// Everything is sent at once and done in this order: what is loaded is loaded after the turn was taken. That holds
 /// because the first statements were prepared when the session was opened.
 async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
+    let node = tx.node();
     let Tx { sql, sheets, .. } = &mut *tx;
+    let who: [Value<'_>; 1] = [&node];
     let ((), _, row, (), (), ()) = tokio::try_join!(
         sql.command("BEGIN"),
         sql.execute(TURN, &[]),
-        sql.row(WHO, &[]),
+        sql.row(WHO, &who),
         sheets.messages.load(sql, needs.messages),
         sheets.events.load(sql, needs.events),
         sheets.list.load(sql, needs.list),
     )?;
     let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
-    if cell::<Option<&str>>(&row, 0)? != Some(tx.name.as_str()) {
-        // Somebody else wrote since: nothing that was remembered is certain.
-        tx.memory.loaded = None;
+    if !cell::<bool>(&row, 5)? {
+        return Err(node::expelled());
+    }
+    let last_writer: i64 = cell(&row, 1)?;
+    let now = Versions { list: cell(&row, 2)?, settings: cell(&row, 3)?, parked: cell(&row, 4)? };
+    let before = std::mem::replace(&mut tx.memory.versions, now);
+    if now.list != before.list {
         tx.looked.renew();
-        if let Some(waiting) = &tx.memory.waiting {
-            waiting.set(message::count_waiting(&tx.sql).await?);
-        }
-        let mut flight = Flight::default();
-        flight.statement(
-            "INSERT INTO setting (name, value) VALUES ('writer', $1) ON CONFLICT (name) DO UPDATE SET value = $1",
-            values![tx.name.clone()],
-        );
-        flight.run(&tx.sql).await?;
+    }
+    if last_writer != tx.number {
+        others_wrote(tx, last_writer, before).await?;
+        tx.sql.execute("SELECT setval('last_writer', $1)", &[&tx.number]).await?;
     }
     if tx.memory.loaded.is_none() {
         tx.remember().await?;
     }
-    cell(&row, 1)
+    cell(&row, 0)
+}
+
+/// Somebody else wrote since: what was remembered is looked at again.
+async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions) -> Result<()> {
+    let is_node = last_writer % 2 == 0;
+    let now = tx.memory.versions;
+    if tx.memory.loaded.is_some() {
+        let next_event = tx.look_at_places().await?;
+        tx.loaded().next_event = next_event;
+        if now.settings != before.settings {
+            let listeners = Arc::new(endpoint::listeners(&tx.sql).await?);
+            tx.loaded().listeners = listeners;
+        }
+        if now.parked != before.parked {
+            tx.loaded().parked = count_parked(&tx.sql).await?;
+        }
+    }
+    if !is_node {
+        tx.fronts().forget();
+    }
+    // What nodes changed of this they tell. Others may have begun before there was anybody to tell it to.
+    if let Some(waiting) = tx.memory.waiting.as_ref().filter(|_| !is_node) {
+        waiting.set(message::count_waiting(&tx.sql).await?);
+    }
+    Ok(())
 }
 
 // ── the readers ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -958,6 +1111,8 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
 /// What a read works with.
 pub(super) struct Rx<'s> {
     pub sql: &'s Session,
+    /// Where the queues begin.
+    pub fronts: &'s Fronts,
 }
 
 /// What a read is made of.
@@ -980,6 +1135,7 @@ trait Read: Send {
 
 struct Question<A, T> {
     reading: Reading<A, T>,
+    fellowship: Arc<Fellowship>,
     result: Result<T>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -988,7 +1144,7 @@ impl<A: Send, T: Send> Read for Question<A, T> {
     fn run<'r>(&'r mut self, sql: &'r Session) -> Pin<Box<dyn Future<Output = bool> + 'r>> {
         Box::pin(async move {
             let Reading { arguments, single, run } = &self.reading;
-            let rx = Rx { sql };
+            let rx = Rx { sql, fronts: &self.fellowship.fronts };
             let reading = async {
                 if *single {
                     return (guarded(run(&rx, arguments)).await, true);
@@ -1019,17 +1175,18 @@ impl<A: Send, T: Send> Read for Question<A, T> {
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: mpsc::Sender<Box<dyn Read>>,
+    fellowship: Arc<Fellowship>,
 }
 
 impl Readers {
-    pub fn start(options: &Options) -> Result<Self> {
+    pub fn start(options: &Options, fellowship: Arc<Fellowship>) -> Result<Self> {
         let (queue, waiting) = mpsc::channel::<Box<dyn Read>>(READS_WAITING);
         let (server, sessions) = (options.server.0.clone(), options.readers.max(1));
         in_a_thread("store-reader", async move |opened| {
             opened(Ok(()));
             read(server, sessions, waiting).await;
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, fellowship })
     }
 
     /// Runs a read that sees the newest commit and nothing later.
@@ -1040,7 +1197,8 @@ impl Readers {
     {
         let (reply, answer) = oneshot::channel();
         let result = Err(Error::Unavailable("the read was not done".to_owned()));
-        let question = Box::new(Question { reading, result, reply });
+        let question =
+            Box::new(Question { reading, fellowship: Arc::clone(&self.fellowship), result, reply });
         self.queue.try_send(question).map_err(|_| Error::Unavailable("too many reads wait".to_owned()))?;
         answer.await.map_err(|_| closing())?
     }

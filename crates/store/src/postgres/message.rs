@@ -4,6 +4,7 @@
 //! [`Sheet`] is where the lives of a whole group are while it runs, and says how they are loaded and written.
 
 use super::executor::{self, Rx, Tx};
+use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
 use super::{event, review, suppression};
 use crate::backend::*;
@@ -335,6 +336,18 @@ impl Sheet {
         self.write_expected(flight);
         self.write_parked(flight);
         self.write_calls(flight);
+    }
+
+    /// What is put into queues, with the times that they are read by.
+    pub fn put(&self, put: &mut Vec<(Queue, i64)>) {
+        let slots = self.slots.values().flatten().filter(|slot| slot.changed);
+        for slot in slots.filter(|slot| slot.due != slot.stored.and_then(|stored| stored.due)) {
+            let Some(due) = slot.due else { continue };
+            put.push((Queue::Lane(due.lane, i16::from(slot.message.purpose.priority())), due.due_at));
+            if due.lane != LOOK_AGAIN {
+                put.push((Queue::Expiry, slot.message.expires_at.as_millis()));
+            }
+        }
     }
 
     fn write_expected<'v>(&'v self, flight: &mut Flight<'v>) {
@@ -1368,23 +1381,28 @@ async fn first_due(
     now: Timestamp,
     limit: usize,
 ) -> Result<(usize, Vec<MessageId>)> {
+    let look = tx.fronts().look();
+    let fronts = fronts_of(&look, connection.key());
     let rows = tx
         .sql
         .rows(
             concat!(
                 "SELECT ",
                 columns!(),
-                ", m.text, d.message FROM (
-                   SELECT w.priority, w.due_at, w.message FROM unnest($4::smallint[]) AS p (priority)
+                ", m.text, d.message, d.priority, d.due_at FROM (
+                   SELECT w.priority, w.due_at, w.message FROM unnest($4::smallint[], $5::bigint[]) AS p (priority, front)
                    CROSS JOIN LATERAL (SELECT x.priority, x.due_at, x.message FROM due x
-                     WHERE x.lane = $1 AND x.priority = p.priority AND x.due_at <= $2 ORDER BY x.due_at, x.message LIMIT $3) w
+                     WHERE x.lane = $1 AND x.priority = p.priority AND x.due_at >= p.front AND x.due_at <= $2
+                     ORDER BY x.due_at, x.message LIMIT $3) w
                    ORDER BY w.priority, w.due_at, w.message LIMIT $3) d
                  LEFT JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = d.message LIMIT 1) m ON true
                  ORDER BY d.priority, d.due_at, d.message"
             ),
-            &[&connection.key(), &now.as_millis(), &(limit as i64), &priorities()],
+            &[&connection.key(), &now.as_millis(), &(limit as i64), &priorities(), &fronts],
         )
         .await?;
+    found_due(&look, connection.key(), &rows, (TEXT + 2, TEXT + 3), limit, now)?;
+    drop(look);
     let mut readable = Vec::with_capacity(rows.len());
     for row in &rows {
         let id = MessageId::from_key(cell(row, TEXT + 1)?);
@@ -1410,21 +1428,29 @@ async fn first_due(
 pub(super) async fn wake(tx: &mut Tx, limit: &usize, now: &Timestamp, rules: &Patience) -> Result<Advanced> {
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
     let (most, urgent, millis) = (*limit as i64, priorities(), now.as_millis());
-    let (of_due, of_over): ([Value<'_>; 3], [Value<'_>; 2]) = ([&millis, &most, &urgent], [&millis, &most]);
+    let look = tx.fronts().look();
+    let (fronts, expiry) = (fronts_of(&look, LOOK_AGAIN), look.front(Queue::Expiry));
+    let (of_due, of_over): ([Value<'_>; 4], [Value<'_>; 3]) =
+        ([&millis, &most, &urgent, &fronts], [&millis, &most, &expiry]);
     let (due, over) = tokio::try_join!(
         tx.sql.rows(
-            "SELECT w.message FROM unnest($3::smallint[]) AS p (priority)
+            "SELECT w.message, w.priority, w.due_at FROM unnest($3::smallint[], $4::bigint[]) AS p (priority, front)
              CROSS JOIN LATERAL (SELECT x.priority, x.due_at, x.message FROM due x
-               WHERE x.lane = 0 AND x.priority = p.priority AND x.due_at <= $1 ORDER BY x.due_at, x.message LIMIT $2) w
+               WHERE x.lane = 0 AND x.priority = p.priority AND x.due_at >= p.front AND x.due_at <= $1
+               ORDER BY x.due_at, x.message LIMIT $2) w
              ORDER BY w.priority, w.due_at, w.message LIMIT $2",
             &of_due,
         ),
         tx.sql.rows(
-            "SELECT message FROM due WHERE expires_at IS NOT NULL AND expires_at <= $1
+            "SELECT message, expires_at FROM due WHERE expires_at IS NOT NULL AND expires_at >= $3 AND expires_at <= $1
              ORDER BY expires_at, lane, priority, due_at, message LIMIT $2",
             &of_over,
         ),
     )?;
+    found_due(&look, LOOK_AGAIN, &due, (1, 2), *limit, *now)?;
+    let first = over.first().map(|row| cell(row, 1)).transpose()?;
+    look.found(Queue::Expiry, Some(first.unwrap_or(millis + 1)));
+    drop(look);
     commit.out.more = due.len() + over.len() >= *limit;
     let ids = |rows: &[Row]| -> Result<Vec<MessageId>> {
         rows.iter().map(|row| cell(row, 0).map(MessageId::from_key)).collect()
@@ -1439,6 +1465,35 @@ pub(super) async fn wake(tx: &mut Tx, limit: &usize, now: &Timestamp, rules: &Pa
     }
     commit.out.crashed = tx.set_aside();
     Ok(commit.out)
+}
+
+/// Where a lane begins, by the priorities.
+fn fronts_of(look: &Look<'_>, lane: i64) -> Vec<i64> {
+    priorities().into_iter().map(|priority| look.front(Queue::Lane(lane, priority))).collect()
+}
+
+/// Notes where a lane begins after a look at what is due in it, the most urgent first. The rows have their priorities
+/// and due times in these columns. Where the limit cut off, nothing is known of what is less urgent.
+fn found_due(
+    look: &Look<'_>,
+    lane: i64,
+    rows: &[Row],
+    (of_priority, of_due): (usize, usize),
+    limit: usize,
+    now: Timestamp,
+) -> Result<()> {
+    let mut first: BTreeMap<i16, i64> = BTreeMap::new();
+    let mut last = i16::MAX;
+    for row in rows {
+        last = cell(row, of_priority)?;
+        first.entry(last).or_insert(cell(row, of_due)?);
+    }
+    let seen = if rows.len() < limit { i16::MAX } else { last };
+    for priority in priorities().into_iter().filter(|priority| *priority <= seen) {
+        let at = first.get(&priority).copied().unwrap_or(now.as_millis() + 1);
+        look.found(Queue::Lane(lane, priority), Some(at));
+    }
+    Ok(())
 }
 
 /// Loads messages that somebody found by a query.
@@ -1586,28 +1641,26 @@ pub(super) async fn next_due(
     now: &Timestamp,
 ) -> Result<Option<Timestamp>> {
     let lane = connection.map_or(LOOK_AGAIN, ConnectionId::key);
-    let earliest = match connection {
-        Some(_) => {
-            rx.sql
-                .value::<Option<i64>>(
-                    "SELECT min(w.due_at) FROM unnest($2::smallint[]) AS p (priority) CROSS JOIN LATERAL (
-                       SELECT x.due_at FROM due x WHERE x.lane = $1 AND x.priority = p.priority ORDER BY x.due_at LIMIT 1) w",
-                    &[&lane, &priorities()],
-                )
-                .await?
-        }
-        None => {
-            rx.sql
-                .value::<Option<i64>>(
-                    "SELECT least(
-                       (SELECT min(w.due_at) FROM unnest($2::smallint[]) AS p (priority) CROSS JOIN LATERAL (
-                         SELECT x.due_at FROM due x WHERE x.lane = $1 AND x.priority = p.priority ORDER BY x.due_at LIMIT 1) w),
-                       (SELECT expires_at FROM due WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1))",
-                    &[&lane, &priorities()],
-                )
-                .await?
-        }
-    };
+    let look = rx.fronts.look();
+    let (urgent, fronts) = (priorities(), fronts_of(&look, lane));
+    let expiry = connection.is_none().then(|| look.front(Queue::Expiry));
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT p.priority::integer, (SELECT x.due_at FROM due x WHERE x.lane = $1 AND x.priority = p.priority
+               AND x.due_at >= p.front ORDER BY x.due_at LIMIT 1) FROM unnest($2::smallint[], $3::bigint[]) AS p (priority, front)
+             UNION ALL SELECT -1, (SELECT expires_at FROM due WHERE expires_at IS NOT NULL AND expires_at >= $4
+               ORDER BY expires_at LIMIT 1) WHERE $4::bigint IS NOT NULL",
+            &[&lane, &urgent, &fronts, &expiry],
+        )
+        .await?;
+    let mut earliest: Option<i64> = None;
+    for row in &rows {
+        let (priority, at): (i32, Option<i64>) = (cell(row, 0)?, cell(row, 1)?);
+        let queue = if priority < 0 { Queue::Expiry } else { Queue::Lane(lane, priority as i16) };
+        look.found(queue, at);
+        earliest = [earliest, at].into_iter().flatten().min();
+    }
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }
 

@@ -6,14 +6,31 @@
 use super::session::{Session, cell, failed_with};
 use crate::{Error, Result};
 
+/// A change of the schema.
+struct Migration {
+    name: &'static str,
+    text: &'static str,
+    /// How many migrations a program must know to work with the schema after this one. Fewer than there are, if nodes of
+    /// the version before may go on beside it: what it brings is new and nobody must use it yet.
+    needs: usize,
+}
+
+macro_rules! migration {
+    ($name:literal, needs $needs:literal) => {
+        Migration {
+            name: $name,
+            text: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+            needs: $needs,
+        }
+    };
+}
+
 /// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
-const MIGRATIONS: &[(&str, &str)] = &[
-    ("0001_the_road_of_a_message", include_str!("../../migrations/postgres/0001_the_road_of_a_message.sql")),
-    (
-        "0002_deliveries_by_endpoint",
-        include_str!("../../migrations/postgres/0002_deliveries_by_endpoint.sql"),
-    ),
-    ("0003_checksum_of_a_message", include_str!("../../migrations/postgres/0003_checksum_of_a_message.sql")),
+const MIGRATIONS: &[Migration] = &[
+    migration!("0001_the_road_of_a_message", needs 1),
+    migration!("0002_deliveries_by_endpoint", needs 2),
+    migration!("0003_checksum_of_a_message", needs 3),
+    migration!("0004_nodes", needs 4),
 ];
 
 /// Two programs that migrate at the same time wait for each other.
@@ -35,13 +52,13 @@ pub(super) async fn applied(sql: &Session) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let rows = sql.rows("SELECT number, name, checksum FROM migration ORDER BY number", &[]).await?;
-    if rows.len() > MIGRATIONS.len() {
+    if rows.len() > MIGRATIONS.len() && needs(sql).await? > MIGRATIONS.len() {
         return Err(Error::Unavailable(
             "this database was written by a newer version of tidings; start that version".to_owned(),
         ));
     }
     let mut names = Vec::with_capacity(rows.len());
-    for (row, (name, text)) in rows.iter().zip(MIGRATIONS) {
+    for (row, Migration { name, text, .. }) in rows.iter().zip(MIGRATIONS) {
         let (number, applied_name, sum): (i64, String, i64) = (cell(row, 0)?, cell(row, 1)?, cell(row, 2)?);
         if applied_name != *name || sum != checksum(text) {
             return Err(Error::Unavailable(format!(
@@ -52,6 +69,14 @@ pub(super) async fn applied(sql: &Session) -> Result<Vec<String>> {
         names.push(applied_name);
     }
     Ok(names)
+}
+
+/// How many migrations a program must know to work with this schema. It is written where a migration is newer than what
+/// needs it.
+async fn needs(sql: &Session) -> Result<usize> {
+    let row = sql.row("SELECT value FROM setting WHERE name = 'needs'", &[]).await?;
+    let needs = row.map(|row| cell::<String>(&row, 0)).transpose()?;
+    Ok(needs.and_then(|text| text.parse().ok()).unwrap_or(usize::MAX))
 }
 
 /// Whether the schema is the one that this program works with.
@@ -66,6 +91,22 @@ pub(super) async fn check(sql: &Session) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether the schema is exactly the one that this program knows. One that is newer may be good enough to work with, but it
+/// may have something that this program would leave behind.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it is older or newer.
+pub(super) async fn check_exactly(sql: &Session) -> Result<()> {
+    check(sql).await?;
+    let count = sql.value::<i64>("SELECT count(*) FROM migration", &[]).await?;
+    if count.unsigned_abs() as usize > MIGRATIONS.len() {
+        return Err(Error::Unavailable(
+            "this database was written by a newer version of tidings: use that version".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Applies what is missing, and gives its names.
@@ -90,13 +131,18 @@ async fn apply(sql: &Session) -> Result<Vec<String>> {
         sql.command(table).await.map_err(|error| failed_with("the schema cannot be made", error))?;
     }
     let mut names = Vec::new();
-    for (n, (name, text)) in MIGRATIONS.iter().enumerate().skip(before) {
+    for (n, Migration { name, text, needs }) in MIGRATIONS.iter().enumerate().skip(before) {
         sql.command(text)
             .await
             .map_err(|error| failed_with(&format!("the migration {name} cannot be applied"), error))?;
         sql.execute(
             "INSERT INTO migration (number, name, length, checksum) VALUES ($1, $2, $3, $4)",
             &[&(n as i64 + 1), name, &(text.len() as i64), &checksum(text)],
+        )
+        .await?;
+        sql.execute(
+            "INSERT INTO setting (name, value) VALUES ('needs', $1) ON CONFLICT (name) DO UPDATE SET value = $1",
+            &[&needs.to_string()],
         )
         .await?;
         names.push((*name).to_owned());

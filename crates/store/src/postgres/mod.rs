@@ -5,8 +5,9 @@
 //! answers. What differs is the distance: a statement costs a round trip, so operations work in memory on what was
 //! loaded for all of them, and what they change is written together. `executor.rs` says how.
 //!
-//! Several processes may use one database; their transactions take turns. One of them may *serve*: send messages and
-//! call webhooks.
+//! Several processes may use one database; their transactions take turns. Those that *serve* it are its nodes: `node.rs`
+//! has the list of them and of what they own, `news.rs` is how they hear of each other. `front.rs` keeps
+//! long transactions of strangers from slowing the queues.
 
 mod account;
 mod backup;
@@ -14,8 +15,11 @@ pub(crate) mod copy;
 mod endpoint;
 mod event;
 mod executor;
+mod front;
 mod message;
 mod migration;
+mod news;
+mod node;
 mod operating;
 mod review;
 mod session;
@@ -25,6 +29,7 @@ use crate::backend::*;
 use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Kind, Operation, Readers, Reading, Writer};
+use news::Fellowship;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +61,7 @@ pub struct Options {
     pub server: Server,
     /// Sessions for reading.
     pub readers: usize,
-    /// Whether this process is the one that sends messages. There can be one at a time.
+    /// Whether this process serves the database, as one of its nodes.
     pub served: bool,
     /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
     /// forgotten, so that receipts that belong to nobody cannot fill the disk.
@@ -128,6 +133,8 @@ pub struct Postgres {
     readers: Readers,
     looked: Arc<Looked>,
     guard: Arc<Guard>,
+    fellowship: Arc<Fellowship>,
+    server: Server,
 }
 
 impl Postgres {
@@ -139,9 +146,11 @@ impl Postgres {
     pub fn open(options: &Options) -> Result<Self> {
         let looked = Arc::new(Looked::new());
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
-        let writer = Writer::start(options, Arc::clone(&looked), Arc::clone(&guard))?;
-        let readers = Readers::start(options)?;
-        Ok(Self { writer, readers, looked, guard })
+        let fellowship = Arc::<Fellowship>::default();
+        let writer =
+            Writer::start(options, Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&fellowship))?;
+        let readers = Readers::start(options, Arc::clone(&fellowship))?;
+        Ok(Self { writer, readers, looked, guard, fellowship, server: options.server.clone() })
     }
 
     /// Brings the schema up to date and gives the names of the migrations that were applied.
@@ -314,6 +323,23 @@ impl Backend for Postgres {
         writer operating::record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         writer operating::sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
         calls operating::ping() -> ();
+
+        writer node::join(newcomer: Newcomer) -> Standing;
+        writer node::renew() -> Standing;
+        writer node::release(connection: ConnectionId) -> ();
+        writer node::leave() -> ();
+        writer node::list_version() -> i64;
+        writer node::acknowledge(version: i64) -> ();
+    }
+
+    fn nodes(&self) -> Reply<'_, Vec<Node>> {
+        let this = self.fellowship.node().map(|(id, _)| id);
+        forward!(@single self node::nodes(this: Option<String>) -> Vec<Node>)
+    }
+
+    fn news(&self) -> Option<tokio::sync::mpsc::Receiver<News>> {
+        self.fellowship.node()?;
+        Some(news::listen(self.server.0.clone(), Arc::clone(&self.fellowship), Arc::clone(&self.looked)))
     }
 
     fn until_broken(&self) -> Broken<'_> {

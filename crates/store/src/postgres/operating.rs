@@ -74,6 +74,7 @@ pub(super) async fn pause_connection(
     now: &Timestamp,
 ) -> Result<bool> {
     let Some(known) = connection(&tx.sql, *id).await? else { return Ok(false) };
+    tx.news().settings = true;
     tx.sql
         .execute(
             "UPDATE connection SET paused = $2 WHERE id = $1",
@@ -106,6 +107,7 @@ pub(super) async fn reroute(
     if from == to {
         return Ok(0);
     }
+    tx.forget_fronts();
     let mut moved = 0;
     let mut after = (-1_i16, i64::MIN, i64::MIN);
     while moved < *limit {
@@ -163,6 +165,7 @@ pub(super) async fn set_hold(
     actor: &Actor,
     now: &Timestamp,
 ) -> Result<()> {
+    tx.news().settings = true;
     set(&tx.sql, "hold", reason.as_deref()).await?;
     let action = if reason.is_some() { "hold.set" } else { "hold.release" };
     write_audit(tx, actor, action, "sending", reason.as_deref().unwrap_or_default(), *now);

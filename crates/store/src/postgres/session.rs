@@ -26,14 +26,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const OLDEST_SERVER: i32 = 140_000;
 
 /// The settings of every session. A statement that takes longer than half a minute, and a lock that takes longer than
-/// ten seconds, mean that somebody else holds the database: the caller hears that it cannot answer. A transaction that
-/// its owner forgot, because its machine stands still, ends by itself. A server that hears nothing from us for a
+/// ten seconds, mean that somebody else holds the database: the caller hears that it cannot answer. A transaction whose
+/// owner stands still ends by itself within seconds, since all others wait for it. A server that hears nothing from us for a
 /// quarter of a minute lets our locks go.
 const SETTINGS: &str = "
     SET client_min_messages = warning;
     SET statement_timeout = '30s';
     SET lock_timeout = '10s';
-    SET idle_in_transaction_session_timeout = '60s';
+    SET idle_in_transaction_session_timeout = '3s';
     SET tcp_keepalives_idle = 5;
     SET tcp_keepalives_interval = 5;
     SET tcp_keepalives_count = 2;

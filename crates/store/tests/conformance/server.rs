@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_cluster::{Cluster, Database};
 use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::message::{Outcome, Status};
+use tidings_domain::message::{Answer, Message, Outcome, Status};
+use tidings_domain::node::Roles;
 use tidings_domain::suppression::Reason;
+use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
 use tidings_store::postgres::{Options, Postgres};
 use tidings_store::*;
@@ -91,7 +94,9 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     let last = applied.len();
     // As it was before the last migration.
     empty.run(&format!(
-        "DELETE FROM migration WHERE number = {last}; ALTER TABLE message DROP COLUMN checksum"
+        "DELETE FROM migration WHERE number = {last}; DROP TABLE node, era;
+         ALTER TABLE connection DROP COLUMN owner, DROP COLUMN epoch;
+         DROP SEQUENCE writer, last_writer, node_number, list_version, settings_version, parked_version"
     ));
     assert!(refusal(&options(&empty)).contains("an older version of tidings: run `tidings migrate`"));
     let about = Postgres::look(&options(&empty)).await.expect("seen");
@@ -99,6 +104,9 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     assert_eq!(Postgres::migrate(&options(&empty)).await.expect("migrated"), applied[last - 1..]);
 
     empty.run(&format!("INSERT INTO migration VALUES ({}, 'of tomorrow', 1, 1)", last + 1));
+    // It brings what nobody must use yet, so nodes of this version go on.
+    assert_eq!(refusal(&options(&empty)), "it opens");
+    empty.run(&format!("UPDATE setting SET value = '{}' WHERE name = 'needs'", last + 1));
     assert!(refusal(&options(&empty)).contains("a newer version of tidings"));
     empty.run(&format!("DELETE FROM migration WHERE number > {last}"));
     empty.run("UPDATE migration SET checksum = 1 WHERE number = 1");
@@ -119,19 +127,221 @@ fn an_address_that_is_none_is_refused_without_its_password() {
 // ── several processes ───────────────────────────────────────────────────────────────────────────────────────
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_process_serves_a_database_and_others_work_beside_it() {
+async fn several_processes_serve_a_database_and_others_work_beside_them() {
     let Some(database) = database() else { return };
     let served = Options { served: true, ..options(&database) };
     let first = Postgres::open(&served).expect("it opens");
-    assert!(refusal(&served).contains("another tidings serves this database"));
+    let second = Postgres::open(&served).expect("it opens too");
     assert!(Postgres::look(&served).await.expect("seen").is_served);
     let beside = open_database(&database);
     beside.ping().await.expect("it writes");
     first.ping().await.expect("it writes");
     first.close().await.expect("closed");
-    assert!(!Postgres::look(&served).await.expect("seen").is_served);
-    let second = Postgres::open(&served).expect("it opens");
+    second.ping().await.expect("it writes");
+    assert!(Postgres::look(&served).await.expect("seen").is_served);
     second.close().await.expect("closed");
+    assert!(!Postgres::look(&served).await.expect("seen").is_served);
+}
+
+/// A node of this name, with its place in a test's world.
+async fn node(database: &Database, name: &str, roles: Roles) -> (Arc<dyn Backend>, Result<Standing>) {
+    let served = Options { served: true, ..options(database) };
+    let store: Arc<dyn Backend> = Arc::new(Postgres::open(&served).expect("it opens"));
+    let names = vec![("line".to_owned(), Environment::Live), ("other".to_owned(), Environment::Live)];
+    let known = store.register_connections(names, START).await.expect("registered");
+    let connections = known.into_iter().map(|connection| connection.id).collect();
+    let newcomer = Newcomer { name: name.into(), place: format!("{name}:/var/lib"), roles, connections };
+    let standing = store.join(newcomer).await;
+    (store, standing)
+}
+
+async fn owned(store: &Arc<dyn Backend>) -> Vec<ConnectionId> {
+    store.renew().await.expect("renewed").owned.expect("a node owns some")
+}
+
+fn silent(database: &Database, name: &str) {
+    database.run(&format!(
+        "UPDATE node SET lease_until = clock_timestamp() - interval '1 s' WHERE name = '{name}'"
+    ));
+}
+
+fn steady(database: &Database, name: &str) {
+    database.run(&format!(
+        "UPDATE node SET steady_since = clock_timestamp() - interval '1 h' WHERE name = '{name}'"
+    ));
+}
+
+/// P-28
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_shared_among_nodes_and_move_when_one_goes() {
+    let Some(database) = database() else { return };
+    let (first, standing) = node(&database, "a", Roles::ALL).await;
+    let alone = standing.expect("joined");
+    assert_eq!((alone.owned, alone.surplus, alone.has_peers), (Some(vec![LINE, OTHER_LINE]), 0, false));
+    let (second, standing) = node(&database, "b", Roles::ALL).await;
+    let late = standing.expect("joined");
+    assert_eq!((late.owned, late.has_peers), (Some(vec![]), true));
+    assert_ne!(late.number, alone.number);
+    // One who only answers programs owns nothing.
+    let (api, standing) = node(&database, "c", Roles { api: true, send: false, webhook: false }).await;
+    assert_eq!(standing.expect("joined").owned, Some(vec![]));
+
+    let asked = first.renew().await.expect("renewed");
+    assert_eq!(asked.surplus, 1, "b has none");
+    first.release(LINE).await.expect("released");
+    assert_eq!(owned(&api).await, []);
+    assert_eq!(owned(&second).await, [LINE]);
+    assert_eq!(first.renew().await.expect("renewed").surplus, 0);
+    let seen = first.nodes().await.expect("read");
+    let seen: Vec<_> = seen.iter().map(|node| (node.name.as_str(), &node.owned[..], node.is_this)).collect();
+    assert_eq!(seen, [("a", &[OTHER_LINE][..], true), ("b", &[LINE][..], false), ("c", &[][..], false)]);
+
+    second.leave().await.expect("left");
+    assert_eq!(owned(&first).await, [LINE, OTHER_LINE]);
+    for store in [first, second, api] {
+        store.close().await.expect("closed");
+    }
+}
+
+/// P-28
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_ended_is_refused_whatever_it_writes() {
+    let Some(database) = database() else { return };
+    let (first, standing) = node(&database, "a", Roles::ALL).await;
+    standing.expect("joined");
+    let (second, standing) = node(&database, "b", Roles::ALL).await;
+    standing.expect("joined");
+    accept(&first, [message(1)]).await;
+    let ticket = claim_at(&first, START).await.remove(0);
+    silent(&database, "a");
+    // Who began a moment ago, or was silent itself, cannot say that others are.
+    assert_eq!(owned(&second).await, []);
+    // Nobody ended it, so it goes on.
+    assert_eq!(owned(&first).await, [LINE, OTHER_LINE]);
+    silent(&database, "a");
+    steady(&database, "b");
+    assert_eq!(owned(&second).await, [LINE, OTHER_LINE]);
+
+    let answer = answered(ticket.message.id, ticket.attempt, 0, Answer::Accepted { carrier_id: "x".into() });
+    let rules = patience();
+    let late = first.advance(vec![answer], START, rules).await;
+    assert!(matches!(late, Err(Error::Expelled(_))), "{late:?}");
+    let why = tokio::time::timeout(Duration::from_secs(30), first.until_broken()).await.expect("it says so");
+    assert!(matches!(why, Error::Expelled(_)), "{why}");
+    assert!(matches!(first.accept(intake([message(2)]), START).await, Err(Error::Expelled(_))));
+    assert!(matches!(first.renew().await, Err(Error::Expelled(_))));
+
+    // The new owner settles what the old one had in its hands, of this connection alone.
+    let none = second.recover(Some(OTHER_LINE), MANY, START, patience()).await.expect("recovered");
+    assert!(none.statuses.is_empty());
+    let one = second.recover(Some(LINE), MANY, START, patience()).await.expect("recovered");
+    assert_eq!(one.statuses.len(), 1);
+    let again = second.recover(Some(LINE), MANY, START, patience()).await.expect("recovered");
+    assert!(again.statuses.is_empty());
+    second.close().await.expect("closed");
+    first.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_belongs_to_one_node_at_a_time() {
+    let Some(database) = database() else { return };
+    let (first, standing) = node(&database, "a", Roles::ALL).await;
+    standing.expect("joined");
+    // The lock of its place is ours, so it has ended.
+    let (again, standing) = node(&database, "a", Roles::ALL).await;
+    assert_eq!(standing.expect("joined").owned, Some(vec![LINE, OTHER_LINE]));
+    assert!(matches!(first.renew().await, Err(Error::Expelled(_))));
+    let served = Options { served: true, ..options(&database) };
+    let elsewhere = Postgres::open(&served).expect("it opens");
+    let newcomer =
+        Newcomer { name: "a".into(), place: "other:/".into(), roles: Roles::ALL, connections: vec![] };
+    assert!(
+        matches!(elsewhere.join(newcomer).await, Err(Error::Conflict(why)) if why.contains("a:/var/lib"))
+    );
+    for store in [first, again] {
+        store.close().await.expect("closed");
+    }
+}
+
+fn suppression(recipient: PhoneNumber) -> Suppression {
+    Suppression {
+        id: SuppressionId::from_key(1),
+        realm: HOME,
+        recipient,
+        reason: Reason::OptedOut,
+        source: "api".into(),
+        created_at: START,
+        expires_at: None,
+        lifted: None,
+    }
+}
+
+/// P-15
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_hear_of_each_others_commits() {
+    let Some(database) = database() else { return };
+    let (first, standing) = node(&database, "a", Roles::ALL).await;
+    standing.expect("joined");
+    let mut news = first.news().expect("a node hears");
+    let (second, standing) = node(&database, "b", Roles::ALL).await;
+    standing.expect("joined");
+    let heard = async |news: &mut tokio::sync::mpsc::Receiver<News>, wanted: fn(&News) -> bool| {
+        let listening = async {
+            while let Some(one) = news.recv().await {
+                if wanted(&one) {
+                    return one;
+                }
+            }
+            panic!("nobody tells anything any more");
+        };
+        tokio::time::timeout(Duration::from_secs(30), listening).await.expect("it is heard")
+    };
+    // What was said before somebody listened is not heard: so it is said again.
+    let known = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (more, teller) = (Arc::clone(&known), Arc::clone(&second));
+    let telling = tokio::spawn(async move {
+        for n in 1.. {
+            accept(&teller, [message(n)]).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if more.load(std::sync::atomic::Ordering::Acquire) {
+                break;
+            }
+        }
+    });
+    let one = heard(&mut news, |news| matches!(news, News::Queued(..))).await;
+    known.store(true, std::sync::atomic::Ordering::Release);
+    telling.await.expect("told");
+    assert!(matches!(one, News::Queued(LINE, _)), "{one:?}");
+    // The counts of what waits follow.
+    let waiting = first.waiting().await.expect("counted");
+    let (before, _) = waiting.of(HOME.account);
+    accept(&second, [message(1_001), message(1_002)]).await;
+    until(async || waiting.of(HOME.account).0 == before + 2).await;
+
+    // An opt-out has a version, and whoever looks from then on sees it.
+    let gone = number(5);
+    second.suppress(vec![suppression(gone)], actor()).await.expect("added");
+    let version = second.list_version().await.expect("read");
+    let News::List(told) = heard(&mut news, |news| matches!(news, News::List(_))).await else {
+        unreachable!()
+    };
+    assert!(told <= version, "{told} is told of {version}");
+    let seen = first.suppressed(vec![(HOME, gone)], START).await.expect("read");
+    assert!(seen[0].is_some());
+    first.acknowledge(version).await.expect("acknowledged");
+    let nodes = second.nodes().await.expect("read");
+    assert_eq!(nodes[0].acknowledged, version);
+
+    second.create_endpoint(endpoint(), actor()).await.expect("created");
+    heard(&mut news, |news| *news == News::Settings).await;
+    // It counts for the very next commit of the other.
+    let out = advance(&first, vec![to(id(1), tidings_domain::message::Input::Cancel)], START).await;
+    assert_eq!(out.told.len(), 1);
+    second.leave().await.expect("left");
+    heard(&mut news, |news| *news == News::Nodes).await;
+    for store in [first, second] {
+        store.close().await.expect("closed");
+    }
 }
 
 /// P-01, P-13
@@ -359,25 +569,6 @@ async fn a_commit_whose_answer_is_lost_is_looked_for_and_said_to_be_what_it_was(
     store.close().await.expect("closed");
 }
 
-/// P-28
-#[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_lost_its_database_to_another_one_writes_nothing_any_more() {
-    let Some(database) = database() else { return };
-    let line = Line::to(Cluster::here().expect("it was there just now")).await;
-    let far = Options { served: true, ..Options::at(&line.address(&database)).expect("an address") };
-    let near = Options { served: true, ..options(&database) };
-    let first: Arc<dyn Backend> = Arc::new(Postgres::open(&far).expect("it opens"));
-    accept(&first, [message(1)]).await;
-    line.down(true);
-    until(async || refusal(&near) == "it opens").await;
-    line.down(false);
-    until(async || matches!(first.ping().await, Err(Error::Broken(_)))).await;
-    let why = tokio::time::timeout(Duration::from_secs(30), first.until_broken()).await.expect("it says so");
-    assert!(why.to_string().contains("another tidings has served this database since"), "{why}");
-    assert!(matches!(first.accept(intake([message(2)]), START).await, Err(Error::Broken(_))));
-    assert!(stored(&open_database(&database), id(1)).await.life.state.is_waiting());
-}
-
 /// P-02
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_after_the_server_crashed() {
@@ -433,7 +624,7 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     const GROUPS: i64 = 60;
     const GROUP: i64 = 50;
     for group in 0..GROUPS {
-        road(&store, group * GROUP, GROUP).await;
+        road(&store, group * GROUP, GROUP, START).await;
     }
     store.close().await.expect("closed");
     drop(store);
@@ -459,16 +650,63 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     assert_eq!(seen.lines().count(), 8, "{seen}");
 }
 
+/// P-33: claims, wake-ups and looks at what is due next do not read again and again what others' old transactions keep alive.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_stays_open_slows_no_queue() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    store
+        .create_endpoint(Endpoint { kinds: Kind::Delivered.bit(), ..endpoint() }, actor())
+        .await
+        .expect("created");
+    // Somebody looks at the tables and goes to lunch.
+    let config: tokio_postgres::Config = database.address().parse().expect("an address");
+    let (stranger, connection) = config.connect(tokio_postgres::NoTls).await.expect("it opens");
+    let connection = tokio::spawn(connection);
+    stranger
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM message")
+        .await
+        .expect("it reads");
+    const GROUPS: i64 = 60;
+    const GROUP: i64 = 50;
+    for group in 0..GROUPS {
+        road(&store, group * GROUP, GROUP, START.plus_ms(group * 3_000)).await;
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let messages = GROUPS * GROUP;
+    until(async || {
+        database.run("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'message'").trim()
+            == messages.to_string()
+    })
+    .await;
+    let seen = database.run(
+        "SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname IN
+           ('due_pkey', 'due_expiry', 'delivery_pkey')",
+    );
+    for line in seen.lines() {
+        let (index, read) = line.split_once('|').expect("two words");
+        let read: i64 = read.trim().parse().expect("a number");
+        assert!(read <= 12 * messages, "{index}: {read} entries were read for {messages} messages");
+    }
+    assert_eq!(seen.lines().count(), 3, "{seen}");
+    drop(stranger);
+    connection.await.expect("no panic").expect("it ended");
+}
+
 /// Takes messages all the way: half are claimed from the queue, each is reported and told.
-async fn road(store: &Arc<dyn Backend>, first: i64, count: i64) {
-    accept(store, (first..first + count).map(message)).await;
-    let tickets = store.claim(LINE, MANY, START).await.expect("claimed").tickets;
+async fn road(store: &Arc<dyn Backend>, first: i64, count: i64, start: Timestamp) {
+    let at = |seconds: i64| start.plus_ms(seconds * 1_000);
+    let message = |n| Message { created_at: start, expires_at: start.plus_ms(2 * HOUR_MS), ..message(n) };
+    let accepted = store.accept(intake((first..first + count).map(message)), start).await;
+    assert!(matches!(accepted, Ok(Accepted::New(_))), "{accepted:?}");
+    let tickets = store.claim(LINE, MANY, start).await.expect("claimed").tickets;
     assert_eq!(tickets.len(), count as usize);
     let recipients = tickets.iter().map(|ticket| (HOME, ticket.message.recipient)).collect();
-    store.suppressed(recipients, START).await.expect("looked");
+    store.suppressed(recipients, start).await.expect("looked");
     let name = |id: MessageId| format!("{:x}", (id.key() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let answers = tickets.iter().map(|ticket| taken(ticket.message.id, 1, 0, &name(ticket.message.id)));
-    advance(store, answers.collect(), START).await;
+    advance(store, answers.collect(), start).await;
     let receipts = tickets.iter().map(|ticket| {
         let about = receipt(&name(ticket.message.id), ticket.message.recipient, Some(Outcome::Delivered));
         reported(about)

@@ -1,0 +1,1 @@
+-- A file has one owner, by the lock of its directory: there is nothing to keep about nodes.
