@@ -191,8 +191,8 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Audit(trail) => account::audit(trail, place, output).await?,
                 Command::Backup { to } => backup::backup(to, place, output).await?,
                 Command::Restore { from } => backup::restore(&from, place, output).await?,
-                Command::Nodes => node::run(place, output).await?,
                 Command::Copy(how) => return copy::run(how, output).await,
+                Command::Nodes => node::run(place, output).await?,
                 Command::Simulate(command) => simulate::run(command, output).await?,
                 Command::Dev(_)
                 | Command::Serve(_)

@@ -149,15 +149,15 @@ pub(crate) const TABLES: &[Table] = tables! {
         decision: Short, decided_at: Long, decided_by: Text,
     }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
-    setting (name) where "name NOT IN ('copy', 'ping', 'needs')" { name: Text, value: Text }
+    setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };
 
-/// Tables of a database's own, of both and of PostgreSQL alone.
+/// Tables of a database's own: in both, and those that PostgreSQL has for nodes.
 #[cfg(test)]
-const OWN: (&[&str], &[&str]) = (&["migration"], &["node", "era"]);
-/// Columns that PostgreSQL has for its nodes.
+const OWN: (&[&str], &[&str]) = (&["migration"], &["era", "node"]);
+/// Columns that PostgreSQL has for nodes: who owns a connection is settled anew at each start.
 #[cfg(test)]
-const OF_NODES: &[(&str, &str)] = &[("connection", "owner"), ("connection", "epoch")];
+const OWN_COLUMNS: &[(&str, &str)] = &[("connection", "owner"), ("connection", "epoch")];
 
 /// The setting that marks a target until the copy is finished. Its value says of what it is a copy.
 pub(crate) const MARK: &str = "copy";
@@ -761,7 +761,7 @@ mod tests {
             let mut words = line.split(' ').map(str::to_owned);
             let mut word = || words.next().unwrap();
             let (table, column, kind, nullable) = (word(), word(), word(), word());
-            if OF_NODES.contains(&(&table, &column)) {
+            if OWN_COLUMNS.contains(&(&table, &column)) {
                 continue;
             }
             tables.entry(table).or_default().insert(column, (kind, nullable == "YES"));

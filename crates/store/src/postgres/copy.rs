@@ -42,16 +42,32 @@ impl Database {
             hold(&session).await?;
             match what_for {
                 Use::Source => {
-                    migration::check(&session).await?;
+                    migration::check_exactly(&session).await?;
+                    check_leases(&session).await?;
                     session.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
                 }
                 Use::Target => {
                     migration::migrate(&session).await?;
+                    migration::check_exactly(&session).await?;
+                    check_leases(&session).await?;
                 }
             }
             Ok(session)
         })?;
         Ok(Self { session, runtime })
+    }
+}
+
+/// Refuses a database of which a node may still believe that it serves it: one that was cut off, or stands still.
+async fn check_leases(session: &Session) -> Result<()> {
+    let lasting =
+        "SELECT name FROM node WHERE lease_until > clock_timestamp() ORDER BY lease_until DESC LIMIT 1";
+    match session.row(lasting, &[]).await? {
+        None => Ok(()),
+        Some(row) => Err(Error::Unavailable(format!(
+            "the lease of the node {} is not over yet: stop it first, or wait until it is",
+            cell::<String>(&row, 0)?
+        ))),
     }
 }
 

@@ -70,7 +70,7 @@ const ERA: &str = "WITH new AS (INSERT INTO era (single, word) VALUES (true, gen
    RETURNING word) SELECT word FROM new UNION ALL SELECT word FROM era LIMIT 1";
 /// The key of the lock that serving processes hold together.
 const SERVING: &str = "SELECT pg_try_advisory_lock_shared(6216813002)";
-/// The key of the same lock for who needs the database alone.
+/// The same key for a process that wants the database for itself.
 pub(super) const ALONE: &str = "SELECT pg_try_advisory_lock(6216813002)";
 const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock_shared(6216813002)";
 /// Whether somebody holds it. The server keeps the halves of the key apart.

@@ -236,6 +236,14 @@ fn what_must_not_be_copied_or_written_over_is_refused() {
         }
         served.close().await.expect("closed");
 
+        // One that is served by nobody now, as far as its server knows, and of which a node may not have heard that yet.
+        full.run(
+            "INSERT INTO node (id, number, name, place, roles, connections, acknowledged, joined_at, steady_since, lease_until)
+             VALUES ('a', 1, 'north', 'there', 7, '{}', 1, now(), now(), now() + interval '1 hour')",
+        );
+        let refused = unavailable(copy::copy(&of_database(&full), &of_directory(&nothing), &mut go));
+        assert!(refused.contains("the lease of the node north is not over yet"), "{refused}");
+
         // A copy in which something was changed afterwards.
         let whole = database().expect("it was there just now");
         assert!(copy::copy(&from, &of_database(&whole), &mut go).expect("copied").agrees());
