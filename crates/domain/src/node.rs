@@ -114,7 +114,6 @@ mod tests {
         {
             assert_eq!(silent_from(noted, lease), expected, "{noted} and {lease}");
         }
-        assert!(RENEW_MS + MARGIN_MS < LEASE_MS, "one renewal that is lost silences nobody");
     }
 
     #[test]

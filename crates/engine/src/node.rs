@@ -584,23 +584,8 @@ async fn finish(engine: Weak<Inner>, lane: Arc<Lane>, how: Closing) {
             lane.window.barrier().await;
         }
     }
-    // As long as the store does not say that it is given back, nobody knows whose it is: so it is not opened again here.
-    while how == Closing::GivesBack {
-        let Some(inner) = engine.upgrade() else { return };
-        let turn = inner.seat.turn.lock().await;
-        match inner.store.release(lane.id).await {
-            Ok(()) => {
-                inner.seat.owned().remove(&lane.id);
-                break;
-            }
-            Err(tidings_store::Error::Expelled(_)) => return,
-            Err(error) => {
-                tracing::warn!(connection = lane.name, %error, "it cannot be given back; trying again");
-                drop(turn);
-                drop(inner);
-                tokio::time::sleep(Duration::from_millis(STORE_PAUSE_MS)).await;
-            }
-        }
+    if how == Closing::GivesBack && !give_back(&engine, &lane).await {
+        return;
     }
     let Some(inner) = engine.upgrade() else { return };
     inner.lanes.rcu(|lanes| {
@@ -611,6 +596,28 @@ async fn finish(engine: Weak<Inner>, lane: Arc<Lane>, how: Closing) {
     inner.seat.tend.notify_one();
     if how == Closing::GivesBack {
         inner.seat.renew.notify_one();
+    }
+}
+
+/// Gives back the connection of a lane. As long as the store does not say that this is done, nobody knows whose it is: so
+/// it is not opened again here meanwhile. `false` if this node has come to its end.
+async fn give_back(engine: &Weak<Inner>, lane: &Lane) -> bool {
+    loop {
+        let Some(inner) = engine.upgrade() else { return false };
+        let turn = inner.seat.turn.lock().await;
+        match inner.store.release(lane.id).await {
+            Ok(()) => {
+                inner.seat.owned().remove(&lane.id);
+                return true;
+            }
+            Err(tidings_store::Error::Expelled(_)) => return false,
+            Err(error) => {
+                tracing::warn!(connection = lane.name, %error, "it cannot be given back; trying again");
+            }
+        }
+        drop(turn);
+        drop(inner);
+        tokio::time::sleep(Duration::from_millis(STORE_PAUSE_MS)).await;
     }
 }
 

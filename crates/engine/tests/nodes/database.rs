@@ -61,7 +61,8 @@ pub struct Membership {
     model: Model,
     name: &'static str,
     number: Mutex<Option<u16>>,
-    news: Mutex<(Option<mpsc::Sender<News>>, Option<mpsc::Receiver<News>>)>,
+    tell: Mutex<Option<mpsc::Sender<News>>>,
+    heard: Mutex<Option<mpsc::Receiver<News>>>,
     line: watch::Sender<Line>,
     /// Whether it hears no news.
     pub is_deaf: AtomicBool,
@@ -75,7 +76,8 @@ impl Database {
             model: Model::new(self.disk.clone()),
             name,
             number: Mutex::default(),
-            news: Mutex::new((Some(tell), Some(heard))),
+            tell: Mutex::new(Some(tell)),
+            heard: Mutex::new(Some(heard)),
             line: watch::Sender::new(Line::Well),
             is_deaf: AtomicBool::new(false),
         })
@@ -168,10 +170,11 @@ impl Membership {
         if line != Line::Well {
             return Err(Error::Unavailable("the line is cut".to_owned()));
         }
-        if writes && let Some(number) = self.number() {
-            if !self.database.state().nodes.iter().any(|node| node.number == number) {
-                return Err(Error::Expelled("another node ended it".to_owned()));
-            }
+        if writes
+            && let Some(number) = self.number()
+            && !self.database.state().nodes.iter().any(|node| node.number == number)
+        {
+            return Err(Error::Expelled("another node ended it".to_owned()));
         }
         self.database.note(format!("{}: {name}", self.name));
         done.await
@@ -291,7 +294,7 @@ impl Backend for Membership {
     }
 
     fn join(&self, newcomer: Newcomer) -> Reply<'_, Standing> {
-        let news = self.news.lock().unwrap().0.take().unwrap();
+        let news = self.tell.lock().unwrap().take().unwrap();
         let joined = self.now_or("join", move |state| {
             let number = state.joined;
             state.joined += 1;
@@ -368,6 +371,6 @@ impl Backend for Membership {
         if self.is_deaf.load(Ordering::SeqCst) {
             return None;
         }
-        self.news.lock().unwrap().1.take()
+        self.heard.lock().unwrap().take()
     }
 }

@@ -1,5 +1,7 @@
 //! Several nodes over one database: the real rooms, on a clock that the test leads.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 mod carrier;
 mod database;
 
