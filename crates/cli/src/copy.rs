@@ -104,7 +104,7 @@ fn taken(home: &Home) -> anyhow::Result<(Place, Option<Served>)> {
         Home::Directory(path) => {
             (Place::File(sqlite::Options::in_directory(path)), Some(directory::serve(path)?))
         }
-        Home::Database(options) => (Place::Database((**options).clone()), None),
+        Home::Database(options) => (Place::Database(options.clone()), None),
     })
 }
 

@@ -387,7 +387,7 @@ pub enum Place {
     /// In this file. The caller holds what keeps others from serving it.
     File(sqlite::Options),
     /// In this database.
-    Database(postgres::Options),
+    Database(Box<postgres::Options>),
 }
 
 /// What an end is opened for.

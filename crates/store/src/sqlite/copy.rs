@@ -44,7 +44,7 @@ impl File {
         self.connection.prepare(&sql).and_then(|mut s| s.exists([])).map_err(failed)
     }
 
-    fn into_file(&mut self) -> Result<()> {
+    fn write_log(&mut self) -> Result<()> {
         self.logged = 0;
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
     }
@@ -156,7 +156,7 @@ impl End for File {
         }
         tx.commit().map_err(failed)?;
         self.logged += rows.octets();
-        if self.logged >= LOG_OCTETS { self.into_file() } else { Ok(()) }
+        if self.logged >= LOG_OCTETS { self.write_log() } else { Ok(()) }
     }
 
     fn count(&mut self, table: &Table) -> Result<u64> {
@@ -192,11 +192,11 @@ impl End for File {
     }
 
     fn settle(&mut self) -> Result<()> {
-        self.into_file()
+        self.write_log()
     }
 
     fn finish(&mut self) -> Result<()> {
         self.connection.execute("DELETE FROM setting WHERE name = ?1", [MARK]).map_err(failed)?;
-        self.into_file()
+        self.write_log()
     }
 }

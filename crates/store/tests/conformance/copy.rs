@@ -19,7 +19,7 @@ fn of_directory(directory: &Directory) -> Place {
 }
 
 fn of_database(database: &Database) -> Place {
-    Place::Database(postgres::Options::at(&database.address()).expect("an address"))
+    Place::Database(Box::new(postgres::Options::at(&database.address()).expect("an address")))
 }
 
 fn go(_: Progress) -> ControlFlow<()> {

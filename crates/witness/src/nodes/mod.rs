@@ -160,10 +160,7 @@ impl Run<'_> {
         let began = clock::now();
         let done = std::thread::scope(|scope| {
             let sending = scope.spawn(|| customers.work(self.fleet, self.carriers));
-            let done = self.faults().and_then(|()| {
-                clock::sleep_ms(AFTERWARDS_MS);
-                Ok(())
-            });
+            let done = self.faults().map(|()| clock::sleep_ms(AFTERWARDS_MS));
             customers.stop();
             drop(sending.join());
             done
