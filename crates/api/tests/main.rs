@@ -12,3 +12,6 @@ mod site;
 mod support;
 mod token;
 mod webhook;
+
+/// What the installations of these tests keep their messages in.
+const KEPT_IN: support::Database = support::Database::Sqlite;

@@ -6,13 +6,15 @@
 use crate::config::connection::Secrets;
 use crate::database;
 use crate::directory;
+use crate::home::Home;
 use crate::operator::{Operator, Place};
 use crate::output::{Output, Tone};
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use tidings_store::sqlite::{FILE_NAME, Options};
+use tidings_store::postgres::Postgres;
+use tidings_store::sqlite::FILE_NAME;
 
 /// Copies the store while everything runs.
 ///
@@ -48,9 +50,14 @@ pub async fn backup(to: PathBuf, place: &Place, output: Output) -> anyhow::Resul
 /// The backup is damaged, or the directory is not empty.
 pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Result<()> {
     let to = match &place.data {
-        Some(data) => data.clone(),
-        None if place.file().is_some() => place.configuration(Secrets::Left)?.data.directory,
+        Some(data) => Home::named(data)?,
+        None if place.file().is_some() => Home::of(&place.configuration(Secrets::Left)?)?,
         None => bail!("say where to: --data DIR"),
+    };
+    let Home::Directory(to) = to else {
+        bail!(
+            "PostgreSQL restores its own backups: restore {to} with its tools, and then hold sending with `tidings hold set` before you start `tidings serve`"
+        )
     };
     if to.is_dir() && std::fs::read_dir(&to)?.next().is_some() {
         bail!("{} is not empty: move what is in it away, or restore into another directory", to.display());
@@ -65,7 +72,7 @@ pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Resu
     std::fs::copy(from, &file)
         .with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
     std::fs::File::open(&file)?.sync_all()?;
-    let operator = Operator::open_directory(to.clone()).await?;
+    let operator = Operator::open_home(Home::Directory(to.clone())).await?;
     let reason = format!("restored from {}", from.display());
     operator.store.set_hold(Some(reason.clone()), operator.actor(operator.account), operator.now()).await?;
     operator.close().await?;
@@ -125,16 +132,27 @@ pub async fn hold(command: Hold, place: &Place, output: Output) -> anyhow::Resul
 /// # Errors
 /// It cannot be brought up to date.
 pub async fn migrate(place: &Place, output: Output) -> anyhow::Result<()> {
-    let at = place.directory()?;
-    let file = at.join(FILE_NAME);
-    let before = if file.exists() { database::migrations(&file)? } else { Vec::new() };
-    directory::make(&at)?;
-    let beside = crate::directory::holder(&at).is_some();
-    crate::operator::open_store(&Options { beside, ..Options::in_directory(&at) })?.close().await?;
-    let applied: Vec<String> = database::migrations(&file)?.split_off(before.len());
-    let value = json!({ "directory": at.display().to_string(), "applied": applied });
+    let home = place.home()?;
+    let (applied, before) = match &home {
+        Home::Directory(at) => {
+            let file = at.join(FILE_NAME);
+            let before = if file.exists() { database::migrations(&file)?.len() } else { 0 };
+            directory::make(at)?;
+            home.open()?.close().await?;
+            (database::migrations(&file)?.split_off(before), before)
+        }
+        Home::Database(options) => {
+            let applied = Postgres::migrate(options)
+                .await
+                .with_context(|| format!("the database {home} cannot be brought up to date"))?;
+            let all = Postgres::look(options).await?.migrations.len();
+            let before = all - applied.len();
+            (applied, before)
+        }
+    };
+    let value = json!({ "directory": home.to_string(), "applied": applied });
     output.show(&value, || match &applied[..] {
-        [] => format!("{} is up to date ({} migrations).", file.display(), before.len()),
-        applied => format!("{}: applied {}.", file.display(), applied.join(", ")),
+        [] => format!("{home} is up to date ({before} migrations)."),
+        applied => format!("{home}: applied {}.", applied.join(", ")),
     })
 }

@@ -7,9 +7,11 @@
 //! It opens nothing but the files that keys name, and starts nothing.
 
 pub mod connection;
+pub mod database;
 pub mod key;
 
 use connection::{Connection, Secrets};
+use database::Address;
 use key::{CountryCode, Problem, Reader, Section, SectionDescription, Whole, section, words};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -84,9 +86,14 @@ section! {
         /// The data directory. It is made with access for its owner only. Keep it on a local disk: SQLite loses
         /// its guarantees on network file systems.
         directory: PathBuf = PathBuf::from("/var/lib/tidings");
-        /// Memory for the database's pages: MiB.
+        /// A PostgreSQL database to keep everything in, instead of SQLite in the directory. One program at a time serves
+        /// it. Its address may hold a password: it can also be written as "env:NAME".
+        url: Option<Address> = None, example r#""postgres://tidings@db.example/tidings""#;
+        /// A file of its own that holds this address.
+        url_file: Option<PathBuf> = None, example r#""/etc/tidings/database""#;
+        /// Memory for SQLite's pages: MiB.
         cache_mib: Whole<1, 16_384> = Whole::new(64);
-        /// Threads that read beside the one that writes.
+        /// Threads, or sessions with PostgreSQL, that read beside the one that writes.
         readers: Whole<1, 64> = Whole::new(2);
         /// Room on the disk that is kept for a bad day: MiB. When the disk is full, what carriers answer for messages
         /// that are on their way is still recorded there. 0 keeps none.
@@ -226,6 +233,17 @@ pub struct Config {
 const SECTIONS: [&str; 9] =
     ["data", "http", "log", "limits", "retry", "webhooks", "retention", "failures", "connection"];
 
+impl Data {
+    /// Everything is in this directory, or at this address of a database, whatever was written.
+    pub fn name(&mut self, named: &Path) {
+        self.url_file = None;
+        self.url = named.to_str().and_then(Address::of);
+        if self.url.is_none() {
+            named.clone_into(&mut self.directory);
+        }
+    }
+}
+
 impl Config {
     /// Reads a file.
     ///
@@ -323,9 +341,48 @@ impl Config {
                 r#"is shorter than "first_delay_s"; raise it"#.to_owned(),
             );
         }
+        config.check_database(&mut reader, root, secrets);
         config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    }
+
+    fn check_database<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets) {
+        let table = reader.table("[data]".to_owned(), "data", None, section_of(root, "data"));
+        if self.data.url.is_some() && self.data.url_file.is_some() {
+            let sentence = r#"names a database, and so does "url_file"; remove one of them"#;
+            reader.complain_of(&table, "url", sentence.to_owned());
+        } else if secrets == Secrets::Fetched
+            && let Err((key, why)) = self.database_of(|name| reader.variable(name).map(str::to_owned))
+        {
+            reader.complain_of(&table, key, why);
+        }
+    }
+
+    fn database_of(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, (&'static str, String)> {
+        let found = match (&self.data.url, &self.data.url_file) {
+            (None, None) => return Ok(None),
+            (Some(url), _) => url.find(variable).map_err(|why| ("url", why)),
+            (None, Some(path)) => database::in_file(path).map_err(|why| ("url_file", why)),
+        };
+        let (key, address) =
+            found.map(|address| (if self.data.url.is_some() { "url" } else { "url_file" }, address))?;
+        match tidings_store::postgres::Options::at(&address) {
+            Ok(_) => Ok(Some(address)),
+            Err(why) => Err((key, format!("cannot be used: {why}; correct it"))),
+        }
+    }
+
+    /// The address of the PostgreSQL database that everything is kept in, if it is not SQLite.
+    ///
+    /// # Errors
+    /// A sentence, if it cannot be found where the configuration says it is.
+    pub fn database(&self, environment: &BTreeMap<String, String>) -> Result<Option<String>, String> {
+        self.database_of(|name| environment.get(name).cloned())
+            .map_err(|(key, why)| format!(r#"key "{key}" in [data] {why}"#))
     }
 
     /// The bounds of what is accepted.
@@ -817,6 +874,8 @@ mod tests {
             .lines()
             .map(|line| line.strip_prefix("# ").unwrap_or(line))
             .filter(|line| line.starts_with('[') || (line.contains(" = ") && is_key(line)))
+            // It stands beside url, and one of them is enough.
+            .filter(|line| !line.starts_with("url_file"))
             .map(|line| format!("{line}\n"))
             .collect();
         let config = load(&uncommented, &[("NORTH_PASSWORD", "hush")])

@@ -4,6 +4,7 @@
 use crate::config::key::Whole;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::directory;
+use crate::home::Home;
 use crate::log;
 use crate::operator::{self, DEV_DIRECTORY, Misconfigured, Place};
 use crate::output::{Output, Tone};
@@ -14,11 +15,12 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_egress::Policy;
 use tidings_engine::Engine;
 use tidings_store::Actor;
+use tidings_store::postgres::Postgres;
 use tokio::net::TcpListener;
 
 /// Where it listens if nothing else is said, and how many further ports are tried.
@@ -48,22 +50,34 @@ pub struct How {
 pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow::Result<()> {
     log::start(LogFormat::Auto, LogLevel::Warn.louder(verbose));
     serve::raise_file_limit();
-    let data = place.data.clone().unwrap_or_else(|| PathBuf::from(DEV_DIRECTORY));
-    let data = std::path::absolute(&data).unwrap_or(data);
     let mut config = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
-    config.data.directory.clone_from(&data);
     config.data.reserve_mib = Whole::new(RESERVE_MIB);
-    if how.fresh {
-        directory::remove_of_dev(&data)?;
+    let home = home(place)?;
+    match &home {
+        Home::Directory(data) => {
+            if how.fresh {
+                directory::remove_of_dev(data)?;
+            }
+            directory::make_for_dev(data)?;
+        }
+        Home::Database(_) if how.fresh => {
+            bail!(
+                "--fresh removes a data directory and no database: make a new one and name that with --data"
+            )
+        }
+        Home::Database(options) => {
+            Postgres::migrate(options)
+                .await
+                .with_context(|| format!("the database {home} cannot be used"))?;
+        }
     }
-    directory::make_for_dev(&data)?;
-    let served = directory::serve(&data)?;
+    let served = home.take(None)?;
     let (listener, moved) = listen(how.listen).await?;
     let address = reachable(listener.local_addr()?);
     let viewer = viewer_listener(address, how.listen).await?;
     let viewer_url = format!("http://{}", viewer.local_addr()?);
 
-    let engine = serve::start(&config, Policy::development()).await?;
+    let engine = serve::start(&config, home.serve(&config, served.as_ref())?, Policy::development()).await?;
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };
     let (sms, admin) = tokens(&engine, realm).await?;
     let events = viewer::start(&engine, realm, viewer, &viewer_url).await?;
@@ -72,14 +86,14 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     let value = json!({
         "address": url,
         "tokens": { "sms": sms, "admin": admin },
-        "data": data.display().to_string(),
+        "data": home.to_string(),
         "viewer": viewer_url,
         "environment": "test",
         "pid": std::process::id(),
     });
     let held = engine.store().hold().await?;
     output.show(&value, || {
-        let mut text = greeting(output, &url, &sms, &viewer_url, &data.display().to_string());
+        let mut text = greeting(output, &url, &sms, &viewer_url, &home);
         if let Some(taken) = moved {
             text.push_str(&format!("\n\n{taken} was taken: this is the next free port."));
         }
@@ -93,6 +107,14 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     events.abort();
     drop(served);
     Ok(())
+}
+
+/// The directory or database that was named, else one for it alone.
+fn home(place: &Place) -> anyhow::Result<Home> {
+    Ok(match Home::named(place.data.as_deref().unwrap_or(Path::new(DEV_DIRECTORY)))? {
+        Home::Directory(path) => Home::Directory(std::path::absolute(&path).unwrap_or(path)),
+        database @ Home::Database(_) => database,
+    })
 }
 
 /// The listener, and the address that was taken if another one had to be used.
@@ -158,8 +180,13 @@ async fn tokens(engine: &Engine, realm: Realm) -> anyhow::Result<(String, String
     Ok((sms, admin))
 }
 
-fn greeting(output: Output, url: &str, token: &str, viewer: &str, data: &str) -> String {
+fn greeting(output: Output, url: &str, token: &str, viewer: &str, home: &Home) -> String {
     let faint = |text: &str| output.tone(Tone::Faint, text);
+    // The address of a database may hold a password.
+    let data = match home {
+        Home::Directory(path) => path.display().to_string(),
+        Home::Database(_) => "ADDRESS".to_owned(),
+    };
     let lines: Vec<String> = paste(url, token)
         .into_iter()
         .map(|(language, line)| format!("{}\n{line}", faint(language)))
@@ -169,7 +196,7 @@ fn greeting(output: Output, url: &str, token: &str, viewer: &str, data: &str) ->
          API       {}\n\
          token     {}\n          {}\n\
          webhooks  {viewer}  {}\n\
-         data      {data}\n\n\
+         data      {home}\n\n\
          {}\n\n\
          {}\n\
          tidings message show ID --data {data}\n\

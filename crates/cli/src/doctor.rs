@@ -5,6 +5,7 @@ use crate::config::connection::Secrets;
 use crate::database;
 use crate::directory;
 use crate::duration;
+use crate::home::Home;
 use crate::operator::{Operator, Place};
 use crate::output::{Output, Tone};
 use crate::serve::FILES_WANTED;
@@ -12,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
+use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::FILE_NAME;
 
 /// Free space below which something is wrong: octets.
@@ -81,17 +83,24 @@ pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
     let mut report = Report::default();
     configuration(&mut report, place);
     machine(&mut report);
-    match place.directory() {
+    match place.home() {
         Err(why) => report.wrong("data", why.to_string(), "name the data directory with --data"),
-        Ok(at) => {
-            let cure = place.migrate(&at);
-            data_directory(&mut report, &at, &cure);
-            if database_file(&mut report, &at.join(FILE_NAME), &cure) {
-                match Operator::open_directory(at).await {
+        Ok(home) => {
+            let migrate = place.migrate(&home);
+            let (opens, cure) = match &home {
+                Home::Directory(at) => {
+                    data_directory(&mut report, at, &migrate);
+                    let whole = database_file(&mut report, &at.join(FILE_NAME), &migrate);
+                    (whole, "restore a backup if the file is damaged")
+                }
+                Home::Database(options) => {
+                    (database_server(&mut report, &home, options, &migrate).await, "look at the server's log")
+                }
+            };
+            if opens {
+                match Operator::open_home(home).await {
                     Ok(operator) => store(&mut report, operator, place).await,
-                    Err(why) => {
-                        report.wrong("store", format!("{why:#}"), "restore a backup if the file is damaged")
-                    }
+                    Err(why) => report.wrong("store", format!("{why:#}"), cure),
                 }
             }
         }
@@ -225,6 +234,42 @@ fn data_directory(report: &mut Report, at: &Path, migrate: &str) {
         Some(number) => report.well("server", format!("process {number} serves it")),
         None => report.doubtful("server", "no process serves it", "start `tidings serve`, if it should run"),
     }
+}
+
+async fn database_server(
+    report: &mut Report,
+    home: &Home,
+    options: &postgres::Options,
+    migrate: &str,
+) -> bool {
+    let about = match Postgres::look(options).await {
+        Ok(about) => about,
+        Err(why) => {
+            report.wrong(
+                "store",
+                format!("{home} cannot be used: {why}"),
+                "see that it runs, and that [data] names it",
+            );
+            return false;
+        }
+    };
+    report.well("store", format!("PostgreSQL {}, {home}", about.version));
+    if !about.is_current {
+        report.wrong(
+            "schema",
+            format!("{} migrations, which is not all", about.migrations.len()),
+            format!("run `{migrate}`"),
+        );
+        return false;
+    }
+    let last = about.migrations.last().map_or("none", String::as_str);
+    report.well("schema", format!("{} migrations, the last is {last}", about.migrations.len()));
+    if about.is_served {
+        report.well("server", "a process serves it");
+    } else {
+        report.doubtful("server", "no process serves it", "start `tidings serve`, if it should run");
+    }
+    true
 }
 
 fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {

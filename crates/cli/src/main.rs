@@ -12,6 +12,7 @@ mod dev;
 mod directory;
 mod doctor;
 mod duration;
+mod home;
 mod log;
 mod message;
 mod operator;

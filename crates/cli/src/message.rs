@@ -156,10 +156,7 @@ async fn find(operator: &Operator, id: MessageId) -> anyhow::Result<Timeline> {
             }
         }
     }
-    Err(anyhow!(
-        "there is no message {id} in {}: is that the right data directory?",
-        operator.directory.display()
-    ))
+    Err(anyhow!("there is no message {id} in {}: is that the right data directory?", operator.home))
 }
 
 fn recipient_of(stored: &Stored, full: bool) -> String {

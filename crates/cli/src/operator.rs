@@ -1,8 +1,9 @@
-//! The operator at the terminal: which data directory is meant, its store opened without a server, and in whose
-//! name things are done there. SQLite lets a second process in; a running server notices changes within a second.
+//! The operator at the terminal: which store is meant, opened without a server, and in whose name things are done there.
+//! Both databases let a second process in; a running server notices changes within a second.
 
 use crate::config::connection::Secrets;
 use crate::config::{self, Config};
+use crate::home::Home;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::id::AccountId;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::{self, Clock};
-use tidings_store::sqlite::{FILE_NAME, Options, Sqlite};
+use tidings_store::sqlite::FILE_NAME;
 use tidings_store::{Actor, Backend};
 
 /// Where `dev` keeps its data if nothing else is said.
@@ -26,7 +27,8 @@ pub struct Place {
     /// The configuration file [default: tidings.toml, if it is there] [env: TIDINGS_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The data directory [default: that of the configuration, else ./tidings-dev] [env: TIDINGS_DATA]
+    /// The data directory, or the address of a database (postgres://…) [default: that of the configuration, else
+    /// ./tidings-dev] [env: TIDINGS_DATA]
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -78,11 +80,13 @@ impl Place {
         }
     }
 
-    /// The command that makes the store of this place in `directory`.
-    pub fn migrate(&self, directory: &Path) -> String {
-        match (&self.data, self.file()) {
-            (None, Some(file)) => format!("tidings migrate --config {}", file.display()),
-            (Some(_), _) | (None, None) => format!("tidings migrate --data {}", directory.display()),
+    /// The command that makes the store of this place, which is `home`.
+    pub fn migrate(&self, home: &Home) -> String {
+        match (&self.data, self.file(), home) {
+            (None, Some(file), _) => format!("tidings migrate --config {}", file.display()),
+            (_, _, Home::Directory(path)) => format!("tidings migrate --data {}", path.display()),
+            // Its address may hold a password.
+            (_, _, Home::Database(_)) => "tidings migrate --data ADDRESS".to_owned(),
         }
     }
 
@@ -102,25 +106,26 @@ impl Place {
         };
         let mut config = loaded.map_err(Misconfigured)?;
         if let Some(data) = &self.data {
-            config.data.directory.clone_from(data);
+            config.data.name(data);
         }
         Ok(config)
     }
 
-    /// The data directory that is meant.
+    /// Where the store is that is meant.
     ///
     /// # Errors
     /// Nothing says which, or the configuration is wrong.
-    pub fn directory(&self) -> anyhow::Result<PathBuf> {
+    pub fn home(&self) -> anyhow::Result<Home> {
         if let Some(data) = &self.data {
-            return Ok(data.clone());
+            return Home::named(data);
         }
-        if self.file().is_some() || std::env::var_os("TIDINGS_DATA__DIRECTORY").is_some() {
-            return Ok(self.configuration(Secrets::Left)?.data.directory);
+        let said = ["TIDINGS_DATA__DIRECTORY", "TIDINGS_DATA__URL", "TIDINGS_DATA__URL_FILE"];
+        if self.file().is_some() || said.iter().any(|name| std::env::var_os(name).is_some()) {
+            return Home::of(&self.configuration(Secrets::Left)?);
         }
         let dev = Path::new(DEV_DIRECTORY);
         if dev.join(FILE_NAME).exists() {
-            return Ok(dev.to_owned());
+            return Ok(Home::Directory(dev.to_owned()));
         }
         bail!(
             "there is no {} and no ./{DEV_DIRECTORY} here: name the data directory with --data, or start `tidings dev`",
@@ -137,42 +142,35 @@ pub struct Operator {
     pub clock: Clock,
     /// The account that exists from the start.
     pub account: AccountId,
-    /// The data directory.
-    pub directory: PathBuf,
+    /// Where it is.
+    pub home: Home,
 }
 
 impl Operator {
-    /// Opens the store that is there. It is brought up to date if it is older than this program.
+    /// Opens the store that is there. A file is brought up to date if it is older than this program; a database must be.
     ///
     /// # Errors
     /// There is none, or it cannot be opened.
     pub async fn open(place: &Place) -> anyhow::Result<Self> {
-        let directory = place.directory()?;
-        if !directory.join(FILE_NAME).exists() {
+        let home = place.home()?;
+        if !home.may_hold_a_store() {
             bail!(
-                "there is no {FILE_NAME} in {}: make it with `{}`, or name another directory with --data",
-                directory.display(),
-                place.migrate(&directory)
+                "there is no {FILE_NAME} in {home}: make it with `{}`, or name another directory with --data",
+                place.migrate(&home)
             );
         }
-        Self::open_directory(directory).await
+        Self::open_home(home).await
     }
 
-    /// Opens the store that is in this directory.
+    /// Opens the store that is there.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub async fn open_directory(directory: PathBuf) -> anyhow::Result<Self> {
-        let beside = crate::directory::holder(&directory).is_some();
-        let store = open_store(&Options {
-            cache_kib: 8 * 1024,
-            readers: 1,
-            beside,
-            ..Options::in_directory(&directory)
-        })?;
+    pub async fn open_home(home: Home) -> anyhow::Result<Self> {
+        let store = home.open()?;
         let clock = clock_of_command();
         let account = store.default_account(clock.now()).await?;
-        Ok(Self { store, clock, account, directory })
+        Ok(Self { store, clock, account, home })
     }
 
     /// The present moment.
@@ -215,15 +213,4 @@ impl Operator {
 pub fn clock_of_command() -> Clock {
     let node = FIRST_NODE + clock::draw() % FIRST_NODE;
     Clock::new(u16::try_from(node).expect("it is below 1024"))
-}
-
-/// Opens a database, with what to do if that fails.
-///
-/// # Errors
-/// It cannot be opened.
-pub fn open_store(options: &Options) -> anyhow::Result<Arc<dyn Backend>> {
-    let store = Sqlite::open(options).with_context(|| {
-        format!("{} cannot be opened; `tidings doctor` says more", options.path.display())
-    })?;
-    Ok(Arc::new(store))
 }

@@ -3,9 +3,9 @@
 
 use crate::config::Config;
 use crate::config::connection::Secrets;
-use crate::directory;
+use crate::home::Home;
 use crate::log;
-use crate::operator::{Misconfigured, Place, open_store};
+use crate::operator::{Misconfigured, Place};
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tidings_carriers::codes::Codes;
 use tidings_domain::address;
 use tidings_egress::Policy;
 use tidings_engine::{ConnectionSettings, Engine, Settings};
-use tidings_store::sqlite::{Options, TRAIL_NAME};
+use tidings_store::Backend;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -49,16 +49,16 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     raise_file_limit();
-    directory::make(&config.data.directory)?;
-    directory::suitable(&config.data.directory)?;
-    let served = directory::serve(&config.data.directory)?;
+    let home = Home::of(&config)?;
+    home.suit()?;
+    let served = home.take(Some(&config.data.directory))?;
     let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
         format!(
             "nothing can listen on {}: stop what does already, or change listen in [http]",
             config.http.listen
         )
     })?;
-    let engine = start(&config, config.egress_policy()).await?;
+    let engine = start(&config, home.serve(&config, served.as_ref())?, config.egress_policy()).await?;
     let store = engine.store();
     // The trail shows with which configuration messages were sent, and when that changed.
     let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
@@ -74,7 +74,7 @@ pub async fn run(place: &Place, verbose: u8) -> anyhow::Result<()> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,
-        data = %served.path.display(),
+        data = %home,
         connections = config.connections.len(),
         "serving"
     );
@@ -113,20 +113,12 @@ pub fn api_settings(config: &Config) -> tidings_api::Settings {
     }
 }
 
-/// Opens the store and starts every room.
+/// Starts every room over a store.
 ///
 /// # Errors
 /// A sentence that says why not.
-pub async fn start(config: &Config, egress: Policy) -> anyhow::Result<Engine> {
+pub async fn start(config: &Config, store: Arc<dyn Backend>, egress: Policy) -> anyhow::Result<Engine> {
     address::warm_up();
-    let options = Options {
-        cache_kib: config.data.cache_mib.get::<u32>() * 1024,
-        readers: config.data.readers.get(),
-        reserve_octets: config.data.reserve_mib.get::<u64>() << 20,
-        trail: Some(config.data.directory.join(TRAIL_NAME)),
-        ..Options::in_directory(&config.data.directory)
-    };
-    let store = open_store(&options)?;
     let settings = Settings {
         limits: config.intake_limits(),
         retry: config.retry_policy(),

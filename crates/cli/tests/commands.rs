@@ -1,10 +1,13 @@
 //! The operator's commands on a store that nobody serves: what they print as JSON, and how they end.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
 fn tidings(arguments: &[&str], data: &Path) -> Output {
-    let elsewhere = data.parent().expect("it lies in a directory");
+    // Where no configuration is; the address of a database lies nowhere.
+    let elsewhere = data.parent().filter(|parent| parent.is_dir()).unwrap_or(Path::new("/"));
     Command::new(env!("CARGO_BIN_EXE_tidings"))
         .args(arguments)
         .arg("--data")
@@ -32,56 +35,75 @@ fn a_store_is_made_cared_for_and_looked_at_without_a_server() {
     let place = tempfile::tempdir().expect("a directory");
     let data = place.path().join("data");
     refused(&["token", "list"], &data, 1, &format!("`tidings migrate --data {}`", data.display()));
-    assert_eq!(json(&["migrate"], &data)["applied"].as_array().map(Vec::is_empty), Some(false));
-    assert_eq!(json(&["migrate"], &data)["applied"], serde_json::json!([]));
+    care_for(&data);
+}
 
-    let token = json(&["token", "create", "--name", "shop", "--expires", "30d", "--rate", "60"], &data);
+#[test]
+fn a_store_in_postgresql_is_cared_for_by_the_same_commands() {
+    let Some(cluster) = tidings_cluster::Cluster::here() else { return };
+    let database = cluster.database();
+    let data = std::path::PathBuf::from(database.url());
+    refused(&["token", "list"], &data, 1, "is empty: run `tidings migrate`");
+    assert_eq!(json_even_if_wrong(&["doctor"], &data)["well"], false);
+    care_for(&data);
+    refused(&["backup", "copy.db"], &data, 1, "use pg_basebackup");
+    refused(&["restore", "copy.db"], &data, 1, "PostgreSQL restores its own backups");
+    let nobody = Path::new("postgres://nobody@127.0.0.1:1/nothing");
+    refused(&["token", "list"], nobody, 1, "127.0.0.1:1/nothing cannot be opened");
+    refused(&["migrate"], nobody, 1, "127.0.0.1:1/nothing cannot be brought up to date");
+}
+
+/// What an operator does with a store that was not made yet.
+fn care_for(data: &Path) {
+    assert_eq!(json(&["migrate"], data)["applied"].as_array().map(Vec::is_empty), Some(false));
+    assert_eq!(json(&["migrate"], data)["applied"], serde_json::json!([]));
+
+    let token = json(&["token", "create", "--name", "shop", "--expires", "30d", "--rate", "60"], data);
     assert_eq!(token["scopes"], serde_json::json!(["messages.send", "messages.read"]));
     assert_eq!((token["environment"].as_str(), token["rate_per_minute"].as_u64()), (Some("test"), Some(60)));
     let (id, text) = (token["id"].as_str().unwrap(), token["token"].as_str().unwrap());
     assert!(text.starts_with("tid_test_"));
-    let rotated = json(&["token", "rotate", id, "--overlap", "1h"], &data);
+    let rotated = json(&["token", "rotate", id, "--overlap", "1h"], data);
     assert_eq!(rotated["prefix"], token["prefix"]);
     assert!(rotated["token"] != token["token"] && rotated["previous_secret_until"].is_string());
-    assert!(json(&["token", "revoke", text], &data)["revoked_at"].is_string());
-    refused(&["token", "rotate", id], &data, 1, "revoked already");
-    assert_eq!(json(&["token", "list"], &data), serde_json::json!([]));
-    assert_eq!(json(&["token", "list", "--all"], &data).as_array().unwrap().len(), 1);
-    refused(&["token", "create", "--scope", "messages.sent"], &data, 1, r#"did you mean "messages.send"?"#);
-    refused(&["token", "create", "--expires", "soon"], &data, 2, "90s, 15m, 12h or 30d");
+    assert!(json(&["token", "revoke", text], data)["revoked_at"].is_string());
+    refused(&["token", "rotate", id], data, 1, "revoked already");
+    assert_eq!(json(&["token", "list"], data), serde_json::json!([]));
+    assert_eq!(json(&["token", "list", "--all"], data).as_array().unwrap().len(), 1);
+    refused(&["token", "create", "--scope", "messages.sent"], data, 1, r#"did you mean "messages.send"?"#);
+    refused(&["token", "create", "--expires", "soon"], data, 2, "90s, 15m, 12h or 30d");
 
-    let endpoint =
-        json(&["webhook", "add", "https://example.com/sms", "--event", "message.delivered"], &data);
+    let endpoint = json(&["webhook", "add", "https://example.com/sms", "--event", "message.delivered"], data);
     assert!(endpoint["secret"].as_str().unwrap().starts_with("whsec_"));
     let id = endpoint["id"].as_str().unwrap();
-    assert!(json(&["webhook", "list"], &data)[0].get("secret").is_none());
-    assert_ne!(json(&["webhook", "rotate", id], &data)["secret"], endpoint["secret"]);
-    assert_eq!(json(&["webhook", "attempts", id], &data), serde_json::json!([]));
-    json(&["webhook", "remove", id], &data);
-    refused(&["webhook", "remove", id], &data, 1, "there is no");
+    assert!(json(&["webhook", "list"], data)[0].get("secret").is_none());
+    assert_ne!(json(&["webhook", "rotate", id], data)["secret"], endpoint["secret"]);
+    assert_eq!(json(&["webhook", "attempts", id], data), serde_json::json!([]));
+    json(&["webhook", "remove", id], data);
+    refused(&["webhook", "remove", id], data, 1, "there is no");
 
-    assert_eq!(json(&["suppression", "add", "+15550002222"], &data)["reason"], "manual");
-    assert_eq!(json(&["suppression", "list"], &data)[0]["to"], "+1555•••••22");
-    json(&["suppression", "lift", "+15550002222", "--reason", "asked again"], &data);
-    assert_eq!(json(&["suppression", "list"], &data), serde_json::json!([]));
+    assert_eq!(json(&["suppression", "add", "+15550002222"], data)["reason"], "manual");
+    assert_eq!(json(&["suppression", "list"], data)[0]["to"], "+1555•••••22");
+    json(&["suppression", "lift", "+15550002222", "--reason", "asked again"], data);
+    assert_eq!(json(&["suppression", "list"], data), serde_json::json!([]));
 
-    assert_eq!(json(&["carrier", "pause", "simulator", "--reason", "tired"], &data)["paused"], "tired");
-    assert_eq!(json(&["carrier", "list"], &data)[0]["paused"], "tired");
-    let report = json_even_if_wrong(&["doctor"], &data);
+    assert_eq!(json(&["carrier", "pause", "simulator", "--reason", "tired"], data)["paused"], "tired");
+    assert_eq!(json(&["carrier", "list"], data)[0]["paused"], "tired");
+    let report = json_even_if_wrong(&["doctor"], data);
     assert_eq!(report["well"], false);
-    json(&["carrier", "resume", "simulator"], &data);
-    refused(&["carrier", "pause", "simulatr"], &data, 1, r#"did you mean "simulator"?"#);
-    assert_eq!(json(&["review", "list"], &data), serde_json::json!([]));
-    assert_eq!(json(&["message", "list"], &data), serde_json::json!([]));
-    refused(&["message", "show", "msg_0000000000001"], &data, 1, "there is no message");
-    json(&["hold", "set"], &data);
-    assert!(json(&["hold", "show"], &data)["held"].is_string());
-    json(&["hold", "release"], &data);
-    let account = json(&["account", "create", "Second"], &data);
+    json(&["carrier", "resume", "simulator"], data);
+    refused(&["carrier", "pause", "simulatr"], data, 1, r#"did you mean "simulator"?"#);
+    assert_eq!(json(&["review", "list"], data), serde_json::json!([]));
+    assert_eq!(json(&["message", "list"], data), serde_json::json!([]));
+    refused(&["message", "show", "msg_0000000000001"], data, 1, "there is no message");
+    json(&["hold", "set"], data);
+    assert!(json(&["hold", "show"], data)["held"].is_string());
+    json(&["hold", "release"], data);
+    let account = json(&["account", "create", "Second"], data);
     let second = account["id"].as_str().unwrap();
-    assert_eq!(json(&["account", "list"], &data).as_array().unwrap().len(), 2);
-    json(&["token", "create", "--account", second], &data);
-    let trail = json(&["audit"], &data);
+    assert_eq!(json(&["account", "list"], data).as_array().unwrap().len(), 2);
+    json(&["token", "create", "--account", second], data);
+    let trail = json(&["audit"], data);
     assert!(
         trail
             .as_array()
@@ -89,7 +111,7 @@ fn a_store_is_made_cared_for_and_looked_at_without_a_server() {
             .iter()
             .any(|line| line["action"] == "token.rotate" && line["who"] == "operator")
     );
-    assert!(json(&["doctor"], &data)["well"].as_bool().unwrap());
+    assert!(json(&["doctor"], data)["well"].as_bool().unwrap());
 }
 
 fn json_even_if_wrong(arguments: &[&str], data: &Path) -> serde_json::Value {
@@ -146,6 +168,62 @@ fn the_store_is_opened_without_the_secrets_of_carriers() {
     let (code, words) = run(&["doctor"]);
     assert_eq!((code, words.matches("NOBODY_SET_THIS").count()), (Some(1), 1), "{words}");
     assert!(words.contains("north (smpp, live): 0 wait"), "{words}");
+}
+
+/// The address of a database may stand in a file or a variable, and commands find it there; it is never shown.
+#[test]
+fn a_database_is_found_where_the_configuration_says_its_address_is() {
+    let Some(cluster) = tidings_cluster::Cluster::here() else { return };
+    let database = cluster.database();
+    let url = database.url().replacen("postgres@", "postgres:hush@", 1);
+    let place = tempfile::tempdir().expect("a directory");
+    let (file, secret) = (place.path().join("tidings.toml"), place.path().join("database"));
+    let run = |configuration: &str, arguments: &[&str], variables: &[(&str, &str)]| {
+        std::fs::write(&file, configuration).expect("it can be written");
+        let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(arguments)
+            .envs(variables.iter().copied())
+            .current_dir(place.path())
+            .output()
+            .expect("it starts");
+        let words = [output.stdout, output.stderr].concat();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        assert!(!words.contains("hush"), "{words}");
+        (output.status.code(), words)
+    };
+    std::fs::write(&secret, format!("{url}\n")).expect("it can be written");
+    for (configuration, variables) in [
+        (format!("[data]\nurl = {url:?}\n"), vec![]),
+        (format!("[data]\nurl_file = {secret:?}\n"), vec![]),
+        ("[data]\nurl = \"env:DATABASE\"\n".to_owned(), vec![("DATABASE", url.as_str())]),
+        (String::new(), vec![("TIDINGS_DATA__URL", url.as_str())]),
+        (String::new(), vec![("TIDINGS_DATA", url.as_str())]),
+    ] {
+        for command in
+            [&["migrate"][..], &["config", "check"], &["config", "show"], &["token", "list"], &["doctor"]]
+        {
+            let (code, words) = run(&configuration, command, &variables);
+            assert_eq!(code, Some(0), "{command:?} {configuration}: {words}");
+        }
+    }
+    for (configuration, sentence) in [
+        ("[data]\nurl = \"env:DATABASE\"\n", "names the variable DATABASE, which is not set"),
+        (
+            "[data]\nurl = \"mysql://a:hush@db/x\"\n",
+            r#"must be an address such as "postgres://user@host/database""#,
+        ),
+        ("[data]\nurl_file = \"/nowhere\"\n", "names the file /nowhere, which cannot be read"),
+        (
+            "[data]\nurl = \"postgres://a\"\nurl_file = \"/b\"\n",
+            r#"and so does "url_file"; remove one of them"#,
+        ),
+        ("[data]\nurl = \"postgres://a:hush@b:port/c\"\n", "this is no address of a PostgreSQL database"),
+    ] {
+        let (code, words) = run(configuration, &["config", "check"], &[]);
+        assert!(code == Some(2) && words.contains(sentence), "{configuration}: {words}");
+        let (code, words) = run(configuration, &["token", "list"], &[]);
+        assert!(code != Some(0) && !words.is_empty(), "{configuration}: {words}");
+    }
 }
 
 #[test]

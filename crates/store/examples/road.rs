@@ -1,5 +1,6 @@
 //! What one message costs the store alone: accept, answer, receipt, webhook done, in groups as under load, without
-//! sockets. For profilers: `cargo run --release -p tidings-store --example road -- [messages] [group]`.
+//! sockets. For profilers: `cargo run --release -p tidings-store --example road -- [messages] [group] [database]`, where
+//! the database is the address of an empty one of PostgreSQL; without it, it is SQLite in a directory of its own.
 //!
 //! It says what the writer's thread and the rest spent a message. It is no benchmark of the product: see `crates/bench`.
 
@@ -22,15 +23,25 @@ const HOME: Realm = Realm { account: AccountId::from_key(1), environment: Enviro
 const LINE: ConnectionId = ConnectionId::from_key(1);
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|word| word.parse::<usize>().expect("a number"));
-    let (messages, group) = (arguments.next().unwrap_or(100_000), arguments.next().unwrap_or(64));
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |usual| arguments.next().map_or(usual, |word| word.parse::<usize>().expect("a number"));
+    let (messages, group) = (number(100_000), number(64));
+    let address = arguments.next();
     let directory = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let before = cpu_s();
+    let began = tokio::time::Instant::now();
     runtime.block_on(async {
-        let store = Arc::new(
-            sqlite::Sqlite::open(&sqlite::Options::in_directory(directory.path())).expect("it opens"),
-        );
+        let store: Arc<dyn Backend> = match address {
+            None => Arc::new(
+                sqlite::Sqlite::open(&sqlite::Options::in_directory(directory.path())).expect("it opens"),
+            ),
+            Some(address) => {
+                let options = postgres::Options::at(&address).expect("an address");
+                postgres::Postgres::migrate(&options).await.expect("migrated");
+                Arc::new(postgres::Postgres::open(&options).expect("it opens"))
+            }
+        };
         let account = store.default_account(NOW).await.expect("an account");
         assert_eq!(account, HOME.account, "ids of accounts begin at 1");
         store.register_connections(vec![("line".into(), HOME.environment)], NOW).await.expect("registered");
@@ -43,13 +54,14 @@ fn main() {
         store.close().await.expect("closed");
     });
     println!(
-        "{messages} messages in groups of {group}: {:.1} us of CPU each",
-        (cpu_s() - before) * 1e6 / messages as f64
+        "{messages} messages in groups of {group}: {:.1} us of CPU each, {:.0} a second",
+        (cpu_s() - before) * 1e6 / messages as f64,
+        messages as f64 / began.elapsed().as_secs_f64()
     );
 }
 
 /// Takes a group of messages all the way, each call of its own as callers make them.
-async fn group_of(store: &Arc<sqlite::Sqlite>, first: usize, group: usize) {
+async fn group_of(store: &Arc<dyn Backend>, first: usize, group: usize) {
     let numbers = first..first + group;
     let accepts = numbers.clone().map(|n| {
         let store = Arc::clone(store);

@@ -565,6 +565,16 @@ pub struct Paged<T> {
     pub next: Option<i64>,
 }
 
+impl<T> Paged<T> {
+    /// Makes a page of what was read with one row more than asked for.
+    pub(crate) fn of(mut items: Vec<T>, page: &Page, key: impl Fn(&T) -> i64) -> Self {
+        let more = items.len() > page.limit;
+        items.truncate(page.limit);
+        let next = if more { items.last().map(key) } else { None };
+        Self { items, next }
+    }
+}
+
 /// An event with what is needed to tell it, and the delivery it is told by (if any).
 #[derive(Debug, Clone)]
 pub struct Told {

@@ -1,6 +1,8 @@
 //! How the domain's values are written into columns. Both databases write them the same way.
 
 use crate::{Error, Result};
+use tidings_domain::account::Environment;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
 use tidings_domain::receipt::{IdForm, Receipt};
@@ -32,6 +34,12 @@ pub(crate) fn status(number: i64) -> Result<Status> {
     }
 }
 
+/// Every state in which a message has this public status.
+pub(crate) fn state_numbers(status: Status) -> Vec<i16> {
+    let own = status_number(status) as i16;
+    if status == Status::Sending { vec![own, DOUBTFUL as i16] } else { vec![own] }
+}
+
 pub(crate) fn state(number: i64, until: Option<i64>) -> Result<State> {
     let until = Timestamp::from_millis(until.unwrap_or(0));
     Ok(match number {
@@ -50,6 +58,25 @@ pub(crate) fn state(number: i64, until: Option<i64>) -> Result<State> {
             Status::Canceled => State::Canceled,
         },
     })
+}
+
+/// The environment as a number.
+pub(crate) const fn live(environment: Environment) -> i64 {
+    match environment {
+        Environment::Test => 0,
+        Environment::Live => 1,
+    }
+}
+
+pub(crate) const fn environment(live: i64) -> Environment {
+    if live == 0 { Environment::Test } else { Environment::Live }
+}
+
+pub(crate) fn number(digits: i64) -> Result<PhoneNumber> {
+    u64::try_from(digits)
+        .ok()
+        .and_then(PhoneNumber::from_digits)
+        .ok_or_else(|| corrupt("phone number", digits))
 }
 
 /// A checksum over what never changes of a message and must never be wrong when it is sent: whose it is, to whom, from

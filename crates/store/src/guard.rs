@@ -14,6 +14,7 @@
 //!
 //! It knows nothing of what is handled, and does not decide what becomes of it.
 
+use crate::Error;
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
@@ -170,6 +171,60 @@ impl Guard {
             // If it stays, the next run believes that this one crashed: that costs little.
             drop(std::fs::remove_file(&trail.path));
         }
+    }
+}
+
+/// Things that one operation may crash at and go on without. With more, it is not single things that are wrong.
+const SET_ASIDE_MAX: usize = 16;
+
+/// What a writer's group of operations crashed at. The group is rolled back and run again after each crash, and after
+/// [`CRASHES_MAX`] crashes at the same thing without that thing.
+#[derive(Debug, Default)]
+pub(crate) struct Crashes {
+    known: Vec<(Key, u32)>,
+    /// What the transaction crashed at.
+    last: Option<Key>,
+}
+
+impl Crashes {
+    /// A new group begins.
+    pub fn clear(&mut self) {
+        self.known.clear();
+        self.last = None;
+    }
+
+    /// The transaction crashed at this, and fails.
+    pub fn note(&mut self, key: Key) -> Error {
+        self.last = Some(key);
+        Error::Corrupt("handling one of several things crashed; see the log".to_owned())
+    }
+
+    /// After a transaction that failed: whether it is worth while to run it again. Not if it failed for another reason,
+    /// or crashed at so many things that they are not at fault.
+    pub fn is_to_be_repeated(&mut self) -> bool {
+        let Some(key) = self.last.take() else { return false };
+        match self.known.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, times)) => *times += 1,
+            None => self.known.push((key, 1)),
+        }
+        if self.is_set_aside(key) {
+            tracing::error!(
+                message = key.message().map(tracing::field::display),
+                "it crashed the writer again and again, and was left out"
+            );
+        }
+        self.known.len() <= SET_ASIDE_MAX
+    }
+
+    /// Whether the group goes on without this.
+    pub fn is_set_aside(&self, key: Key) -> bool {
+        self.known.iter().any(|(known, times)| *known == key && *times >= CRASHES_MAX)
+    }
+
+    /// The messages that the group goes on without.
+    pub fn set_aside(&self) -> Vec<MessageId> {
+        let all = self.known.iter().map(|(key, _)| *key);
+        all.filter(|key| self.is_set_aside(*key)).filter_map(Key::message).collect()
     }
 }
 

@@ -1,16 +1,20 @@
-//! Durable state: one contract ([`Backend`]), SQLite behind it (and later PostgreSQL), migrations.
+//! Durable state: one contract ([`Backend`]), SQLite or PostgreSQL behind it, migrations.
 //!
 //! To add an operation: name the use case in `backend.rs` with what is atomic about it, write it in
-//! `sqlite/<noun>.rs` and in `model/<noun>.rs`, and say its promise in `tests/conformance/<noun>.rs`.
+//! `sqlite/<noun>.rs`, `postgres/<noun>.rs` and `model/<noun>.rs`, and say its promise in `tests/conformance/<noun>.rs`.
 
 mod backend;
 mod column;
 mod error;
 mod guard;
+mod listeners;
+mod looked;
 #[cfg(feature = "model")]
 pub mod model;
+pub mod postgres;
 mod reference;
 pub mod sqlite;
+mod turn;
 mod waiting;
 
 pub use backend::*;

@@ -7,8 +7,9 @@ use tidings_api::Settings;
 use tidings_domain::account::{Environment, Realm, Scope, Scopes};
 use tidings_domain::id::{AccountId, TokenId};
 use tidings_engine::Engine;
+use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Account, Actor, Retention, Token};
+use tidings_store::{Account, Actor, Backend, Retention, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,6 +20,29 @@ pub struct House {
     stop: tokio::sync::oneshot::Sender<()>,
     server: tokio::task::JoinHandle<()>,
     _directory: tempfile::TempDir,
+    _database: Option<tidings_cluster::Database>,
+}
+
+/// What an installation keeps its messages in.
+#[allow(dead_code, reason = "each binary of tests names one")]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// A store, and its database if it has one on a server.
+async fn store(directory: &std::path::Path) -> (Arc<dyn Backend>, Option<tidings_cluster::Database>) {
+    let cluster = match crate::KEPT_IN {
+        Database::Sqlite => None,
+        Database::Postgres => tidings_cluster::Cluster::here(),
+    };
+    let Some(cluster) = cluster else {
+        return (Arc::new(Sqlite::open(&Options::in_directory(directory)).unwrap()), None);
+    };
+    let database = cluster.database();
+    let options = postgres::Options::at(&database.address()).unwrap();
+    Postgres::migrate(&options).await.unwrap();
+    (Arc::new(Postgres::open(&options).unwrap()), Some(database))
 }
 
 /// An answer.
@@ -62,7 +86,7 @@ pub async fn house() -> House {
 /// The same, which accepts no more than this.
 pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(Sqlite::open(&Options::in_directory(directory.path())).unwrap());
+    let (store, database) = store(directory.path()).await;
     let settings = tidings_engine::Settings {
         limits,
         retry: Default::default(),
@@ -85,7 +109,7 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
     let server = tokio::spawn(tidings_api::serve(listener, router, async {
         let _ = stopped.await;
     }));
-    House { engine, address, stop, server, _directory: directory }
+    House { engine, address, stop, server, _directory: directory, _database: database }
 }
 
 impl House {

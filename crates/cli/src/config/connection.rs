@@ -447,7 +447,11 @@ fn resolve(
     }
 }
 
-fn read_secret(path: &Path) -> Result<String, String> {
+/// A secret in a file of its own, without the end of its line.
+///
+/// # Errors
+/// It cannot be read: continues the sentence that names the key.
+pub fn read_secret(path: &Path) -> Result<String, String> {
     let failed = |why: String| format!("names the file {}, which cannot be read: {why}", path.display());
     let size = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
     if size > SECRET_MAX {

@@ -4,11 +4,11 @@ use super::executor::{Rx, Tx, failed};
 use super::message::{environment, get, live};
 use super::{event, operating};
 use crate::backend::*;
+use crate::listeners::Listeners;
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use tidings_domain::account::Realm;
-use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
@@ -16,48 +16,9 @@ use tidings_domain::webhook::Verdict;
 /// Different callback addresses of one realm. Each is an endpoint with a queue and callers of its own.
 const CALLBACKS_MAX: usize = 1_000;
 
-/// Who wants to hear of events: what the writer remembers of the endpoints that are switched on.
-#[derive(Debug, Default)]
-pub(super) struct Listeners {
-    by_realm: HashMap<Realm, Vec<(EndpointId, u32)>>,
-    on: HashMap<EndpointId, bool>,
-}
-
-impl Listeners {
-    pub fn load(sql: &Sql) -> Result<Self> {
-        let mut listeners = Self::default();
-        for endpoint in of_realm(sql, None)? {
-            if endpoint.disabled.is_some() {
-                continue;
-            }
-            listeners.on.insert(endpoint.id, endpoint.failing_since.is_some());
-            if !endpoint.callback_only {
-                listeners.by_realm.entry(endpoint.realm).or_default().push((endpoint.id, endpoint.kinds));
-            }
-        }
-        Ok(listeners)
-    }
-
-    /// The endpoints that an event goes to: those of its realm that want its kind, and the message's own.
-    pub fn of(
-        &self,
-        realm: Realm,
-        kind: Kind,
-        callback: Option<EndpointId>,
-    ) -> impl Iterator<Item = EndpointId> + '_ {
-        let wanted = self.by_realm.get(&realm).into_iter().flatten();
-        let wanted =
-            wanted.filter(move |(_, kinds)| *kinds == 0 || kinds & kind.bit() != 0).map(|(id, _)| *id);
-        wanted.chain(callback.filter(|id| self.is_on(*id)))
-    }
-
-    pub fn is_on(&self, id: EndpointId) -> bool {
-        self.on.contains_key(&id)
-    }
-
-    fn is_failing(&self, id: EndpointId) -> bool {
-        self.on.get(&id).copied().unwrap_or(true)
-    }
+/// Who wants to hear of events, as the endpoints are now.
+pub(super) fn listeners(sql: &Sql) -> Result<Listeners> {
+    Ok(Listeners::new(&of_realm(sql, None)?))
 }
 
 const COLUMNS: &str = "id, account, live, url, description, kinds, callback_only, secret, previous, previous_until, disabled, \

@@ -5,9 +5,12 @@
 //! failed, but the system has forgotten what it did not write, so going on would promise what nobody can keep.
 
 use super::Options;
-use super::endpoint::Listeners;
-use super::looked::Looked;
+use super::endpoint;
 use super::reserve::Reserve;
+use crate::guard::Crashes;
+use crate::listeners::Listeners;
+use crate::looked::Looked;
+use crate::turn::{CALL_WAIT, Turn};
 use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Crashed, Error, Guard, Key, Result};
 use rusqlite::config::DbConfig;
@@ -16,10 +19,10 @@ use rusqlite::{Connection, OpenFlags};
 use std::collections::{BTreeMap, HashMap};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 use tidings_domain::id::{AccountId, MessageId, Sequence};
-use tidings_domain::message::{CRASHES_MAX, Message};
+use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,13 +33,8 @@ const WRITES_WAITING: usize = 4_096;
 const GROUP_MAX: usize = 1_000;
 /// Reads that may wait for a reader.
 const READS_WAITING: usize = 1_024;
-/// Things that one operation may crash at and go on without. With more, it is not single things that are wrong.
-const SET_ASIDE_MAX: usize = 16;
 /// How long another process (the command line) may hold the write lock: ms.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
-/// How long a call may wait for its turn: with the rest of its way it is answered within two seconds, in which its
-/// caller does not yet give up by itself.
-const CALL_WAIT: Duration = Duration::from_millis(1_500);
 /// How often a full disk is looked at again.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
 /// Statements kept prepared on each connection.
@@ -199,10 +197,7 @@ struct Memory {
     waiting: Option<Arc<Waiting>>,
     /// How this transaction changes that.
     changes: Changes,
-    /// What this group of operations crashed at, and how often.
-    crashes: Vec<(Key, u32)>,
-    /// What the transaction crashed at.
-    crashed: Option<Key>,
+    crashes: Crashes,
     parked_max: usize,
 }
 
@@ -229,7 +224,7 @@ impl Tx<'_> {
 
     /// To be called when endpoints changed.
     pub fn forget_listeners(&mut self) -> Result<()> {
-        let listeners = Arc::new(Listeners::load(self.sql)?);
+        let listeners = Arc::new(endpoint::listeners(self.sql)?);
         self.loaded()?.listeners = listeners;
         Ok(())
     }
@@ -273,23 +268,19 @@ impl Tx<'_> {
         work: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<Option<T>> {
         let key = key.into();
-        if self.memory.is_set_aside(key) {
+        if self.memory.crashes.is_set_aside(key) {
             return Ok(None);
         }
         let guard = self.guard;
         match guard.once(key, || work(self)) {
             Ok(done) => done.map(Some),
-            Err(Crashed) => {
-                self.memory.crashed = Some(key);
-                Err(Error::Corrupt("handling one of several things crashed; see the log".to_owned()))
-            }
+            Err(Crashed) => Err(self.memory.crashes.note(key)),
         }
     }
 
     /// The messages that this group of operations left as they are, because it crashed at them.
     pub fn set_aside(&self) -> Vec<MessageId> {
-        let all = self.memory.crashes.iter().map(|(key, _)| *key);
-        all.filter(|key| self.memory.is_set_aside(*key)).filter_map(Key::message).collect()
+        self.memory.crashes.set_aside()
     }
 
     /// To be called when `by` more messages like this one wait to be sent.
@@ -352,32 +343,11 @@ impl Tx<'_> {
             }
             self.memory.loaded = Some(Loaded {
                 next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
-                listeners: Arc::new(Listeners::load(self.sql)?),
+                listeners: Arc::new(endpoint::listeners(self.sql)?),
                 parked: self.count_parked()?,
             });
         }
         Ok(self.memory.loaded.as_mut().expect("it was loaded just above"))
-    }
-}
-
-impl Memory {
-    fn is_set_aside(&self, key: Key) -> bool {
-        self.crashes.iter().any(|(known, times)| *known == key && *times >= CRASHES_MAX)
-    }
-
-    /// One more crash. `false` if there were so many that they are not the fault of single things.
-    fn note_crash(&mut self, key: Key) -> bool {
-        match self.crashes.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, times)) => *times += 1,
-            None => self.crashes.push((key, 1)),
-        }
-        if self.is_set_aside(key) {
-            tracing::error!(
-                message = key.message().map(tracing::field::display),
-                "it crashed the writer again and again, and was left out"
-            );
-        }
-        self.crashes.len() <= SET_ASIDE_MAX
     }
 }
 
@@ -411,20 +381,6 @@ struct Write<T, F> {
     reply: oneshot::Sender<Result<T>>,
 }
 
-/// Decides between the writer, which begins an operation, and its caller, who gives it up: only one of them can.
-#[derive(Debug, Default)]
-struct Turn(AtomicU8);
-
-impl Turn {
-    const OPEN: u8 = 0;
-    const BEGUN: u8 = 1;
-    const GIVEN_UP: u8 = 2;
-
-    fn decide(&self, to: u8) -> bool {
-        self.0.compare_exchange(Self::OPEN, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-}
-
 impl<T, F> Work for Write<T, F>
 where
     T: Send,
@@ -435,7 +391,7 @@ where
     }
 
     fn start(&mut self) -> bool {
-        self.turn.take().is_none_or(|turn| turn.decide(Turn::BEGUN))
+        self.turn.take().is_none_or(|turn| turn.begin())
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<()> {
@@ -492,8 +448,7 @@ impl Writer {
                 parked_max: options.parked_max,
                 waiting: None,
                 changes: Changes::default(),
-                crashes: Vec::new(),
-                crashed: None,
+                crashes: Crashes::default(),
             },
             version: 0,
             reserve,
@@ -566,7 +521,7 @@ impl Writer {
         match tokio::time::timeout(CALL_WAIT, answered).await {
             Ok(answered) => answered,
             // Its turn has not come, and will not: nothing was or will be written.
-            Err(_) if turn.decide(Turn::GIVEN_UP) => {
+            Err(_) if turn.give_up() => {
                 Err(Error::Unavailable("the disk is slow, and too much waits for it".to_owned()))
             }
             // It is being written, and only the commit can say what becomes of it.
@@ -677,9 +632,8 @@ impl Hand {
             if let Err(error @ Error::Broken(_)) = &result {
                 self.condition.breaks(error.clone());
             }
-            match (&result, self.memory.crashed) {
-                (Err(_), Some(key)) if self.memory.note_crash(key) => {}
-                _ => return result,
+            if result.is_ok() || !self.memory.crashes.is_to_be_repeated() {
+                return result;
             }
         }
     }
@@ -739,7 +693,6 @@ fn transact(
     let Outside { connection, looked, guard } = outside;
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
-    memory.crashed = None;
     statement("BEGIN IMMEDIATE")?;
     memory.changes.clear();
     let result = (|| {

@@ -2,18 +2,18 @@
 //!
 //! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
 
-use super::endpoint::Listeners;
 use super::executor::{Rx, Tx, failed};
 use super::{event, review, suppression};
 use crate::backend::*;
 use crate::column;
+pub(super) use crate::column::{environment, live, number};
+use crate::listeners::Listeners;
 use crate::{ByPurpose, Key, Waiting, our_reference};
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidings_domain::account::{Environment, Realm};
-use tidings_domain::address::PhoneNumber;
+use tidings_domain::account::Realm;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
@@ -1174,24 +1174,6 @@ fn stored(row: &Row<'_>) -> Result<Stored> {
 
 pub(super) fn get<T: rusqlite::types::FromSql>(row: &Row<'_>, n: usize) -> Result<T> {
     row.get(n).map_err(failed)
-}
-
-pub(super) const fn live(environment: Environment) -> i64 {
-    match environment {
-        Environment::Test => 0,
-        Environment::Live => 1,
-    }
-}
-
-pub(super) const fn environment(live: i64) -> Environment {
-    if live == 0 { Environment::Test } else { Environment::Live }
-}
-
-pub(super) fn number(digits: i64) -> Result<PhoneNumber> {
-    u64::try_from(digits)
-        .ok()
-        .and_then(PhoneNumber::from_digits)
-        .ok_or_else(|| column::corrupt("phone number", digits))
 }
 
 pub(super) fn message(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<Option<Stored>> {

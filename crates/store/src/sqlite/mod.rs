@@ -11,7 +11,6 @@ mod backup;
 mod endpoint;
 mod event;
 mod executor;
-mod looked;
 mod message;
 mod migration;
 mod operating;
@@ -21,6 +20,7 @@ mod suppression;
 mod wal;
 
 use crate::backend::*;
+use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Condition, Desk, Kind, Readers, Writer};
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ pub struct Sqlite {
     writer: Desk,
     readers: Readers,
     condition: Arc<Condition>,
-    looked: Arc<looked::Looked>,
+    looked: Arc<Looked>,
     guard: Arc<Guard>,
     options: Options,
 }
@@ -125,7 +125,7 @@ impl Sqlite {
             wal::settle(&connection, &options.path)?;
         }
         migration::migrate(&mut connection)?;
-        let looked = Arc::new(looked::Looked::new());
+        let looked = Arc::new(Looked::new());
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();
         let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition));

@@ -3,7 +3,6 @@
 use super::event;
 use super::executor::{Rx, Tx, failed};
 use super::message::{environment, live};
-use super::suppression::page_of;
 use crate::backend::*;
 use crate::{Error, Result, column};
 use rusqlite::{Connection as Sql, OptionalExtension, params};
@@ -282,7 +281,7 @@ pub(super) fn audit(rx: &mut Rx<'_>, account: &AccountId, page: &Page) -> Result
         .map_err(failed)?
         .collect::<rusqlite::Result<Vec<_>>>()
         .map_err(failed)?;
-    Ok(page_of(items, page, |line| line.id.key()))
+    Ok(Paged::of(items, page, |line| line.id.key()))
 }
 
 // ── numbers ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 use super::executor::{Rx, Tx, failed};
 use super::message::{get, live, number};
 use super::operating::write_audit;
-use super::suppression::{self, page_of};
+use super::suppression;
 use crate::Result;
 use crate::backend::*;
 use crate::column;
@@ -85,7 +85,7 @@ pub(super) fn reviews(
     page: &Page,
 ) -> Result<Paged<Review>> {
     let items = select(rx.sql, *realm, cause.as_deref(), *open_only, page.before, page.limit + 1)?;
-    Ok(page_of(items, page, |item| item.id.key()))
+    Ok(Paged::of(items, page, |item| item.id.key()))
 }
 
 pub(super) fn decide(

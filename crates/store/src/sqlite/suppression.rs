@@ -176,15 +176,7 @@ pub(super) fn suppressions(
     while let Some(row) = rows.next().map_err(failed)? {
         items.push(read(row)?);
     }
-    Ok(page_of(items, page, |entry| entry.id.key()))
-}
-
-/// Makes a page of what was read with one row more than asked for.
-pub(super) fn page_of<T>(mut items: Vec<T>, page: &Page, key: impl Fn(&T) -> i64) -> Paged<T> {
-    let more = items.len() > page.limit;
-    items.truncate(page.limit);
-    let next = if more { items.last().map(key) } else { None };
-    Paged { items, next }
+    Ok(Paged::of(items, page, |entry| entry.id.key()))
 }
 
 /// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.

@@ -1,13 +1,14 @@
-//! Two stores, one story: the same calls to SQLite and to the model give the same answers, and leave the same behind.
+//! Two stores, one story: the same calls to a database and to the model give the same answers, and leave the same behind.
 //!
 //! A story is drawn from its seed alone: some eighty calls over a few hours or weeks, with few numbers, ids and keys,
-//! so that they collide. Every answer is compared; at the end everything that can be read is. A story that differs
+//! so that they collide. Calls that a database puts into one transaction are made at the same moment. Every answer is compared; at the end everything that can be read is. A story that differs
 //! prints its seed and its last calls. `TIDINGS_SEQUENCES` says how many stories are told, `TIDINGS_SEED` tells one.
 
 use crate::samples::*;
-use crate::{Directory, run};
+use crate::{Directory, Place, database, run};
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
+use std::future::Future;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
@@ -29,6 +30,8 @@ use tidings_store::*;
 const STORIES: u64 = 150;
 /// Calls of a story.
 const CALLS: usize = 80;
+/// Calls that are made at the same moment.
+const TOGETHER_MAX: usize = 8;
 
 const TEST: Realm = Realm { environment: Environment::Test, ..HOME };
 const NEIGHBOUR: Realm = Realm { account: AccountId::from_key(2), ..HOME };
@@ -36,17 +39,32 @@ const REALMS: [Realm; 3] = [HOME, TEST, NEIGHBOUR];
 const TEST_LINE: ConnectionId = ConnectionId::from_key(3);
 const LINES: [ConnectionId; 3] = [LINE, OTHER_LINE, TEST_LINE];
 
+/// Where there is a server between: each story has a database of its own.
+const STORIES_OF_POSTGRES: u64 = 25;
+
 /// P-05, P-19, P-20, P-23
 #[test]
 fn sqlite_and_the_model_tell_the_same_story() {
+    tell_all(STORIES, || Place::Sqlite(Directory::volatile()));
+}
+
+/// P-05, P-19, P-20, P-23
+#[test]
+fn postgresql_and_the_model_tell_the_same_story() {
+    if database().is_some() {
+        tell_all(STORIES_OF_POSTGRES, || Place::Postgres(database().expect("it was there just now")));
+    }
+}
+
+fn tell_all(stories: u64, place: impl Fn() -> Place) {
     let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
     let seeds = match number("TIDINGS_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TIDINGS_SEQUENCES").unwrap_or(STORIES),
+        None => 0..number("TIDINGS_SEQUENCES").unwrap_or(stories),
     };
     run(async {
         for seed in seeds {
-            tell(seed).await;
+            tell(seed, place()).await;
         }
     });
 }
@@ -133,6 +151,16 @@ enum Call {
     Numbers,
     Reopen,
     Crash,
+}
+
+impl Call {
+    /// Whether it may be in one transaction with others of its kind, one after the other as they came.
+    const fn goes_with_others(&self) -> bool {
+        matches!(
+            self,
+            Self::Accept { .. } | Self::Advance { .. } | Self::RecordAttempts(_) | Self::Suppress(_)
+        )
+    }
 }
 
 /// What the teller takes from an answer for the rest of the story.
@@ -418,61 +446,86 @@ impl Names {
     }
 }
 
+/// What the model is compared with.
 struct Stores {
-    directory: Directory,
+    place: Place,
     disk: Disk,
-    sqlite: Option<Arc<dyn Backend>>,
+    real: Option<Arc<dyn Backend>>,
     model: Arc<dyn Backend>,
     incarnation: usize,
     names: [Names; 2],
 }
 
 impl Stores {
-    fn new() -> Self {
-        let (directory, disk) = (Directory::volatile(), Disk::new());
-        let (sqlite, model) = (Some(directory.open()), Model::new(disk.clone()));
+    fn new(place: Place) -> Self {
+        let disk = Disk::new();
+        let (real, model) = (Some(place.open()), Model::new(disk.clone()));
         let incarnation = model.incarnation();
         let names = [Names::default(), Names::default()];
-        Self { directory, disk, sqlite, model: Arc::new(model), incarnation, names }
+        Self { place, disk, real, model: Arc::new(model), incarnation, names }
     }
 
-    fn sqlite(&self) -> &Arc<dyn Backend> {
-        self.sqlite.as_ref().expect("it is open")
+    fn real(&self) -> &Arc<dyn Backend> {
+        self.real.as_ref().expect("it is open")
     }
 
     async fn reopen(&mut self, crash: bool) {
         if crash {
             self.disk.crash(self.incarnation);
         } else {
-            self.sqlite().close().await.expect("closed");
+            self.real().close().await.expect("closed");
             self.model.close().await.expect("closed");
         }
-        drop(self.sqlite.take());
-        self.sqlite = Some(self.directory.open());
+        drop(self.real.take());
+        self.real = Some(self.place.open());
         let model = Model::new(self.disk.clone());
         self.incarnation = model.incarnation();
         self.model = Arc::new(model);
     }
 
-    fn compare(&mut self, sqlite: &str, model: &str) -> std::result::Result<(), String> {
-        let (sqlite, model) = (self.names[0].rename(sqlite), self.names[1].rename(model));
-        if sqlite == model {
+    /// Makes calls on the database as if several callers made them at the same moment, each with the model's answer.
+    async fn make_together(&self, calls: Vec<(Timestamp, Call, String)>) -> Vec<(String, String)> {
+        let mut making: Vec<_> =
+            calls.iter().map(|(now, call, _)| Box::pin(make(self.real(), call, *now))).collect();
+        let mut answers: Vec<Option<String>> = vec![None; calls.len()];
+        std::future::poll_fn(|context| {
+            for (making, answer) in making.iter_mut().zip(&mut answers).filter(|(_, answer)| answer.is_none())
+            {
+                if let std::task::Poll::Ready((text, _)) = making.as_mut().poll(context) {
+                    *answer = Some(text);
+                }
+            }
+            if answers.iter().all(Option::is_some) {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+        drop(making);
+        let ours = calls.into_iter().map(|(.., ours)| ours);
+        answers.into_iter().flatten().zip(ours).collect()
+    }
+
+    fn compare(&mut self, real: &str, model: &str) -> std::result::Result<(), String> {
+        let (real, model) = (self.names[0].rename(real), self.names[1].rename(model));
+        if real == model {
             return Ok(());
         }
-        let same = sqlite.chars().zip(model.chars()).take_while(|(left, right)| left == right).count();
+        let same = real.chars().zip(model.chars()).take_while(|(left, right)| left == right).count();
         let near = |text: &str| text.chars().skip(same.saturating_sub(300)).take(700).collect::<String>();
         Err(format!(
-            "--- SQLite\n…{}\n--- the model\n…{}\n--- SQLite, whole\n{sqlite}",
-            near(&sqlite),
+            "--- the database\n…{}\n--- the model\n…{}\n--- the database, whole\n{real}",
+            near(&real),
             near(&model)
         ))
     }
 }
 
-async fn tell(seed: u64) {
-    let mut stores = Stores::new();
+async fn tell(seed: u64, place: Place) {
+    let mut stores = Stores::new(place);
     let mut teller = Teller::new(seed);
-    for store in [Arc::clone(stores.sqlite()), Arc::clone(&stores.model)] {
+    for store in [Arc::clone(stores.real()), Arc::clone(&stores.model)] {
         store.default_account(START).await.expect("made");
         let names = [("main", Environment::Live), ("spare", Environment::Live), ("main", Environment::Test)];
         let names = names.map(|(name, environment)| (name.to_owned(), environment)).to_vec();
@@ -480,6 +533,7 @@ async fn tell(seed: u64) {
         assert_eq!(lines.iter().map(|line| line.id).collect::<Vec<_>>(), LINES);
     }
     let mut story: Vec<(Timestamp, Call)> = Vec::new();
+    let mut waiting: Vec<(Timestamp, Call, String)> = Vec::new();
     let fail = |story: &[(Timestamp, Call)], difference: String| -> ! {
         let all =
             story.iter().enumerate().map(|(n, (now, call))| format!("{n} {} {call:?}", now.as_millis()));
@@ -490,24 +544,42 @@ async fn tell(seed: u64) {
         let now = teller.later();
         let call = teller.call();
         story.push((now, call.clone()));
+        // Calls that a database may put into one transaction are made there together, in their order, before the next
+        // one of another kind. The model makes each at once.
+        if !call.goes_with_others() || waiting.len() == TOGETHER_MAX {
+            for (theirs, ours) in stores.make_together(std::mem::take(&mut waiting)).await {
+                if let Err(difference) = stores.compare(&theirs, &ours) {
+                    fail(&story, difference);
+                }
+            }
+        }
         if matches!(call, Call::Reopen | Call::Crash) {
             stores.reopen(matches!(call, Call::Crash)).await;
         }
-        let (theirs, _) = make(stores.sqlite(), &call, now).await;
         let (ours, learned) = make(&stores.model, &call, now).await;
+        teller.learn(&call, learned);
+        if call.goes_with_others() {
+            waiting.push((now, call, ours));
+            continue;
+        }
+        let (theirs, _) = make(stores.real(), &call, now).await;
         if let Err(difference) = stores.compare(&theirs, &ours) {
             fail(&story, difference);
         }
-        teller.learn(&call, learned);
     }
-    let theirs = everything(stores.sqlite(), &teller, teller.now).await;
+    for (theirs, ours) in stores.make_together(waiting).await {
+        if let Err(difference) = stores.compare(&theirs, &ours) {
+            fail(&story, difference);
+        }
+    }
+    let theirs = everything(stores.real(), &teller, teller.now).await;
     let ours = everything(&stores.model, &teller, teller.now).await;
     for ((what, theirs), (_, ours)) in theirs.iter().zip(&ours) {
         if let Err(difference) = stores.compare(theirs, ours) {
             fail(&story, format!("{what}:\n{difference}"));
         }
     }
-    stores.sqlite().close().await.expect("closed");
+    stores.real().close().await.expect("closed");
 }
 
 // ── the teller ──────────────────────────────────────────────────────────────────────────────────────────────

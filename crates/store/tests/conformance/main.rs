@@ -2,7 +2,7 @@
 //!
 //! A file per noun. A test gets a store (or a [`Place`] where it may open one again and again) and says one promise;
 //! it does not know which database answers. What a promise costs in time is not tested here. `faults.rs` is about the
-//! model alone, and `differential.rs` holds the databases against each other.
+//! model alone, `server.rs` about PostgreSQL alone, and `differential.rs` holds the databases against the model.
 
 mod backlog;
 mod batch;
@@ -15,6 +15,7 @@ mod operating;
 mod receipt;
 mod review;
 mod samples;
+mod server;
 mod suppression;
 mod token;
 mod webhook;
@@ -22,25 +23,32 @@ mod webhook;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use tidings_cluster::{Cluster, Database};
 use tidings_store::model::{Disk, Model};
-use tidings_store::{Backend, sqlite};
+use tidings_store::{Backend, postgres, sqlite};
 
 /// Where a store lives: it can be opened, closed, and opened again with what was in it.
 enum Place {
     Sqlite(Directory),
+    Postgres(Database),
     Model(Disk),
 }
 
 impl Place {
     /// An empty place of each database that must keep the promises.
     fn all() -> impl Iterator<Item = Self> {
-        let places: [fn() -> Self; 2] = [|| Self::Sqlite(Directory::new()), || Self::Model(Disk::new())];
-        places.into_iter().map(|place| place())
+        let places: [fn() -> Option<Self>; 3] = [
+            || Some(Self::Sqlite(Directory::new())),
+            || Some(Self::Postgres(database()?)),
+            || Some(Self::Model(Disk::new())),
+        ];
+        places.into_iter().filter_map(|place| place())
     }
 
     fn open(&self) -> Arc<dyn Backend> {
         match self {
             Self::Sqlite(directory) => directory.open(),
+            Self::Postgres(database) => open_database(database),
             Self::Model(disk) => Arc::new(Model::new(disk.clone())),
         }
     }
@@ -49,9 +57,27 @@ impl Place {
     fn with_copy(&self, copy: &Path) -> Self {
         match self {
             Self::Sqlite(_) => Self::Sqlite(Directory::with_copy(copy)),
+            Self::Postgres(_) => unreachable!("it makes no copies"),
             Self::Model(disk) => Self::Model(disk.copy_at(copy).expect("there is such a copy")),
         }
     }
+}
+
+/// A PostgreSQL database with our tables, where there is PostgreSQL.
+fn database() -> Option<Database> {
+    Some(Cluster::here()?.prepared(|first| {
+        let options = postgres::Options::at(&first.address()).expect("an address");
+        let migrate = async move {
+            postgres::Postgres::migrate(&options).await.expect("migrated");
+        };
+        // The caller may be inside a runtime.
+        std::thread::spawn(|| run(migrate)).join().expect("it does not panic");
+    }))
+}
+
+fn open_database(database: &Database) -> Arc<dyn Backend> {
+    let options = postgres::Options::at(&database.address()).expect("an address");
+    Arc::new(postgres::Postgres::open(&options).expect("it opens"))
 }
 
 /// The place of a database that keeps its data in a file.

@@ -15,7 +15,7 @@ const PLACES: usize = 1 << 14;
 
 /// The looks of one store.
 #[derive(Debug)]
-pub(super) struct Looked {
+pub(crate) struct Looked {
     state: Mutex<State>,
 }
 

@@ -1,0 +1,15 @@
+//! The same tests of the API with PostgreSQL beneath, where that can be started; else once more with SQLite.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
+mod hostile;
+mod idempotency;
+mod message;
+mod oauth;
+mod rights;
+mod support;
+mod token;
+mod webhook;
+
+/// What the installations of these tests keep their messages in.
+const KEPT_IN: support::Database = support::Database::Postgres;

@@ -1,0 +1,113 @@
+//! Brings the schema up to date: numbered files, each applied once, in one transaction with its record.
+//!
+//! A server does not do this by itself: several programs may use the database, and which of them changes it is for an
+//! operator to say (`tidings migrate`).
+
+use super::session::{Session, cell, failed_with};
+use crate::{Error, Result};
+
+/// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_the_road_of_a_message", include_str!("../../migrations/postgres/0001_the_road_of_a_message.sql")),
+    (
+        "0002_deliveries_by_endpoint",
+        include_str!("../../migrations/postgres/0002_deliveries_by_endpoint.sql"),
+    ),
+    ("0003_checksum_of_a_message", include_str!("../../migrations/postgres/0003_checksum_of_a_message.sql")),
+];
+
+/// Two programs that migrate at the same time wait for each other.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(6216813003)";
+
+/// The names of what was applied, in order.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the database is newer than this program, a migration was changed after it ran, or the
+/// database cannot be read.
+pub(super) async fn applied(sql: &Session) -> Result<Vec<String>> {
+    let exists = sql
+        .value::<bool>(
+            "SELECT to_regclass('migration') IS NOT NULL AND to_regclass('setting') IS NOT NULL",
+            &[],
+        )
+        .await?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    let rows = sql.rows("SELECT number, name, checksum FROM migration ORDER BY number", &[]).await?;
+    if rows.len() > MIGRATIONS.len() {
+        return Err(Error::Unavailable(
+            "this database was written by a newer version of tidings; start that version".to_owned(),
+        ));
+    }
+    let mut names = Vec::with_capacity(rows.len());
+    for (row, (name, text)) in rows.iter().zip(MIGRATIONS) {
+        let (number, applied_name, sum): (i64, String, i64) = (cell(row, 0)?, cell(row, 1)?, cell(row, 2)?);
+        if applied_name != *name || sum != checksum(text) {
+            return Err(Error::Unavailable(format!(
+                "migration {number} ({applied_name}) is not the one that this version of tidings knows; \
+                 start the version that wrote this database"
+            )));
+        }
+        names.push(applied_name);
+    }
+    Ok(names)
+}
+
+/// Whether the schema is the one that this program works with.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it is older or newer.
+pub(super) async fn check(sql: &Session) -> Result<()> {
+    match applied(sql).await?.len() {
+        0 => Err(Error::Unavailable("the database is empty: run `tidings migrate`".to_owned())),
+        n if n < MIGRATIONS.len() => Err(Error::Unavailable(
+            "the database was written by an older version of tidings: run `tidings migrate`".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Applies what is missing, and gives its names.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the database is newer than this program, a migration was changed after it ran, or one
+/// cannot be applied: then nothing was.
+pub(super) async fn migrate(sql: &Session) -> Result<Vec<String>> {
+    sql.command("BEGIN").await?;
+    let done = apply(sql).await;
+    sql.command(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    done
+}
+
+async fn apply(sql: &Session) -> Result<Vec<String>> {
+    sql.execute(LOCK, &[]).await?;
+    // A table may be larger than what a statement may take otherwise.
+    sql.command("SET LOCAL statement_timeout = 0").await?;
+    let before = applied(sql).await?.len();
+    if before == 0 {
+        let table = "CREATE TABLE migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, length BIGINT NOT NULL, checksum BIGINT NOT NULL)";
+        sql.command(table).await.map_err(|error| failed_with("the schema cannot be made", error))?;
+    }
+    let mut names = Vec::new();
+    for (n, (name, text)) in MIGRATIONS.iter().enumerate().skip(before) {
+        sql.command(text)
+            .await
+            .map_err(|error| failed_with(&format!("the migration {name} cannot be applied"), error))?;
+        sql.execute(
+            "INSERT INTO migration (number, name, length, checksum) VALUES ($1, $2, $3, $4)",
+            &[&(n as i64 + 1), name, &(text.len() as i64), &checksum(text)],
+        )
+        .await?;
+        names.push((*name).to_owned());
+    }
+    Ok(names)
+}
+
+/// FNV-1a: tells an edited file from the one that ran; it guards against mistakes, not against malice.
+fn checksum(text: &str) -> i64 {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    hash as i64
+}

@@ -1,0 +1,348 @@
+//! PostgreSQL behind the contract: one session that writes, a few that read.
+//!
+//! All writes of a process go through one thread and one session, as with SQLite: it takes everything that waits, runs
+//! it in one transaction, commits once (`synchronous_commit` as the server has it, never less than `on`) and only then
+//! answers. What differs is the distance: a statement costs a round trip, so operations work in memory on what was
+//! loaded for all of them, and what they change is written together. `executor.rs` says how.
+//!
+//! Several processes may use one database; their transactions take turns. One of them may *serve*: send messages and
+//! call webhooks.
+
+mod account;
+mod backup;
+mod endpoint;
+mod event;
+mod executor;
+mod message;
+mod migration;
+mod operating;
+mod review;
+mod session;
+mod suppression;
+
+use crate::backend::*;
+use crate::looked::Looked;
+use crate::{Error, Guard, Result, Waiting};
+use executor::{Kind, Operation, Readers, Reading, Writer};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
+use tidings_domain::id::*;
+use tidings_domain::review::Decision;
+use tidings_domain::suppression as list;
+use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::Delivery;
+use tokio_postgres::Config;
+
+/// A server and a database there.
+#[derive(Clone)]
+pub struct Server(Config);
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address may hold a password.
+        f.write_str("Server")
+    }
+}
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it is.
+    pub server: Server,
+    /// Sessions for reading.
+    pub readers: usize,
+    /// Whether this process is the one that sends messages. There can be one at a time.
+    pub served: bool,
+    /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
+    /// forgotten, so that receipts that belong to nobody cannot fill the disk.
+    pub parked_max: usize,
+    /// Where crashes leave their trace, on the machine of the process that serves the database; see [`Guard`].
+    pub trail: Option<PathBuf>,
+}
+
+/// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
+/// second. Some 100 MiB at the most.
+const PARKED_MAX: usize = 200_000;
+
+impl Options {
+    /// The defaults, for the database at this address: `postgres://user:password@host/database`, or words such as
+    /// `host=/run/postgresql dbname=tidings`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it is no such address.
+    pub fn at(address: &str) -> Result<Self> {
+        let wrong = |error: tokio_postgres::Error| {
+            let reason =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            Error::Unavailable(format!("this is no address of a PostgreSQL database: {reason}"))
+        };
+        let mut server: Config = address.parse().map_err(wrong)?;
+        if server.get_application_name().is_none() {
+            server.application_name("tidings");
+        }
+        server
+            .connect_timeout(Duration::from_secs(5))
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(2)
+            .tcp_user_timeout(Duration::from_secs(15));
+        Ok(Self { server: Server(server), readers: 2, served: false, parked_max: PARKED_MAX, trail: None })
+    }
+
+    /// The database as people may see it: without user and password.
+    pub fn place(&self) -> String {
+        use tokio_postgres::config::Host;
+        let host = match self.server.0.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => "localhost".to_owned(),
+        };
+        let port = self.server.0.get_ports().first().map_or_else(String::new, |port| format!(":{port}"));
+        let database = self.server.0.get_dbname().or(self.server.0.get_user()).unwrap_or_default();
+        format!("{host}{port}/{database}")
+    }
+}
+
+/// What a database is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The version of the server.
+    pub version: String,
+    /// The migrations that were applied, in their order.
+    pub migrations: Vec<String>,
+    /// Whether these are all that this program knows.
+    pub is_current: bool,
+    /// Whether a process serves the database.
+    pub is_served: bool,
+}
+
+/// The PostgreSQL backend.
+#[derive(Debug)]
+pub struct Postgres {
+    writer: Writer,
+    readers: Readers,
+    looked: Arc<Looked>,
+    guard: Arc<Guard>,
+}
+
+impl Postgres {
+    /// Opens the database, whose schema must be up to date.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with a sentence: the server cannot be reached, does not keep what it commits, or the
+    /// schema is older or newer than this program.
+    pub fn open(options: &Options) -> Result<Self> {
+        let looked = Arc::new(Looked::new());
+        let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
+        let writer = Writer::start(options, Arc::clone(&looked), Arc::clone(&guard))?;
+        let readers = Readers::start(options)?;
+        Ok(Self { writer, readers, looked, guard })
+    }
+
+    /// Brings the schema up to date and gives the names of the migrations that were applied.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the server cannot be reached, or a migration cannot be applied: then nothing was.
+    pub async fn migrate(options: &Options) -> Result<Vec<String>> {
+        let session = session::Session::open(&options.server.0).await?;
+        session.check_promises().await?;
+        let applied = migration::migrate(&session).await;
+        session.close().await;
+        applied
+    }
+
+    /// Looks at a database without changing it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the server cannot be reached or does not keep what it commits, or the database is of
+    /// a newer version of this program.
+    pub async fn look(options: &Options) -> Result<About> {
+        let session = session::Session::open(&options.server.0).await?;
+        let looked = async {
+            session.check_promises().await?;
+            let version = session.value("SELECT current_setting('server_version')", &[]).await?;
+            let migrations = migration::applied(&session).await?;
+            let is_current = migration::check(&session).await.is_ok();
+            let is_served = session.value(executor::IS_SERVED, &[]).await?;
+            Ok(About { version, migrations, is_current, is_served })
+        };
+        let about = looked.await;
+        session.close().await;
+        about
+    }
+}
+
+/// Forwards each operation to the writer or to a reader; the work is in the file of its noun. A `together` operation
+/// names what it will look at and works on sheets with others; a `writer` operation looks for its rows by itself. Of both
+/// there are calls, for which somebody waits: see [`Kind`]. A `single` read is one statement, `readers` see one moment in several.
+macro_rules! forward {
+    ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty $(, $needs:ident of $of:ident, weighs $weight:expr)?;)*) => {$(
+        fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
+            forward!(@$executor self $module::$name($($argument: $type),*) -> $reply $(, $needs of $of, weighs $weight)?)
+        }
+    )*};
+    (@together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+        forward!(@sheets $self Work $module::$name($($argument: $type),*) -> $reply, $needs of $of, weighs $weight)
+    };
+    (@call_together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+        forward!(@sheets $self Call $module::$name($($argument: $type),*) -> $reply, $needs of $of, weighs $weight)
+    };
+    (@sheets $self:ident $kind:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+        Box::pin($self.writer.run::<($($type,)*), $reply>(Operation {
+            arguments: ($($argument,)*),
+            kind: Kind::$kind,
+            weight: |arguments| {
+                #[allow(unused_variables)]
+                let ($($argument,)*) = arguments;
+                $weight
+            },
+            needs: Some(|arguments, tx, needs| {
+                #[allow(unused_variables)]
+                let ($($argument,)*) = arguments;
+                $module::$needs($of, tx, needs);
+            }),
+            run: |tx, arguments| {
+                let ($($argument,)*) = arguments;
+                Box::pin($module::$name(tx, $($argument),*))
+            },
+        }))
+    };
+    (@writer $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        forward!(@alone $self Work $module::$name($($argument: $type),*) -> $reply)
+    };
+    (@calls $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        forward!(@alone $self Call $module::$name($($argument: $type),*) -> $reply)
+    };
+    (@alone $self:ident $kind:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        Box::pin($self.writer.run::<($($type,)*), $reply>(Operation {
+            arguments: ($($argument,)*),
+            kind: Kind::$kind,
+            weight: |_| 1,
+            needs: None,
+            run: |tx, arguments| {
+                let ($($argument,)*) = arguments;
+                Box::pin($module::$name(tx, $($argument),*))
+            },
+        }))
+    };
+    (@readers $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        forward!(@read $self false $module::$name($($argument: $type),*) -> $reply)
+    };
+    (@single $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        forward!(@read $self true $module::$name($($argument: $type),*) -> $reply)
+    };
+    (@read $self:ident $single:literal $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty) => {
+        Box::pin($self.readers.run::<($($type,)*), $reply>(Reading {
+            arguments: ($($argument,)*),
+            single: $single,
+            run: |rx, arguments| {
+                let ($($argument,)*) = arguments;
+                Box::pin($module::$name(rx, $($argument),*))
+            },
+        }))
+    };
+}
+
+impl Backend for Postgres {
+    forward! {
+        call_together message::accept(intake: Intake, now: Timestamp) -> Accepted, accept_needs of intake, weighs intake.drafts.len();
+        writer message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        together message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced, advance_needs of happenings, weighs happenings.len();
+        writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        writer message::recover(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
+        writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
+        writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer message::waiting() -> Arc<Waiting>;
+        writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
+        single message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
+        single message::message(realm: Realm, id: MessageId) -> Option<Stored>;
+        readers message::messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
+        readers message::timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
+        readers message::batch(realm: Realm, id: BatchId) -> Option<Batch>;
+        readers message::batches(realm: Realm, page: Page) -> Paged<Batch>;
+
+        readers event::events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
+        readers event::event(realm: Realm, id: EventId) -> Option<Told>;
+        writer event::claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
+        writer event::give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
+        together event::record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> (), record_attempts_needs of attempts, weighs attempts.len();
+        writer event::release_deliveries(now: Timestamp) -> u64;
+        single event::due_endpoints() -> Vec<(EndpointId, Timestamp)>;
+        single event::attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
+        writer event::replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
+
+        calls endpoint::create_endpoint(endpoint: Endpoint, actor: Actor) -> ();
+        calls endpoint::callback_endpoint(endpoint: Endpoint) -> EndpointId;
+        single endpoint::endpoints(realm: Option<Realm>) -> Vec<Endpoint>;
+        writer endpoint::update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
+        writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
+
+        together suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>, suppress_needs of entries, weighs entries.len();
+        writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
+        single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+
+        single review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
+        single review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
+        writer review::decide(realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Vec<Review>;
+
+        writer account::default_account(now: Timestamp) -> AccountId;
+        single account::accounts() -> Vec<Account>;
+        calls account::create_account(account: Account, actor: Actor) -> ();
+        calls account::create_token(token: Token, actor: Actor) -> ();
+        single account::token_by_lookup(lookup: String) -> Option<Token>;
+        single account::tokens(account: AccountId, environment: Option<Environment>) -> Vec<Token>;
+        writer account::update_token(token: Token, action: &'static str, actor: Actor, now: Timestamp) -> bool;
+        writer account::touch_tokens(uses: Vec<(TokenId, Timestamp, bool)>) -> ();
+        calls account::create_client(client: Client, actor: Actor) -> ();
+        single account::client(id: ClientId) -> Option<Client>;
+        single account::clients(realm: Realm) -> Vec<Client>;
+        writer account::revoke_client(realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> bool;
+
+        writer operating::register_connections(names: Vec<(String, Environment)>, now: Timestamp) -> Vec<Connection>;
+        single operating::connections() -> Vec<Connection>;
+        writer operating::pause_connection(id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> bool;
+        writer operating::reroute(from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> u64;
+        single operating::hold() -> Option<String>;
+        writer operating::set_hold(reason: Option<String>, actor: Actor, now: Timestamp) -> ();
+        readers operating::statistics(now: Timestamp) -> Statistics;
+        single operating::audit(account: AccountId, page: Page) -> Paged<Audit>;
+        writer operating::record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
+        writer operating::sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
+        calls operating::ping() -> ();
+    }
+
+    fn until_broken(&self) -> Broken<'_> {
+        Box::pin(self.writer.until_broken())
+    }
+
+    fn suppressed(
+        &self,
+        recipients: Vec<(Realm, PhoneNumber)>,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Option<list::Reason>>> {
+        if self.looked.all_free(&recipients) {
+            return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
+        }
+        forward!(@single self suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>)
+    }
+
+    fn backup(&self, _to: PathBuf) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(Err(backup::refusal())))
+    }
+
+    fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
+    }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(async {
+            self.writer.close().await?;
+            self.guard.end();
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,257 @@
+//! Failures that a person must look at: one open item for a message, grouped by cause.
+
+use super::executor::{Rx, Tx};
+use super::message::live;
+use super::operating::write_audit;
+use super::session::{Flight, cell, clean, values};
+use super::suppression::{self, realm_number};
+use crate::Result;
+use crate::backend::*;
+use crate::column::{self, number};
+use std::collections::BTreeMap;
+use tidings_domain::account::Realm;
+use tidings_domain::failure::Failure;
+use tidings_domain::id::{MessageId, ReviewId, SuppressionId};
+use tidings_domain::message::Message;
+use tidings_domain::review::{Decision, cause};
+use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::time::Timestamp;
+use tokio_postgres::Row;
+
+/// The items that a transaction opens.
+#[derive(Default)]
+pub(super) struct Sheet {
+    /// One for each message.
+    opened: BTreeMap<MessageId, Opened>,
+}
+
+struct Opened {
+    id: i64,
+    realm: Realm,
+    cause: String,
+    failure: String,
+    at: i64,
+}
+
+impl Sheet {
+    /// Adds what has to be written. A message that has an open item already keeps that one.
+    pub fn write<'v>(&'v self, flight: &mut Flight<'v>) {
+        if self.opened.is_empty() {
+            return;
+        }
+        let all = &self.opened;
+        flight.statement(
+            "INSERT INTO review (id, account, live, cause, message, failure, opened_at)
+             SELECT n.* FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[])
+               AS n (id, account, live, cause, message, failure, opened_at)
+             WHERE NOT EXISTS (SELECT 1 FROM review r WHERE r.message = n.message AND r.decision IS NULL LIMIT 1)",
+            values![
+                all.values().map(|one| one.id).collect::<Vec<_>>(),
+                all.values().map(|one| one.realm.account.key()).collect::<Vec<_>>(),
+                all.values().map(|one| live(one.realm.environment)).collect::<Vec<_>>(),
+                all.values().map(|one| clean(&one.cause)).collect::<Vec<_>>(),
+                all.keys().map(|message| message.key()).collect::<Vec<_>>(),
+                all.values().map(|one| clean(&one.failure)).collect::<Vec<_>>(),
+                all.values().map(|one| one.at).collect::<Vec<_>>(),
+            ],
+        );
+    }
+}
+
+/// Opens an item, unless the message has one that nobody has decided yet.
+pub(super) fn open(tx: &mut Tx, message: &Message, failure: &Failure, now: Timestamp) {
+    if tx.sheets.reviews.opened.contains_key(&message.id) {
+        return;
+    }
+    let opened = Opened {
+        id: tx.next_id(now),
+        realm: message.realm(),
+        cause: cause(message.connection, failure),
+        failure: column::failure_text(failure),
+        at: now.as_millis(),
+    };
+    tx.sheets.reviews.opened.insert(message.id, opened);
+}
+
+/// The columns of an item: what [`read`] reads.
+macro_rules! columns {
+    () => {
+        "r.id, r.cause, r.message, r.failure, r.opened_at, r.decision, r.decided_at, r.decided_by"
+    };
+}
+
+pub(super) async fn review_groups(rx: &Rx<'_>, realm: &Realm, limit: &usize) -> Result<Vec<ReviewGroup>> {
+    // The groups come from the index alone; only the shown ones look at rows.
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT g.open, f.failure, f.opened_at, l.failure, l.opened_at, l.message, l.cause FROM (
+               SELECT count(*) AS open, min(id) AS first, max(id) AS last FROM review
+               WHERE account = $1 AND live = $2 AND decision IS NULL GROUP BY cause ORDER BY count(*) DESC, max(id) DESC LIMIT $3) g
+             CROSS JOIN LATERAL (SELECT x.* FROM review x WHERE x.id = g.first LIMIT 1) f
+             CROSS JOIN LATERAL (SELECT x.* FROM review x WHERE x.id = g.last LIMIT 1) l
+             ORDER BY g.open DESC, g.last DESC",
+            &[&realm.account.key(), &live(realm.environment), &(*limit as i64)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ReviewGroup {
+                cause: cell(row, 6)?,
+                failure: column::failure(cell(row, 3)?)?,
+                open: cell::<i64>(row, 0)? as u64,
+                first_at: Timestamp::from_millis(cell(row, 2)?),
+                last_at: Timestamp::from_millis(cell(row, 4)?),
+                example: MessageId::from_key(cell(row, 5)?),
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn reviews(
+    rx: &Rx<'_>,
+    realm: &Realm,
+    cause: &Option<String>,
+    open_only: &bool,
+    page: &Page,
+) -> Result<Paged<Review>> {
+    let rows = rx
+        .sql
+        .rows(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM review r WHERE r.account * 2 + r.live = $1 AND r.id < $2 AND ($3::text IS NULL OR r.cause = $3)
+                   AND (NOT $4 OR r.decision IS NULL) ORDER BY r.id DESC LIMIT $5"
+            ),
+            &[
+                &realm_number(*realm),
+                &page.before.unwrap_or(i64::MAX),
+                &cause.as_deref().map(clean),
+                open_only,
+                &(page.limit as i64 + 1),
+            ],
+        )
+        .await?;
+    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Paged::of(items, page, |item| item.id.key()))
+}
+
+pub(super) async fn decide(
+    tx: &mut Tx,
+    realm: &Realm,
+    which: &ReviewChoice,
+    decision: &Decision,
+    limit: &usize,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Vec<Review>> {
+    let (account, is_live, most) = (realm.account.key(), live(realm.environment), *limit as i64);
+    let rows = match which {
+        ReviewChoice::Cause(cause) => {
+            tx.sql
+                .rows(
+                    concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM review r WHERE r.account = $1 AND r.live = $2 AND r.cause = $3 AND r.decision IS NULL
+                         ORDER BY r.id DESC LIMIT $4"
+                    ),
+                    &[&account, &is_live, &clean(cause), &most],
+                )
+                .await?
+        }
+        ReviewChoice::One(id) => {
+            tx.sql
+                .rows(
+                    concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM review r WHERE r.id = $1 AND r.account = $2 AND r.live = $3 AND r.decision IS NULL LIMIT $4"
+                    ),
+                    &[&id.key(), &account, &is_live, &most],
+                )
+                .await?
+        }
+    };
+    let mut items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    if items.is_empty() {
+        return Ok(items);
+    }
+    let ids: Vec<i64> = items.iter().map(|item| item.id.key()).collect();
+    tx.sql
+        .execute(
+            "UPDATE review SET decision = $2, decided_at = $3, decided_by = $4 WHERE id = ANY ($1)",
+            &[&ids, &(*decision as i16), &now.as_millis(), &clean(&actor.who)],
+        )
+        .await?;
+    for item in &mut items {
+        item.decided = Some((*decision, *now, actor.who.clone()));
+    }
+    if *decision == Decision::Suppress {
+        suppress_recipients(tx, *realm, &items, actor, *now).await?;
+    }
+    let subject = match which {
+        ReviewChoice::Cause(cause) => cause.clone(),
+        ReviewChoice::One(id) => id.to_string(),
+    };
+    let detail = format!("{}: {} items", decision.as_str(), items.len());
+    write_audit(tx, actor, "review.decide", &subject, &detail, *now);
+    Ok(items)
+}
+
+async fn suppress_recipients(
+    tx: &mut Tx,
+    realm: Realm,
+    items: &[Review],
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    let ids: Vec<i64> = items.iter().map(|item| item.message.key()).collect();
+    let rows = tx.sql.rows("SELECT id, recipient FROM message WHERE id = ANY ($1)", &[&ids]).await?;
+    let mut recipients = BTreeMap::new();
+    for row in &rows {
+        recipients.insert(cell::<i64>(row, 0)?, number(cell(row, 1)?)?);
+    }
+    let mut entries = Vec::with_capacity(items.len());
+    for item in items {
+        let recipient = recipients.get(&item.message.key());
+        entries.push(Suppression {
+            id: SuppressionId::from_key(tx.next_id(now)),
+            realm,
+            recipient: *recipient.ok_or_else(|| column::corrupt("message of a review", item.message))?,
+            reason: Reason::Manual,
+            source: format!("review {}", item.id),
+            created_at: now,
+            expires_at: default_end(Reason::Manual, now),
+            lifted: None,
+        });
+    }
+    let mut needs = super::executor::Needs::default();
+    suppression::suppress_needs(&entries, tx, &mut needs);
+    tx.sheets.list.load(&tx.sql, needs.list).await?;
+    suppression::suppress(tx, &entries, actor).await.map(drop)
+}
+
+fn read(row: &Row) -> Result<Review> {
+    let failure: &str = cell(row, 3)?;
+    let decided = match cell::<Option<i16>>(row, 5)? {
+        None => None,
+        Some(decision) => Some((
+            usize::try_from(decision)
+                .ok()
+                .and_then(|n| Decision::ALL.get(n).copied())
+                .ok_or_else(|| column::corrupt("review decision", decision))?,
+            Timestamp::from_millis(cell::<Option<i64>>(row, 6)?.unwrap_or_default()),
+            cell::<Option<String>>(row, 7)?.unwrap_or_default(),
+        )),
+    };
+    Ok(Review {
+        id: ReviewId::from_key(cell(row, 0)?),
+        cause: cell(row, 1)?,
+        message: MessageId::from_key(cell(row, 2)?),
+        failure: column::failure(failure)?,
+        opened_at: Timestamp::from_millis(cell(row, 4)?),
+        decided,
+    })
+}

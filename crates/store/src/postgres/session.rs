@@ -1,0 +1,347 @@
+//! One session with the server: how it is opened, what it must promise, and how statements fly over it.
+//!
+//! **Plans do not depend on statistics.** A prepared statement keeps the plan that it got when the tables were empty,
+//! so a plan that is good for small tables only ruins the first hours of an installation. Sessions therefore leave the
+//! planner no choice: sequential scans, bitmaps and joins that read whole tables are switched off, statements are
+//! written so that each table is reached through one index (`LATERAL … LIMIT`, `= ANY`, or by its place), and plans are
+//! made once (`force_generic_plan`).
+
+use crate::{Error, Result};
+use bytes::BytesMut;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+
+/// How long opening a session may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The oldest server that is tested: numbered as `server_version_num` does.
+const OLDEST_SERVER: i32 = 140_000;
+
+/// The settings of every session. A statement that takes longer than half a minute, and a lock that takes longer than
+/// ten seconds, mean that somebody else holds the database: the caller hears that it cannot answer. A transaction that
+/// its owner forgot, because its machine stands still, ends by itself. A server that hears nothing from us for a
+/// quarter of a minute lets our locks go.
+const SETTINGS: &str = "
+    SET client_min_messages = warning;
+    SET statement_timeout = '30s';
+    SET lock_timeout = '10s';
+    SET idle_in_transaction_session_timeout = '60s';
+    SET tcp_keepalives_idle = 5;
+    SET tcp_keepalives_interval = 5;
+    SET tcp_keepalives_count = 2;
+    SET plan_cache_mode = force_generic_plan;
+    SET jit = off;
+    SET enable_seqscan = off;
+    SET enable_bitmapscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET enable_material = off";
+
+/// A value that goes with a statement.
+pub(super) type Value<'v> = &'v (dyn ToSql + Sync);
+
+/// A session, with the statements that were prepared on it.
+pub(super) struct Session {
+    client: Client,
+    statements: Mutex<HashMap<&'static str, Statement>>,
+    driver: JoinHandle<()>,
+}
+
+impl Session {
+    /// Opens a session. Must be called inside the runtime that shall drive it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with what is wrong with the server or the way to it.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let opening = async {
+            let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+            let driver = tokio::spawn(async move {
+                // Whoever waits for an answer hears of it; nobody else needs to.
+                drop(connection.await);
+            });
+            let session = Self { client, statements: Mutex::default(), driver };
+            session.command(SETTINGS).await?;
+            Ok(session)
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| {
+            Err(Error::Unavailable(
+                "the PostgreSQL server does not answer; see whether it can be reached".to_owned(),
+            ))
+        })
+    }
+
+    /// Whether the server keeps what it says it has committed.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with a sentence for each setting that is not safe.
+    pub async fn check_promises(&self) -> Result<()> {
+        let rows = self
+            .rows(
+                "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
+                   current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
+                   current_setting('server_encoding'), current_setting('synchronous_standby_names'), pg_is_in_recovery()",
+                &[],
+            )
+            .await?;
+        let row =
+            rows.first().ok_or_else(|| Error::Unavailable("the server shows no settings".to_owned()))?;
+        let text = |n: usize| cell::<&str>(row, n);
+        let (number, version): (i32, &str) = (cell(row, 0)?, text(1)?);
+        let refuse = |sentence: String| Err(Error::Unavailable(sentence));
+        if number < OLDEST_SERVER {
+            return refuse(format!("PostgreSQL {version} is too old: use version 14 or newer"));
+        }
+        if text(2)? != "on" {
+            return refuse("fsync is off on this PostgreSQL server: a crash would lose what was acknowledged; set fsync = on".to_owned());
+        }
+        if text(3)? != "on" {
+            return refuse("full_page_writes is off on this PostgreSQL server: a crash could damage what was acknowledged; set full_page_writes = on".to_owned());
+        }
+        match text(4)? {
+            "off" => {
+                return refuse("synchronous_commit is off for this user or database: a crash would lose what was acknowledged; set synchronous_commit = on".to_owned());
+            }
+            "local" if !text(6)?.is_empty() => {
+                return refuse("synchronous_commit is local, though there is a synchronous replica: a failover would lose what was acknowledged; set synchronous_commit = on".to_owned());
+            }
+            _ => {}
+        }
+        if text(5)? != "UTF8" {
+            return refuse(format!(
+                "the database is encoded in {} and cannot hold every text: create it with ENCODING 'UTF8'",
+                text(5)?
+            ));
+        }
+        if cell(row, 7)? {
+            return refuse(
+                "this PostgreSQL server is a replica and takes no writes: name the primary".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the server is gone.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Ends it in good order, as far as the server answers.
+    pub async fn close(self) {
+        drop(self.client);
+        drop(tokio::time::timeout(Duration::from_secs(1), self.driver).await);
+    }
+
+    /// Ends it without a word: the server does not answer.
+    pub fn abandon(self) {
+        self.driver.abort();
+    }
+
+    /// Runs commands that give nothing back.
+    pub async fn command(&self, sql: &str) -> Result<()> {
+        self.client.batch_execute(sql).await.map_err(failed)
+    }
+
+    async fn prepared(&self, sql: &'static str) -> Result<Statement> {
+        let kept = |statements: &Mutex<HashMap<_, Statement>>| {
+            statements.lock().expect("nothing panics while it holds this").get(sql).cloned()
+        };
+        if let Some(statement) = kept(&self.statements) {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await.map_err(failed)?;
+        self.statements.lock().expect("nothing panics while it holds this").insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// Prepares statements beforehand.
+    pub async fn prepare(&self, statements: &[&'static str]) -> Result<()> {
+        for sql in statements {
+            self.prepared(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows that a query gives.
+    pub async fn rows(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        let statement = self.prepared(sql).await?;
+        self.client.query(&statement, values).await.map_err(failed)
+    }
+
+    /// The only row, if there is one.
+    pub async fn row(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<Row>> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// The value of a query that always gives one row.
+    pub async fn value<T: for<'r> FromSql<'r>>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<T> {
+        let row = self.row(sql, values).await?;
+        cell(&row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?, 0)
+    }
+
+    /// Runs a statement and says how many rows it was about.
+    pub async fn execute(&self, sql: &'static str, values: &[Value<'_>]) -> Result<u64> {
+        let statement = self.prepared(sql).await?;
+        self.client.execute(&statement, values).await.map_err(failed)
+    }
+}
+
+/// Statements that are sent one behind the other without waiting for answers.
+#[derive(Default)]
+pub(super) struct Flight<'v> {
+    steps: Vec<Step<'v>>,
+}
+
+enum Step<'v> {
+    Command(&'static str),
+    Statement(&'static str, Vec<Box<dyn ToSql + Sync + 'v>>),
+}
+
+/// Makes the list of values that go with a statement of a [`Flight`].
+macro_rules! values {
+    ($($value:expr),* $(,)?) => {
+        vec![$(Box::new($value) as Box<dyn tokio_postgres::types::ToSql + Sync + '_>),*]
+    };
+}
+pub(super) use values;
+
+impl<'v> Flight<'v> {
+    /// Adds a command without values.
+    pub fn command(&mut self, sql: &'static str) {
+        self.steps.push(Step::Command(sql));
+    }
+
+    /// Adds a statement.
+    pub fn statement(&mut self, sql: &'static str, values: Vec<Box<dyn ToSql + Sync + 'v>>) {
+        self.steps.push(Step::Statement(sql, values));
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Sends everything and waits for all answers. The first step that fails fails the flight; those behind it were
+    /// refused by the server, because they are in one transaction.
+    pub async fn run(self, session: &Session) -> Result<()> {
+        for step in &self.steps {
+            if let Step::Statement(sql, _) = step {
+                session.prepared(sql).await?;
+            }
+        }
+        let mut running: Vec<Pin<Box<dyn Future<Output = Result<()>> + '_>>> =
+            Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            running.push(match step {
+                Step::Command(sql) => Box::pin(session.command(sql)),
+                Step::Statement(sql, values) => Box::pin(async move {
+                    let values: Vec<Value<'_>> = values.iter().map(|value| &**value as Value<'_>).collect();
+                    session.execute(sql, &values).await.map(drop)
+                }),
+            });
+        }
+        in_order(running).await
+    }
+}
+
+/// Drives all at once, each sent before the next, and gives the error of the first that fails.
+async fn in_order(mut running: Vec<Pin<Box<dyn Future<Output = Result<()>> + '_>>>) -> Result<()> {
+    let mut done = vec![false; running.len()];
+    std::future::poll_fn(|context| {
+        let mut all = true;
+        for (n, future) in running.iter_mut().enumerate() {
+            if done[n] {
+                continue;
+            }
+            match future.as_mut().poll(context) {
+                Poll::Ready(Ok(())) => done[n] = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => all = false,
+            }
+        }
+        if all { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// A value of a row.
+pub(super) fn cell<'r, T: FromSql<'r>>(row: &'r Row, n: usize) -> Result<T> {
+    row.try_get(n).map_err(|error| Error::Corrupt(error.to_string()))
+}
+
+/// What the server says, as the act it asks for. Never with the values that it complains of: they may be people's
+/// numbers.
+pub(super) fn failed(error: tokio_postgres::Error) -> Error {
+    let Some(said) = error.as_db_error() else {
+        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        return Error::Unavailable(format!("no answer from the PostgreSQL server: {reason}"));
+    };
+    let sentence = format!("{} (PostgreSQL {})", said.message(), said.code().code());
+    match said.code() {
+        code if *code == SqlState::UNIQUE_VIOLATION => Error::Conflict(sentence),
+        code if *code == SqlState::DISK_FULL => Error::Full(sentence),
+        code if code.code().starts_with("XX00") => Error::Corrupt(sentence),
+        _ => Error::Unavailable(sentence),
+    }
+}
+
+/// PostgreSQL keeps no NUL in a text. Where somebody else's words may hold one, a mark is kept in its place.
+pub(super) fn clean(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}").into() } else { text.into() }
+}
+
+/// The place of a row in its table, good until the row changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Location {
+    block: u32,
+    item: u16,
+}
+
+impl<'r> FromSql<'r> for Location {
+    fn from_sql(
+        _: &Type,
+        raw: &'r [u8],
+    ) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        let [a, b, c, d, e, f] = *raw else { return Err("a place in a table has six octets".into()) };
+        Ok(Self { block: u32::from_be_bytes([a, b, c, d]), item: u16::from_be_bytes([e, f]) })
+    }
+
+    fn accepts(known: &Type) -> bool {
+        *known == Type::TID
+    }
+}
+
+impl ToSql for Location {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&self.block.to_be_bytes());
+        out.extend_from_slice(&self.item.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(known: &Type) -> bool {
+        *known == Type::TID
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// An error with what was being done.
+pub(super) fn failed_with(what: &str, error: Error) -> Error {
+    match error {
+        Error::Unavailable(why)
+        | Error::Full(why)
+        | Error::Broken(why)
+        | Error::Conflict(why)
+        | Error::Corrupt(why) => Error::Unavailable(format!("{what}: {why}")),
+    }
+}

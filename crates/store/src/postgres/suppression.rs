@@ -1,0 +1,406 @@
+//! The suppression list: looked at before every acceptance and every submission, so the look is one probe of one index,
+//! and a group's looks are one query.
+//!
+//! Nothing is ever overwritten: an entry that gives way is lifted with the reason, and stays as history.
+
+use super::executor::{Rx, Tx};
+use super::message::live;
+use super::operating::write_audit;
+use super::session::{Flight, Session, cell, clean, values};
+use crate::backend::*;
+use crate::column::{self, environment, number};
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::failure::Failure;
+use tidings_domain::id::{AccountId, SuppressionId};
+use tidings_domain::message::Message;
+use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::time::Timestamp;
+use tokio_postgres::Row;
+
+// ── the sheet ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A recipient in a realm: account, environment, digits.
+type Key = (i64, i16, i64);
+
+fn key(realm: Realm, recipient: PhoneNumber) -> Key {
+    (realm.account.key(), live(realm.environment), recipient.digits() as i64)
+}
+
+/// What a transaction knows of the list, and has to write.
+#[derive(Default)]
+pub(super) struct Sheet {
+    /// The entry of each recipient that was looked for which was not lifted; it may be over.
+    entries: HashMap<Key, Option<Suppression>>,
+    /// Whether there is an entry with this id.
+    ids: HashMap<i64, bool>,
+    new: BTreeMap<i64, Suppression>,
+    /// When and why these end.
+    ended: BTreeMap<i64, (i64, String)>,
+}
+
+/// What operations say beforehand that they will look at.
+#[derive(Default)]
+pub(super) struct Needs {
+    entries: BTreeSet<Key>,
+    ids: BTreeSet<i64>,
+}
+
+impl Needs {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.ids.is_empty()
+    }
+
+    /// A recipient's entry.
+    pub fn entry(&mut self, sheet: &Sheet, realm: Realm, recipient: PhoneNumber) {
+        let key = key(realm, recipient);
+        if !sheet.entries.contains_key(&key) {
+            self.entries.insert(key);
+        }
+    }
+
+    fn id(&mut self, sheet: &Sheet, id: SuppressionId) {
+        if !sheet.ids.contains_key(&id.key()) {
+            self.ids.insert(id.key());
+        }
+    }
+}
+
+/// The columns of an entry: what [`read`] reads.
+macro_rules! columns {
+    () => {
+        "s.id, s.account, s.live, s.recipient, s.reason, s.source, s.created_at, s.expires_at, s.lifted_at, s.lifted_why"
+    };
+}
+
+impl Sheet {
+    /// Loads what was named.
+    pub async fn load(&mut self, sql: &Session, needs: Needs) -> Result<()> {
+        let (entries, ids) = tokio::try_join!(load_entries(sql, &needs.entries), load_ids(sql, &needs.ids))?;
+        for key in needs.entries {
+            self.entries.entry(key).or_default();
+        }
+        for row in &entries {
+            let entry = read(row)?;
+            let known = self.entries.entry(key(entry.realm, entry.recipient)).or_default();
+            *known = Some(entry);
+        }
+        for id in needs.ids {
+            self.ids.entry(id).or_insert(false);
+        }
+        for row in &ids {
+            self.ids.insert(cell(row, 0)?, true);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, known: &Suppression, at: Timestamp, why: &str) {
+        match self.new.get_mut(&known.id.key()) {
+            Some(new) => new.lifted = Some((at, why.to_owned())),
+            None => drop(self.ended.insert(known.id.key(), (at.as_millis(), why.to_owned()))),
+        }
+        self.entries.insert(key(known.realm, known.recipient), None);
+    }
+
+    /// Adds what has to be written.
+    pub fn write<'v>(&'v self, flight: &mut Flight<'v>) {
+        if !self.ended.is_empty() {
+            let all = &self.ended;
+            flight.statement(
+                "UPDATE suppression s SET lifted_at = n.at, lifted_why = n.why
+                 FROM (SELECT k.at, k.why, x.place FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS k (id, at, why)
+                   CROSS JOIN LATERAL (SELECT x.ctid AS place FROM suppression x WHERE x.id = k.id LIMIT 1) x) n
+                 WHERE s.ctid = n.place",
+                values![
+                    all.keys().copied().collect::<Vec<i64>>(),
+                    all.values().map(|(at, _)| *at).collect::<Vec<_>>(),
+                    all.values().map(|(_, why)| clean(why)).collect::<Vec<_>>(),
+                ],
+            );
+        }
+        if self.new.is_empty() {
+            return;
+        }
+        let all: Vec<&Suppression> = self.new.values().collect();
+        flight.statement(
+            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why)
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::smallint[], $6::text[],
+               $7::bigint[], $8::bigint[], $9::bigint[], $10::text[])",
+            values![
+                all.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(),
+                all.iter().map(|entry| entry.realm.account.key()).collect::<Vec<_>>(),
+                all.iter().map(|entry| live(entry.realm.environment)).collect::<Vec<_>>(),
+                all.iter().map(|entry| entry.recipient.digits() as i64).collect::<Vec<_>>(),
+                all.iter().map(|entry| entry.reason as i16).collect::<Vec<_>>(),
+                all.iter().map(|entry| clean(&entry.source)).collect::<Vec<_>>(),
+                all.iter().map(|entry| entry.created_at.as_millis()).collect::<Vec<_>>(),
+                all.iter().map(|entry| entry.expires_at.map(Timestamp::as_millis)).collect::<Vec<_>>(),
+                all.iter()
+                    .map(|entry| entry.lifted.as_ref().map(|(at, _)| at.as_millis()))
+                    .collect::<Vec<_>>(),
+                all.iter()
+                    .map(|entry| entry.lifted.as_ref().map(|(_, why)| clean(why)))
+                    .collect::<Vec<_>>(),
+            ],
+        );
+    }
+}
+
+async fn load_entries(sql: &Session, keys: &BTreeSet<Key>) -> Result<Vec<Row>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let accounts: Vec<i64> = keys.iter().map(|(account, ..)| *account).collect();
+    let lives: Vec<i16> = keys.iter().map(|(_, live, _)| *live).collect();
+    let recipients: Vec<i64> = keys.iter().map(|(.., recipient)| *recipient).collect();
+    sql.rows(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS k (account, live, recipient)
+             CROSS JOIN LATERAL (SELECT x.* FROM suppression x WHERE x.account = k.account AND x.live = k.live
+               AND x.recipient = k.recipient AND x.lifted_at IS NULL LIMIT 1) s"
+        ),
+        &[&accounts, &lives, &recipients],
+    )
+    .await
+}
+
+async fn load_ids(sql: &Session, ids: &BTreeSet<i64>) -> Result<Vec<Row>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<i64> = ids.iter().copied().collect();
+    sql.rows("SELECT id FROM suppression WHERE id = ANY ($1)", &[&ids]).await
+}
+
+impl Tx {
+    /// The recipient's entry that was not lifted. It may be over.
+    async fn find_entry(&mut self, realm: Realm, recipient: PhoneNumber) -> Result<Option<&Suppression>> {
+        let mut needs = Needs::default();
+        needs.entry(&self.sheets.list, realm, recipient);
+        if !needs.is_empty() {
+            self.sheets.list.load(&self.sql, needs).await?;
+        }
+        Ok(self.sheets.list.entries.get(&key(realm, recipient)).and_then(Option::as_ref))
+    }
+}
+
+// ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Why this number is not sent to, if it is not. Inside the writer's transaction, which remembers who was found free.
+pub(super) async fn look(
+    tx: &mut Tx,
+    realm: Realm,
+    recipient: PhoneNumber,
+    now: Timestamp,
+) -> Result<Option<Reason>> {
+    let found = tx.find_entry(realm, recipient).await?.and_then(|entry| in_force(entry, now));
+    if found.is_none() {
+        tx.looked.free(realm, recipient);
+    }
+    Ok(found)
+}
+
+/// An entry past its end is not in force.
+fn in_force(entry: &Suppression, now: Timestamp) -> Option<Reason> {
+    entry.expires_at.is_none_or(|end| end > now).then_some(entry.reason)
+}
+
+pub(super) async fn suppressed(
+    rx: &Rx<'_>,
+    recipients: &[(Realm, PhoneNumber)],
+    now: &Timestamp,
+) -> Result<Vec<Option<Reason>>> {
+    let keys: BTreeSet<Key> = recipients.iter().map(|(realm, recipient)| key(*realm, *recipient)).collect();
+    let mut reasons = HashMap::new();
+    for row in &load_entries(rx.sql, &keys).await? {
+        let entry = read(row)?;
+        reasons.insert(key(entry.realm, entry.recipient), in_force(&entry, *now));
+    }
+    let reason =
+        |(realm, recipient): &(Realm, PhoneNumber)| reasons.get(&key(*realm, *recipient)).copied().flatten();
+    Ok(recipients.iter().map(reason).collect())
+}
+
+// ── changing ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What an addition looks at.
+pub(super) fn suppress_needs(entries: &[Suppression], tx: &Tx, needs: &mut super::executor::Needs) {
+    for entry in entries {
+        needs.list.entry(&tx.sheets.list, entry.realm, entry.recipient);
+        needs.list.id(&tx.sheets.list, entry.id);
+    }
+}
+
+pub(super) async fn suppress(
+    tx: &mut Tx,
+    entries: &[Suppression],
+    actor: &Actor,
+) -> Result<Vec<Suppression>> {
+    let mut standing = Vec::with_capacity(entries.len());
+    for entry in entries {
+        standing.push(add(tx, entry, actor).await?);
+    }
+    Ok(standing)
+}
+
+/// Puts the recipient on the list because a carrier said so.
+pub(super) async fn from_failure(
+    tx: &mut Tx,
+    message: &Message,
+    failure: &Failure,
+    now: Timestamp,
+) -> Result<()> {
+    let reason = Reason::of(failure.class);
+    let id = SuppressionId::from_key(tx.next_id(now));
+    // Nobody else makes ids of ours.
+    tx.sheets.list.ids.insert(id.key(), false);
+    let entry = Suppression {
+        id,
+        realm: message.realm(),
+        recipient: message.recipient,
+        reason,
+        source: format!("{} {}", message.id, failure.code),
+        created_at: now,
+        expires_at: default_end(reason, now),
+        lifted: None,
+    };
+    let actor = Actor { account: message.account, who: "carrier".to_owned() };
+    add(tx, &entry, &actor).await.map(drop)
+}
+
+/// Adds an entry unless one in force is as strong, and gives what stands then.
+pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
+    let now = entry.created_at;
+    tx.note_list_changed();
+    if let Some(known) = tx.find_entry(entry.realm, entry.recipient).await?.cloned() {
+        let over = known.expires_at.filter(|end| *end <= now);
+        if over.is_none() && strength(known.reason) >= strength(entry.reason) {
+            return Ok(known);
+        }
+        let why = if over.is_some() {
+            "expired".to_owned()
+        } else {
+            format!("replaced by {}", entry.reason.as_str())
+        };
+        tx.sheets.list.end(&known, over.unwrap_or(now), &why);
+    }
+    let mut needs = Needs::default();
+    needs.id(&tx.sheets.list, entry.id);
+    if !needs.is_empty() {
+        tx.sheets.list.load(&tx.sql, needs).await?;
+    }
+    let sheet = &mut tx.sheets.list;
+    if sheet.ids.insert(entry.id.key(), true) == Some(true) {
+        return Err(Error::Conflict(format!("there is an entry {} already", entry.id)));
+    }
+    let new = Suppression { lifted: None, ..entry.clone() };
+    sheet.new.insert(entry.id.key(), new.clone());
+    sheet.entries.insert(key(entry.realm, entry.recipient), Some(new.clone()));
+    let detail = format!("{} {}", entry.reason.as_str(), entry.source);
+    write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now);
+    Ok(new)
+}
+
+pub(super) async fn lift(
+    tx: &mut Tx,
+    realm: &Realm,
+    recipient: &PhoneNumber,
+    reason: &str,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Option<Suppression>> {
+    let Some(known) = tx.find_entry(*realm, *recipient).await?.cloned() else { return Ok(None) };
+    if in_force(&known, *now).is_none() {
+        return Ok(None);
+    }
+    tx.note_list_changed();
+    tx.sheets.list.end(&known, *now, reason);
+    write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now);
+    Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
+}
+
+pub(super) async fn suppressions(
+    rx: &Rx<'_>,
+    realm: &Realm,
+    recipient: &Option<PhoneNumber>,
+    include_lifted: &bool,
+    page: &Page,
+) -> Result<Paged<Suppression>> {
+    let before = page.before.unwrap_or(i64::MAX);
+    let most = page.limit as i64 + 1;
+    let rows = match recipient {
+        Some(recipient) => {
+            let (account, is_live, digits) = key(*realm, *recipient);
+            rx.sql
+                .rows(
+                    concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM suppression s WHERE s.account = $1 AND s.live = $2 AND s.recipient = $3 AND s.id < $4
+                           AND ($5 OR s.lifted_at IS NULL) ORDER BY s.id DESC LIMIT $6"
+                    ),
+                    &[&account, &is_live, &digits, &before, include_lifted, &most],
+                )
+                .await?
+        }
+        None => {
+            rx.sql
+                .rows(
+                    concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM suppression s WHERE s.account * 2 + s.live = $1 AND s.id < $2
+                           AND ($3 OR s.lifted_at IS NULL) ORDER BY s.id DESC LIMIT $4"
+                    ),
+                    &[&realm_number(*realm), &before, include_lifted, &most],
+                )
+                .await?
+        }
+    };
+    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Paged::of(items, page, |entry| entry.id.key()))
+}
+
+/// A realm as the indexes of lists spell it.
+pub(super) const fn realm_number(realm: Realm) -> i64 {
+    realm.account.key().wrapping_mul(2).wrapping_add(live(realm.environment) as i64)
+}
+
+/// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.
+const fn strength(reason: Reason) -> u8 {
+    match reason {
+        Reason::InvalidNumber => 0,
+        Reason::Manual => 1,
+        Reason::OptedOut => 2,
+    }
+}
+
+fn reason(number: i16) -> Result<Reason> {
+    usize::try_from(number)
+        .ok()
+        .and_then(|n| Reason::ALL.get(n).copied())
+        .ok_or_else(|| column::corrupt("suppression reason", number))
+}
+
+fn read(row: &Row) -> Result<Suppression> {
+    let is_live: i16 = cell(row, 2)?;
+    let environment: Environment = environment(i64::from(is_live));
+    let lifted = match (cell::<Option<i64>>(row, 8)?, cell::<Option<String>>(row, 9)?) {
+        (Some(at), why) => Some((Timestamp::from_millis(at), why.unwrap_or_default())),
+        (None, _) => None,
+    };
+    Ok(Suppression {
+        id: SuppressionId::from_key(cell(row, 0)?),
+        realm: Realm { account: AccountId::from_key(cell(row, 1)?), environment },
+        recipient: number(cell(row, 3)?)?,
+        reason: reason(cell(row, 4)?)?,
+        source: cell(row, 5)?,
+        created_at: Timestamp::from_millis(cell(row, 6)?),
+        expires_at: cell::<Option<i64>>(row, 7)?.map(Timestamp::from_millis),
+        lifted,
+    })
+}

@@ -1,0 +1,555 @@
+//! What is peculiar to a database on a server: it may be set up so that it loses things, it may be gone, its answers may
+//! be lost, others may write beside us, and it makes its own plans.
+
+use crate::samples::*;
+use crate::{database, open_database};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tidings_cluster::{Cluster, Database};
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::event::Kind;
+use tidings_domain::id::*;
+use tidings_domain::message::{Outcome, Status};
+use tidings_domain::suppression::Reason;
+use tidings_domain::webhook::Verdict;
+use tidings_store::postgres::{Options, Postgres};
+use tidings_store::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+fn options(database: &Database) -> Options {
+    Options::at(&database.address()).expect("an address")
+}
+
+/// Why a store with these options does not open.
+fn refusal(options: &Options) -> String {
+    match Postgres::open(options) {
+        Ok(_) => "it opens".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Waits until something is so that is bound to be so in the end.
+async fn until(so: impl AsyncFn() -> bool) {
+    for _ in 0..600 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it is never so");
+}
+
+// ── what a server must promise ──────────────────────────────────────────────────────────────────────────────
+
+/// P-35
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
+    let Some(shared) = Cluster::here() else { return };
+    let own = shared.with(&[]);
+    let database = own.database();
+    Postgres::migrate(&options(&database)).await.expect("migrated");
+    for (setting, cure) in [("fsync", "set fsync = on"), ("full_page_writes", "set full_page_writes = on")] {
+        let set = |value| {
+            database.run(&format!("ALTER SYSTEM SET {setting} = {value}"));
+            database.run("SELECT pg_reload_conf()");
+        };
+        set("off");
+        until(async || refusal(&options(&database)).contains(cure)).await;
+        let refused = Postgres::migrate(&options(&database)).await.expect_err("not even that").to_string();
+        assert!(refused.contains(cure), "{refused}");
+        set("on");
+        until(async || refusal(&options(&database)) == "it opens").await;
+    }
+    for (value, replica, cure) in [
+        ("off", "", "set synchronous_commit = on"),
+        ("local", "elsewhere", "set synchronous_commit = on"),
+        ("local", "", "it opens"),
+        ("remote_write", "", "it opens"),
+    ] {
+        let name = database.name();
+        database.run(&format!("ALTER DATABASE {name} SET synchronous_commit = {value}"));
+        database.run(&format!("ALTER SYSTEM SET synchronous_standby_names = '{replica}'"));
+        database.run("SELECT pg_reload_conf()");
+        until(async || refusal(&options(&database)).contains(cure)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cures_what_can_be() {
+    let Some(cluster) = Cluster::here() else { return };
+    let empty = cluster.database();
+    assert!(refusal(&options(&empty)).contains("is empty: run `tidings migrate`"));
+    assert_eq!(Postgres::look(&options(&empty)).await.expect("seen").migrations, Vec::<String>::new());
+    let applied = Postgres::migrate(&options(&empty)).await.expect("migrated");
+    assert!(applied.len() > 1 && Postgres::migrate(&options(&empty)).await.expect("again").is_empty());
+    assert_eq!(Postgres::look(&options(&empty)).await.expect("seen").migrations, applied);
+    assert_eq!(refusal(&options(&empty)), "it opens");
+
+    let last = applied.len();
+    // As it was before the last migration.
+    empty.run(&format!(
+        "DELETE FROM migration WHERE number = {last}; ALTER TABLE message DROP COLUMN checksum"
+    ));
+    assert!(refusal(&options(&empty)).contains("an older version of tidings: run `tidings migrate`"));
+    let about = Postgres::look(&options(&empty)).await.expect("seen");
+    assert!(!about.is_current && !about.is_served);
+    assert_eq!(Postgres::migrate(&options(&empty)).await.expect("migrated"), applied[last - 1..]);
+
+    empty.run(&format!("INSERT INTO migration VALUES ({}, 'of tomorrow', 1, 1)", last + 1));
+    assert!(refusal(&options(&empty)).contains("a newer version of tidings"));
+    empty.run(&format!("DELETE FROM migration WHERE number > {last}"));
+    empty.run("UPDATE migration SET checksum = 1 WHERE number = 1");
+    assert!(refusal(&options(&empty)).contains("is not the one that this version of tidings knows"));
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_without_its_password() {
+    for wrong in ["postgres://a:hush@db:port/x", "postgres://a:hush@db/x?sslmode=perhaps"] {
+        let refused = Options::at(wrong).expect_err("it is none").to_string();
+        assert!(refused.contains("no address") && !refused.contains("hush"), "{refused}");
+    }
+    let options = Options::at("postgres://a:hush@db:5433/x").expect("an address");
+    assert_eq!(options.place(), "db:5433/x");
+    assert!(!format!("{options:?}").contains("hush"));
+}
+
+// ── several processes ───────────────────────────────────────────────────────────────────────────────────────
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_serves_a_database_and_others_work_beside_it() {
+    let Some(database) = database() else { return };
+    let served = Options { served: true, ..options(&database) };
+    let first = Postgres::open(&served).expect("it opens");
+    assert!(refusal(&served).contains("another tidings serves this database"));
+    assert!(Postgres::look(&served).await.expect("seen").is_served);
+    let beside = open_database(&database);
+    beside.ping().await.expect("it writes");
+    first.ping().await.expect("it writes");
+    first.close().await.expect("closed");
+    assert!(!Postgres::look(&served).await.expect("seen").is_served);
+    let second = Postgres::open(&served).expect("it opens");
+    second.close().await.expect("closed");
+}
+
+/// P-01, P-13
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_process_changes_counts_for_the_next_commit_of_another() {
+    let Some(database) = database() else { return };
+    let (here, there) = (open_database(&database), open_database(&database));
+    accept(&here, [message(1)]).await;
+    let waiting = here.waiting().await.expect("counted");
+    assert_eq!(waiting.of(HOME.account), (1, 1));
+    let recipient = vec![(HOME, number(1))];
+    assert_eq!(here.suppressed(recipient.clone(), START).await.expect("looked"), [None]);
+
+    there.create_endpoint(endpoint(), actor()).await.expect("created");
+    let entry = Suppression {
+        id: SuppressionId::from_key(1),
+        realm: HOME,
+        recipient: number(1),
+        reason: Reason::OptedOut,
+        source: "api".into(),
+        created_at: START,
+        expires_at: None,
+        lifted: None,
+    };
+    there.suppress(vec![entry], actor()).await.expect("added");
+    accept(&there, [message(2)]).await;
+
+    let again = here.accept(intake([message(3), message(1_001), message(4)]), START).await.expect("accepted");
+    assert_eq!(again, Accepted::New(vec![Admission::Admitted; 3]));
+    let again = vec![tidings_domain::message::Message { recipient: number(1), ..message(5) }];
+    let again = here.accept(intake(again), START).await.expect("accepted");
+    assert_eq!(again, Accepted::New(vec![Admission::Suppressed(Reason::OptedOut)]));
+    assert_eq!(here.suppressed(recipient, START).await.expect("looked"), [Some(Reason::OptedOut)]);
+    assert_eq!(waiting.of(HOME.account), (5, 5), "those of both");
+
+    // Events have places in the order of their commits, and the endpoint that the other one made hears of them.
+    for (store, n) in [(&here, 1), (&there, 2), (&here, 3), (&there, 4)] {
+        let out = advance(store, vec![to(id(n), tidings_domain::message::Input::Cancel)], START).await;
+        assert_eq!(out.told.len(), 1);
+    }
+    let feed = here.events(HOME, None, 10).await.expect("read");
+    assert_eq!(feed.iter().map(|told| told.id.key()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    for store in [here, there] {
+        store.close().await.expect("closed");
+    }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint {
+        id: EndpointId::from_key(7),
+        realm: HOME,
+        url: "https://example.com/hook".into(),
+        description: String::new(),
+        kinds: 0,
+        callback_only: false,
+        secret: vec![1; 32],
+        previous: None,
+        disabled: None,
+        failing_since: None,
+        created_at: START,
+    }
+}
+
+/// Many callers, two processes, one set of messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_come_at_once_from_two_processes_leave_each_message_once_in_its_queue() {
+    let Some(database) = database() else { return };
+    let stores = [open_database(&database), open_database(&database)];
+    let mut calls = JoinSet::new();
+    for n in 0..200 {
+        let store = Arc::clone(&stores[n as usize % 2]);
+        calls.spawn(async move {
+            accept(&store, [message(n)]).await;
+            // Each is tried to be taken by both.
+            store.claim(LINE, 1, START).await.expect("claimed").tickets.len()
+        });
+    }
+    let mut taken = 0;
+    while let Some(call) = calls.join_next().await {
+        taken += call.expect("no panic");
+    }
+    let rest = claim_at(&stores[0], START).await;
+    assert_eq!(taken + rest.len(), 200);
+    for n in 0..200 {
+        assert_eq!(stored(&stores[0], id(n)).await.life.attempt, 1);
+    }
+    assert!(claim_at(&stores[1], START).await.is_empty());
+}
+
+// ── a server that is gone ───────────────────────────────────────────────────────────────────────────────────
+
+/// Stands between a store and the server, and cuts the line.
+struct Line {
+    directory: tempfile::TempDir,
+    state: Arc<Mutex<State>>,
+    _listening: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Nobody gets through.
+    down: bool,
+    /// When to cut a connection, once.
+    cut: Option<Cut>,
+    connections: JoinSet<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Before the server hears of the commit.
+    BeforeCommit,
+    /// After it committed, before anybody hears of that.
+    AfterCommit,
+}
+
+impl Line {
+    async fn to(cluster: &'static Cluster) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).expect("it listens");
+        let state = Arc::<Mutex<State>>::default();
+        let shared = Arc::clone(&state);
+        let listening = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut state = shared.lock().expect("no panic");
+                if !state.down {
+                    state.connections.spawn(carry(stream, cluster.socket(), Arc::clone(&shared)));
+                }
+            }
+        });
+        Self { directory, state, _listening: listening }
+    }
+
+    fn address(&self, database: &Database) -> String {
+        format!("host={} user=postgres dbname={}", self.directory.path().display(), database.name())
+    }
+
+    fn down(&self, down: bool) {
+        let mut state = self.state.lock().expect("no panic");
+        state.down = down;
+        if down {
+            state.connections.abort_all();
+        }
+    }
+
+    fn cut(&self, cut: Cut) {
+        self.state.lock().expect("no panic").cut = Some(cut);
+    }
+}
+
+async fn carry(mut client: UnixStream, socket: PathBuf, state: Arc<Mutex<State>>) {
+    let Ok(mut server) = UnixStream::connect(socket).await else { return };
+    let (mut from_client, mut from_server) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let commits = |octets: &[u8]| octets.windows(7).any(|window| window == b"COMMIT\0");
+    let cut = || state.lock().expect("no panic").cut;
+    let done = || state.lock().expect("no panic").cut = None;
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => {
+                let Ok(n @ 1..) = read else { return };
+                if cut() == Some(Cut::BeforeCommit) && commits(&from_client[..n]) {
+                    return done();
+                }
+                if server.write_all(&from_client[..n]).await.is_err() {
+                    return;
+                }
+            }
+            read = server.read(&mut from_server) => {
+                let Ok(n @ 1..) = read else { return };
+                if cut() == Some(Cut::AfterCommit) && commits(&from_server[..n]) {
+                    return done();
+                }
+                if client.write_all(&from_server[..n]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// P-02
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_is_said_to_be_and_found_again() {
+    let Some(database) = database() else { return };
+    let line = Line::to(Cluster::here().expect("it was there just now")).await;
+    let store: Arc<dyn Backend> = Arc::new(
+        Postgres::open(&Options::at(&line.address(&database)).expect("an address")).expect("it opens"),
+    );
+    accept(&store, [message(1)]).await;
+    assert_eq!(status(&store, id(1)).await, Status::Queued);
+    line.down(true);
+    until(async || matches!(store.ping().await, Err(Error::Unavailable(_)))).await;
+    assert!(matches!(store.message(HOME, id(1)).await, Err(Error::Unavailable(_))));
+    assert!(matches!(store.accept(intake([message(2)]), START).await, Err(Error::Unavailable(_))));
+    line.down(false);
+    until(async || store.ping().await.is_ok()).await;
+    assert_eq!(status(&store, id(1)).await, Status::Queued);
+    accept(&store, [message(3)]).await;
+    assert!(store.message(HOME, id(2)).await.expect("read").is_none());
+    store.close().await.expect("closed");
+}
+
+/// P-01, P-02
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_looked_for_and_said_to_be_what_it_was() {
+    let Some(database) = database() else { return };
+    let line = Line::to(Cluster::here().expect("it was there just now")).await;
+    let store: Arc<dyn Backend> = Arc::new(
+        Postgres::open(&Options::at(&line.address(&database)).expect("an address")).expect("it opens"),
+    );
+    store.create_endpoint(endpoint(), actor()).await.expect("created");
+    for n in 0..10 {
+        line.cut(Cut::AfterCommit);
+        let taken = store.accept(intake([message(n)]), START).await;
+        assert!(matches!(&taken, Ok(Accepted::New(_))), "it was done: {taken:?}");
+        assert_eq!(status(&store, id(n)).await, Status::Queued);
+
+        line.cut(Cut::BeforeCommit);
+        let lost = store.accept(intake([message(100 + n)]), START).await;
+        assert!(matches!(lost, Err(Error::Unavailable(_))), "it was not done: {lost:?}");
+        assert!(store.message(HOME, id(100 + n)).await.expect("read").is_none());
+        // What was remembered goes on where it was.
+        let out = advance(&store, vec![to(id(n), tidings_domain::message::Input::Cancel)], START).await;
+        assert_eq!(out.told[0].id.key(), n + 1);
+    }
+    store.close().await.expect("closed");
+}
+
+/// P-28
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_lost_its_database_to_another_one_writes_nothing_any_more() {
+    let Some(database) = database() else { return };
+    let line = Line::to(Cluster::here().expect("it was there just now")).await;
+    let far = Options { served: true, ..Options::at(&line.address(&database)).expect("an address") };
+    let near = Options { served: true, ..options(&database) };
+    let first: Arc<dyn Backend> = Arc::new(Postgres::open(&far).expect("it opens"));
+    accept(&first, [message(1)]).await;
+    line.down(true);
+    until(async || refusal(&near) == "it opens").await;
+    line.down(false);
+    until(async || matches!(first.ping().await, Err(Error::Broken(_)))).await;
+    let why = tokio::time::timeout(Duration::from_secs(30), first.until_broken()).await.expect("it says so");
+    assert!(why.to_string().contains("another tidings has served this database since"), "{why}");
+    assert!(matches!(first.accept(intake([message(2)]), START).await, Err(Error::Broken(_))));
+    assert!(stored(&open_database(&database), id(1)).await.life.state.is_waiting());
+}
+
+/// P-02
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_after_the_server_crashed() {
+    let Some(shared) = Cluster::here() else { return };
+    let own = shared.with(&[]);
+    let database = own.database();
+    Postgres::migrate(&options(&database)).await.expect("migrated");
+    let store = open_database(&database);
+    let mut known = Vec::new();
+    for round in 0..5 {
+        let mut calls = JoinSet::new();
+        for n in 0..40 {
+            let (store, n) = (Arc::clone(&store), round * 100 + n);
+            calls.spawn(async move {
+                // Most are answered before the crash, some in it.
+                tokio::time::sleep(Duration::from_millis(n as u64 % 40 * 5)).await;
+                store.accept(intake([message(n)]), START).await.is_ok().then_some(n)
+            });
+        }
+        let crash = tokio::task::spawn_blocking(|| own.crash());
+        while let Some(call) = calls.join_next().await {
+            known.extend(call.expect("no panic"));
+        }
+        crash.await.expect("it comes back");
+        until(async || store.ping().await.is_ok()).await;
+        for n in &known {
+            assert_eq!(status(&store, id(*n)).await, Status::Queued);
+        }
+    }
+    assert!(!known.is_empty());
+    let all = store.messages(HOME, MessageFilter::default(), page(MANY)).await.expect("read").items.len();
+    assert_eq!(claim_at(&store, START).await.len(), all);
+    store.close().await.expect("closed");
+}
+
+// ── its plans, and its texts ────────────────────────────────────────────────────────────────────────────────
+
+/// A database that was never analysed plans as if its tables were small. Each table is read through an index all the
+/// same, and no more of it than is needed: what is read does not grow with what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
+    let Some(database) = database() else { return };
+    for table in ["message", "due", "outstanding", "event", "delivery", "attempt", "suppression"] {
+        database.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"));
+    }
+    // Statements are planned while the tables are empty, and again by a session that finds them so.
+    database.run("VACUUM");
+    let store = open_database(&database);
+    store
+        .create_endpoint(Endpoint { kinds: Kind::Delivered.bit(), ..endpoint() }, actor())
+        .await
+        .expect("created");
+    const GROUPS: i64 = 60;
+    const GROUP: i64 = 50;
+    for group in 0..GROUPS {
+        road(&store, group * GROUP, GROUP).await;
+    }
+    store.close().await.expect("closed");
+    drop(store);
+    let messages = GROUPS * GROUP;
+    // Sessions report what they did when they end.
+    until(async || {
+        database.run("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'message'").trim()
+            == messages.to_string()
+    })
+    .await;
+    let seen = database.run(
+        "SELECT relname, seq_scan, idx_tup_fetch FROM pg_stat_user_tables WHERE relname IN
+           ('message', 'due', 'outstanding', 'event', 'delivery', 'attempt', 'suppression', 'idempotency')",
+    );
+    for line in seen.lines() {
+        let mut words = line.split('|');
+        let mut word = || words.next().expect("three words");
+        let (table, scans) = (word(), word());
+        let fetched: i64 = word().parse().unwrap_or(0);
+        assert_eq!(scans, "0", "{table} was read as a whole: {seen}");
+        assert!(fetched <= 8 * messages, "{table}: {fetched} rows were read for {messages} messages");
+    }
+    assert_eq!(seen.lines().count(), 8, "{seen}");
+}
+
+/// Takes messages all the way: half are claimed from the queue, each is reported and told.
+async fn road(store: &Arc<dyn Backend>, first: i64, count: i64) {
+    accept(store, (first..first + count).map(message)).await;
+    let tickets = store.claim(LINE, MANY, START).await.expect("claimed").tickets;
+    assert_eq!(tickets.len(), count as usize);
+    let recipients = tickets.iter().map(|ticket| (HOME, ticket.message.recipient)).collect();
+    store.suppressed(recipients, START).await.expect("looked");
+    let name = |id: MessageId| format!("{:x}", (id.key() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let answers = tickets.iter().map(|ticket| taken(ticket.message.id, 1, 0, &name(ticket.message.id)));
+    advance(store, answers.collect(), START).await;
+    let receipts = tickets.iter().map(|ticket| {
+        let about = receipt(&name(ticket.message.id), ticket.message.recipient, Some(Outcome::Delivered));
+        reported(about)
+    });
+    let told = advance(store, receipts.collect(), at(1)).await.told;
+    assert_eq!(told.len(), count as usize);
+    let attempts = told.iter().map(|told| Attempt {
+        seq: 0,
+        realm: HOME,
+        event: told.id,
+        message: None,
+        endpoint: EndpointId::from_key(7),
+        lease: told.delivery.expect("it is leased").due_at,
+        number: 1,
+        at: at(1),
+        took_ms: 1,
+        status: Some(204),
+        request: String::new(),
+        response: String::new(),
+        verdict: Verdict::Done,
+    });
+    store.record_attempts(attempts.collect(), at(1)).await.expect("recorded");
+    wake(store, at(2)).await;
+    store.next_due(Some(LINE), at(2)).await.expect("read");
+    store.next_due(None, at(2)).await.expect("read");
+    store.due_endpoints().await.expect("read");
+}
+
+/// A message that the disk changed goes to nobody, and keeps no other from going.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_not_what_was_accepted_is_set_aside_and_not_sent() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    accept(&store, (1..=5).map(message)).await;
+    let damage = |n: i64, how: &str| {
+        database.run(&format!("UPDATE message SET {how} WHERE id = {}", id(n).key()));
+    };
+    damage(1, "recipient = recipient + 1");
+    damage(2, "text = text || '!'");
+    damage(3, "sender = '?'");
+    let sent: Vec<MessageId> = claim_at(&store, START).await.iter().map(|ticket| ticket.message.id).collect();
+    assert_eq!(sent, [id(4), id(5)]);
+    for n in [1, 2] {
+        let kept = stored(&store, id(n)).await;
+        assert_eq!((kept.life.state.status(), kept.message.text), (Status::Failed, None));
+    }
+    assert_eq!(store.reviews(HOME, None, true, page(MANY)).await.expect("read").items.len(), 2);
+    assert!(claim_at(&store, START).await.is_empty());
+    assert_eq!(store.waiting().await.expect("counted").of(HOME.account), (0, 0));
+    store.close().await.expect("closed");
+}
+
+/// P-36
+#[tokio::test(flavor = "multi_thread")]
+async fn a_character_that_postgresql_cannot_keep_is_marked_and_nothing_fails() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    store.create_endpoint(endpoint(), actor()).await.expect("created");
+    let part = Inbound {
+        id: InboundId::from_key(floor_at(START) + 9),
+        realm: Realm { environment: Environment::Live, ..HOME },
+        connection: LINE,
+        from: "4670\0".into(),
+        to: "ACME".into(),
+        text: "@\0!".into(),
+        part: None,
+        at: START,
+    };
+    let told = store.receive(vec![part], START).await.expect("stored").told;
+    let event = store.event(HOME, told[0].id).await.expect("read").expect("there");
+    let About::Inbound(kept) = event.about else { panic!("it is inbound") };
+    assert_eq!((kept.from.as_str(), kept.text.as_str()), ("4670\u{FFFD}", "@\u{FFFD}!"));
+
+    let id = sending(&store, message(1)).await;
+    advance(&store, vec![taken(id, 1, 0, "a\0b")], START).await;
+    let out = advance(&store, vec![delivered("a\0b", number(1))], START).await;
+    assert_eq!(out.statuses, [Some(Status::Delivered)]);
+    assert!(store.token_by_lookup("a\0".into()).await.expect("read").is_none());
+    let filter = MessageFilter { reference: Some("\0".into()), ..MessageFilter::default() };
+    assert!(store.messages(HOME, filter, page(5)).await.expect("read").items.is_empty());
+    store.set_hold(Some("why\0".into()), actor(), START).await.expect("held");
+    assert_eq!(store.hold().await.expect("read").as_deref(), Some("why\u{FFFD}"));
+    store.close().await.expect("closed");
+}
