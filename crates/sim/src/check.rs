@@ -632,10 +632,8 @@ impl Check<'_> {
     /// P-08 and P-30: what the end of a process leaves in doubt.
     fn processes(&mut self) {
         let mut found = Vec::new();
-        let windows: usize =
-            self.seen.plan.connections.iter().map(|connection| connection.window.max(3)).sum();
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
-            let Happened::Ready { process, in_doubt } = what else { continue };
+            let Happened::Ready { process, in_doubt, segments } = what else { continue };
             if *in_doubt == 0 {
                 continue;
             }
@@ -652,9 +650,17 @@ impl Check<'_> {
                     *fault == StoreFault::Unknown && *then < at && ["accept", "claim"].contains(operation)
                 })
                 .count();
-            let most = windows + unknown * windows.max(8);
-            if *in_doubt as usize > most {
-                found.push(("P-08", format!("{in_doubt} messages are in doubt at the start of {process}")));
+            for (connection, segments) in self.seen.plan.connections.iter().zip(segments) {
+                // A message of three may go where one fits: otherwise it never could.
+                let rest = if self.seen.plan.faults.has(Fault::Long) { 2 } else { 0 };
+                let window = connection.window + rest;
+                // A call brings eight messages at most, of three segments.
+                if *segments > window + unknown * window.max(8 * (1 + rest)) {
+                    found.push((
+                        "P-08",
+                        format!("{segments} segments are in doubt at the start of {process}, with a window of {window}"),
+                    ));
+                }
             }
             let stopped = self.seen.processes.values().any(|seen| {
                 seen.started == started && seen.ended.is_some_and(|(_, in_good_order)| in_good_order)
