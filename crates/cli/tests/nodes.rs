@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use tidings_witness::nodes::{self, Plan, fleet};
 
-/// P-01, P-05, P-06, P-07, P-11, P-15, P-18, P-28
+/// P-01, P-05, P-06, P-07, P-11, P-15, P-18, P-28, P-29
 #[test]
 fn several_nodes_keep_their_word_whatever_happens_to_them_and_to_the_database() {
     if !nodes::is_possible() {

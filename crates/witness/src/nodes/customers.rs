@@ -29,6 +29,8 @@ const OPTING_OUT: usize = 2;
 const PAUSE_MS: u64 = 20;
 /// How long others are tried first, after a node did not answer: ms.
 const SHUNNED_MS: u64 = 1_000;
+/// A time without a 202 that is worth a line: ms.
+const SILENCE_MS: u64 = 2_000;
 /// How long a request is repeated before it is given up: ms.
 const GIVE_UP_MS: u64 = 240_000;
 
@@ -74,7 +76,7 @@ pub struct Customers {
     next: AtomicU64,
     acknowledged: AtomicU64,
     last_acknowledged: AtomicU64,
-    longest_silence_ms: AtomicU64,
+    silences: Mutex<Vec<(Moment, u64)>>,
     sent: Mutex<Vec<Sent>>,
     opt_outs: Mutex<BTreeMap<String, OptOut>>,
     refusals: Mutex<BTreeMap<String, u64>>,
@@ -97,7 +99,7 @@ impl Customers {
             next: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             last_acknowledged: AtomicU64::new(0),
-            longest_silence_ms: AtomicU64::new(0),
+            silences: Mutex::default(),
             sent: Mutex::default(),
             opt_outs: Mutex::default(),
             refusals: Mutex::default(),
@@ -109,9 +111,9 @@ impl Customers {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// The longest time in which no message got its first 202: ms.
-    pub fn longest_silence_ms(&self) -> u64 {
-        self.longest_silence_ms.load(Ordering::Relaxed)
+    /// The times of more than [`SILENCE_MS`] in which no message got its first 202: since when, and how long (ms).
+    pub fn silences(&self) -> Vec<(Moment, u64)> {
+        self.silences.lock().expect("no client panics with it").clone()
     }
 
     /// From now on nobody begins anything; what was begun is brought to its answer.
@@ -195,7 +197,10 @@ impl Customers {
         let now = clock::now();
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
         let before = Moment(self.last_acknowledged.fetch_max(now.0, Ordering::Relaxed));
-        self.longest_silence_ms.fetch_max(now.ms_since(before), Ordering::Relaxed);
+        if now.ms_since(before) > SILENCE_MS {
+            let mut silences = self.silences.lock().expect("no client panics with it");
+            silences.push((before, now.ms_since(before)));
+        }
     }
 }
 

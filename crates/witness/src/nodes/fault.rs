@@ -75,7 +75,8 @@ pub struct Planned {
     pub node: usize,
     /// How long: ms. A kill lasts no time; this is how long the node stays down.
     pub for_ms: u64,
-    /// What does not pass, for the kinds that cut.
+    /// What does not pass, for the kinds that cut. After a failover: whether the old primary is silent (both) or its port
+    /// closed.
     pub cut: Cut,
     /// Whether the next one begins before this one is over.
     pub overlaps: bool,
@@ -100,6 +101,9 @@ impl fmt::Display for Planned {
         write!(f, "{}", kind.as_str())?;
         if !kind.is_of_all() {
             write!(f, " of node {node}")?;
+        }
+        if *kind == Kind::Failover && cut.from_them && cut.to_them {
+            write!(f, ", the old primary is silent")?;
         }
         if matches!(kind, Kind::Database | Kind::Carrier) {
             match (cut.from_them, cut.to_them) {

@@ -170,6 +170,11 @@ impl Fleet {
         }
     }
 
+    /// From now on this does not pass between a node and one of the servers.
+    pub fn cut_from_server(&self, n: usize, server: usize, cut: Cut) {
+        self.shared.nodes[n].ways[server].cut(cut);
+    }
+
     /// Waits until a node says that it is ready; whether it did in time.
     pub fn wait_until_ready(&self, n: usize) -> bool {
         let mut client = self.client(n);

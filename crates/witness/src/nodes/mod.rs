@@ -103,8 +103,8 @@ pub struct Outcome {
     pub faults: Vec<Fault>,
     /// Answers that were no 202, by kind.
     pub refusals: BTreeMap<String, u64>,
-    /// The longest time in which no message was accepted: ms.
-    pub longest_silence_ms: u64,
+    /// The longer times in which no message was accepted: since when, and how long (ms).
+    pub silences: Vec<(Moment, u64)>,
     /// Errors in the logs, some of them.
     pub complaints: Vec<String>,
     /// How long the load lasted: ms.
@@ -167,7 +167,7 @@ impl Run<'_> {
         });
         done?;
         let stopped = clock::now();
-        let longest_silence_ms = customers.longest_silence_ms();
+        let silences = customers.silences();
         let (sent, refusals) = customers.results();
         let (figures, violations) = self.drain(&sent)?;
         Ok(Outcome {
@@ -176,7 +176,7 @@ impl Run<'_> {
             violations,
             faults: self.happened(),
             refusals,
-            longest_silence_ms,
+            silences,
             complaints: self.fleet.complaints(5),
             load_ms: stopped.ms_since(began),
             drain_ms: clock::now().ms_since(stopped),
@@ -252,7 +252,13 @@ impl Run<'_> {
             }
             Kind::Restart => self.pair.restart(true, for_ms)?,
             Kind::Crash => self.pair.restart(false, for_ms)?,
-            Kind::Failover => self.pair.fail_over(for_ms)?,
+            Kind::Failover => {
+                // Its port says that nobody listens; or its machine is a hole in the network, until it is the replica.
+                if cut.from_them && cut.to_them {
+                    self.cut_from_server(self.pair.primary(), cut);
+                }
+                self.pair.fail_over(for_ms)?;
+            }
         }
         let to = clock::now();
         let node = Some(planned.node).filter(|_| !kind.is_of_all());
@@ -265,10 +271,19 @@ impl Run<'_> {
             }
             // The node is down for so long.
             Kind::Kill => clock::sleep_ms(for_ms),
-            Kind::Failover => self.pair.replicate()?,
+            Kind::Failover => {
+                self.pair.replicate()?;
+                self.cut_from_server(1 - self.pair.primary(), Cut::default());
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    fn cut_from_server(&self, server: usize, cut: Cut) {
+        for node in 0..self.fleet.count() {
+            self.fleet.cut_from_server(node, server, cut);
+        }
     }
 
     fn cut_from_carriers(&self, node: usize, cut: Cut) {
@@ -421,7 +436,9 @@ impl fmt::Display for Outcome {
         row("refused after an opt-out", figures.refused.to_string())?;
         row("repeated without an answer", figures.repeated.to_string())?;
         row("other answers", words(&self.refusals))?;
-        row("longest time without a 202, ms", self.longest_silence_ms.to_string())?;
+        let mut silences = self.silences.clone();
+        silences.sort_by_key(|(_, ms)| std::cmp::Reverse(*ms));
+        row("longest times without a 202, ms", format!("{:?}", &silences[..silences.len().min(8)]))?;
         row("submissions", figures.submissions.to_string())?;
         row("submitted again", by_purpose(&figures.duplicates))?;
         row("unconfirmed", by_purpose(&figures.unconfirmed))?;

@@ -192,7 +192,8 @@ impl Pair {
         self.sql(self.primary(), statements)
     }
 
-    fn primary(&self) -> usize {
+    /// Which of the two is the primary.
+    pub fn primary(&self) -> usize {
         *self.primary.lock().expect("no thread panics with it")
     }
 
