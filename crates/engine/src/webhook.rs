@@ -9,6 +9,7 @@ use crate::supervise::supervise;
 use crate::world::Web;
 use crate::{Inner, signature};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidings_domain::id::EndpointId;
@@ -23,8 +24,8 @@ use tokio::sync::{Notify, mpsc};
 pub(crate) const WAITING_MAX: usize = 32_768;
 /// A line that left deliveries in the store is filled again when it is as short as this.
 const LINE_SHORT: usize = 64;
-/// Calls to one endpoint at the same time.
-pub(crate) const CALLERS: usize = 64;
+/// Calls to one endpoint at the same time, at the most.
+pub(crate) const CALLERS: usize = webhook::CALLERS_MAX;
 /// How long a claimed delivery is ours.
 const LEASE_MS: i64 = 60_000;
 /// A call is begun only if so much of its lease is left: the longest call and its commit fit in.
@@ -61,6 +62,8 @@ struct Lines {
 struct Line {
     waiting: VecDeque<Told>,
     callers: usize,
+    /// Calls that were answered well since one was not.
+    answered: usize,
     /// Some of its deliveries are due in the store, because there was no room here.
     more_in_store: bool,
 }
@@ -81,7 +84,7 @@ impl Lines {
         let line = self.by_endpoint.entry(endpoint).or_default();
         line.waiting.push_back(told);
         self.waiting += 1;
-        let wanted = line.callers < CALLERS;
+        let wanted = line.callers < webhook::callers(line.answered);
         line.callers += usize::from(wanted);
         Ok(wanted)
     }
@@ -90,6 +93,10 @@ impl Lines {
     /// the caller has to go: it is counted out already.
     fn next(&mut self, endpoint: EndpointId) -> (Option<Told>, bool) {
         let Some(line) = self.by_endpoint.get_mut(&endpoint) else { return (None, false) };
+        if line.callers > webhook::callers(line.answered) {
+            line.callers -= 1;
+            return (None, false);
+        }
         let told = line.waiting.pop_front();
         let refill = line.more_in_store && line.waiting.len() <= LINE_SHORT;
         line.more_in_store &= !refill;
@@ -102,6 +109,15 @@ impl Lines {
             }
         }
         (told, refill)
+    }
+
+    /// An endpoint was called. `true` if one more caller is wanted now.
+    fn called(&mut self, endpoint: EndpointId, well: bool) -> bool {
+        let Some(line) = self.by_endpoint.get_mut(&endpoint) else { return false };
+        line.answered = if well { line.answered.saturating_add(1) } else { 0 };
+        let wanted = line.waiting.len() > line.callers && line.callers < webhook::callers(line.answered);
+        line.callers += usize::from(wanted);
+        wanted
     }
 
     /// Some of this endpoint's deliveries stayed in the store, because its line is full.
@@ -343,10 +359,18 @@ async fn caller(engine: Weak<Inner>, id: EndpointId) {
             continue;
         }
         let attempt = call(&engine, &*engine.webhooks.web, &ready, &told).await;
+        if engine.webhooks.lines().called(id, attempt.verdict == Verdict::Done) {
+            tokio::spawn(another(Arc::downgrade(&engine), id));
+        }
         if engine.webhooks.attempts.send(attempt).await.is_err() {
             return;
         }
     }
+}
+
+/// A caller that a caller asked for: boxed, because it may ask for more of its kind.
+fn another(engine: Weak<Inner>, id: EndpointId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(caller(engine, id))
 }
 
 /// Counts a caller out that panics; one that ends by itself is counted out by its line.
