@@ -69,7 +69,7 @@ const NUMBERS_REST: u64 = 20;
 /// How long a write that must not be lost is tried again, when the store does not answer: every so many ms.
 const STORE_PAUSE_MS: u64 = 250;
 /// How long leaving the other nodes may take at a stop: ms.
-const LEAVE_MS: u64 = 2_000;
+const LEAVE_MS: u64 = 1_000;
 
 /// Why an installation could not be started.
 #[derive(Debug, thiserror::Error)]

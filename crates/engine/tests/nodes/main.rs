@@ -209,6 +209,7 @@ async fn pass(ms: i64) {
     tokio::time::sleep(Duration::from_millis(ms as u64)).await;
 }
 
+/// P-29
 #[tokio::test(start_paused = true)]
 async fn a_connection_moves_within_30_s_of_its_owners_death_and_its_claims_are_settled_first() {
     let site = Site::new(1);
@@ -240,6 +241,7 @@ async fn a_connection_moves_within_30_s_of_its_owners_death_and_its_claims_are_s
     b.engine.stop(5_000).await;
 }
 
+/// P-28
 #[tokio::test(start_paused = true)]
 async fn nothing_is_submitted_once_the_lease_is_over_though_the_store_does_not_answer() {
     let site = Site::new(1);
@@ -366,6 +368,7 @@ async fn a_connection_is_given_back_only_when_nothing_is_on_its_way_on_it() {
     b.engine.stop(5_000).await;
 }
 
+/// P-28
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_taken_for_dead_sends_and_writes_nothing_more_and_ends() {
     let site = Site::new(2);
@@ -398,6 +401,7 @@ async fn a_node_that_was_taken_for_dead_sends_and_writes_nothing_more_and_ends()
     b.engine.stop(5_000).await;
 }
 
+/// P-30
 #[tokio::test(start_paused = true)]
 async fn a_stop_hands_its_connections_to_the_others_at_once_and_leaves_nothing_in_doubt() {
     let site = Site::new(2);

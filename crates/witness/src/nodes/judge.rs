@@ -388,7 +388,8 @@ impl<'l> Judge<'l> {
                 may && !self.ledger.faults.is_empty() && (submitted.is_empty() || in_doubt)
             }
             "expired" => sent.life_s.is_some() && (submitted.is_empty() || in_doubt),
-            "sending" if purpose == Purpose::Transactional && self.is_held() => {
+            // Of several parts, some may have been answered.
+            "sending" | "sent" if purpose == Purpose::Transactional && self.is_held() => {
                 self.figures.held += 1;
                 true
             }

@@ -12,7 +12,6 @@ pub mod pair;
 pub mod proxy;
 
 use crate::clock::{self, Moment};
-use crate::http::Client;
 use crate::ledger::Purpose;
 use crate::load;
 use crate::sink::Sink;
@@ -342,21 +341,19 @@ impl Run<'_> {
 
     /// Whether nothing waits any more, but what may be held.
     fn is_idle(&self) -> bool {
-        let mut client = self.fleet.client(0);
-        let none = |client: &mut Client, status: &str| {
-            let answer = client.ask("GET", &format!("/v1/messages?limit=1&status={status}"), None, "");
-            answer.is_ok_and(|answer| {
-                let json = answer.json();
-                json["data"].as_array().is_some_and(Vec::is_empty) && json["next_cursor"].is_null()
-            })
+        let mut client = self.fleet.patient_client(0);
+        // A page may be empty and have a next one.
+        let mut all = |filter: &str, may: &dyn Fn(&Value) -> bool| {
+            load::messages(&mut client, filter).is_ok_and(|waiting| waiting.iter().all(may))
         };
-        if !["queued", "scheduled", "sent"].into_iter().all(|status| none(&mut client, status)) {
+        if !["status=queued", "status=scheduled"].into_iter().all(|filter| all(filter, &|_| false)) {
             return false;
         }
-        load::messages(&mut client, "status=sending").is_ok_and(|sending| {
-            let held = |message: &Value| message["purpose"] == Purpose::Transactional.as_str();
-            sending.iter().all(|message| !self.plan.wait_for_held && held(message))
-        })
+        let held = |message: &Value| {
+            !self.plan.wait_for_held && message["purpose"] == Purpose::Transactional.as_str()
+        };
+        // Of a message of several parts, some may have been answered.
+        ["status=sending", "status=sent"].into_iter().all(|filter| all(filter, &held))
     }
 
     fn ledger(&self, sent: &[Sent], end: Moment) -> Result<Ledger, String> {
@@ -364,7 +361,7 @@ impl Run<'_> {
         let mut listed = Err("no node was asked".to_owned());
         clock::wait_until(end.ms_since(clock::now()).max(60_000), 1_000, || {
             let node = (0..self.fleet.count()).find(|n| !self.fleet.is_shunned(*n)).unwrap_or(0);
-            listed = load::messages(&mut self.fleet.client(node), "");
+            listed = load::messages(&mut self.fleet.patient_client(node), "");
             if listed.is_err() {
                 self.fleet.shun(node, 5_000);
             }
