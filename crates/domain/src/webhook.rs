@@ -63,11 +63,14 @@ const CALLERS_FIRST: usize = 16;
 /// The same for one that answers.
 pub const CALLERS_MAX: usize = 64;
 
-/// How many calls an endpoint may have at the same time that answered so many well since one that it did not: one that
-/// answers gets more, and the many that answer nobody hold few sockets.
-pub const fn callers(answered: usize) -> usize {
-    let more = CALLERS_MAX - CALLERS_FIRST;
-    CALLERS_FIRST + if answered < more { answered } else { more }
+/// Beyond its first calls no endpoint gets more while all together have so many.
+const CALLERS_SHARED: usize = 512;
+
+/// How many calls an endpoint may have at the same time that answered so many well since one that it did not, while all
+/// endpoints together have `all`: one that answers gets more, and many hold few sockets each.
+pub const fn callers(answered: usize, all: usize) -> usize {
+    let most = if all < CALLERS_SHARED { CALLERS_MAX - CALLERS_FIRST } else { 0 };
+    CALLERS_FIRST + if answered < most { answered } else { most }
 }
 
 /// For how many more deliveries of one endpoint there is room in memory, when `own` wait for it already and the memory
@@ -101,8 +104,10 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_answers_gets_more_callers_and_one_that_does_not_has_few() {
-        for (answered, expected) in [(0, 16), (1, 17), (48, 64), (1_000, 64)] {
-            assert_eq!(callers(answered), expected, "{answered} answered");
+        for (answered, all, expected) in
+            [(0, 0, 16), (1, 16, 17), (48, 63, 64), (1_000, 511, 64), (1_000, 512, 16)]
+        {
+            assert_eq!(callers(answered, all), expected, "{answered} answered, {all} of all");
         }
     }
 

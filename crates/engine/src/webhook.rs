@@ -53,6 +53,8 @@ pub(crate) struct Room {
 /// What waits in memory, by endpoint.
 struct Lines {
     by_endpoint: BTreeMap<EndpointId, Line>,
+    /// Of all lines.
+    callers: usize,
     waiting: usize,
     waiting_max: usize,
 }
@@ -84,8 +86,9 @@ impl Lines {
         let line = self.by_endpoint.entry(endpoint).or_default();
         line.waiting.push_back(told);
         self.waiting += 1;
-        let wanted = line.callers < webhook::callers(line.answered);
+        let wanted = line.callers < webhook::callers(line.answered, self.callers);
         line.callers += usize::from(wanted);
+        self.callers += usize::from(wanted);
         Ok(wanted)
     }
 
@@ -93,8 +96,9 @@ impl Lines {
     /// the caller has to go: it is counted out already.
     fn next(&mut self, endpoint: EndpointId) -> (Option<Told>, bool) {
         let Some(line) = self.by_endpoint.get_mut(&endpoint) else { return (None, false) };
-        if line.callers > webhook::callers(line.answered) {
+        if line.callers > webhook::callers(line.answered, 0) {
             line.callers -= 1;
+            self.callers -= 1;
             return (None, false);
         }
         let told = line.waiting.pop_front();
@@ -104,6 +108,7 @@ impl Lines {
             self.waiting -= 1;
         } else {
             line.callers -= 1;
+            self.callers -= 1;
             if line.callers == 0 && !line.more_in_store {
                 self.by_endpoint.remove(&endpoint);
             }
@@ -115,8 +120,10 @@ impl Lines {
     fn called(&mut self, endpoint: EndpointId, well: bool) -> bool {
         let Some(line) = self.by_endpoint.get_mut(&endpoint) else { return false };
         line.answered = if well { line.answered.saturating_add(1) } else { 0 };
-        let wanted = line.waiting.len() > line.callers && line.callers < webhook::callers(line.answered);
+        let most = webhook::callers(line.answered, self.callers);
+        let wanted = line.waiting.len() > line.callers && line.callers < most;
         line.callers += usize::from(wanted);
+        self.callers += usize::from(wanted);
         wanted
     }
 
@@ -143,7 +150,7 @@ impl Room {
     pub fn new(policy: Policy, web: Arc<dyn Web>, waiting_max: usize) -> (Self, mpsc::Receiver<Attempt>) {
         let (attempts, recorded) = mpsc::channel(RECORD_MAX * 4);
         let room = Self {
-            lines: Mutex::new(Lines { by_endpoint: BTreeMap::new(), waiting: 0, waiting_max }),
+            lines: Mutex::new(Lines { by_endpoint: BTreeMap::new(), callers: 0, waiting: 0, waiting_max }),
             attempts,
             wake: Arc::default(),
             policy,
@@ -381,10 +388,11 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(engine) = self.engine.upgrade().filter(|_| std::thread::panicking())
-            && let Some(line) = engine.webhooks.lines().by_endpoint.get_mut(&self.id)
-        {
+        let Some(engine) = self.engine.upgrade().filter(|_| std::thread::panicking()) else { return };
+        let mut lines = engine.webhooks.lines();
+        if let Some(line) = lines.by_endpoint.get_mut(&self.id) {
             line.callers -= 1;
+            lines.callers -= 1;
         }
     }
 }
