@@ -149,7 +149,7 @@ impl Fleet {
 
     /// Ends a node by force; it is started again after so long.
     pub fn kill(&self, n: usize, down_ms: u64) {
-        let mut process = self.running(n);
+        let mut process = self.lock(n);
         if let Some(running) = process.running.take() {
             running.kill();
         }
@@ -158,7 +158,7 @@ impl Fleet {
 
     /// Stops a node where it stands, or lets it go on.
     pub fn pause(&self, n: usize, paused: bool) {
-        if let Some(running) = &self.running(n).running {
+        if let Some(running) = &self.lock(n).running {
             running.signal(if paused { "STOP" } else { "CONT" });
         }
     }
@@ -228,7 +228,7 @@ impl Fleet {
         }
     }
 
-    fn running(&self, n: usize) -> std::sync::MutexGuard<'_, Process> {
+    fn lock(&self, n: usize) -> std::sync::MutexGuard<'_, Process> {
         self.shared.nodes[n].process.lock().expect("no thread panics with it")
     }
 }
