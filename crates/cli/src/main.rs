@@ -7,6 +7,7 @@ mod account;
 mod backup;
 mod carrier;
 mod config;
+mod copy;
 mod database;
 mod dev;
 mod directory;
@@ -100,6 +101,8 @@ enum Command {
         /// The backup
         from: PathBuf,
     },
+    /// Move everything from a data directory into a PostgreSQL database, or back
+    Copy(copy::How),
     /// Pretend to be a carrier
     #[command(subcommand)]
     Simulate(simulate::Command),
@@ -188,6 +191,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Audit(trail) => account::audit(trail, place, output).await?,
                 Command::Backup { to } => backup::backup(to, place, output).await?,
                 Command::Restore { from } => backup::restore(&from, place, output).await?,
+                Command::Copy(how) => return copy::run(how, output).await,
                 Command::Nodes => node::run(place, output).await?,
                 Command::Simulate(command) => simulate::run(command, output).await?,
                 Command::Dev(_)

@@ -239,14 +239,19 @@ impl Database {
     /// # Panics
     /// If one fails.
     pub fn run(&self, statements: &str) -> String {
+        run(&mut self.psql(statements))
+    }
+
+    /// The program that runs statements, to be started.
+    pub fn psql(&self, statements: &str) -> Command {
         let mut psql = self.cluster.tool("psql");
-        let psql = psql.args(["--dbname", &self.name, "--no-align", "--tuples-only", "--quiet"]).args([
+        psql.args(["--dbname", &self.name, "--no-align", "--tuples-only", "--quiet"]).args([
             "--set",
             "ON_ERROR_STOP=1",
             "--command",
             statements,
         ]);
-        run(psql)
+        psql
     }
 }
 

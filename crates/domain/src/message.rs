@@ -479,6 +479,13 @@ impl Life {
             (_, Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. }) => {
                 next.answered_too_late(segment, carrier_id)?;
             }
+            // A late no: what is about to be sent again because nothing was heard was refused after all, or the person
+            // said stop to one of two tries. That counts, whatever became of the other.
+            (_, Input::Answered { segment, answer: Answer::Refused(failure), .. })
+                if is_for_good(&failure) =>
+            {
+                next.refused_too_late(segment, failure)?;
+            }
             (State::Sending { .. }, Input::TimeUp | Input::Orphaned) => next.unanswered(),
             (State::Doubtful { .. }, Input::TimeUp) => next.settle_doubt(),
             (State::Sent { .. }, Input::TimeUp) => next.receipt_missing(),
@@ -553,9 +560,7 @@ impl Next<'_> {
         let refusal = worst_refusal(segments);
         let in_doubt = segments.iter().any(|s| matches!(s, Segment::Unanswered));
         // One segment is refused for good: whatever became of the others, nothing more of it is sent.
-        let is_over = refusal.as_ref().is_some_and(|failure| {
-            failure.recovery() != Recovery::Retry && failure.class != FailureClass::AuthFailed
-        });
+        let is_over = refusal.as_ref().is_some_and(is_for_good);
         if in_doubt && !is_over {
             return self.doubt();
         }
@@ -680,6 +685,19 @@ impl Next<'_> {
             _ => return Err(Ignored),
         }
         self.carrier_has_it();
+        Ok(())
+    }
+
+    /// A second try would be refused like the first, so it ends here; what else was handed over and not answered stays in
+    /// doubt. A refusal that says something of the recipient is kept in any state.
+    fn refused_too_late(&mut self, segment: u8, failure: Failure) -> Result<(), Ignored> {
+        let place = self.life.segments.get(usize::from(segment)).ok_or(Ignored)?;
+        match (place, self.life.state) {
+            (Segment::Waiting, State::Queued { .. }) if self.life.resends > 0 => self.refused(failure),
+            (Segment::Waiting | Segment::Refused(_), _) => return Err(Ignored),
+            _ if failure.recovery() == Recovery::Suppress => self.effects.push(Effect::Suppress(failure)),
+            _ => return Err(Ignored),
+        }
         Ok(())
     }
 
@@ -864,13 +882,18 @@ impl Next<'_> {
     }
 }
 
-/// The refusal that decides: a lasting one before a passing one.
+/// Whether a refusal ends the message. One of our credentials says nothing about it.
+fn is_for_good(failure: &Failure) -> bool {
+    failure.recovery() != Recovery::Retry && failure.class != FailureClass::AuthFailed
+}
+
+/// The refusal that decides: a lasting one before one of our credentials, and that before a passing one.
 fn worst_refusal(segments: &[Segment]) -> Option<Failure> {
     let refusals = segments.iter().filter_map(|s| match s {
         Segment::Refused(failure) => Some(failure),
         _ => None,
     });
-    refusals.max_by_key(|failure| failure.recovery() != Recovery::Retry).cloned()
+    refusals.max_by_key(|failure| (is_for_good(failure), failure.recovery() != Recovery::Retry)).cloned()
 }
 
 /// The code of a message that crashes whoever handles it.
@@ -976,6 +999,11 @@ mod tests {
         match verb {
             "claim" => Input::Claimed,
             "accepted" => answer(Answer::Accepted { carrier_id }),
+            "filtered-old" => Input::Answered {
+                attempt: life.attempt - 1,
+                segment,
+                answer: Answer::Refused(failure(FailureClass::Filtered, false)),
+            },
             "accepted-old" => Input::Answered {
                 attempt: life.attempt - 1,
                 segment,
@@ -1048,6 +1076,9 @@ mod tests {
             transactional 2: claim, accepted 0, busy 1, claim@15      -> sending#2 +delayed
             transactional 2: claim, accepted 0, busy 1, claim@15, accepted 1@15 -> sent@7245 +delayed +sent
             transactional 2: claim, accepted 0, filtered 1            -> rejected review +rejected
+            transactional 2: claim, filtered 0, denied 1              -> rejected review +rejected
+            marketing 2: claim, opted-out 0, denied 1                 -> rejected suppress +rejected
+            marketing 2: claim, busy 0, denied 1                      -> queued@60 pause +delayed
             alert 2: claim, no-answer 0, opted-out 1                  -> rejected suppress +rejected
             marketing 2: claim, no-answer 0, filtered 1               -> rejected review +rejected
             marketing 2: claim, no-answer 0, denied 1                 -> unconfirmed +unconfirmed
@@ -1079,6 +1110,16 @@ mod tests {
             alert 1: claim@3599, no-answer@3599, time@3604            -> unconfirmed +unanswered +unconfirmed
             alert 1: claim, no-answer, time@5, time@3600              -> unconfirmed +unanswered +delayed +unconfirmed
             alert 1: claim, no-answer, time@5, cancel@6               -> unconfirmed +unanswered +delayed +unconfirmed
+            alert 1: claim, no-answer, time@5, filtered@6             -> unconfirmed +unanswered +delayed review +unconfirmed
+            alert 1: claim, no-answer, time@5, opted-out@6            -> unconfirmed +unanswered +delayed suppress +unconfirmed
+            alert 1: claim, no-answer, time@5, busy@6, denied@6       -> queued@5 +unanswered +delayed ignored ignored
+            alert 1: claim, no-answer, time@5, claim@6, filtered-old@6, accepted@7 -> sent@3645 +unanswered +delayed ignored +sent
+            alert 2: claim, no-answer 0, accepted 1, time@5, filtered 1@6 -> queued@5 +unanswered +delayed ignored
+            alert 1: claim, busy, filtered@6                          -> queued@15 +delayed ignored
+            alert 1: claim, no-answer, time@5, claim@5, delivered@5, opted-out@6 -> delivered +unanswered +delayed +delivered suppress
+            alert 1: claim, no-answer, time@5, claim@5, delivered@5, filtered@6 -> delivered +unanswered +delayed +delivered ignored
+            marketing 1: claim, no-answer, opted-out@6                -> unconfirmed +unconfirmed suppress
+            marketing 1: claim, opted-out, opted-out                  -> rejected suppress +rejected ignored
             alert 1: claim, no-answer, time@5, claim@6, filtered@6    -> unconfirmed +unanswered +delayed review +unconfirmed
             alert 1: claim, no-answer, time@5, claim@6, stop@6        -> unconfirmed +unanswered +delayed +unconfirmed
             alert 1: claim, no-answer, time@5, cancel@6, delivered@7  -> delivered +unanswered +delayed +unconfirmed +delivered

@@ -58,6 +58,21 @@ pub enum Verdict {
 /// A line may always hold so many deliveries, however many others fill the memory.
 const ROOM_ALWAYS: usize = 32;
 
+/// Calls to one endpoint at the same time, before it has shown that it answers.
+const CALLERS_FIRST: usize = 16;
+/// The same for one that answers.
+pub const CALLERS_MAX: usize = 64;
+
+/// Beyond its first calls no endpoint gets more while all together have so many.
+const CALLERS_SHARED: usize = 512;
+
+/// How many calls an endpoint may have at the same time that answered so many well since one that it did not, while all
+/// endpoints together have `all`: one that answers gets more, and many hold few sockets each.
+pub const fn callers(answered: usize, all: usize) -> usize {
+    let most = if all < CALLERS_SHARED { CALLERS_MAX - CALLERS_FIRST } else { 0 };
+    CALLERS_FIRST + if answered < most { answered } else { most }
+}
+
 /// For how many more deliveries of one endpoint there is room in memory, when `own` wait for it already and the memory
 /// that all share has `free` places left. An endpoint may take as much as it leaves free: one alone has half of it, and
 /// many that answer nobody hold each other small, while one that answers finds room.
@@ -86,6 +101,15 @@ pub fn judge(response: Response, tries: u32, now: Timestamp, jitter: Jitter) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_that_answers_gets_more_callers_and_one_that_does_not_has_few() {
+        for (answered, all, expected) in
+            [(0, 0, 16), (1, 16, 17), (48, 63, 64), (1_000, 511, 64), (1_000, 512, 16)]
+        {
+            assert_eq!(callers(answered, all), expected, "{answered} answered, {all} of all");
+        }
+    }
 
     #[test]
     fn an_endpoint_may_take_as_much_memory_as_it_leaves_free() {

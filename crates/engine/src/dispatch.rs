@@ -380,6 +380,8 @@ impl Submit {
             }
         };
         let mut stopped = Vec::new();
+        // What does not go is claimed until that is committed, and keeps its places so long: see [`Heard::commit`].
+        let mut permits = Vec::new();
         for ((ticket, permit), reason) in step.into_iter().zip(suppressed) {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
@@ -390,24 +392,33 @@ impl Submit {
                         message: ticket.message.id,
                         input: Input::Stopped(reason.failure()),
                     });
+                    permits.push(permit);
                 }
-                None if over => stopped.extend(unsent(&ticket)),
-                None => stopped.extend(self.hand_to_link(engine, ticket, permit, now).await),
+                None if over => {
+                    stopped.extend(unsent(&ticket));
+                    permits.push(permit);
+                }
+                None => {
+                    let (back, places) = self.hand_to_link(engine, ticket, permit, now).await;
+                    stopped.extend(back);
+                    permits.extend(places);
+                }
             }
         }
         if !stopped.is_empty() {
             engine.advance(stopped).await;
         }
+        drop(permits);
     }
 
-    /// Gives each segment to the link; gives back what must be recorded instead.
+    /// Gives each segment to the link; gives back what must be recorded instead, with its places.
     async fn hand_to_link(
         &self,
         engine: &Inner,
         ticket: Ticket,
         mut permit: Permit,
         now: Timestamp,
-    ) -> Vec<Happening> {
+    ) -> (Vec<Happening>, Vec<Permit>) {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
         let reference = tidings_store::our_reference(message.id, 0);
@@ -421,7 +432,7 @@ impl Submit {
                 message: message.id,
                 input: Input::Quarantined(message::poison("dividing")),
             });
-            return back;
+            return (back, vec![permit]);
         };
         let Some(Ok(parts)) = parts else {
             let failure = Failure::new(
@@ -430,10 +441,11 @@ impl Submit {
                 "tidings no_text",
                 "its text was removed before it was sent, or cannot be divided any more",
             );
-            return vec![Happening::To { message: message.id, input: Input::Stopped(failure) }];
+            let stopped = Happening::To { message: message.id, input: Input::Stopped(failure) };
+            return (vec![stopped], vec![permit]);
         };
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
-        let mut back = Vec::new();
+        let (mut back, mut permits) = (Vec::new(), Vec::new());
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
             let not_sent = Happening::To {
@@ -461,11 +473,13 @@ impl Submit {
                 .lock()
                 .expect("nothing panics while it holds this")
                 .insert(tag, engine.clock.stopwatch());
-            if self.link.send(submission).await.is_err() {
+            if let Err(mpsc::error::SendError(submission)) = self.link.send(submission).await {
                 back.push(not_sent);
+                permits.push(submission.permit);
             }
         }
-        back
+        permits.push(permit);
+        (back, permits)
     }
 }
 

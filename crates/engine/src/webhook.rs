@@ -9,6 +9,7 @@ use crate::supervise::supervise;
 use crate::world::Web;
 use crate::{Inner, signature};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidings_domain::id::EndpointId;
@@ -23,8 +24,8 @@ use tokio::sync::{Notify, mpsc};
 pub(crate) const WAITING_MAX: usize = 32_768;
 /// A line that left deliveries in the store is filled again when it is as short as this.
 const LINE_SHORT: usize = 64;
-/// Calls to one endpoint at the same time.
-pub(crate) const CALLERS: usize = 64;
+/// Calls to one endpoint at the same time, at the most.
+pub(crate) const CALLERS: usize = webhook::CALLERS_MAX;
 /// How long a claimed delivery is ours.
 const LEASE_MS: i64 = 60_000;
 /// A call is begun only if so much of its lease is left: the longest call and its commit fit in.
@@ -52,6 +53,8 @@ pub(crate) struct Room {
 /// What waits in memory, by endpoint.
 struct Lines {
     by_endpoint: BTreeMap<EndpointId, Line>,
+    /// Of all lines.
+    callers: usize,
     waiting: usize,
     waiting_max: usize,
 }
@@ -61,6 +64,8 @@ struct Lines {
 struct Line {
     waiting: VecDeque<Told>,
     callers: usize,
+    /// Calls that were answered well since one was not.
+    answered: usize,
     /// Some of its deliveries are due in the store, because there was no room here.
     more_in_store: bool,
 }
@@ -81,8 +86,9 @@ impl Lines {
         let line = self.by_endpoint.entry(endpoint).or_default();
         line.waiting.push_back(told);
         self.waiting += 1;
-        let wanted = line.callers < CALLERS;
+        let wanted = line.callers < webhook::callers(line.answered, self.callers);
         line.callers += usize::from(wanted);
+        self.callers += usize::from(wanted);
         Ok(wanted)
     }
 
@@ -90,6 +96,11 @@ impl Lines {
     /// the caller has to go: it is counted out already.
     fn next(&mut self, endpoint: EndpointId) -> (Option<Told>, bool) {
         let Some(line) = self.by_endpoint.get_mut(&endpoint) else { return (None, false) };
+        if line.callers > webhook::callers(line.answered, 0) {
+            line.callers -= 1;
+            self.callers -= 1;
+            return (None, false);
+        }
         let told = line.waiting.pop_front();
         let refill = line.more_in_store && line.waiting.len() <= LINE_SHORT;
         line.more_in_store &= !refill;
@@ -97,11 +108,23 @@ impl Lines {
             self.waiting -= 1;
         } else {
             line.callers -= 1;
+            self.callers -= 1;
             if line.callers == 0 && !line.more_in_store {
                 self.by_endpoint.remove(&endpoint);
             }
         }
         (told, refill)
+    }
+
+    /// An endpoint was called. `true` if one more caller is wanted now.
+    fn called(&mut self, endpoint: EndpointId, well: bool) -> bool {
+        let Some(line) = self.by_endpoint.get_mut(&endpoint) else { return false };
+        line.answered = if well { line.answered.saturating_add(1) } else { 0 };
+        let most = webhook::callers(line.answered, self.callers);
+        let wanted = line.waiting.len() > line.callers && line.callers < most;
+        line.callers += usize::from(wanted);
+        self.callers += usize::from(wanted);
+        wanted
     }
 
     /// Some of this endpoint's deliveries stayed in the store, because its line is full.
@@ -127,7 +150,7 @@ impl Room {
     pub fn new(policy: Policy, web: Arc<dyn Web>, waiting_max: usize) -> (Self, mpsc::Receiver<Attempt>) {
         let (attempts, recorded) = mpsc::channel(RECORD_MAX * 4);
         let room = Self {
-            lines: Mutex::new(Lines { by_endpoint: BTreeMap::new(), waiting: 0, waiting_max }),
+            lines: Mutex::new(Lines { by_endpoint: BTreeMap::new(), callers: 0, waiting: 0, waiting_max }),
             attempts,
             wake: Arc::default(),
             policy,
@@ -343,10 +366,18 @@ async fn caller(engine: Weak<Inner>, id: EndpointId) {
             continue;
         }
         let attempt = call(&engine, &*engine.webhooks.web, &ready, &told).await;
+        if engine.webhooks.lines().called(id, attempt.verdict == Verdict::Done) {
+            tokio::spawn(another(Arc::downgrade(&engine), id));
+        }
         if engine.webhooks.attempts.send(attempt).await.is_err() {
             return;
         }
     }
+}
+
+/// A caller that a caller asked for: boxed, because it may ask for more of its kind.
+fn another(engine: Weak<Inner>, id: EndpointId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(caller(engine, id))
 }
 
 /// Counts a caller out that panics; one that ends by itself is counted out by its line.
@@ -357,10 +388,11 @@ struct Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(engine) = self.engine.upgrade().filter(|_| std::thread::panicking())
-            && let Some(line) = engine.webhooks.lines().by_endpoint.get_mut(&self.id)
-        {
+        let Some(engine) = self.engine.upgrade().filter(|_| std::thread::panicking()) else { return };
+        let mut lines = engine.webhooks.lines();
+        if let Some(line) = lines.by_endpoint.get_mut(&self.id) {
             line.callers -= 1;
+            lines.callers -= 1;
         }
     }
 }

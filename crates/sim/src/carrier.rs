@@ -282,8 +282,14 @@ impl Session {
 
     /// From here on the carrier may have it.
     async fn write(&mut self, submission: Submission) {
-        let Submission { tag, sender, recipient, segment, validity_s, our_reference, permit, .. } =
+        let Submission { tag, sender, recipient, segment, validity_s, since, our_reference, permit, .. } =
             submission;
+        // It may have waited for a slow socket: the rest of its time is what is left of it.
+        let waited_s = u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX);
+        if waited_s >= validity_s {
+            return self.unsent(tag, permit).await;
+        }
+        let validity_s = validity_s - waited_s;
         let number = u32::try_from(self.stage().ledger().submissions.len()).expect("few are sent");
         let (place, n) = (self.carrier.place as u64, u64::from(number));
         let now_ms = self.stage().now_ms();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tidings_carriers::list;
 use tidings_domain::account::Environment;
 use tidings_domain::id::EndpointId;
-use tidings_domain::message::State;
+use tidings_domain::message::{Segment, State};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
@@ -148,7 +148,7 @@ impl House {
     async fn start(&self) -> Option<Arc<Running>> {
         let stage = &self.stage;
         let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
-        let in_doubt = self.claimed().await;
+        let (in_doubt, segments) = self.claimed().await;
         let unreliable = Unreliable::new(stage);
         let store = Model::with_faults(stage.disk.clone(), Arc::clone(&unreliable) as _);
         let life = Life::begin(number, store.incarnation());
@@ -182,17 +182,28 @@ impl House {
             }
             return None;
         };
-        stage.note(Happened::Ready { process: number, in_doubt });
+        stage.note(Happened::Ready { process: number, in_doubt, segments });
         Some(Arc::new(Running { engine, life, calls: AtomicUsize::new(0) }))
     }
 
-    /// Messages that the store says are with a carrier, and nobody has answered.
-    async fn claimed(&self) -> u32 {
+    /// Messages that the store says are with a carrier, and the segments of them that nobody has answered, by connection.
+    async fn claimed(&self) -> (u32, Vec<usize>) {
         let realm = self.stage.realm().expect("it is set at the beginning");
         let page = Page { before: None, limit: 10_000 };
         let all = self.observer.messages(realm, MessageFilter::default(), page).await;
         let all = all.expect("nothing goes wrong with it").items;
-        all.iter().filter(|stored| matches!(stored.life.state, State::Sending { .. })).count() as u32
+        let known = self.observer.connections().await.expect("nothing goes wrong with it");
+        let mut segments = vec![0; self.carriers.len()];
+        let mut messages = 0;
+        for stored in all.iter().filter(|stored| matches!(stored.life.state, State::Sending { .. })) {
+            messages += 1;
+            let place = known.iter().find(|connection| connection.id == stored.message.connection);
+            let place = place.and_then(|connection| connection.name.parse::<usize>().ok());
+            let place = place.expect("connections are named by their place");
+            let open = |segment: &&Segment| matches!(segment, Segment::Submitted);
+            segments[place] += stored.life.segments.iter().filter(open).count();
+        }
+        (messages, segments)
     }
 
     async fn stop(&self, running: &Running) {

@@ -17,8 +17,8 @@ pub enum Happened {
     Started { process: u32, wall_ms: i64 },
     /// It could not start.
     NotStarted { process: u32 },
-    /// It is ready. So many messages were left in doubt by the one before.
-    Ready { process: u32, in_doubt: u32 },
+    /// It is ready. So many messages were left in doubt by the one before, with so many segments on each connection.
+    Ready { process: u32, in_doubt: u32, segments: Vec<usize> },
     /// It ends without warning.
     Crashed { process: u32 },
     /// It is asked to stop in good order.

@@ -226,6 +226,13 @@ impl<'r> Seen<'r> {
         self.store_faults.is_empty()
     }
 
+    /// The first thing that happened in so many milliseconds before this.
+    pub fn before(&self, at: At, ms: Ms) -> At {
+        let from_ms = at.ms.saturating_sub(ms);
+        let place = self.ledger.entries.partition_point(|(then_ms, _)| *then_ms < from_ms);
+        At { place, ms: from_ms }
+    }
+
     /// The end of the ledger.
     pub fn end_of_all(&self) -> At {
         let ms = self.ledger.entries.last().map_or(0, |(ms, _)| *ms);

@@ -106,14 +106,22 @@ async fn direct(plan: Plan, live: bool) -> Run {
         if stage.now_ms() > over_ms {
             // What a clock that was ahead has dated ends by that clock, and not today.
             let realm = stage.realm().expect("it is set at the beginning");
-            let all = all_messages(&house, realm).await;
-            let excused = |stored: &Stored| now.is_some_and(|now| is_dated_ahead(stored, now));
-            break all.iter().all(|stored| is_over(stored) || excused(stored));
+            let mut all_over = true;
+            for stored in all_messages(&house, realm).await.iter().filter(|stored| !is_over(stored)) {
+                all_over &= match now {
+                    Some(now) => is_dated_ahead(&house, stored, now).await,
+                    None => false,
+                };
+            }
+            break all_over;
         }
         tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
     };
-    // What was told last may still be on its way, and the reader of the feed behind.
-    tokio::time::sleep(Duration::from_millis(20_000)).await;
+    // What was told last may still be on its way, and the reader of the feed behind. An answer that was lost keeps its
+    // place in the window until it is given up, although a receipt may have settled its message long before.
+    let patience_ms =
+        stage.plan.connections.iter().map(|connection| connection.patience_ms).max().unwrap_or(0);
+    tokio::time::sleep(Duration::from_millis(patience_ms.max(19_000) + 1_000)).await;
     watching.abort();
     reading.abort();
     operating.abort();
@@ -228,8 +236,12 @@ fn is_over(stored: &Stored) -> bool {
 }
 
 /// Whether it was touched under a clock that was ahead, and which no longer counts: it ends by that clock.
-fn is_dated_ahead(stored: &Stored, now: Timestamp) -> bool {
-    stored.message.created_at > now || stored.updated_at > now
+async fn is_dated_ahead(house: &House, stored: &Stored, now: Timestamp) -> bool {
+    let timeline = house.observer.timeline(stored.message.realm(), stored.message.id).await;
+    let timeline = timeline.expect("nothing goes wrong with it").expect("it was just listed");
+    // A receipt may have come since, under the right clock.
+    let is_told_ahead = timeline.events.iter().any(|(_, event)| event.at > now);
+    stored.message.created_at > now || stored.updated_at > now || is_told_ahead
 }
 
 async fn all_messages(house: &House, realm: Realm) -> Vec<Stored> {

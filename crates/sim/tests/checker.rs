@@ -75,7 +75,7 @@ fn a_second_submission_of_marketing_is_found() {
 fn too_much_in_doubt_after_a_crash_is_found() {
     finds("P-08", |run| {
         let last = run.ledger.entries.len() - 1;
-        run.ledger.entries[last].1 = Happened::Ready { process: 2, in_doubt: 1_000 };
+        run.ledger.entries[last].1 = Happened::Ready { process: 2, in_doubt: 9, segments: vec![1_000] };
     });
 }
 

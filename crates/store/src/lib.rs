@@ -5,6 +5,7 @@
 
 mod backend;
 mod column;
+pub mod copy;
 mod error;
 mod guard;
 mod listeners;

@@ -150,7 +150,7 @@ struct Secrets {
 async fn no_call_is_refused_while_a_secret_is_rotated() {
     const ROTATIONS: usize = 20;
     /// More calls than may be under way at once: after these in a row none is that was signed before the change.
-    const READY: usize = 40;
+    const READY: usize = 80;
     let house = Arc::new(House::open(vec![healthy()]).await);
     let secrets: Arc<Mutex<Secrets>> = Arc::default();
     let shared = Arc::clone(&secrets);

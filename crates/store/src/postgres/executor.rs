@@ -16,7 +16,7 @@
 use super::front::{Fronts, Queue};
 use super::news::{self, Fellowship, Line};
 use super::session::{Flight, Session, Value, cell, values};
-use super::{Options, endpoint, event, message, migration, node, operating, review, suppression};
+use super::{Options, copy, endpoint, event, message, migration, node, operating, review, suppression};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -60,7 +60,7 @@ const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The node number of ids that the store makes for who is no node (see `domain::id`): no running node has it.
 const STORE_NODE: u16 = 1_023;
 /// The key of the lock that is the turn to write. Any number does that nobody else uses in this database.
-const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
+pub(super) const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
 /// The number of the transaction, who wrote last, what changed how often, and whether this node is still in the list.
 const WHO: &str = "SELECT pg_current_xact_id()::text, (SELECT last_value FROM last_writer),
    (SELECT last_value FROM list_version), (SELECT last_value FROM settings_version),
@@ -70,6 +70,8 @@ const ERA: &str = "WITH new AS (INSERT INTO era (single, word) VALUES (true, gen
    RETURNING word) SELECT word FROM new UNION ALL SELECT word FROM era LIMIT 1";
 /// The key of the lock that serving processes hold together.
 const SERVING: &str = "SELECT pg_try_advisory_lock_shared(6216813002)";
+/// The same key for a process that wants the database for itself.
+pub(super) const ALONE: &str = "SELECT pg_try_advisory_lock(6216813002)";
 const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock_shared(6216813002)";
 /// Whether somebody holds it. The server keeps the halves of the key apart.
 pub(super) const IS_SERVED: &str =
@@ -685,6 +687,7 @@ impl Writing {
         let sql = Session::open(&self.options.server.0).await?;
         sql.check_promises().await?;
         migration::check(&sql).await?;
+        copy::check(&sql).await?;
         if self.options.served && !sql.value::<bool>(SERVING, &[]).await? {
             return Err(Error::Unavailable(
                 "this database is being copied or changed as a whole: wait for that to end".to_owned(),

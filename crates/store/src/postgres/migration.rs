@@ -93,6 +93,22 @@ pub(super) async fn check(sql: &Session) -> Result<()> {
     }
 }
 
+/// Whether the schema is exactly the one that this program knows. One that is newer may be good enough to work with, but it
+/// may have something that this program would leave behind.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it is older or newer.
+pub(super) async fn check_exactly(sql: &Session) -> Result<()> {
+    check(sql).await?;
+    let count = sql.value::<i64>("SELECT count(*) FROM migration", &[]).await?;
+    if count.unsigned_abs() as usize > MIGRATIONS.len() {
+        return Err(Error::Unavailable(
+            "this database was written by a newer version of tidings: use that version".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// Applies what is missing, and gives its names.
 ///
 /// # Errors

@@ -11,6 +11,7 @@
 
 mod account;
 mod backup;
+pub(crate) mod copy;
 mod endpoint;
 mod event;
 mod executor;

@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::NoTlsStream;
@@ -272,6 +273,26 @@ impl Session {
     pub async fn value<T: for<'r> FromSql<'r>>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<T> {
         let row = self.row(sql, values).await?;
         cell(&row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?, 0)
+    }
+
+    /// The rows that a query gives which is not asked often.
+    pub async fn page(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.client.query(sql, values).await.map_err(failed)
+    }
+
+    /// Adds rows by a `COPY … FROM STDIN (FORMAT binary)`, all or none.
+    pub async fn fill<T: ToSql + Sync>(
+        &self,
+        sql: &str,
+        kinds: &[Type],
+        rows: impl Iterator<Item = Result<Vec<T>>>,
+    ) -> Result<()> {
+        let sink = self.client.copy_in(sql).await.map_err(failed)?;
+        let mut writer = std::pin::pin!(BinaryCopyInWriter::new(sink, kinds));
+        for row in rows {
+            writer.as_mut().write_raw(row?.iter().map(|value| value as Value<'_>)).await.map_err(failed)?;
+        }
+        writer.finish().await.map(drop).map_err(failed)
     }
 
     /// Runs a statement and says how many rows it was about.

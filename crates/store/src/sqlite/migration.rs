@@ -12,6 +12,50 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_nodes", include_str!("../../migrations/sqlite/0004_nodes.sql")),
 ];
 
+/// How many were applied. The database must have the table that says so.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the database is newer than this program or a migration was changed after it ran.
+fn applied(connection: &Connection) -> Result<usize> {
+    let applied: Vec<(i64, String, i64)> = {
+        let mut rows = connection
+            .prepare("SELECT number, name, checksum FROM migration ORDER BY number")
+            .map_err(failed)?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(failed)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(failed)?
+    };
+    if applied.len() > MIGRATIONS.len() {
+        return Err(Error::Unavailable(
+            "this database was written by a newer version of tidings; start that version".to_owned(),
+        ));
+    }
+    for ((number, applied_name, sum), (name, sql)) in applied.iter().zip(MIGRATIONS) {
+        if applied_name != name || *sum != checksum(sql) {
+            return Err(Error::Unavailable(format!(
+                "migration {number} ({applied_name}) is not the one that this version of tidings knows; \
+                 start the version that wrote this database"
+            )));
+        }
+    }
+    Ok(applied.len())
+}
+
+/// Whether the schema is the one that this program works with.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it is older or newer.
+pub(super) fn check(connection: &Connection) -> Result<()> {
+    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'migration')";
+    let exists = connection.query_row(exists, [], |row| row.get(0)).map_err(failed)?;
+    match if exists { applied(connection)? } else { 0 } {
+        0 => Err(Error::Unavailable("this is no database of tidings".to_owned())),
+        n if n < MIGRATIONS.len() => Err(Error::Unavailable(
+            "the database was written by an older version of tidings: run `tidings migrate`".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Applies what is missing.
 ///
 /// # Errors
@@ -23,38 +67,17 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL, length INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT",
     )
     .map_err(failed)?;
-    let applied: Vec<(i64, String, i64)> = {
-        let mut rows =
-            tx.prepare("SELECT number, name, checksum FROM migration ORDER BY number").map_err(failed)?;
-        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).map_err(failed)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(failed)?
-    };
-    if applied.len() > MIGRATIONS.len() {
-        return Err(Error::Unavailable(
-            "this database was written by a newer version of tidings; start that version".to_owned(),
-        ));
-    }
-    for (n, (name, sql)) in MIGRATIONS.iter().enumerate() {
-        match applied.get(n) {
-            Some((_, applied_name, sum)) if applied_name == name && *sum == checksum(sql) => {}
-            Some((number, applied_name, _)) => {
-                return Err(Error::Unavailable(format!(
-                    "migration {number} ({applied_name}) is not the one that this version of tidings knows; \
-                     start the version that wrote this database"
-                )));
-            }
-            None => {
-                tx.execute_batch(sql).map_err(failed)?;
-                tx.execute(
-                    "INSERT INTO migration (number, name, length, checksum) VALUES (?1, ?2, ?3, ?4)",
-                    (n as i64 + 1, name, sql.len() as i64, checksum(sql)),
-                )
-                .map_err(failed)?;
-            }
-        }
+    let applied = applied(&tx)?;
+    for (n, (name, sql)) in MIGRATIONS.iter().enumerate().skip(applied) {
+        tx.execute_batch(sql).map_err(failed)?;
+        tx.execute(
+            "INSERT INTO migration (number, name, length, checksum) VALUES (?1, ?2, ?3, ?4)",
+            (n as i64 + 1, name, sql.len() as i64, checksum(sql)),
+        )
+        .map_err(failed)?;
     }
     tx.commit().map_err(failed)?;
-    if applied.len() < MIGRATIONS.len() {
+    if applied < MIGRATIONS.len() {
         // Into the file itself: of a new one, the first page may be only where the system remembers it.
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
     }

@@ -8,6 +8,7 @@
 
 mod account;
 mod backup;
+pub(crate) mod copy;
 mod endpoint;
 mod event;
 mod executor;
@@ -125,6 +126,7 @@ impl Sqlite {
             wal::settle(&connection, &options.path)?;
         }
         migration::migrate(&mut connection)?;
+        copy::check(&connection)?;
         let looked = Arc::new(Looked::new());
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();

@@ -509,17 +509,18 @@ impl Stores {
 
     fn compare(&mut self, real: &str, model: &str) -> std::result::Result<(), String> {
         let (real, model) = (self.names[0].rename(real), self.names[1].rename(model));
-        if real == model {
-            return Ok(());
-        }
-        let same = real.chars().zip(model.chars()).take_while(|(left, right)| left == right).count();
-        let near = |text: &str| text.chars().skip(same.saturating_sub(300)).take(700).collect::<String>();
-        Err(format!(
-            "--- the database\n…{}\n--- the model\n…{}\n--- the database, whole\n{real}",
-            near(&real),
-            near(&model)
-        ))
+        difference(&real, &model).map_or(Ok(()), Err)
     }
+}
+
+/// Where two answers begin to differ.
+pub(crate) fn difference(one: &str, other: &str) -> Option<String> {
+    if one == other {
+        return None;
+    }
+    let same = one.chars().zip(other.chars()).take_while(|(left, right)| left == right).count();
+    let near = |text: &str| text.chars().skip(same.saturating_sub(300)).take(700).collect::<String>();
+    Some(format!("--- this\n…{}\n--- the other\n…{}\n--- this, whole\n{one}", near(one), near(other)))
 }
 
 async fn tell(seed: u64, place: Place) {
@@ -582,6 +583,64 @@ async fn tell(seed: u64, place: Place) {
     stores.real().close().await.expect("closed");
 }
 
+// ── one story for a copy and its original ───────────────────────────────────────────────────────────────────
+
+/// Calls after which a store has something of everything.
+const CALLS_OF_A_LIFE: usize = 400;
+
+/// Tells a new store a story of some length, and gives who told it.
+pub(crate) async fn live(store: &Arc<dyn Backend>, seed: u64) -> Teller {
+    let mut teller = Teller::new(seed);
+    store.default_account(START).await.expect("made");
+    let names = [("main", Environment::Live), ("spare", Environment::Live), ("main", Environment::Test)];
+    let names = names.map(|(name, environment)| (name.to_owned(), environment)).to_vec();
+    store.register_connections(names, START).await.expect("registered");
+    for _ in 0..CALLS_OF_A_LIFE {
+        let (now, call) = (teller.later(), teller.call());
+        let (_, learned) = make(store, &call, now).await;
+        teller.learn(&call, learned);
+    }
+    teller
+}
+
+/// Everything that can be read of a store.
+pub(crate) async fn shown(store: &Arc<dyn Backend>, teller: &Teller) -> Vec<(String, String)> {
+    everything(store, teller, teller.now).await
+}
+
+/// Goes on with a story in several stores that hold the same, which must give the same answers.
+pub(crate) async fn go_on(teller: &mut Teller, stores: &[Arc<dyn Backend>]) {
+    let mut names: Vec<Names> = stores.iter().map(|_| Names::default()).collect();
+    for n in 0..CALLS_OF_A_LIFE {
+        let (now, call) = (teller.later(), teller.call());
+        let mut answers = Vec::new();
+        for (store, names) in stores.iter().zip(&mut names) {
+            let (text, learned) = make(store, &call, now).await;
+            if answers.is_empty() {
+                teller.learn(&call, learned);
+            }
+            // A NUL in a text became a mark in some.
+            answers.push(names.rename(&text.replace("\\0", "\u{FFFD}")));
+        }
+        for (store, answer) in answers.iter().enumerate() {
+            if let Some(difference) = difference(answer, &answers[0]) {
+                panic!("store {store} differs in call {n}, {call:?}\n{difference}");
+            }
+        }
+    }
+}
+
+impl Teller {
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Ids up to here were given to others.
+    pub(crate) fn note(&mut self, made: i64) {
+        self.made = self.made.max(made + 10_000);
+    }
+}
+
 // ── the teller ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Draws numbers from a seed (SplitMix64).
@@ -636,7 +695,7 @@ impl Sent {
     }
 }
 
-struct Teller {
+pub(crate) struct Teller {
     draw: Draw,
     now: Timestamp,
     /// Whether this story's clock is ever set back.

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod batch;
+mod copy;
 mod differential;
 mod faults;
 mod idempotency;
@@ -94,6 +95,10 @@ impl Directory {
         Self(in_memory.or_else(|_| tempfile::tempdir()).expect("a directory"))
     }
 
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     fn with_copy(copy: &Path) -> Self {
         let directory = Self::new();
         std::fs::copy(copy, directory.0.path().join(sqlite::FILE_NAME)).expect("it is copied");
@@ -106,9 +111,9 @@ impl Directory {
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(test);
+    runtime.expect("a runtime").block_on(test)
 }
 
 /// Runs a test of what a database does with files.
