@@ -526,12 +526,12 @@ mod tests {
         let mut centre = centre(Ids::Sequential);
         let mut out = Vec::new();
         centre.submit(0, 7, &submit(&[5, 0, 3, 9, 2, 1]), 5, &mut out);
-        assert_eq!(centre.log.what, [42 | 1 << 32 | 2 << 40]);
+        assert_eq!(centre.log.what, [168 | 1 << 32 | 2 << 40]);
         assert_eq!(&out[4..8], (SUBMIT_SM | RESPONSE).to_be_bytes());
         assert_eq!(&out[16..], b"1000000000\0");
         assert_eq!(centre.receipts, [0]);
         centre.submit(0, 8, &submit(&[]), 5, &mut out);
-        assert_eq!(centre.log.what[1], 42 | 1 << 32 | 1 << 40);
+        assert_eq!(centre.log.what[1], 168 | 1 << 32 | 1 << 40);
     }
 
     #[test]
