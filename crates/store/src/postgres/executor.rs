@@ -54,7 +54,7 @@ const GROUP_TIMEOUT: Duration = Duration::from_secs(60);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pauses between two attempts to reach a server that is gone: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// How long the end of a failed transaction may take before the session counts as broken.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long callers wait for the server to come back, to hear whether their commit was done.
