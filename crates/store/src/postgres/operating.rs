@@ -3,7 +3,8 @@
 use super::event;
 use super::executor::{Rx, Tx};
 use super::message::live;
-use super::session::{Flight, Location, Session, cell, clean, values};
+use super::part::{self, Part, Stays};
+use super::session::{Flight, Location, Session, Value, cell, clean, values};
 use crate::backend::*;
 use crate::column::{self, environment};
 use crate::{Error, Result};
@@ -358,11 +359,19 @@ pub(super) async fn sweep(
     more |= sweep_parked(tx, before(retention.parked_ms), *limit).await?;
     // An attempt tells nothing without its event, which goes with its message.
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
-    more |= sweep_attempts(&tx.sql, before(attempts_ms), *limit).await?;
+    more |= sweep_attempts(&tx.sql, attempts_ms, *limit, *now).await?;
     more |= sweep_outstanding(&tx.sql, before(OUTSTANDING_MS), *limit).await?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS)).await?;
+    let parts = part::make_ahead(&tx.sql, part::EVENTS, retention.messages_ms, *now).await?;
     if let Some(messages_ms) = retention.messages_ms {
-        more |= sweep_messages(&tx.sql, before(messages_ms), *limit).await?;
+        let are_whole = part::are_whole(messages_ms);
+        let before = before(messages_ms);
+        let before = if are_whole { part::floor(&parts, before) } else { before };
+        let left = sweep_messages(&tx.sql, before, *limit, are_whole).await?;
+        more |= left;
+        if are_whole && !left {
+            more |= sweep_events(&tx.sql, &parts, before, *limit).await?;
+        }
     }
     Ok(more)
 }
@@ -395,29 +404,55 @@ async fn sweep_parked(tx: &mut Tx, before: Timestamp, limit: usize) -> Result<bo
     Ok(gone == limit as u64)
 }
 
-async fn sweep_attempts(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
+/// Drops the parts in which every try is old, and deletes what is old elsewhere.
+async fn sweep_attempts(sql: &Session, keep_ms: i64, limit: usize, now: Timestamp) -> Result<bool> {
+    let before = now.plus_ms(keep_ms.saturating_neg());
     let oldest_kept = event::first_at(sql, before).await?;
+    // An old event may have been told again just now: that attempt is young.
+    let young: [Value<'_>; 1] = [&before.as_millis()];
     let mut room = limit as u64;
-    let mut endpoint = i64::MIN;
-    // Also those of endpoints that were deleted.
-    while let Some(row) = sql
-        .row("SELECT endpoint FROM attempt WHERE endpoint > $1 ORDER BY endpoint LIMIT 1", &[&endpoint])
-        .await?
-    {
+    for part in part::make_ahead(sql, part::ATTEMPTS, Some(keep_ms), now).await? {
+        if part::are_whole(keep_ms) && !part.is_rest() {
+            if !part.is_before(before) {
+                continue;
+            }
+            if part::drop_part(sql, part::ATTEMPTS, &part, &[("x.at >= $1", &young)]).await? {
+                continue;
+            }
+        }
+        room -= sweep_attempts_of(sql, &part, oldest_kept, before, room).await?;
         if room == 0 {
             return Ok(true);
         }
-        endpoint = cell(&row, 0)?;
-        // An old event may have been told again just now: that attempt is young.
-        room -= sql
-            .execute(
-                "DELETE FROM attempt WHERE ctid = ANY (ARRAY (
-                   SELECT ctid FROM attempt WHERE endpoint = $1 AND event < $2 AND at < $3 ORDER BY event, number LIMIT $4))",
-                &[&endpoint, &oldest_kept, &before.as_millis(), &(room as i64)],
-            )
-            .await?;
     }
-    Ok(room == 0)
+    Ok(false)
+}
+
+/// Deletes what is old in a part; says how many rows.
+async fn sweep_attempts_of(
+    sql: &Session,
+    part: &Part,
+    oldest_kept: i64,
+    before: Timestamp,
+    limit: u64,
+) -> Result<u64> {
+    let name = &part.name;
+    let next = format!("SELECT endpoint FROM {name} WHERE endpoint > $1 ORDER BY endpoint LIMIT 1");
+    let delete = format!(
+        "DELETE FROM {name} WHERE ctid = ANY (ARRAY (
+           SELECT ctid FROM {name} WHERE endpoint = $1 AND event < $2 AND at < $3 ORDER BY event, number LIMIT $4))"
+    );
+    let mut gone = 0;
+    let mut endpoint = i64::MIN;
+    // Also those of endpoints that were deleted.
+    while gone < limit
+        && let Some(row) = sql.page(&next, &[&endpoint]).await?.first()
+    {
+        endpoint = cell(row, 0)?;
+        let room = (limit - gone) as i64;
+        gone += sql.change(&delete, &[&endpoint, &oldest_kept, &before.as_millis(), &room]).await?;
+    }
+    Ok(gone)
 }
 
 async fn sweep_outstanding(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
@@ -461,7 +496,8 @@ async fn sweep_outstanding(sql: &Session, before: Timestamp, limit: usize) -> Re
     Ok(more)
 }
 
-async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
+/// Deletes old messages with what belongs to them; where events go in whole parts, only those that belong to no part.
+async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize, are_whole: bool) -> Result<bool> {
     // Kept whatever their age: what waits for anything (it has a lane), what a person must still decide, what an
     // endpoint must still be told, and the newest event's message, because the places of events must only grow.
     let to_tell = messages_to_tell(sql, before).await?;
@@ -486,7 +522,12 @@ async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize) -> Resul
             }
         }
     }
-    sql.execute("DELETE FROM event WHERE message = ANY ($1)", &[&over]).await?;
+    let events = if are_whole {
+        "DELETE FROM event_rest WHERE message = ANY ($1)"
+    } else {
+        "DELETE FROM event WHERE message = ANY ($1)"
+    };
+    sql.execute(events, &[&over]).await?;
     sql.execute("DELETE FROM review WHERE message = ANY ($1)", &[&over]).await?;
     sql.execute("DELETE FROM message WHERE id = ANY ($1)", &[&over]).await?;
     // A batch goes once every message of its time is gone.
@@ -497,6 +538,57 @@ async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize) -> Resul
     )
     .await?;
     Ok(over.len() == limit)
+}
+
+/// Drops the parts of the log whose messages are gone, but for the events of those that stay, and of what is no message.
+/// A part of which much must stay loses the events of what is gone one by one.
+async fn sweep_events(sql: &Session, parts: &[Part], before: Timestamp, limit: usize) -> Result<bool> {
+    for part in parts.iter().filter(|part| part.is_before(before.plus_ms(-part::SKEW_MS))) {
+        // What was copied or carried over has bounds that do not tell its time.
+        let newest = format!("SELECT seq, at FROM {} ORDER BY seq DESC LIMIT 1", part.name);
+        let newest = sql.page(&newest, &[]).await?;
+        let (newest, ended_at) = match newest.first() {
+            Some(row) => (cell::<i64>(row, 0)?, cell::<i64>(row, 1)?),
+            None => (0, 0),
+        };
+        let ended_at = Timestamp::from_millis(ended_at).plus_ms(part::SKEW_MS);
+        let last = sql.value::<i64>("SELECT coalesce(max(seq), 0) FROM event", &[]).await?;
+        // Places only grow, so the newest event stays.
+        if ended_at > before || newest == last {
+            continue;
+        }
+        let staying: Vec<i64> = sql
+            .rows(
+                "SELECT id FROM message WHERE id < $1 ORDER BY id LIMIT $2",
+                &[&floor_at(ended_at), &(part::STAY_MAX + 1)],
+            )
+            .await?
+            .iter()
+            .map(|row| cell(row, 0))
+            .collect::<Result<_>>()?;
+        let of_messages: [Value<'_>; 1] = [&staying];
+        let stays: [Stays<'_>; 2] = [("x.message IS NULL", &[]), ("x.message = ANY ($1)", &of_messages)];
+        let few = staying.len() as i64 <= part::STAY_MAX;
+        if few && part::drop_part(sql, part::EVENTS, part, &stays).await? {
+            continue;
+        }
+        let name = &part.name;
+        let over = sql
+            .change(
+                &format!(
+                    "DELETE FROM {name} WHERE ctid = ANY (ARRAY (
+                       SELECT x.ctid FROM {name} x WHERE x.message IS NOT NULL
+                         AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.message LIMIT 1)
+                       ORDER BY x.seq LIMIT $1))"
+                ),
+                &[&(limit as i64)],
+            )
+            .await?;
+        if over == limit as u64 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The messages that open deliveries of old events are about.
