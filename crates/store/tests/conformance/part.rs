@@ -61,7 +61,7 @@ fn places(database: &Database, table: &str) -> Vec<String> {
 
 async fn sweep(store: &Arc<dyn Backend>, now: Timestamp) {
     let mut rounds = 0;
-    while store.sweep(KEEP, 5, now).await.expect("swept") {
+    while store.sweep(KEEP, 100, now).await.expect("swept") {
         rounds += 1;
         assert!(rounds < 1_000, "it ends");
     }
