@@ -106,7 +106,10 @@ fn a_restore_sends_nothing_before_it_is_released_and_forgets_no_opt_out() {
     let mut running = subject.start().expect("it starts");
     subject.wait_until_ready(&mut running).expect("ready");
     let mut client = subject.client();
-    assert!(is_listed(&mut client, CAME_BACK[0]) && !is_listed(&mut client, PEOPLE.start), "as in the backup");
+    assert!(
+        is_listed(&mut client, CAME_BACK[0]) && !is_listed(&mut client, PEOPLE.start),
+        "as in the backup"
+    );
     subject.command(&["carrier", "resume", "witness", "--environment", "live"]).expect("resumed");
     let body = serde_json::json!({ "from": SENDER, "to": recipient(8_000_000), "message": "new" });
     assert_eq!(ask(&mut client, "POST", "/v1/sms", &body).0, 202, "it accepts");

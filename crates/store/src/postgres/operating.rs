@@ -364,13 +364,15 @@ pub(super) async fn sweep(
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS)).await?;
     let parts = part::make_ahead(&tx.sql, part::EVENTS, retention.messages_ms, *now).await?;
     if let Some(messages_ms) = retention.messages_ms {
-        let are_whole = part::are_whole(messages_ms);
-        let before = before(messages_ms);
-        let before = if are_whole { part::floor(&parts, before) } else { before };
-        let left = sweep_messages(&tx.sql, before, *limit, are_whole).await?;
+        let before = part::floor(&parts, messages_ms, before(messages_ms));
+        let (whole, others): (Vec<Part>, Vec<Part>) =
+            parts.into_iter().partition(|part| part.is_whole(messages_ms));
+        let left = sweep_messages(&tx.sql, &others, before, *limit).await?;
         more |= left;
-        if are_whole && !left {
-            more |= sweep_events(&tx.sql, &parts, before, *limit).await?;
+        if !left {
+            for part in whole.iter().chain(&others) {
+                more |= sweep_events(&tx.sql, part, before, *limit).await?;
+            }
         }
     }
     Ok(more)
@@ -412,13 +414,13 @@ async fn sweep_attempts(sql: &Session, keep_ms: i64, limit: usize, now: Timestam
     let young: [Value<'_>; 1] = [&before.as_millis()];
     let mut room = limit as u64;
     for part in part::make_ahead(sql, part::ATTEMPTS, Some(keep_ms), now).await? {
-        if part::are_whole(keep_ms) && !part.is_rest() {
-            if !part.is_before(before) {
-                continue;
-            }
-            if part::drop_part(sql, part::ATTEMPTS, &part, &[("x.at >= $1", &young)]).await? {
-                continue;
-            }
+        if part.is_before(before)
+            && part::drop_part(sql, part::ATTEMPTS, &part, &[("x.at >= $1", &young)]).await?
+        {
+            continue;
+        }
+        if part.is_whole(keep_ms) && !part.waits(before) {
+            continue;
         }
         room -= sweep_attempts_of(sql, &part, oldest_kept, before, room).await?;
         if room == 0 {
@@ -496,8 +498,8 @@ async fn sweep_outstanding(sql: &Session, before: Timestamp, limit: usize) -> Re
     Ok(more)
 }
 
-/// Deletes old messages with what belongs to them; where events go in whole parts, only those that belong to no part.
-async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize, are_whole: bool) -> Result<bool> {
+/// Deletes old messages with what belongs to them; of events those in these parts, for others go as a whole.
+async fn sweep_messages(sql: &Session, parts: &[Part], before: Timestamp, limit: usize) -> Result<bool> {
     // Kept whatever their age: what waits for anything (it has a lane), what a person must still decide, what an
     // endpoint must still be told, and the newest event's message, because the places of events must only grow.
     let to_tell = messages_to_tell(sql, before).await?;
@@ -522,12 +524,9 @@ async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize, are_whol
             }
         }
     }
-    let events = if are_whole {
-        "DELETE FROM event_rest WHERE message = ANY ($1)"
-    } else {
-        "DELETE FROM event WHERE message = ANY ($1)"
-    };
-    sql.execute(events, &[&over]).await?;
+    for part in parts.iter().filter(|_| !over.is_empty()) {
+        sql.change(&format!("DELETE FROM {} WHERE message = ANY ($1)", part.name), &[&over]).await?;
+    }
     sql.execute("DELETE FROM review WHERE message = ANY ($1)", &[&over]).await?;
     sql.execute("DELETE FROM message WHERE id = ANY ($1)", &[&over]).await?;
     // A batch goes once every message of its time is gone.
@@ -540,55 +539,45 @@ async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize, are_whol
     Ok(over.len() == limit)
 }
 
-/// Drops the parts of the log whose messages are gone, but for the events of those that stay, and of what is no message.
-/// A part of which much must stay loses the events of what is gone one by one.
-async fn sweep_events(sql: &Session, parts: &[Part], before: Timestamp, limit: usize) -> Result<bool> {
-    for part in parts.iter().filter(|part| part.is_before(before.plus_ms(-part::SKEW_MS))) {
-        // What was copied or carried over has bounds that do not tell its time.
-        let newest = format!("SELECT seq, at FROM {} ORDER BY seq DESC LIMIT 1", part.name);
-        let newest = sql.page(&newest, &[]).await?;
-        let (newest, ended_at) = match newest.first() {
-            Some(row) => (cell::<i64>(row, 0)?, cell::<i64>(row, 1)?),
-            None => (0, 0),
-        };
-        let ended_at = Timestamp::from_millis(ended_at).plus_ms(part::SKEW_MS);
-        let last = sql.value::<i64>("SELECT coalesce(max(seq), 0) FROM event", &[]).await?;
-        // Places only grow, so the newest event stays.
-        if ended_at > before || newest == last {
-            continue;
-        }
-        let staying: Vec<i64> = sql
-            .rows(
-                "SELECT id FROM message WHERE id < $1 ORDER BY id LIMIT $2",
-                &[&floor_at(ended_at), &(part::STAY_MAX + 1)],
-            )
-            .await?
-            .iter()
-            .map(|row| cell(row, 0))
-            .collect::<Result<_>>()?;
-        let of_messages: [Value<'_>; 1] = [&staying];
-        let stays: [Stays<'_>; 2] = [("x.message IS NULL", &[]), ("x.message = ANY ($1)", &of_messages)];
-        let few = staying.len() as i64 <= part::STAY_MAX;
-        if few && part::drop_part(sql, part::EVENTS, part, &stays).await? {
-            continue;
-        }
-        let name = &part.name;
-        let over = sql
-            .change(
-                &format!(
-                    "DELETE FROM {name} WHERE ctid = ANY (ARRAY (
-                       SELECT x.ctid FROM {name} x WHERE x.message IS NOT NULL
-                         AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.message LIMIT 1)
-                       ORDER BY x.seq LIMIT $1))"
-                ),
-                &[&(limit as i64)],
-            )
-            .await?;
-        if over == limit as u64 {
-            return Ok(true);
-        }
+/// Drops a part of the log whose messages are gone, but for the events of those that stay, and of what is no message. One of
+/// which much must stay waits, and then loses the events of what is gone one by one.
+async fn sweep_events(sql: &Session, part: &Part, before: Timestamp, limit: usize) -> Result<bool> {
+    if !part.is_before(before.plus_ms(-part::SKEW_MS)) {
+        return Ok(false);
     }
-    Ok(false)
+    let name = &part.name;
+    // Where it ends: the bounds of what was carried over do not tell that.
+    let newest = sql.page(&format!("SELECT seq, at FROM {name} ORDER BY seq DESC LIMIT 1"), &[]).await?;
+    let (newest, ended_at) = match newest.first() {
+        Some(row) => (cell::<i64>(row, 0)?, Timestamp::from_millis(cell(row, 1)?)),
+        None => (0, Timestamp::default()),
+    };
+    let last = sql.value::<i64>("SELECT coalesce(max(seq), 0) FROM event", &[]).await?;
+    let behind = ended_at.plus_ms(part::SKEW_MS);
+    // Places only grow, so the newest event stays.
+    if behind > before || (newest == last && last > 0) {
+        return Ok(false);
+    }
+    let staying = sql
+        .rows(
+            "SELECT id FROM message WHERE id < $1 ORDER BY id LIMIT $2",
+            &[&floor_at(behind), &(part::STAY_MAX + 1)],
+        )
+        .await?;
+    let staying: Vec<i64> = staying.iter().map(|row| cell(row, 0)).collect::<Result<_>>()?;
+    let of_messages: [Value<'_>; 1] = [&staying];
+    let stays: [Stays<'_>; 2] = [("x.message IS NULL", &[]), ("x.message = ANY ($1)", &of_messages)];
+    let are_few = staying.len() as i64 <= part::STAY_MAX;
+    let is_gone = are_few && part::drop_part(sql, part::EVENTS, part, &stays).await?;
+    if is_gone || !part.waits(before) {
+        return Ok(false);
+    }
+    let delete = format!(
+        "DELETE FROM {name} WHERE ctid = ANY (ARRAY (
+           SELECT x.ctid FROM {name} x WHERE x.message IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.message LIMIT 1) ORDER BY x.seq LIMIT $1))"
+    );
+    Ok(sql.change(&delete, &[&(limit as i64)]).await? == limit as u64)
 }
 
 /// The messages that open deliveries of old events are about.

@@ -50,29 +50,38 @@ pub(super) struct Part {
     range: Option<(i64, i64)>,
 }
 
+/// A part of which much must stay waits so long before it is deleted from row by row. Most of what stays is young: tries to
+/// reach an endpoint that was down, which go on for three days.
+const WAIT_MS: i64 = 4 * DAY_MS;
+
 /// What must not be dropped: a condition on the rows `x` of a part, with its values.
 pub(super) type Stays<'v> = (&'static str, &'v [Value<'v>]);
 
-/// Whether what is kept so long goes in whole parts.
-pub(super) fn are_whole(keep_ms: i64) -> bool {
-    keep_ms >= WHOLE_MS
-}
-
 impl Part {
+    /// Whether what is old in it stays until all of it is, if it is kept so long. Not in the rest, and not in a part that is
+    /// longer than it would be made today: what was carried over or copied, or made when more was kept.
+    pub fn is_whole(&self, keep_ms: i64) -> bool {
+        self.range.is_some_and(|(first, end)| {
+            let length_ms = place_time(end).since_ms(place_time(first.max(0)));
+            first > i64::MIN && keep_ms >= WHOLE_MS && length_ms <= keep_ms / PARTS * 2
+        })
+    }
+
+    /// Whether it is old for so long that it should have been dropped.
+    pub fn waits(&self, before: Timestamp) -> bool {
+        self.is_before(before.plus_ms(-WAIT_MS))
+    }
+
     /// Whether everything in it happened before.
     pub fn is_before(&self, moment: Timestamp) -> bool {
         self.range.is_some_and(|(_, end)| end <= place_at(moment))
     }
-
-    pub const fn is_rest(&self) -> bool {
-        self.range.is_none()
-    }
 }
 
 /// The moment up to which whole parts are old, if everything before `moment` is.
-pub(super) fn floor(parts: &[Part], moment: Timestamp) -> Timestamp {
+pub(super) fn floor(parts: &[Part], keep_ms: i64, moment: Timestamp) -> Timestamp {
     let place = place_at(moment.plus_ms(-SKEW_MS));
-    let ranges = parts.iter().filter_map(|part| part.range);
+    let ranges = parts.iter().filter(|part| part.is_whole(keep_ms)).filter_map(|part| part.range);
     let around = ranges.into_iter().find(|(first, end)| (*first..*end).contains(&place));
     around.map_or(moment, |(first, _)| place_time(first).plus_ms(SKEW_MS))
 }
