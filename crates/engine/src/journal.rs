@@ -438,3 +438,150 @@ pub async fn replay(
     }
     Ok(replayed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_store::model::{Disk, Model};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+    const HOUSE: AccountId = AccountId::from_key(1);
+    const REALM: Realm = Realm { account: HOUSE, environment: Environment::Live };
+
+    fn number(n: u64) -> PhoneNumber {
+        PhoneNumber::from_digits(46_700_000_000 + n).expect("a number")
+    }
+
+    fn entry(n: u64) -> Suppression {
+        Suppression {
+            id: SuppressionId::from_key(n as i64),
+            realm: REALM,
+            recipient: number(n),
+            reason: Reason::OptedOut,
+            source: "api \"quoted\"\nand broken".to_owned(),
+            created_at: NOW.plus_ms(7),
+            expires_at: None,
+            lifted: None,
+        }
+    }
+
+    fn actor() -> Actor {
+        Actor { account: HOUSE, who: "tester".to_owned() }
+    }
+
+    async fn opt_out(store: &Model, n: u64) {
+        store.suppress(vec![entry(n)], actor()).await.expect("suppressed");
+    }
+
+    async fn opt_in(store: &Model, n: u64) {
+        let lifted = store.lift(REALM, number(n), "again".to_owned(), actor(), NOW.plus_ms(9)).await;
+        assert!(lifted.expect("lifted").is_some());
+    }
+
+    async fn listed(store: &Model) -> Vec<u64> {
+        let page = Page { before: None, limit: 100 };
+        let mut all: Vec<u64> = store
+            .suppressions(REALM, None, false, page)
+            .await
+            .expect("read")
+            .items
+            .iter()
+            .map(|entry| entry.recipient.digits() - 46_700_000_000)
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_line_reads_back_as_itself() {
+        let ended = Some(NOW.plus_ms(1));
+        for (expires_at, lifted) in
+            [(None, None), (ended, None), (ended, Some((NOW.plus_ms(3), "asked, again".to_owned())))]
+        {
+            let line =
+                Line { line: AuditId::from_key(77), entry: Suppression { expires_at, lifted, ..entry(3) } };
+            let printed = line.print();
+            assert_eq!(printed.iter().filter(|octet| **octet == b'\n').count(), 1, "one line");
+            assert_eq!(Line::parse(&printed), Some(line));
+        }
+        assert_eq!(Line::parse(b"{}"), None);
+    }
+
+    #[test]
+    fn half_a_line_is_left_out_and_a_damaged_one_is_told_of() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path();
+        let line = |n: i64| Line { line: AuditId::from_key(n), entry: entry(n as u64) };
+        Files::open(path, HOUSE).expect("made").append(&[line(1), line(2)]).expect("written");
+        let file = files(path, HOUSE).expect("listed").remove(0);
+        let mut octets = fs::read(&file).expect("read");
+        octets.extend_from_slice(&line(3).print()[..40]);
+        fs::write(&file, &octets).expect("written");
+        assert_eq!(read(path, HOUSE).expect("read"), [line(1), line(2)]);
+        Files::open(path, HOUSE).expect("opened").append(&[line(3)]).expect("written");
+        assert_eq!(read(path, HOUSE).expect("read"), [line(1), line(2), line(3)]);
+        assert!(read(path, AccountId::from_key(2)).expect("read").is_empty(), "that of another installation");
+        octets[3] = b'!';
+        fs::write(&file, &octets).expect("written");
+        let error = read(path, HOUSE).expect_err("damaged").to_string();
+        assert!(error.contains("line 1 of"), "{error}");
+    }
+
+    #[test]
+    fn a_long_file_is_followed_by_another_and_both_are_read() {
+        let place = tempfile::tempdir().expect("a directory");
+        let line = |n: i64| Line { line: AuditId::from_key(n), entry: entry(n as u64) };
+        let mut written = Files::open(place.path(), HOUSE).expect("made");
+        for n in 1..=3 {
+            written.append(&[line(n)]).expect("written");
+            written.length = FILE_MAX + 1;
+        }
+        assert_eq!(files(place.path(), HOUSE).expect("listed").len(), 3);
+        assert_eq!(read(place.path(), HOUSE).expect("read"), [line(1), line(2), line(3)]);
+        assert_eq!(Files::open(place.path(), HOUSE).expect("opened").tail, line(3).line);
+    }
+
+    #[tokio::test]
+    async fn a_journal_has_every_change_and_brings_an_older_store_up_to_date() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (path, copy) = (place.path().join("journal"), place.path().join("copy"));
+        let disk = Disk::new();
+        let store = Model::new(disk.clone());
+        let journal = Journal::open(&path, HOUSE).expect("made");
+        for n in 1..=3 {
+            opt_out(&store, n).await;
+        }
+        journal.catch_up(&store).await;
+        store.backup(copy.clone()).await.expect("copied");
+        opt_out(&store, 4).await;
+        opt_in(&store, 2).await;
+        journal.catch_up(&store).await;
+        // What nobody caught up with is found by the next one.
+        opt_out(&store, 5).await;
+        drop(journal);
+        let journal = Journal::open(&path, HOUSE).expect("opened");
+        journal.catch_up(&store).await;
+        assert_eq!(journal.trouble(), None);
+        let lines = read(&path, HOUSE).expect("read");
+        assert_eq!(lines.len(), 6);
+        drop(journal);
+
+        let older = Model::new(disk.copy_at(&copy).expect("there"));
+        let journal = Journal::open(&path, HOUSE).expect("opened");
+        journal.catch_up(&older).await;
+        assert!(journal.trouble().is_some_and(|why| why.contains("suppression replay")));
+        opt_out(&older, 9).await;
+        journal.catch_up(&older).await;
+        assert_eq!(read(&path, HOUSE).expect("read"), lines, "nothing is written over what it knows");
+        let done = replay(&older, &lines, HOUSE, NOW).await.expect("replayed");
+        assert_eq!((done.added, done.lifted), (2, 1));
+        assert_eq!(listed(&older).await, [1, 3, 4, 5, 9]);
+        let again = replay(&older, &lines, HOUSE, NOW).await.expect("replayed");
+        assert_eq!((again.added, again.lifted), (0, 0));
+        journal.catch_up(&older).await;
+        assert_eq!(journal.trouble(), None);
+        let lines = read(&path, HOUSE).expect("read");
+        assert!(lines.iter().any(|line| line.entry.recipient == number(9)), "and goes on");
+        assert!(is_replayed(&older, &lines, HOUSE).await.expect("asked"));
+    }
+}
