@@ -83,6 +83,7 @@ const PECULIAR: [&str; 6] = [
     "crates/store/src/postgres/front.rs",
     "crates/store/src/postgres/news.rs",
     "crates/store/src/postgres/node.rs",
+    "crates/store/src/postgres/part.rs",
     "crates/store/src/postgres/session.rs",
 ];
 

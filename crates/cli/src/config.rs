@@ -212,6 +212,15 @@ section! {
 }
 
 section! {
+    /// A file outside of the store that has every change of the suppression list: what a restored backup does not know.
+    Journal = "journal", several: false {
+        /// The directory of its files. Not written: "journal" in the data directory. Keep it on another disk than the
+        /// store, and copy it with the backups.
+        path: Option<PathBuf> = None, example r#""/var/lib/tidings-journal""#;
+    }
+}
+
+section! {
     /// What carriers' error codes mean, beyond what is built in.
     Failures = "failures", several: false {
         /// A CSV table with further codes, or other meanings for known ones.
@@ -238,14 +247,27 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// `[retention]`
     pub retention: Retention,
+    /// `[journal]`
+    pub journal: Journal,
     /// `[failures]`
     pub failures: Failures,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 10] =
-    ["data", "node", "http", "log", "limits", "retry", "webhooks", "retention", "failures", "connection"];
+const SECTIONS: [&str; 11] = [
+    "data",
+    "node",
+    "http",
+    "log",
+    "limits",
+    "retry",
+    "webhooks",
+    "retention",
+    "journal",
+    "failures",
+    "connection",
+];
 
 impl Data {
     /// Everything is in this directory, or at this address of a database, whatever was written.
@@ -345,6 +367,7 @@ impl Config {
             retry: one(&mut reader, root),
             webhooks: one(&mut reader, root),
             retention: one(&mut reader, root),
+            journal: one(&mut reader, root),
             failures: one(&mut reader, root),
             connections: Vec::new(),
         };
@@ -445,6 +468,11 @@ impl Config {
         }
     }
 
+    /// Where the journal of opt-outs is.
+    pub fn journal_path(&self) -> PathBuf {
+        self.journal.path.clone().unwrap_or_else(|| self.data.directory.join("journal"))
+    }
+
     /// How long things are kept.
     pub fn store_retention(&self) -> StoreRetention {
         const HOUR_MS: i64 = 3_600_000;
@@ -499,6 +527,7 @@ impl Config {
         print(&mut text, "[retry]", self.retry.show());
         print(&mut text, "[webhooks]", self.webhooks.show());
         print(&mut text, "[retention]", self.retention.show());
+        print(&mut text, "[journal]", self.journal.show());
         print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());

@@ -8,6 +8,7 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
+//! - [`journal`]: every change of the suppression list, in files outside of the store.
 //! - `node`: which connections are this node's, where several share a store.
 //!
 //! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
@@ -19,6 +20,7 @@ mod disk;
 pub mod dispatch;
 pub mod housekeeping;
 pub mod intake;
+pub mod journal;
 mod node;
 pub mod signature;
 mod supervise;
@@ -77,6 +79,14 @@ pub enum Error {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] tidings_store::Error),
+    /// The journal of opt-outs cannot be kept.
+    #[error("the journal of opt-outs cannot be kept in {path}: {reason}")]
+    Journal {
+        /// Where.
+        path: String,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// A connection's settings make no sense.
     #[error("connection {name}: {reason}")]
     Connection {
@@ -104,6 +114,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Who this node is.
     pub node: NodeSettings,
+    /// The directory of the journal of opt-outs; `None` for none.
+    pub journal: Option<std::path::PathBuf>,
 }
 
 /// Who a node is among those who serve the same store.
@@ -161,6 +173,7 @@ pub(crate) struct Inner {
     pub(crate) admission: admission::Admission,
     pub(crate) guard: Arc<Guard>,
     pub(crate) seat: Arc<node::Seat>,
+    pub(crate) journal: Option<journal::Journal>,
     /// The configured connections.
     places: BTreeMap<ConnectionId, ConnectionSettings>,
     /// The lanes of those that are this node's.
@@ -264,6 +277,13 @@ impl Engine {
         let World { clock, open, web, memory } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
+        let journal = match &settings.journal {
+            None => None,
+            Some(path) => Some(journal::Journal::open(path, account).map_err(|reason| {
+                let path = path.display().to_string();
+                Error::Journal { path, reason }
+            })?),
+        };
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
         if !has_test {
             settings.connections.push(ConnectionSettings {
@@ -299,6 +319,7 @@ impl Engine {
             open_link: open,
             tickets_max: memory.tickets,
             seat,
+            journal,
             hold: Mutex::new(None),
             disk: Mutex::new(None),
             retry: Arc::new(settings.retry.clone()),
@@ -325,6 +346,8 @@ impl Engine {
         }
         housekeeping::recover(&inner).await?;
         inner.follow_store().await;
+        // Before anything is sent: the store may have gone back in time.
+        journal::follow(&inner).await;
         inner.webhooks.refresh(&inner).await;
         let weak = Arc::downgrade(&inner);
         {
@@ -336,6 +359,7 @@ impl Engine {
             tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
             tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
             tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
+            tasks.spawn(supervise("journal", weak.clone(), |weak| Box::pin(journal::watch(weak))));
             tasks.spawn(supervise("disk", weak.clone(), |weak| Box::pin(disk::watch(weak))));
             node::run(&weak, &inner, &mut tasks);
         }
@@ -411,10 +435,10 @@ impl Engine {
 
     /// Puts people on the suppression list. When this returns, no submission to them starts any more: what had passed
     /// the last look before the commit has been handed to the carrier and answered by then (or five seconds are over), on
-    /// every other node too (or a lease is over).
+    /// every other node too (or a lease is over); and it stands in the journal.
     pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let entries = self.inner.store.suppress(entries, actor).await?;
-        tokio::join!(self.inner.barrier(), self.inner.others_heard());
+        tokio::join!(self.inner.barrier(), self.inner.others_heard(), self.inner.journalled());
         Ok(entries)
     }
 
@@ -426,7 +450,9 @@ impl Engine {
         reason: String,
         actor: Actor,
     ) -> Result<Option<Suppression>> {
-        self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await
+        let lifted = self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await?;
+        self.inner.journalled().await;
+        Ok(lifted)
     }
 
     /// Records a person's decision about failures and does what it says.
@@ -442,7 +468,9 @@ impl Engine {
         let mut repeated = Vec::new();
         match decision {
             Decision::Drop => {}
-            Decision::Suppress => drop(tokio::join!(self.inner.barrier(), self.inner.others_heard())),
+            Decision::Suppress => {
+                drop(tokio::join!(self.inner.barrier(), self.inner.others_heard(), self.inner.journalled()));
+            }
             Decision::Retry => {
                 for review in &closed {
                     repeated.push(self.repeat(realm, review.message).await?);
@@ -615,6 +643,11 @@ impl Engine {
             let (well, sentence) = disk::sentence(level, room);
             parts.push(("disk".to_owned(), well, sentence));
         }
+        if let Some(journal) = &self.inner.journal {
+            let trouble = journal.trouble();
+            let sentence = trouble.clone().unwrap_or_else(|| "it has every opt-out".to_owned());
+            parts.push(("journal".to_owned(), trouble.is_none(), sentence));
+        }
         if let Some(reason) = self.inner.held() {
             parts.push(("hold".to_owned(), true, format!("nothing is sent: {reason}")));
         }
@@ -730,6 +763,14 @@ pub(crate) fn warn(error: &tidings_store::Error, what: &str) {
 impl Inner {
     pub(crate) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits until the journal has what the list has. If it cannot be written, that is said elsewhere: an opt-out counts
+    /// all the same.
+    async fn journalled(&self) {
+        if let Some(journal) = &self.journal {
+            journal.catch_up(&*self.store).await;
+        }
     }
 
     pub(crate) fn patience(&self) -> Patience {

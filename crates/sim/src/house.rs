@@ -247,5 +247,6 @@ fn settings(plan: &Plan) -> Settings {
             messages_ms: None,
         },
         node: NodeSettings { number: 1, ..NodeSettings::default() },
+        journal: None,
     }
 }

@@ -105,6 +105,7 @@ impl House {
                 messages_ms: None,
             },
             node: Default::default(),
+            journal: None,
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

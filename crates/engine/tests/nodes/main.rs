@@ -110,6 +110,7 @@ impl Site {
                 roles,
                 ..NodeSettings::default()
             },
+            journal: None,
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);

@@ -390,6 +390,7 @@ impl Backend for Model {
         write suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        read listed(after: AuditId, limit: usize) -> Listed;
 
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

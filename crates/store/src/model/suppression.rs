@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::SuppressionId;
+use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
@@ -148,6 +148,19 @@ impl Tables {
         self.suppressions.end(id, now, reason.clone());
         self.write_audit(&actor, "suppression.lift", id.to_string(), reason, now);
         Ok(self.suppressions.rows.get(&id).cloned())
+    }
+
+    pub(super) fn listed(&mut self, after: AuditId, limit: usize) -> Result<Listed> {
+        let lines = self.audit_after(after);
+        let changes = lines.filter_map(|(id, line)| {
+            let is_change = matches!(&*line.action, "suppression.add" | "suppression.lift");
+            let entry = self.suppressions.rows.get(&line.subject.parse().ok()?)?;
+            is_change.then(|| (id, entry.clone()))
+        });
+        let changes: Vec<_> = changes.take(limit).collect();
+        let newest = self.audit_after(after).last().map_or(after, |(id, _)| id);
+        let upto = changes.last().filter(|_| changes.len() == limit).map_or(newest, |(id, _)| *id);
+        Ok(Listed { is_known: after.key() == 0 || self.is_audited(after), changes, upto })
     }
 
     pub(super) fn suppressions(

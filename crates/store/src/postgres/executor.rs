@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
-use tidings_domain::id::{AccountId, MessageId, Sequence};
+use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -81,9 +81,9 @@ const SERVING: &str = "SELECT pg_try_advisory_lock_shared(6216813002)";
 /// The same key for a process that wants the database for itself.
 pub(super) const ALONE: &str = "SELECT pg_try_advisory_lock(6216813002)";
 const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock_shared(6216813002)";
-/// Whether somebody holds it. The server keeps the halves of the key apart.
+/// Whether somebody else holds it. The server keeps the halves of the key apart.
 pub(super) const IS_SERVED: &str =
-    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND (classid::bigint << 32) + objid::bigint = 6216813002)";
 
@@ -166,7 +166,7 @@ struct Versions {
 }
 
 struct Loaded {
-    next_event: i64,
+    last_event: i64,
     listeners: Arc<Listeners>,
     /// Rows of parked receipts by connection.
     parked: HashMap<i64, usize>,
@@ -174,11 +174,11 @@ struct Loaded {
 
 impl Tx {
     /// A place in the event log. Places are given in the order of the commits, so that a reader who follows them
-    /// never skips one that commits later.
-    pub fn next_event(&mut self) -> i64 {
+    /// never skips one that commits later; within that they tell the time at which it happened.
+    pub fn next_event(&mut self, at: Timestamp) -> i64 {
         let loaded = self.loaded();
-        loaded.next_event += 1;
-        loaded.next_event
+        loaded.last_event = next_place(loaded.last_event, at);
+        loaded.last_event
     }
 
     /// Who wants to hear of events.
@@ -390,7 +390,7 @@ impl Tx {
 
     async fn remember(&mut self) -> Result<()> {
         self.memory.loaded = Some(Loaded {
-            next_event: self.look_at_places().await?,
+            last_event: self.look_at_places().await?,
             parked: count_parked(&self.sql).await?,
             listeners: Arc::new(endpoint::listeners(&self.sql).await?),
         });
@@ -1137,11 +1137,11 @@ async fn others_wrote(
     let is_node = last_writer % 2 == 0;
     let now = tx.memory.versions;
     if tx.memory.loaded.is_some() {
-        let next_event = match places {
+        let last_event = match places {
             Some(places) => tx.pass_places(places)?,
             None => tx.look_at_places().await?,
         };
-        tx.loaded().next_event = next_event;
+        tx.loaded().last_event = last_event;
         if now.settings != before.settings {
             let listeners = Arc::new(endpoint::listeners(&tx.sql).await?);
             tx.loaded().listeners = listeners;

@@ -1237,7 +1237,7 @@ pub(super) fn publish(
     event: Event,
     told: &mut Vec<Told>,
 ) {
-    let id = EventId::from_key(tx.next_event());
+    let id = EventId::from_key(tx.next_event(event.at));
     let realm = message.realm();
     if event.kind.is_public() {
         for endpoint in listeners.of(realm, event.kind, message.callback) {
@@ -1677,7 +1677,7 @@ pub(super) async fn receive(tx: &mut Tx, inbound: &[Inbound], now: &Timestamp) -
             continue;
         }
         new.push(part);
-        let id = EventId::from_key(tx.next_event());
+        let id = EventId::from_key(tx.next_event(part.at));
         let event = Event {
             kind: Kind::Received,
             status: Status::Delivered,

@@ -280,6 +280,11 @@ impl Session {
         self.client.query(sql, values).await.map_err(failed)
     }
 
+    /// Runs a statement that is not run often, and says how many rows it was about.
+    pub async fn change(&self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
+        self.client.execute(sql, values).await.map_err(failed)
+    }
+
     /// Adds rows by a `COPY … FROM STDIN (FORMAT binary)`, all or none.
     pub async fn fill<T: ToSql + Sync>(
         &self,

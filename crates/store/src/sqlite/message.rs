@@ -520,7 +520,7 @@ pub(super) fn publish(
     event: Event,
     told: &mut Vec<Told>,
 ) -> Result<()> {
-    let id = EventId::from_key(tx.next_event()?);
+    let id = EventId::from_key(tx.next_event(event.at)?);
     let realm = message.realm();
     event::insert(tx.sql, id, realm, Some(message.id), None, &event)?;
     if !event.kind.is_public() {
@@ -1023,7 +1023,7 @@ pub(super) fn receive(tx: &mut Tx<'_>, inbound: &[Inbound], now: &Timestamp) -> 
             continue;
         }
         event::insert_inbound(tx.sql, part)?;
-        let id = EventId::from_key(tx.next_event()?);
+        let id = EventId::from_key(tx.next_event(part.at)?);
         let event = Event {
             kind: Kind::Received,
             status: Status::Delivered,

@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-fn options(database: &Database) -> Options {
+pub fn options(database: &Database) -> Options {
     Options::at(&database.address()).expect("an address")
 }
 
@@ -35,7 +35,7 @@ fn refusal(options: &Options) -> String {
 }
 
 /// Waits until something is so that is bound to be so in the end.
-async fn until(so: impl AsyncFn() -> bool) {
+pub async fn until(so: impl AsyncFn() -> bool) {
     for _ in 0..600 {
         if so().await {
             return;
@@ -110,12 +110,7 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     assert_eq!(refusal(&options(&empty)), "it opens");
 
     let last = applied.len();
-    // As it was before the last migration.
-    empty.run(&format!(
-        "DELETE FROM migration WHERE number = {last}; DROP TABLE node, era;
-         ALTER TABLE connection DROP COLUMN owner, DROP COLUMN epoch;
-         DROP SEQUENCE writer, last_writer, node_number, list_version, settings_version, parked_version"
-    ));
+    crate::part::go_back(&empty);
     assert!(refusal(&options(&empty)).contains("an older version of tidings: run `tidings migrate`"));
     let about = Postgres::look(&options(&empty)).await.expect("seen");
     assert!(!about.is_current && !about.is_served);
@@ -629,7 +624,17 @@ async fn what_was_acknowledged_is_there_after_the_server_crashed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     let Some(database) = database() else { return };
-    for table in ["message", "due", "outstanding", "event", "delivery", "attempt", "suppression"] {
+    for table in [
+        "message",
+        "due",
+        "outstanding",
+        "event_old",
+        "event_rest",
+        "delivery",
+        "attempt_old",
+        "attempt_rest",
+        "suppression",
+    ] {
         database.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"));
     }
     // Statements are planned while the tables are empty, and again by a session that finds them so.
@@ -655,7 +660,7 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     .await;
     let seen = database.run(
         "SELECT relname, seq_scan, idx_tup_fetch FROM pg_stat_user_tables WHERE relname IN
-           ('message', 'due', 'outstanding', 'event', 'delivery', 'attempt', 'suppression', 'idempotency')",
+           ('message', 'due', 'outstanding', 'event_rest', 'delivery', 'attempt_rest', 'suppression', 'idempotency')",
     );
     for line in seen.lines() {
         let mut words = line.split('|');
