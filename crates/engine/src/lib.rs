@@ -469,7 +469,8 @@ impl Engine {
         match decision {
             Decision::Drop => {}
             Decision::Suppress => {
-                drop(tokio::join!(self.inner.barrier(), self.inner.others_heard(), self.inner.journalled()));
+                let ((), (), ()) =
+                    tokio::join!(self.inner.barrier(), self.inner.others_heard(), self.inner.journalled());
             }
             Decision::Retry => {
                 for review in &closed {

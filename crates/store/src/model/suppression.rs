@@ -18,9 +18,16 @@ use tidings_domain::time::Timestamp;
 pub(super) struct Suppressions {
     rows: BTreeMap<SuppressionId, Suppression>,
     standing: BTreeMap<(Realm, PhoneNumber), SuppressionId>,
+    /// How often it was changed.
+    version: i64,
 }
 
 impl Suppressions {
+    /// How often it was changed.
+    pub(super) const fn version(&self) -> i64 {
+        self.version
+    }
+
     /// Why this number is not sent to, if it is not. An entry past its end is not in force.
     pub(super) fn in_force(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Option<Reason> {
         let entry = self.standing(realm, recipient)?;
@@ -35,6 +42,7 @@ impl Suppressions {
         let Some(entry) = self.rows.get_mut(&id) else { return };
         entry.lifted = Some((at, why));
         self.standing.remove(&(entry.realm, entry.recipient));
+        self.version += 1;
     }
 }
 
@@ -110,6 +118,7 @@ impl Tables {
         }
         self.suppressions.standing.insert((entry.realm, entry.recipient), entry.id);
         self.suppressions.rows.insert(entry.id, entry.clone());
+        self.suppressions.version += 1;
         let detail = format!("{} {}", entry.reason.as_str(), entry.source);
         self.write_audit(actor, "suppression.add", entry.id.to_string(), detail, entry.created_at);
         entry

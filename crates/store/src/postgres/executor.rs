@@ -371,7 +371,8 @@ impl Tx {
         if !self.fellowship.has_peers.load(Ordering::Acquire) {
             return;
         }
-        let taking = async { tokio::try_join!(self.sql.command("BEGIN"), self.sql.execute(TURN, &[])) };
+        let taking =
+            async { tokio::try_join!(biased; self.sql.command("BEGIN"), self.sql.execute(TURN, &[])) };
         let taken = tokio::time::timeout(GROUP_TIMEOUT, taking).await;
         self.memory.turn = Some(taken.map_or_else(|_| Err(too_long()), |taken| taken.map(drop)));
     }
@@ -410,6 +411,7 @@ impl Tx {
     async fn load(&mut self, needs: Needs) -> Result<()> {
         let Self { sql, sheets, .. } = self;
         tokio::try_join!(
+            biased;
             sheets.messages.load(sql, needs.messages),
             sheets.events.load(sql, needs.events),
             sheets.list.load(sql, needs.list),
@@ -1080,7 +1082,8 @@ fn tell(tx: &Tx, flight: &mut Flight<'_>) -> Versions {
 /// number.
 ///
 /// Everything is sent at once and done in this order: what is loaded is loaded after the turn was taken. That holds
-/// because the first statements were prepared when the session was opened.
+/// because the first statements were prepared when the session was opened, and nothing is asked for before what stands
+/// before it (`biased`); so it is also the first failure that is told, and not that nothing was done after it.
 async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     let node = tx.node();
     let turn = tx.memory.turn.take().transpose()?;
@@ -1088,6 +1091,7 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     let who: [Value<'_>; 1] = [&node];
     let loading = async {
         tokio::try_join!(
+            biased;
             sheets.messages.load(sql, needs.messages),
             sheets.events.load(sql, needs.events),
             sheets.list.load(sql, needs.list),
@@ -1095,11 +1099,12 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     };
     let (row, places) = if turn.is_some() {
         // Others write too, so the places are looked at with the rest.
-        let (row, places, _) = tokio::try_join!(sql.row(WHO, &who), sql.row(PLACES, &[]), loading)?;
+        let (row, places, _) = tokio::try_join!(biased; sql.row(WHO, &who), sql.row(PLACES, &[]), loading)?;
         (row, Some(places))
     } else {
         let taking = sql.execute(TURN, &[]);
-        let ((), _, row, _) = tokio::try_join!(sql.command("BEGIN"), taking, sql.row(WHO, &who), loading)?;
+        let begin = sql.command("BEGIN");
+        let ((), _, row, _) = tokio::try_join!(biased; begin, taking, sql.row(WHO, &who), loading)?;
         (row, None)
     };
     let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
@@ -1202,7 +1207,8 @@ impl<A: Send, T: Send> Read for Question<A, T> {
                     return (guarded(run(&rx, arguments)).await, true);
                 }
                 let begin = sql.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-                let found = tokio::try_join!(begin, guarded(run(&rx, arguments))).map(|((), found)| found);
+                let found =
+                    tokio::try_join!(biased; begin, guarded(run(&rx, arguments))).map(|((), found)| found);
                 let ended = sql.command(if found.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
                 (found, ended.is_ok())
             };

@@ -12,6 +12,7 @@ mod faults;
 mod idempotency;
 mod life;
 mod message;
+mod node;
 mod operating;
 mod part;
 mod receipt;
