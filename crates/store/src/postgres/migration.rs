@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0002_deliveries_by_endpoint", needs 2),
     migration!("0003_checksum_of_a_message", needs 3),
     migration!("0004_nodes", needs 4),
+    migration!("0006_opt_out_by_text", needs 5),
 ];
 
 /// Two programs that migrate at the same time wait for each other.

@@ -15,6 +15,7 @@ pub(crate) mod copy;
 mod endpoint;
 mod event;
 mod executor;
+mod inbound;
 mod front;
 mod message;
 mod migration;
@@ -265,7 +266,7 @@ impl Backend for Postgres {
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer inbound::receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         single message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;

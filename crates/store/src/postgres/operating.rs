@@ -360,6 +360,7 @@ pub(super) async fn sweep(
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
     more |= sweep_attempts(&tx.sql, before(attempts_ms), *limit).await?;
     more |= sweep_outstanding(&tx.sql, before(OUTSTANDING_MS), *limit).await?;
+    more |= super::inbound::sweep_replies(tx, *now, *limit).await?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS)).await?;
     if let Some(messages_ms) = retention.messages_ms {
         more |= sweep_messages(&tx.sql, before(messages_ms), *limit).await?;

@@ -792,8 +792,9 @@ async fn a_character_that_postgresql_cannot_keep_is_marked_and_nothing_fails() {
         text: "@\0!".into(),
         part: None,
         at: START,
+        keyword: tidings_domain::keyword::Class::Nothing,
     };
-    let told = store.receive(vec![part], START).await.expect("stored").told;
+    let told = store.receive(vec![part.into()], START).await.expect("stored").told;
     let event = store.event(HOME, told[0].id).await.expect("read").expect("there");
     let About::Inbound(kept) = event.about else { panic!("it is inbound") };
     assert_eq!((kept.from.as_str(), kept.text.as_str()), ("4670\u{FFFD}", "@\u{FFFD}!"));
