@@ -190,6 +190,7 @@ pub async fn start(
                 pace_per_s: connection.pace_per_s,
                 prefixes: connection.prefixes.clone(),
                 senders: connection.senders.clone(),
+                replies: connection.replies,
                 carrier: connection.carrier.clone(),
             })
             .collect(),
@@ -197,6 +198,7 @@ pub async fn start(
         egress,
         retention: config.store_retention(),
         node,
+        replies: config.reply_texts(),
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }

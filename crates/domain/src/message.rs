@@ -287,6 +287,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What went wrong, if anything did.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Delivered => None,
+            Self::Unknown(failure)
+            | Self::Expired(failure)
+            | Self::Undelivered(failure)
+            | Self::Rejected(failure) => Some(failure),
+        }
+    }
+
     const fn badness(&self) -> u8 {
         match self {
             Self::Delivered => 0,

@@ -5,6 +5,7 @@
 //!
 //! - [`intake`]: requests → accepted messages; hands over to a connection with room in its window.
 //! - [`dispatch`]: one loop a connection: due messages → carrier → what happened → store.
+//! - `inbound`: what people send → what they ask, with the answer that may follow.
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
@@ -18,6 +19,7 @@ pub mod clock;
 mod disk;
 pub mod dispatch;
 pub mod housekeeping;
+mod inbound;
 pub mod intake;
 mod node;
 pub mod signature;
@@ -46,7 +48,7 @@ use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Guard, Happening, Inbound, Key, Page,
+    About, Actor, Advanced, Arrival, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key, Page,
     Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression,
     Ticket, Told,
 };
@@ -104,6 +106,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Who this node is.
     pub node: NodeSettings,
+    /// What people are answered who ask by text; `None` for nothing. What they ask is done either way.
+    pub replies: Option<tidings_domain::reply::Texts>,
 }
 
 /// Who a node is among those who serve the same store.
@@ -138,6 +142,8 @@ pub struct ConnectionSettings {
     pub prefixes: Vec<String>,
     /// Senders that may be used here; empty for all.
     pub senders: Vec<String>,
+    /// Whether people who ask by text are answered by us, and not by the carrier.
+    pub replies: bool,
     /// The carrier's own settings.
     pub carrier: list::Settings,
 }
@@ -272,6 +278,7 @@ impl Engine {
                 pace_per_s: None,
                 prefixes: Vec::new(),
                 senders: Vec::new(),
+                replies: true,
                 carrier: list::Settings::Simulator(Default::default()),
             });
         }
@@ -414,7 +421,7 @@ impl Engine {
     /// every other node too (or a lease is over).
     pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let entries = self.inner.store.suppress(entries, actor).await?;
-        tokio::join!(self.inner.barrier(), self.inner.others_heard());
+        self.inner.nothing_is_on_its_way().await;
         Ok(entries)
     }
 
@@ -442,10 +449,14 @@ impl Engine {
         let mut repeated = Vec::new();
         match decision {
             Decision::Drop => {}
-            Decision::Suppress => drop(tokio::join!(self.inner.barrier(), self.inner.others_heard())),
+            Decision::Suppress => self.inner.nothing_is_on_its_way().await,
             Decision::Retry => {
                 for review in &closed {
-                    repeated.push(self.repeat(realm, review.message).await?);
+                    // What a person sent cannot be sent again.
+                    repeated.push(match review.about.message() {
+                        Some(id) => self.repeat(realm, id).await?,
+                        None => None,
+                    });
                 }
             }
         }
@@ -799,11 +810,11 @@ impl Inner {
     }
 
     /// Commits inbound messages.
-    pub(crate) async fn receive(self: &Arc<Self>, inbound: Vec<Inbound>) -> bool {
-        if inbound.is_empty() {
+    pub(crate) async fn receive(self: &Arc<Self>, arrivals: Vec<Arrival>) -> bool {
+        if arrivals.is_empty() {
             return true;
         }
-        match self.store.receive(inbound, self.clock.now()).await {
+        match self.store.receive(arrivals, self.clock.now()).await {
             Ok(advanced) => {
                 self.happened(advanced).await;
                 true
@@ -865,6 +876,12 @@ impl Inner {
             input: Input::Answered { attempt: ticket.attempt, segment, answer: Answer::Unsent },
         });
         self.advance(back.collect()).await;
+    }
+
+    /// Waits until nothing is on its way, here or on another node, that began before the suppression list was as it is
+    /// now, up to limits.
+    pub(crate) async fn nothing_is_on_its_way(&self) {
+        tokio::join!(self.barrier(), self.others_heard());
     }
 
     /// Waits until what was on its way to any carrier has been answered, up to a limit.

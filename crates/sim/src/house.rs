@@ -232,6 +232,7 @@ fn settings(plan: &Plan) -> Settings {
         pace_per_s: connection.pace_per_s,
         prefixes: if several { vec![Plan::prefix(place)] } else { Vec::new() },
         senders: Vec::new(),
+        replies: false,
         carrier: list::Settings::Simulator(Default::default()),
     });
     Settings {
@@ -247,5 +248,6 @@ fn settings(plan: &Plan) -> Settings {
             messages_ms: None,
         },
         node: NodeSettings { number: 1, ..NodeSettings::default() },
+        replies: None,
     }
 }

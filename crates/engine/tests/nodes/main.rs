@@ -76,6 +76,7 @@ impl Site {
             pace_per_s: None,
             prefixes: vec![format!("467{n}")],
             senders: Vec::new(),
+            replies: true,
             carrier: list::Settings::Simulator(Default::default()),
         };
         Self {
@@ -110,6 +111,7 @@ impl Site {
                 roles,
                 ..NodeSettings::default()
             },
+            replies: None,
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);

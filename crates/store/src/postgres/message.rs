@@ -918,7 +918,7 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
                     break;
                 }
             }
-            if receipt.outcome.as_ref().and_then(failure_of).is_some_and(suppresses) {
+            if receipt.outcome.as_ref().and_then(Outcome::failure).is_some_and(suppresses) {
                 for slot in candidates.iter().filter_map(|candidate| sheet.known(candidate.message)) {
                     needs.list.entry(&tx.sheets.list, slot.message.realm(), slot.message.recipient);
                 }
@@ -930,16 +930,6 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
 /// The same text, and to the right recipient: no other form can fit better.
 fn is_certain(receipt: &Receipt, candidates: &[Candidate]) -> bool {
     receipt::choose(receipt, candidates).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
-}
-
-fn failure_of(outcome: &Outcome) -> Option<&Failure> {
-    match outcome {
-        Outcome::Delivered => None,
-        Outcome::Unknown(failure)
-        | Outcome::Expired(failure)
-        | Outcome::Undelivered(failure)
-        | Outcome::Rejected(failure) => Some(failure),
-    }
 }
 
 pub(super) async fn advance(

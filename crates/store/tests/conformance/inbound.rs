@@ -1,6 +1,7 @@
 //! What people ask by text, and what follows in the same commit.
 
 use crate::samples::*;
+use crate::webhook::endpoint;
 use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::event::Kind;
@@ -112,7 +113,7 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         let claimed: Vec<_> = claimed.iter().map(|ticket| (ticket.message.id, ticket.message.reply)).collect();
         assert!(claimed.contains(&(id(11), Some(reply))) && claimed.contains(&(id(3), None)), "{claimed:?}");
         let waiting = store.waiting().await.expect("counted");
-        assert_eq!(waiting.of(HOME.account).iter().sum::<u64>(), 0);
+        assert_eq!(waiting.by_purpose(HOME.account).iter().sum::<u64>(), 0);
     });
 }
 

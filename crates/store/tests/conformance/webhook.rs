@@ -16,7 +16,7 @@ const LEASE: i64 = 30_000;
 /// When the lease of a first try is over for certain.
 const LATER: i64 = 3_600;
 
-fn endpoint(n: i64) -> Endpoint {
+pub fn endpoint(n: i64) -> Endpoint {
     Endpoint {
         id: EndpointId::from_key(n),
         realm: HOME,
