@@ -12,7 +12,9 @@ pub mod key;
 
 use connection::{Connection, Secrets};
 use database::Address;
-use key::{CountryCode, LanguageCode, Problem, Reader, RoleList, Section, SectionDescription, Whole, section, words};
+use key::{
+    CountryCode, LanguageCode, Problem, Reader, RoleList, Section, SectionDescription, Whole, section, words,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -271,7 +273,17 @@ pub struct Config {
 }
 
 const SECTIONS: [&str; 11] = [
-    "data", "node", "http", "log", "limits", "retry", "webhooks", "retention", "replies", "failures", "connection",
+    "data",
+    "node",
+    "http",
+    "log",
+    "limits",
+    "retry",
+    "webhooks",
+    "retention",
+    "replies",
+    "failures",
+    "connection",
 ];
 
 impl Data {

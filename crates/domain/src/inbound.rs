@@ -42,8 +42,7 @@ mod tests {
     fn what_follows_from_a_message() {
         use Decision::*;
         let check = |class, expected: [Decision; 4]| {
-            let standing =
-                [None, Some(Reason::OptedOut), Some(Reason::InvalidNumber), Some(Reason::Manual)];
+            let standing = [None, Some(Reason::OptedOut), Some(Reason::InvalidNumber), Some(Reason::Manual)];
             assert_eq!(standing.map(|standing| decide(class, standing)), expected, "{class:?}");
         };
         //                      nobody    opted out  invalid   manual

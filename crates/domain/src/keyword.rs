@@ -334,7 +334,8 @@ impl Words {
         while at < words.len() {
             let starting = self.inside.get(words[at]).map(Vec::as_slice).unwrap_or_default();
             let fits = |row: &&&'static Row| {
-                words.len() - at >= row.words && row.text.split(' ').eq(words[at..at + row.words].iter().copied())
+                words.len() - at >= row.words
+                    && row.text.split(' ').eq(words[at..at + row.words].iter().copied())
             };
             let Some(row) = starting.iter().find(fits) else {
                 at += 1;
@@ -481,10 +482,7 @@ fn without_doubles(word: &str) -> String {
 fn is_swapped(written: &str, meant: &str) -> bool {
     let (a, b) = (written.as_bytes(), meant.as_bytes());
     let Some(n) = a.iter().zip(b).position(|(a, b)| a != b) else { return false };
-    a.len() == b.len()
-        && n + 1 < a.len()
-        && (a[n], a[n + 1]) == (b[n + 1], b[n])
-        && a[n + 2..] == b[n + 2..]
+    a.len() == b.len() && n + 1 < a.len() && (a[n], a[n + 1]) == (b[n + 1], b[n]) && a[n + 2..] == b[n + 2..]
 }
 
 /// Whether one letter is missing, wrong or too many. Both are ASCII.
@@ -589,7 +587,11 @@ mod tests {
     fn the_language_and_the_line_of_the_table_are_given() {
         let check = |text: &str, language: Option<&str>, matched: &str| {
             let found = classify(text);
-            assert_eq!((found.language, found.matched), (language.and_then(Language::parse), matched), "{text}");
+            assert_eq!(
+                (found.language, found.matched),
+                (language.and_then(Language::parse), matched),
+                "{text}"
+            );
         };
         check("STOP", None, "stop");
         check("Arrêt!", Some("fr"), "arret");

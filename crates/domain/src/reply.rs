@@ -80,8 +80,9 @@ pub struct Count {
 /// The count with one more reply, or `None` if there were enough.
 pub fn is_one_more_allowed(known: Option<Count>, now: Timestamp) -> Option<Count> {
     match known {
-        Some(count) if now < count.since.plus_ms(WINDOW_MS) => (count.replies < IN_WINDOW_MAX)
-            .then_some(Count { replies: count.replies + 1, ..count }),
+        Some(count) if now < count.since.plus_ms(WINDOW_MS) => {
+            (count.replies < IN_WINDOW_MAX).then_some(Count { replies: count.replies + 1, ..count })
+        }
         _ => Some(Count { since: now, replies: 1 }),
     }
 }
@@ -101,12 +102,7 @@ pub struct Texts {
 
 impl Default for Texts {
     fn default() -> Self {
-        Self {
-            brand: String::new(),
-            help: String::new(),
-            language: Language::ENGLISH,
-            own: BTreeMap::new(),
-        }
+        Self { brand: String::new(), help: String::new(), language: Language::ENGLISH, own: BTreeMap::new() }
     }
 }
 
@@ -168,7 +164,8 @@ mod tests {
             assert_eq!(texts.text(kind, language.and_then(Language::parse)), expected);
         };
         let (acme, nobody) = (texts("Acme Clinic", "+1 555 0100"), texts("", ""));
-        let out = "Acme Clinic: You are unsubscribed and will get no further texts from us. Reply START to undo.";
+        let out =
+            "Acme Clinic: You are unsubscribed and will get no further texts from us. Reply START to undo.";
         check(&acme, Kind::OptOut, None, out);
         check(&acme, Kind::OptOut, Some("xx"), out);
         check(&nobody, Kind::OptOut, None, &out["Acme Clinic: ".len()..]);

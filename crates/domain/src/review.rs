@@ -36,7 +36,9 @@ pub fn doubtful(matched: &str) -> Failure {
         FailureClass::UnknownError,
         false,
         "tidings doubtful_opt_out",
-        format!("somebody may have asked for no more messages (\"{matched}\"): suppress the number, or drop this"),
+        format!(
+            "somebody may have asked for no more messages (\"{matched}\"): suppress the number, or drop this"
+        ),
     )
 }
 

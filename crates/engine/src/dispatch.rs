@@ -6,8 +6,8 @@
 //!
 //! What the carrier says is committed in batches, and only then acknowledged to it.
 
-use crate::{Inner, inbound};
 use crate::supervise::supervise;
+use crate::{Inner, inbound};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -570,7 +570,9 @@ impl Held {
 
     /// Comes back when some were acknowledged. May be dropped and called again.
     async fn settled(&mut self) {
-        let Some((_, nothing_is_on_its_way)) = &mut self.settling else { return std::future::pending().await };
+        let Some((_, nothing_is_on_its_way)) = &mut self.settling else {
+            return std::future::pending().await;
+        };
         let engine = nothing_is_on_its_way.await;
         let settled = self.settling.take();
         for acknowledge in settled.into_iter().flat_map(|(acknowledgements, _)| acknowledgements) {

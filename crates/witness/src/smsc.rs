@@ -597,7 +597,9 @@ impl<'c> Session<'c> {
                 self.ending = true;
             }
             command if command == DELIVER_SM | RESPONSE => {
-                let Some(Offered { item, says_opt_out, .. }) = self.offered.remove(&pdu.sequence) else { return };
+                let Some(Offered { item, says_opt_out, .. }) = self.offered.remove(&pdu.sequence) else {
+                    return;
+                };
                 let mut book = self.centre.book();
                 match (pdu.status, item) {
                     (0, Item::Receipt(receipt)) => {

@@ -203,10 +203,18 @@ pub struct LanguageCode(pub Language);
 impl Setting for LanguageCode {
     const TEXT: bool = true;
     fn wanted() -> String {
-        one_of(reply::languages().map(|language| language.to_string()).collect::<Vec<_>>().iter().map(String::as_str))
+        one_of(
+            reply::languages()
+                .map(|language| language.to_string())
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str),
+        )
     }
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        Language::parse(value.as_str()?).filter(|language| reply::languages().any(|known| known == *language)).map(Self)
+        Language::parse(value.as_str()?)
+            .filter(|language| reply::languages().any(|known| known == *language))
+            .map(Self)
     }
     fn print(&self) -> Option<String> {
         Some(quoted(self.0.as_str()))

@@ -816,8 +816,9 @@ impl Tables {
         why: Reason,
         now: Timestamp,
     ) -> Advanced {
-        let of_person =
-            |row: &&Row| row.life.state.is_waiting() && row.message.recipient == recipient && row.due.is_some();
+        let of_person = |row: &&Row| {
+            row.life.state.is_waiting() && row.message.recipient == recipient && row.due.is_some()
+        };
         let waiting = self.messages.rows.values().filter(of_person).take(ENDED_BY_OPT_OUT_MAX);
         let ends = |row: &&Row| row.message.realm() == realm && why.stops(&row.message, now);
         let ends: Vec<MessageId> = waiting.filter(ends).map(|row| row.message.id).collect();

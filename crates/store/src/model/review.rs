@@ -65,13 +65,8 @@ impl Tables {
         if self.reviews.is_open(message.id) {
             return;
         }
-        let id = self.insert_review(
-            message.realm(),
-            message.connection,
-            About::Message(message.id),
-            failure,
-            now,
-        );
+        let id =
+            self.insert_review(message.realm(), message.connection, About::Message(message.id), failure, now);
         self.reviews.by_message.insert((message.id, id));
     }
 

@@ -162,7 +162,8 @@ impl Tables {
             (entry.realm, entry.recipient) == (inbound.realm, ask.person)
                 && lifted.is_some_and(|(at, why)| *at == known.created_at && why == REPLACED_BY_OPT_OUT)
         };
-        let replaced = self.suppressions.rows.range(..known.id).rev().map(|(_, entry)| entry).find(is_replaced);
+        let replaced =
+            self.suppressions.rows.range(..known.id).rev().map(|(_, entry)| entry).find(is_replaced);
         if let Some(replaced) = replaced.filter(|replaced| replaced.counts_again(now)).cloned() {
             let id = SuppressionId::from_key(self.next_id(now));
             self.add_suppression(Suppression { id, created_at: now, lifted: None, ..replaced }, actor);

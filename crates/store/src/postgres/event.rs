@@ -825,8 +825,7 @@ pub(super) struct Seen(HashMap<Vec<u8>, i64>);
 impl Seen {
     /// What came like these.
     pub async fn load<'a>(sql: &Session, parts: impl Iterator<Item = &'a Inbound>) -> Result<Self> {
-        let prints: Vec<Vec<u8>> =
-            parts.map(fingerprint).collect::<HashSet<_>>().into_iter().collect();
+        let prints: Vec<Vec<u8>> = parts.map(fingerprint).collect::<HashSet<_>>().into_iter().collect();
         let rows = sql
             .rows(
                 "SELECT k.print, i.at FROM unnest($1::bytea[]) AS k (print)

@@ -38,13 +38,7 @@ pub(super) async fn receive(tx: &mut Tx, arrivals: &[Arrival], now: &Timestamp) 
 }
 
 /// Does what is asked.
-async fn follow(
-    tx: &mut Tx,
-    inbound: &Inbound,
-    ask: &Ask,
-    now: Timestamp,
-    out: &mut Advanced,
-) -> Result<()> {
+async fn follow(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &mut Advanced) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
     let standing = suppression::standing(tx, realm, ask.person, now).await?;
     match decide(inbound.keyword, standing) {
@@ -66,8 +60,8 @@ async fn follow(
         Decision::Help => {}
     }
     // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
-    let may_be_sent = inbound.keyword == Class::Stop
-        || suppression::standing(tx, realm, ask.person, now).await?.is_none();
+    let may_be_sent =
+        inbound.keyword == Class::Stop || suppression::standing(tx, realm, ask.person, now).await?.is_none();
     match &ask.reply {
         Some(reply) if may_be_sent && count_reply(tx, inbound, ask, now).await? => {
             message::enqueue(tx, reply, now, out).await

@@ -562,7 +562,12 @@ pub(super) fn known_inbound(sql: &Sql, part: &Inbound, now: Timestamp) -> Result
 }
 
 /// Writes the event, and a delivery for everybody who wants to hear of it.
-pub(super) fn publish_inbound(tx: &mut Tx<'_>, part: &Inbound, kind: Kind, told: &mut Vec<Told>) -> Result<()> {
+pub(super) fn publish_inbound(
+    tx: &mut Tx<'_>,
+    part: &Inbound,
+    kind: Kind,
+    told: &mut Vec<Told>,
+) -> Result<()> {
     let listeners = tx.listeners()?;
     let id = EventId::from_key(tx.next_event()?);
     let event = part.event(kind);

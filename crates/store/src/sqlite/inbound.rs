@@ -50,8 +50,8 @@ fn follow(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &m
         Decision::Help => {}
     }
     // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
-    let may_be_sent = inbound.keyword == Class::Stop
-        || suppression::in_force(tx.sql, realm, ask.person, now)?.is_none();
+    let may_be_sent =
+        inbound.keyword == Class::Stop || suppression::in_force(tx.sql, realm, ask.person, now)?.is_none();
     match &ask.reply {
         Some(reply) if may_be_sent && count_reply(tx, inbound, ask, now)? => {
             message::enqueue(tx, reply, now, out)
@@ -66,7 +66,9 @@ fn count_reply(tx: &Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp) -> Res
     let recipient = ask.person.digits() as i64;
     let known = tx
         .sql
-        .prepare_cached("SELECT since, replies FROM reply WHERE account = ?1 AND live = ?2 AND recipient = ?3")
+        .prepare_cached(
+            "SELECT since, replies FROM reply WHERE account = ?1 AND live = ?2 AND recipient = ?3",
+        )
         .and_then(|mut s| {
             s.query_row(params![account, live, recipient], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))
                 .optional()

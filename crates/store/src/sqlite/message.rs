@@ -1067,8 +1067,9 @@ pub(super) fn all_damaged(sql: &Sql) -> Result<Option<(MessageId, u64)>> {
     if !sql.query_row(has_any, [], |row| row.get::<_, bool>(0)).map_err(failed)? {
         return Ok(None);
     }
-    let mut statement =
-        sql.prepare(&format!("SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message")).map_err(failed)?;
+    let mut statement = sql
+        .prepare(&format!("SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message"))
+        .map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut found = None;
     while let Some(row) = rows.next().map_err(failed)? {

@@ -89,14 +89,14 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         assert_eq!(in_force(&store, at(1)).await, Some(Reason::OptedOut));
         assert_eq!(out.told.len(), 4, "received, opted out, and two messages ended");
         assert_eq!(out.queued, [(LINE, at(1))]);
-        assert_eq!(
-            kinds(&store).await,
-            [Kind::Received, Kind::OptedOut, Kind::Rejected, Kind::Rejected]
-        );
+        assert_eq!(kinds(&store).await, [Kind::Received, Kind::OptedOut, Kind::Rejected, Kind::Rejected]);
         for ended in [1, 2] {
             let stored = stored(&store, id(ended)).await;
             let failure = stored.failure.expect("it says why");
-            assert_eq!((stored.life.state.status(), failure.class), (Status::Rejected, FailureClass::OptedOut));
+            assert_eq!(
+                (stored.life.state.status(), failure.class),
+                (Status::Rejected, FailureClass::OptedOut)
+            );
         }
         assert_eq!(status(&store, id(3)).await, Status::Queued);
         let kept = store.message(elsewhere.realm(), id(4)).await.expect("read").expect("there");
@@ -110,7 +110,8 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         let reply = Reply { kind: reply::Kind::OptOut, to: InboundId::from_key(11) };
         assert_eq!(confirmation.reply, Some(reply));
         let claimed = claim_at(&store, at(2)).await;
-        let claimed: Vec<_> = claimed.iter().map(|ticket| (ticket.message.id, ticket.message.reply)).collect();
+        let claimed: Vec<_> =
+            claimed.iter().map(|ticket| (ticket.message.id, ticket.message.reply)).collect();
         assert!(claimed.contains(&(id(11), Some(reply))) && claimed.contains(&(id(3), None)), "{claimed:?}");
         let waiting = store.waiting().await.expect("counted");
         assert_eq!(waiting.by_purpose(HOME.account).iter().sum::<u64>(), 0);
