@@ -816,6 +816,10 @@ impl Inner {
         }
         match self.store.receive(arrivals, self.clock.now()).await {
             Ok(advanced) => {
+                // What it puts into queues are replies.
+                for _ in &advanced.queued {
+                    self.telemetry.accepted(Purpose::Transactional.as_str(), 1);
+                }
                 self.happened(advanced).await;
                 true
             }

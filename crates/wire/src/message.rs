@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tidings_domain::account::Environment;
 use tidings_domain::address::{Country, PhoneNumber};
 use tidings_domain::failure::{Failure, Recovery};
-use tidings_domain::id::{BatchId, ConnectionId, MessageId};
+use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
 use tidings_domain::intake::{Plan, SendRequest};
 use tidings_domain::message::{self as domain, Life, Status};
 use tidings_domain::purpose::Purpose;
@@ -624,7 +624,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn new(reply: domain::reply::Reply) -> Self {
+    pub(crate) fn new(reply: tidings_domain::reply::Reply) -> Self {
         Self { kind: reply.kind.as_str(), inbound_id: Shown(reply.to) }
     }
 }

@@ -1,5 +1,6 @@
 //! Lets opt-outs race sends to the same number (P-15): once the opt-out was answered, nothing more reaches the
-//! carrier.
+//! carrier. They come in turn by the API, by text, and by a receipt with the carrier's code; the answer of the last two is
+//! the acknowledgement. An opt-out by text is followed by one confirmation, and only that.
 //!
 //! Each pair has a number of its own. Right after an opt-out's answer the witness reads what has arrived at the
 //! carrier; whatever is read later left the binary too late, or was on its way for longer than the witness needs
