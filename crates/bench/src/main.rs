@@ -41,7 +41,8 @@ options, each over what the profile says
   --queued N          messages that are queued before the run, at a connection whose carrier is down (0)
   --connections N     of the load generator (64; batch: 4)
   --bound N           stop sending while so many have not come back (5000 if as many as go)
-  --binds N           SMPP sessions (1)
+  --nodes N           processes over one database, which must be PostgreSQL (1)
+  --binds N           SMPP sessions of each connection; there is one for each node (1)
   --window N          unanswered submissions of each (500)
   --keys              an idempotency key with each request
   --all-events        the webhook endpoint wants every event, not only the ends
@@ -54,7 +55,8 @@ carrier
   --ids random        ids that are random and hexadecimal, and not a sequence
   --receipt-window N  receipts without acknowledgement on each session (500)
   --throttle N        submissions a second above which it refuses
-The data directory's own settings can be given in the environment: TIDINGS_DATA__CACHE_MIB=128.";
+The server's own settings can be given in the environment: TIDINGS_DATA__CACHE_MIB=128, and the database, which must be
+new: TIDINGS_DATA__URL=postgres://….";
 
     fn usage() -> String {
         let profiles: String =
@@ -75,7 +77,7 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
     /// Options without a value.
     const SWITCHES: [&str; 4] = ["limit", "keys", "all-events", "keep"];
     /// All others.
-    const KNOWN: [&str; 17] = [
+    const KNOWN: [&str; 18] = [
         "binary",
         "other",
         "pairs",
@@ -89,6 +91,7 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
         "rate",
         "connections",
         "bound",
+        "nodes",
         "binds",
         "window",
         "drain",
@@ -204,6 +207,7 @@ The data directory's own settings can be given in the environment: TIDINGS_DATA_
         let bound = if rate == 0 { plan.bound } else { 0 };
         Ok(Plan {
             setup: Setup {
+                nodes: options.number("nodes", plan.setup.nodes)?.clamp(1, 4),
                 binds: options.number("binds", plan.setup.binds)?,
                 window: options.number("window", plan.setup.window)?,
                 all_events: options.has("all-events"),

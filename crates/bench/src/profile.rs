@@ -60,7 +60,7 @@ impl Plan {
     pub fn new(profile: &str, program: Program, how: How) -> Option<Self> {
         let single = Self {
             profile: profile.to_owned(),
-            setup: Setup { program, binds: 1, window: 500, all_events: false, second: false },
+            setup: Setup { program, nodes: 1, binds: 1, window: 500, all_events: false, second: false },
             how,
             kind: Kind::Single,
             rate: 0,
@@ -96,6 +96,7 @@ impl Plan {
             || (self.kind != Kind::Mixed
                 && self.backlog == 0
                 && self.stored.is_none()
+                && self.setup.nodes == 1
                 && self.setup.binds == 1)
     }
 }

@@ -127,7 +127,10 @@ struct Edge {
 
 impl Edge {
     fn now(watched: &Watched) -> Self {
-        Self { server: Usage::of(watched.server), sample: watched.sample() }
+        Self {
+            server: Usage::sum(watched.server.iter().map(|pid| Usage::of(*pid))),
+            sample: watched.sample(),
+        }
     }
 }
 
@@ -187,7 +190,7 @@ impl<'p> Stage<'p> {
         let plan = self.plan;
         let arguments = Arguments::default()
             .with("log", self.directory.file(&format!("load-{first}.log")).display())
-            .with("address", self.subject.address())
+            .with("address", self.subject.addresses())
             .with("token", self.subject.token())
             .with("progress", &self.progress)
             .with("kind", plan.kind)
@@ -202,7 +205,7 @@ impl<'p> Stage<'p> {
 
     fn watched(&self, load: &Tool) -> Watched {
         Watched {
-            server: self.running.pid(),
+            server: self.running.pids(),
             tools: [load, &self.carrier, &self.sink].into_iter().filter_map(Tool::pid).collect(),
             data: self.subject.data(),
         }

@@ -219,14 +219,14 @@ mod tests {
     #[test]
     fn a_call_tells_its_message_and_its_kind() {
         let body = br#"{"id":"evt_1","type":"message.delivered","data":{"message_id":"msg_1","from":"A","to":"+46700000042"}}"#;
-        assert_eq!((recipient(body), kind(body)), (Some(42), 1));
+        assert_eq!((recipient(body), kind(body)), (Some(168), 1));
         assert_eq!(kind(br#"{"type":"message.sentry"}"#), 9);
         assert_eq!(recipient(br#"{"to":"A"}"#), None);
         let mut seen = Seen::default();
         for _ in 0..2 {
             seen.note(b"POST / HTTP/1.1\r\nwebhook-id: a\r\n\r\n", body, 5);
         }
-        assert_eq!((seen.count, seen.log.what[1]), (1, 1 << 32 | 42));
+        assert_eq!((seen.count, seen.log.what[1]), (1, 1 << 32 | 168));
         assert_ne!(seen.log.id[0], 0);
     }
 }

@@ -91,18 +91,22 @@ pub const NO_MESSAGE: u64 = 0xFFFF_FFFF;
 #[derive(Debug)]
 struct Session {
     line: Line,
+    account: Account,
     receives: bool,
     ending: bool,
     /// Receipts without acknowledgement, by the submission.
     open: BTreeSet<u32>,
 }
 
+/// Who is bound: the end of the `system_id`. Receipts go to the sessions of the account that submitted.
+type Account = Option<u8>;
+
 /// An answer or a receipt that waits for its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Later {
     at: u64,
     submission: u32,
-    /// For an answer: on which session, to which sequence number. A receipt goes to any session.
+    /// For an answer: on which session, to which sequence number. A receipt goes to any session of its account.
     answers: Option<(u64, u32)>,
 }
 
@@ -111,10 +115,12 @@ struct Centre {
     log: Log,
     /// The addresses of each submission as they came, in the order that its receipt has them: its recipient first.
     addresses: Vec<Box<[u8]>>,
+    /// The account of each submission.
+    accounts: Vec<Account>,
     sessions: BTreeMap<u64, Session>,
     next_session: u64,
-    /// Receipts that may go now.
-    receipts: VecDeque<u32>,
+    /// Receipts that may go now, by the account of their submission.
+    receipts: BTreeMap<Account, VecDeque<u32>>,
     /// What waits for its time, the earliest first.
     later: BinaryHeap<Reverse<Later>>,
     random: u64,
@@ -199,7 +205,13 @@ pub fn work(arguments: &[String], input: OwnedFd, output: &mut dyn Write) -> Res
                         let number = centre.next_session;
                         centre.next_session += 1;
                         let line = Line::new(stream, number, &poll).map_err(text)?;
-                        let session = Session { line, receives: false, ending: false, open: BTreeSet::new() };
+                        let session = Session {
+                            line,
+                            account: None,
+                            receives: false,
+                            ending: false,
+                            open: BTreeSet::new(),
+                        };
                         centre.sessions.insert(number, session);
                     }
                 }
@@ -217,9 +229,10 @@ impl Centre {
             behaviour,
             log: Log::default(),
             addresses: Vec::new(),
+            accounts: Vec::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
-            receipts: VecDeque::new(),
+            receipts: BTreeMap::new(),
             later: BinaryHeap::new(),
             random: 0x5DEE_CE66,
             date: (u64::MAX, String::new()),
@@ -247,7 +260,7 @@ impl Centre {
             let (command, status, sequence, body) = (word(4), word(8), word(12), &pdu[16..]);
             used += length;
             match command {
-                SUBMIT_SM => self.submit(number, sequence, body, now, out),
+                SUBMIT_SM => self.submit((number, session.account), sequence, body, now, out),
                 ENQUIRE_LINK => put(out, ENQUIRE_LINK | RESPONSE, 0, sequence, &[]),
                 UNBIND => {
                     put(out, UNBIND | RESPONSE, 0, sequence, &[]);
@@ -255,6 +268,8 @@ impl Centre {
                 }
                 bind if BINDS.contains(&bind) => {
                     session.receives = bind != BIND_TRANSMITTER;
+                    session.account =
+                        body.split(|octet| *octet == 0).next().and_then(|id| id.last().copied());
                     put(out, bind | RESPONSE, 0, sequence, b"bench\0");
                 }
                 command if command == DELIVER_SM | RESPONSE => {
@@ -279,7 +294,14 @@ impl Centre {
         }
     }
 
-    fn submit(&mut self, session: u64, sequence: u32, body: &[u8], now: u64, out: &mut Vec<u8>) {
+    fn submit(
+        &mut self,
+        (session, account): (u64, Account),
+        sequence: u32,
+        body: &[u8],
+        now: u64,
+        out: &mut Vec<u8>,
+    ) {
         let Some(submit) = Submit::read(body) else {
             put(out, GENERIC_NACK, INVALID_COMMAND, sequence, &[]);
             return;
@@ -296,6 +318,7 @@ impl Centre {
         self.log.at.push(now);
         self.log.offered.push(0);
         self.log.acknowledged.push(0);
+        self.accounts.push(account);
         self.addresses.push([submit.recipient, submit.source].concat().into());
         let answer_at = now + self.between(self.behaviour.answer);
         if answer_at > now {
@@ -308,9 +331,14 @@ impl Centre {
             if receipt_at > now {
                 self.later.push(Reverse(Later { at: receipt_at, submission, answers: None }));
             } else {
-                self.receipts.push_back(submission);
+                self.owe(submission);
             }
         }
+    }
+
+    /// A receipt may go now.
+    fn owe(&mut self, submission: u32) {
+        self.receipts.entry(self.accounts[submission as usize]).or_default().push_back(submission);
     }
 
     fn is_too_much(&mut self, now: u64) -> bool {
@@ -356,7 +384,7 @@ impl Centre {
             }
             self.later.pop();
             let Some((number, sequence)) = answers else {
-                self.receipts.push_back(submission);
+                self.owe(submission);
                 continue;
             };
             if let Some(mut session) = self.sessions.remove(&number) {
@@ -364,7 +392,7 @@ impl Centre {
                 self.sessions.insert(number, session);
             }
         }
-        if self.receipts.is_empty() {
+        if self.receipts.values().all(VecDeque::is_empty) {
             return;
         }
         let wall = clock::wall_s() / 60;
@@ -374,7 +402,8 @@ impl Centre {
         let mut sessions = std::mem::take(&mut self.sessions);
         for session in sessions.values_mut().filter(|session| session.receives && !session.ending) {
             while session.open.len() < self.behaviour.window {
-                let Some(submission) = self.receipts.pop_front() else { break };
+                let owed = self.receipts.get_mut(&session.account);
+                let Some(submission) = owed.and_then(VecDeque::pop_front) else { break };
                 session.open.insert(submission);
                 let offered = &mut self.log.offered[submission as usize];
                 if *offered == 0 {
@@ -525,13 +554,13 @@ mod tests {
     fn a_submission_is_written_down_and_answered() {
         let mut centre = centre(Ids::Sequential);
         let mut out = Vec::new();
-        centre.submit(0, 7, &submit(&[5, 0, 3, 9, 2, 1]), 5, &mut out);
-        assert_eq!(centre.log.what, [42 | 1 << 32 | 2 << 40]);
+        centre.submit((0, None), 7, &submit(&[5, 0, 3, 9, 2, 1]), 5, &mut out);
+        assert_eq!(centre.log.what, [168 | 1 << 32 | 2 << 40]);
         assert_eq!(&out[4..8], (SUBMIT_SM | RESPONSE).to_be_bytes());
         assert_eq!(&out[16..], b"1000000000\0");
-        assert_eq!(centre.receipts, [0]);
-        centre.submit(0, 8, &submit(&[]), 5, &mut out);
-        assert_eq!(centre.log.what[1], 42 | 1 << 32 | 1 << 40);
+        assert_eq!(centre.receipts[&None], [0]);
+        centre.submit((0, None), 8, &submit(&[]), 5, &mut out);
+        assert_eq!(centre.log.what[1], 168 | 1 << 32 | 1 << 40);
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! queued expires after three.
 
 use crate::clock;
-use crate::number;
 use crate::profile::Plan;
 use crate::run::{self, Directory};
 use crate::subject::Program;
@@ -34,8 +33,10 @@ const GOOD_S: u64 = 2 * 86_400;
 const AT_ONCE: u64 = 100_000;
 /// Between the ids and times of two messages: a millisecond, as ids have it.
 const ID_STEP: i64 = 1 << 22;
-/// The first number of the recipients of finished messages: behind those of the load.
-const FIRST_FINISHED: u64 = 40_000_000;
+/// The first recipient of finished messages: none of those of the load.
+const FIRST_FINISHED: u64 = 46_790_000_000;
+/// How many different ones there are.
+const FINISHED_RECIPIENTS: u64 = 10_000_000;
 /// The first recipient of those that are queued.
 const FIRST_QUEUED: i64 = 4_740_000_000;
 /// The token, beside the data.
@@ -193,10 +194,7 @@ fn multiply(file: &Path, stored: Stored) -> Result<(), String> {
         return Err("the stored form has changed: two messages did not leave what was expected".to_owned());
     }
     let first_event = events.number("seq")?;
-    let recipient = |n: u64| -> i64 {
-        let digits = number::recipient(FIRST_FINISHED + n % 10_000_000);
-        digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
-    };
+    let recipient = |n: u64| (FIRST_FINISHED + n % FINISHED_RECIPIENTS).cast_signed();
     connection
         .execute_batch("DELETE FROM message; DELETE FROM event; DELETE FROM attempt; DELETE FROM due; BEGIN;")
         .map_err(sql)?;

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::limit;
+use crate::number::NETWORKS;
 use crate::poll::{digits, head};
 use crate::tool::Arguments;
 use std::fs::{self, File};
@@ -41,7 +42,10 @@ impl std::fmt::Display for Program {
 pub struct Setup {
     /// The program.
     pub program: Program,
-    /// SMPP sessions.
+    /// Processes that serve one database, which must be PostgreSQL then. Each has a connection to the carrier of its
+    /// own, and an even part of the recipients.
+    pub nodes: usize,
+    /// SMPP sessions of each connection.
     pub binds: u32,
     /// Unanswered submissions of each session.
     pub window: u32,
@@ -56,7 +60,8 @@ pub struct Setup {
 pub struct Subject {
     setup: Setup,
     directory: PathBuf,
-    address: SocketAddr,
+    /// Of each node.
+    addresses: Vec<SocketAddr>,
     carrier: String,
     sink: String,
     knows_the_sink: bool,
@@ -76,22 +81,27 @@ impl Subject {
         sink: &str,
         token: Option<String>,
     ) -> Result<Self, String> {
-        // The port must be known before the start. Another program could take it between here and there; the start
+        // The ports must be known before the start. Another program could take one between here and there; the start
         // would say so.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = address.map_err(|error| format!("no free port: {error}"))?;
+        let listeners =
+            (0..setup.nodes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<Vec<_>>>();
+        let addresses =
+            listeners.and_then(|listeners| listeners.iter().map(TcpListener::local_addr).collect());
+        let addresses = addresses.map_err(|error| format!("no free port: {error}"))?;
         let mut subject = Self {
             setup,
             directory: directory.to_owned(),
-            address,
+            addresses,
             carrier: carrier.to_owned(),
             sink: sink.to_owned(),
             knows_the_sink: token.is_some(),
             token: token.unwrap_or_else(|| "of-the-lean-program".to_owned()),
         };
         let Program::Tidings(binary) = subject.setup.program.clone() else { return Ok(subject) };
-        fs::write(subject.file("tidings.toml"), subject.configuration())
-            .map_err(|error| format!("the configuration could not be written: {error}"))?;
+        for node in 0..subject.setup.nodes {
+            fs::write(subject.configuration_file(node), subject.configuration(node))
+                .map_err(|error| format!("the configuration could not be written: {error}"))?;
+        }
         subject.command(&binary, &["migrate"])?;
         if subject.knows_the_sink {
             return Ok(subject);
@@ -108,7 +118,37 @@ impl Subject {
         Ok(subject)
     }
 
-    fn configuration(&self) -> String {
+    fn configuration_file(&self, node: usize) -> PathBuf {
+        self.file(&format!("tidings{node}.toml"))
+    }
+
+    /// The connections: one for each node, which the nodes share out themselves, as they do.
+    fn connections(&self) -> String {
+        let Setup { nodes, binds, window, .. } = self.setup;
+        let connection = |place: usize| {
+            let networks = NETWORKS.iter().enumerate().filter(|(network, _)| network % nodes == place);
+            let prefixes: Vec<String> =
+                networks.map(|(_, digit)| format!("467{}", char::from(*digit))).collect();
+            let prefixes = if nodes > 1 { format!("prefixes = {prefixes:?}") } else { String::new() };
+            format!(
+                r#"[[connection]]
+name = "bench{place}"
+kind = "smpp"
+environment = "live"
+address = "{carrier}"
+system_id = "tidings{place}"
+password = "bench"
+binds = {binds}
+window = {window}
+{prefixes}
+"#,
+                carrier = self.carrier
+            )
+        };
+        (0..nodes).map(connection).collect()
+    }
+
+    fn configuration(&self, node: usize) -> String {
         // Port 1 is reserved for what nobody uses, so nobody listens there.
         let second = r#"[[connection]]
 name = "closed"
@@ -123,6 +163,8 @@ password = "bench"
         format!(
             r#"[data]
 directory = {data:?}
+[node]
+name = "bench{node}"
 [http]
 listen = "{address}"
 [log]
@@ -134,21 +176,10 @@ messages_per_minute = 1000000
 allow_http = true
 allow_loopback = true
 ports = []
-[[connection]]
-name = "bench"
-kind = "smpp"
-environment = "live"
-address = "{carrier}"
-system_id = "tidings"
-password = "bench"
-binds = {binds}
-window = {window}
-{second}"#,
-            data = self.data(),
-            carrier = self.carrier,
-            address = self.address,
-            binds = self.setup.binds,
-            window = self.setup.window,
+{connections}{second}"#,
+            data = if node == 0 { self.data() } else { self.file(&format!("data{node}")) },
+            address = self.addresses[node],
+            connections = self.connections(),
         )
     }
 
@@ -161,9 +192,9 @@ window = {window}
         self.file("data")
     }
 
-    /// Where its API is.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    /// Where its API is, at each node, with commas between.
+    pub fn addresses(&self) -> String {
+        self.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")
     }
 
     /// The token that it takes.
@@ -175,7 +206,7 @@ window = {window}
         let output = Command::new(binary)
             .args(arguments)
             .arg("--config")
-            .arg(self.file("tidings.toml"))
+            .arg(self.configuration_file(0))
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("{} does not start: {error}", binary.display()))?;
@@ -186,11 +217,11 @@ window = {window}
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn serving(&self) -> Command {
+    fn serving(&self, node: usize) -> Command {
         match &self.setup.program {
             Program::Tidings(binary) => {
                 let mut command = Command::new(binary);
-                command.arg("serve").arg("--config").arg(self.file("tidings.toml"));
+                command.arg("serve").arg("--config").arg(self.configuration_file(node));
                 command
             }
             Program::Limit(binary) => {
@@ -198,7 +229,7 @@ window = {window}
                 let window = self.setup.binds * self.setup.window;
                 let arguments = Arguments::default()
                     .with("data", self.data().display())
-                    .with("listen", self.address)
+                    .with("listen", self.addresses[node])
                     .with("carrier", &self.carrier)
                     .with("webhook", &self.sink)
                     .with("token", &self.token)
@@ -214,24 +245,27 @@ window = {window}
     /// # Errors
     /// It cannot be started, or ended by itself; with the end of its log.
     pub fn start(&self) -> Result<Running, String> {
-        let log = File::create(self.file("log")).map_err(|error| format!("no log: {error}"))?;
-        let out = log.try_clone().map_err(|error| format!("no log: {error}"))?;
-        let child = self
-            .serving()
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(log)
-            .spawn()
-            .map_err(|error| format!("the server does not start: {error}"))?;
-        let mut running = Running { child };
-        let mut ended = false;
-        let ready = clock::wait_until(START_MS, 5, || {
-            ended = running.has_ended();
-            ended || self.ask("GET", "/readyz", "").is_ok_and(|(status, _)| status == 200)
-        });
-        if ended || !ready {
-            let how = if ended { "it ended by itself" } else { "it is not ready in time" };
-            return Err(format!("{how}\n{}", self.log_end(20)));
+        let mut running = Running { children: Vec::new() };
+        for node in 0..self.setup.nodes {
+            let log = File::create(self.log(node)).map_err(|error| format!("no log: {error}"))?;
+            let out = log.try_clone().map_err(|error| format!("no log: {error}"))?;
+            let child = self
+                .serving(node)
+                .stdin(Stdio::null())
+                .stdout(out)
+                .stderr(log)
+                .spawn()
+                .map_err(|error| format!("the server does not start: {error}"))?;
+            running.children.push(child);
+            let mut ended = false;
+            let ready = clock::wait_until(START_MS, 5, || {
+                ended = running.has_ended();
+                ended || self.ask_at(node, "GET", "/readyz", "").is_ok_and(|(status, _)| status == 200)
+            });
+            if ended || !ready {
+                let how = if ended { "it ended by itself" } else { "it is not ready in time" };
+                return Err(format!("{how}\n{}", self.log_end(20)));
+            }
         }
         Ok(running)
     }
@@ -259,11 +293,16 @@ window = {window}
     /// # Errors
     /// There was none.
     pub fn ask(&self, method: &str, target: &str, body: &str) -> io::Result<(u64, String)> {
-        let mut stream = TcpStream::connect(self.address)?;
+        self.ask_at(0, method, target, body)
+    }
+
+    fn ask_at(&self, node: usize, method: &str, target: &str, body: &str) -> io::Result<(u64, String)> {
+        let address = self.addresses[node];
+        let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let request = format!(
             "{method} {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.address,
+            address,
             self.token,
             body.len()
         );
@@ -283,19 +322,30 @@ window = {window}
         }
     }
 
-    /// The last lines of its log.
+    fn log(&self, node: usize) -> PathBuf {
+        self.file(&format!("log{node}"))
+    }
+
+    fn logs(&self) -> impl Iterator<Item = String> {
+        (0..self.setup.nodes).map(|node| {
+            let text = fs::read(self.log(node)).unwrap_or_default();
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    }
+
+    /// The last lines of each node's log.
     pub fn log_end(&self, lines: usize) -> String {
-        let text = fs::read(self.file("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+        let end = |text: String| {
+            let all: Vec<&str> = text.lines().collect();
+            all[all.len().saturating_sub(lines)..].join("\n")
+        };
+        self.logs().map(end).collect::<Vec<_>>().join("\n--\n")
     }
 
     /// Lines of its log that are warnings, errors or panics: how many, and the first few. What it says about its
     /// configuration, which is not one for strangers, and about a carrier that is away on purpose does not count.
     pub fn complaints(&self, most: usize) -> (usize, Vec<String>) {
-        let text = fs::read(self.file("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.logs().collect::<Vec<_>>().concat();
         let bad = |line: &&str| ["\"ERROR\"", "\"WARN\"", "panicked"].iter().any(|word| line.contains(word));
         let expected = ["\"tidings::serve\"", "cannot reach the address", "SMPP session is down"];
         let known =
@@ -308,18 +358,18 @@ window = {window}
 /// The server, running. It is ended by force when this is dropped.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    children: Vec<Child>,
 }
 
 impl Running {
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Its processes.
+    pub fn pids(&self) -> Vec<u32> {
+        self.children.iter().map(Child::id).collect()
     }
 
-    /// Whether it ended by itself.
+    /// Whether a node ended by itself.
     pub fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        self.children.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
     /// Asks it to stop and waits: the milliseconds that it took.
@@ -328,27 +378,33 @@ impl Running {
     /// It does not stop, or not well.
     pub fn stop(mut self) -> Result<u64, String> {
         let began = clock::now();
-        let pid =
-            i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).ok_or("no process")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-            .map_err(|error| format!("the server cannot be asked to stop: {error}"))?;
-        let mut status = None;
-        clock::wait_until(STOP_MS, 5, || {
-            status = self.child.try_wait().ok().flatten();
-            status.is_some()
-        });
-        match status {
-            Some(status) if status.success() => Ok((clock::now() - began) / clock::MS),
-            Some(status) => Err(format!("the server ended with {status}")),
-            None => Err("the server does not stop".to_owned()),
+        for pid in self.pids() {
+            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or("no process")?;
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+                .map_err(|error| format!("the server cannot be asked to stop: {error}"))?;
         }
+        for child in &mut self.children {
+            let mut status = None;
+            clock::wait_until(STOP_MS, 5, || {
+                status = child.try_wait().ok().flatten();
+                status.is_some()
+            });
+            match status {
+                Some(status) if status.success() => {}
+                Some(status) => return Err(format!("the server ended with {status}")),
+                None => return Err("the server does not stop".to_owned()),
+            }
+        }
+        Ok((clock::now() - began) / clock::MS)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to end.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        // They may have ended by themselves; then there is nothing to end.
+        for child in &mut self.children {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }

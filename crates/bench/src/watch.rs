@@ -55,6 +55,24 @@ impl Usage {
         usage
     }
 
+    /// Of several processes together.
+    pub fn sum(usages: impl IntoIterator<Item = Self>) -> Self {
+        let mut usages = usages.into_iter();
+        let first = usages.next().unwrap_or_default();
+        usages.fold(first, |mut sum, one| {
+            sum.user_ns += one.user_ns;
+            sum.system_ns += one.system_ns;
+            sum.rss += one.rss;
+            sum.peak += one.peak;
+            sum.written += one.written;
+            sum.switches += one.switches;
+            for (name, ns) in one.threads {
+                *sum.threads.entry(name).or_default() += ns;
+            }
+            sum
+        })
+    }
+
     /// Processor time and memory only.
     fn brief(pid: u32) -> Self {
         let stat = text(format!("/proc/{pid}/stat"));
@@ -127,8 +145,8 @@ pub struct Sample {
 /// Who is looked at.
 #[derive(Debug, Clone)]
 pub struct Watched {
-    /// The server.
-    pub server: u32,
+    /// The server: each of its nodes.
+    pub server: Vec<u32>,
     /// The tools.
     pub tools: Vec<u32>,
     /// Where the database is.
@@ -138,7 +156,7 @@ pub struct Watched {
 impl Watched {
     /// Everything, now.
     pub fn sample(&self) -> Sample {
-        let server = Usage::brief(self.server);
+        let server = Usage::sum(self.server.iter().map(|pid| Usage::brief(*pid)));
         Sample {
             at: clock::now(),
             server_ns: server.cpu_ns(),

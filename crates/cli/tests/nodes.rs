@@ -21,6 +21,7 @@ fn several_nodes_keep_their_word_whatever_happens_to_them_and_to_the_database() 
         return;
     }
     let setup = fleet::Setup {
+        other: None,
         binary: env!("CARGO_BIN_EXE_tidings").into(),
         nodes: 3,
         connections: 3,

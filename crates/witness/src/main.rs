@@ -49,7 +49,8 @@ options, with their defaults
            --places WORDS (claim,split,encode,answer,decide,render)
   nodes:   --nodes N (3), --connections N of at most 3 (3), --faults N (200), --longest MS (60000), --gap MS (4000),
            --overlap N: one in so many begins before the one before is over, 0 for none (4), --failovers N (10),
-           --kinds WORDS (kill,pause,database,carrier,restart,crash,failover), --logs DIRECTORY for a copy of the logs
+           --kinds WORDS (kill,pause,database,carrier,restart,crash,failover), --logs DIRECTORY for a copy of the logs,
+           --other FILE: the binary of a later release, for the kind `exchange`: a node is stopped, and started as the other
   takeover: --kills N (50), and those of nodes";
 
 fn main() -> ExitCode {
@@ -230,7 +231,7 @@ fn work(arguments: &[String]) -> Result<bool, String> {
 }
 
 fn of_nodes(options: &Options, until_taken: bool, setup: Setup, seed: u64) -> Result<nodes::Plan, String> {
-    let all = Kind::ALL.map(Kind::as_str).join(",");
+    let all = Kind::FAULTS.map(Kind::as_str).join(",");
     let words = if until_taken { "kill" } else { options.text("kinds").unwrap_or(&all) };
     let kinds = words.split(',').map(|word| Kind::parse(word).ok_or(USAGE)).collect::<Result<_, _>>()?;
     let nodes = options.number("nodes", 3)?;
@@ -242,6 +243,7 @@ fn of_nodes(options: &Options, until_taken: bool, setup: Setup, seed: u64) -> Re
     Ok(nodes::Plan {
         setup: nodes::fleet::Setup {
             binary: setup.binary,
+            other: options.text("other").map(Into::into),
             nodes,
             connections,
             sessions: setup.sessions,

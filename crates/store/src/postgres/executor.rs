@@ -10,7 +10,8 @@
 //! before them is written, nothing is remembered.
 //!
 //! The turn to write is a lock of the database that ends with the transaction, so that events get their places in the
-//! order of the commits whoever writes. A transaction that finds that another process wrote since its last one looks
+//! order of the commits whoever writes. Where others take it too, a group is formed when its turn has come, so that what
+//! comes during the others' turns is in it. A transaction that finds that another process wrote since its last one looks
 //! again at what it remembered, and one of a node that was ended by another node is refused.
 
 use super::front::{Fronts, Queue};
@@ -35,6 +36,7 @@ use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_postgres::Row;
 
 /// Operations that may wait for the writer. Callers wait for a place, which slows them and bounds the memory.
 const WRITES_WAITING: usize = 4_096;
@@ -52,7 +54,7 @@ const GROUP_TIMEOUT: Duration = Duration::from_secs(60);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pauses between two attempts to reach a server that is gone: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// How long the end of a failed transaction may take before the session counts as broken.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long callers wait for the server to come back, to hear whether their commit was done.
@@ -65,6 +67,12 @@ pub(super) const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
 const WHO: &str = "SELECT pg_current_xact_id()::text, (SELECT last_value FROM last_writer),
    (SELECT last_value FROM list_version), (SELECT last_value FROM settings_version),
    (SELECT last_value FROM parked_version), $1::text IS NULL OR EXISTS (SELECT 1 FROM node WHERE id = $1)";
+/// The places that are given in the order of commits. Ids go on after those of an earlier process and of another one,
+/// whose clocks may have been ahead.
+const PLACES: &str = "SELECT greatest(
+   (SELECT max(id) FROM review), (SELECT max(id) FROM suppression), (SELECT max(id) FROM audit),
+   (SELECT max(receipt) FROM parked), 0),
+   coalesce((SELECT max(seq) FROM event), 0)";
 /// What changes when the server crashes.
 const ERA: &str = "WITH new AS (INSERT INTO era (single, word) VALUES (true, gen_random_uuid()::text) ON CONFLICT DO NOTHING
    RETURNING word) SELECT word FROM new UNION ALL SELECT word FROM era LIMIT 1";
@@ -126,6 +134,10 @@ struct Memory {
     /// Thrown away when a transaction fails or another process wrote.
     loaded: Option<Loaded>,
     ids: Sequence,
+    /// The turn to write, where it was asked for before there was a group: a transaction is open, or that failed.
+    turn: Option<Result<()>>,
+    /// Whether another process wrote since our last transaction.
+    others_wrote: bool,
     /// What was changed how often, as it was when this was last looked at.
     versions: Versions,
     /// What this transaction changes of it.
@@ -137,6 +149,8 @@ struct Memory {
     membership: Option<Option<(String, u16)>>,
     /// What waits to be sent, once somebody asked.
     waiting: Option<Arc<Waiting>>,
+    /// It must be counted again: this session is new, and what others told meanwhile was not heard.
+    recounts: bool,
     /// How this transaction changes that.
     changes: Changes,
     crashes: Crashes,
@@ -351,20 +365,25 @@ impl Tx {
         self.memory.loaded.as_mut().expect("no operation runs before it is loaded")
     }
 
+    /// Waits for the turn to write before there is a group, where others write too: the group is better the later it is
+    /// formed. One process alone does not wait, and saves the trip.
+    async fn take_turn(&mut self) {
+        if !self.fellowship.has_peers.load(Ordering::Acquire) {
+            return;
+        }
+        let taking = async { tokio::try_join!(self.sql.command("BEGIN"), self.sql.execute(TURN, &[])) };
+        let taken = tokio::time::timeout(GROUP_TIMEOUT, taking).await;
+        self.memory.turn = Some(taken.map_or_else(|_| Err(too_long()), |taken| taken.map(drop)));
+    }
+
     /// Looks at the places that are given in the order of commits.
     async fn look_at_places(&mut self) -> Result<i64> {
-        // Ids go on after those of an earlier process and of another one, whose clocks may have been ahead.
-        let row = self
-            .sql
-            .row(
-                "SELECT greatest(
-                   (SELECT max(id) FROM review), (SELECT max(id) FROM suppression), (SELECT max(id) FROM audit),
-                   (SELECT max(receipt) FROM parked), 0),
-                   coalesce((SELECT max(seq) FROM event), 0)",
-                &[],
-            )
-            .await?
-            .ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
+        let row = self.sql.row(PLACES, &[]).await?;
+        self.pass_places(row)
+    }
+
+    fn pass_places(&mut self, row: Option<Row>) -> Result<i64> {
+        let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
         self.memory.ids.pass(cell(&row, 0)?);
         cell(&row, 1)
     }
@@ -693,7 +712,7 @@ impl Writing {
                 "this database is being copied or changed as a whole: wait for that to end".to_owned(),
             ));
         }
-        sql.prepare(&[TURN, WHO]).await?;
+        sql.prepare(&[TURN, WHO, PLACES]).await?;
         let number = news::number(&sql, self.options.served).await?;
         self.fellowship.writer.store(number, Ordering::Release);
         let era = sql.value::<String>(ERA, &[]).await?;
@@ -701,12 +720,15 @@ impl Writing {
         let memory = Memory {
             loaded: None,
             ids: Sequence::new(ids),
+            turn: None,
+            others_wrote: false,
             versions: Versions::default(),
             list_changed: false,
             parked_changed: false,
             line: Line::default(),
             membership: None,
             waiting: self.waiting.clone(),
+            recounts: self.waiting.is_some(),
             changes: Changes::default(),
             crashes: Crashes::default(),
             parked_max: self.options.parked_max,
@@ -732,6 +754,9 @@ impl Writing {
                 _ = asked.wait_for(|asked| *asked) => None,
             };
             let Some(first) = first else { break };
+            if let Some(tx) = open.as_mut() {
+                tx.take_turn().await;
+            }
             let mut weight = first.weight();
             let mut group: Group = started(first).into_iter().collect();
             while group.len() < GROUP_MAX && weight < WEIGHT_MAX {
@@ -743,18 +768,21 @@ impl Writing {
                     Err(_) => break,
                 }
             }
-            if group.is_empty() {
-                continue;
+            if !group.is_empty() {
+                let answers = self.commit(&mut open, group).await;
+                self.callers.spawn(async move {
+                    for (work, outcome) in answers {
+                        work.answer(outcome);
+                    }
+                });
             }
-            let answers = self.commit(&mut open, group).await;
-            if let Some(tx) = &open {
+            if let Some(tx) = open.as_mut() {
                 self.waiting.clone_from(&tx.memory.waiting);
-            }
-            self.callers.spawn(async move {
-                for (work, outcome) in answers {
-                    work.answer(outcome);
+                // Nobody wanted it any more.
+                if tx.memory.turn.take().is_some() && !rolled_back(&tx.sql).await {
+                    give_up(&mut open);
                 }
-            });
+            }
             if open.is_none() {
                 open = self.reopen(&mut waiting, &mut asked).await;
                 if open.is_none() {
@@ -1009,6 +1037,9 @@ async fn attempt(
     tx.note_fronts();
     let sheets = std::mem::take(&mut tx.sheets);
     let mut flight = Flight::default();
+    if tx.memory.others_wrote {
+        flight.statement("SELECT setval('last_writer', $1)", values![tx.number]);
+    }
     sheets.write(&mut flight);
     let told = tell(tx, &mut flight);
     flight.command("COMMIT");
@@ -1045,22 +1076,32 @@ fn tell(tx: &Tx, flight: &mut Flight<'_>) -> Versions {
     versions
 }
 
-/// Begins a transaction, waits for the turn to write, and loads what was named. Gives the transaction's number.
+/// Begins a transaction, waits for the turn to write unless we have it, and loads what was named. Gives the transaction's
+/// number.
 ///
 /// Everything is sent at once and done in this order: what is loaded is loaded after the turn was taken. That holds
 /// because the first statements were prepared when the session was opened.
 async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     let node = tx.node();
+    let turn = tx.memory.turn.take().transpose()?;
     let Tx { sql, sheets, .. } = &mut *tx;
     let who: [Value<'_>; 1] = [&node];
-    let ((), _, row, (), (), ()) = tokio::try_join!(
-        sql.command("BEGIN"),
-        sql.execute(TURN, &[]),
-        sql.row(WHO, &who),
-        sheets.messages.load(sql, needs.messages),
-        sheets.events.load(sql, needs.events),
-        sheets.list.load(sql, needs.list),
-    )?;
+    let loading = async {
+        tokio::try_join!(
+            sheets.messages.load(sql, needs.messages),
+            sheets.events.load(sql, needs.events),
+            sheets.list.load(sql, needs.list),
+        )
+    };
+    let (row, places) = if turn.is_some() {
+        // Others write too, so the places are looked at with the rest.
+        let (row, places, _) = tokio::try_join!(sql.row(WHO, &who), sql.row(PLACES, &[]), loading)?;
+        (row, Some(places))
+    } else {
+        let taking = sql.execute(TURN, &[]);
+        let ((), _, row, _) = tokio::try_join!(sql.command("BEGIN"), taking, sql.row(WHO, &who), loading)?;
+        (row, None)
+    };
     let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
     if !cell::<bool>(&row, 5)? {
         return Err(node::expelled());
@@ -1071,22 +1112,35 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     if now.list != before.list {
         tx.looked.renew();
     }
-    if last_writer != tx.number {
-        others_wrote(tx, last_writer, before).await?;
-        tx.sql.execute("SELECT setval('last_writer', $1)", &[&tx.number]).await?;
+    tx.memory.others_wrote = last_writer != tx.number;
+    if tx.memory.others_wrote {
+        others_wrote(tx, last_writer, before, places).await?;
     }
     if tx.memory.loaded.is_none() {
         tx.remember().await?;
+    }
+    if std::mem::take(&mut tx.memory.recounts)
+        && let Some(waiting) = &tx.memory.waiting
+    {
+        waiting.set(message::count_waiting(&tx.sql).await?);
     }
     cell(&row, 0)
 }
 
 /// Somebody else wrote since: what was remembered is looked at again.
-async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions) -> Result<()> {
+async fn others_wrote(
+    tx: &mut Tx,
+    last_writer: i64,
+    before: Versions,
+    places: Option<Option<Row>>,
+) -> Result<()> {
     let is_node = last_writer % 2 == 0;
     let now = tx.memory.versions;
     if tx.memory.loaded.is_some() {
-        let next_event = tx.look_at_places().await?;
+        let next_event = match places {
+            Some(places) => tx.pass_places(places)?,
+            None => tx.look_at_places().await?,
+        };
         tx.loaded().next_event = next_event;
         if now.settings != before.settings {
             let listeners = Arc::new(endpoint::listeners(&tx.sql).await?);
@@ -1100,9 +1154,7 @@ async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions) -> Result
         tx.fronts().forget();
     }
     // What nodes changed of this they tell. Others may have begun before there was anybody to tell it to.
-    if let Some(waiting) = tx.memory.waiting.as_ref().filter(|_| !is_node) {
-        waiting.set(message::count_waiting(&tx.sql).await?);
-    }
+    tx.memory.recounts |= !is_node;
     Ok(())
 }
 

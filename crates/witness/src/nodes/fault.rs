@@ -22,12 +22,25 @@ pub enum Kind {
     Crash,
     /// The database is gone, and its replica takes its place.
     Failover,
+    /// A node is stopped in good order, and started as the other release. It is no fault: it must leave nothing in doubt.
+    Exchange,
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 7] =
+    /// All that go wrong by themselves.
+    pub const FAULTS: [Self; 7] =
         [Self::Kill, Self::Pause, Self::Database, Self::Carrier, Self::Restart, Self::Crash, Self::Failover];
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Kill,
+        Self::Pause,
+        Self::Database,
+        Self::Carrier,
+        Self::Restart,
+        Self::Crash,
+        Self::Failover,
+        Self::Exchange,
+    ];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
@@ -39,6 +52,7 @@ impl Kind {
             Self::Restart => "restart",
             Self::Crash => "crash",
             Self::Failover => "failover",
+            Self::Exchange => "exchange",
         }
     }
 
@@ -167,6 +181,7 @@ fn one(schedule: &Schedule, kind: Kind, random: &mut Random) -> Planned {
         Kind::Kill => schedule.longest_ms.min(25_000),
         Kind::Restart | Kind::Crash => schedule.longest_ms.min(10_000),
         Kind::Failover => 3_000,
+        Kind::Exchange => 1_000,
         _ => schedule.longest_ms,
     };
     // Short ones as often as long ones: from 1 s to the longest, even on a scale of orders.

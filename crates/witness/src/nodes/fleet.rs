@@ -18,6 +18,8 @@ use std::thread::JoinHandle;
 
 /// How long the supervisor waits before it starts a process again: ms.
 const RESTART_MS: u64 = 1_000;
+/// How long a stop may take: ms.
+const STOP_MS: u64 = 60_000;
 /// How long the witness waits for an answer of a node before it tries another one: ms.
 const PATIENCE_MS: u64 = 4_000;
 /// The beginnings of the numbers that each connection takes, without +. There are no more connections than that.
@@ -28,6 +30,9 @@ pub const PREFIXES: [&str; 3] = ["4670", "4673", "4676"];
 pub struct Setup {
     /// The binary.
     pub binary: PathBuf,
+    /// The binary of a later release, for which it is exchanged, and back. With the first exchange the database gets its
+    /// schema.
+    pub other: Option<PathBuf>,
     /// Processes.
     pub nodes: usize,
     /// Connections, each with a carrier of its own.
@@ -63,6 +68,8 @@ struct Shared {
     place: Directory,
     nodes: Vec<Node>,
     exits: Mutex<Vec<Exit>>,
+    /// Whether the database has the schema of the other binary.
+    migrated: Mutex<bool>,
     stop: AtomicBool,
 }
 
@@ -81,6 +88,8 @@ struct Node {
 #[derive(Debug, Default)]
 struct Process {
     running: Option<Running>,
+    /// Whether it is the other binary that runs or is to be started.
+    is_other: bool,
     /// When it is to be started, if it does not run.
     start_at: Moment,
 }
@@ -95,19 +104,19 @@ impl Fleet {
         let nodes = (0..setup.nodes)
             .map(|n| node(&setup, &place.path, n, pair, carriers))
             .collect::<Result<Vec<_>, String>>()?;
-        let shared = Shared { setup, place, nodes, exits: Mutex::default(), stop: AtomicBool::new(false) };
-        shared.command(&["migrate"])?;
-        let made = shared.command(&[
-            "token",
-            "create",
-            "--environment",
-            "live",
-            "--scope",
-            "all",
-            "--rate",
-            "10000000",
-            "--json",
-        ])?;
+        let shared = Shared {
+            setup,
+            place,
+            nodes,
+            exits: Mutex::default(),
+            migrated: Mutex::default(),
+            stop: AtomicBool::new(false),
+        };
+        let binary = &shared.setup.binary;
+        shared.command(binary, &["migrate"])?;
+        let making =
+            ["token", "create", "--environment", "live", "--scope", "all", "--rate", "10000000", "--json"];
+        let made = shared.command(binary, &making)?;
         let made: serde_json::Value = serde_json::from_str(&made)
             .map_err(|error| format!("`token create --json` gave no JSON ({error}): {made}"))?;
         let token = made["token"].as_str().ok_or("`token create --json` shows no `token`")?.to_owned();
@@ -154,6 +163,29 @@ impl Fleet {
             running.kill();
         }
         process.start_at = clock::now().plus_ms(down_ms);
+    }
+
+    /// Stops a node in good order and starts it as the other binary, or as the first one again.
+    ///
+    /// # Errors
+    /// There is no other binary, it cannot bring the schema up to date, or the node does not stop well.
+    pub fn exchange(&self, n: usize) -> Result<(), String> {
+        let other = self.shared.setup.other.as_ref().ok_or("there is no other binary to exchange it for")?;
+        let mut migrated = self.shared.migrated.lock().expect("no thread panics with it");
+        if !std::mem::replace(&mut *migrated, true) {
+            self.shared.command(other, &["migrate"])?;
+        }
+        drop(migrated);
+        let mut process = self.lock(n);
+        if let Some(running) = process.running.take() {
+            let code = running.terminate(STOP_MS);
+            if code != Some(0) {
+                return Err(format!("node {n} was asked to stop and ended with {code:?}"));
+            }
+        }
+        process.is_other ^= true;
+        process.start_at = clock::now();
+        Ok(())
     }
 
     /// Stops a node where it stands, or lets it go on.
@@ -306,14 +338,14 @@ impl Shared {
         self.place.path.join(&self.nodes[n].name).join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new(&self.setup.binary)
+    fn command(&self, binary: &Path, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(binary)
             .args(arguments)
             .arg("--config")
             .arg(self.file(0, "tidings.toml"))
             .stdin(Stdio::null())
             .output()
-            .map_err(|error| format!("{} does not start: {error}", self.setup.binary.display()))?;
+            .map_err(|error| format!("{} does not start: {error}", binary.display()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("`tidings {}` ended with {}: {said}", arguments.join(" "), output.status));
@@ -336,7 +368,7 @@ impl Shared {
                     });
                 }
                 if process.running.is_none() && process.start_at <= now {
-                    match self.launch(n) {
+                    match self.launch(n, process.is_other) {
                         Ok(running) => process.running = Some(running),
                         Err(_) => process.start_at = now.plus_ms(RESTART_MS),
                     }
@@ -350,10 +382,11 @@ impl Shared {
         }
     }
 
-    fn launch(&self, n: usize) -> std::io::Result<Running> {
+    fn launch(&self, n: usize, as_other: bool) -> std::io::Result<Running> {
+        let binary = self.setup.other.as_ref().filter(|_| as_other).unwrap_or(&self.setup.binary);
         let mut log = OpenOptions::new().create(true).append(true).open(self.file(n, "log"))?;
         writeln!(log, "--- start at {} ms ---", clock::now().0 / 1_000_000)?;
-        let child = Command::new(&self.setup.binary)
+        let child = Command::new(binary)
             .arg("serve")
             .arg("--config")
             .arg(self.file(n, "tidings.toml"))

@@ -367,7 +367,11 @@ impl<'l> Judge<'l> {
                 && until.is_none_or(|until| from <= until)
         };
         let ledger = self.ledger;
-        ledger.faults.iter().any(|fault| within(fault.node, fault.from, fault.to))
+        ledger
+            .faults
+            .iter()
+            .filter(|fault| fault.kind != Kind::Exchange)
+            .any(|fault| within(fault.node, fault.from, fault.to))
             // A process that ended knew that it may not know something since a while.
             || ledger
                 .exits

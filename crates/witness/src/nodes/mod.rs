@@ -66,7 +66,7 @@ impl Plan {
             setup,
             seed,
             schedule: Schedule {
-                kinds: Kind::ALL.to_vec(),
+                kinds: Kind::FAULTS.to_vec(),
                 count: 8,
                 nodes,
                 longest_ms: 12_000,
@@ -258,6 +258,7 @@ impl Run<'_> {
                 }
                 self.pair.fail_over(for_ms)?;
             }
+            Kind::Exchange => self.fleet.exchange(node)?,
         }
         let to = clock::now();
         let node = Some(planned.node).filter(|_| !kind.is_of_all());
@@ -270,6 +271,10 @@ impl Run<'_> {
             }
             // The node is down for so long.
             Kind::Kill => clock::sleep_ms(for_ms),
+            // As one who upgrades: the next node only when this one is ready.
+            Kind::Exchange if !self.fleet.wait_until_ready(planned.node) => {
+                return Err(format!("node {} is not ready as the other release", planned.node));
+            }
             Kind::Failover => {
                 self.pair.replicate()?;
                 self.cut_from_server(1 - self.pair.primary(), Cut::default());
