@@ -535,6 +535,7 @@ mod tests {
             .collect()
     }
 
+    /// P-22
     #[test]
     fn people_are_understood_as_the_table_says() {
         let all = spellings();
