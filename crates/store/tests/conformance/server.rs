@@ -112,9 +112,9 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     let last = applied.len();
     // As it was before the last migration.
     empty.run(&format!(
-        "DELETE FROM migration WHERE number = {last}; DROP TABLE node, era;
-         ALTER TABLE connection DROP COLUMN owner, DROP COLUMN epoch;
-         DROP SEQUENCE writer, last_writer, node_number, list_version, settings_version, parked_version"
+        "DELETE FROM migration WHERE number = {last}; DROP TABLE reply;
+         ALTER TABLE message DROP COLUMN reply, DROP COLUMN reply_to; ALTER TABLE inbound DROP COLUMN keyword;
+         ALTER TABLE due DROP COLUMN recipient; ALTER TABLE review DROP COLUMN inbound"
     ));
     assert!(refusal(&options(&empty)).contains("an older version of tidings: run `tidings migrate`"));
     let about = Postgres::look(&options(&empty)).await.expect("seen");
