@@ -25,6 +25,7 @@ fn body(told: &Told) -> Box<RawValue> {
         About::Message(message) => webhook::render_message(told.id, &told.event, message),
         About::Inbound(inbound) => webhook::render_inbound(
             told.id,
+            told.event.kind,
             Inbound {
                 id: inbound.id,
                 from: &inbound.from,
@@ -32,6 +33,7 @@ fn body(told: &Told) -> Box<RawValue> {
                 text: &inbound.text,
                 connection: inbound.connection,
                 part: inbound.part,
+                keyword: inbound.keyword,
                 at: inbound.at,
             },
         ),

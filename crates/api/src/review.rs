@@ -26,7 +26,8 @@ fn shown(item: &Review) -> ReviewItem<'_> {
     ReviewItem {
         id: Shown(item.id),
         cause: &item.cause,
-        message_id: Shown(item.message),
+        message_id: item.about.message().map(Shown),
+        inbound_id: item.about.inbound().map(Shown),
         error: MessageError::in_review(&item.failure),
         opened_at: Shown(item.opened_at),
         decision: decided.map(|(decision, _, _)| decision.as_str()),
@@ -43,7 +44,8 @@ pub(crate) async fn groups(ask: Ask) -> Answer {
         open: group.open,
         first_at: Shown(group.first_at),
         last_at: Shown(group.last_at),
-        example_message_id: Shown(group.example),
+        example_message_id: group.example.message().map(Shown),
+        example_inbound_id: group.example.inbound().map(Shown),
     });
     json(200, &All { data: data.collect() })
 }
@@ -68,7 +70,8 @@ pub(crate) async fn decide(ask: Ask) -> Answer {
         return Err(problem.cured_by("Read what is open at `GET /v1/review/groups`."));
     }
     let pairs = decided.closed.iter().zip(&decided.repeated);
-    let repeated =
-        pairs.map(|(old, new)| Repeated { message_id: Shown(old.message), new_message_id: new.map(Shown) });
+    let repeated = pairs.filter_map(|(old, new)| {
+        Some(Repeated { message_id: Shown(old.about.message()?), new_message_id: new.map(Shown) })
+    });
     json(200, &Decided { closed: decided.closed.len(), repeated: repeated.collect() })
 }

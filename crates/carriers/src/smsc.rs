@@ -114,6 +114,17 @@ pub struct Seen {
     pub pdu: SubmitSm,
 }
 
+/// A text that a person sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Who: a phone number with `+`, or a short code or a name.
+    pub from: String,
+    /// To which of the client's senders, written likewise.
+    pub to: String,
+    /// What.
+    pub text: String,
+}
+
 /// What happened so far; may be read while the server runs.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -143,6 +154,7 @@ pub struct Smsc {
     settings: Settings,
     stage: Stage,
     faults: watch::Sender<Faults>,
+    texts: (mpsc::Sender<Text>, mpsc::Receiver<Text>),
     tally: Arc<Tally>,
 }
 
@@ -178,7 +190,8 @@ pub async fn listen(settings: Settings, stage: Stage) -> Result<Smsc, Error> {
     }
     let (server, events) = server::listen(serving).await.map_err(|error| Error(error.to_string()))?;
     let faults = watch::Sender::new(settings.faults.clone());
-    Ok(Smsc { server, events, settings, stage, faults, tally: Arc::default() })
+    let texts = mpsc::channel(BATCH);
+    Ok(Smsc { server, events, settings, stage, faults, texts, tally: Arc::default() })
 }
 
 impl Smsc {
@@ -197,9 +210,16 @@ impl Smsc {
         self.faults.clone()
     }
 
+    /// Takes texts of people while it runs. Each goes to the first client, by its `system_id`, that has a session which
+    /// receives; while there is none it waits for one.
+    pub fn texts(&self) -> mpsc::Sender<Text> {
+        self.texts.0.clone()
+    }
+
     /// Serves until `shutdown`, then ends its sessions in good order.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { server, mut events, settings, stage, faults, tally } = self;
+        let Self { server, mut events, settings, stage, faults, texts: (_texts_open, mut texts), tally } =
+            self;
         let mut changes = faults.subscribe();
         let seed = settings.seed.unwrap_or(stage.seed);
         let mut room = Room {
@@ -239,6 +259,7 @@ impl Smsc {
                         room.hear(event, away).await;
                     }
                 }
+                Some(text) = texts.recv(), if room.has_receiver() => room.say(&text),
                 // The sender lives as long as this function, so it never fails.
                 _ = changes.changed() => {
                     let changed = changes.borrow_and_update().clone();
@@ -252,6 +273,15 @@ impl Smsc {
         }
         drop(server);
         room.stop(events).await;
+    }
+}
+
+/// An address as carriers write it: international with a plus, a name with a letter, else as it is.
+fn address_of(text: &str) -> Address {
+    match text.strip_prefix('+') {
+        Some(digits) => Address::new(1, 1, digits),
+        None if text.contains(char::is_alphabetic) => Address::new(5, 0, text),
+        None => Address::new(3, 1, text),
     }
 }
 
@@ -490,6 +520,32 @@ impl Room {
             let action = Action::Report { system_id: Arc::clone(system_id), report };
             self.later.put(now_ms + u64::from(after_ms) + u64::from(part_after_ms), action);
         }
+    }
+
+    /// The client that people's texts go to.
+    fn receiver(&self) -> Option<&Arc<str>> {
+        let bound = self.accounts.iter().filter(|(_, account)| !account.receivers.is_empty());
+        bound.map(|(system_id, _)| system_id).min()
+    }
+
+    fn has_receiver(&self) -> bool {
+        self.receiver().is_some()
+    }
+
+    fn say(&mut self, said: &Text) {
+        let Some(system_id) = self.receiver().cloned() else { return };
+        self.last_tag += 1;
+        let Ok(segments) = text::split(&said.text, &text::Options::default(), self.last_tag as u16) else {
+            tracing::warn!("a text is too long, and was not sent");
+            return;
+        };
+        let Some(account) = self.accounts.get_mut(&system_id) else { return };
+        for segment in segments {
+            account.owed += 1;
+            let (source, destination) = (address_of(&said.from), address_of(&said.to));
+            account.ready.push_back(Report { source, destination, what: What::Reply(segment) });
+        }
+        self.deliver(&system_id);
     }
 
     fn act(&mut self, action: Action) {

@@ -12,7 +12,9 @@ pub mod key;
 
 use connection::{Connection, Secrets};
 use database::Address;
-use key::{CountryCode, Problem, Reader, RoleList, Section, SectionDescription, Whole, section, words};
+use key::{
+    CountryCode, LanguageCode, Problem, Reader, RoleList, Section, SectionDescription, Whole, section, words,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,7 +22,9 @@ use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::admission::Bounds;
 use tidings_domain::intake::Limits as IntakeLimits;
+use tidings_domain::keyword::Language;
 use tidings_domain::node::Roles;
+use tidings_domain::reply::{Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_egress::{Block, Policy, Ports};
 use tidings_store::Retention as StoreRetention;
@@ -221,6 +225,28 @@ section! {
 }
 
 section! {
+    /// What people are answered who ask by text to get no more messages, to get them again, or for help. What they ask is
+    /// done whatever stands here. An answer goes to who wrote, from the sender that was written to, within five minutes.
+    Replies = "replies", several: false {
+        /// Whether they are answered. A connection whose carrier answers by itself has a key of its own for that.
+        enabled: bool = true;
+        /// Who you are: the name that people know you by. It begins each answer.
+        brand: Option<String> = None, example r#""Acme Clinic""#;
+        /// How people reach you: a phone number or an address. Carriers in North America want it in answers to HELP.
+        help: Option<String> = None, example r#""+1 212 555 0100""#;
+        /// The language of answers to words that are the same everywhere, such as STOP: two letters.
+        language: LanguageCode = LanguageCode(Language::ENGLISH);
+        /// Your own text to confirm that somebody gets no more messages, in the place of those in the languages that are
+        /// known here. No marketing in it: what is not a confirmation must not be sent to who opted out.
+        opt_out_text: Option<String> = None, example r#""Acme: you will get no more texts. Reply START to undo.""#;
+        /// Your own text to confirm that somebody gets messages again.
+        opt_in_text: Option<String> = None, example r#""Acme: you will get our texts again. Reply STOP to stop.""#;
+        /// Your own text for who asks for help.
+        help_text: Option<String> = None, example r#""Acme: call +1 212 555 0100. Reply STOP to stop.""#;
+    }
+}
+
+section! {
     /// What carriers' error codes mean, beyond what is built in.
     Failures = "failures", several: false {
         /// A CSV table with further codes, or other meanings for known ones.
@@ -249,13 +275,15 @@ pub struct Config {
     pub retention: Retention,
     /// `[journal]`
     pub journal: Journal,
+    /// `[replies]`
+    pub replies: Replies,
     /// `[failures]`
     pub failures: Failures,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "data",
     "node",
     "http",
@@ -265,6 +293,7 @@ const SECTIONS: [&str; 11] = [
     "webhooks",
     "retention",
     "journal",
+    "replies",
     "failures",
     "connection",
 ];
@@ -368,6 +397,7 @@ impl Config {
             webhooks: one(&mut reader, root),
             retention: one(&mut reader, root),
             journal: one(&mut reader, root),
+            replies: one(&mut reader, root),
             failures: one(&mut reader, root),
             connections: Vec::new(),
         };
@@ -421,6 +451,19 @@ impl Config {
     pub fn database(&self, environment: &BTreeMap<String, String>) -> Result<Option<String>, String> {
         self.database_of(|name| environment.get(name).cloned())
             .map_err(|(key, why)| format!(r#"key "{key}" in [data] {why}"#))
+    }
+
+    /// What people are answered who ask by text, if they are.
+    pub fn reply_texts(&self) -> Option<Texts> {
+        let Replies { enabled, brand, help, language, opt_out_text, opt_in_text, help_text } = &self.replies;
+        let own =
+            [(Kind::OptOut, opt_out_text), (Kind::OptIn, opt_in_text), (Kind::Help, help_text)].into_iter();
+        enabled.then(|| Texts {
+            brand: brand.clone().unwrap_or_default(),
+            help: help.clone().unwrap_or_default(),
+            language: language.0,
+            own: own.filter_map(|(kind, text)| Some((kind, text.clone()?))).collect(),
+        })
     }
 
     /// The bounds of what is accepted.
@@ -528,6 +571,7 @@ impl Config {
         print(&mut text, "[webhooks]", self.webhooks.show());
         print(&mut text, "[retention]", self.retention.show());
         print(&mut text, "[journal]", self.journal.show());
+        print(&mut text, "[replies]", self.replies.show());
         print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());
@@ -560,6 +604,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Retry::describe(),
         Webhooks::describe(),
         Retention::describe(),
+        Replies::describe(),
         Failures::describe(),
     ]
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use tidings_domain::account::Realm;
 use tidings_domain::id::{MessageId, ReviewId};
 use tidings_domain::message::{Life, Message};
-use tidings_domain::review::Decision;
+use tidings_domain::review::{About, Decision};
 use tidings_store::{Accepted, Admission, Draft, Intake, Page, Review, ReviewChoice};
 use tidings_wire::message::MessageError;
 use tidings_wire::{Shown, review};
@@ -68,7 +68,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                     open: group.open,
                     first_at: Shown(group.first_at),
                     last_at: Shown(group.last_at),
-                    example_message_id: Shown(group.example),
+                    example_message_id: group.example.message().map(Shown),
+                    example_inbound_id: group.example.inbound().map(Shown),
                 })
                 .collect();
             output.show(&value, || {
@@ -80,7 +81,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                         group.failure.detail.clone(),
                         when(Some(group.first_at)),
                         when(Some(group.last_at)),
-                        group.example.to_string(),
+                        about(group.example),
                     ]);
                 }
                 table.print(output, "Nothing waits for a decision.")
@@ -95,7 +96,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 for item in &items {
                     let row = [
                         item.id.to_string(),
-                        item.message.to_string(),
+                        about(item.about),
                         when(Some(item.opened_at)),
                         item.failure.to_string(),
                     ];
@@ -122,7 +123,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let mut repeated = Vec::new();
             if decision == Decision::Retry {
                 for item in &closed {
-                    repeated.push((item.message, repeat(&operator, realm, item.message).await?));
+                    // What a person sent cannot be sent again.
+                    if let Some(message) = item.about.message() {
+                        repeated.push((message, repeat(&operator, realm, message).await?));
+                    }
                 }
             }
             let value = review::Decided {
@@ -171,6 +175,8 @@ async fn repeat(operator: &Operator, realm: Realm, id: MessageId) -> anyhow::Res
         send_at: None,
         expires_at: now.plus_ms(old.message.expires_at.since_ms(begun_at)),
         retry_of: Some(id),
+        // Nobody asks for it anew.
+        reply: None,
         ..old.message
     };
     let pieces = u8::try_from(old.life.segments.len()).unwrap_or(u8::MAX);
@@ -182,11 +188,19 @@ async fn repeat(operator: &Operator, realm: Realm, id: MessageId) -> anyhow::Res
     })
 }
 
+fn about(about: About) -> String {
+    match about {
+        About::Message(id) => id.to_string(),
+        About::Inbound(id) => id.to_string(),
+    }
+}
+
 fn shown(item: &Review) -> review::ReviewItem<'_> {
     review::ReviewItem {
         id: Shown(item.id),
         cause: &item.cause,
-        message_id: Shown(item.message),
+        message_id: item.about.message().map(Shown),
+        inbound_id: item.about.inbound().map(Shown),
         error: MessageError::in_review(&item.failure),
         opened_at: Shown(item.opened_at),
         decision: item.decided.as_ref().map(|(decision, ..)| decision.as_str()),

@@ -202,6 +202,7 @@ pub async fn start(
                 pace_per_s: connection.pace_per_s,
                 prefixes: connection.prefixes.clone(),
                 senders: connection.senders.clone(),
+                replies: connection.replies,
                 carrier: connection.carrier.clone(),
             })
             .collect(),
@@ -210,6 +211,7 @@ pub async fn start(
         retention: config.store_retention(),
         node,
         journal,
+        replies: config.reply_texts(),
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }

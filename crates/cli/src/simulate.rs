@@ -13,7 +13,7 @@ use tidings_engine::clock;
 /// What to simulate.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve SMPP 3.4 as a carrier would
+    /// Serve SMPP 3.4 as a carrier would; lines of FROM TO TEXT on standard input are sent as texts of people
     Smsc(Smsc),
     /// Print the recipients for which the simulated carrier has a fate of its own
     Numbers,
@@ -62,6 +62,23 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
     }
 }
 
+/// Each line of standard input is a text of a person. Its own thread, because reading a terminal cannot be broken off; it
+/// ends with the process.
+fn send_what_is_typed(texts: tokio::sync::mpsc::Sender<smsc::Text>) {
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
+            let mut words = line.trim().splitn(3, ' ').map(str::to_owned);
+            let (Some(from), Some(to), Some(text)) = (words.next(), words.next(), words.next()) else {
+                crate::output::remark("write a line as FROM TO TEXT, such as +15550002222 +15550001111 STOP");
+                continue;
+            };
+            if texts.blocking_send(smsc::Text { from, to, text }).is_err() {
+                return;
+            }
+        }
+    });
+}
+
 async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     let mut settings: smsc::Settings = match &how.settings {
         None => smsc::Settings::default(),
@@ -89,6 +106,7 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
         format!("The simulated carrier listens on {address} ({who}). Ctrl-C ends it.")
     })?;
     let tally = server.tally();
+    send_what_is_typed(server.texts());
     server.run(crate::serve::asked_to_stop()).await;
     let count = |number: &std::sync::atomic::AtomicU64| number.load(std::sync::atomic::Ordering::Relaxed);
     crate::output::remark(&format!(

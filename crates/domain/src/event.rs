@@ -1,10 +1,11 @@
-//! The closed list of facts about a message: what its timeline shows, and what webhooks and the feed carry.
+//! The closed list of facts about messages and the people who answer: what a timeline shows, and what webhooks and the feed
+//! carry.
 
 use crate::failure::Failure;
 use crate::message::Status;
 use crate::time::Timestamp;
 
-/// What happened. The public name is `message.` and [`Kind::as_str`].
+/// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The carrier accepted every segment.
@@ -33,11 +34,15 @@ pub enum Kind {
     Redacted,
     /// A person sent a message to us.
     Received,
+    /// A person asked by text for no more messages, and is on the suppression list now.
+    OptedOut,
+    /// A person asked by text for messages again, and is off the suppression list now.
+    OptedIn,
 }
 
 impl Kind {
     /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Sent,
         Self::Delivered,
         Self::Undelivered,
@@ -51,6 +56,8 @@ impl Kind {
         Self::Progress,
         Self::Redacted,
         Self::Received,
+        Self::OptedOut,
+        Self::OptedIn,
     ];
 
     /// The public name, such as `message.delivered`.
@@ -69,6 +76,8 @@ impl Kind {
             Self::Progress => "message.progress",
             Self::Redacted => "message.redacted",
             Self::Received => "message.received",
+            Self::OptedOut => "contact.opted_out",
+            Self::OptedIn => "contact.opted_in",
         }
     }
 

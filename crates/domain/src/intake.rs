@@ -229,6 +229,7 @@ pub fn accept(
         reference: request.reference,
         metadata: request.metadata,
         retry_of: request.retry_of,
+        reply: None,
     };
     (message, life)
 }

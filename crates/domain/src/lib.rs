@@ -3,7 +3,9 @@
 //! Read in this order: [`message`] is the life of a message and the heart of it all; [`purpose`], [`failure`] and
 //! [`retry`] are what its decisions rest on; [`receipt`] matches a carrier's word to a segment; [`intake`] decides
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
-//! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures. [`text`], [`address`] and [`sender`] are
+//! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
+//! [`keyword`] reads what people ask for by text, and [`reply`] is what they are answered by itself,
+//! and [`inbound`] says what follows. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
@@ -12,13 +14,16 @@ pub mod admission;
 pub mod event;
 pub mod failure;
 pub mod id;
+pub mod inbound;
 pub mod intake;
+pub mod keyword;
 pub mod message;
 pub mod node;
 pub mod pacing;
 pub mod poison;
 pub mod purpose;
 pub mod receipt;
+pub mod reply;
 pub mod retry;
 pub mod review;
 pub mod routing;

@@ -16,6 +16,7 @@ use crate::event::{Event, Kind};
 use crate::failure::{Failure, FailureClass, Recovery};
 use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::purpose::Purpose;
+use crate::reply::Reply;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::sender::Sender;
 use crate::text::{self, Encoding};
@@ -72,6 +73,8 @@ pub struct Message {
     pub metadata: Option<String>,
     /// The message of which this is a repeat, after a person's decision.
     pub retry_of: Option<MessageId>,
+    /// What it answers by itself, if nobody asked for it but the recipient.
+    pub reply: Option<Reply>,
 }
 
 /// The public word for where a message is.
@@ -284,6 +287,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What went wrong, if anything did.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Delivered => None,
+            Self::Unknown(failure)
+            | Self::Expired(failure)
+            | Self::Undelivered(failure)
+            | Self::Rejected(failure) => Some(failure),
+        }
+    }
+
     const fn badness(&self) -> u8 {
         match self {
             Self::Delivered => 0,

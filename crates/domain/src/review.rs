@@ -1,7 +1,46 @@
 //! Failures that a person must look at, grouped by like cause, and what the person may decide.
 
-use crate::failure::Failure;
-use crate::id::ConnectionId;
+use crate::failure::{Failure, FailureClass};
+use crate::id::{ConnectionId, InboundId, MessageId};
+
+/// What an item is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum About {
+    /// A message of ours that failed.
+    Message(MessageId),
+    /// A message of a person who perhaps wants no more.
+    Inbound(InboundId),
+}
+
+impl About {
+    /// The message of ours, if it is about one.
+    pub const fn message(self) -> Option<MessageId> {
+        match self {
+            Self::Message(id) => Some(id),
+            Self::Inbound(_) => None,
+        }
+    }
+
+    /// The person's message, if it is about one.
+    pub const fn inbound(self) -> Option<InboundId> {
+        match self {
+            Self::Message(_) => None,
+            Self::Inbound(id) => Some(id),
+        }
+    }
+}
+
+/// Why a person must look at an inbound message: it may ask for no more messages.
+pub fn doubtful(matched: &str) -> Failure {
+    Failure::new(
+        FailureClass::UnknownError,
+        false,
+        "tidings doubtful_opt_out",
+        format!(
+            "somebody may have asked for no more messages (\"{matched}\"): suppress the number, or drop this"
+        ),
+    )
+}
 
 /// What a person decides about one failure or a whole group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,6 +1,8 @@
 //! The suppression list: who must not be sent to, and why. One list, read at intake and again at the last moment.
 
 use crate::failure::{Failure, FailureClass};
+use crate::message::Message;
+use crate::reply;
 use crate::time::Timestamp;
 
 /// Why somebody is on the list.
@@ -30,6 +32,21 @@ impl Reason {
     /// From the public word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// Whether it stops this message at its last moment. It stops every message but one: the confirmation of an opt-out,
+    /// while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made only in the commit that puts its recipient on
+    /// the list, and says so in [`Message::reply`].
+    pub fn stops(self, message: &Message, now: Timestamp) -> bool {
+        let confirms = message.reply.is_some_and(|reply| reply.kind == reply::Kind::OptOut);
+        let is_fresh = now < message.created_at.plus_s(reply::VALIDITY_S);
+        !(self == Self::OptedOut && confirms && is_fresh)
+    }
+
+    /// Whether the person's own word, by text, ends an entry of this reason: only what was the person's own word, to us,
+    /// to somebody of the account, or to the carrier. What others know or decided stays.
+    pub const fn is_lifted_by_person(self) -> bool {
+        matches!(self, Self::OptedOut)
     }
 
     /// The reason that a carrier's failure gives.

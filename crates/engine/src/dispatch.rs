@@ -6,21 +6,24 @@
 //!
 //! What the carrier says is committed in batches, and only then acknowledged to it.
 
-use crate::Inner;
 use crate::supervise::supervise;
+use crate::{Inner, inbound};
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
-use tidings_domain::account::{Environment, Realm};
+use tidings_domain::account::Environment;
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::id::{ConnectionId, InboundId, MessageId};
+use tidings_domain::id::{ConnectionId, MessageId};
+use tidings_domain::keyword;
 use tidings_domain::message::{self, Answer, Input};
 use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Happening, Inbound, Ticket};
+use tidings_store::{Arrival, Happening, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
@@ -29,6 +32,8 @@ pub(crate) const HANDED_OVER_MAX: usize = 16_384;
 const STEP_MAX: usize = 256;
 /// Events of a carrier in one commit.
 const EVENTS_MAX: usize = 512;
+/// Opt-outs that wait to be acknowledged, beside those that are being settled.
+const HELD_MAX: usize = 4_096;
 /// The longest sleep of a lane: the safety net for a lost wake-up, not the mechanism.
 const LONGEST_SLEEP_MS: i64 = 5_000;
 /// How often a connection's log lines about what nobody can read may come: a carrier that sends nothing else must not
@@ -386,7 +391,7 @@ impl Submit {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
-            match reason {
+            match reason.filter(|reason| reason.stops(&ticket.message, now)) {
                 Some(reason) => {
                     stopped.push(Happening::To {
                         message: ticket.message.id,
@@ -508,13 +513,23 @@ fn unsent_segments(message: MessageId, attempt: u32, segments: &[u8]) -> Vec<Hap
 /// The loop that hears: answers, receipts and inbound messages are committed, then acknowledged.
 async fn hear(engine: &Weak<Inner>, lane: &Arc<Lane>, events: &mut mpsc::Receiver<CarrierEvent>) {
     let mut batch = Vec::with_capacity(EVENTS_MAX);
-    while events.recv_many(&mut batch, EVENTS_MAX).await > 0 {
-        let Some(engine) = engine.upgrade() else { return };
-        let mut heard = Heard::default();
-        for event in batch.drain(..) {
-            heard.take(&engine, lane, event);
+    let mut held = Held::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = held.settled() => {}
+            n = events.recv_many(&mut batch, EVENTS_MAX) => {
+                if n == 0 {
+                    break;
+                }
+                let Some(engine) = engine.upgrade() else { return };
+                let mut heard = Heard::default();
+                for event in batch.drain(..) {
+                    heard.take(&engine, lane, event);
+                }
+                held.add(heard.commit(&engine).await, &engine);
+            }
         }
-        heard.commit(&engine).await;
     }
     if !lane.closing.load(Ordering::Acquire) && engine.upgrade().is_some_and(|engine| !engine.stopping()) {
         tracing::error!(
@@ -524,11 +539,55 @@ async fn hear(engine: &Weak<Inner>, lane: &Arc<Lane>, events: &mut mpsc::Receive
     }
 }
 
+/// Acknowledgements of opt-outs. They are given once nothing is on its way any more that began before the opt-out was
+/// committed, as the API answers one only then. Answers are heard meanwhile: it is they that are waited for.
+#[derive(Default)]
+struct Held {
+    /// For the next time.
+    waiting: Vec<Acknowledge>,
+    settling: Option<(Vec<Acknowledge>, Pin<Box<dyn Future<Output = Arc<Inner>> + Send>>)>,
+}
+
+impl Held {
+    /// Holds these. Of more than the bound nothing is acknowledged, and the carrier offers it again.
+    fn add(&mut self, opt_outs: Vec<Acknowledge>, engine: &Arc<Inner>) {
+        self.waiting.extend(opt_outs);
+        self.waiting.truncate(HELD_MAX);
+        self.begin(engine);
+    }
+
+    /// Begins to wait for those that came since.
+    fn begin(&mut self, engine: &Arc<Inner>) {
+        if self.settling.is_none() && !self.waiting.is_empty() {
+            let engine = Arc::clone(engine);
+            let nothing_is_on_its_way = async move {
+                engine.nothing_is_on_its_way().await;
+                engine
+            };
+            self.settling = Some((std::mem::take(&mut self.waiting), Box::pin(nothing_is_on_its_way)));
+        }
+    }
+
+    /// Comes back when some were acknowledged. May be dropped and called again.
+    async fn settled(&mut self) {
+        let Some((_, nothing_is_on_its_way)) = &mut self.settling else {
+            return std::future::pending().await;
+        };
+        let engine = nothing_is_on_its_way.await;
+        let settled = self.settling.take();
+        for acknowledge in settled.into_iter().flat_map(|(acknowledgements, _)| acknowledgements) {
+            acknowledge.stored();
+        }
+        self.begin(&engine);
+    }
+}
+
 #[derive(Default)]
 struct Heard {
     happenings: Vec<Happening>,
-    inbound: Vec<Inbound>,
+    arrivals: Vec<Arrival>,
     acknowledgements: Vec<Acknowledge>,
+    opt_outs: Vec<Acknowledge>,
     permits: Vec<Permit>,
 }
 
@@ -560,21 +619,16 @@ impl Heard {
                 self.happenings.push(Happening::To { message: tag.message, input });
             }
             CarrierEvent::Receipt { receipt, acknowledge } => {
+                let failure = receipt.outcome.as_ref().and_then(message::Outcome::failure);
+                let is_opt_out = failure.is_some_and(|failure| failure.class == FailureClass::OptedOut);
                 self.happenings.push(Happening::Receipt { connection: lane.id, receipt });
-                self.acknowledgements.push(acknowledge);
+                self.acknowledge(acknowledge, is_opt_out);
             }
             CarrierEvent::Inbound { part, acknowledge } => {
-                self.inbound.push(Inbound {
-                    id: InboundId::from_key(engine.clock.id()),
-                    realm: Realm { account: engine.account, environment: lane.environment },
-                    connection: lane.id,
-                    from: part.from,
-                    to: part.to,
-                    text: part.text,
-                    part: part.part,
-                    at: engine.clock.now(),
-                });
-                self.acknowledgements.push(acknowledge);
+                let arrival = inbound::arrival(engine, lane, part);
+                let is_opt_out = arrival.inbound.keyword == keyword::Class::Stop;
+                self.arrivals.push(arrival);
+                self.acknowledge(acknowledge, is_opt_out);
             }
             CarrierEvent::Malformed { reason } => {
                 engine.telemetry.malformed(lane.id);
@@ -591,16 +645,23 @@ impl Heard {
         }
     }
 
-    async fn commit(self, engine: &Arc<Inner>) {
-        let stored = engine.advance(self.happenings).await && engine.receive(self.inbound).await;
+    fn acknowledge(&mut self, acknowledge: Acknowledge, is_opt_out: bool) {
+        if is_opt_out { self.opt_outs.push(acknowledge) } else { self.acknowledgements.push(acknowledge) }
+    }
+
+    /// Commits what was heard and acknowledges it, but the opt-outs: those are given back.
+    async fn commit(self, engine: &Arc<Inner>) -> Vec<Acknowledge> {
+        let stored = engine.advance(self.happenings).await && engine.receive(self.arrivals).await;
         // Only now: what a crash leaves in doubt was claimed or answered and not committed, and that has a place in
         // the window until here.
         drop(self.permits);
         // What is not stored is not acknowledged: the carrier keeps it and offers it again.
-        if stored {
-            for acknowledge in self.acknowledgements {
-                acknowledge.stored();
-            }
+        if !stored {
+            return Vec::new();
         }
+        for acknowledge in self.acknowledgements {
+            acknowledge.stored();
+        }
+        self.opt_outs
     }
 }

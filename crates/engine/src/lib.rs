@@ -5,6 +5,7 @@
 //!
 //! - [`intake`]: requests → accepted messages; hands over to a connection with room in its window.
 //! - [`dispatch`]: one loop a connection: due messages → carrier → what happened → store.
+//! - `inbound`: what people send → what they ask, with the answer that may follow.
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
@@ -19,6 +20,7 @@ pub mod clock;
 mod disk;
 pub mod dispatch;
 pub mod housekeeping;
+mod inbound;
 pub mod intake;
 pub mod journal;
 mod node;
@@ -48,7 +50,7 @@ use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Attempt, Backend, Connection, Endpoint, Guard, Happening, Inbound, Key, Page,
+    About, Actor, Advanced, Arrival, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key, Page,
     Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression,
     Ticket, Told,
 };
@@ -116,6 +118,8 @@ pub struct Settings {
     pub node: NodeSettings,
     /// The directory of the journal of opt-outs; `None` for none.
     pub journal: Option<std::path::PathBuf>,
+    /// What people are answered who ask by text; `None` for nothing. What they ask is done either way.
+    pub replies: Option<tidings_domain::reply::Texts>,
 }
 
 /// Who a node is among those who serve the same store.
@@ -150,6 +154,8 @@ pub struct ConnectionSettings {
     pub prefixes: Vec<String>,
     /// Senders that may be used here; empty for all.
     pub senders: Vec<String>,
+    /// Whether people who ask by text are answered by us, and not by the carrier.
+    pub replies: bool,
     /// The carrier's own settings.
     pub carrier: list::Settings,
 }
@@ -292,6 +298,7 @@ impl Engine {
                 pace_per_s: None,
                 prefixes: Vec::new(),
                 senders: Vec::new(),
+                replies: true,
                 carrier: list::Settings::Simulator(Default::default()),
             });
         }
@@ -438,7 +445,7 @@ impl Engine {
     /// every other node too (or a lease is over); and it stands in the journal.
     pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let entries = self.inner.store.suppress(entries, actor).await?;
-        tokio::join!(self.inner.barrier(), self.inner.others_heard(), self.inner.journalled());
+        self.inner.nothing_is_on_its_way().await;
         Ok(entries)
     }
 
@@ -468,13 +475,14 @@ impl Engine {
         let mut repeated = Vec::new();
         match decision {
             Decision::Drop => {}
-            Decision::Suppress => {
-                let ((), (), ()) =
-                    tokio::join!(self.inner.barrier(), self.inner.others_heard(), self.inner.journalled());
-            }
+            Decision::Suppress => self.inner.nothing_is_on_its_way().await,
             Decision::Retry => {
                 for review in &closed {
-                    repeated.push(self.repeat(realm, review.message).await?);
+                    // What a person sent cannot be sent again.
+                    repeated.push(match review.about.message() {
+                        Some(id) => self.repeat(realm, id).await?,
+                        None => None,
+                    });
                 }
             }
         }
@@ -841,12 +849,16 @@ impl Inner {
     }
 
     /// Commits inbound messages.
-    pub(crate) async fn receive(self: &Arc<Self>, inbound: Vec<Inbound>) -> bool {
-        if inbound.is_empty() {
+    pub(crate) async fn receive(self: &Arc<Self>, arrivals: Vec<Arrival>) -> bool {
+        if arrivals.is_empty() {
             return true;
         }
-        match self.store.receive(inbound, self.clock.now()).await {
+        match self.store.receive(arrivals, self.clock.now()).await {
             Ok(advanced) => {
+                // What it puts into queues are replies.
+                for _ in &advanced.queued {
+                    self.telemetry.accepted(Purpose::Transactional.as_str(), 1);
+                }
                 self.happened(advanced).await;
                 true
             }
@@ -907,6 +919,12 @@ impl Inner {
             input: Input::Answered { attempt: ticket.attempt, segment, answer: Answer::Unsent },
         });
         self.advance(back.collect()).await;
+    }
+
+    /// Waits until nothing is on its way, here or on another node, that began before the suppression list was as it is
+    /// now, up to limits; and until the journal has the list as it is now.
+    pub(crate) async fn nothing_is_on_its_way(&self) {
+        tokio::join!(self.barrier(), self.others_heard(), self.journalled());
     }
 
     /// Waits until what was on its way to any carrier has been answered, up to a limit.

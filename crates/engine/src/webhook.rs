@@ -496,6 +496,7 @@ pub fn render(told: &Told) -> Bytes {
         }
         About::Inbound(part) => tidings_wire::webhook::render_inbound(
             id,
+            told.event.kind,
             tidings_wire::webhook::Inbound {
                 id: part.id,
                 from: &part.from,
@@ -503,6 +504,7 @@ pub fn render(told: &Told) -> Bytes {
                 text: &part.text,
                 connection: part.connection,
                 part: part.part,
+                keyword: part.keyword,
                 at: part.at,
             },
         ),

@@ -29,6 +29,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         retention: Retention { idempotency_ms: 1, parked_ms: 1, attempts_ms: 1, messages_ms: None },
         node: Default::default(),
         journal: None,
+        replies: None,
     };
     let engine = Engine::start(store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };

@@ -267,6 +267,7 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         pace_per_s: connection.pace_per_s,
         prefixes: if several { vec![Plan::prefix(place)] } else { Vec::new() },
         senders: Vec::new(),
+        replies: false,
         carrier: list::Settings::Simulator(Default::default()),
     });
     Settings {
@@ -288,5 +289,6 @@ fn settings(plan: &Plan, node: usize) -> Settings {
             roles: Roles { send: plan.nodes[node].sends, ..Roles::ALL },
         },
         journal: None,
+        replies: None,
     }
 }

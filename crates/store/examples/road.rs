@@ -146,6 +146,7 @@ fn draft(n: usize) -> (Message, Life) {
         reference: None,
         metadata: None,
         retry_of: None,
+        reply: None,
     };
     let life = Life::queued(message.segments, NOW, None);
     let retry = RetryPolicy::default();

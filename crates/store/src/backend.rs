@@ -18,15 +18,23 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
+use tidings_domain::keyword;
 use tidings_domain::message::{Input, Life, Message, Status};
 use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
-use tidings_domain::review::Decision;
+use tidings_domain::review::{self, Decision};
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{Delivery, Verdict};
+
+/// Messages that one opt-out by text ends in its commit: a person has a few that wait, and a commit must not grow with a
+/// queue.
+pub const ENDED_BY_OPT_OUT_MAX: usize = 500;
+
+/// Digits of a phone number that a carrier wrote without `+`, at least. A short code has eight at most.
+const PERSON_DIGITS_MIN: usize = 9;
 
 /// What an operation gives back, later.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -96,10 +104,16 @@ pub trait Backend: Send + Sync + 'static {
         Arc::default()
     }
 
-    /// Stores a part of an inbound message with its event, in one commit. The same part twice is stored once: the same
-    /// text between the same two on the same connection, for a part of several within 15 minutes, else within two
-    /// seconds, because a person may honestly say "yes" twice.
-    fn receive(&self, inbound: Vec<Inbound>, now: Timestamp) -> Reply<'_, Advanced>;
+    /// Stores parts of inbound messages with their events, and does what they ask by `domain::inbound`, one after the
+    /// other, all in one commit: the entry of the suppression list or its end, with its event; the end of up to
+    /// [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue for who opted out (those beyond it end when they come up);
+    /// the review item of a doubtful one; and the reply, which waits in its connection's queue. Of a lifted entry that had
+    /// replaced one of somebody of the account ([`suppression::Reason::Manual`]), that one counts again.
+    ///
+    /// The same part twice is stored once, and asks nothing the second time: the same text between the same two on the
+    /// same connection, for a part of several within 15 minutes, else within two seconds, because a person may honestly
+    /// say "yes" twice.
+    fn receive(&self, arrivals: Vec<Arrival>, now: Timestamp) -> Reply<'_, Advanced>;
 
     /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`]); never before
     /// `now`, and perhaps earlier than it would have to be.
@@ -629,6 +643,22 @@ pub struct Advanced {
     pub crashed: Vec<MessageId>,
 }
 
+impl Advanced {
+    /// Adds what another part of the same commit brought about.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.told.extend(other.told);
+        self.queued.extend(other.queued);
+        self.paused.extend(other.paused);
+        self.ignored += other.ignored;
+        self.parked += other.parked;
+        self.forgotten += other.forgotten;
+        self.counted.extend(other.counted);
+        self.statuses.extend(other.statuses);
+        self.more |= other.more;
+        self.crashed.extend(other.crashed);
+    }
+}
+
 /// One event as metrics see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
@@ -751,6 +781,80 @@ pub struct Inbound {
     pub part: Option<(u16, u8, u8)>,
     /// When.
     pub at: Timestamp,
+    /// What it asks.
+    pub keyword: keyword::Class,
+}
+
+/// An inbound message on its way into the store.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The message.
+    pub inbound: Inbound,
+    /// What its keyword brings about; `None` if nothing can follow from it, because it has none, or because where it
+    /// came from nobody can be sent to.
+    pub ask: Option<Ask>,
+}
+
+/// What somebody asks by a keyword.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who.
+    pub person: PhoneNumber,
+    /// The keyword, as the table has it.
+    pub matched: &'static str,
+    /// The answer, if one is to be given when something follows: a message that waits, and says what it answers.
+    pub reply: Option<Draft>,
+}
+
+impl From<Inbound> for Arrival {
+    fn from(inbound: Inbound) -> Self {
+        Self { inbound, ask: None }
+    }
+}
+
+impl Inbound {
+    /// A fact about it.
+    pub(crate) const fn event(&self, kind: Kind) -> Event {
+        Event {
+            kind,
+            status: Status::Delivered,
+            attempt: 0,
+            at: self.at,
+            due_at: None,
+            failure: None,
+            raw: None,
+        }
+    }
+
+    /// The entry that an opt-out by it makes.
+    pub(crate) fn opt_out(&self, id: SuppressionId, ask: &Ask, now: Timestamp) -> Suppression {
+        Suppression {
+            id,
+            realm: self.realm,
+            recipient: ask.person,
+            reason: suppression::Reason::OptedOut,
+            source: format!("{} {}", self.id, ask.matched),
+            created_at: now,
+            expires_at: None,
+            lifted: None,
+        }
+    }
+
+    /// Who sent it, if somebody can be sent to where it came from: a phone number, and no short code or name. Carriers
+    /// write an international number with or without `+`.
+    pub fn person(&self) -> Option<PhoneNumber> {
+        // Only the form is looked at: whom a table of numbers does not know may opt out all the same.
+        match self.from.strip_prefix('+') {
+            Some(_) => PhoneNumber::from_stored(&self.from),
+            None if self.from.len() < PERSON_DIGITS_MIN => None,
+            None => PhoneNumber::from_stored(&format!("+{}", self.from)),
+        }
+    }
+
+    /// Who changes the list by it.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { account: self.realm.account, who: "recipient".to_owned() }
+    }
 }
 
 /// The recorded life of one message.
@@ -869,6 +973,17 @@ pub struct Suppression {
     pub lifted: Option<(Timestamp, String)>,
 }
 
+/// Why an entry was lifted for which an opt-out stands now.
+pub(crate) const REPLACED_BY_OPT_OUT: &str = "replaced by opted_out";
+
+impl Suppression {
+    /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
+    /// the person's to undo. A carrier's word that the number is not in use is: the person wrote from it.
+    pub(crate) fn counts_again(&self, now: Timestamp) -> bool {
+        self.reason == suppression::Reason::Manual && self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
 /// A failure that a person must look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
@@ -876,8 +991,8 @@ pub struct Review {
     pub id: ReviewId,
     /// Its group.
     pub cause: String,
-    /// The message.
-    pub message: MessageId,
+    /// What it is about.
+    pub about: review::About,
     /// The failure.
     pub failure: Failure,
     /// When.
@@ -899,8 +1014,8 @@ pub struct ReviewGroup {
     pub first_at: Timestamp,
     /// The last.
     pub last_at: Timestamp,
-    /// A message among them.
-    pub example: MessageId,
+    /// What the last is about.
+    pub example: review::About,
 }
 
 /// Which items are decided.

@@ -4,8 +4,12 @@ use crate::{Error, Result};
 use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::id::{InboundId, MessageId};
+use tidings_domain::keyword;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
 use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::reply::{self, Reply};
+use tidings_domain::review::About;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{Concatenation, Encoding, Language, Languages, Options, Tables};
 use tidings_domain::time::Timestamp;
@@ -110,7 +114,39 @@ pub(crate) fn checksum(message: &Message) -> i64 {
         Sender::ShortCode(digits) => octets(sum, digits.as_str()),
         Sender::Alphanumeric(name) => octets(sum, name.as_str()),
     };
+    // A message that answers by itself may pass the suppression list: nothing may turn another one into such.
+    let sum = message.reply.map_or(sum, |reply| mix(mix(sum, reply.kind as u64 + 1), reply.to.key() as u64));
     octets(sum, message.text.as_deref().unwrap_or_default()) as i64
+}
+
+/// What a message answers by itself, as its two columns say.
+pub(crate) fn reply(kind: Option<i64>, to: Option<i64>) -> Result<Option<Reply>> {
+    let (Some(number), Some(to)) = (kind, to) else { return Ok(None) };
+    let kind = usize::try_from(number).ok().and_then(|n| reply::Kind::ALL.get(n).copied());
+    let kind = kind.ok_or_else(|| corrupt("kind of reply", number))?;
+    Ok(Some(Reply { kind, to: InboundId::from_key(to) }))
+}
+
+/// What an inbound message asks.
+pub(crate) fn keyword(number: i64) -> Result<keyword::Class> {
+    let class = usize::try_from(number).ok().and_then(|n| keyword::Class::ALL.get(n).copied());
+    class.ok_or_else(|| corrupt("class of keyword", number))
+}
+
+/// What a review item is about: the message's id is 0 where it is an inbound one.
+pub(crate) fn about(message: i64, inbound: Option<i64>) -> About {
+    match inbound {
+        Some(id) => About::Inbound(InboundId::from_key(id)),
+        None => About::Message(MessageId::from_key(message)),
+    }
+}
+
+/// The two columns for that.
+pub(crate) fn about_numbers(about: About) -> (i64, Option<i64>) {
+    match about {
+        About::Message(id) => (id.key(), None),
+        About::Inbound(id) => (0, Some(id.key())),
+    }
 }
 
 pub(crate) fn corrupt(what: &str, value: impl std::fmt::Display) -> Error {
@@ -354,8 +390,9 @@ mod tests {
     fn a_checksum_is_the_same_for_ever_and_another_after_any_change() {
         use tidings_domain::account::Environment;
         use tidings_domain::address::PhoneNumber;
-        use tidings_domain::id::{AccountId, ConnectionId, MessageId};
+        use tidings_domain::id::{AccountId, ConnectionId};
         use tidings_domain::purpose::Purpose;
+        use tidings_domain::reply::Kind;
         let number = |digits| PhoneNumber::from_digits(digits).expect("a number");
         let sender = |text| Sender::from_stored(text).expect("a sender");
         let message = Message {
@@ -379,10 +416,11 @@ mod tests {
             reference: None,
             metadata: None,
             retry_of: None,
+            reply: None,
         };
         // Databases hold it: if this fails, every message that waits in one would be set aside.
         assert_eq!(checksum(&message), 2_175_878_835_032_538_387);
-        let changes: [fn(&mut Message); 12] = [
+        let changes: [fn(&mut Message); 13] = [
             |m| m.id = MessageId::from_key(1_000_000),
             |m| m.account = AccountId::from_key(6),
             |m| m.environment = Environment::Test,
@@ -395,6 +433,7 @@ mod tests {
             |m| m.encoding = Encoding::Ucs2,
             |m| m.send_at = Some(Timestamp::from_millis(0)),
             |m| m.expires_at = Timestamp::from_millis(3_600_001),
+            |m| m.reply = Some(Reply { kind: Kind::OptOut, to: InboundId::from_key(0) }),
         ];
         for (n, change) in changes.into_iter().enumerate() {
             let mut changed = message.clone();

@@ -116,10 +116,11 @@ pub(crate) const TABLES: &[Table] = tables! {
         text: Text, form: Whole, segments: Short, connection: Long, created_at: Long, send_at: Long, expires_at: Long,
         callback: Long, reference: Text, metadata: Text, retry_of: Long, state: Short, until: Long, lane: Long,
         due_at: Long, attempt: Whole, tries: Whole, resends: Whole, parts: Text, failure: Text, updated_at: Long,
-        checksum: Long,
+        checksum: Long, reply: Short, reply_to: Long,
     }
     due (lane, priority, due_at, message) {
         lane: Long, priority: Short, due_at: Long, message: Long, expires_at: Long, account: Long = OF_MESSAGE,
+        recipient: Long,
     }
     outstanding (connection, canonical, message, segment) {
         connection: Long, canonical: Text, message: Long, segment: Short, carrier_id: Text, account: Long = OF_MESSAGE,
@@ -135,7 +136,7 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     inbound (id) {
         id: Long, account: Long, live: Short, connection: Long, sender: Text, recipient: Text, text: Text, part: Text,
-        at: Long, fingerprint: Octets = FINGERPRINT,
+        at: Long, fingerprint: Octets = FINGERPRINT, keyword: Short,
     }
     delivery (endpoint, due_at, event) {
         endpoint: Long, due_at: Long, event: Long, tries: Whole, account: Long = OF_ENDPOINT,
@@ -146,8 +147,9 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     review (id) {
         id: Long, account: Long, live: Short, cause: Text, message: Long, failure: Text, opened_at: Long,
-        decision: Short, decided_at: Long, decided_by: Text,
+        decision: Short, decided_at: Long, decided_by: Text, inbound: Long,
     }
+    reply (account, live, recipient) { account: Long, live: Short, recipient: Long, since: Long, replies: Whole }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };

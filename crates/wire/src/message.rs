@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tidings_domain::account::Environment;
 use tidings_domain::address::{Country, PhoneNumber};
 use tidings_domain::failure::{Failure, Recovery};
-use tidings_domain::id::{BatchId, ConnectionId, MessageId};
+use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
 use tidings_domain::intake::{Plan, SendRequest};
 use tidings_domain::message::{self as domain, Life, Status};
 use tidings_domain::purpose::Purpose;
@@ -608,6 +608,25 @@ pub struct Message<'a> {
     /// The message of which this is a repeat.
     #[schema(value_type = Option<String>)]
     pub retry_of: Option<Shown<MessageId>>,
+    /// What it answers by itself, if it does.
+    pub reply: Option<Reply>,
+}
+
+/// What a message answers by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Reply {
+    /// `opt_out_confirmation`, `opt_in_confirmation` or `help`. The first is sent to a number that is on the
+    /// suppression list, for five minutes; nothing else is.
+    pub kind: &'static str,
+    /// The inbound message that it answers.
+    #[schema(value_type = String)]
+    pub inbound_id: Shown<InboundId>,
+}
+
+impl Reply {
+    pub(crate) fn new(reply: tidings_domain::reply::Reply) -> Self {
+        Self { kind: reply.kind.as_str(), inbound_id: Shown(reply.to) }
+    }
 }
 
 /// What went wrong with a message.
@@ -674,6 +693,7 @@ impl<'a> Message<'a> {
             attempts: life.attempt,
             error: failure.map(|failure| MessageError::new(failure, life.state.status(), message.purpose)),
             retry_of: message.retry_of.map(Shown),
+            reply: message.reply.map(Reply::new),
         }
     }
 }
@@ -820,6 +840,7 @@ pub(crate) mod tests {
             reference: Some("order-1042".to_owned()),
             metadata: Some(r#"{"customer":"42"}"#.to_owned()),
             retry_of: None,
+            reply: None,
         };
         let life = Life {
             state: State::Rejected,

@@ -5,7 +5,7 @@ use crate::error::{Code, FieldError};
 use crate::message::MessageError;
 use crate::show::Shown;
 use serde::Serialize;
-use tidings_domain::id::{MessageId, ReviewId};
+use tidings_domain::id::{InboundId, MessageId, ReviewId};
 use tidings_domain::review::Decision;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
@@ -21,7 +21,7 @@ pub static DECISION: Shape = Shape {
             "decision",
             Kind::Word(&["retry", "drop", "suppress"]),
             "`retry` sends the same content as a new message, `drop` does nothing more, `suppress` stops sending to \
-             the recipient.",
+             the recipient, or to the sender of an inbound message. An inbound message is not sent again.",
         )
         .required(),
     ],
@@ -77,12 +77,15 @@ pub struct ReviewGroup<'a> {
     /// When the last came.
     #[schema(value_type = String)]
     pub last_at: Shown<Timestamp>,
-    /// A message among them.
-    #[schema(value_type = String)]
-    pub example_message_id: Shown<MessageId>,
+    /// The last message among them; null where they are about inbound messages.
+    #[schema(value_type = Option<String>)]
+    pub example_message_id: Option<Shown<MessageId>>,
+    /// The last inbound message among them, which may ask for no more messages.
+    #[schema(value_type = Option<String>)]
+    pub example_inbound_id: Option<Shown<InboundId>>,
 }
 
-/// One failure that a person must look at.
+/// One failure, or one inbound message, that a person must look at.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReviewItem<'a> {
     /// Its id.
@@ -90,9 +93,12 @@ pub struct ReviewItem<'a> {
     pub id: Shown<ReviewId>,
     /// Its group.
     pub cause: &'a str,
-    /// The message.
-    #[schema(value_type = String)]
-    pub message_id: Shown<MessageId>,
+    /// The message; null where it is about an inbound one.
+    #[schema(value_type = Option<String>)]
+    pub message_id: Option<Shown<MessageId>>,
+    /// The inbound message, which may ask for no more messages.
+    #[schema(value_type = Option<String>)]
+    pub inbound_id: Option<Shown<InboundId>>,
     /// The failure.
     pub error: MessageError<'a>,
     /// When it came.

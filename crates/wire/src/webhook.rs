@@ -3,21 +3,20 @@
 //! A body comes only from the event and from what does not change about its message, so that every try and every
 //! replay sends the same octets, and the signature over them stays the same. Texts of outbound messages are never in it.
 
-use crate::message::{MessageError, raw};
+use crate::message::{MessageError, Reply, raw};
 use crate::show::Shown;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::event::Event;
+use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::{BatchId, ConnectionId, EventId, InboundId, MessageId};
+use tidings_domain::keyword;
 use tidings_domain::message::Message;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::Encoding;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
-/// The public name of an inbound message's event.
-pub const RECEIVED: &str = "message.received";
 /// The public name of a test call.
 pub const TEST: &str = "webhook.test";
 
@@ -82,6 +81,8 @@ pub struct MessageData<'a> {
     /// The message of which this is a repeat.
     #[schema(value_type = Option<String>)]
     pub retry_of: Option<Shown<MessageId>>,
+    /// What it answers by itself, if it does.
+    pub reply: Option<Reply>,
 }
 
 /// What an event tells about a message that a person sent.
@@ -101,6 +102,8 @@ pub struct InboundData<'a> {
     pub connection: Shown<ConnectionId>,
     /// Its place, if it is one of several parts.
     pub part: Option<Part>,
+    /// What it asks: `stop`, `start`, `help`, or `doubtful` if a person must look; null for nothing that is known.
+    pub keyword: Option<&'static str>,
 }
 
 /// A place among the parts of one message.
@@ -136,6 +139,8 @@ pub struct Inbound<'a> {
     pub connection: ConnectionId,
     /// Reference, total and number.
     pub part: Option<(u16, u8, u8)>,
+    /// What it asks.
+    pub keyword: keyword::Class,
     /// When.
     pub at: Timestamp,
 }
@@ -166,15 +171,16 @@ pub fn render_message(id: EventId, event: &Event, message: &Message) -> Vec<u8> 
                 .as_ref()
                 .map(|failure| MessageError::new(failure, event.status, message.purpose)),
             retry_of: message.retry_of.map(Shown),
+            reply: message.reply.map(Reply::new),
         },
     })
 }
 
-/// The body for a message that a person sent.
-pub fn render_inbound(id: EventId, inbound: Inbound<'_>) -> Vec<u8> {
+/// The body for a message that a person sent, or for what followed from it.
+pub fn render_inbound(id: EventId, kind: Kind, inbound: Inbound<'_>) -> Vec<u8> {
     render(Envelope {
         id: Shown(id),
-        kind: RECEIVED,
+        kind: kind.as_str(),
         timestamp: Shown(inbound.at),
         data: InboundData {
             inbound_id: Shown(inbound.id),
@@ -183,6 +189,7 @@ pub fn render_inbound(id: EventId, inbound: Inbound<'_>) -> Vec<u8> {
             text: inbound.text,
             connection: Shown(inbound.connection),
             part: inbound.part.map(|(reference, total, number)| Part { reference, total, number }),
+            keyword: inbound.keyword.as_str(),
         },
     })
 }
@@ -201,7 +208,6 @@ fn render<T: Serialize>(envelope: Envelope<T>) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::message::tests::{example, golden};
-    use tidings_domain::event::Kind;
     use tidings_domain::failure::{Failure, FailureClass};
     use tidings_domain::message::Status;
 
@@ -235,9 +241,14 @@ mod tests {
             text: "Thanks!",
             connection: message.connection,
             part: Some((7, 2, 1)),
+            keyword: keyword::Class::Nothing,
             at: event.at,
         };
-        golden("event_received.json", &pretty(&render_inbound(id, inbound)));
+        golden("event_received.json", &pretty(&render_inbound(id, Kind::Received, inbound)));
+        let stop = Inbound { text: "STOP", part: None, keyword: keyword::Class::Stop, ..inbound };
+        golden("event_opted_out.json", &pretty(&render_inbound(id, Kind::OptedOut, stop)));
+        let start = Inbound { text: "START", keyword: keyword::Class::Start, ..stop };
+        golden("event_opted_in.json", &pretty(&render_inbound(id, Kind::OptedIn, start)));
         golden("event_test.json", &pretty(&render_test(id, event.at)));
     }
 

@@ -1,5 +1,6 @@
 //! Lets opt-outs race sends to the same number (P-15): once the opt-out was answered, nothing more reaches the
-//! carrier.
+//! carrier. They come in turn by the API, by text, and by a receipt with the carrier's code; the answer of the last two is
+//! the acknowledgement. An opt-out by text is followed by one confirmation, and only that.
 //!
 //! Each pair has a number of its own. Right after an opt-out's answer the witness reads what has arrived at the
 //! carrier; whatever is read later left the binary too late, or was on its way for longer than the witness needs
@@ -20,6 +21,32 @@ use std::sync::{Barrier, Mutex};
 
 /// Sends to each number.
 const SENDS: u64 = 4;
+/// How long an opt-out by text or at the carrier may be without its acknowledgement.
+const HEARD_WITHIN_MS: u64 = 60_000;
+/// What the confirmation of an opt-out has in it, and nothing else.
+const CONFIRMATION: &str = "unsubscribed";
+
+/// How a person opts out. Each number has the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Way {
+    /// By the API; nothing may be submitted after its answer.
+    #[default]
+    Api,
+    /// By a text; nothing may be submitted after its acknowledgement but one confirmation.
+    Text,
+    /// At the carrier, whose receipt says so; nothing may be submitted after the receipt's acknowledgement.
+    Carrier,
+}
+
+impl Way {
+    const fn of(n: u64) -> Self {
+        match n % 3 {
+            0 => Self::Api,
+            1 => Self::Text,
+            _ => Self::Carrier,
+        }
+    }
+}
 
 /// What the run is to be.
 #[derive(Debug, Clone)]
@@ -70,6 +97,10 @@ pub struct Outcome {
     pub blocked_but_submitted: usize,
     /// From the request of the opt-out to its answer: milliseconds, median and most.
     pub optout_ms: (f64, f64),
+    /// Numbers that opted out by text, and those of them that were not sent exactly one confirmation.
+    pub texted: (usize, usize),
+    /// Messages that ended with the carrier's word that the person opted out.
+    pub ended_by_carrier: usize,
     /// Errors in the binary's own log, some of them.
     pub complaints: Vec<String>,
 }
@@ -82,6 +113,7 @@ impl Outcome {
             && self.other_answers.is_empty()
             && self.accepted_late == 0
             && self.blocked_but_submitted == 0
+            && self.texted.1 == 0
     }
 }
 
@@ -92,6 +124,7 @@ struct Pair {
     /// When the opt-out was asked for, and the moment after whose reading nothing may arrive.
     opted_out: Option<(Moment, Moment, Moment)>,
     slow: bool,
+    way: Way,
 }
 
 #[derive(Debug)]
@@ -154,29 +187,54 @@ fn race(plan: &Plan, smsc: &Smsc, n: u64, sender: &mut Client, other: &mut Clien
     let purposes: Vec<Purpose> = (0..SENDS)
         .map(|_| Purpose::ALL[usize::try_from(random.between(0, 3)).expect("it is below 4")])
         .collect();
-    let to = load::recipient(n);
+    let (to, way) = (load::recipient(n), Way::of(n));
     let begin = Barrier::new(2);
-    let mut pair = Pair { slow: n >= plan.pairs / 2, ..Pair::default() };
+    let mut pair = Pair { slow: n >= plan.pairs / 2, way, ..Pair::default() };
     std::thread::scope(|scope| {
         let optout = scope.spawn(|| {
             begin.wait();
             std::thread::sleep(std::time::Duration::from_micros(delay_us));
-            let body = serde_json::json!({ "to": to, "reason": "opted_out" }).to_string();
             let asked = clock::now();
-            let answer = other.ask("POST", "/v1/suppressions", None, &body);
-            let answered = clock::now();
-            let good = answer.is_ok_and(|answer| (200..300).contains(&answer.status));
-            good.then(|| (asked, answered, smsc.barrier()))
+            let (answered, more) = opt_out(way, smsc, &to, other);
+            (answered.map(|answered| (asked, answered, smsc.barrier())), more)
         });
         begin.wait();
         for (place, purpose) in purposes.iter().enumerate() {
             pair.sends.push(send(sender, &to, *purpose, place));
         }
-        pair.opted_out = optout.join().expect("it does not panic");
+        let (opted_out, more) = optout.join().expect("it does not panic");
+        pair.opted_out = opted_out;
+        pair.sends.extend(more);
     });
     // Once more, when it is certain that the opt-out was answered.
     pair.sends.push(send(sender, &to, Purpose::Transactional, purposes.len()));
     pair
+}
+
+/// Opts out, and gives when that was answered, if it was; with what was sent for that.
+fn opt_out(way: Way, smsc: &Smsc, to: &str, client: &mut Client) -> (Option<Moment>, Option<Send>) {
+    let heard = |when: &dyn Fn() -> Option<Moment>| {
+        clock::wait_until(HEARD_WITHIN_MS, 1, || when().is_some());
+        when()
+    };
+    match way {
+        Way::Api => {
+            let body = serde_json::json!({ "to": to, "reason": "opted_out" }).to_string();
+            let answer = client.ask("POST", "/v1/suppressions", None, &body);
+            let answered = clock::now();
+            (answer.is_ok_and(|answer| (200..300).contains(&answer.status)).then_some(answered), None)
+        }
+        Way::Text => {
+            let place = smsc.say(to, SENDER, "Stop!");
+            (heard(&|| smsc.heard(place)), None)
+        }
+        Way::Carrier => {
+            smsc.opt_out(to);
+            // There must be something that the carrier can say it of.
+            let more = send(client, to, Purpose::Transactional, 90);
+            (heard(&|| smsc.opt_out_heard(to)), Some(more))
+        }
+    }
 }
 
 fn send(client: &mut Client, to: &str, purpose: Purpose, place: usize) -> Send {
@@ -223,7 +281,13 @@ fn judge(pairs: &BTreeMap<String, Pair>, submissions: &[Submission], shown: &[Sh
     let shown: HashMap<&str, &Shown> = shown.iter().map(|shown| (shown.id.as_str(), shown)).collect();
     let mut outcome = Outcome { pairs: pairs.len() as u64, ..Outcome::default() };
     let mut submitted: HashMap<&str, usize> = HashMap::new();
+    let mut confirmed: HashMap<&str, usize> = HashMap::new();
     for submission in submissions {
+        let way = pairs.get(&submission.recipient).map(|pair| pair.way);
+        if way == Some(Way::Text) && submission.text.contains(CONFIRMATION) {
+            *confirmed.entry(&submission.recipient).or_default() += 1;
+            continue;
+        }
         *submitted.entry(&submission.recipient).or_default() += 1;
         match pairs.get(&submission.recipient).and_then(|pair| Some((pair.opted_out?, pair.slow))) {
             Some(((_, answered, fence), slow)) if submission.at > fence => {
@@ -236,6 +300,10 @@ fn judge(pairs: &BTreeMap<String, Pair>, submissions: &[Submission], shown: &[Sh
     let mut took: Vec<f64> = Vec::new();
     for (to, pair) in pairs {
         let mut delivered = 0;
+        if pair.way == Way::Text {
+            outcome.texted.0 += 1;
+            outcome.texted.1 += usize::from(confirmed.get(to.as_str()) != Some(&1));
+        }
         match pair.opted_out {
             Some((asked, answered, _)) => took.push((answered.0 - asked.0) as f64 / 1e6),
             None => *outcome.other_answers.entry("opt-out not taken".to_owned()).or_default() += 1,
@@ -260,6 +328,11 @@ fn judge(pairs: &BTreeMap<String, Pair>, submissions: &[Submission], shown: &[Sh
                 .map_or(("lost", None), |shown| (shown.status.as_str(), shown.error.as_deref()));
             match end {
                 ("delivered", _) => delivered += 1,
+                // The carrier had it, and said that the person had opted out there.
+                (_, Some("OPTED_OUT simulator 903")) if pair.way == Way::Carrier => {
+                    delivered += 1;
+                    outcome.ended_by_carrier += 1;
+                }
                 ("rejected" | "failed" | "canceled", Some(error)) if error.starts_with("OPTED_OUT") => {
                     outcome.blocked += 1
                 }
@@ -288,6 +361,9 @@ impl fmt::Display for Outcome {
         writeln!(f, "blocked at the last moment        {}", self.blocked)?;
         writeln!(f, "blocked, but submitted            {}", self.blocked_but_submitted)?;
         writeln!(f, "submitted before the opt-out      {}", self.submitted_before)?;
+        writeln!(f, "ended by the carrier's opt-out    {}", self.ended_by_carrier)?;
+        writeln!(f, "opted out by text                 {}", self.texted.0)?;
+        writeln!(f, "of those not confirmed once       {}", self.texted.1)?;
         writeln!(
             f,
             "opt-out, ms                       p50 {:.1}, max {:.1}",
@@ -315,7 +391,7 @@ mod tests {
         let sends = vec![Send { asked_at: at(10), answer }];
         BTreeMap::from([(
             load::recipient(0),
-            Pair { sends, opted_out: Some((at(15), at(20), at(20))), slow: false },
+            Pair { sends, opted_out: Some((at(15), at(20), at(20))), slow: false, way: Way::Api },
         )])
     }
 

@@ -139,8 +139,32 @@ struct Mood {
 struct Book {
     submissions: Vec<Submission>,
     receipts: Vec<Receipt>,
-    /// Receipts to offer: when, and which.
-    due: BinaryHeap<Reverse<(Moment, usize)>>,
+    /// What is to be offered: when, and which.
+    due: BinaryHeap<Reverse<(Moment, Item)>>,
+    /// What people sent.
+    said: Vec<Said>,
+    /// Recipients who opted out at the carrier: receipts that are offered from now on say so.
+    opted_out: HashSet<String>,
+    /// When the first receipt that says so was acknowledged.
+    opt_out_heard: HashMap<String, Moment>,
+}
+
+/// What the carrier offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    /// A receipt, by its place.
+    Receipt(usize),
+    /// A message of a person, by its place.
+    Said(usize),
+}
+
+/// A message of a person.
+#[derive(Debug, Clone)]
+struct Said {
+    from: String,
+    to: String,
+    text: String,
+    acknowledged_at: Option<Moment>,
 }
 
 impl Smsc {
@@ -246,8 +270,33 @@ impl Smsc {
                 first_offered_at: None,
                 acknowledged_at: None,
             });
-            book.due.push(Reverse((now, place)));
+            book.due.push(Reverse((now, Item::Receipt(place))));
         }
+    }
+
+    /// A person sends a text to one of the binary's senders. Gives its place.
+    pub fn say(&self, from: &str, to: &str, text: &str) -> usize {
+        let mut book = self.centre.book();
+        let place = book.said.len();
+        let (from, to, text) = (from.to_owned(), to.to_owned(), text.to_owned());
+        book.said.push(Said { from, to, text, acknowledged_at: None });
+        book.due.push(Reverse((clock::now(), Item::Said(place))));
+        place
+    }
+
+    /// When the text in this place was acknowledged.
+    pub fn heard(&self, place: usize) -> Option<Moment> {
+        self.centre.book().said.get(place).and_then(|said| said.acknowledged_at)
+    }
+
+    /// From now on receipts for this recipient say that the person opted out at the carrier.
+    pub fn opt_out(&self, recipient: &str) {
+        self.centre.book().opted_out.insert(recipient.to_owned());
+    }
+
+    /// When the first receipt that says so was acknowledged.
+    pub fn opt_out_heard(&self, recipient: &str) -> Option<Moment> {
+        self.centre.book().opt_out_heard.get(recipient).copied()
     }
 
     /// Submissions that were refused so far. They are not among the others.
@@ -438,6 +487,15 @@ impl Arrived {
     }
 }
 
+/// Something that went out.
+#[derive(Debug, Clone, Copy)]
+struct Offered {
+    item: Item,
+    since: Moment,
+    /// It is a receipt that says that the recipient opted out.
+    says_opt_out: bool,
+}
+
 struct Session<'c> {
     centre: &'c Centre,
     line: Arc<Line>,
@@ -448,8 +506,8 @@ struct Session<'c> {
     sequence: u32,
     /// Answers to give: when, to which sequence number, for which submission.
     answers: BinaryHeap<Reverse<(Moment, u32, usize)>>,
-    /// Receipts without acknowledgement: sequence number to receipt and when it went out.
-    offered: HashMap<u32, (usize, Moment)>,
+    /// What has no acknowledgement yet, by its sequence number.
+    offered: HashMap<u32, Offered>,
     ending: bool,
 }
 
@@ -539,13 +597,25 @@ impl<'c> Session<'c> {
                 self.ending = true;
             }
             command if command == DELIVER_SM | RESPONSE => {
-                let Some((receipt, _)) = self.offered.remove(&pdu.sequence) else { return };
+                let Some(Offered { item, says_opt_out, .. }) = self.offered.remove(&pdu.sequence) else {
+                    return;
+                };
                 let mut book = self.centre.book();
-                if pdu.status == 0 {
-                    book.receipts[receipt].acknowledged_at = Some(at);
-                } else {
-                    book.receipts[receipt].refusals += 1;
-                    book.due.push(Reverse((clock::now().plus_ms(RECEIPT_PAUSE_MS), receipt)));
+                match (pdu.status, item) {
+                    (0, Item::Receipt(receipt)) => {
+                        book.receipts[receipt].acknowledged_at = Some(at);
+                        if says_opt_out {
+                            let recipient = book.receipts[receipt].recipient.clone();
+                            book.opt_out_heard.entry(recipient).or_insert(at);
+                        }
+                    }
+                    (0, Item::Said(place)) => book.said[place].acknowledged_at = Some(at),
+                    _ => {
+                        if let Item::Receipt(receipt) = item {
+                            book.receipts[receipt].refusals += 1;
+                        }
+                        book.due.push(Reverse((clock::now().plus_ms(RECEIPT_PAUSE_MS), item)));
+                    }
                 }
             }
             command if command & RESPONSE != 0 => {}
@@ -600,7 +670,7 @@ impl<'c> Session<'c> {
             let (least, most) = self.centre.behaviour.receipt_ms;
             let wait = self.random.between(least, most);
             let due = if early { clock::now().plus_ms(wait.min(3)) } else { answer_at.plus_ms(wait) };
-            book.due.push(Reverse((due, receipt)));
+            book.due.push(Reverse((due, Item::Receipt(receipt))));
         }
         drop(book);
         self.answers.push(Reverse((answer_at, pdu.sequence, index)));
@@ -649,29 +719,37 @@ impl<'c> Session<'c> {
         let late: Vec<u32> = self
             .offered
             .iter()
-            .filter(|(_, (_, since))| now.ms_since(*since) > patience_ms)
+            .filter(|(_, offered)| now.ms_since(offered.since) > patience_ms)
             .map(|(sequence, _)| *sequence)
             .collect();
         let mut bodies = Vec::new();
         {
             let mut book = self.centre.book();
             for sequence in late {
-                let (receipt, _) = self.offered.remove(&sequence).expect("it was just seen");
-                book.due.push(Reverse((now, receipt)));
+                let offered = self.offered.remove(&sequence).expect("it was just seen");
+                book.due.push(Reverse((now, offered.item)));
             }
             let silent = self.centre.silent.load(Ordering::Relaxed);
             while !silent && self.offered.len() < RECEIPT_WINDOW {
-                let Some(Reverse((at, receipt))) = book.due.peek().copied() else { break };
+                let Some(Reverse((at, item))) = book.due.peek().copied() else { break };
                 if at > now {
                     break;
                 }
                 book.due.pop();
-                book.receipts[receipt].offers += 1;
-                book.receipts[receipt].first_offered_at.get_or_insert(now);
                 self.sequence += 1;
-                self.offered.insert(self.sequence, (receipt, now));
-                let of = &book.receipts[receipt];
-                bodies.push((self.sequence, receipt_body(of, &book.submissions[of.submission])));
+                let mut says_opt_out = false;
+                let body = match item {
+                    Item::Receipt(receipt) => {
+                        book.receipts[receipt].offers += 1;
+                        book.receipts[receipt].first_offered_at.get_or_insert(now);
+                        let of = &book.receipts[receipt];
+                        says_opt_out = book.opted_out.contains(&of.recipient);
+                        receipt_body(of, &book.submissions[of.submission], says_opt_out)
+                    }
+                    Item::Said(place) => said_body(&book.said[place]),
+                };
+                self.offered.insert(self.sequence, Offered { item, since: now, says_opt_out });
+                bodies.push((self.sequence, body));
             }
         }
         let busy = !bodies.is_empty();
@@ -706,8 +784,8 @@ impl<'c> Session<'c> {
         }
         let again = clock::now().plus_ms(RECEIPT_PAUSE_MS);
         let mut book = self.centre.book();
-        for (_, (receipt, _)) in self.offered.drain() {
-            book.due.push(Reverse((again, receipt)));
+        for (_, offered) in self.offered.drain() {
+            book.due.push(Reverse((again, offered.item)));
         }
     }
 }
@@ -858,14 +936,31 @@ impl<'b> Octets<'b> {
 }
 
 /// A receipt in its usual text form (SMPP 3.4 Appendix B).
-fn receipt_body(receipt: &Receipt, of: &Submission) -> Vec<u8> {
+fn receipt_body(receipt: &Receipt, of: &Submission, says_opt_out: bool) -> Vec<u8> {
     let date = clock::receipt_date(clock::wall_ms());
+    // 903 is an opt-out in the family of codes that is called `simulator`.
+    let end = if says_opt_out { "stat:UNDELIV err:903" } else { "stat:DELIVRD err:000" };
     let text = format!(
-        "id:{} sub:001 dlvrd:001 submit date:{date} done date:{date} stat:DELIVRD err:000 text:",
+        "id:{} sub:001 dlvrd:001 submit date:{date} done date:{date} {end} text:",
         receipt.carrier_id
     );
+    // esm_class 0x04: it is a receipt.
+    let mut body = deliver_body(&of.recipient, &of.source, 0x04, &text);
+    if let (true, Some(reference)) = (receipt.echoed, of.reference) {
+        body.extend([0x02, 0x04, 0x00, 0x02]);
+        body.extend(reference.to_be_bytes());
+    }
+    body
+}
+
+/// A message of a person.
+fn said_body(said: &Said) -> Vec<u8> {
+    deliver_body(&said.from, &said.to, 0, &said.text)
+}
+
+fn deliver_body(from: &str, to: &str, esm_class: u8, text: &str) -> Vec<u8> {
     let mut body = vec![0];
-    for address in [&of.recipient, &of.source] {
+    for address in [from, to] {
         let (ton, npi) = match address.as_bytes().first() {
             Some(b'+') => (1, 1),
             Some(first) if first.is_ascii_alphabetic() => (5, 0),
@@ -875,15 +970,10 @@ fn receipt_body(receipt: &Receipt, of: &Submission) -> Vec<u8> {
         body.extend(address.trim_start_matches('+').bytes());
         body.push(0);
     }
-    // esm_class 0x04: it is a receipt. Then protocol, priority, two empty times, no receipt wanted, no replacing,
-    // data coding, no canned text.
-    body.extend([0x04, 0, 0, 0, 0, 0, 0, 0, 0]);
-    body.push(u8::try_from(text.len()).expect("a receipt is short"));
+    // Then protocol, priority, two empty times, no receipt wanted, no replacing, data coding, no canned text.
+    body.extend([esm_class, 0, 0, 0, 0, 0, 0, 0, 0]);
+    body.push(u8::try_from(text.len()).expect("a text is short"));
     body.extend(text.bytes());
-    if let (true, Some(reference)) = (receipt.echoed, of.reference) {
-        body.extend([0x02, 0x04, 0x00, 0x02]);
-        body.extend(reference.to_be_bytes());
-    }
     body
 }
 

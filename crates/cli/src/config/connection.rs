@@ -46,6 +46,9 @@ section! {
         prefixes: Vec<String> = Vec::new(), example r#"["46", "47"]"#;
         /// Senders that this carrier lets you use. Empty: any.
         senders: Vec<String> = Vec::new(), example r#"["+46701234567", "Tidings"]"#;
+        /// Whether people who write STOP, START or HELP to it are answered as [replies] says. Not, if the carrier answers
+        /// them by itself.
+        replies: bool = true;
     }
 }
 
@@ -62,6 +65,8 @@ pub struct Connection {
     pub prefixes: Vec<String>,
     /// Senders that may be used.
     pub senders: Vec<String>,
+    /// Whether people who ask by text are answered by us.
+    pub replies: bool,
     /// The carrier's own settings.
     pub carrier: Settings,
     common: Vec<(&'static str, Option<String>)>,
@@ -149,6 +154,7 @@ pub fn read<'a>(
             name: common.name,
             prefixes: common.prefixes,
             senders: common.senders,
+            replies: common.replies,
             carrier,
             written,
         });

@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tidings_domain::account::Environment;
 use tidings_domain::address::Country;
+use tidings_domain::keyword::Language;
 use tidings_domain::node::Roles;
+use tidings_domain::reply;
 use tidings_egress::Block;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -188,6 +190,31 @@ impl Setting for CountryCode {
     }
     fn read(value: &DeValue<'_>) -> Option<Self> {
         Country::parse(value.as_str()?).ok().map(Self)
+    }
+    fn print(&self) -> Option<String> {
+        Some(quoted(self.0.as_str()))
+    }
+}
+
+/// A language in which people are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LanguageCode(pub Language);
+
+impl Setting for LanguageCode {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        one_of(
+            reply::languages()
+                .map(|language| language.to_string())
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str),
+        )
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Language::parse(value.as_str()?)
+            .filter(|language| reply::languages().any(|known| known == *language))
+            .map(Self)
     }
     fn print(&self) -> Option<String> {
         Some(quoted(self.0.as_str()))

@@ -74,6 +74,7 @@ pub fn connection(name: &str, prefix: &str, carrier: smpp::Settings) -> Connecti
         pace_per_s: None,
         prefixes: vec![prefix.to_owned()],
         senders: Vec::new(),
+        replies: true,
         carrier: list::Settings::Smpp(Box::new(carrier)),
     }
 }
@@ -106,6 +107,7 @@ impl House {
             },
             node: Default::default(),
             journal: None,
+            replies: None,
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

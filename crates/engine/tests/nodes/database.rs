@@ -214,7 +214,7 @@ impl Backend for Membership {
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        write receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        write receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         read waiting() -> Arc<Waiting>;

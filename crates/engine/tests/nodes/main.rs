@@ -76,6 +76,7 @@ impl Site {
             pace_per_s: None,
             prefixes: vec![format!("467{n}")],
             senders: Vec::new(),
+            replies: true,
             carrier: list::Settings::Simulator(Default::default()),
         };
         Self {
@@ -111,6 +112,7 @@ impl Site {
                 ..NodeSettings::default()
             },
             journal: None,
+            replies: None,
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);

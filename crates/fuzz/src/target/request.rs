@@ -119,6 +119,7 @@ fn build() -> House {
             retention: Retention { idempotency_ms: day, parked_ms: day, attempts_ms: day, messages_ms: None },
             node: Default::default(),
             journal: None,
+            replies: None,
         };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };
         let store = Arc::new(Model::new(Disk::new()));

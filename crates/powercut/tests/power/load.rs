@@ -238,6 +238,7 @@ impl Caller {
             reference: Some(format!("order-{}", id.key())),
             metadata: self.random.chance(1, 3).then(|| format!(r#"{{"n":{n}}}"#)),
             retry_of: None,
+            reply: None,
         }
     }
 
@@ -468,8 +469,9 @@ impl Caller {
                     text: format!("hello at {}", now.as_millis()),
                     part: None,
                     at: now,
+                    keyword: Default::default(),
                 };
-                self.store.receive(vec![part], now).await
+                self.store.receive(vec![part.into()], now).await
             })
             .await;
         self.told.extend(asked.into_iter().flat_map(|(_, advanced)| advanced.told));

@@ -362,26 +362,32 @@ impl Events {
     /// [`Error::Conflict`] if one has the id of another.
     pub(super) fn not_known(
         &self,
-        inbound: Vec<Inbound>,
+        arrivals: Vec<Arrival>,
         now: Timestamp,
         ignored: &mut u64,
-    ) -> Result<Vec<Inbound>> {
-        let mut fresh: Vec<Inbound> = Vec::with_capacity(inbound.len());
-        for part in inbound {
+    ) -> Result<Vec<Arrival>> {
+        let mut fresh: Vec<Arrival> = Vec::with_capacity(arrivals.len());
+        for arrival in arrivals {
+            let part = &arrival.inbound;
             let since = now.plus_ms(-if part.part.is_some() { PART_REPEAT_MS } else { WHOLE_REPEAT_MS });
-            let same = content(&part);
+            let same = content(part);
             let before = self.inbound_by_content.get(&same).and_then(|times| times.last());
-            let beside = fresh.iter().filter(|other| content(other) == same).map(|other| &other.at);
+            let others = fresh.iter().map(|other| &other.inbound);
+            let beside = others.filter(|other| content(other) == same).map(|other| &other.at);
             if before.into_iter().chain(beside).any(|at| *at > since) {
                 *ignored += 1;
                 continue;
             }
-            if self.inbound.contains_key(&part.id) || fresh.iter().any(|other| other.id == part.id) {
+            if self.inbound.contains_key(&part.id) || fresh.iter().any(|other| other.inbound.id == part.id) {
                 return Err(Error::Conflict(format!("there is an inbound message {} already", part.id)));
             }
-            fresh.push(part);
+            fresh.push(arrival);
         }
         Ok(fresh)
+    }
+
+    pub(super) fn inbound(&self, id: InboundId) -> Option<&Inbound> {
+        self.inbound.get(&id)
     }
 
     pub(super) fn keep_inbound(&mut self, part: Inbound) {

@@ -9,6 +9,7 @@ use crate::backend::*;
 use crate::{ByPurpose, Error, Result, our_reference};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
@@ -18,6 +19,7 @@ use tidings_domain::message::{
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{self, Candidate, Receipt};
 use tidings_domain::retry::{Jitter, RetryPolicy};
+use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 
 /// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
@@ -813,26 +815,35 @@ impl Tables {
     }
 }
 
-// ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────
+// ── what follows from an inbound message ────────────────────────────────────────────────────────────────────
 
 impl Tables {
-    pub(super) fn receive(&mut self, inbound: Vec<Inbound>, now: Timestamp) -> Result<Advanced> {
-        let mut out = Advanced::default();
-        let fresh = self.events.not_known(inbound, now, &mut out.ignored)?;
-        for part in fresh {
-            let event = Event {
-                kind: Kind::Received,
-                status: Status::Delivered,
-                attempt: 0,
-                at: part.at,
-                due_at: None,
-                failure: None,
-                raw: None,
-            };
-            self.events.publish(&self.endpoints, Subject::Inbound(&part), event, &mut out.told);
-            self.events.keep_inbound(part);
+    /// Ends what waits in a queue for somebody who opted out, but what may pass all the same.
+    pub(super) fn end_waiting_for(
+        &mut self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        why: Reason,
+        now: Timestamp,
+    ) -> Advanced {
+        let of_person = |row: &&Row| {
+            row.life.state.is_waiting() && row.message.recipient == recipient && row.due.is_some()
+        };
+        let waiting = self.messages.rows.values().filter(of_person).take(ENDED_BY_OPT_OUT_MAX);
+        let ends = |row: &&Row| row.message.realm() == realm && why.stops(&row.message, now);
+        let ends: Vec<MessageId> = waiting.filter(ends).map(|row| row.message.id).collect();
+        let retry = RetryPolicy::default();
+        let mut commit = Commit::new(self, now, &retry, Jitter(0));
+        for id in ends {
+            commit.apply(id, Input::Stopped(why.failure()));
         }
-        Ok(out)
+        commit.out
+    }
+
+    /// Puts a message into its connection's queue without a look at the suppression list.
+    pub(super) fn enqueue(&mut self, draft: Draft, now: Timestamp, out: &mut Advanced) {
+        out.queued.extend(draft.life.state.wakes_at().map(|at| (draft.message.connection, at)));
+        self.messages.insert(draft, now);
     }
 }
 

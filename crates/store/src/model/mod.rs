@@ -16,6 +16,7 @@
 mod account;
 mod endpoint;
 mod event;
+mod inbound;
 mod message;
 mod node;
 mod operating;
@@ -392,6 +393,7 @@ struct Tables {
     endpoints: endpoint::Endpoints,
     suppressions: suppression::Suppressions,
     reviews: review::Reviews,
+    replies: inbound::Replies,
     accounts: account::Accounts,
     operating: operating::Operating,
     nodes: node::Nodes,
@@ -406,6 +408,7 @@ impl Default for Tables {
             endpoints: endpoint::Endpoints::default(),
             suppressions: suppression::Suppressions::default(),
             reviews: review::Reviews::default(),
+            replies: inbound::Replies::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
             nodes: node::Nodes::default(),
@@ -466,7 +469,7 @@ impl Backend for Model {
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        write receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        write receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         read message(realm: Realm, id: MessageId) -> Option<Stored>;

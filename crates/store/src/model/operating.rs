@@ -148,6 +148,7 @@ impl Tables {
             retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
         more |= self.events.sweep_attempts(before(attempts_ms), limit);
         more |= self.messages.sweep_outstanding(before(OUTSTANDING_MS), limit);
+        more |= self.replies.sweep(now, limit);
         self.endpoints.sweep_callbacks(before(CALLBACKS_MS));
         if let Some(messages_ms) = retention.messages_ms {
             more |= self.sweep_messages(before(messages_ms), limit);

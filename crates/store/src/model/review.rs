@@ -6,9 +6,9 @@ use crate::backend::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{MessageId, ReviewId, SuppressionId};
+use tidings_domain::id::{ConnectionId, MessageId, ReviewId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::review::{Decision, cause};
+use tidings_domain::review::{About, Decision, cause, doubtful};
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
 
@@ -65,12 +65,31 @@ impl Tables {
         if self.reviews.is_open(message.id) {
             return;
         }
-        let id = ReviewId::from_key(self.next_id(now));
-        let (realm, cause) = (message.realm(), cause(message.connection, &failure));
-        self.reviews.open.entry(realm).or_default().entry(cause.clone()).or_default().insert(id);
+        let id =
+            self.insert_review(message.realm(), message.connection, About::Message(message.id), failure, now);
         self.reviews.by_message.insert((message.id, id));
-        let item = Review { id, cause, message: message.id, failure, opened_at: now, decided: None };
+    }
+
+    /// Opens an item for an inbound message that may ask for no more.
+    pub(super) fn open_inbound_review(&mut self, inbound: &Inbound, ask: &Ask, now: Timestamp) {
+        let about = About::Inbound(inbound.id);
+        self.insert_review(inbound.realm, inbound.connection, about, doubtful(ask.matched), now);
+    }
+
+    fn insert_review(
+        &mut self,
+        realm: Realm,
+        connection: ConnectionId,
+        about: About,
+        failure: Failure,
+        now: Timestamp,
+    ) -> ReviewId {
+        let id = ReviewId::from_key(self.next_id(now));
+        let cause = cause(connection, &failure);
+        self.reviews.open.entry(realm).or_default().entry(cause.clone()).or_default().insert(id);
+        let item = Review { id, cause, about, failure, opened_at: now, decided: None };
         self.reviews.rows.insert(id, (realm, item));
+        id
     }
 
     pub(super) fn review_groups(&mut self, realm: Realm, limit: usize) -> Result<Vec<ReviewGroup>> {
@@ -86,7 +105,7 @@ impl Tables {
                 open: ids.len() as u64,
                 first_at: first.opened_at,
                 last_at: last.opened_at,
-                example: last.message,
+                example: last.about,
             })
         };
         Ok(groups.into_iter().take(limit).filter_map(shown).collect())
@@ -143,16 +162,25 @@ impl Tables {
     }
 
     fn suppress_recipient(&mut self, realm: Realm, item: &Review, actor: &Actor, now: Timestamp) {
-        let Some(message) = self.messages.unchanging(item.message) else { return };
-        let recipient = message.recipient;
+        let found = match item.about {
+            About::Message(id) => {
+                self.messages.unchanging(id).map(|message| (message.recipient, Reason::Manual))
+            }
+            // Somebody who may have asked for no more messages has done so, if a person says so.
+            About::Inbound(id) => {
+                let person = self.events.inbound(id).and_then(Inbound::person);
+                person.map(|person| (person, Reason::OptedOut))
+            }
+        };
+        let Some((recipient, reason)) = found else { return };
         let entry = Suppression {
             id: SuppressionId::from_key(self.next_id(now)),
             realm,
             recipient,
-            reason: Reason::Manual,
+            reason,
             source: format!("review {}", item.id),
             created_at: now,
-            expires_at: default_end(Reason::Manual, now),
+            expires_at: default_end(reason, now),
             lifted: None,
         };
         self.add_suppression(entry, actor);

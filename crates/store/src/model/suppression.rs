@@ -172,6 +172,26 @@ impl Tables {
         Ok(Listed { is_known: after.key() == 0 || self.is_audited(after), changes, upto })
     }
 
+    /// Lifts the entry of somebody who asks for messages again. One of somebody of the account that it had replaced
+    /// counts again.
+    pub(super) fn lift_by_person(&mut self, inbound: &Inbound, ask: &Ask, actor: &Actor, now: Timestamp) {
+        let Some(known) = self.suppressions.standing(inbound.realm, ask.person).cloned() else { return };
+        let why = format!("{} {}", inbound.id, ask.matched);
+        self.suppressions.end(known.id, now, why.clone());
+        self.write_audit(actor, "suppression.lift", known.id.to_string(), why, now);
+        let is_replaced = |entry: &&Suppression| {
+            let lifted = entry.lifted.as_ref();
+            (entry.realm, entry.recipient) == (inbound.realm, ask.person)
+                && lifted.is_some_and(|(at, why)| *at == known.created_at && why == REPLACED_BY_OPT_OUT)
+        };
+        let replaced =
+            self.suppressions.rows.range(..known.id).rev().map(|(_, entry)| entry).find(is_replaced);
+        if let Some(replaced) = replaced.filter(|replaced| replaced.counts_again(now)).cloned() {
+            let id = SuppressionId::from_key(self.next_id(now));
+            self.add_suppression(Suppression { id, created_at: now, lifted: None, ..replaced }, actor);
+        }
+    }
+
     pub(super) fn suppressions(
         &mut self,
         realm: Realm,

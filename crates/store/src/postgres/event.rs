@@ -836,9 +836,8 @@ pub(super) struct Seen(HashMap<Vec<u8>, i64>);
 
 impl Seen {
     /// What came like these.
-    pub async fn load(sql: &Session, parts: &[Inbound]) -> Result<Self> {
-        let prints: Vec<Vec<u8>> =
-            parts.iter().map(fingerprint).collect::<HashSet<_>>().into_iter().collect();
+    pub async fn load<'a>(sql: &Session, parts: impl Iterator<Item = &'a Inbound>) -> Result<Self> {
+        let prints: Vec<Vec<u8>> = parts.map(fingerprint).collect::<HashSet<_>>().into_iter().collect();
         let rows = sql
             .rows(
                 "SELECT k.print, i.at FROM unnest($1::bytea[]) AS k (print)
@@ -866,6 +865,19 @@ impl Seen {
     }
 }
 
+/// Writes the event, and a delivery for everybody who wants to hear of it.
+pub(super) fn publish_inbound(tx: &mut Tx, part: &Inbound, kind: Kind, told: &mut Vec<Told>) {
+    let listeners = tx.listeners();
+    let id = EventId::from_key(tx.next_event(part.at));
+    let event = part.event(kind);
+    for endpoint in listeners.of(part.realm, kind, None) {
+        let delivery = Some(tx.sheets.events.lease_first(id, endpoint, part.realm, part.at));
+        let about = About::Inbound(Box::new(part.clone()));
+        told.push(Told { id, realm: part.realm, event: event.clone(), about, delivery });
+    }
+    tx.sheets.events.log(id, part.realm, None, Some(part.id), event);
+}
+
 pub(super) async fn insert_inbound(sql: &Session, parts: &[&Inbound]) -> Result<()> {
     if parts.is_empty() {
         return Ok(());
@@ -874,11 +886,11 @@ pub(super) async fn insert_inbound(sql: &Session, parts: &[&Inbound]) -> Result<
         |part: &&Inbound| part.part.map(|(reference, total, number)| format!("{reference}/{total}/{number}"));
     let mut flight = Flight::default();
     flight.statement(
-        "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, part, at, fingerprint)
-         SELECT id, account, live, connection, sender, recipient, text, part, at, sha256(print)
+        "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, part, at, fingerprint, keyword)
+         SELECT id, account, live, connection, sender, recipient, text, part, at, sha256(print), keyword
          FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-             $8::text[], $9::bigint[], $10::bytea[])
-           AS n (id, account, live, connection, sender, recipient, text, part, at, print)",
+             $8::text[], $9::bigint[], $10::bytea[], $11::smallint[])
+           AS n (id, account, live, connection, sender, recipient, text, part, at, print, keyword)",
         values![
             parts.iter().map(|part| part.id.key()).collect::<Vec<_>>(),
             parts.iter().map(|part| part.realm.account.key()).collect::<Vec<_>>(),
@@ -890,18 +902,19 @@ pub(super) async fn insert_inbound(sql: &Session, parts: &[&Inbound]) -> Result<
             parts.iter().map(numbers).collect::<Vec<_>>(),
             parts.iter().map(|part| part.at.as_millis()).collect::<Vec<_>>(),
             parts.iter().map(|part| fingerprint(part)).collect::<Vec<_>>(),
+            parts.iter().map(|part| part.keyword as i16).collect::<Vec<_>>(),
         ],
     );
     flight.run(sql).await
 }
 
-async fn find_inbounds(sql: &Session, ids: &[i64]) -> Result<HashMap<InboundId, Inbound>> {
+pub(super) async fn find_inbounds(sql: &Session, ids: &[i64]) -> Result<HashMap<InboundId, Inbound>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let rows = sql
         .rows(
-            "SELECT id, account, live, connection, sender, recipient, text, part, at FROM inbound WHERE id = ANY ($1)",
+            "SELECT id, account, live, connection, sender, recipient, text, part, at, keyword FROM inbound WHERE id = ANY ($1)",
             &[&ids],
         )
         .await?;
@@ -926,6 +939,7 @@ async fn find_inbounds(sql: &Session, ids: &[i64]) -> Result<HashMap<InboundId, 
             text: cell(row, 6)?,
             part,
             at: Timestamp::from_millis(cell(row, 8)?),
+            keyword: column::keyword(i64::from(cell::<i16>(row, 9)?))?,
         };
         found.insert(id, inbound);
     }

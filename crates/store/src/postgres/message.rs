@@ -14,6 +14,7 @@ use crate::{ByPurpose, Error, Key, Result, Waiting, our_reference};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::id::*;
@@ -25,6 +26,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{self, Candidate, Receipt};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
+use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
@@ -172,12 +174,12 @@ macro_rules! columns {
     () => {
         "m.id, m.account, m.live, m.token, m.batch, m.purpose, m.sender, m.recipient, m.form, m.segments, m.connection,
          m.created_at, m.send_at, m.expires_at, m.callback, m.reference, m.metadata, m.retry_of, m.state, m.until, m.lane,
-         m.due_at, m.attempt, m.tries, m.resends, m.parts, m.failure, m.updated_at, m.ctid, m.checksum"
+         m.due_at, m.attempt, m.tries, m.resends, m.parts, m.failure, m.updated_at, m.ctid, m.checksum, m.reply, m.reply_to"
     };
 }
 
 /// The place of the text behind [`columns`].
-const TEXT: usize = 30;
+const TEXT: usize = 32;
 
 fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
     let (options, encoding) = column::form(i64::from(cell::<i32>(row, 8)?));
@@ -208,6 +210,7 @@ fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
         reference: cell(row, 15)?,
         metadata: cell(row, 16)?,
         retry_of: maybe(17)?.map(MessageId::from_key),
+        reply: column::reply(cell::<Option<i16>>(row, 30)?.map(i64::from), maybe(31)?)?,
     };
     let life = Life {
         state: column::state(i64::from(cell::<i16>(row, 18)?), maybe(19)?)?,
@@ -466,11 +469,12 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
     flight.statement(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries,
-           resends, parts, failure, updated_at, checksum)
+           resends, parts, failure, updated_at, checksum, reply, reply_to)
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[], $7::text[],
            $8::bigint[], $9::text[], $10::integer[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
            $16::bigint[], $17::text[], $18::text[], $19::bigint[], $20::smallint[], $21::bigint[], $22::bigint[], $23::bigint[],
-           $24::integer[], $25::integer[], $26::integer[], $27::text[], $28::text[], $29::bigint[], $30::bigint[])",
+           $24::integer[], $25::integer[], $26::integer[], $27::text[], $28::text[], $29::bigint[], $30::bigint[],
+           $31::smallint[], $32::bigint[])",
         values![
             each(all, |s| s.message.id.key()),
             each(all, |s| s.message.account.key()),
@@ -502,6 +506,8 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
             each(all, |s| s.failure.as_deref().map(clean)),
             each(all, |s| s.updated_at.as_millis()),
             each(all, |s| checksum(&s.message)),
+            each(all, |s| s.message.reply.map(|reply| reply.kind as i16)),
+            each(all, |s| s.message.reply.map(|reply| reply.to.key())),
         ],
     );
 }
@@ -577,9 +583,11 @@ fn write_due<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
     if !new.is_empty() {
         let expires_at =
             |slot: &Slot, due: &Due| (due.lane != LOOK_AGAIN).then(|| slot.message.expires_at.as_millis());
+        let recipient =
+            |slot: &Slot, due: &Due| (due.lane != LOOK_AGAIN).then(|| slot.message.recipient.digits() as i64);
         flight.statement(
-            "INSERT INTO due (lane, priority, due_at, message, account, expires_at)
-             SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])",
+            "INSERT INTO due (lane, priority, due_at, message, account, expires_at, recipient)
+             SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])",
             values![
                 new.iter().map(|(_, due)| due.lane).collect::<Vec<_>>(),
                 new.iter().map(|(slot, _)| priority(slot)).collect::<Vec<_>>(),
@@ -587,6 +595,7 @@ fn write_due<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
                 new.iter().map(|(slot, _)| slot.message.id.key()).collect::<Vec<_>>(),
                 new.iter().map(|(slot, _)| slot.message.account.key()).collect::<Vec<_>>(),
                 new.iter().map(|(slot, due)| expires_at(slot, due)).collect::<Vec<_>>(),
+                new.iter().map(|(slot, due)| recipient(slot, due)).collect::<Vec<_>>(),
             ],
         );
     }
@@ -808,28 +817,13 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
     }
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
-    for Draft { message, life } in &intake.drafts {
+    for draft in &intake.drafts {
+        let message = &draft.message;
         if let Some(reason) = suppression::look(tx, message.realm(), message.recipient, *now).await? {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        if tx.find_message(message.id).await? {
-            return Err(Error::Conflict(format!("there is a message {} already", message.id)));
-        }
-        let new = Slot {
-            message: Arc::new(message.clone()),
-            life: life.clone(),
-            failure: None,
-            updated_at: *now,
-            due: due_row(message, &life.state),
-            stored: None,
-            changed: true,
-            damaged: false,
-        };
-        tx.sheets.messages.slots.insert(message.id, Some(new));
-        if life.state.is_waiting() {
-            tx.waits(message, 1);
-        }
+        insert(tx, draft, *now).await?;
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
     }
@@ -924,7 +918,7 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
                     break;
                 }
             }
-            if receipt.outcome.as_ref().and_then(failure_of).is_some_and(suppresses) {
+            if receipt.outcome.as_ref().and_then(Outcome::failure).is_some_and(suppresses) {
                 for slot in candidates.iter().filter_map(|candidate| sheet.known(candidate.message)) {
                     needs.list.entry(&tx.sheets.list, slot.message.realm(), slot.message.recipient);
                 }
@@ -936,16 +930,6 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
 /// The same text, and to the right recipient: no other form can fit better.
 fn is_certain(receipt: &Receipt, candidates: &[Candidate]) -> bool {
     receipt::choose(receipt, candidates).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
-}
-
-fn failure_of(outcome: &Outcome) -> Option<&Failure> {
-    match outcome {
-        Outcome::Delivered => None,
-        Outcome::Unknown(failure)
-        | Outcome::Expired(failure)
-        | Outcome::Undelivered(failure)
-        | Outcome::Rejected(failure) => Some(failure),
-    }
 }
 
 pub(super) async fn advance(
@@ -1664,44 +1648,71 @@ pub(super) async fn next_due(
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }
 
-// ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────
+// ── what follows from an inbound message ────────────────────────────────────────────────────────────────────
 
-pub(super) async fn receive(tx: &mut Tx, inbound: &[Inbound], now: &Timestamp) -> Result<Advanced> {
-    let mut out = Advanced::default();
-    let listeners = tx.listeners();
-    let mut seen = event::Seen::load(&tx.sql, inbound).await?;
-    let mut new = Vec::new();
-    for part in inbound {
-        if seen.is_repeated(part, *now) {
-            out.ignored += 1;
-            continue;
-        }
-        new.push(part);
-        let id = EventId::from_key(tx.next_event(part.at));
-        let event = Event {
-            kind: Kind::Received,
-            status: Status::Delivered,
-            attempt: 0,
-            at: part.at,
-            due_at: None,
-            failure: None,
-            raw: None,
-        };
-        for endpoint in listeners.of(part.realm, event.kind, None) {
-            let delivery = tx.sheets.events.lease_first(id, endpoint, part.realm, part.at);
-            let about = About::Inbound(Box::new(part.clone()));
-            out.told.push(Told {
-                id,
-                realm: part.realm,
-                event: event.clone(),
-                about,
-                delivery: Some(delivery),
-            });
-        }
-        tx.sheets.events.log(id, part.realm, None, Some(part.id), event);
+/// Ends what waits in a queue for somebody who opted out, but what may pass all the same. One that crashes is left, and
+/// met again when it comes up. The sheets must be settled.
+pub(super) async fn end_waiting_for(
+    tx: &mut Tx,
+    realm: Realm,
+    recipient: PhoneNumber,
+    why: Reason,
+    now: Timestamp,
+) -> Result<Advanced> {
+    let retry = RetryPolicy::default();
+    let mut commit = Commit::new(now, &retry, Jitter(0));
+    let rows = tx
+        .sql
+        .rows(
+            "SELECT message FROM due WHERE recipient = $1 ORDER BY message LIMIT $2",
+            &[&(recipient.digits() as i64), &(ENDED_BY_OPT_OUT_MAX as i64)],
+        )
+        .await?;
+    let mut needs = Needs::default();
+    let mut waiting = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id = MessageId::from_key(cell(row, 0)?);
+        needs.message(&tx.sheets.messages, id);
+        waiting.push(id);
     }
-    event::insert_inbound(&tx.sql, &new).await?;
-    Ok(out)
+    tx.sheets.messages.load(&tx.sql, needs).await?;
+    for id in waiting {
+        let Some(slot) = tx.sheets.messages.known(id) else { continue };
+        if slot.message.realm() == realm && why.stops(&slot.message, now) {
+            let end = async |tx: &mut Tx| commit.apply(tx, id, Input::Stopped(why.failure())).await;
+            tx.contain(id, end).await?;
+        }
+    }
+    commit.out.crashed = tx.set_aside();
+    Ok(commit.out)
+}
+
+/// Puts a message into its connection's queue without a look at the suppression list.
+pub(super) async fn enqueue(tx: &mut Tx, draft: &Draft, now: Timestamp, out: &mut Advanced) -> Result<()> {
+    insert(tx, draft, now).await?;
+    out.queued.extend(draft.life.state.wakes_at().map(|at| (draft.message.connection, at)));
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, Draft { message, life }: &Draft, now: Timestamp) -> Result<()> {
+    if tx.find_message(message.id).await? {
+        return Err(Error::Conflict(format!("there is a message {} already", message.id)));
+    }
+    let new = Slot {
+        message: Arc::new(message.clone()),
+        life: life.clone(),
+        failure: None,
+        updated_at: now,
+        due: due_row(message, &life.state),
+        stored: None,
+        changed: true,
+        damaged: false,
+    };
+    tx.sheets.messages.slots.insert(message.id, Some(new));
+    if life.state.is_waiting() {
+        tx.waits(message, 1);
+    }
+    Ok(())
 }
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ mod endpoint;
 mod event;
 mod executor;
 mod front;
+mod inbound;
 mod message;
 mod migration;
 mod news;
@@ -266,7 +267,7 @@ impl Backend for Postgres {
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        writer message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        writer inbound::receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         single message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;

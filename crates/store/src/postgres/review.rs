@@ -11,9 +11,9 @@ use crate::column::{self, number};
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{MessageId, ReviewId, SuppressionId};
+use tidings_domain::id::{ConnectionId, MessageId, ReviewId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::review::{Decision, cause};
+use tidings_domain::review::{About, Decision, cause, doubtful};
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -22,7 +22,7 @@ use tokio_postgres::Row;
 #[derive(Default)]
 pub(super) struct Sheet {
     /// One for each message.
-    opened: BTreeMap<MessageId, Opened>,
+    opened: BTreeMap<About, Opened>,
 }
 
 struct Opened {
@@ -41,18 +41,21 @@ impl Sheet {
         }
         let all = &self.opened;
         flight.statement(
-            "INSERT INTO review (id, account, live, cause, message, failure, opened_at)
-             SELECT n.* FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[])
-               AS n (id, account, live, cause, message, failure, opened_at)
-             WHERE NOT EXISTS (SELECT 1 FROM review r WHERE r.message = n.message AND r.decision IS NULL LIMIT 1)",
+            "INSERT INTO review (id, account, live, cause, message, failure, opened_at, inbound)
+             SELECT n.* FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[],
+                 $8::bigint[])
+               AS n (id, account, live, cause, message, failure, opened_at, inbound)
+             WHERE n.inbound IS NOT NULL
+               OR NOT EXISTS (SELECT 1 FROM review r WHERE r.message = n.message AND r.decision IS NULL LIMIT 1)",
             values![
                 all.values().map(|one| one.id).collect::<Vec<_>>(),
                 all.values().map(|one| one.realm.account.key()).collect::<Vec<_>>(),
                 all.values().map(|one| live(one.realm.environment)).collect::<Vec<_>>(),
                 all.values().map(|one| clean(&one.cause)).collect::<Vec<_>>(),
-                all.keys().map(|message| message.key()).collect::<Vec<_>>(),
+                all.keys().map(|about| column::about_numbers(*about).0).collect::<Vec<_>>(),
                 all.values().map(|one| clean(&one.failure)).collect::<Vec<_>>(),
                 all.values().map(|one| one.at).collect::<Vec<_>>(),
+                all.keys().map(|about| column::about_numbers(*about).1).collect::<Vec<_>>(),
             ],
         );
     }
@@ -60,23 +63,39 @@ impl Sheet {
 
 /// Opens an item, unless the message has one that nobody has decided yet.
 pub(super) fn open(tx: &mut Tx, message: &Message, failure: &Failure, now: Timestamp) {
-    if tx.sheets.reviews.opened.contains_key(&message.id) {
+    insert(tx, message.realm(), message.connection, About::Message(message.id), failure, now);
+}
+
+/// Opens an item for an inbound message that may ask for no more.
+pub(super) fn open_inbound(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp) {
+    insert(tx, inbound.realm, inbound.connection, About::Inbound(inbound.id), &doubtful(ask.matched), now);
+}
+
+fn insert(
+    tx: &mut Tx,
+    realm: Realm,
+    connection: ConnectionId,
+    about: About,
+    failure: &Failure,
+    now: Timestamp,
+) {
+    if tx.sheets.reviews.opened.contains_key(&about) {
         return;
     }
     let opened = Opened {
         id: tx.next_id(now),
-        realm: message.realm(),
-        cause: cause(message.connection, failure),
+        realm,
+        cause: cause(connection, failure),
         failure: column::failure_text(failure),
         at: now.as_millis(),
     };
-    tx.sheets.reviews.opened.insert(message.id, opened);
+    tx.sheets.reviews.opened.insert(about, opened);
 }
 
 /// The columns of an item: what [`read`] reads.
 macro_rules! columns {
     () => {
-        "r.id, r.cause, r.message, r.failure, r.opened_at, r.decision, r.decided_at, r.decided_by"
+        "r.id, r.cause, r.message, r.failure, r.opened_at, r.decision, r.decided_at, r.decided_by, r.inbound"
     };
 }
 
@@ -85,7 +104,7 @@ pub(super) async fn review_groups(rx: &Rx<'_>, realm: &Realm, limit: &usize) -> 
     let rows = rx
         .sql
         .rows(
-            "SELECT g.open, f.failure, f.opened_at, l.failure, l.opened_at, l.message, l.cause FROM (
+            "SELECT g.open, f.failure, f.opened_at, l.failure, l.opened_at, l.message, l.cause, l.inbound FROM (
                SELECT count(*) AS open, min(id) AS first, max(id) AS last FROM review
                WHERE account = $1 AND live = $2 AND decision IS NULL GROUP BY cause ORDER BY count(*) DESC, max(id) DESC LIMIT $3) g
              CROSS JOIN LATERAL (SELECT x.* FROM review x WHERE x.id = g.first LIMIT 1) f
@@ -102,7 +121,7 @@ pub(super) async fn review_groups(rx: &Rx<'_>, realm: &Realm, limit: &usize) -> 
                 open: cell::<i64>(row, 0)? as u64,
                 first_at: Timestamp::from_millis(cell(row, 2)?),
                 last_at: Timestamp::from_millis(cell(row, 4)?),
-                example: MessageId::from_key(cell(row, 5)?),
+                example: column::about(cell(row, 5)?, cell(row, 7)?),
             })
         })
         .collect()
@@ -207,23 +226,33 @@ async fn suppress_recipients(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<()> {
-    let ids: Vec<i64> = items.iter().map(|item| item.message.key()).collect();
-    let rows = tx.sql.rows("SELECT id, recipient FROM message WHERE id = ANY ($1)", &[&ids]).await?;
+    let messages: Vec<i64> = items.iter().filter_map(|item| Some(item.about.message()?.key())).collect();
+    let rows = tx.sql.rows("SELECT id, recipient FROM message WHERE id = ANY ($1)", &[&messages]).await?;
     let mut recipients = BTreeMap::new();
     for row in &rows {
-        recipients.insert(cell::<i64>(row, 0)?, number(cell(row, 1)?)?);
+        let id = About::Message(MessageId::from_key(cell(row, 0)?));
+        recipients.insert(id, (number(cell(row, 1)?)?, Reason::Manual));
+    }
+    let inbounds: Vec<i64> = items.iter().filter_map(|item| Some(item.about.inbound()?.key())).collect();
+    for (id, inbound) in super::event::find_inbounds(&tx.sql, &inbounds).await? {
+        // Somebody who may have asked for no more messages has done so, if a person says so.
+        recipients.extend(inbound.person().map(|person| (About::Inbound(id), (person, Reason::OptedOut))));
     }
     let mut entries = Vec::with_capacity(items.len());
     for item in items {
-        let recipient = recipients.get(&item.message.key());
+        let (recipient, reason) = match (recipients.get(&item.about), item.about) {
+            (Some(found), _) => *found,
+            (None, About::Inbound(_)) => continue,
+            (None, About::Message(id)) => return Err(column::corrupt("message of a review", id)),
+        };
         entries.push(Suppression {
             id: SuppressionId::from_key(tx.next_id(now)),
             realm,
-            recipient: *recipient.ok_or_else(|| column::corrupt("message of a review", item.message))?,
-            reason: Reason::Manual,
+            recipient,
+            reason,
             source: format!("review {}", item.id),
             created_at: now,
-            expires_at: default_end(Reason::Manual, now),
+            expires_at: default_end(reason, now),
             lifted: None,
         });
     }
@@ -249,7 +278,7 @@ fn read(row: &Row) -> Result<Review> {
     Ok(Review {
         id: ReviewId::from_key(cell(row, 0)?),
         cause: cell(row, 1)?,
-        message: MessageId::from_key(cell(row, 2)?),
+        about: column::about(cell(row, 2)?, cell(row, 8)?),
         failure: column::failure(failure)?,
         opened_at: Timestamp::from_millis(cell(row, 4)?),
         decided,

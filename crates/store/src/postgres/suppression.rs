@@ -204,6 +204,16 @@ pub(super) async fn look(
     Ok(found)
 }
 
+/// Why this number is not sent to, if it is not.
+pub(super) async fn standing(
+    tx: &mut Tx,
+    realm: Realm,
+    recipient: PhoneNumber,
+    now: Timestamp,
+) -> Result<Option<Reason>> {
+    Ok(tx.find_entry(realm, recipient).await?.and_then(|entry| in_force(entry, now)))
+}
+
 /// An entry past its end is not in force.
 fn in_force(entry: &Suppression, now: Timestamp) -> Option<Reason> {
     entry.expires_at.is_none_or(|end| end > now).then_some(entry.reason)
@@ -321,6 +331,45 @@ pub(super) async fn lift(
     tx.sheets.list.end(&known, *now, reason);
     write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now);
     Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
+}
+
+/// Lifts the entry of somebody who asks for messages again. One of somebody of the account that it had replaced counts
+/// again. The sheets must be settled.
+pub(super) async fn lift_by_person(
+    tx: &mut Tx,
+    inbound: &Inbound,
+    ask: &Ask,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    let (realm, why) = (inbound.realm, format!("{} {}", inbound.id, ask.matched));
+    let Some(lifted) = lift(tx, &realm, &ask.person, &why, actor, &now).await? else { return Ok(()) };
+    let (account, is_live, digits) = key(realm, ask.person);
+    let replaced = tx
+        .sql
+        .row(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM suppression s WHERE s.account = $1 AND s.live = $2 AND s.recipient = $3 AND s.id < $4
+                   AND s.lifted_at = $5 AND s.lifted_why = $6 ORDER BY s.id DESC LIMIT 1"
+            ),
+            &[
+                &account,
+                &is_live,
+                &digits,
+                &lifted.id.key(),
+                &lifted.created_at.as_millis(),
+                &REPLACED_BY_OPT_OUT,
+            ],
+        )
+        .await?;
+    let replaced = replaced.as_ref().map(read).transpose()?;
+    if let Some(replaced) = replaced.filter(|replaced| replaced.counts_again(now)) {
+        let id = SuppressionId::from_key(tx.next_id(now));
+        add(tx, &Suppression { id, created_at: now, lifted: None, ..replaced }, actor).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn suppressions(

@@ -561,11 +561,30 @@ pub(super) fn known_inbound(sql: &Sql, part: &Inbound, now: Timestamp) -> Result
         .map_err(failed)
 }
 
+/// Writes the event, and a delivery for everybody who wants to hear of it.
+pub(super) fn publish_inbound(
+    tx: &mut Tx<'_>,
+    part: &Inbound,
+    kind: Kind,
+    told: &mut Vec<Told>,
+) -> Result<()> {
+    let listeners = tx.listeners()?;
+    let id = EventId::from_key(tx.next_event(part.at)?);
+    let event = part.event(kind);
+    insert(tx.sql, id, part.realm, None, Some(part.id), &event)?;
+    for endpoint in listeners.of(part.realm, kind, None) {
+        let delivery = Some(lease_first(tx.sql, id, endpoint, part.at)?);
+        let about = About::Inbound(Box::new(part.clone()));
+        told.push(Told { id, realm: part.realm, event: event.clone(), about, delivery });
+    }
+    Ok(())
+}
+
 pub(super) fn insert_inbound(sql: &Sql, part: &Inbound) -> Result<()> {
     let numbers = part.part.map(|(reference, total, number)| format!("{reference}/{total}/{number}"));
     sql.prepare_cached(
-        "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, part, at, fingerprint)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, part, at, fingerprint, keyword)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -579,16 +598,17 @@ pub(super) fn insert_inbound(sql: &Sql, part: &Inbound) -> Result<()> {
             numbers,
             part.at.as_millis(),
             fingerprint(part),
+            part.keyword as i64,
         ])
     })
     .map(drop)
     .map_err(failed)
 }
 
-fn find_inbound(sql: &Sql, id: InboundId) -> Result<Option<Inbound>> {
+pub(super) fn find_inbound(sql: &Sql, id: InboundId) -> Result<Option<Inbound>> {
     let mut statement = sql
         .prepare_cached(
-            "SELECT account, live, connection, sender, recipient, text, part, at FROM inbound WHERE id = ?1",
+            "SELECT account, live, connection, sender, recipient, text, part, at, keyword FROM inbound WHERE id = ?1",
         )
         .map_err(failed)?;
     let mut rows = statement.query([id.key()]).map_err(failed)?;
@@ -607,5 +627,6 @@ fn find_inbound(sql: &Sql, id: InboundId) -> Result<Option<Inbound>> {
         text: get(row, 5)?,
         part,
         at: Timestamp::from_millis(get(row, 7)?),
+        keyword: column::keyword(get(row, 8)?)?,
     }))
 }

@@ -14,6 +14,7 @@ use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
@@ -25,6 +26,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{self, Candidate, Receipt};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
+use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 
 /// The lane of rows that are not in a connection's queue.
@@ -104,9 +106,9 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
     sql.prepare_cached(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of,
-           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum)
+           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum, reply, reply_to)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29)",
+           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -139,6 +141,8 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
             column::segments_text(&life.segments),
             now.as_millis(),
             column::checksum(message),
+            message.reply.map(|reply| reply.kind as i64),
+            message.reply.map(|reply| reply.to.key()),
         ])
     })
     .map_err(failed)?;
@@ -167,9 +171,9 @@ fn queue_of(due: Option<Due>) -> Option<i64> {
 
 impl Due {
     fn insert(self, sql: &Sql, message: &Message) -> Result<()> {
-        let expires_at = (self.lane != LOOK_AGAIN).then(|| message.expires_at.as_millis());
+        let is_queued = self.lane != LOOK_AGAIN;
         sql.prepare_cached(
-            "INSERT INTO due (lane, priority, due_at, message, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO due (lane, priority, due_at, message, expires_at, recipient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .and_then(|mut s| {
             s.execute(params![
@@ -177,7 +181,8 @@ impl Due {
                 message.purpose.priority(),
                 self.due_at,
                 message.id.key(),
-                expires_at
+                is_queued.then(|| message.expires_at.as_millis()),
+                is_queued.then(|| message.recipient.digits() as i64),
             ])
         })
         .map(drop)
@@ -1012,41 +1017,47 @@ pub(super) fn next_due(
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }
 
-// ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────
+// ── what follows from an inbound message ────────────────────────────────────────────────────────────────────
 
-pub(super) fn receive(tx: &mut Tx<'_>, inbound: &[Inbound], now: &Timestamp) -> Result<Advanced> {
-    let mut out = Advanced::default();
-    let listeners = tx.listeners()?;
-    for part in inbound {
-        if event::known_inbound(tx.sql, part, *now)? {
-            out.ignored += 1;
-            continue;
-        }
-        event::insert_inbound(tx.sql, part)?;
-        let id = EventId::from_key(tx.next_event(part.at)?);
-        let event = Event {
-            kind: Kind::Received,
-            status: Status::Delivered,
-            attempt: 0,
-            at: part.at,
-            due_at: None,
-            failure: None,
-            raw: None,
+/// Ends what waits in a queue for somebody who opted out, but what may pass all the same. One that crashes is left, and
+/// met again when it comes up.
+pub(super) fn end_waiting_for(
+    tx: &mut Tx<'_>,
+    realm: Realm,
+    recipient: PhoneNumber,
+    why: Reason,
+    now: Timestamp,
+) -> Result<Advanced> {
+    let retry = RetryPolicy::default();
+    let mut commit = Commit::new(now, &retry, Jitter(0));
+    let waiting = due_messages(
+        tx.sql,
+        "SELECT message FROM due WHERE recipient = ?1 ORDER BY message LIMIT ?2",
+        params![recipient.digits() as i64, ENDED_BY_OPT_OUT_MAX as i64],
+    )?;
+    for id in waiting {
+        let end = |tx: &mut Tx<'_>| {
+            let Some(hot) = load(tx.sql, id)? else { return Ok(None) };
+            if hot.message.realm() != realm || !why.stops(&hot.message, now) {
+                return Ok(None);
+            }
+            commit.apply_to(tx, hot, Input::Stopped(why.failure()))
         };
-        event::insert(tx.sql, id, part.realm, None, Some(part.id), &event)?;
-        for endpoint in listeners.of(part.realm, event.kind, None) {
-            let delivery = event::lease_first(tx.sql, id, endpoint, part.at)?;
-            let about = About::Inbound(Box::new(part.clone()));
-            out.told.push(Told {
-                id,
-                realm: part.realm,
-                event: event.clone(),
-                about,
-                delivery: Some(delivery),
-            });
-        }
+        tx.contain(id, end)?;
     }
-    Ok(out)
+    commit.out.crashed = tx.set_aside();
+    Ok(commit.out)
+}
+
+/// Puts a message into its connection's queue without a look at the suppression list.
+pub(super) fn enqueue(tx: &mut Tx<'_>, draft: &Draft, now: Timestamp, out: &mut Advanced) -> Result<()> {
+    let Draft { message, life } = draft;
+    insert(tx.sql, message, life, now)?;
+    if life.state.is_waiting() {
+        tx.waits(message, 1);
+    }
+    out.queued.extend(life.state.wakes_at().map(|at| (message.connection, at)));
+    Ok(())
 }
 
 /// How many messages do not fit their checksums or cannot be read at all, and the first of them.
@@ -1056,8 +1067,9 @@ pub(super) fn all_damaged(sql: &Sql) -> Result<Option<(MessageId, u64)>> {
     if !sql.query_row(has_any, [], |row| row.get::<_, bool>(0)).map_err(failed)? {
         return Ok(None);
     }
-    let mut statement =
-        sql.prepare(&format!("SELECT {COLUMNS}, text, checksum FROM message")).map_err(failed)?;
+    let mut statement = sql
+        .prepare(&format!("SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message"))
+        .map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut found = None;
     while let Some(row) = rows.next().map_err(failed)? {
@@ -1102,11 +1114,11 @@ const fn query_of_one(with_text: bool) -> &'static str {
     if with_text {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, text, checksum FROM message WHERE id = ?1"
+         failure, updated_at, text, checksum, reply, reply_to FROM message WHERE id = ?1"
     } else {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, NULL, NULL FROM message WHERE id = ?1"
+         failure, updated_at, NULL, NULL, reply, reply_to FROM message WHERE id = ?1"
     }
 }
 
@@ -1148,6 +1160,7 @@ fn hot(row: &Row<'_>) -> Result<Hot> {
         reference: get(row, 15)?,
         metadata: get(row, 16)?,
         retry_of: maybe(17)?.map(MessageId::from_key),
+        reply: column::reply(maybe(30)?, maybe(31)?)?,
     };
     let parts: String = get(row, 25)?;
     let life = Life {
@@ -1224,7 +1237,7 @@ pub(super) fn messages(
         ceiling = ceiling.min(last.map_or(0, |last| last + 1));
     }
     let query = format!(
-        "SELECT {COLUMNS}, text, checksum FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
+        "SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
     );
     let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
     let mut rows = statement.query(params![ceiling, floor]).map_err(failed)?;

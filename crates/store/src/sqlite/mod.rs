@@ -12,6 +12,7 @@ pub(crate) mod copy;
 mod endpoint;
 mod event;
 mod executor;
+mod inbound;
 mod message;
 mod migration;
 mod operating;
@@ -196,7 +197,7 @@ impl Backend for Sqlite {
         work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        work message::receive(inbound: Vec<Inbound>, now: Timestamp) -> Advanced;
+        work inbound::receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         readers message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;

@@ -135,12 +135,13 @@ struct Waiting {
     due_at: i64,
     message: i64,
     expires_at: Option<i64>,
+    recipient: Option<i64>,
 }
 
 fn waiting(sql: &Sql, lane: ConnectionId, after: (i64, i64, i64)) -> Result<Vec<Waiting>> {
     let mut statement = sql
         .prepare_cached(
-            "SELECT priority, due_at, message, expires_at FROM due WHERE lane = ?1 AND (priority, due_at, message) > (?2, ?3, ?4)
+            "SELECT priority, due_at, message, expires_at, recipient FROM due WHERE lane = ?1 AND (priority, due_at, message) > (?2, ?3, ?4)
              ORDER BY priority, due_at, message LIMIT ?5",
         )
         .map_err(failed)?;
@@ -151,6 +152,7 @@ fn waiting(sql: &Sql, lane: ConnectionId, after: (i64, i64, i64)) -> Result<Vec<
                 due_at: row.get(1)?,
                 message: row.get(2)?,
                 expires_at: row.get(3)?,
+                recipient: row.get(4)?,
             })
         })
         .map_err(failed)?;
@@ -174,10 +176,11 @@ impl Waiting {
         .and_then(|mut s| s.execute(params![from.key(), self.priority, self.due_at, self.message]))
         .map_err(failed)?;
         sql.prepare_cached(
-            "INSERT INTO due (lane, priority, due_at, message, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO due (lane, priority, due_at, message, expires_at, recipient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .and_then(|mut s| {
-            s.execute(params![to.key(), self.priority, self.due_at, self.message, self.expires_at])
+            let Self { priority, due_at, message, expires_at, recipient } = self;
+            s.execute(params![to.key(), priority, due_at, message, expires_at, recipient])
         })
         .map_err(failed)?;
         sql.prepare_cached("UPDATE message SET connection = ?2, lane = ?2, updated_at = ?3 WHERE id = ?1")
@@ -420,6 +423,7 @@ pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: 
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
     more |= sweep_attempts(tx.sql, before(attempts_ms), *limit)?;
     more |= sweep_outstanding(tx.sql, before(OUTSTANDING_MS), *limit)?;
+    more |= super::inbound::sweep_replies(tx, *now, *limit)?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS))?;
     if let Some(messages_ms) = retention.messages_ms {
         more |= sweep_messages(tx.sql, before(messages_ms), *limit)?;

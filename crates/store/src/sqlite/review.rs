@@ -9,10 +9,11 @@ use crate::backend::*;
 use crate::column;
 use rusqlite::{Row, params};
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{MessageId, ReviewId, SuppressionId};
+use tidings_domain::id::{ConnectionId, ReviewId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::review::{Decision, cause};
+use tidings_domain::review::{About, Decision, cause, doubtful};
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
 
@@ -26,20 +27,39 @@ pub(super) fn open(tx: &mut Tx<'_>, message: &Message, failure: &Failure, now: T
     if known {
         return Ok(());
     }
+    insert(tx, message.realm(), message.connection, About::Message(message.id), failure, now)
+}
+
+/// Opens an item for an inbound message that may ask for no more.
+pub(super) fn open_inbound(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp) -> Result<()> {
+    insert(tx, inbound.realm, inbound.connection, About::Inbound(inbound.id), &doubtful(ask.matched), now)
+}
+
+fn insert(
+    tx: &mut Tx<'_>,
+    realm: Realm,
+    connection: ConnectionId,
+    about: About,
+    failure: &Failure,
+    now: Timestamp,
+) -> Result<()> {
     let id = tx.next_id(now)?;
+    let (message, inbound) = column::about_numbers(about);
     tx.sql
         .prepare_cached(
-            "INSERT INTO review (id, account, live, cause, message, failure, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO review (id, account, live, cause, message, failure, opened_at, inbound)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
         .and_then(|mut s| {
             s.execute(params![
                 id,
-                message.account.key(),
-                live(message.environment),
-                cause(message.connection, failure),
-                message.id.key(),
+                realm.account.key(),
+                live(realm.environment),
+                cause(connection, failure),
+                message,
                 column::failure_text(failure),
                 now.as_millis(),
+                inbound,
             ])
         })
         .map(drop)
@@ -71,7 +91,7 @@ pub(super) fn review_groups(rx: &mut Rx<'_>, realm: &Realm, limit: &usize) -> Re
             open: open as u64,
             first_at: first.opened_at,
             last_at: last.opened_at,
-            example: last.message,
+            example: last.about,
         });
     }
     Ok(found)
@@ -129,25 +149,38 @@ fn suppress_recipient(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<()> {
-    let recipient: i64 = tx
-        .sql
-        .prepare_cached("SELECT recipient FROM message WHERE id = ?1")
-        .and_then(|mut s| s.query_row([item.message.key()], |row| row.get(0)))
-        .map_err(failed)?;
+    let Some((recipient, reason)) = recipient_of(tx.sql, item.about)? else { return Ok(()) };
     let entry = Suppression {
         id: SuppressionId::from_key(tx.next_id(now)?),
         realm,
-        recipient: number(recipient)?,
-        reason: Reason::Manual,
+        recipient,
+        reason,
         source: format!("review {}", item.id),
         created_at: now,
-        expires_at: default_end(Reason::Manual, now),
+        expires_at: default_end(reason, now),
         lifted: None,
     };
     suppression::add(tx, &entry, actor).map(drop)
 }
 
-const COLUMNS: &str = "id, cause, message, failure, opened_at, decision, decided_at, decided_by";
+/// Who is meant, and for which reason: somebody who may have asked for no more messages has done so, if a person says so.
+fn recipient_of(sql: &rusqlite::Connection, about: About) -> Result<Option<(PhoneNumber, Reason)>> {
+    match about {
+        About::Message(id) => {
+            let recipient: i64 = sql
+                .prepare_cached("SELECT recipient FROM message WHERE id = ?1")
+                .and_then(|mut s| s.query_row([id.key()], |row| row.get(0)))
+                .map_err(failed)?;
+            Ok(Some((number(recipient)?, Reason::Manual)))
+        }
+        About::Inbound(id) => {
+            let inbound = super::event::find_inbound(sql, id)?;
+            Ok(inbound.and_then(|inbound| inbound.person()).map(|person| (person, Reason::OptedOut)))
+        }
+    }
+}
+
+const COLUMNS: &str = "id, cause, message, failure, opened_at, decision, decided_at, decided_by, inbound";
 
 fn select(
     sql: &rusqlite::Connection,
@@ -213,7 +246,7 @@ fn read(row: &Row<'_>) -> Result<Review> {
     Ok(Review {
         id: ReviewId::from_key(get(row, 0)?),
         cause: get(row, 1)?,
-        message: MessageId::from_key(get(row, 2)?),
+        about: column::about(get(row, 2)?, get(row, 8)?),
         failure: column::failure(&failure)?,
         opened_at: Timestamp::from_millis(get(row, 4)?),
         decided,

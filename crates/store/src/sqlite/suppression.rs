@@ -32,7 +32,7 @@ pub(super) fn look(
 }
 
 /// Why this number is not sent to, if it is not. An entry past its end is not in force.
-fn in_force(
+pub(super) fn in_force(
     sql: &rusqlite::Connection,
     realm: Realm,
     recipient: PhoneNumber,
@@ -146,6 +146,46 @@ pub(super) fn lift(
     end(tx.sql, known.id, *now, reason)?;
     write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now)?;
     Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
+}
+
+/// Lifts the entry of somebody who asks for messages again. One of somebody of the account that it had replaced counts
+/// again.
+pub(super) fn lift_by_person(
+    tx: &mut Tx<'_>,
+    inbound: &Inbound,
+    ask: &Ask,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    let (realm, why) = (inbound.realm, format!("{} {}", inbound.id, ask.matched));
+    let Some(lifted) = lift(tx, &realm, &ask.person, &why, actor, &now)? else { return Ok(()) };
+    let replaced = tx
+        .sql
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND id < ?4
+             AND lifted_at = ?5 AND lifted_why = ?6 ORDER BY id DESC LIMIT 1"
+        ))
+        .and_then(|mut s| {
+            s.query_row(
+                params![
+                    realm.account.key(),
+                    live(realm.environment),
+                    ask.person.digits() as i64,
+                    lifted.id.key(),
+                    lifted.created_at.as_millis(),
+                    REPLACED_BY_OPT_OUT,
+                ],
+                |row| Ok(read(row)),
+            )
+            .optional()
+        })
+        .map_err(failed)?
+        .transpose()?;
+    if let Some(replaced) = replaced.filter(|replaced| replaced.counts_again(now)) {
+        let id = SuppressionId::from_key(tx.next_id(now)?);
+        add(tx, &Suppression { id, created_at: now, lifted: None, ..replaced }, actor)?;
+    }
+    Ok(())
 }
 
 pub(super) fn suppressions(

@@ -15,9 +15,11 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
+use tidings_domain::keyword::Class;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression::Reason;
@@ -97,7 +99,7 @@ enum Call {
         jitter: u32,
     },
     Suppressed(Vec<(Realm, PhoneNumber)>),
-    Receive(Vec<Inbound>),
+    Receive(Vec<Arrival>),
     NextDue(Option<ConnectionId>),
     ClaimDeliveries {
         wanted: Vec<(EndpointId, usize)>,
@@ -233,7 +235,7 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             advanced(store.recover(None, limit, now, patience_of(jitter)).await, &mut learned)
         }
         Call::Suppressed(whom) => plain(store.suppressed(whom, now).await),
-        Call::Receive(inbound) => advanced(store.receive(inbound, now).await, &mut learned),
+        Call::Receive(arrivals) => advanced(store.receive(arrivals, now).await, &mut learned),
         Call::NextDue(line) => plain(store.next_due(line, now).await),
         Call::ClaimDeliveries { wanted, lease_ms } => {
             let claimed = store.claim_deliveries(wanted, lease_ms, now).await;
@@ -915,6 +917,7 @@ impl Teller {
             reference: self.draw.one_in(3).then(|| format!("order {}", self.draw.below(3))),
             metadata: self.draw.one_in(4).then(|| "{\"a\": [1, null]}".to_owned()),
             retry_of: self.draw.one_in(9).then(|| self.known().1),
+            reply: None,
             ..message(self.made)
         };
         let queued = Life::queued(message.segments, now, send_at);
@@ -1031,17 +1034,47 @@ impl Teller {
     }
 
     fn receive(&mut self) -> Call {
-        let part = |teller: &mut Self| Inbound {
-            id: InboundId::from_key(teller.id()),
-            realm: teller.realm(),
+        Call::Receive((0..1 + self.draw.below(3)).map(|_| self.arrival()).collect())
+    }
+
+    fn arrival(&mut self) -> Arrival {
+        let (text, keyword) = self.draw.of(&[
+            ("STOP", Class::Stop),
+            ("STOP", Class::Stop),
+            ("START", Class::Start),
+            ("HELP", Class::Help),
+            ("stop?", Class::Doubtful),
+            ("yes", Class::Nothing),
+        ]);
+        let (realm, person) = (self.realm(), self.recipient());
+        let inbound = Inbound {
+            id: InboundId::from_key(self.id()),
+            realm,
             connection: LINE,
-            from: teller.recipient().to_string(),
+            from: person.to_string(),
             to: "ACME".to_owned(),
-            text: teller.draw.of(&["STOP", "yes"]).to_owned(),
-            part: teller.draw.of(&[None, Some((7, 2, 1)), Some((7, 2, 2))]),
-            at: teller.now,
+            text: text.to_owned(),
+            part: self.draw.of(&[None, None, Some((7, 2, 1)), Some((7, 2, 2))]),
+            at: self.now,
+            keyword,
         };
-        Call::Receive((0..1 + self.draw.below(3)).map(|_| part(self)).collect())
+        let reply = reply::Kind::to(keyword).map(|kind| {
+            let id = MessageId::from_key(self.id());
+            self.messages.push((realm, id));
+            draft(Message {
+                id,
+                account: realm.account,
+                environment: realm.environment,
+                recipient: person,
+                connection: if realm == TEST { TEST_LINE } else { LINE },
+                created_at: self.now,
+                expires_at: self.now.plus_s(reply::VALIDITY_S),
+                reply: Some(Reply { kind, to: inbound.id }),
+                ..message(self.made)
+            })
+        });
+        let ask = Ask { person, matched: "stop", reply: reply.filter(|_| !self.draw.one_in(5)) };
+        Arrival { inbound, ask: Some(ask).filter(|_| !self.draw.one_in(9)) }
     }
 }
 

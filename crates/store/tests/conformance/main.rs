@@ -10,6 +10,7 @@ mod copy;
 mod differential;
 mod faults;
 mod idempotency;
+mod inbound;
 mod life;
 mod message;
 mod node;

@@ -27,7 +27,8 @@ fn day(n: i64) -> Timestamp {
 }
 
 /// The schema as it was before history was cut into parts.
-pub fn go_back(database: &Database) {
+fn go_back(database: &Database) {
+    crate::server::undo_last(database);
     for (table, indexes) in [("event", &["message"][..]), ("attempt", &[])] {
         database.run(&format!(
             "ALTER TABLE {table} DETACH PARTITION {table}_old; DROP TABLE {table};
@@ -140,8 +141,9 @@ async fn history_past_its_retention_is_dropped_in_parts_and_what_must_stay_stays
         text: "hello".to_owned(),
         part: None,
         at: at(60),
+        keyword: Default::default(),
     };
-    told.extend(store.receive(vec![inbound], at(60)).await.expect("received").told);
+    told.extend(store.receive(vec![inbound.into()], at(60)).await.expect("received").told);
     let done: Vec<Attempt> = told.iter().map(|told| tried(told, at(61))).collect();
     store.record_attempts(done, at(61)).await.expect("recorded");
     assert_eq!(attempts(&store).await.len(), told.len());
@@ -250,7 +252,10 @@ async fn history_of_before_becomes_the_first_part_and_places_go_on_behind_it() {
     );
     let file = database.run("SELECT pg_relation_filenode('event')");
     let served = Options { served: true, ..options(&database) };
-    assert_eq!(Postgres::migrate(&served).await.expect("migrated"), ["0005_parts_of_history"]);
+    assert_eq!(
+        Postgres::migrate(&served).await.expect("migrated"),
+        ["0005_parts_of_history", "0006_opt_out_by_text"]
+    );
     for table in ["event", "attempt"] {
         assert_eq!(places(&database, table), [format!("{table}_old")]);
     }
@@ -279,5 +284,5 @@ async fn the_schema_does_not_change_under_nodes_that_cannot_go_on_with_it() {
     let refused = Postgres::migrate(&served).await.expect_err("refused").to_string();
     assert!(refused.contains("stop all of them first"), "{refused}");
     store.close().await.expect("closed");
-    assert_eq!(Postgres::migrate(&served).await.expect("migrated").len(), 1);
+    assert_eq!(Postgres::migrate(&served).await.expect("migrated").len(), 2);
 }

@@ -5,7 +5,7 @@ use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::message::Status;
-use tidings_domain::review::Decision;
+use tidings_domain::review::{About, Decision};
 use tidings_domain::suppression::Reason;
 use tidings_store::*;
 
@@ -33,7 +33,10 @@ fn like_failures_stand_together_the_largest_group_first() {
         assert_eq!(store.review_groups(HOME, 1).await.expect("read").len(), 1);
         let items =
             store.reviews(HOME, Some(groups[1].cause.clone()), true, page(9)).await.expect("read").items;
-        assert_eq!(items.iter().map(|item| item.message).collect::<Vec<_>>(), [id(3), id(0)]);
+        assert_eq!(
+            items.iter().map(|item| item.about).collect::<Vec<_>>(),
+            [id(3), id(0)].map(About::Message)
+        );
     });
 }
 
@@ -113,7 +116,10 @@ fn a_restart_with_a_clock_that_was_set_back_gives_no_id_twice() {
         }
         let store = place.open();
         let items = store.reviews(HOME, None, true, page(9)).await.expect("read").items;
-        assert_eq!(items.iter().map(|item| item.message).collect::<Vec<_>>(), [2, 1, 0].map(id));
+        assert_eq!(
+            items.iter().map(|item| item.about).collect::<Vec<_>>(),
+            [2, 1, 0].map(|n| About::Message(id(n)))
+        );
         let trail = store.audit(HOME.account, page(9)).await.expect("read").items;
         assert_eq!(trail.iter().map(|line| line.detail.as_str()).collect::<Vec<_>>(), ["2", "1", "0"]);
         store.close().await.expect("closed");

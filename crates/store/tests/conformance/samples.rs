@@ -61,6 +61,7 @@ pub fn message(n: i64) -> Message {
         reference: None,
         metadata: None,
         retry_of: None,
+        reply: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
+use tidings_domain::keyword::Class;
 use tidings_domain::message::{Input, Message};
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
@@ -15,7 +16,7 @@ const LEASE: i64 = 30_000;
 /// When the lease of a first try is over for certain.
 const LATER: i64 = 3_600;
 
-fn endpoint(n: i64) -> Endpoint {
+pub fn endpoint(n: i64) -> Endpoint {
     Endpoint {
         id: EndpointId::from_key(n),
         realm: HOME,
@@ -430,13 +431,14 @@ fn an_inbound_part_is_stored_once_and_told() {
             text: "STOP".into(),
             part: Some((7, 2, 1)),
             at,
+            keyword: Class::Stop,
         };
-        let out = store.receive(vec![part(1, START)], START).await.expect("received");
+        let out = store.receive(vec![part(1, START).into()], START).await.expect("received");
         assert_eq!((out.told.len(), out.ignored), (1, 0));
-        let out = store.receive(vec![part(2, at(1))], at(1)).await.expect("received");
+        let out = store.receive(vec![part(2, at(1)).into()], at(1)).await.expect("received");
         assert_eq!((out.told.len(), out.ignored), (0, 1));
         let other = Inbound { part: Some((7, 2, 2)), ..part(3, at(1)) };
-        assert_eq!(store.receive(vec![other], at(1)).await.expect("received").told.len(), 1);
+        assert_eq!(store.receive(vec![other.into()], at(1)).await.expect("received").told.len(), 1);
         let feed = store.events(HOME, None, 9).await.expect("read");
         assert_eq!(feed.len(), 2);
         let About::Inbound(about) = &feed[0].about else { panic!("{feed:?}") };

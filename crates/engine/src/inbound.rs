@@ -1,0 +1,105 @@
+//! What people send, on its way into the store: read for what it asks, with the answer that may follow from it. Whether
+//! anything follows is decided in the commit that stores it, where the suppression list is known.
+
+use crate::Inner;
+use crate::dispatch::Lane;
+use tidings_carriers::InboundPart;
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::id::InboundId;
+use tidings_domain::intake::{self, Asked, Facts, SendRequest};
+use tidings_domain::keyword::{self, Class, Keyword};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
+use tidings_domain::sender::Sender;
+use tidings_store::{Arrival, Ask, Draft, Inbound};
+
+/// Digits of a phone number that a carrier wrote without `+`, at least: short codes have fewer.
+const PHONE_NUMBER_DIGITS_MIN: usize = 9;
+
+pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival {
+    let is_part = part.part.is_some_and(|(_, total, _)| total > 1);
+    let found = if is_part { keyword::classify_part(&part.text) } else { keyword::classify(&part.text) };
+    let inbound = Inbound {
+        id: InboundId::from_key(engine.clock.id()),
+        realm: Realm { account: engine.account, environment: lane.environment },
+        connection: lane.id,
+        from: part.from,
+        to: part.to,
+        text: part.text,
+        part: part.part,
+        at: engine.clock.now(),
+        keyword: found.class,
+    };
+    let person = if found.class == Class::Nothing { None } else { inbound.person() };
+    let ask = person.map(|person| Ask {
+        person,
+        matched: found.matched,
+        reply: reply(engine, &inbound, person, found),
+    });
+    Arrival { inbound, ask }
+}
+
+/// The answer, from the sender that was written to. `None` if there is none for this, if the carrier answers by itself,
+/// or if nothing can be sent from there.
+fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword) -> Option<Draft> {
+    let (kind, texts) = (Kind::to(found.class)?, engine.settings.replies.as_ref()?);
+    if !engine.places.get(&inbound.connection)?.replies {
+        return None;
+    }
+    let request = SendRequest {
+        sender: sender(&inbound.to)?,
+        recipient: person,
+        text: texts.text(kind, found.language),
+        purpose: Purpose::Transactional,
+        send_at: None,
+        validity_s: Some(VALIDITY_S),
+        transliterate: true,
+        callback: None,
+        reference: None,
+        metadata: None,
+        retry_of: None,
+    };
+    let now = engine.clock.now();
+    let facts = Facts {
+        realm: inbound.realm,
+        routes: &engine.routes,
+        text: &engine.text,
+        limits: &engine.settings.limits,
+    };
+    let plan = match intake::plan(&request, facts, now) {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            tracing::warn!(connection = %inbound.connection, ?refusal, "somebody who asks by text cannot be answered");
+            return None;
+        }
+    };
+    let asked = Asked { realm: inbound.realm, token: None, batch: None };
+    let (mut message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
+    message.reply = Some(Reply { kind, to: inbound.id });
+    Some(Draft { message, life })
+}
+
+/// The sender that was written to. Carriers write an international number with or without `+`.
+fn sender(to: &str) -> Option<Sender> {
+    let is_long = to.len() >= PHONE_NUMBER_DIGITS_MIN && to.bytes().all(|octet| octet.is_ascii_digit());
+    if is_long { Sender::from_stored(&format!("+{to}")) } else { Sender::from_stored(to) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sender_is_what_was_written_to_however_the_carrier_writes_it() {
+        let check = |to: &str, expected: Option<&str>| {
+            assert_eq!(sender(to).map(|sender| sender.to_string()).as_deref(), expected, "{to}");
+        };
+        check("+46701234567", Some("+46701234567"));
+        check("46701234567", Some("+46701234567"));
+        check("72345", Some("72345"));
+        check("Tidings", Some("Tidings"));
+        check("", None);
+        check("0701234567", None);
+    }
+}
