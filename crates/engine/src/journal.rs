@@ -386,7 +386,7 @@ pub async fn is_replayed(store: &dyn Backend, lines: &[Line], installation: Acco
     let subject = last.line.to_string();
     let mut page = Page { before: None, limit: STEP };
     loop {
-        let trail = store.audit(installation, page.clone()).await?;
+        let trail = store.audit(installation, page).await?;
         if trail.items.iter().any(|line| line.action == REPLAYED && line.subject == subject) {
             return Ok(true);
         }

@@ -235,16 +235,15 @@ mod tests {
 
     #[test]
     fn bounds_are_read_as_the_server_writes_them() {
-        let table: &[(&str, Option<Option<(i64, i64)>>)] = &[
+        for (text, bounds) in [
             ("DEFAULT", Some(None)),
             ("FOR VALUES FROM ('7') TO ('1099511627776')", Some(Some((7, 1 << 40)))),
             ("FOR VALUES FROM (MINVALUE) TO ('1099511627776')", Some(Some((i64::MIN, 1 << 40)))),
             ("FOR VALUES FROM ('-3') TO (MAXVALUE)", Some(Some((-3, i64::MAX)))),
             ("FOR VALUES IN ('7')", None),
             ("FOR VALUES FROM ('x') TO ('9')", None),
-        ];
-        for (text, bounds) in table {
-            assert_eq!(range(text), *bounds, "{text}");
+        ] {
+            assert_eq!(range(text), bounds, "{text}");
         }
     }
 }
