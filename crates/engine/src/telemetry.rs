@@ -288,7 +288,9 @@ impl Telemetry {
             | Kind::Unanswered
             | Kind::Progress
             | Kind::Redacted
-            | Kind::Received => {}
+            | Kind::Received
+            | Kind::OptedOut
+            | Kind::OptedIn => {}
         }
         let class = counted.class.map_or("", |class| class.as_str());
         self.events
