@@ -70,7 +70,7 @@ fn a_restore_sends_nothing_before_it_is_released_and_forgets_no_opt_out() {
     assert!(clock::wait_until(BOUND_MS, 5, || load.acknowledged() >= 50 && smsc.submission_count() > 0));
     opt_out(&mut client, CAME_BACK[0]);
     // From here on messages wait, so that the backup has some for people who will opt out.
-    subject.command(&["carrier", "pause", "witness", "--environment", "live"]).expect("paused");
+    subject.command(&["carrier", "pause", "witness"]).expect("paused");
     let paused = || {
         let (_, said) = ask(&mut subject.client(), "GET", "/v1/connections", &Value::Null);
         let all = said["data"].as_array().cloned().unwrap_or_default();
@@ -110,7 +110,7 @@ fn a_restore_sends_nothing_before_it_is_released_and_forgets_no_opt_out() {
         is_listed(&mut client, CAME_BACK[0]) && !is_listed(&mut client, PEOPLE.start),
         "as in the backup"
     );
-    subject.command(&["carrier", "resume", "witness", "--environment", "live"]).expect("resumed");
+    subject.command(&["carrier", "resume", "witness"]).expect("resumed");
     let body = serde_json::json!({ "from": SENDER, "to": recipient(8_000_000), "message": "new" });
     assert_eq!(ask(&mut client, "POST", "/v1/sms", &body).0, 202, "it accepts");
     // Who opts out of the restored one is not forgotten either.
