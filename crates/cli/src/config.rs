@@ -513,7 +513,7 @@ impl Config {
 
     /// Where the journal of opt-outs is.
     pub fn journal_path(&self) -> PathBuf {
-        self.journal.path.clone().unwrap_or_else(|| self.data.directory.join("journal"))
+        self.journal.path.clone().unwrap_or_else(|| self.data.directory.join(crate::serve::JOURNAL))
     }
 
     /// How long things are kept.

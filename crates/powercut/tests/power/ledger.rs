@@ -223,8 +223,9 @@ impl Ledger {
                     "SELECT event FROM delivery d WHERE NOT EXISTS (SELECT 1 FROM event WHERE seq = d.event)",
                 ),
                 (
-                    "gap in the events after",
-                    "SELECT seq FROM event e WHERE seq > 1 AND NOT EXISTS (SELECT 1 FROM event WHERE seq = e.seq - 1)",
+                    // Places are counted within a second, whose first one ends with 17 zeros.
+                    "gap in the events before",
+                    "SELECT seq FROM event e WHERE seq & 131071 <> 0 AND NOT EXISTS (SELECT 1 FROM event WHERE seq = e.seq - 1)",
                 ),
             ] {
                 let mut statement = sql.prepare(query)?;

@@ -466,7 +466,7 @@ pub(super) async fn listed(rx: &Rx<'_>, after: &AuditId, limit: &usize) -> Resul
     let row = rx
         .sql
         .row(
-            "SELECT $1 = 0 OR EXISTS (SELECT 1 FROM account a CROSS JOIN LATERAL (SELECT 1 FROM audit x
+            "SELECT $1::bigint = 0 OR EXISTS (SELECT 1 FROM account a CROSS JOIN LATERAL (SELECT 1 FROM audit x
                WHERE x.account = a.id AND x.id = $1 LIMIT 1) l), (SELECT max(l.id) FROM account a CROSS JOIN LATERAL
                (SELECT x.id FROM audit x WHERE x.account = a.id ORDER BY x.id DESC LIMIT 1) l)",
             &[&after.key()],
