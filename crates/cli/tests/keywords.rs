@@ -176,6 +176,10 @@ fn people_who_write_stop_start_and_help_are_heard() {
     let mut carrier = Carrier::start();
     let subject = Subject::start(directory.path(), &carrier.address);
 
+    wait("the carrier is reached", || {
+        let (_, connections) = subject.ask("GET", "/v1/connections", &Value::Null);
+        connections["data"].as_array()?.iter().any(|one| one["state"] == "up").then_some(())
+    });
     let (status, scheduled) = subject.send(json!({ "send_at": in_days(20) }));
     assert_eq!(status, 202, "{scheduled}");
     let scheduled = scheduled["id"].as_str().expect("an id").to_owned();
