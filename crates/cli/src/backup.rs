@@ -9,6 +9,7 @@ use crate::directory;
 use crate::home::Home;
 use crate::operator::{Operator, Place};
 use crate::output::{Output, Tone};
+use crate::suppression;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
@@ -48,7 +49,12 @@ pub async fn backup(to: PathBuf, place: &Place, output: Output) -> anyhow::Resul
 ///
 /// # Errors
 /// The backup is damaged, or the directory is not empty.
-pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Result<()> {
+pub async fn restore(
+    from: &Path,
+    journal: Option<&Path>,
+    place: &Place,
+    output: Output,
+) -> anyhow::Result<()> {
     let to = match &place.data {
         Some(data) => Home::named(data)?,
         None if place.file().is_some() => Home::of(&place.configuration(Secrets::Left)?)?,
@@ -67,6 +73,9 @@ pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Resu
     }
     database::check(from)
         .with_context(|| format!("{} is damaged or no backup: restore another one", from.display()))?;
+    if let Some(path) = journal.filter(|path| !path.exists()) {
+        bail!("there is no journal {}", path.display());
+    }
     directory::make(&to)?;
     let file = to.join(FILE_NAME);
     std::fs::copy(from, &file)
@@ -75,10 +84,26 @@ pub async fn restore(from: &Path, place: &Place, output: Output) -> anyhow::Resu
     let operator = Operator::open_home(Home::Directory(to.clone())).await?;
     let reason = format!("restored from {}", from.display());
     operator.store.set_hold(Some(reason.clone()), operator.actor(operator.account), operator.now()).await?;
+    let replayed = match journal {
+        Some(path) => Some(suppression::replay(&operator, path).await?),
+        None => None,
+    };
     operator.close().await?;
-    output.show(&json!({ "directory": to.display().to_string(), "held": reason }), || {
+    let value = json!({
+        "directory": to.display().to_string(),
+        "held": reason,
+        "replayed": replayed.map(suppression::counted),
+    });
+    output.show(&value, || {
+        let opt_outs = match replayed {
+            Some(replayed) => suppression::told(replayed),
+            None => "Opt-outs that came after the backup are not in it. Bring them back before anything is sent:\n  \
+                     tidings suppression replay JOURNAL"
+                .to_owned(),
+        };
         format!(
             "{} is ready, and held: `serve` accepts messages but sends nothing.\n\
+             {opt_outs}\n\
              What was sent after the backup was made is not known here and would go out a second time. Look with\n  \
              tidings message list --data {} --environment live\n\
              and then let it send with\n  tidings hold release --data {}",
@@ -101,7 +126,11 @@ pub enum Hold {
         reason: String,
     },
     /// Let everything be sent again
-    Release,
+    Release {
+        /// Also if the journal knows opt-outs that the store does not
+        #[arg(long)]
+        without_journal: bool,
+    },
 }
 
 /// Shows, sets or releases the hold on all sending.
@@ -114,7 +143,17 @@ pub async fn hold(command: Hold, place: &Place, output: Output) -> anyhow::Resul
     match command {
         Hold::Show => {}
         Hold::Set { reason } => operator.store.set_hold(Some(reason), actor, operator.now()).await?,
-        Hold::Release => operator.store.set_hold(None, actor, operator.now()).await?,
+        Hold::Release { without_journal } => {
+            if !without_journal && let Some(path) = suppression::unread(&operator, place).await? {
+                bail!(
+                    "{} knows opt-outs that this store does not: replay it with `tidings suppression replay {}`, \
+                     or give --without-journal and send to those people too",
+                    path.display(),
+                    path.display()
+                );
+            }
+            operator.store.set_hold(None, actor, operator.now()).await?;
+        }
     }
     let reason = operator.store.hold().await?;
     output.show(&json!({ "held": reason }), || match &reason {

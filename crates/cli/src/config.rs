@@ -216,6 +216,15 @@ section! {
 }
 
 section! {
+    /// A file outside of the store that has every change of the suppression list: what a restored backup does not know.
+    Journal = "journal", several: false {
+        /// The directory of its files. Not written: "journal" in the data directory. Keep it on another disk than the
+        /// store, and copy it with the backups.
+        path: Option<PathBuf> = None, example r#""/var/lib/tidings-journal""#;
+    }
+}
+
+section! {
     /// What people are answered who ask by text to get no more messages, to get them again, or for help. What they ask is
     /// done whatever stands here. An answer goes to who wrote, from the sender that was written to, within five minutes.
     Replies = "replies", several: false {
@@ -264,6 +273,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// `[retention]`
     pub retention: Retention,
+    /// `[journal]`
+    pub journal: Journal,
     /// `[replies]`
     pub replies: Replies,
     /// `[failures]`
@@ -272,7 +283,7 @@ pub struct Config {
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "data",
     "node",
     "http",
@@ -281,6 +292,7 @@ const SECTIONS: [&str; 11] = [
     "retry",
     "webhooks",
     "retention",
+    "journal",
     "replies",
     "failures",
     "connection",
@@ -384,6 +396,7 @@ impl Config {
             retry: one(&mut reader, root),
             webhooks: one(&mut reader, root),
             retention: one(&mut reader, root),
+            journal: one(&mut reader, root),
             replies: one(&mut reader, root),
             failures: one(&mut reader, root),
             connections: Vec::new(),
@@ -498,6 +511,11 @@ impl Config {
         }
     }
 
+    /// Where the journal of opt-outs is.
+    pub fn journal_path(&self) -> PathBuf {
+        self.journal.path.clone().unwrap_or_else(|| self.data.directory.join("journal"))
+    }
+
     /// How long things are kept.
     pub fn store_retention(&self) -> StoreRetention {
         const HOUR_MS: i64 = 3_600_000;
@@ -552,6 +570,7 @@ impl Config {
         print(&mut text, "[retry]", self.retry.show());
         print(&mut text, "[webhooks]", self.webhooks.show());
         print(&mut text, "[retention]", self.retention.show());
+        print(&mut text, "[journal]", self.journal.show());
         print(&mut text, "[replies]", self.replies.show());
         print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {

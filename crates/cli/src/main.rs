@@ -100,6 +100,9 @@ enum Command {
     Restore {
         /// The backup
         from: PathBuf,
+        /// The journal of opt-outs of the old one, a directory or a file: what came after the backup is replayed
+        #[arg(long, value_name = "PATH")]
+        journal: Option<PathBuf>,
     },
     /// Move everything from a data directory into a PostgreSQL database, or back
     Copy(copy::How),
@@ -190,7 +193,9 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Hold(command) => backup::hold(command, place, output).await?,
                 Command::Audit(trail) => account::audit(trail, place, output).await?,
                 Command::Backup { to } => backup::backup(to, place, output).await?,
-                Command::Restore { from } => backup::restore(&from, place, output).await?,
+                Command::Restore { from, journal } => {
+                    backup::restore(&from, journal.as_deref(), place, output).await?;
+                }
                 Command::Copy(how) => return copy::run(how, output).await,
                 Command::Nodes => node::run(place, output).await?,
                 Command::Simulate(command) => simulate::run(command, output).await?,

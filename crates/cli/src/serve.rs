@@ -10,6 +10,7 @@ use crate::operator::{Misconfigured, Place};
 use anyhow::{Context, bail};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tidings_carriers::codes::Codes;
@@ -81,7 +82,8 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
     let node = node(&config, served.as_ref(), roles);
     let (name, place_of_node) = (node.name.clone(), node.place.clone());
     let store = home.serve(&config, served.as_ref())?;
-    let engine = start(&config, store, config.egress_policy(), node).await?;
+    let journal = journal(&config, served.as_ref());
+    let engine = start(&config, store, config.egress_policy(), node, journal).await?;
     let store = engine.store();
     // The trail shows with which configuration messages were sent, and when that changed.
     let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
@@ -167,6 +169,15 @@ pub fn node(config: &Config, taken: Option<&Served>, roles: Roles) -> NodeSettin
     NodeSettings { number: config.data.node.get(), name, place, roles }
 }
 
+/// Where the journal of opt-outs is kept: not where there is no directory, and nobody named another place.
+pub fn journal(config: &Config, taken: Option<&Served>) -> Option<PathBuf> {
+    let path = (taken.is_some() || config.journal.path.is_some()).then(|| config.journal_path());
+    if path.is_none() {
+        tracing::warn!("there is no journal of opt-outs: name a place for it (path in [journal])");
+    }
+    path
+}
+
 /// Starts every room over a store.
 ///
 /// # Errors
@@ -176,6 +187,7 @@ pub async fn start(
     store: Arc<dyn Backend>,
     egress: Policy,
     node: NodeSettings,
+    journal: Option<PathBuf>,
 ) -> anyhow::Result<Engine> {
     address::warm_up();
     let settings = Settings {
@@ -198,6 +210,7 @@ pub async fn start(
         egress,
         retention: config.store_retention(),
         node,
+        journal,
         replies: config.reply_texts(),
     };
     Engine::start(store, settings).await.context("the engine cannot start")

@@ -13,7 +13,7 @@ use tidings_engine::clock;
 /// What to simulate.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve SMPP 3.4 as a carrier would, with the texts that you type (FROM TO TEXT)
+    /// Serve SMPP 3.4 as a carrier would; lines of FROM TO TEXT on standard input are sent as texts of people
     Smsc(Smsc),
     /// Print the recipients for which the simulated carrier has a fate of its own
     Numbers,

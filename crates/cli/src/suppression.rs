@@ -1,13 +1,18 @@
 //! `tidings suppression`: who must not be sent to. An entry counts for every message that is claimed after it.
 
+use crate::config::connection::Secrets;
+use crate::home::Home;
 use crate::message::{number, time};
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, when};
-use anyhow::anyhow;
+use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
+use serde_json::json;
+use std::path::{Path, PathBuf};
 use tidings_domain::id::SuppressionId;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
+use tidings_engine::journal::{self, Replayed};
 use tidings_store::{Page, Suppression};
 use tidings_wire::{Shown, suppression};
 
@@ -53,6 +58,11 @@ pub enum Command {
         reason: String,
         #[command(flatten)]
         whose: Whose,
+    },
+    /// Add and lift what a journal of opt-outs says and the list does not: after a restore
+    Replay {
+        /// The journal: its directory, or one of its files
+        journal: PathBuf,
     },
 }
 
@@ -130,8 +140,53 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .ok_or_else(|| anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()))?;
             output.show(&shown(&one), || format!("{recipient} may be sent to again."))?;
         }
+        Command::Replay { journal } => {
+            let replayed = replay(&operator, &journal).await?;
+            output.show(&counted(replayed), || told(replayed))?;
+        }
     }
     operator.close().await
+}
+
+/// Replays a journal.
+///
+/// # Errors
+/// There is none, it is damaged, or the store does not answer.
+pub async fn replay(operator: &Operator, path: &Path) -> anyhow::Result<Replayed> {
+    let lines = journal::read(path, operator.account)
+        .with_context(|| format!("the journal {} cannot be read", path.display()))?;
+    if lines.is_empty() {
+        bail!("{} has no journal of this installation ({})", path.display(), operator.account);
+    }
+    Ok(journal::replay(&*operator.store, &lines, operator.account, operator.now()).await?)
+}
+
+/// The journal of this place, if it knows what the store does not.
+///
+/// # Errors
+/// It is damaged, the configuration is wrong, or the store does not answer.
+pub async fn unread(operator: &Operator, place: &Place) -> anyhow::Result<Option<PathBuf>> {
+    let mut config = place.configuration(Secrets::Left)?;
+    // Where no configuration says where the data is, it was found.
+    if let Home::Directory(directory) = &operator.home {
+        config.data.directory.clone_from(directory);
+    }
+    let path = config.journal_path();
+    let lines = journal::read(&path, operator.account)
+        .with_context(|| format!("the journal {} cannot be read", path.display()))?;
+    let is_replayed = journal::is_replayed(&*operator.store, &lines, operator.account).await?;
+    Ok((!is_replayed).then_some(path))
+}
+
+/// What a replay did, for programs.
+pub fn counted(replayed: Replayed) -> serde_json::Value {
+    json!({ "lines": replayed.lines, "added": replayed.added, "lifted": replayed.lifted })
+}
+
+/// And for people.
+pub fn told(replayed: Replayed) -> String {
+    let Replayed { lines, added, lifted } = replayed;
+    format!("The journal of opt-outs is replayed: {lines} lines, {added} entries added, {lifted} lifted.")
 }
 
 fn shown(one: &Suppression) -> suppression::Suppression<'_> {

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use tidings_domain::time::Timestamp;
 
 /// How often a thing that must come is looked for, and the pause between: together two minutes.
 const LOOKS: u32 = 1_200;
@@ -228,17 +229,6 @@ fn people_who_write_stop_start_and_help_are_heard() {
 }
 
 /// A moment so many days from now.
-fn in_days(days: u64) -> String {
-    let at = std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400);
-    let since = at.duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs();
-    // Days to a date, by the civil calendar.
-    let z = (since / 86_400) as i64 + 719_468;
-    let (era, day) = (z / 146_097, z % 146_097);
-    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let (month, day) =
-        (if shifted < 10 { shifted + 3 } else { shifted - 9 }, day_of_year - (153 * shifted + 2) / 5 + 1);
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T12:00:00Z")
+fn in_days(days: i64) -> String {
+    Timestamp::from_millis(tidings_witness::clock::wall_ms() + days * 86_400_000).to_string()
 }

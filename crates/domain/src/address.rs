@@ -506,8 +506,12 @@ fn in_e164(number: &rlibphonenumber::PhoneNumber) -> Option<PhoneNumber> {
 /// takes a zero for the prefix that is dialled at home.
 fn reads_as_itself(number: PhoneNumber, written: &Written) -> bool {
     let text = number.to_string();
-    let again = || PHONE_NUMBER_UTIL.parse(&text, None).ok().and_then(|parsed| in_e164(&parsed));
-    text == written.text() || again().is_none_or(|again| again == number)
+    let again = || match PHONE_NUMBER_UTIL.parse(&text, None) {
+        Ok(parsed) => in_e164(&parsed) == Some(number),
+        // Of a country that does not exist nothing is taken for a prefix.
+        Err(_) => true,
+    };
+    text == written.text() || again()
 }
 
 fn why_unread(written: &Written, error: &ParseError) -> InvalidPhoneNumber {

@@ -54,6 +54,26 @@ pub fn floor_at(at: Timestamp) -> i64 {
     (at.as_millis() - EPOCH_MS).clamp(0, (1 << 41) - 1) << (NODE_BITS + COUNT_BITS)
 }
 
+/// Bits of a place in the event log below its seconds: so many events a second, and a log that is faster borrows from the
+/// seconds to come.
+const PLACE_BITS: u32 = 17;
+
+/// The first place in the event log of the second of `at`. Like ids, places tell the time, so that history can be cut by
+/// it; they are kept shorter, because they stand in many rows. They last until 2092.
+pub fn place_at(at: Timestamp) -> i64 {
+    ((at.as_millis() - EPOCH_MS).div_euclid(1_000)).clamp(0, (1 << 31) - 1) << PLACE_BITS
+}
+
+/// The second that a place in the event log tells.
+pub fn place_time(place: i64) -> Timestamp {
+    Timestamp::from_millis(EPOCH_MS + (place >> PLACE_BITS) * 1_000)
+}
+
+/// The place of an event that happened at `at`, behind the last one. Places only grow, whatever the clock does.
+pub fn next_place(last: i64, at: Timestamp) -> i64 {
+    place_at(at).max(last + 1)
+}
+
 /// Why a text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
@@ -183,6 +203,17 @@ mod tests {
             sequence.pass(last);
             assert!(sequence.next(Timestamp::from_millis(EPOCH_MS)) > last, "{maker}");
         }
+    }
+
+    #[test]
+    fn places_in_the_log_grow_and_tell_the_time_as_far_as_they_can() {
+        let now = Timestamp::from_millis(EPOCH_MS + 86_400_000);
+        let first = next_place(7, now);
+        assert_eq!((first, place_time(first + 9)), (place_at(now), now));
+        assert_eq!(next_place(first, now), first + 1);
+        assert_eq!(next_place(first, Timestamp::from_millis(0)), first + 1, "a clock that went back");
+        assert_eq!(next_place(first, now.plus_ms(1_000)), place_at(now.plus_ms(1_000)));
+        assert!(place_at(now.plus_ms(1_000)) - first == 1 << PLACE_BITS);
     }
 
     #[test]

@@ -539,13 +539,16 @@ async fn hear(engine: &Weak<Inner>, lane: &Arc<Lane>, events: &mut mpsc::Receive
     }
 }
 
+/// Comes back, with the engine, when nothing is on its way that began before.
+type Settling = Pin<Box<dyn Future<Output = Arc<Inner>> + Send>>;
+
 /// Acknowledgements of opt-outs. They are given once nothing is on its way any more that began before the opt-out was
 /// committed, as the API answers one only then. Answers are heard meanwhile: it is they that are waited for.
 #[derive(Default)]
 struct Held {
     /// For the next time.
     waiting: Vec<Acknowledge>,
-    settling: Option<(Vec<Acknowledge>, Pin<Box<dyn Future<Output = Arc<Inner>> + Send>>)>,
+    settling: Option<(Vec<Acknowledge>, Settling)>,
 }
 
 impl Held {

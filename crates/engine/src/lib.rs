@@ -9,6 +9,7 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
+//! - [`journal`]: every change of the suppression list, in files outside of the store.
 //! - `node`: which connections are this node's, where several share a store.
 //!
 //! [`clock`] is the only reader of time and randomness, [`telemetry`] the only keeper of metrics, and [`world`] is all
@@ -21,6 +22,7 @@ pub mod dispatch;
 pub mod housekeeping;
 mod inbound;
 pub mod intake;
+pub mod journal;
 mod node;
 pub mod signature;
 mod supervise;
@@ -79,6 +81,14 @@ pub enum Error {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] tidings_store::Error),
+    /// The journal of opt-outs cannot be kept.
+    #[error("the journal of opt-outs cannot be kept in {path}: {reason}")]
+    Journal {
+        /// Where.
+        path: String,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// A connection's settings make no sense.
     #[error("connection {name}: {reason}")]
     Connection {
@@ -106,6 +116,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Who this node is.
     pub node: NodeSettings,
+    /// The directory of the journal of opt-outs; `None` for none.
+    pub journal: Option<std::path::PathBuf>,
     /// What people are answered who ask by text; `None` for nothing. What they ask is done either way.
     pub replies: Option<tidings_domain::reply::Texts>,
 }
@@ -167,6 +179,7 @@ pub(crate) struct Inner {
     pub(crate) admission: admission::Admission,
     pub(crate) guard: Arc<Guard>,
     pub(crate) seat: Arc<node::Seat>,
+    pub(crate) journal: Option<journal::Journal>,
     /// The configured connections.
     places: BTreeMap<ConnectionId, ConnectionSettings>,
     /// The lanes of those that are this node's.
@@ -270,6 +283,13 @@ impl Engine {
         let World { clock, open, web, memory } = world;
         let now = clock.now();
         let account = store.default_account(now).await?;
+        let journal = match &settings.journal {
+            None => None,
+            Some(path) => Some(journal::Journal::open(path, account).map_err(|reason| {
+                let path = path.display().to_string();
+                Error::Journal { path, reason }
+            })?),
+        };
         let has_test = settings.connections.iter().any(|c| c.environment == Environment::Test);
         if !has_test {
             settings.connections.push(ConnectionSettings {
@@ -306,6 +326,7 @@ impl Engine {
             open_link: open,
             tickets_max: memory.tickets,
             seat,
+            journal,
             hold: Mutex::new(None),
             disk: Mutex::new(None),
             retry: Arc::new(settings.retry.clone()),
@@ -332,6 +353,8 @@ impl Engine {
         }
         housekeeping::recover(&inner).await?;
         inner.follow_store().await;
+        // Before anything is sent: the store may have gone back in time.
+        journal::follow(&inner).await;
         inner.webhooks.refresh(&inner).await;
         let weak = Arc::downgrade(&inner);
         {
@@ -343,6 +366,7 @@ impl Engine {
             tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
             tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
             tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
+            tasks.spawn(supervise("journal", weak.clone(), |weak| Box::pin(journal::watch(weak))));
             tasks.spawn(supervise("disk", weak.clone(), |weak| Box::pin(disk::watch(weak))));
             node::run(&weak, &inner, &mut tasks);
         }
@@ -418,7 +442,7 @@ impl Engine {
 
     /// Puts people on the suppression list. When this returns, no submission to them starts any more: what had passed
     /// the last look before the commit has been handed to the carrier and answered by then (or five seconds are over), on
-    /// every other node too (or a lease is over).
+    /// every other node too (or a lease is over); and it stands in the journal.
     pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let entries = self.inner.store.suppress(entries, actor).await?;
         self.inner.nothing_is_on_its_way().await;
@@ -433,7 +457,9 @@ impl Engine {
         reason: String,
         actor: Actor,
     ) -> Result<Option<Suppression>> {
-        self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await
+        let lifted = self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await?;
+        self.inner.journalled().await;
+        Ok(lifted)
     }
 
     /// Records a person's decision about failures and does what it says.
@@ -626,6 +652,11 @@ impl Engine {
             let (well, sentence) = disk::sentence(level, room);
             parts.push(("disk".to_owned(), well, sentence));
         }
+        if let Some(journal) = &self.inner.journal {
+            let trouble = journal.trouble();
+            let sentence = trouble.clone().unwrap_or_else(|| "it has every opt-out".to_owned());
+            parts.push(("journal".to_owned(), trouble.is_none(), sentence));
+        }
         if let Some(reason) = self.inner.held() {
             parts.push(("hold".to_owned(), true, format!("nothing is sent: {reason}")));
         }
@@ -741,6 +772,14 @@ pub(crate) fn warn(error: &tidings_store::Error, what: &str) {
 impl Inner {
     pub(crate) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits until the journal has what the list has. If it cannot be written, that is said elsewhere: an opt-out counts
+    /// all the same.
+    async fn journalled(&self) {
+        if let Some(journal) = &self.journal {
+            journal.catch_up(&*self.store).await;
+        }
     }
 
     pub(crate) fn patience(&self) -> Patience {
@@ -883,9 +922,9 @@ impl Inner {
     }
 
     /// Waits until nothing is on its way, here or on another node, that began before the suppression list was as it is
-    /// now, up to limits.
+    /// now, up to limits; and until the journal has the list as it is now.
     pub(crate) async fn nothing_is_on_its_way(&self) {
-        tokio::join!(self.barrier(), self.others_heard());
+        tokio::join!(self.barrier(), self.others_heard(), self.journalled());
     }
 
     /// Waits until what was on its way to any carrier has been answered, up to a limit.

@@ -21,6 +21,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         egress: tidings_egress::Policy::development(),
         retention: Retention { idempotency_ms: 1, parked_ms: 1, attempts_ms: 1, messages_ms: None },
         node: Default::default(),
+        journal: None,
         replies: None,
     };
     Engine::start(store, settings).await.expect("an engine")

@@ -28,6 +28,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         egress: tidings_egress::Policy::development(),
         retention: Retention { idempotency_ms: 1, parked_ms: 1, attempts_ms: 1, messages_ms: None },
         node: Default::default(),
+        journal: None,
         replies: None,
     };
     let engine = Engine::start(store, settings).await.expect("an engine");

@@ -27,6 +27,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         egress: tidings_egress::Policy::development(),
         retention: Retention { idempotency_ms: 1, parked_ms: 1, attempts_ms: 1, messages_ms: None },
         node: tidings_engine::NodeSettings::default(),
+        journal: None,
         replies: None,
     };
     Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), settings).await.expect("an engine")

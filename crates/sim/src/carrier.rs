@@ -26,6 +26,9 @@ const BATCH: usize = 32;
 /// At a stop, answers are waited for so long.
 const STOP_WAITS_MS: Ms = 5_000;
 
+/// Asked right before each submission is written.
+pub type MaySend = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A carrier, behind one connection.
 pub struct Carrier {
     stage: Arc<Stage>,
@@ -76,7 +79,7 @@ impl Carrier {
     }
 
     /// Opens a link for a process.
-    pub fn open(self: &Arc<Self>, life: &Arc<Life>) -> Link {
+    pub fn open(self: &Arc<Self>, life: &Arc<Life>, may_send: MaySend) -> Link {
         let (submissions_in, submissions) = mpsc::channel(self.plan.window + 255);
         let (events_in, events) = mpsc::channel(EVENTS);
         let (state_in, state) = watch::channel(LinkState::Connecting { reason: None });
@@ -85,6 +88,7 @@ impl Carrier {
         let mut session = Session {
             carrier: Arc::clone(self),
             life: Arc::clone(life),
+            may_send,
             window: Arc::clone(&window),
             state: state_in,
             events: events_in,
@@ -96,6 +100,7 @@ impl Carrier {
             is_up: false,
         };
         session.look_at_spells();
+        self.stage.note(Happened::Opened { connection: self.place, process: life.number });
         let task = tokio::spawn(session.run(submissions, stopped));
         life.owns(task.abort_handle());
         Link { submissions: submissions_in, events, window, state, stop, faults: None }
@@ -117,6 +122,7 @@ impl Carrier {
 struct Session {
     carrier: Arc<Carrier>,
     life: Arc<Life>,
+    may_send: MaySend,
     window: Arc<Window>,
     state: watch::Sender<LinkState>,
     events: mpsc::Sender<CarrierEvent>,
@@ -148,6 +154,7 @@ impl Session {
         let mut batch = Vec::with_capacity(BATCH);
         let mut is_open = true;
         loop {
+            self.life.moves().await;
             if self.life.is_over() {
                 return;
             }
@@ -197,20 +204,34 @@ impl Session {
 
     /// Whether nothing comes through at the moment.
     fn is_mute(&self) -> bool {
-        self.spell(Fault::HalfOpen).is_some()
+        self.spell(Fault::HalfOpen).is_some() || self.is_cut_off()
+    }
+
+    /// Whether our end reaches no carrier at the moment.
+    fn is_cut_off(&self) -> bool {
+        let (node, now_ms) = (self.life.node, self.stage().now_ms());
+        self.stage().plan.spell(Fault::CutFromCarriers, node, now_ms).is_some()
     }
 
     /// Looks at the beginnings and ends of what lasts.
     fn look_at_spells(&mut self) {
         let (now_ms, place) = (self.stage().now_ms(), self.carrier.place);
-        for spell in self.carrier.stage.plan.spells.iter().filter(|spell| spell.place == place) {
+        let node = self.life.node;
+        let touches = |spell: &&crate::plan::Spell| match spell.fault {
+            Fault::CutFromCarriers => spell.place == node,
+            _ => spell.place == place,
+        };
+        for spell in self.carrier.stage.plan.spells.iter().filter(touches) {
             match spell.fault {
                 Fault::Outage if spell.from_ms > now_ms => self.later.put(spell.from_ms, Todo::Break),
                 // Nobody answered for so long that the link is taken for dead.
-                Fault::HalfOpen if spell.to_ms > now_ms => self.later.put(spell.to_ms, Todo::Break),
+                Fault::HalfOpen | Fault::CutFromCarriers if spell.to_ms > now_ms => {
+                    self.later.put(spell.to_ms, Todo::Break)
+                }
                 _ => {}
             }
-            if matches!(spell.fault, Fault::Outage | Fault::HalfOpen) && spell.to_ms > now_ms {
+            let ends = matches!(spell.fault, Fault::Outage | Fault::HalfOpen | Fault::CutFromCarriers);
+            if ends && spell.to_ms > now_ms {
                 self.later.put(spell.to_ms, Todo::Look);
             }
         }
@@ -228,6 +249,10 @@ impl Session {
                 LinkState::Refused { reason: "bind failed".to_owned() }
             };
             self.state.send_replace(state);
+            return;
+        }
+        if self.is_cut_off() {
+            self.state.send_replace(LinkState::Connecting { reason: Some("nobody is reached".to_owned()) });
             return;
         }
         self.is_up = true;
@@ -290,6 +315,10 @@ impl Session {
             return self.unsent(tag, permit).await;
         }
         let validity_s = validity_s - waited_s;
+        self.life.moves().await;
+        if !(self.may_send)() {
+            return self.unsent(tag, permit).await;
+        }
         let number = u32::try_from(self.stage().ledger().submissions.len()).expect("few are sent");
         let (place, n) = (self.carrier.place as u64, u64::from(number));
         let now_ms = self.stage().now_ms();
@@ -569,11 +598,13 @@ impl Session {
         answer: Answer,
         permit: Option<Permit>,
     ) {
+        self.life.moves().await;
         self.stage().note(Happened::Answered { submission, answer: said, late: permit.is_none() });
         self.emit(CarrierEvent::Answered { tag, answer, permit }).await;
     }
 
     async fn unsent(&self, tag: Tag, permit: Permit) {
+        self.life.moves().await;
         self.stage().note(Happened::Unsent { message: tag.message.key(), segment: tag.segment });
         self.emit(CarrierEvent::Answered { tag, answer: Answer::Unsent, permit: Some(permit) }).await;
     }
@@ -581,6 +612,7 @@ impl Session {
     /// Offers what is due, as far as there is room for the unacknowledged.
     async fn offer(&mut self) {
         while self.is_up && !self.is_mute() && !self.life.is_over() {
+            self.life.moves().await;
             if self.unacknowledged.load(Ordering::Relaxed) >= self.carrier.plan.unacknowledged {
                 return;
             }
@@ -632,6 +664,7 @@ impl Session {
         for (number, (tag, permit)) in std::mem::take(&mut self.pending) {
             self.give(number, tag, ledger::Answer::None, Answer::None, Some(permit)).await;
         }
+        self.life.moves().await;
         self.stage().note(Happened::LinkDown { connection: self.carrier.place });
         self.state.send_replace(LinkState::Stopped);
     }

@@ -126,6 +126,7 @@ impl Check<'_> {
         self.order();
         self.windows();
         self.idle();
+        self.nodes();
         self.healing();
     }
 
@@ -242,7 +243,8 @@ impl Check<'_> {
             found.push(("P-20", format!("{name} was told as sent {sent} times")));
         }
         let times: Vec<i64> = timeline.events.iter().map(|(_, event)| event.at.as_millis()).collect();
-        let reordered = self.seen.plan.faults.has(Fault::StoreSlow);
+        // What a node that stood still had asked for was done when it went on.
+        let reordered = self.seen.plan.faults.has(Fault::StoreSlow) || self.seen.has_several();
         if times.windows(2).any(|pair| pair[0] > pair[1]) && !reordered && !self.clock_went_back() {
             found.push(("P-20", format!("{name} has events whose time goes back: {times:?}")));
         }
@@ -307,6 +309,9 @@ impl Check<'_> {
             Fault::CrashAtCommit,
             Fault::CrashAtSubmission,
             Fault::Stop,
+            Fault::CutFromStore,
+            Fault::CutFromCarriers,
+            Fault::Failover,
         ];
         if excused.iter().any(|fault| plan.faults.has(*fault)) {
             return;
@@ -513,12 +518,13 @@ impl Check<'_> {
             let (before, after) = (pair[0] as usize, pair[1] as usize);
             let (was, is) = (&self.seen.submissions[before], &self.seen.submissions[after]);
             if was.refused_before(is.at) {
-                let process = &self.seen.processes[&self.seen.ledger.submissions[before].process];
-                let heard = |at: At| process.ended.is_none_or(|(end, _)| self.had_time(at, end));
+                let process = self.seen.ledger.submissions[before].process;
+                let end = self.out_of_hands(before, after);
+                let heard = |at: At| end.is_none_or(|end| self.had_time(process, at, end));
                 let for_good = matches!(
                     was.real(),
                     Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
-                        if self.had_time(at, is.at) && heard(at)
+                        if self.had_time(process, at, is.at) && heard(at)
                 );
                 if for_good {
                     found.push((
@@ -536,31 +542,47 @@ impl Check<'_> {
             };
             if in_doubt > most {
                 found.push(("P-07", format!("{name}: {after} came although {before} was not refused")));
-            } else if !self.has_reason(before, is.at) {
+            } else if !self.has_reason(before, after) {
                 found.push(("P-07", format!("{name}: {after} came for no reason after {before}")));
             }
         }
     }
 
-    /// Whether there was time enough between these two to commit what was said at the first.
-    fn had_time(&self, from: At, until: At) -> bool {
+    /// Whether there was time enough between these two for this process to commit what was said at the first.
+    fn had_time(&self, process: u32, from: At, until: At) -> bool {
         let frozen = self.seen.frozen.iter().filter(|(end, _)| end.ms >= from.ms && end.ms <= until.ms);
         let frozen_ms: Ms = frozen.map(|(_, ms)| ms).sum();
-        until.ms > from.ms + self.slack.commit_ms + frozen_ms
+        let apart_ms = self.seen.apart_ms(process, from.ms, until.ms);
+        until.ms > from.ms + self.slack.commit_ms + frozen_ms + apart_ms
+    }
+
+    /// When what this submission's process had in its hands was no more its own, before a later submission of the same:
+    /// it ended, or another one settled what it had claimed.
+    fn out_of_hands(&self, before: usize, after: usize) -> Option<At> {
+        let submissions = &self.seen.ledger.submissions;
+        let (was, is) = (&submissions[before], &submissions[after]);
+        let (from, to) = (self.seen.submissions[before].at, self.seen.submissions[after].at);
+        let ended = self.seen.processes[&was.process].ended.map(|(at, _)| at).filter(|at| *at < to);
+        let settled = self
+            .seen
+            .recovered
+            .iter()
+            .find(|(at, by)| was.process != is.process && *by == is.process && *at > from && *at < to);
+        ended.into_iter().chain(settled.map(|(at, _)| *at)).min()
     }
 
     /// Whether an alert or a code may be sent again after this submission.
-    fn has_reason(&self, before: usize, again: At) -> bool {
+    fn has_reason(&self, before: usize, after: usize) -> bool {
         let was = &self.seen.submissions[before];
-        let of = &self.seen.ledger.submissions[before];
-        let process = &self.seen.processes[&of.process];
-        let ended = process.ended.filter(|(at, _)| *at < again);
+        let process = self.seen.ledger.submissions[before].process;
+        let again = self.seen.submissions[after].at;
+        let ended = self.out_of_hands(before, after);
         if let Some((at, Answer::Accepted)) = was.real()
             && at < again
         {
             // It was answered: only if that came too late to be heard, or was lost with the process.
-            let lost = ended.is_some_and(|(end, _)| !self.had_time(at, end));
-            let crossed = !self.had_time(at, again);
+            let lost = ended.is_some_and(|end| !self.had_time(process, at, end));
+            let crossed = !self.had_time(process, at, again);
             return lost || crossed || self.jumped_between(was.at, again);
         }
         let given_up = was.answers.iter().any(|(at, answer, _)| *answer == Answer::None && *at < again);
@@ -575,8 +597,9 @@ impl Check<'_> {
         let name =
             format!("submission {n} of m{} ({}) at {} ms", wish.reference, wish.purpose.as_str(), at.ms);
         let message = &timeline.stored.message;
-        let thawed =
-            self.seen.frozen.iter().any(|(end, _)| end.ms.abs_diff(at.ms) <= 200 + self.slack.write_ms);
+        let stood = self.seen.stood.iter().map(|(end, ..)| *end);
+        let mut thaws = self.seen.frozen.iter().map(|(end, _)| *end).chain(stood);
+        let thawed = thaws.any(|end| end.ms.abs_diff(at.ms) <= 200 + self.slack.write_ms);
         let stepped = self
             .seen
             .clock
@@ -631,6 +654,10 @@ impl Check<'_> {
 
     /// P-08 and P-30: what the end of a process leaves in doubt.
     fn processes(&mut self) {
+        // Where others are, what one finds at its start may be in their hands.
+        if self.seen.has_several() {
+            return;
+        }
         let mut found = Vec::new();
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
             let Happened::Ready { process, in_doubt, segments } = what else { continue };
@@ -682,18 +709,20 @@ impl Check<'_> {
 
     /// P-15: after the answer to an opt-out nothing starts.
     fn opt_outs(&mut self) {
-        let mut out: BTreeMap<&str, At> = BTreeMap::new();
+        let mut out: BTreeMap<&str, (At, Option<u32>)> = BTreeMap::new();
         let mut lifted: BTreeMap<&str, Ms> = BTreeMap::new();
         let mut found = Vec::new();
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
             match what {
-                // After five seconds it no longer waits for what the carrier already has.
-                Happened::OptOutAnswered { recipient, took_ms }
-                    if *took_ms < 5_000
+                // After five seconds it no longer waits for what the carrier already has, and after a lease not for
+                // other nodes either.
+                Happened::OptOutAnswered { recipient, process, took_ms }
+                    if *took_ms < if self.seen.has_several() { 15_000 } else { 5_000 }
                     // Of an opt-out and a lift at the same time either may be the last.
                     && lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) =>
                 {
-                    out.insert(recipient, At { place, ms: *ms });
+                    let others_only = (*took_ms >= 5_000).then_some(*process);
+                    out.insert(recipient, (At { place, ms: *ms }, others_only));
                 }
                 Happened::LiftAsked { recipient } => {
                     lifted.insert(recipient, *ms);
@@ -701,7 +730,9 @@ impl Check<'_> {
                 }
                 Happened::Submitted { submission } => {
                     let of = &self.seen.ledger.submissions[*submission as usize];
-                    if let Some(at) = out.get(of.recipient.as_str()) {
+                    if let Some((at, others_only)) = out.get(of.recipient.as_str())
+                        && *others_only != Some(of.process)
+                    {
                         found.push((
                             "P-15",
                             format!(
@@ -725,7 +756,7 @@ impl Check<'_> {
             let Some((wish, _)) = self.seen.wish(of.message) else { continue };
             let Some((at, Answer::RefusedOptedOut, false)) = seen.answers.first().copied() else { continue };
             let ended = self.seen.processes[&of.process].ended;
-            let heard = ended.is_none_or(|(end, _)| self.had_time(at, end));
+            let heard = ended.is_none_or(|(end, _)| self.had_time(of.process, at, end));
             if wish.segments > 1 || !heard {
                 continue;
             }
@@ -737,7 +768,7 @@ impl Check<'_> {
             }
             for (later, then) in self.seen.ledger.submissions.iter().enumerate().skip(n + 1) {
                 let asked = self.asked(then.message);
-                let asked_after = asked.is_some_and(|asked| self.had_time(at, asked));
+                let asked_after = asked.is_some_and(|asked| self.had_time(of.process, at, asked));
                 if then.recipient == of.recipient && asked_after {
                     found.push((
                         "P-15",
@@ -857,7 +888,7 @@ impl Check<'_> {
         let of = &self.seen.ledger.submissions[n as usize];
         let seen = &self.seen.submissions[n as usize];
         let ended = self.seen.processes[&of.process].ended;
-        let heard = |at: At| ended.is_none_or(|(end, _)| self.had_time(at, end));
+        let heard = |at: At| ended.is_none_or(|(end, _)| self.had_time(of.process, at, end));
         // The id is known if the answer came in time, the process lived to commit it, and no later attempt hid it.
         let id_known = match seen.answers.first() {
             Some((at, Answer::Accepted, false)) => heard(*at),
@@ -999,12 +1030,17 @@ impl Check<'_> {
             // A clock that was ahead puts off what is scheduled, also for the processes after it.
             || self.seen.clock.iter().any(|(at, ahead_ms)| *ahead_ms != 0 && at.ms <= to_ms)
             || self.seen.frozen.iter().any(|(at, ms)| within(at.ms) || within(at.ms.saturating_sub(*ms)))
+            || self.seen.stood.iter().any(|(at, _, ms)| within(at.ms) || within(at.ms.saturating_sub(*ms)))
     }
 
     /// P-12: what is urgent goes first.
     fn order(&mut self) {
         // What was on its way to the carrier before, a slow socket lets go later.
-        let before_ms = 1_000 + self.slack.write_ms;
+        let mut before_ms = 1_000 + self.slack.write_ms;
+        if self.seen.has_several() {
+            // What another node accepted is heard of, or found a little later.
+            before_ms += 6_000;
+        }
         let mut found = Vec::new();
         // The first submission of each message: a message that was refused waits for its own time.
         let mut first: BTreeMap<i64, At> = BTreeMap::new();
@@ -1116,8 +1152,11 @@ impl Check<'_> {
         busy.extend(
             plan.spells
                 .iter()
-                .filter(|spell| spell.fault == Fault::StoreAway || spell.place == connection)
-                .filter(|spell| spell.fault != Fault::HookDown)
+                .filter(|spell| match spell.fault {
+                    Fault::StoreAway | Fault::Failover | Fault::CutFromStore | Fault::CutFromCarriers => true,
+                    Fault::HookDown => false,
+                    _ => spell.place == connection,
+                })
                 .map(|spell| (spell.from_ms, spell.to_ms)),
         );
         let (mut down_since, mut paused_since) = (Some(0), None);
@@ -1132,7 +1171,10 @@ impl Check<'_> {
                     busy.extend(down_since.take().map(|since| (since, *ms)));
                 }
                 Happened::LinkDown { connection: of } if *of == connection => down_since = Some(*ms),
-                Happened::Crashed { .. } | Happened::Stopped { .. } | Happened::NotStarted { .. } => {
+                Happened::Crashed { .. }
+                | Happened::Expelled { .. }
+                | Happened::Stopped { .. }
+                | Happened::NotStarted { .. } => {
                     down_since.get_or_insert(*ms);
                 }
                 Happened::Paused { connection: of, paused: true } if *of == connection => {
@@ -1163,6 +1205,145 @@ impl Check<'_> {
         (to_ms >= free_ms.saturating_add(LONG_MS)).then_some((free_ms, to_ms))
     }
 
+    /// P-28 and P-29: a connection has one owner, which follows the one before in time, and who was ended writes nothing.
+    fn nodes(&mut self) {
+        let mut owner: BTreeMap<usize, (u32, At)> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
+            match what {
+                Happened::Opened { connection, process } => {
+                    let at = At { place, ms: *ms };
+                    let before = owner.insert(*connection, (*process, at));
+                    let Some((before, since)) = before.filter(|(before, _)| before != process) else {
+                        continue;
+                    };
+                    let mut settled = self.seen.recovered.iter();
+                    if self.seen.has_several()
+                        && !settled.any(|(then, by)| by == process && *then > since && *then < at)
+                    {
+                        found.push((
+                            "P-28",
+                            format!("{process} opened connection {connection} at {ms} ms and settled nothing before"),
+                        ));
+                    }
+                    self.handed_over(*connection, before, *process, at, &mut found);
+                }
+                Happened::Submitted { submission } => {
+                    let of = &self.seen.ledger.submissions[*submission as usize];
+                    if let Some((owner, _)) =
+                        owner.get(&of.connection).filter(|(owner, _)| *owner != of.process)
+                    {
+                        found.push((
+                            "P-28",
+                            format!(
+                                "{} submitted on connection {} at {ms} ms, which {owner} had taken over",
+                                of.process, of.connection
+                            ),
+                        ));
+                    }
+                }
+                Happened::WroteAfterEnd { process, operation } => {
+                    let what =
+                        format!("{operation} was done at {ms} ms for {process}, which was ended before");
+                    found.push(("P-28", what));
+                }
+                Happened::Crashed { process } if self.seen.has_several() => {
+                    let lost = owner.iter().filter(|(_, (owner, _))| owner == process);
+                    for connection in lost.map(|(connection, _)| *connection).collect::<Vec<_>>() {
+                        self.taken_over(connection, *process, At { place, ms: *ms }, &mut found);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.take(found);
+    }
+
+    /// A node that is well gives a connection back only when nothing is on its way on it.
+    fn handed_over(
+        &self,
+        connection: usize,
+        from: u32,
+        to: u32,
+        at: At,
+        found: &mut Vec<(&'static str, String)>,
+    ) {
+        // For as long as a lease lasts, and as long as it takes to see that it is over.
+        const LOST_MS: Ms = 40_000;
+        let seen = &self.seen.processes[&from];
+        let has_ended = seen.ended.is_some_and(|(end, _)| end < at);
+        let is_apart = self.seen.apart(from, LOST_MS).iter().any(|(from, to)| *from <= at.ms && at.ms < *to);
+        let was_failing = self.seen.store_faults.iter().any(|(then, ..)| at.ms.abs_diff(then.ms) < LOST_MS);
+        if has_ended || is_apart || was_failing {
+            return;
+        }
+        for (n, seen) in self.seen.submissions.iter().enumerate() {
+            let of = &self.seen.ledger.submissions[n];
+            let is_open = seen.at < at && seen.answers.first().is_none_or(|(then, ..)| *then > at);
+            if of.process == from && of.connection == connection && is_open {
+                found.push((
+                    "P-28",
+                    format!(
+                        "connection {connection} went from {from} to {to} at {} ms while {n} was on its way",
+                        at.ms
+                    ),
+                ));
+            }
+        }
+    }
+
+    /// The owner of a connection ended: another one has it soon, if all the others were well all the time.
+    fn taken_over(&self, connection: usize, owner: u32, at: At, found: &mut Vec<(&'static str, String)>) {
+        const WITHIN_MS: Ms = 30_000;
+        // Who began, or was silent, so shortly before cannot say that others are.
+        const STEADY_MS: Ms = 36_000;
+        let (from_ms, to_ms) = (at.ms.saturating_sub(STEADY_MS), at.ms + WITHIN_MS);
+        let mut others = self
+            .seen
+            .plan
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(node, of)| of.sends && *node != self.seen.processes[&owner].node);
+        let is_well = |node: usize| {
+            self.seen.processes.iter().any(|(process, seen)| {
+                seen.node == node
+                    && seen.started.ms < from_ms
+                    && seen.ended.is_none_or(|(end, _)| end.ms > to_ms)
+                    && self.seen.apart(*process, 0).iter().all(|(from, to)| *to < from_ms || *from > to_ms)
+            })
+        };
+        let store_was_well =
+            self.seen.store_faults.iter().all(|(then, ..)| then.ms < from_ms || then.ms > to_ms);
+        let mut others_were_well = false;
+        let all_well = others.all(|(node, _)| {
+            others_were_well = true;
+            is_well(node)
+        });
+        // Its own next process may take it up, and then fare as it likes.
+        let node = self.seen.processes[&owner].node;
+        let is_back = self
+            .seen
+            .processes
+            .values()
+            .any(|seen| seen.node == node && seen.started > at && seen.started.ms <= to_ms);
+        let is_over = self.seen.end_of_all().ms < to_ms;
+        if !others_were_well || !all_well || !store_was_well || is_back || is_over {
+            return;
+        }
+        let taken =
+            self.seen.opened.iter().any(|(then, of, _)| *of == connection && *then > at && then.ms <= to_ms);
+        if !taken {
+            found.push((
+                "P-29",
+                format!(
+                    "nobody has taken connection {connection} {WITHIN_MS} ms after {owner} ended at {} ms",
+                    at.ms
+                ),
+            ));
+        }
+    }
+
     /// Everything comes to its end once nothing goes wrong any more.
     fn healing(&mut self) {
         let mut found = Vec::new();
@@ -1172,6 +1353,9 @@ impl Check<'_> {
         }
         for place in &view.starved {
             found.push(("healing", format!("on connection {place} something is due, and nothing goes")));
+        }
+        for place in &view.unowned {
+            found.push(("healing", format!("connection {place} has not one owner")));
         }
         for (place, taken) in view.places.iter().enumerate().filter(|(_, taken)| **taken > 0) {
             found.push(("healing", format!("{taken} places in the window of connection {place} are lost")));

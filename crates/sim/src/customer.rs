@@ -23,6 +23,11 @@ use tidings_store::{Actor, Suppression};
 /// Why an operator pauses a connection.
 const MAINTENANCE: &str = "maintenance";
 
+/// Where there are several nodes, another one is tried after this time.
+const PATIENCE_MS: u64 = 8_000;
+/// The same for an opt-out, whose answer may wait for a lease.
+const OPT_OUT_PATIENCE_MS: u64 = 20_000;
+
 /// Does one deed when its time has come.
 pub async fn act(house: Arc<House>, at_ms: u64, deed: Deed) {
     tokio::time::sleep_until(house.stage.moment(at_ms)).await;
@@ -86,16 +91,24 @@ async fn ask(house: &House, running: &Running, call: &Call, asked_ms: u64, attem
         }),
     };
     let hang_up_ms = stage.strikes(Fault::HangUp, &labels).map(|mut random| *random.pick(&[0, 1, 2, 5, 500]));
+    // Where there are others, nobody waits for one that says nothing.
+    let patience_ms = hang_up_ms.or((stage.plan.nodes.len() > 1).then_some(PATIENCE_MS));
     let hung_up = async {
-        match hang_up_ms {
+        match patience_ms {
             Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             None => std::future::pending().await,
         }
     };
+    let sending = async {
+        running.life.moves().await;
+        let sent = running.engine.send(request).await;
+        running.life.moves().await;
+        sent
+    };
     let sent = tokio::select! {
         biased;
         () = running.life.ended() => return None,
-        sent = running.engine.send(request) => sent,
+        sent = sending => sent,
         () = hung_up => return None,
     };
     if running.life.is_over() || stage.strikes(Fault::ReplyLost, &labels).is_some() {
@@ -207,14 +220,28 @@ async fn opt_out(house: &House, recipient: String) {
             lifted: None,
         };
         let actor = Actor { account: realm.account, who: "customer".to_owned() };
+        let suppressing = async {
+            running.life.moves().await;
+            let done = running.engine.suppress(vec![entry], actor).await;
+            running.life.moves().await;
+            done
+        };
+        let impatient = async {
+            match stage.plan.nodes.len() {
+                1 => std::future::pending().await,
+                _ => tokio::time::sleep(Duration::from_millis(OPT_OUT_PATIENCE_MS)).await,
+            }
+        };
         let done = tokio::select! {
             biased;
             () = running.life.ended() => None,
-            done = running.engine.suppress(vec![entry], actor) => done.ok(),
+            done = suppressing => done.ok(),
+            () = impatient => None,
         };
         if done.is_some() && !running.life.is_over() {
             let took_ms = stage.now_ms() - asked_ms;
-            stage.note(Happened::OptOutAnswered { recipient, took_ms });
+            let process = running.life.number;
+            stage.note(Happened::OptOutAnswered { recipient, process, took_ms });
             return;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -157,6 +157,20 @@ faults! {
     FewTries 0;
     /// Queues in memory of one or two places.
     SmallRooms 0;
+
+    // Several nodes.
+    /// Two or three nodes serve the database. What happens to a process then happens to one of them.
+    SeveralNodes 0;
+    /// One of them never submits.
+    UnequalNodes 0;
+    /// For some time a node's questions do not come to the database, or its answers do not come back.
+    CutFromStore 0;
+    /// For some time nothing comes through between a node and the carriers.
+    CutFromCarriers 0;
+    /// Another server takes over from that of the database. Its clock is another.
+    Failover 0;
+    /// What others commit is not heard of.
+    NewsLost 200;
 }
 
 impl fmt::Display for Fault {
@@ -167,7 +181,7 @@ impl fmt::Display for Fault {
 
 /// A set of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Set(u64);
+pub struct Set(u128);
 
 impl Set {
     /// None.
@@ -209,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_set_has_room_for_all() {
-        assert!(Fault::ALL.len() <= 64, "{}", Fault::ALL.len());
+        assert!(Fault::ALL.len() <= 128, "{}", Fault::ALL.len());
         let all = Fault::ALL.iter().fold(Set::NONE, |set, fault| set.with(*fault));
         assert_eq!(all.iter().count(), Fault::ALL.len());
         assert!(!all.without(Fault::Crash).has(Fault::Crash));

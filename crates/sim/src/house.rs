@@ -1,19 +1,21 @@
-//! The processes, one after the other, on one disk: each is a real engine. What ends them comes from outside.
+//! The processes on one disk, in each place one after the other: each is a real engine. What ends them comes from outside.
 
 use crate::carrier::Carrier;
 use crate::fault::Fault;
 use crate::ledger::Happened;
 use crate::plan::Plan;
+use crate::random::Random;
 use crate::receiver::Receivers;
 use crate::stage::{BEGIN_MS, Life, Simulated, Stage};
 use crate::unreliable::Unreliable;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_carriers::list;
 use tidings_domain::account::Environment;
 use tidings_domain::id::EndpointId;
 use tidings_domain::message::{Segment, State};
+use tidings_domain::node::Roles;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
@@ -37,7 +39,7 @@ pub struct Running {
     pub calls: AtomicUsize,
 }
 
-/// Keeps one process running.
+/// Keeps a process running in each place.
 pub struct House {
     /// The world.
     pub stage: Arc<Stage>,
@@ -47,9 +49,11 @@ pub struct House {
     pub observer: Model,
     /// The endpoints, by place.
     pub endpoints: Vec<EndpointId>,
-    current: Mutex<Option<Arc<Running>>>,
+    /// The process that is ready, by node.
+    current: Mutex<Vec<Option<Arc<Running>>>>,
     bell: Notify,
     processes: AtomicU32,
+    chosen: AtomicU64,
 }
 
 impl House {
@@ -84,83 +88,113 @@ impl House {
             endpoints.push(id);
         }
         let carriers = (0..stage.plan.connections.len()).map(|place| Carrier::new(&stage, place)).collect();
+        let current = Mutex::new(vec![None; stage.plan.nodes.len()]);
         Arc::new(Self {
             stage,
             carriers,
             observer,
             endpoints,
-            current: Mutex::default(),
+            current,
             bell: Notify::new(),
             processes: AtomicU32::new(0),
+            chosen: AtomicU64::new(0),
         })
     }
 
-    /// The process that is ready, as soon as there is one.
+    /// A process that is ready, as soon as there is one: each time another one.
     pub async fn running(&self) -> Arc<Running> {
         loop {
             let bell = self.bell.notified();
-            if let Some(running) = self.running_now() {
-                return running;
+            match &self.all_running()[..] {
+                [] => {}
+                [only] => return Arc::clone(only),
+                several => {
+                    let chance = self.chosen.fetch_add(1, Ordering::Relaxed);
+                    let mut random = Random::of(self.stage.plan.seed, &[602, chance]);
+                    return Arc::clone(random.pick(several));
+                }
             }
             bell.await;
         }
     }
 
-    /// The process that is ready, if there is one.
-    pub fn running_now(&self) -> Option<Arc<Running>> {
-        self.current.lock().expect("nothing panics while it holds this").clone()
+    /// The processes that are ready.
+    pub fn all_running(&self) -> Vec<Arc<Running>> {
+        let current = self.current.lock().expect("nothing panics while it holds this");
+        current.iter().flatten().cloned().collect()
     }
 
-    fn set_running(&self, running: Option<Arc<Running>>) {
-        *self.current.lock().expect("nothing panics while it holds this") = running;
+    /// The process of a node, if it is ready.
+    pub fn running_at(&self, node: usize) -> Option<Arc<Running>> {
+        self.current.lock().expect("nothing panics while it holds this")[node].clone()
+    }
+
+    fn set_running(&self, node: usize, running: Option<Arc<Running>>) {
+        self.current.lock().expect("nothing panics while it holds this")[node] = running;
         self.bell.notify_waiters();
     }
 
-    /// Starts processes one after the other, until the world ends. A word on `stop` stops one in good order.
-    pub async fn keep(self: Arc<Self>, mut stop: mpsc::Receiver<()>) {
+    /// Whether several nodes serve the store.
+    fn has_several(&self) -> bool {
+        self.stage.plan.nodes.len() > 1
+    }
+
+    /// Starts processes at a node one after the other, until the world ends. A word on `stop` stops one in good order.
+    pub async fn keep(self: Arc<Self>, node: usize, mut stop: mpsc::Receiver<()>) {
         loop {
-            let Some(running) = self.start().await else {
+            let Some(running) = self.start(node).await else {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             };
-            self.set_running(Some(Arc::clone(&running)));
+            self.set_running(node, Some(Arc::clone(&running)));
+            let expelled = async {
+                drop(running.engine.until_broken().await);
+                running.life.moves().await;
+            };
             tokio::select! {
                 biased;
                 () = running.life.ended() => {}
+                () = expelled => self.stage.expel(&running.life),
                 word = stop.recv() => {
-                    self.set_running(None);
+                    self.set_running(node, None);
                     match word {
                         Some(()) => self.stop(&running).await,
                         None => return,
                     }
                 }
             }
-            self.set_running(None);
+            self.set_running(node, None);
             running.engine.clone().kill();
             running.life.end();
             let mut random = self.stage.random(Fault::Crash, &[u64::from(running.life.number)]);
-            let down_ms = *random.pick(&[0, 10, 500, 5_000, 30_000]);
+            // With others beside it, it is away for longer than its lease more often.
+            let longest_ms = if self.has_several() { 20_000 } else { 500 };
+            let down_ms = *random.pick(&[0, 10, longest_ms, 5_000, 30_000]);
             let down_ms = if self.stage.is_healing() { 10 } else { down_ms };
             tokio::time::sleep(Duration::from_millis(down_ms)).await;
         }
     }
 
-    async fn start(&self) -> Option<Arc<Running>> {
+    async fn start(&self, node: usize) -> Option<Arc<Running>> {
         let stage = &self.stage;
         let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
         let (in_doubt, segments) = self.claimed().await;
         let unreliable = Unreliable::new(stage);
-        let store = Model::with_faults(stage.disk.clone(), Arc::clone(&unreliable) as _);
-        let life = Life::begin(number, store.incarnation());
+        let store = if self.has_several() {
+            Model::member(stage.disk.clone(), Some(Arc::clone(&unreliable) as _))
+        } else {
+            Model::with_faults(stage.disk.clone(), Arc::clone(&unreliable) as _)
+        };
+        let life = Life::begin(number, node, store.incarnation());
         unreliable.lives(&life);
-        stage.note(Happened::Started { process: number, wall_ms: stage.wall_ms() });
+        stage.note(Happened::Started { process: number, node, wall_ms: stage.wall_ms() });
         let carriers = self.carriers.clone();
         let owner = Arc::clone(&life);
         let world = World {
-            clock: Arc::new(Clock::of(Box::new(Simulated::new(stage, number)), 1)),
-            open: Arc::new(move |connection, _| {
+            clock: Arc::new(Clock::of(Box::new(Simulated::new(stage, &life)), 1)),
+            open: Arc::new(move |connection, surroundings| {
                 let place = connection.name.parse::<usize>().expect("connections are named by their place");
-                Ok(carriers[place].open(&owner))
+                Ok(carriers[place].open(&owner, Arc::clone(&surroundings.may_send)))
             }),
             web: Arc::new(Receivers::new(stage, &life)),
             memory: if stage.plan.faults.has(Fault::SmallRooms) {
@@ -169,7 +203,7 @@ impl House {
                 Memory::default()
             },
         };
-        let starting = Engine::start_in(world, Arc::new(store), settings(&stage.plan));
+        let starting = Engine::start_in(world, Arc::new(store), settings(&stage.plan, node));
         let started = tokio::select! {
             biased;
             () = life.ended() => None,
@@ -207,6 +241,7 @@ impl House {
     }
 
     async fn stop(&self, running: &Running) {
+        running.life.moves().await;
         self.stage.note(Happened::Stopping { process: running.life.number });
         let until_ms = self.stage.now_ms() + STOP_WITHIN_MS;
         let stopping = async {
@@ -223,8 +258,8 @@ impl House {
     }
 }
 
-/// How every process is set up.
-fn settings(plan: &Plan) -> Settings {
+/// How every process at a node is set up.
+fn settings(plan: &Plan, node: usize) -> Settings {
     let several = plan.connections.len() > 1;
     let connections = plan.connections.iter().enumerate().map(|(place, connection)| ConnectionSettings {
         name: place.to_string(),
@@ -247,7 +282,13 @@ fn settings(plan: &Plan) -> Settings {
             attempts_ms: 30 * DAY_MS,
             messages_ms: None,
         },
-        node: NodeSettings { number: 1, ..NodeSettings::default() },
+        node: NodeSettings {
+            number: 1,
+            name: format!("node{node}"),
+            place: format!("machine{node}:/var/lib/tidings"),
+            roles: Roles { send: plan.nodes[node].sends, ..Roles::ALL },
+        },
+        journal: None,
         replies: None,
     }
 }

@@ -13,20 +13,26 @@ pub type Ms = u64;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the line above each says what its fields are")]
 pub enum Happened {
-    /// A process begins; its wall clock says this.
-    Started { process: u32, wall_ms: i64 },
+    /// A process begins in this place; its wall clock says this.
+    Started { process: u32, node: usize, wall_ms: i64 },
     /// It could not start.
     NotStarted { process: u32 },
     /// It is ready. So many messages were left in doubt by the one before, with so many segments on each connection.
     Ready { process: u32, in_doubt: u32, segments: Vec<usize> },
     /// It ends without warning.
     Crashed { process: u32 },
+    /// It learns that another node has ended it, and ends.
+    Expelled { process: u32 },
     /// It is asked to stop in good order.
     Stopping { process: u32 },
     /// It has stopped.
     Stopped { process: u32 },
     /// Everything stood still.
     Froze { ms: Ms },
+    /// It stood still for so long, while others went on, and goes on now.
+    Stood { process: u32, ms: Ms },
+    /// The database's clock was set by so much.
+    StoreClockSet { by_ms: i64 },
     /// The wall clock is now so much ahead of the truth.
     WallSet { ahead_ms: i64 },
     /// From now on no fault strikes.
@@ -42,8 +48,8 @@ pub enum Happened {
     Unheard { call: u32 },
     /// Somebody is to be put on the suppression list.
     OptOutAsked { recipient: String },
-    /// The answer to that came after so long.
-    OptOutAnswered { recipient: String, took_ms: Ms },
+    /// The answer to that came from this process after so long.
+    OptOutAnswered { recipient: String, process: u32, took_ms: Ms },
     /// It was taken off the list, perhaps: from the asking on it may be sent to again.
     LiftAsked { recipient: String },
     /// A message is to be taken back.
@@ -53,6 +59,8 @@ pub enum Happened {
     /// The API shows a message so.
     Shown { message: i64, status: Status },
 
+    /// A process opens its end of a connection: it takes it for its own.
+    Opened { connection: usize, process: u32 },
     /// A link came up.
     LinkUp { connection: usize, process: u32 },
     /// A link broke or ended.
@@ -72,6 +80,10 @@ pub enum Happened {
     Called { endpoint: usize, event: i64, did: Did },
     /// The store misbehaved.
     StoreFault { operation: &'static str, fault: StoreFault },
+    /// It settled what an earlier owner of a connection had claimed, for this process.
+    Recovered { process: u32 },
+    /// It did something for a process that was a node and is none any more.
+    WroteAfterEnd { process: u32, operation: &'static str },
 }
 
 /// What a call was answered with: one for each message.

@@ -106,7 +106,7 @@ fn many(seeds: Range<u64>, workers: usize, until_first: bool) -> ExitCode {
     });
     let figures = hunt.figures;
     println!(
-        "{} seeds, {} things happened in {} simulated hours; {} messages, {} submissions, {} receipts and inbound, {} webhook calls, {} crashes; {} seeds break a promise",
+        "{} seeds, {} things happened in {} simulated hours; {} messages, {} submissions, {} receipts and inbound, {} webhook calls, {} crashes; {} with several nodes: {} connections moved, {} nodes were taken for dead, {} stood still; {} seeds break a promise",
         hunt.seeds,
         hunt.happenings,
         hunt.simulated_s / 3_600,
@@ -115,6 +115,10 @@ fn many(seeds: Range<u64>, workers: usize, until_first: bool) -> ExitCode {
         figures.reports,
         figures.webhooks,
         figures.crashes,
+        figures.several,
+        figures.moves,
+        figures.expelled,
+        figures.stood,
         hunt.failed.len()
     );
     for (seed, what) in &hunt.failed {

@@ -18,6 +18,8 @@ pub struct Plan {
     pub faults: Set,
     /// When faults end and healing begins: milliseconds.
     pub active_ms: u64,
+    /// The nodes: one has the store for itself, several serve it together.
+    pub nodes: Vec<NodePlan>,
     /// The connections.
     pub connections: Vec<ConnectionPlan>,
     /// Addresses of webhooks: the account's own, then those that messages name.
@@ -35,6 +37,13 @@ pub struct Plan {
     /// The longest that a commit usually takes.
     pub commit_ms: u64,
     rates: Vec<u64>,
+}
+
+/// One place where a process runs, one after the other.
+#[derive(Debug, Clone)]
+pub struct NodePlan {
+    /// Whether it owns connections.
+    pub sends: bool,
 }
 
 /// One connection and its carrier.
@@ -141,16 +150,20 @@ pub struct Call {
     pub cancel_after_ms: Option<u64>,
 }
 
-/// What happens to the process.
+/// What happens to the process of a node, to the clocks, or to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// It ends.
-    Crash,
+    Crash(usize),
     /// It is stopped in good order.
-    Stop,
-    /// It is frozen for so long: milliseconds.
+    Stop(usize),
+    /// Everything is frozen for so long: milliseconds.
     Freeze(u64),
-    /// Its wall clock is changed by so much: milliseconds.
+    /// It stands still for so long, and the others go on: milliseconds.
+    Still(usize, u64),
+    /// The database's clock is now another, by so much: milliseconds.
+    StoreClock(i64),
+    /// The wall clock is changed by so much: milliseconds.
     Wall(i64),
     /// An operator pauses this connection for so long: milliseconds.
     Pause(usize, u64),
@@ -181,6 +194,7 @@ mod label {
     pub const TURN: u64 = 6;
     pub const SPELL: u64 = 7;
     pub const RATE: u64 = 8;
+    pub const NODE: u64 = 9;
 }
 
 impl Plan {
@@ -192,7 +206,7 @@ impl Plan {
         let calm = swarm.hits(33);
         for fault in Fault::ALL {
             let on = swarm.hits(500);
-            if on && !calm && !off.has(*fault) {
+            if on && (!calm || *fault == Fault::SeveralNodes) && !off.has(*fault) {
                 faults = faults.with(*fault);
             }
         }
@@ -201,6 +215,11 @@ impl Plan {
 
     /// The plan of a seed with exactly these faults.
     pub fn with(seed: u64, faults: Set) -> Self {
+        // Nodes follow one clock: see `docs/src/guides/high_availability.md`.
+        let faults = match faults.has(Fault::SeveralNodes) {
+            true => faults.without(Fault::WallBack).without(Fault::WallForward),
+            false => faults,
+        };
         let mut rates = Vec::with_capacity(Fault::ALL.len());
         for fault in Fault::ALL {
             let mut random = Random::of(seed, &[label::RATE, *fault as u64]);
@@ -212,8 +231,11 @@ impl Plan {
         }
         let mut size = Random::of(seed, &[label::SIZE]);
         let active_ms = size.between(60_000, *size.clone().pick(&[240_000, 480_000, 900_000]));
+        let nodes = nodes(seed, faults);
+        let few = size.between(1, 2);
+        let count = if nodes.len() > 1 { Random::of(seed, &[label::NODE, 1]).between(1, 3) } else { few };
         let connections: Vec<ConnectionPlan> =
-            (0..size.between(1, 2)).map(|place| ConnectionPlan::of(seed, place, faults)).collect();
+            (0..count).map(|place| ConnectionPlan::of(seed, place, faults)).collect();
         let mut plan = Self {
             seed,
             faults,
@@ -225,12 +247,13 @@ impl Plan {
             spells: Vec::new(),
             commit_ms: *size.clone().pick(&[0, 0, 2, 8]),
             max_tries: if faults.has(Fault::FewTries) { size.between(1, 3) as u32 } else { 8 },
+            nodes,
             connections,
             rates,
         };
         plan.deeds = deeds(&plan, size.between(20, 80) as u32);
-        plan.turns = turns(&plan);
         plan.spells = spells(&plan);
+        plan.turns = turns(&plan);
         plan
     }
 
@@ -297,6 +320,14 @@ impl ConnectionPlan {
             unacknowledged: *random.pick(&[1, 2, 10, 100]),
         }
     }
+}
+
+fn nodes(seed: u64, faults: Set) -> Vec<NodePlan> {
+    let mut random = Random::of(seed, &[label::NODE, 0]);
+    let count = if faults.has(Fault::SeveralNodes) { random.between(2, 3) } else { 1 };
+    let idle = if faults.has(Fault::UnequalNodes) { random.between(1, 2) } else { u64::MAX };
+    // The first one always sends.
+    (0..count).map(|node| NodePlan { sends: node != idle }).collect()
 }
 
 fn endpoints(seed: u64) -> Vec<EndpointPlan> {
@@ -397,9 +428,14 @@ fn turns(plan: &Plan) -> Vec<(u64, Turn)> {
         for _ in 0..random.between(1, 4) {
             let at_ms = random.below(plan.active_ms * 95 / 100);
             let step_ms = *random.pick(&[900, 5_000, 60_000, 60_000, 3_600_000, 86_400_000]);
+            let mut which = random.clone();
+            let node = which.below(plan.nodes.len() as u64) as usize;
             let turn = match fault {
-                Fault::Crash => Turn::Crash,
-                Fault::Stop => Turn::Stop,
+                Fault::Crash => Turn::Crash(node),
+                Fault::Stop => Turn::Stop(node),
+                Fault::Freeze if plan.nodes.len() > 1 => {
+                    Turn::Still(node, *which.pick(&[1_000, 5_000, 9_000, 16_000, 25_000, 60_000]))
+                }
                 Fault::Freeze => Turn::Freeze(*random.pick(&[100, 2_000, 20_000, 60_000])),
                 Fault::WallBack => Turn::Wall(-step_ms),
                 Fault::WallForward => Turn::Wall(step_ms),
@@ -411,6 +447,11 @@ fn turns(plan: &Plan) -> Vec<(u64, Turn)> {
             turns.push((at_ms, turn));
         }
     }
+    let failovers = plan.spells.iter().filter(|spell| spell.fault == Fault::Failover);
+    turns.extend(failovers.map(|spell| {
+        let mut random = Random::of(plan.seed, &[label::TURN, Fault::Failover as u64, spell.from_ms]);
+        (spell.to_ms, Turn::StoreClock(random.between(0, 7_000) as i64 - 3_500))
+    }));
     turns.sort_by_key(|(at_ms, _)| *at_ms);
     turns
 }
@@ -420,9 +461,22 @@ fn spells(plan: &Plan) -> Vec<Spell> {
     let places = |fault: Fault| match fault {
         Fault::HookDown => plan.endpoints.len(),
         Fault::StoreAway => 1,
+        Fault::Failover => usize::from(plan.nodes.len() > 1),
+        // Who has the store for itself is not cut off from it.
+        Fault::CutFromStore | Fault::CutFromCarriers if plan.nodes.len() == 1 => 0,
+        Fault::CutFromStore | Fault::CutFromCarriers => plan.nodes.len(),
         _ => plan.connections.len(),
     };
-    for fault in [Fault::Throttled, Fault::HalfOpen, Fault::Outage, Fault::HookDown, Fault::StoreAway] {
+    for fault in [
+        Fault::Throttled,
+        Fault::HalfOpen,
+        Fault::Outage,
+        Fault::HookDown,
+        Fault::StoreAway,
+        Fault::CutFromStore,
+        Fault::CutFromCarriers,
+        Fault::Failover,
+    ] {
         if !plan.faults.has(fault) {
             continue;
         }
@@ -430,7 +484,8 @@ fn spells(plan: &Plan) -> Vec<Spell> {
             let mut random = Random::of(plan.seed, &[label::SPELL, fault as u64, place as u64]);
             for _ in 0..random.between(0, 3) {
                 let longest_ms = match fault {
-                    Fault::StoreAway => 10_000,
+                    Fault::StoreAway | Fault::Failover => 10_000,
+                    Fault::CutFromStore => *random.pick(&[3_000, 12_000, 40_000, 90_000]),
                     Fault::HookDown => plan.active_ms,
                     _ => *random.pick(&[3_000, 20_000, 90_000, 240_000]),
                 };

@@ -32,6 +32,7 @@ impl Receivers {
     }
 
     async fn call(&self, request: Request) -> Result<Response, SendError> {
+        self.life.moves().await;
         if self.life.is_over() {
             return std::future::pending().await;
         }
@@ -99,6 +100,7 @@ impl Receivers {
 
     /// A dead process hears nothing.
     async fn alive<T>(&self, answer: T) -> T {
+        self.life.moves().await;
         if self.life.is_over() {
             return std::future::pending().await;
         }

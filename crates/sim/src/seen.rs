@@ -1,5 +1,6 @@
 //! The ledger, put in order: by call, by message, by submission, by process. It only sorts; it judges nothing.
 
+use crate::fault::Fault;
 use crate::ledger::{Answer, Happened, Ledger, Ms, Reply, StoreFault};
 use crate::plan::{Call, Deed, Plan, Wish};
 use crate::stage::BEGIN_MS;
@@ -54,6 +55,8 @@ impl SubmissionSeen {
 pub struct ProcessSeen {
     /// When it began.
     pub started: At,
+    /// Where.
+    pub node: usize,
     /// What its wall clock said then.
     pub wall_ms: i64,
     /// When it ended, and whether in good order.
@@ -99,6 +102,12 @@ pub struct Seen<'r> {
     pub store_faults: Vec<(At, &'static str, StoreFault)>,
     /// When everything stood still: until when, and for how long.
     pub frozen: Vec<(At, Ms)>,
+    /// When a process stood still: until when, which one, and for how long.
+    pub stood: Vec<(At, u32, Ms)>,
+    /// Each time a process took a connection for its own: when, which connection, which process.
+    pub opened: Vec<(At, usize, u32)>,
+    /// Each time the store settled for a process what others had claimed.
+    pub recovered: Vec<(At, u32)>,
     /// When healing began.
     pub healing: At,
 }
@@ -128,6 +137,9 @@ impl<'r> Seen<'r> {
             clock: Vec::new(),
             store_faults: Vec::new(),
             frozen: Vec::new(),
+            stood: Vec::new(),
+            opened: Vec::new(),
+            recovered: Vec::new(),
             healing: At { place: usize::MAX, ms: Ms::MAX },
         };
         for (number, report) in (0..).zip(&ledger.reports) {
@@ -143,11 +155,16 @@ impl<'r> Seen<'r> {
 
     fn take(&mut self, at: At, what: &Happened) {
         match what {
-            Happened::Started { process, wall_ms } => {
-                let seen = ProcessSeen { started: at, wall_ms: *wall_ms, ended: None };
+            Happened::Started { process, node, wall_ms } => {
+                let seen = ProcessSeen { started: at, node: *node, wall_ms: *wall_ms, ended: None };
                 self.processes.insert(*process, seen);
             }
-            Happened::Crashed { process } | Happened::NotStarted { process } => self.end(*process, at, false),
+            Happened::Crashed { process }
+            | Happened::Expelled { process }
+            | Happened::NotStarted { process } => self.end(*process, at, false),
+            Happened::Stood { process, ms } => self.stood.push((at, *process, *ms)),
+            Happened::Opened { connection, process } => self.opened.push((at, *connection, *process)),
+            Happened::Recovered { process } => self.recovered.push((at, *process)),
             Happened::Stopped { process } => self.end(*process, at, true),
             Happened::Asked { call, .. } => self.calls.entry(*call).or_default().asked.push(at),
             Happened::Unheard { call } => self.calls.entry(*call).or_default().unheard.push(at),
@@ -180,6 +197,8 @@ impl<'r> Seen<'r> {
             | Happened::LinkUp { .. }
             | Happened::LinkDown { .. }
             | Happened::Unsent { .. }
+            | Happened::StoreClockSet { .. }
+            | Happened::WroteAfterEnd { .. }
             | Happened::Called { .. } => {}
         }
     }
@@ -219,6 +238,47 @@ impl<'r> Seen<'r> {
         self.store_faults.iter().any(|(at, operation, fault)| {
             *fault == StoreFault::Unknown && *at > from && *at < to && operations.contains(operation)
         })
+    }
+
+    /// Whether several nodes served the store.
+    pub fn has_several(&self) -> bool {
+        self.plan.nodes.len() > 1
+    }
+
+    /// The times in which a process of several could commit nothing and heard nothing, and what was under way then and
+    /// later: so long after it that came to its end.
+    pub fn apart(&self, process: u32, after_ms: Ms) -> Vec<(Ms, Ms)> {
+        if !self.has_several() {
+            return Vec::new();
+        }
+        let node = self.processes.get(&process).map(|seen| seen.node);
+        let spells = self.plan.spells.iter().filter(|spell| match spell.fault {
+            Fault::StoreAway | Fault::Failover => true,
+            Fault::CutFromStore => Some(spell.place) == node,
+            _ => false,
+        });
+        let spells = spells.map(|spell| (spell.from_ms, spell.to_ms));
+        let stood = self.stood.iter().filter(|(_, of, _)| *of == process);
+        let stood = stood.map(|(at, _, ms)| (at.ms.saturating_sub(*ms), at.ms));
+        let mut all: Vec<(Ms, Ms)> = spells.chain(stood).map(|(from, to)| (from, to + after_ms)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// For how long of this time a process was apart: milliseconds.
+    pub fn apart_ms(&self, process: u32, from_ms: Ms, to_ms: Ms) -> Ms {
+        // An operation that is not answered is given up after some seconds, and tried again.
+        const UNDER_WAY_MS: Ms = 12_000;
+        let (mut apart_ms, mut until_ms) = (0, from_ms);
+        for (from, to) in self.apart(process, UNDER_WAY_MS) {
+            let from = from.max(until_ms);
+            let to = to.min(to_ms);
+            if to > from {
+                apart_ms += to - from;
+                until_ms = to;
+            }
+        }
+        apart_ms
     }
 
     /// Whether the store did anything wrong at all.

@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::ledger::{Happened, Ledger, Ms};
 use crate::plan::Plan;
 use crate::random::Random;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
@@ -136,14 +136,47 @@ impl Stage {
             self.crashed.notify_one();
         }
     }
+
+    /// Ends a process that learnt that it is no node any more.
+    pub fn expel(&self, life: &Life) {
+        if life.end() {
+            self.disk.crash(life.incarnation);
+            self.note(Happened::Expelled { process: life.number });
+        }
+    }
+
+    /// From now on the process does nothing and learns nothing.
+    pub fn stand_still(&self, life: &Life) {
+        // An error means that it stands still already.
+        let _ = life.still_since_ms.compare_exchange(
+            Life::MOVES,
+            self.now_ms(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// It goes on where it was, if it stood still.
+    pub fn go_on(&self, life: &Life) {
+        let since_ms = life.still_since_ms.swap(Life::MOVES, Ordering::Relaxed);
+        if since_ms != Life::MOVES && !life.is_over() {
+            self.note(Happened::Stood { process: life.number, ms: self.now_ms() - since_ms });
+        }
+        life.thawed.notify_waiters();
+    }
 }
 
 /// The life of one process, as those outside see it.
 pub struct Life {
     /// Which process, from 1.
     pub number: u32,
+    /// Where it runs.
+    pub node: usize,
     /// The process's number at the disk.
     pub incarnation: usize,
+    /// Since when it stands still, or [`Life::MOVES`].
+    still_since_ms: AtomicU64,
+    thawed: Notify,
     over: AtomicBool,
     // No `watch`: it wakes those who wait in a random order.
     bell: Notify,
@@ -151,10 +184,36 @@ pub struct Life {
 }
 
 impl Life {
+    const MOVES: u64 = u64::MAX;
+
     /// A process begins.
-    pub fn begin(number: u32, incarnation: usize) -> Arc<Self> {
-        let (over, bell, tasks) = (AtomicBool::new(false), Notify::new(), Mutex::default());
-        Arc::new(Self { number, incarnation, over, bell, tasks })
+    pub fn begin(number: u32, node: usize, incarnation: usize) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            node,
+            incarnation,
+            still_since_ms: AtomicU64::new(Self::MOVES),
+            thawed: Notify::new(),
+            over: AtomicBool::new(false),
+            bell: Notify::new(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Since when it stands still, if it does.
+    pub fn still_since_ms(&self) -> Option<Ms> {
+        Some(self.still_since_ms.load(Ordering::Relaxed)).filter(|since_ms| *since_ms != Self::MOVES)
+    }
+
+    /// Waits while it stands still: to be asked before everything by which it acts or learns.
+    pub async fn moves(&self) {
+        loop {
+            let thawed = self.thawed.notified();
+            if self.still_since_ms().is_none() {
+                return;
+            }
+            thawed.await;
+        }
     }
 
     /// Whether it is over.
@@ -189,14 +248,15 @@ impl Life {
 /// The clock and the randomness of one process.
 pub struct Simulated {
     stage: Arc<Stage>,
+    life: Arc<Life>,
     random: Mutex<Random>,
 }
 
 impl Simulated {
     /// For this process.
-    pub fn new(stage: &Arc<Stage>, process: u32) -> Self {
-        let random = Random::of(stage.plan.seed, &[99, u64::from(process)]);
-        Self { stage: Arc::clone(stage), random: Mutex::new(random) }
+    pub fn new(stage: &Arc<Stage>, life: &Arc<Life>) -> Self {
+        let random = Random::of(stage.plan.seed, &[99, u64::from(life.number)]);
+        Self { stage: Arc::clone(stage), life: Arc::clone(life), random: Mutex::new(random) }
     }
 }
 
@@ -206,7 +266,8 @@ impl Nature for Simulated {
     }
 
     fn boot_ms(&self) -> i64 {
-        self.stage.now_ms() as i64
+        // What it does while it stands still it did in the last moment before, as far as it can know.
+        self.life.still_since_ms().unwrap_or_else(|| self.stage.now_ms()) as i64
     }
 
     fn fill(&self, octets: &mut [u8]) {

@@ -60,6 +60,14 @@ pub struct Figures {
     pub steps: usize,
     /// Stops in good order.
     pub stops: usize,
+    /// Worlds with several nodes.
+    pub several: usize,
+    /// Times that a connection went from one process to another beside it.
+    pub moves: usize,
+    /// Processes that were ended by another node.
+    pub expelled: usize,
+    /// Times that a node stood still while others went on.
+    pub stood: usize,
 }
 
 impl Figures {
@@ -67,8 +75,10 @@ impl Figures {
         let mut figures = Self {
             messages: run.view.messages.len(),
             submissions: run.ledger.submissions.len(),
+            several: usize::from(run.plan.nodes.len() > 1),
             ..Self::default()
         };
+        let mut owners = std::collections::BTreeMap::new();
         for (_, what) in &run.ledger.entries {
             match what {
                 Happened::Crashed { .. } => figures.crashes += 1,
@@ -80,6 +90,12 @@ impl Figures {
                 Happened::OptOutAnswered { .. } => figures.opt_outs += 1,
                 Happened::WallSet { .. } => figures.steps += 1,
                 Happened::Stopped { .. } => figures.stops += 1,
+                Happened::Expelled { .. } => figures.expelled += 1,
+                Happened::Stood { .. } => figures.stood += 1,
+                Happened::Opened { connection, process } if figures.several > 0 => {
+                    let before = owners.insert(*connection, *process);
+                    figures.moves += usize::from(before.is_some_and(|before| before != *process));
+                }
                 _ => {}
             }
         }
@@ -99,6 +115,10 @@ impl Figures {
         self.opt_outs += other.opt_outs;
         self.steps += other.steps;
         self.stops += other.stops;
+        self.several += other.several;
+        self.moves += other.moves;
+        self.expelled += other.expelled;
+        self.stood += other.stood;
     }
 }
 

@@ -6,9 +6,13 @@ use crate::ledger::{Event, Happened, Ledger};
 use crate::plan::{Plan, Turn};
 use crate::random::Random;
 use crate::stage::Stage;
+
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
+use tidings_carriers::LinkState;
 use tidings_domain::account::{Environment, Realm};
+use tidings_domain::id::ConnectionId;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
     About, Attempt, Backend, Endpoint, MessageFilter, Page, Statistics, Stored, Timeline, Told,
@@ -50,6 +54,8 @@ pub struct View {
     pub statistics: Statistics,
     /// Places in the windows that are taken though nothing is on its way, by connection.
     pub places: Vec<usize>,
+    /// Connections that no node has, or several.
+    pub unowned: Vec<usize>,
     /// Whether everything came to an end in time.
     pub is_settled: bool,
     /// Connections on which something that was due waited, and nothing was submitted, while nothing was wrong.
@@ -74,8 +80,12 @@ pub fn run(plan: Plan, live: bool) -> Run {
 async fn direct(plan: Plan, live: bool) -> Run {
     let stage = Stage::new(plan, live);
     let house = House::build(Arc::clone(&stage)).await;
-    let (stop, stops) = mpsc::channel(1);
-    tokio::spawn(Arc::clone(&house).keep(stops));
+    let mut stop = Vec::new();
+    for node in 0..stage.plan.nodes.len() {
+        let (stops, stopped) = mpsc::channel(1);
+        tokio::spawn(Arc::clone(&house).keep(node, stopped));
+        stop.push(stops);
+    }
     let mut deeds = tokio::task::JoinSet::new();
     for (at_ms, deed) in stage.plan.deeds.clone() {
         deeds.spawn(customer::act(Arc::clone(&house), at_ms, deed));
@@ -90,6 +100,9 @@ async fn direct(plan: Plan, live: bool) -> Run {
     tokio::time::sleep_until(stage.moment(stage.plan.active_ms)).await;
     stage.heal();
     stage.set_wall(|_| 0);
+    for running in house.all_running() {
+        stage.go_on(&running.life);
+    }
     let mut healing =
         Healing { house: &house, looks: vec![Look::default(); house.carriers.len()], starved: Vec::new() };
     let mut last_call_ms = stage.now_ms();
@@ -101,7 +114,7 @@ async fn direct(plan: Plan, live: bool) -> Run {
         if healing.look().await && deeds.is_empty() {
             break true;
         }
-        let now = house.running_now().map(|running| running.engine.clock().now());
+        let now = house.all_running().first().map(|running| running.engine.clock().now());
         let over_ms = (last_call_ms + HEALED_WITHIN_MS).min(stage.plan.active_ms + 2 * HEALED_WITHIN_MS);
         if stage.now_ms() > over_ms {
             // What a clock that was ahead has dated ends by that clock, and not today.
@@ -133,16 +146,29 @@ async fn direct(plan: Plan, live: bool) -> Run {
     Run { plan: stage.plan.clone(), ledger, view, lasted_ms }
 }
 
-async fn take(turn: Turn, house: &Arc<House>, stop: &mpsc::Sender<()>) {
+async fn take(turn: Turn, house: &Arc<House>, stop: &[mpsc::Sender<()>]) {
     let stage = &house.stage;
     match turn {
-        Turn::Crash => {
-            if let Some(running) = house.running_now() {
+        Turn::Crash(node) => {
+            if let Some(running) = house.running_at(node) {
                 stage.crash(&running.life);
             }
         }
         // If one is stopping already, it stops once.
-        Turn::Stop => drop(stop.try_send(())),
+        Turn::Stop(node) => drop(stop[node].try_send(())),
+        Turn::Still(node, ms) => {
+            let Some(running) = house.running_at(node) else { return };
+            let stage = Arc::clone(stage);
+            stage.stand_still(&running.life);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                stage.go_on(&running.life);
+            });
+        }
+        Turn::StoreClock(by_ms) => {
+            stage.disk.pass(by_ms);
+            stage.note(Happened::StoreClockSet { by_ms });
+        }
         Turn::Freeze(ms) => {
             tokio::time::advance(Duration::from_millis(ms)).await;
             stage.note(Happened::Froze { ms });
@@ -178,24 +204,26 @@ struct Healing<'h> {
 impl Healing<'_> {
     /// Whether nothing is left to be done.
     async fn look(&mut self) -> bool {
-        let Some(running) = self.house.running_now() else { return false };
+        let all = self.house.all_running();
+        if all.len() < self.house.stage.plan.nodes.len() {
+            return false;
+        }
         tokio::select! {
             biased;
-            () = running.life.ended() => false,
-            is_healed = self.look_at(&running) => is_healed,
+            () = any_ended(&all) => false,
+            is_healed = self.look_at(&all) => is_healed,
         }
     }
 
-    async fn look_at(&mut self, running: &Running) -> bool {
+    async fn look_at(&mut self, all: &[Arc<Running>]) -> bool {
         let house = self.house;
-        let now = running.engine.clock().now();
-        let connections = running.engine.connections(Environment::Test).await.unwrap_or_default();
+        let now = all[0].engine.clock().now();
+        let connections = connections(all).await;
+        let all_owned = connections.iter().all(|now| now.owners == 1);
         // The engine's own numbers may be some time old.
         let numbers = house.observer.statistics(now).await.expect("nothing goes wrong with it");
-        for connection in connections {
-            let place: usize =
-                connection.connection.name.parse().expect("connections are named by their place");
-            if connection.connection.paused.is_some() {
+        for ConnectionSeen { place, id, is_paused, taken, .. } in connections {
+            if is_paused {
                 customer::pause(house, place, false).await;
                 continue;
             }
@@ -205,14 +233,14 @@ impl Healing<'_> {
                 let all = ledger.submissions.iter().map(|submission| submission.connection).enumerate();
                 all.collect::<Vec<_>>().iter().filter(of_it).count()
             };
-            let waits = numbers.queues.iter().any(|(id, _, _, oldest)| {
-                *id == connection.connection.id && oldest.is_some_and(|oldest| now.since_ms(oldest) > 15_000)
+            let waits = numbers.queues.iter().any(|(of, _, _, oldest)| {
+                *of == id && oldest.is_some_and(|oldest| now.since_ms(oldest) > 15_000)
             });
-            let of_it = numbers.queues.iter().filter(|(id, ..)| *id == connection.connection.id);
+            let of_it = numbers.queues.iter().filter(|(of, ..)| *of == id);
             let waiting: u64 = of_it.map(|(_, _, depth, _)| depth).sum();
             let look = &mut self.looks[place];
             let same = (look.submissions, look.waiting) == (submissions, waiting);
-            let idle = waits && same && connection.window.1 == 0;
+            let idle = waits && same && taken == 0;
             *look = Look { submissions, waiting, idle_looks: if idle { look.idle_looks + 1 } else { 0 } };
             if look.idle_looks == 4 {
                 self.starved.push(place);
@@ -225,9 +253,54 @@ impl Healing<'_> {
         let patient = Random::of(house.stage.plan.seed, &[700]).hits(125);
         let near_ms = if patient { NEAR_IF_PATIENT_MS } else { NEAR_MS };
         all.iter().all(is_over)
+            && all_owned
             && house.carriers.iter().all(|carrier| carrier.is_settled())
             && next.is_none_or(|next| next.since_ms(now) > near_ms)
     }
+}
+
+/// What the nodes together say of a connection.
+struct ConnectionSeen {
+    place: usize,
+    id: ConnectionId,
+    is_paused: bool,
+    /// Nodes that have a lane for it.
+    owners: usize,
+    /// Places in its windows that are taken.
+    taken: usize,
+}
+
+async fn connections(all: &[Arc<Running>]) -> Vec<ConnectionSeen> {
+    let mut seen: Vec<ConnectionSeen> = Vec::new();
+    for running in all {
+        for now in running.engine.connections(Environment::Test).await.unwrap_or_default() {
+            let place = now.connection.name.parse().expect("connections are named by their place");
+            let is_owner = !matches!(now.state, LinkState::Elsewhere { .. });
+            let (owners, taken) = (usize::from(is_owner), now.window.1);
+            match seen.iter_mut().find(|seen| seen.place == place) {
+                Some(seen) => {
+                    seen.owners += owners;
+                    seen.taken += taken;
+                }
+                None => {
+                    let (id, is_paused) = (now.connection.id, now.connection.paused.is_some());
+                    seen.push(ConnectionSeen { place, id, is_paused, owners, taken });
+                }
+            }
+        }
+    }
+    seen.sort_by_key(|seen| seen.place);
+    seen
+}
+
+/// Waits until one of these has ended.
+async fn any_ended(all: &[Arc<Running>]) {
+    let mut ends: Vec<_> = all.iter().map(|running| Box::pin(running.life.ended())).collect();
+    std::future::poll_fn(|context| match ends.iter_mut().any(|end| end.as_mut().poll(context).is_ready()) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await
 }
 
 /// Whether nothing more happens to it but a late receipt.
@@ -255,15 +328,11 @@ async fn all_messages(house: &House, realm: Realm) -> Vec<Stored> {
 async fn view(house: &Arc<House>, is_settled: bool, starved: Vec<usize>) -> View {
     let observer = &house.observer;
     let realm = house.stage.realm().expect("it is set at the beginning");
-    let running = house.running_now();
-    let now = running.as_ref().map_or(Timestamp::default(), |running| running.engine.clock().now());
-    let places = match &running {
-        Some(running) => {
-            let connections = running.engine.connections(Environment::Test).await.unwrap_or_default();
-            connections.iter().map(|connection| connection.window.1).collect()
-        }
-        None => Vec::new(),
-    };
+    let running = house.all_running();
+    let now = running.first().map_or(Timestamp::default(), |running| running.engine.clock().now());
+    let connections = connections(&running).await;
+    let places = connections.iter().map(|connection| connection.taken).collect();
+    let unowned = connections.iter().filter(|now| now.owners != 1).map(|now| now.place).collect();
     let mut messages = Vec::new();
     for stored in all_messages(house, realm).await {
         let timeline = observer.timeline(realm, stored.message.id).await;
@@ -284,6 +353,7 @@ async fn view(house: &Arc<House>, is_settled: bool, starved: Vec<usize>) -> View
         attempts,
         statistics: observer.statistics(now).await.expect("nothing goes wrong with it"),
         places,
+        unowned,
         is_settled,
         starved,
         now,

@@ -96,7 +96,7 @@ fn a_validity_that_is_too_long_is_found() {
 fn a_submission_after_an_opt_out_is_found() {
     finds("P-15", |run| {
         let recipient = run.ledger.submissions.last().expect("something was sent").recipient.clone();
-        run.ledger.entries.insert(0, (0, Happened::OptOutAnswered { recipient, took_ms: 1 }));
+        run.ledger.entries.insert(0, (0, Happened::OptOutAnswered { recipient, process: 1, took_ms: 1 }));
     });
 }
 

@@ -223,3 +223,38 @@ fn a_hundred_seeds_keep_every_promise() {
         assert!(outcome.violations.is_empty(), "{}", trial::report(&outcome, "this one"));
     }
 }
+
+/// What may happen to one node among others.
+const AMONG_NODES: [Fault; 8] = [
+    Fault::SeveralNodes,
+    Fault::UnequalNodes,
+    Fault::Freeze,
+    Fault::Crash,
+    Fault::CutFromStore,
+    Fault::CutFromCarriers,
+    Fault::Failover,
+    Fault::NewsLost,
+];
+
+/// P-07, P-15, P-28, P-29
+#[test]
+fn p_28_nodes_that_stand_still_are_cut_off_or_die_keep_every_promise() {
+    let faults = [&AMONG_NODES[..], &[Fault::Burst, Fault::OptOut, Fault::Stop]].concat();
+    check(1_500..1_512, &faults, |seen| seen.moves > 50 && seen.expelled > 5 && seen.stood > 10);
+}
+
+/// P-07, P-28
+#[test]
+fn p_28_a_takeover_doubles_nothing_and_loses_no_receipt() {
+    let more = [
+        Fault::AnswerLost,
+        Fault::AnswerLate,
+        Fault::ReceiptEarly,
+        Fault::CrashAtSubmission,
+        Fault::CommitUnknown,
+        Fault::StoreSlow,
+        Fault::Long,
+    ];
+    let faults = [&AMONG_NODES[..], &more].concat();
+    check(1_600..1_612, &faults, |seen| seen.moves > 50 && seen.reports > 200);
+}

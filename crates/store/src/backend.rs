@@ -234,6 +234,10 @@ pub trait Backend: Send + Sync + 'static {
         page: Page,
     ) -> Reply<'_, Paged<Suppression>>;
 
+    /// What changed on the list after a line of the audit trail, of all accounts and in the order of the commits; at most
+    /// `limit` changes. An entry comes as it stands now. One that gave way to another has no change of its own.
+    fn listed(&self, after: AuditId, limit: usize) -> Reply<'_, Listed>;
+
     /// Open review items grouped by like cause, the largest group first.
     fn review_groups(&self, realm: Realm, limit: usize) -> Reply<'_, Vec<ReviewGroup>>;
 
@@ -1114,6 +1118,18 @@ pub struct Audit {
     pub subject: String,
     /// More, as text.
     pub detail: String,
+}
+
+/// Changes of the suppression list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Whether the line after which was asked is in the trail, or is none (0). If not, the store went back in time: a backup
+    /// was restored, or a replica took over that had not got everything.
+    pub is_known: bool,
+    /// The entries that were added or lifted, each with the line that tells of it.
+    pub changes: Vec<(AuditId, Suppression)>,
+    /// The last line that was looked at: nothing up to it is left out.
+    pub upto: AuditId,
 }
 
 /// How long things are kept: milliseconds.

@@ -756,7 +756,8 @@ mod tests {
         apart(|| postgres::copy::Database::open(&options, Use::Target).map(drop)).unwrap();
         let listed = database.run(
             "SELECT table_name || ' ' || column_name || ' ' || udt_name || ' ' || is_nullable
-             FROM information_schema.columns WHERE table_schema = 'public'",
+             FROM information_schema.columns WHERE table_schema = 'public'
+               AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = quote_ident(table_name)::regclass)",
         );
         let mut tables = BTreeMap::<String, Columns>::new();
         for line in listed.lines() {

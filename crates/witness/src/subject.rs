@@ -105,11 +105,16 @@ window = {window}
         )
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// A file of its directory: the configuration is `tidings.toml`, the data directory `data`.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.place.path.join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Result<String, String> {
+    /// Runs a command with its configuration: what it printed.
+    ///
+    /// # Errors
+    /// It cannot be started or does not succeed; with what it said.
+    pub fn command(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(&self.setup.binary)
             .arg(arguments[0])
             .args(arguments[1..].iter().copied())

@@ -100,6 +100,8 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
             messages_ms: None,
         },
         node: Default::default(),
+        journal: None,
+        replies: None,
     };
     let engine = Engine::start(store, settings).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

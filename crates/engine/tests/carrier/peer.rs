@@ -106,6 +106,7 @@ impl House {
                 messages_ms: None,
             },
             node: Default::default(),
+            journal: None,
             replies: None,
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };

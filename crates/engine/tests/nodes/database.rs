@@ -240,6 +240,7 @@ impl Backend for Membership {
         read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<Reason>>;
         write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        read listed(after: AuditId, limit: usize) -> Listed;
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
         write decide(realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Vec<Review>;

@@ -111,6 +111,7 @@ impl Site {
                 roles,
                 ..NodeSettings::default()
             },
+            journal: None,
             replies: None,
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };

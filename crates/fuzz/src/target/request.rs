@@ -118,6 +118,7 @@ fn build() -> House {
             egress: tidings_egress::Policy::strict(),
             retention: Retention { idempotency_ms: day, parked_ms: day, attempts_ms: day, messages_ms: None },
             node: Default::default(),
+            journal: None,
             replies: None,
         };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };

@@ -192,7 +192,8 @@ fn a_message_that_does_not_fit_its_checksum_is_set_aside() {
         assert_eq!(shown.failure.expect("a reason").code, "tidings damaged");
         let open =
             store.reviews(load::HOME, None, true, Page { before: None, limit: 1_000 }).await.expect("read");
-        let review = open.items.iter().find(|review| review.message == id).expect("a person must look");
+        let review =
+            open.items.iter().find(|review| review.about.message() == Some(id)).expect("a person must look");
         let actor = tidings_store::Actor { account: load::HOME.account, who: "tester".to_owned() };
         let which = ReviewChoice::One(review.id);
         let closed = store.decide(load::HOME, which, Decision::Drop, 1, actor, now).await.expect("decided");

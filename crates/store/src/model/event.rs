@@ -90,7 +90,7 @@ impl Events {
         event: Event,
         told: &mut Vec<Told>,
     ) {
-        self.last += 1;
+        self.last = next_place(self.last, event.at);
         let id = EventId::from_key(self.last);
         let realm = subject.realm();
         let (about, callback) = match subject {

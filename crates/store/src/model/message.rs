@@ -3,6 +3,7 @@
 //! Read [`Commit::apply`] for the heart: look at the life, let the domain decide, put what it says.
 
 use super::event::Subject;
+use super::node::Queued;
 use super::{Tables, page_of};
 use crate::backend::*;
 use crate::{ByPurpose, Error, Result, our_reference};
@@ -112,13 +113,17 @@ struct Queue {
     due: BTreeSet<Due>,
     /// Those that stand in a connection's queue, by when they expire.
     expiring: BTreeSet<(Timestamp, Due)>,
+    /// What was put into connections' queues and not yet told.
+    queued: Queued,
 }
 
 impl Queue {
     fn put(&mut self, due: Due, expires_at: Timestamp) {
         self.due.insert(due);
-        if due.lane != Lane::LookAgain {
+        if let Lane::Of(connection) = due.lane {
             self.expiring.insert((expires_at, due));
+            let earliest = self.queued.entry(connection).or_insert(due.due_at);
+            *earliest = due.due_at.min(*earliest);
         }
     }
 
@@ -249,6 +254,11 @@ impl Messages {
     /// What does not change about a message, without the text.
     pub(super) fn unchanging(&self, id: MessageId) -> Option<&Message> {
         self.rows.get(&id).map(|row| &row.message)
+    }
+
+    /// What was put into connections' queues since this was last asked, the earliest of each.
+    pub(super) fn take_queued(&mut self) -> Queued {
+        std::mem::take(&mut self.queue.queued)
     }
 
     pub(super) fn in_flight(&self) -> u64 {

@@ -7,6 +7,9 @@
 //! [`Faults`] are asked before each operation and may delay it, refuse it, do it and lie about it, or never answer.
 //! A process that was [crashed](Disk::crash) changes nothing any more and gets no answer any more.
 //!
+//! A [`Model`] has the disk for itself, or is a [member](Model::member) of those who serve it together: then it may join as
+//! a node, and what it writes is refused once another one has ended it.
+//!
 //! It does not imitate how SQLite works: no writer, no group commit, no file, and no bounds that only keep a large
 //! database quick. Nothing is ever forgotten here for lack of room.
 
@@ -15,6 +18,7 @@ mod endpoint;
 mod event;
 mod inbound;
 mod message;
+mod node;
 mod operating;
 mod review;
 mod suppression;
@@ -23,8 +27,9 @@ use crate::backend::*;
 use crate::{Error, Result, Waiting};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
@@ -51,6 +56,13 @@ struct Shared {
     /// Of every process that ever used it, whether it was crashed; its place is its incarnation.
     crashed: Mutex<Vec<Arc<AtomicBool>>>,
     copies: Mutex<BTreeMap<PathBuf, Tables>>,
+    /// Those who hear what others commit, by incarnation.
+    listeners: Mutex<BTreeMap<usize, node::Listener>>,
+    /// What waits to be sent, for all members.
+    waiting: Arc<Waiting>,
+    /// Where the database's clock began, and by how much it was set since.
+    started: OnceLock<tokio::time::Instant>,
+    ahead_ms: AtomicI64,
 }
 
 impl Disk {
@@ -113,10 +125,27 @@ pub enum Fault {
     Hang,
 }
 
+/// Until a process moves again.
+pub type Still = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Decides what becomes of each operation of one process.
 pub trait Faults: Send + Sync + 'static {
     /// Asked once, before the operation begins.
     fn fate(&self, operation: Operation) -> Fate;
+
+    /// Whether the process stands still, and until when: so long it asks nothing and hears no answer. What it asked
+    /// before is done.
+    fn still(&self) -> Option<Still> {
+        None
+    }
+
+    /// Whether a member hears now what others commit. If not, it will hear later that it has [missed](News::Missed) it.
+    fn hears(&self) -> bool {
+        true
+    }
+
+    /// Told of each operation that was applied, whatever came of it.
+    fn applied(&self, _operation: Operation) {}
 }
 
 impl<F: Fn(Operation) -> Fate + Send + Sync + 'static> Faults for F {
@@ -135,11 +164,27 @@ struct Process {
     incarnation: usize,
     crashed: Arc<AtomicBool>,
     faults: Option<Arc<dyn Faults>>,
+    member: Option<Member>,
     closed: AtomicBool,
     waiting: Arc<Waiting>,
     /// Operations that wait for their moment.
     begun: AtomicUsize,
     finished: Notify,
+}
+
+/// What a process is among those who serve its disk.
+#[derive(Debug, Default)]
+struct Member {
+    /// The node that it became.
+    node: Mutex<Option<node::NodeKey>>,
+    is_expelled: AtomicBool,
+    expelled: Notify,
+}
+
+impl Member {
+    fn node(&self) -> Option<node::NodeKey> {
+        *lock(&self.node)
+    }
 }
 
 impl std::fmt::Debug for Model {
@@ -151,28 +196,35 @@ impl std::fmt::Debug for Model {
 impl Model {
     /// A new process on this disk, for which nothing goes wrong.
     pub fn new(disk: Disk) -> Self {
-        Self::start(disk, None)
+        Self::start(disk, None, None)
     }
 
     /// A new process on this disk, for which things go wrong.
     pub fn with_faults(disk: Disk, faults: Arc<dyn Faults>) -> Self {
-        Self::start(disk, Some(faults))
+        Self::start(disk, Some(faults), None)
     }
 
-    fn start(disk: Disk, faults: Option<Arc<dyn Faults>>) -> Self {
+    /// A new process on this disk that serves it together with others, for which things may go wrong.
+    pub fn member(disk: Disk, faults: Option<Arc<dyn Faults>>) -> Self {
+        Self::start(disk, faults, Some(Member::default()))
+    }
+
+    fn start(disk: Disk, faults: Option<Arc<dyn Faults>>, member: Option<Member>) -> Self {
         let crashed = Arc::new(AtomicBool::new(false));
         let incarnation = {
             let mut all = lock(&disk.shared.crashed);
             all.push(Arc::clone(&crashed));
             all.len() - 1
         };
+        let waiting = member.as_ref().map_or_else(Arc::default, |_| Arc::clone(&disk.shared.waiting));
         let process = Process {
             disk,
             incarnation,
             crashed,
             faults,
+            member,
             closed: AtomicBool::new(false),
-            waiting: Arc::default(),
+            waiting,
             begun: AtomicUsize::new(0),
             finished: Notify::new(),
         };
@@ -184,6 +236,18 @@ impl Model {
         self.process.incarnation
     }
 
+    /// An operation about nodes; one that has the disk for itself gets the answer of one that is alone.
+    fn as_member<T, F>(&self, name: &'static str, alone: T, work: F) -> Reply<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tables) -> Result<T> + Send + 'static,
+    {
+        if self.process.member.is_none() {
+            return Box::pin(std::future::ready(Ok(alone)));
+        }
+        self.run(Operation { name, writes: true }, work)
+    }
+
     fn run<T, F>(&self, operation: Operation, work: F) -> Reply<'_, T>
     where
         T: Send + 'static,
@@ -191,6 +255,7 @@ impl Model {
     {
         let process = Arc::clone(&self.process);
         Box::pin(async move {
+            process.stand_still().await;
             if process.closed.load(Ordering::SeqCst) {
                 return process.answer(Err(Error::Unavailable("the store is closing".to_owned()))).await;
             }
@@ -201,14 +266,13 @@ impl Model {
                     pass(fate.before_ms).await;
                     Err(Error::Unavailable(format!("{} was not done", operation.name)))
                 }
-                Fault::None | Fault::FailAfter if fate.before_ms == 0 => process.apply(work).await,
-                Fault::None | Fault::FailAfter => process.apply_later(fate.before_ms, work).await,
+                Fault::None | Fault::FailAfter if fate.before_ms == 0 => process.apply(operation, work).await,
+                Fault::None | Fault::FailAfter => process.apply_later(operation, fate.before_ms, work).await,
             };
             pass(fate.after_ms).await;
             let result = match fate.fault {
-                Fault::FailAfter => {
-                    result.and(Err(Error::Unavailable(format!("{} may have been done", operation.name))))
-                }
+                // Whatever came of it, nobody hears it.
+                Fault::FailAfter => Err(Error::Unavailable(format!("{} may have been done", operation.name))),
                 Fault::None | Fault::FailBefore | Fault::Hang => result,
             };
             process.answer(result).await
@@ -217,30 +281,69 @@ impl Model {
 }
 
 impl Process {
+    /// The node that this process is.
+    fn node(&self) -> Result<node::NodeKey> {
+        let node = self.member.as_ref().and_then(Member::node);
+        node.ok_or_else(|| Error::Unavailable("this process has not joined as a node".to_owned()))
+    }
+
+    fn set_node(&self, node: Option<node::NodeKey>) {
+        if let Some(member) = &self.member {
+            *lock(&member.node) = node;
+        }
+    }
+
     fn is_crashed(&self) -> bool {
         self.crashed.load(Ordering::SeqCst)
     }
 
+    async fn stand_still(&self) {
+        while let Some(still) = self.faults.as_ref().and_then(|faults| faults.still()) {
+            still.await;
+        }
+    }
+
     /// Gives the answer, unless there is nobody left to give it to.
     async fn answer<T>(&self, result: Result<T>) -> Result<T> {
+        self.stand_still().await;
         if self.is_crashed() {
             return std::future::pending().await;
+        }
+        if let (Err(Error::Expelled(_)), Some(member)) = (&result, &self.member) {
+            member.is_expelled.store(true, Ordering::SeqCst);
+            member.expelled.notify_waiters();
         }
         result
     }
 
-    async fn apply<T>(&self, work: impl FnOnce(&mut Tables) -> Result<T>) -> Result<T> {
+    async fn apply<T>(&self, operation: Operation, work: impl FnOnce(&mut Tables) -> Result<T>) -> Result<T> {
         if self.is_crashed() {
             return std::future::pending().await;
         }
-        let mut tables = lock(&self.disk.shared.tables);
-        let result = work(&mut tables);
-        self.waiting.set(tables.messages.waiting.clone());
+        let (result, news) = {
+            let mut tables = lock(&self.disk.shared.tables);
+            if operation.writes && self.is_ended(&tables) {
+                return Err(node::expelled());
+            }
+            let list = tables.suppressions.version();
+            let result = work(&mut tables);
+            self.waiting.set(tables.messages.waiting.clone());
+            (result, tables.news(operation, list))
+        };
+        self.disk.tell(self.incarnation, &news);
+        if let Some(faults) = &self.faults {
+            faults.applied(operation);
+        }
         result
+    }
+
+    /// Whether this process is a node that another one has ended: then it writes nothing any more.
+    fn is_ended(&self, tables: &Tables) -> bool {
+        self.member.as_ref().and_then(Member::node).is_some_and(|node| !tables.nodes.has(node))
     }
 
     /// Applies the work after a time. As with a database, it happens also if whoever asked for it has gone away.
-    async fn apply_later<T, F>(self: &Arc<Self>, wait_ms: u64, work: F) -> Result<T>
+    async fn apply_later<T, F>(self: &Arc<Self>, operation: Operation, wait_ms: u64, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tables) -> Result<T> + Send + 'static,
@@ -252,7 +355,7 @@ impl Process {
             pass(wait_ms).await;
             if !process.is_crashed() {
                 // Who asked may have gone away; what was applied stays applied.
-                drop(reply.send(process.apply(work).await));
+                drop(reply.send(process.apply(operation, work).await));
             }
             process.begun.fetch_sub(1, Ordering::SeqCst);
             process.finished.notify_waiters();
@@ -293,6 +396,7 @@ struct Tables {
     replies: inbound::Replies,
     accounts: account::Accounts,
     operating: operating::Operating,
+    nodes: node::Nodes,
     ids: Ids,
 }
 
@@ -307,6 +411,7 @@ impl Default for Tables {
             replies: inbound::Replies::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
+            nodes: node::Nodes::default(),
             ids: Ids { sequence: Sequence::new(STORE_NODE), last: 0 },
         }
     }
@@ -393,6 +498,7 @@ impl Backend for Model {
         write suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        read listed(after: AuditId, limit: usize) -> Listed;
 
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
@@ -422,6 +528,75 @@ impl Backend for Model {
         write record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         write sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
         write ping() -> ();
+    }
+
+    fn join(&self, newcomer: Newcomer) -> Reply<'_, Standing> {
+        let process = Arc::clone(&self.process);
+        self.as_member("join", Standing::alone(), move |tables| {
+            let (node, standing) = tables.join(newcomer, process.incarnation, process.disk.now_ms())?;
+            process.set_node(Some(node));
+            Ok(standing)
+        })
+    }
+
+    fn renew(&self) -> Reply<'_, Standing> {
+        let process = Arc::clone(&self.process);
+        self.as_member("renew", Standing::alone(), move |tables| {
+            tables.renew(process.node()?, process.disk.now_ms())
+        })
+    }
+
+    fn release(&self, connection: ConnectionId) -> Reply<'_, ()> {
+        let process = Arc::clone(&self.process);
+        self.as_member("release", (), move |tables| tables.release(process.node()?, connection))
+    }
+
+    fn leave(&self) -> Reply<'_, ()> {
+        let process = Arc::clone(&self.process);
+        self.as_member("leave", (), move |tables| {
+            let Ok(node) = process.node() else { return Ok(()) };
+            tables.leave(node)?;
+            process.set_node(None);
+            Ok(())
+        })
+    }
+
+    fn list_version(&self) -> Reply<'_, i64> {
+        self.as_member("list_version", 0, |tables| Ok(tables.suppressions.version()))
+    }
+
+    fn acknowledge(&self, version: i64) -> Reply<'_, ()> {
+        let process = Arc::clone(&self.process);
+        self.as_member("acknowledge", (), move |tables| tables.acknowledge(process.node()?, version))
+    }
+
+    fn nodes(&self) -> Reply<'_, Vec<Node>> {
+        let process = Arc::clone(&self.process);
+        self.run(Operation { name: "nodes", writes: false }, move |tables| {
+            if process.member.is_none() {
+                return Ok(Vec::new());
+            }
+            let all = tables.nodes(process.node().ok(), process.disk.now_ms());
+            Ok(all.into_iter().map(|(_, node)| node).collect())
+        })
+    }
+
+    fn news(&self) -> Option<tokio::sync::mpsc::Receiver<News>> {
+        self.process.node().ok()?;
+        Some(self.process.disk.listen(self.process.incarnation, self.process.faults.clone()))
+    }
+
+    fn until_broken(&self) -> Broken<'_> {
+        Box::pin(async {
+            let Some(member) = &self.process.member else { return std::future::pending().await };
+            loop {
+                let expelled = member.expelled.notified();
+                if member.is_expelled.load(Ordering::SeqCst) {
+                    return node::expelled();
+                }
+                expelled.await;
+            }
+        })
     }
 
     fn waiting(&self) -> Reply<'_, Arc<Waiting>> {

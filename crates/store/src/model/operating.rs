@@ -98,6 +98,16 @@ impl Tables {
         self.operating.audit.insert(id, (actor.account, line));
     }
 
+    /// The lines of the trail after this one, of all accounts.
+    pub(super) fn audit_after(&self, after: AuditId) -> impl Iterator<Item = (AuditId, &Audit)> {
+        let after = AuditId::from_key(after.key().saturating_add(1));
+        self.operating.audit.range(after..).map(|(id, (_, line))| (*id, line))
+    }
+
+    pub(super) fn is_audited(&self, id: AuditId) -> bool {
+        self.operating.audit.contains_key(&id)
+    }
+
     pub(super) fn record_audit(
         &mut self,
         actor: Actor,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::SuppressionId;
+use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
@@ -18,9 +18,16 @@ use tidings_domain::time::Timestamp;
 pub(super) struct Suppressions {
     rows: BTreeMap<SuppressionId, Suppression>,
     standing: BTreeMap<(Realm, PhoneNumber), SuppressionId>,
+    /// How often it was changed.
+    version: i64,
 }
 
 impl Suppressions {
+    /// How often it was changed.
+    pub(super) const fn version(&self) -> i64 {
+        self.version
+    }
+
     /// Why this number is not sent to, if it is not. An entry past its end is not in force.
     pub(super) fn in_force(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Option<Reason> {
         let entry = self.standing(realm, recipient)?;
@@ -35,6 +42,7 @@ impl Suppressions {
         let Some(entry) = self.rows.get_mut(&id) else { return };
         entry.lifted = Some((at, why));
         self.standing.remove(&(entry.realm, entry.recipient));
+        self.version += 1;
     }
 }
 
@@ -110,6 +118,7 @@ impl Tables {
         }
         self.suppressions.standing.insert((entry.realm, entry.recipient), entry.id);
         self.suppressions.rows.insert(entry.id, entry.clone());
+        self.suppressions.version += 1;
         let detail = format!("{} {}", entry.reason.as_str(), entry.source);
         self.write_audit(actor, "suppression.add", entry.id.to_string(), detail, entry.created_at);
         entry
@@ -148,6 +157,19 @@ impl Tables {
         self.suppressions.end(id, now, reason.clone());
         self.write_audit(&actor, "suppression.lift", id.to_string(), reason, now);
         Ok(self.suppressions.rows.get(&id).cloned())
+    }
+
+    pub(super) fn listed(&mut self, after: AuditId, limit: usize) -> Result<Listed> {
+        let lines = self.audit_after(after);
+        let changes = lines.filter_map(|(id, line)| {
+            let is_change = matches!(&*line.action, "suppression.add" | "suppression.lift");
+            let entry = self.suppressions.rows.get(&line.subject.parse().ok()?)?;
+            is_change.then(|| (id, entry.clone()))
+        });
+        let changes: Vec<_> = changes.take(limit).collect();
+        let newest = self.audit_after(after).last().map_or(after, |(id, _)| id);
+        let upto = changes.last().filter(|_| changes.len() == limit).map_or(newest, |(id, _)| *id);
+        Ok(Listed { is_known: after.key() == 0 || self.is_audited(after), changes, upto })
     }
 
     /// Lifts the entry of somebody who asks for messages again. One of somebody of the account that it had replaced

@@ -2,8 +2,8 @@
 
 use super::Options;
 use super::executor::{ALONE, TURN};
-use super::migration;
 use super::session::{Session, cell};
+use super::{migration, part};
 use crate::copy::{
     Cell, Column, Columns, End, IDENTITY, IDENTITY_LENGTH, Kind, MARK, Rows, Rowset, TABLES, Table, Use,
     Value, check_whole,
@@ -245,6 +245,10 @@ impl End for Database {
     }
 
     fn settle(&mut self) -> Result<()> {
+        self.runtime.block_on(async {
+            part::seal(&self.session, part::EVENTS).await?;
+            part::seal(&self.session, part::ATTEMPTS).await
+        })?;
         // The numbers that the server gives go on behind those that were copied.
         self.runtime.block_on(self.session.command(
             "SELECT setval(pg_get_serial_sequence('parked', 'id'), coalesce((SELECT max(id) FROM parked), 0) + 1, false)",

@@ -360,31 +360,43 @@ fn read_all(rows: &[Row]) -> Result<Vec<Logged>> {
     rows.iter().map(|row| logged(row, 0)).collect()
 }
 
+/// Rows that are read on where events lie in a part that will be dropped, and are about messages that are gone; and how
+/// often for one question.
+const READ_ON: (i64, usize) = (1_000, 1_000);
+
 pub(super) async fn events(
     rx: &Rx<'_>,
     realm: &Realm,
     after: &Option<EventId>,
     limit: &usize,
 ) -> Result<Vec<Told>> {
-    let rows = rx
-        .sql
-        .rows(
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM event e WHERE e.seq > $1 AND e.account = $2 AND e.live = $3 AND e.kind = ANY ($4)
-                 ORDER BY e.seq LIMIT $5"
-            ),
-            &[
-                &after.map_or(0, EventId::key),
-                &realm.account.key(),
-                &live(realm.environment),
-                &public_kinds(|_| true),
-                &(*limit as i64),
-            ],
-        )
-        .await?;
-    tell(rx.sql, read_all(&rows)?.into_iter().map(|one| (one, None)).collect()).await
+    let mut told = Vec::new();
+    let mut after = after.map_or(0, EventId::key);
+    let mut step = *limit as i64;
+    for _ in 0..READ_ON.1 {
+        let rows = rx
+            .sql
+            .rows(
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM event e WHERE e.seq > $1 AND e.account = $2 AND e.live = $3 AND e.kind = ANY ($4)
+                     ORDER BY e.seq LIMIT $5"
+                ),
+                &[&after, &realm.account.key(), &live(realm.environment), &public_kinds(|_| true), &step],
+            )
+            .await?;
+        let found = read_all(&rows)?;
+        after = found.last().map_or(after, |last| last.id.key());
+        told.extend(tell(rx.sql, found.into_iter().map(|one| (one, None)).collect()).await?);
+        // Who follows the feed takes a page with nothing in it for its end.
+        if told.len() >= *limit || (rows.len() as i64) < step {
+            break;
+        }
+        step = READ_ON.0;
+    }
+    told.truncate(*limit);
+    Ok(told)
 }
 
 pub(super) async fn event(rx: &Rx<'_>, realm: &Realm, id: &EventId) -> Result<Option<Told>> {
@@ -856,7 +868,7 @@ impl Seen {
 /// Writes the event, and a delivery for everybody who wants to hear of it.
 pub(super) fn publish_inbound(tx: &mut Tx, part: &Inbound, kind: Kind, told: &mut Vec<Told>) {
     let listeners = tx.listeners();
-    let id = EventId::from_key(tx.next_event());
+    let id = EventId::from_key(tx.next_event(part.at));
     let event = part.event(kind);
     for endpoint in listeners.of(part.realm, kind, None) {
         let delivery = Some(tx.sheets.events.lease_first(id, endpoint, part.realm, part.at));

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
-use tidings_domain::id::{AccountId, MessageId, Sequence};
+use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -81,9 +81,9 @@ const SERVING: &str = "SELECT pg_try_advisory_lock_shared(6216813002)";
 /// The same key for a process that wants the database for itself.
 pub(super) const ALONE: &str = "SELECT pg_try_advisory_lock(6216813002)";
 const SERVED_NO_MORE: &str = "SELECT pg_advisory_unlock_shared(6216813002)";
-/// Whether somebody holds it. The server keeps the halves of the key apart.
+/// Whether somebody else holds it. The server keeps the halves of the key apart.
 pub(super) const IS_SERVED: &str =
-    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND (classid::bigint << 32) + objid::bigint = 6216813002)";
 
@@ -166,7 +166,7 @@ struct Versions {
 }
 
 struct Loaded {
-    next_event: i64,
+    last_event: i64,
     listeners: Arc<Listeners>,
     /// Rows of parked receipts by connection.
     parked: HashMap<i64, usize>,
@@ -174,11 +174,11 @@ struct Loaded {
 
 impl Tx {
     /// A place in the event log. Places are given in the order of the commits, so that a reader who follows them
-    /// never skips one that commits later.
-    pub fn next_event(&mut self) -> i64 {
+    /// never skips one that commits later; within that they tell the time at which it happened.
+    pub fn next_event(&mut self, at: Timestamp) -> i64 {
         let loaded = self.loaded();
-        loaded.next_event += 1;
-        loaded.next_event
+        loaded.last_event = next_place(loaded.last_event, at);
+        loaded.last_event
     }
 
     /// Who wants to hear of events.
@@ -371,7 +371,8 @@ impl Tx {
         if !self.fellowship.has_peers.load(Ordering::Acquire) {
             return;
         }
-        let taking = async { tokio::try_join!(self.sql.command("BEGIN"), self.sql.execute(TURN, &[])) };
+        let taking =
+            async { tokio::try_join!(biased; self.sql.command("BEGIN"), self.sql.execute(TURN, &[])) };
         let taken = tokio::time::timeout(GROUP_TIMEOUT, taking).await;
         self.memory.turn = Some(taken.map_or_else(|_| Err(too_long()), |taken| taken.map(drop)));
     }
@@ -390,7 +391,7 @@ impl Tx {
 
     async fn remember(&mut self) -> Result<()> {
         self.memory.loaded = Some(Loaded {
-            next_event: self.look_at_places().await?,
+            last_event: self.look_at_places().await?,
             parked: count_parked(&self.sql).await?,
             listeners: Arc::new(endpoint::listeners(&self.sql).await?),
         });
@@ -410,6 +411,7 @@ impl Tx {
     async fn load(&mut self, needs: Needs) -> Result<()> {
         let Self { sql, sheets, .. } = self;
         tokio::try_join!(
+            biased;
             sheets.messages.load(sql, needs.messages),
             sheets.events.load(sql, needs.events),
             sheets.list.load(sql, needs.list),
@@ -1080,7 +1082,8 @@ fn tell(tx: &Tx, flight: &mut Flight<'_>) -> Versions {
 /// number.
 ///
 /// Everything is sent at once and done in this order: what is loaded is loaded after the turn was taken. That holds
-/// because the first statements were prepared when the session was opened.
+/// because the first statements were prepared when the session was opened, and nothing is asked for before what stands
+/// before it (`biased`); so it is also the first failure that is told, and not that nothing was done after it.
 async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     let node = tx.node();
     let turn = tx.memory.turn.take().transpose()?;
@@ -1088,6 +1091,7 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     let who: [Value<'_>; 1] = [&node];
     let loading = async {
         tokio::try_join!(
+            biased;
             sheets.messages.load(sql, needs.messages),
             sheets.events.load(sql, needs.events),
             sheets.list.load(sql, needs.list),
@@ -1095,11 +1099,12 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     };
     let (row, places) = if turn.is_some() {
         // Others write too, so the places are looked at with the rest.
-        let (row, places, _) = tokio::try_join!(sql.row(WHO, &who), sql.row(PLACES, &[]), loading)?;
+        let (row, places, _) = tokio::try_join!(biased; sql.row(WHO, &who), sql.row(PLACES, &[]), loading)?;
         (row, Some(places))
     } else {
         let taking = sql.execute(TURN, &[]);
-        let ((), _, row, _) = tokio::try_join!(sql.command("BEGIN"), taking, sql.row(WHO, &who), loading)?;
+        let begin = sql.command("BEGIN");
+        let ((), _, row, _) = tokio::try_join!(biased; begin, taking, sql.row(WHO, &who), loading)?;
         (row, None)
     };
     let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
@@ -1137,11 +1142,11 @@ async fn others_wrote(
     let is_node = last_writer % 2 == 0;
     let now = tx.memory.versions;
     if tx.memory.loaded.is_some() {
-        let next_event = match places {
+        let last_event = match places {
             Some(places) => tx.pass_places(places)?,
             None => tx.look_at_places().await?,
         };
-        tx.loaded().next_event = next_event;
+        tx.loaded().last_event = last_event;
         if now.settings != before.settings {
             let listeners = Arc::new(endpoint::listeners(&tx.sql).await?);
             tx.loaded().listeners = listeners;
@@ -1202,7 +1207,8 @@ impl<A: Send, T: Send> Read for Question<A, T> {
                     return (guarded(run(&rx, arguments)).await, true);
                 }
                 let begin = sql.command("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-                let found = tokio::try_join!(begin, guarded(run(&rx, arguments))).map(|((), found)| found);
+                let found =
+                    tokio::try_join!(biased; begin, guarded(run(&rx, arguments))).map(|((), found)| found);
                 let ended = sql.command(if found.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
                 (found, ended.is_ok())
             };

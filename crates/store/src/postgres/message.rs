@@ -1221,7 +1221,7 @@ pub(super) fn publish(
     event: Event,
     told: &mut Vec<Told>,
 ) {
-    let id = EventId::from_key(tx.next_event());
+    let id = EventId::from_key(tx.next_event(event.at));
     let realm = message.realm();
     if event.kind.is_public() {
         for endpoint in listeners.of(realm, event.kind, message.callback) {

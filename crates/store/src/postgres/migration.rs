@@ -3,6 +3,7 @@
 //! A server does not do this by itself: several programs may use the database, and which of them changes it is for an
 //! operator to say (`tidings migrate`).
 
+use super::executor::IS_SERVED;
 use super::session::{Session, cell, failed_with};
 use crate::{Error, Result};
 
@@ -13,16 +14,22 @@ struct Migration {
     /// How many migrations a program must know to work with the schema after this one. Fewer than there are, if nodes of
     /// the version before may go on beside it: what it brings is new and nobody must use it yet.
     needs: usize,
+    /// What takes long on large tables and need not keep anybody waiting: done before, each by itself, and again if it was
+    /// broken off.
+    ahead: &'static [&'static str],
 }
 
 macro_rules! migration {
-    ($name:literal, needs $needs:literal) => {
+    ($name:literal, needs $needs:literal $(, ahead $ahead:expr)?) => {
         Migration {
             name: $name,
             text: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
             needs: $needs,
+            ahead: migration!(@ahead $($ahead)?),
         }
     };
+    (@ahead) => { &[] };
+    (@ahead $ahead:expr) => { $ahead };
 }
 
 /// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
@@ -31,11 +38,31 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0002_deliveries_by_endpoint", needs 2),
     migration!("0003_checksum_of_a_message", needs 3),
     migration!("0004_nodes", needs 4),
+    // Nodes of before delete tries by their place in a table that is several now.
+    migration!("0005_parts_of_history", needs 5, ahead BEFORE_PARTS),
     migration!("0006_opt_out_by_text", needs 5),
+];
+
+/// That all there is belongs into the first part is looked at while others go on, and so are indexes made.
+const BEFORE_PARTS: &[&str] = &[
+    "ALTER TABLE event DROP CONSTRAINT IF EXISTS event_is_old",
+    "ALTER TABLE event ADD CONSTRAINT event_is_old CHECK (seq < 1099511627776) NOT VALID",
+    "ALTER TABLE event VALIDATE CONSTRAINT event_is_old",
+    "DROP INDEX IF EXISTS event_other",
+    "CREATE INDEX CONCURRENTLY event_other ON event (seq) WHERE message IS NULL",
+    "ALTER TABLE attempt DROP CONSTRAINT IF EXISTS attempt_is_old",
+    "ALTER TABLE attempt ADD CONSTRAINT attempt_is_old CHECK (event < 1099511627776) NOT VALID",
+    "ALTER TABLE attempt VALIDATE CONSTRAINT attempt_is_old",
+    "DROP INDEX IF EXISTS attempt_at",
+    "CREATE INDEX CONCURRENTLY attempt_at ON attempt USING brin (at) WITH (autosummarize = on)",
 ];
 
 /// Two programs that migrate at the same time wait for each other.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(6216813003)";
+/// The same key, for what is done ahead: an index that is made while others go on waits for every transaction, and one that
+/// waits for us would wait for ever.
+const LOCK_AHEAD: &str = "SELECT pg_try_advisory_lock(6216813003)";
+const UNLOCK_AHEAD: &str = "SELECT pg_advisory_unlock(6216813003)";
 
 /// The names of what was applied, in order.
 ///
@@ -116,9 +143,47 @@ pub(super) async fn check_exactly(sql: &Session) -> Result<()> {
 /// [`Error::Unavailable`] if the database is newer than this program, a migration was changed after it ran, or one
 /// cannot be applied: then nothing was.
 pub(super) async fn migrate(sql: &Session) -> Result<Vec<String>> {
+    go_ahead(sql).await?;
     sql.command("BEGIN").await?;
     let done = apply(sql).await;
     sql.command(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    done
+}
+
+/// Does for tables that are there what can be done before the migration.
+async fn go_ahead(sql: &Session) -> Result<()> {
+    let before = applied(sql).await?.len();
+    let coming = MIGRATIONS.get(before..).unwrap_or_default();
+    if before == 0 || coming.is_empty() {
+        return Ok(());
+    }
+    // They look at the schema only when they connect.
+    if coming.iter().any(|migration| migration.needs > before) && sql.value(IS_SERVED, &[]).await? {
+        return Err(Error::Unavailable(
+            "nodes run that cannot go on with the new schema: stop all of them first".to_owned(),
+        ));
+    }
+    if coming.iter().all(|migration| migration.ahead.is_empty()) {
+        return Ok(());
+    }
+    if !sql.value::<bool>(LOCK_AHEAD, &[]).await? {
+        return Err(Error::Unavailable(
+            "another tidings changes the schema: wait for that to end".to_owned(),
+        ));
+    }
+    let done = async {
+        sql.command("SET statement_timeout = 0").await?;
+        for Migration { name, ahead, .. } in coming {
+            for step in *ahead {
+                sql.command(step)
+                    .await
+                    .map_err(|error| failed_with(&format!("the migration {name} cannot be begun"), error))?;
+            }
+        }
+        Ok(())
+    };
+    let done = done.await;
+    sql.execute(UNLOCK_AHEAD, &[]).await?;
     done
 }
 
@@ -132,10 +197,14 @@ async fn apply(sql: &Session) -> Result<Vec<String>> {
         sql.command(table).await.map_err(|error| failed_with("the schema cannot be made", error))?;
     }
     let mut names = Vec::new();
-    for (n, Migration { name, text, needs }) in MIGRATIONS.iter().enumerate().skip(before) {
-        sql.command(text)
-            .await
-            .map_err(|error| failed_with(&format!("the migration {name} cannot be applied"), error))?;
+    for (n, Migration { name, text, needs, ahead }) in MIGRATIONS.iter().enumerate().skip(before) {
+        // Tables that were made just now are empty: nobody waits.
+        let steps = ahead.iter().filter(|_| before == 0).map(|step| step.replace(" CONCURRENTLY", ""));
+        for step in steps.chain([(*text).to_owned()]) {
+            sql.command(&step)
+                .await
+                .map_err(|error| failed_with(&format!("the migration {name} cannot be applied"), error))?;
+        }
         sql.execute(
             "INSERT INTO migration (number, name, length, checksum) VALUES ($1, $2, $3, $4)",
             &[&(n as i64 + 1), name, &(text.len() as i64), &checksum(text)],

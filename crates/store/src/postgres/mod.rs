@@ -22,6 +22,7 @@ mod migration;
 mod news;
 mod node;
 mod operating;
+mod part;
 mod review;
 mod session;
 mod suppression;
@@ -295,6 +296,7 @@ impl Backend for Postgres {
         together suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>, suppress_needs of entries, weighs entries.len();
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
         single review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         single review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

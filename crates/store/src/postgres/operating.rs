@@ -3,7 +3,8 @@
 use super::event;
 use super::executor::{Rx, Tx};
 use super::message::live;
-use super::session::{Flight, Location, Session, cell, clean, values};
+use super::part::{self, Part, Stays};
+use super::session::{Flight, Location, Session, Value, cell, clean, values};
 use crate::backend::*;
 use crate::column::{self, environment};
 use crate::{Error, Result};
@@ -358,12 +359,22 @@ pub(super) async fn sweep(
     more |= sweep_parked(tx, before(retention.parked_ms), *limit).await?;
     // An attempt tells nothing without its event, which goes with its message.
     let attempts_ms = retention.messages_ms.map_or(retention.attempts_ms, |ms| ms.min(retention.attempts_ms));
-    more |= sweep_attempts(&tx.sql, before(attempts_ms), *limit).await?;
+    more |= sweep_attempts(&tx.sql, attempts_ms, *limit, *now).await?;
     more |= sweep_outstanding(&tx.sql, before(OUTSTANDING_MS), *limit).await?;
     more |= super::inbound::sweep_replies(tx, *now, *limit).await?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS)).await?;
+    let parts = part::make_ahead(&tx.sql, part::EVENTS, retention.messages_ms, *now).await?;
     if let Some(messages_ms) = retention.messages_ms {
-        more |= sweep_messages(&tx.sql, before(messages_ms), *limit).await?;
+        let before = part::floor(&parts, messages_ms, before(messages_ms));
+        let (whole, others): (Vec<Part>, Vec<Part>) =
+            parts.into_iter().partition(|part| part.is_whole(messages_ms));
+        let left = sweep_messages(&tx.sql, &others, before, *limit).await?;
+        more |= left;
+        if !left {
+            for part in whole.iter().chain(&others) {
+                more |= sweep_events(&tx.sql, part, before, *limit).await?;
+            }
+        }
     }
     Ok(more)
 }
@@ -396,29 +407,55 @@ async fn sweep_parked(tx: &mut Tx, before: Timestamp, limit: usize) -> Result<bo
     Ok(gone == limit as u64)
 }
 
-async fn sweep_attempts(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
+/// Drops the parts in which every try is old, and deletes what is old elsewhere.
+async fn sweep_attempts(sql: &Session, keep_ms: i64, limit: usize, now: Timestamp) -> Result<bool> {
+    let before = now.plus_ms(keep_ms.saturating_neg());
     let oldest_kept = event::first_at(sql, before).await?;
+    // An old event may have been told again just now: that attempt is young.
+    let young: [Value<'_>; 1] = [&before.as_millis()];
     let mut room = limit as u64;
-    let mut endpoint = i64::MIN;
-    // Also those of endpoints that were deleted.
-    while let Some(row) = sql
-        .row("SELECT endpoint FROM attempt WHERE endpoint > $1 ORDER BY endpoint LIMIT 1", &[&endpoint])
-        .await?
-    {
+    for part in part::make_ahead(sql, part::ATTEMPTS, Some(keep_ms), now).await? {
+        if part.is_before(before)
+            && part::drop_part(sql, part::ATTEMPTS, &part, &[("x.at >= $1", &young)]).await?
+        {
+            continue;
+        }
+        if part.is_whole(keep_ms) && !part.waits(before) {
+            continue;
+        }
+        room -= sweep_attempts_of(sql, &part, oldest_kept, before, room).await?;
         if room == 0 {
             return Ok(true);
         }
-        endpoint = cell(&row, 0)?;
-        // An old event may have been told again just now: that attempt is young.
-        room -= sql
-            .execute(
-                "DELETE FROM attempt WHERE ctid = ANY (ARRAY (
-                   SELECT ctid FROM attempt WHERE endpoint = $1 AND event < $2 AND at < $3 ORDER BY event, number LIMIT $4))",
-                &[&endpoint, &oldest_kept, &before.as_millis(), &(room as i64)],
-            )
-            .await?;
     }
-    Ok(room == 0)
+    Ok(false)
+}
+
+/// Deletes what is old in a part; says how many rows.
+async fn sweep_attempts_of(
+    sql: &Session,
+    part: &Part,
+    oldest_kept: i64,
+    before: Timestamp,
+    limit: u64,
+) -> Result<u64> {
+    let name = &part.name;
+    let next = format!("SELECT endpoint FROM {name} WHERE endpoint > $1 ORDER BY endpoint LIMIT 1");
+    let delete = format!(
+        "DELETE FROM {name} WHERE ctid = ANY (ARRAY (
+           SELECT ctid FROM {name} WHERE endpoint = $1 AND event < $2 AND at < $3 ORDER BY event, number LIMIT $4))"
+    );
+    let mut gone = 0;
+    let mut endpoint = i64::MIN;
+    // Also those of endpoints that were deleted.
+    while gone < limit
+        && let Some(row) = sql.page(&next, &[&endpoint]).await?.first()
+    {
+        endpoint = cell(row, 0)?;
+        let room = (limit - gone) as i64;
+        gone += sql.change(&delete, &[&endpoint, &oldest_kept, &before.as_millis(), &room]).await?;
+    }
+    Ok(gone)
 }
 
 async fn sweep_outstanding(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
@@ -462,7 +499,8 @@ async fn sweep_outstanding(sql: &Session, before: Timestamp, limit: usize) -> Re
     Ok(more)
 }
 
-async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
+/// Deletes old messages with what belongs to them; of events those in these parts, for others go as a whole.
+async fn sweep_messages(sql: &Session, parts: &[Part], before: Timestamp, limit: usize) -> Result<bool> {
     // Kept whatever their age: what waits for anything (it has a lane), what a person must still decide, what an
     // endpoint must still be told, and the newest event's message, because the places of events must only grow.
     let to_tell = messages_to_tell(sql, before).await?;
@@ -487,7 +525,9 @@ async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize) -> Resul
             }
         }
     }
-    sql.execute("DELETE FROM event WHERE message = ANY ($1)", &[&over]).await?;
+    for part in parts.iter().filter(|_| !over.is_empty()) {
+        sql.change(&format!("DELETE FROM {} WHERE message = ANY ($1)", part.name), &[&over]).await?;
+    }
     sql.execute("DELETE FROM review WHERE message = ANY ($1)", &[&over]).await?;
     sql.execute("DELETE FROM message WHERE id = ANY ($1)", &[&over]).await?;
     // A batch goes once every message of its time is gone.
@@ -498,6 +538,47 @@ async fn sweep_messages(sql: &Session, before: Timestamp, limit: usize) -> Resul
     )
     .await?;
     Ok(over.len() == limit)
+}
+
+/// Drops a part of the log whose messages are gone, but for the events of those that stay, and of what is no message. One of
+/// which much must stay waits, and then loses the events of what is gone one by one.
+async fn sweep_events(sql: &Session, part: &Part, before: Timestamp, limit: usize) -> Result<bool> {
+    if !part.is_before(before.plus_ms(-part::SKEW_MS)) {
+        return Ok(false);
+    }
+    let name = &part.name;
+    // Where it ends: the bounds of what was carried over do not tell that.
+    let newest = sql.page(&format!("SELECT seq, at FROM {name} ORDER BY seq DESC LIMIT 1"), &[]).await?;
+    let (newest, ended_at) = match newest.first() {
+        Some(row) => (cell::<i64>(row, 0)?, Timestamp::from_millis(cell(row, 1)?)),
+        None => (0, Timestamp::default()),
+    };
+    let last = sql.value::<i64>("SELECT coalesce(max(seq), 0) FROM event", &[]).await?;
+    let behind = ended_at.plus_ms(part::SKEW_MS);
+    // Places only grow, so the newest event stays.
+    if behind > before || (newest == last && last > 0) {
+        return Ok(false);
+    }
+    let staying = sql
+        .rows(
+            "SELECT id FROM message WHERE id < $1 ORDER BY id LIMIT $2",
+            &[&floor_at(behind), &(part::STAY_MAX + 1)],
+        )
+        .await?;
+    let staying: Vec<i64> = staying.iter().map(|row| cell(row, 0)).collect::<Result<_>>()?;
+    let of_messages: [Value<'_>; 1] = [&staying];
+    let stays: [Stays<'_>; 2] = [("x.message IS NULL", &[]), ("x.message = ANY ($1)", &of_messages)];
+    let are_few = staying.len() as i64 <= part::STAY_MAX;
+    let is_gone = are_few && part::drop_part(sql, part::EVENTS, part, &stays).await?;
+    if is_gone || !part.waits(before) {
+        return Ok(false);
+    }
+    let delete = format!(
+        "DELETE FROM {name} WHERE ctid = ANY (ARRAY (
+           SELECT x.ctid FROM {name} x WHERE x.message IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.message LIMIT 1) ORDER BY x.seq LIMIT $1))"
+    );
+    Ok(sql.change(&delete, &[&(limit as i64)]).await? == limit as u64)
 }
 
 /// The messages that open deliveries of old events are about.

@@ -280,6 +280,11 @@ impl Session {
         self.client.query(sql, values).await.map_err(failed)
     }
 
+    /// Runs a statement that is not run often, and says how many rows it was about.
+    pub async fn change(&self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
+        self.client.execute(sql, values).await.map_err(failed)
+    }
+
     /// Adds rows by a `COPY … FROM STDIN (FORMAT binary)`, all or none.
     pub async fn fill<T: ToSql + Sync>(
         &self,
@@ -396,6 +401,9 @@ pub(super) fn failed(error: tokio_postgres::Error) -> Error {
     match said.code() {
         code if *code == SqlState::UNIQUE_VIOLATION => Error::Conflict(sentence),
         code if *code == SqlState::DISK_FULL => Error::Full(sentence),
+        code if *code == SqlState::LOCK_NOT_AVAILABLE => Error::Unavailable(format!(
+            "nobody gets a turn to write: somebody has it for too long, or commits wait for a synchronous replica that is not there; {sentence}"
+        )),
         code if code.code().starts_with("XX00") => Error::Corrupt(sentence),
         _ => Error::Unavailable(sentence),
     }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{AccountId, SuppressionId};
+use tidings_domain::id::{AccountId, AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
@@ -433,6 +433,48 @@ fn reason(number: i16) -> Result<Reason> {
         .ok()
         .and_then(|n| Reason::ALL.get(n).copied())
         .ok_or_else(|| column::corrupt("suppression reason", number))
+}
+
+pub(super) async fn listed(rx: &Rx<'_>, after: &AuditId, limit: &usize) -> Result<Listed> {
+    // The trail is in the order of accounts: one probe for each.
+    let lines = rx
+        .sql
+        .rows(
+            "SELECT l.id, l.subject FROM account a CROSS JOIN LATERAL (SELECT x.id, x.subject FROM audit x
+               WHERE x.account = a.id AND x.id > $1 AND x.action IN ('suppression.add', 'suppression.lift')
+               ORDER BY x.id LIMIT $2) l ORDER BY l.id LIMIT $2",
+            &[&after.key(), &(*limit as i64)],
+        )
+        .await?;
+    let mut told = Vec::with_capacity(lines.len());
+    for line in &lines {
+        let id = cell::<&str>(line, 1)?.parse::<SuppressionId>().ok();
+        told.push((AuditId::from_key(cell(line, 0)?), id));
+    }
+    let ids: Vec<i64> = told.iter().filter_map(|(_, id)| Some((*id)?.key())).collect();
+    let rows = rx
+        .sql
+        .rows(concat!("SELECT ", columns!(), " FROM suppression s WHERE s.id = ANY ($1)"), &[&ids])
+        .await?;
+    let mut entries = HashMap::new();
+    for row in &rows {
+        let entry = read(row)?;
+        entries.insert(entry.id, entry);
+    }
+    let last = told.last().filter(|_| told.len() == *limit).map(|(line, _)| *line);
+    let changes = told.iter().filter_map(|(line, id)| Some((*line, entries.get(&(*id)?)?.clone()))).collect();
+    let row = rx
+        .sql
+        .row(
+            "SELECT $1 = 0 OR EXISTS (SELECT 1 FROM account a CROSS JOIN LATERAL (SELECT 1 FROM audit x
+               WHERE x.account = a.id AND x.id = $1 LIMIT 1) l), (SELECT max(l.id) FROM account a CROSS JOIN LATERAL
+               (SELECT x.id FROM audit x WHERE x.account = a.id ORDER BY x.id DESC LIMIT 1) l)",
+            &[&after.key()],
+        )
+        .await?
+        .ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
+    let newest = cell::<Option<i64>>(&row, 1)?.map_or(*after, |id| AuditId::from_key(id).max(*after));
+    Ok(Listed { is_known: cell(&row, 0)?, changes, upto: last.unwrap_or(newest) })
 }
 
 fn read(row: &Row) -> Result<Suppression> {

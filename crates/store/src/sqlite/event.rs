@@ -569,7 +569,7 @@ pub(super) fn publish_inbound(
     told: &mut Vec<Told>,
 ) -> Result<()> {
     let listeners = tx.listeners()?;
-    let id = EventId::from_key(tx.next_event()?);
+    let id = EventId::from_key(tx.next_event(part.at)?);
     let event = part.event(kind);
     insert(tx.sql, id, part.realm, None, Some(part.id), &event)?;
     for endpoint in listeners.of(part.realm, kind, None) {

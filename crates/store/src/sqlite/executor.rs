@@ -21,7 +21,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
-use tidings_domain::id::{AccountId, MessageId, Sequence};
+use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -202,7 +202,7 @@ struct Memory {
 }
 
 struct Loaded {
-    next_event: i64,
+    last_event: i64,
     listeners: Arc<Listeners>,
     /// Rows of parked receipts by connection.
     parked: HashMap<i64, usize>,
@@ -210,11 +210,11 @@ struct Loaded {
 
 impl Tx<'_> {
     /// A place in the event log. Places are given in the order of the commits, so that a reader who follows them
-    /// never skips one that commits later.
-    pub fn next_event(&mut self) -> Result<i64> {
+    /// never skips one that commits later; within that they tell the time at which it happened.
+    pub fn next_event(&mut self, at: Timestamp) -> Result<i64> {
         let loaded = self.loaded()?;
-        loaded.next_event += 1;
-        Ok(loaded.next_event)
+        loaded.last_event = next_place(loaded.last_event, at);
+        Ok(loaded.last_event)
     }
 
     /// Who wants to hear of events.
@@ -342,7 +342,7 @@ impl Tx<'_> {
                 self.memory.ids.pass(one(newest)?);
             }
             self.memory.loaded = Some(Loaded {
-                next_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
+                last_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
                 listeners: Arc::new(endpoint::listeners(self.sql)?),
                 parked: self.count_parked()?,
             });

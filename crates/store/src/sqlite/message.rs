@@ -525,7 +525,7 @@ pub(super) fn publish(
     event: Event,
     told: &mut Vec<Told>,
 ) -> Result<()> {
-    let id = EventId::from_key(tx.next_event()?);
+    let id = EventId::from_key(tx.next_event(event.at)?);
     let realm = message.realm();
     event::insert(tx.sql, id, realm, Some(message.id), None, &event)?;
     if !event.kind.is_public() {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0002_deliveries_by_endpoint", include_str!("../../migrations/sqlite/0002_deliveries_by_endpoint.sql")),
     ("0003_checksum_of_a_message", include_str!("../../migrations/sqlite/0003_checksum_of_a_message.sql")),
     ("0004_nodes", include_str!("../../migrations/sqlite/0004_nodes.sql")),
+    ("0005_parts_of_history", include_str!("../../migrations/sqlite/0005_parts_of_history.sql")),
     ("0006_opt_out_by_text", include_str!("../../migrations/sqlite/0006_opt_out_by_text.sql")),
 ];
 

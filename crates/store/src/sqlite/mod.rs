@@ -226,6 +226,7 @@ impl Backend for Sqlite {
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
         readers review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         readers review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{AccountId, SuppressionId};
+use tidings_domain::id::{AccountId, AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
@@ -217,6 +217,43 @@ pub(super) fn suppressions(
         items.push(read(row)?);
     }
     Ok(Paged::of(items, page, |entry| entry.id.key()))
+}
+
+pub(super) fn listed(rx: &mut Rx<'_>, after: &AuditId, limit: &usize) -> Result<Listed> {
+    let mut lines = rx
+        .sql
+        .prepare_cached(
+            "SELECT id, subject FROM audit WHERE id > ?1 AND action IN ('suppression.add', 'suppression.lift')
+             ORDER BY id LIMIT ?2",
+        )
+        .map_err(failed)?;
+    let mut rows = lines.query(params![after.key(), *limit as i64]).map_err(failed)?;
+    let mut changes = Vec::new();
+    let mut last = None;
+    let mut found = 0;
+    while let Some(row) = rows.next().map_err(failed)? {
+        found += 1;
+        let line = AuditId::from_key(get(row, 0)?);
+        last = Some(line);
+        let Ok(id) = get::<String>(row, 1)?.parse::<SuppressionId>() else { continue };
+        let mut entry = rx
+            .sql
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM suppression WHERE id = ?1"))
+            .map_err(failed)?;
+        let mut entry = entry.query([id.key()]).map_err(failed)?;
+        if let Some(row) = entry.next().map_err(failed)? {
+            changes.push((line, read(row)?));
+        }
+    }
+    let (is_known, newest): (bool, Option<i64>) = rx
+        .sql
+        .prepare_cached(
+            "SELECT ?1 = 0 OR EXISTS (SELECT 1 FROM audit WHERE id = ?1), (SELECT max(id) FROM audit)",
+        )
+        .and_then(|mut s| s.query_row([after.key()], |row| Ok((row.get(0)?, row.get(1)?))))
+        .map_err(failed)?;
+    let newest = newest.map_or(*after, |id| AuditId::from_key(id).max(*after));
+    Ok(Listed { is_known, changes, upto: last.filter(|_| found == *limit).unwrap_or(newest) })
 }
 
 /// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.

@@ -2,7 +2,7 @@
 //!
 //! A file per noun. A test gets a store (or a [`Place`] where it may open one again and again) and says one promise;
 //! it does not know which database answers. What a promise costs in time is not tested here. `faults.rs` is about the
-//! model alone, `server.rs` about PostgreSQL alone, and `differential.rs` holds the databases against the model.
+//! model alone, `server.rs` and `part.rs` about PostgreSQL alone, and `differential.rs` holds the databases against the model.
 
 mod backlog;
 mod batch;
@@ -13,7 +13,9 @@ mod idempotency;
 mod inbound;
 mod life;
 mod message;
+mod node;
 mod operating;
+mod part;
 mod receipt;
 mod review;
 mod samples;

@@ -8,11 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_cluster::{Cluster, Database};
 use tidings_domain::account::{Environment, Realm};
-use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::message::{Answer, Message, Outcome, Status};
-use tidings_domain::node::Roles;
+use tidings_domain::message::{Message, Outcome, Status};
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
@@ -22,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-fn options(database: &Database) -> Options {
+pub fn options(database: &Database) -> Options {
     Options::at(&database.address()).expect("an address")
 }
 
@@ -35,7 +33,7 @@ fn refusal(options: &Options) -> String {
 }
 
 /// Waits until something is so that is bound to be so in the end.
-async fn until(so: impl AsyncFn() -> bool) {
+pub async fn until(so: impl AsyncFn() -> bool) {
     for _ in 0..600 {
         if so().await {
             return;
@@ -98,6 +96,15 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
     }
 }
 
+/// The schema as it was before the last migration.
+pub fn undo_last(database: &Database) {
+    database.run(
+        "DELETE FROM migration WHERE number = (SELECT max(number) FROM migration); DROP TABLE reply;
+         ALTER TABLE message DROP COLUMN reply, DROP COLUMN reply_to; ALTER TABLE inbound DROP COLUMN keyword;
+         ALTER TABLE due DROP COLUMN recipient; ALTER TABLE review DROP COLUMN inbound",
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cures_what_can_be() {
     let Some(cluster) = Cluster::here() else { return };
@@ -110,12 +117,7 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     assert_eq!(refusal(&options(&empty)), "it opens");
 
     let last = applied.len();
-    // As it was before the last migration.
-    empty.run(&format!(
-        "DELETE FROM migration WHERE number = {last}; DROP TABLE reply;
-         ALTER TABLE message DROP COLUMN reply, DROP COLUMN reply_to; ALTER TABLE inbound DROP COLUMN keyword;
-         ALTER TABLE due DROP COLUMN recipient; ALTER TABLE review DROP COLUMN inbound"
-    ));
+    undo_last(&empty);
     assert!(refusal(&options(&empty)).contains("an older version of tidings: run `tidings migrate`"));
     let about = Postgres::look(&options(&empty)).await.expect("seen");
     assert!(!about.is_current && !about.is_served);
@@ -159,207 +161,6 @@ async fn several_processes_serve_a_database_and_others_work_beside_them() {
     assert!(Postgres::look(&served).await.expect("seen").is_served);
     second.close().await.expect("closed");
     assert!(!Postgres::look(&served).await.expect("seen").is_served);
-}
-
-/// A node of this name, with its place in a test's world.
-async fn node(database: &Database, name: &str, roles: Roles) -> (Arc<dyn Backend>, Result<Standing>) {
-    let served = Options { served: true, ..options(database) };
-    let store: Arc<dyn Backend> = Arc::new(Postgres::open(&served).expect("it opens"));
-    let names = vec![("line".to_owned(), Environment::Live), ("other".to_owned(), Environment::Live)];
-    let known = store.register_connections(names, START).await.expect("registered");
-    let connections = known.into_iter().map(|connection| connection.id).collect();
-    let newcomer = Newcomer { name: name.into(), place: format!("{name}:/var/lib"), roles, connections };
-    let standing = store.join(newcomer).await;
-    (store, standing)
-}
-
-async fn owned(store: &Arc<dyn Backend>) -> Vec<ConnectionId> {
-    store.renew().await.expect("renewed").owned.expect("a node owns some")
-}
-
-fn silent(database: &Database, name: &str) {
-    database.run(&format!(
-        "UPDATE node SET lease_until = clock_timestamp() - interval '1 s' WHERE name = '{name}'"
-    ));
-}
-
-fn steady(database: &Database, name: &str) {
-    database.run(&format!(
-        "UPDATE node SET steady_since = clock_timestamp() - interval '1 h' WHERE name = '{name}'"
-    ));
-}
-
-/// P-28
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_are_shared_among_nodes_and_move_when_one_goes() {
-    let Some(database) = database() else { return };
-    let (first, standing) = node(&database, "a", Roles::ALL).await;
-    let alone = standing.expect("joined");
-    assert_eq!((alone.owned, alone.surplus, alone.has_peers), (Some(vec![LINE, OTHER_LINE]), 0, false));
-    let (second, standing) = node(&database, "b", Roles::ALL).await;
-    let late = standing.expect("joined");
-    assert_eq!((late.owned, late.has_peers), (Some(vec![]), true));
-    assert_ne!(late.number, alone.number);
-    // One who only answers programs owns nothing.
-    let (api, standing) = node(&database, "c", Roles { api: true, send: false, webhook: false }).await;
-    assert_eq!(standing.expect("joined").owned, Some(vec![]));
-
-    let asked = first.renew().await.expect("renewed");
-    assert_eq!(asked.surplus, 1, "b has none");
-    first.release(LINE).await.expect("released");
-    assert_eq!(owned(&api).await, []);
-    assert_eq!(owned(&second).await, [LINE]);
-    assert_eq!(first.renew().await.expect("renewed").surplus, 0);
-    let seen = first.nodes().await.expect("read");
-    let seen: Vec<_> = seen.iter().map(|node| (node.name.as_str(), &node.owned[..], node.is_this)).collect();
-    assert_eq!(seen, [("a", &[OTHER_LINE][..], true), ("b", &[LINE][..], false), ("c", &[][..], false)]);
-
-    second.leave().await.expect("left");
-    assert_eq!(owned(&first).await, [LINE, OTHER_LINE]);
-    for store in [first, second, api] {
-        store.close().await.expect("closed");
-    }
-}
-
-/// P-28
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_was_ended_is_refused_whatever_it_writes() {
-    let Some(database) = database() else { return };
-    let (first, standing) = node(&database, "a", Roles::ALL).await;
-    standing.expect("joined");
-    let (second, standing) = node(&database, "b", Roles::ALL).await;
-    standing.expect("joined");
-    accept(&first, [message(1)]).await;
-    let ticket = claim_at(&first, START).await.remove(0);
-    silent(&database, "a");
-    // Who began a moment ago, or was silent itself, cannot say that others are.
-    assert_eq!(owned(&second).await, []);
-    // Nobody ended it, so it goes on.
-    assert_eq!(owned(&first).await, [LINE, OTHER_LINE]);
-    silent(&database, "a");
-    steady(&database, "b");
-    assert_eq!(owned(&second).await, [LINE, OTHER_LINE]);
-
-    let answer = answered(ticket.message.id, ticket.attempt, 0, Answer::Accepted { carrier_id: "x".into() });
-    let rules = patience();
-    let late = first.advance(vec![answer], START, rules).await;
-    assert!(matches!(late, Err(Error::Expelled(_))), "{late:?}");
-    let why = tokio::time::timeout(Duration::from_secs(30), first.until_broken()).await.expect("it says so");
-    assert!(matches!(why, Error::Expelled(_)), "{why}");
-    assert!(matches!(first.accept(intake([message(2)]), START).await, Err(Error::Expelled(_))));
-    assert!(matches!(first.renew().await, Err(Error::Expelled(_))));
-
-    // The new owner settles what the old one had in its hands, of this connection alone.
-    let none = second.recover(Some(OTHER_LINE), MANY, START, patience()).await.expect("recovered");
-    assert!(none.statuses.is_empty());
-    let one = second.recover(Some(LINE), MANY, START, patience()).await.expect("recovered");
-    assert_eq!(one.statuses.len(), 1);
-    let again = second.recover(Some(LINE), MANY, START, patience()).await.expect("recovered");
-    assert!(again.statuses.is_empty());
-    second.close().await.expect("closed");
-    first.close().await.expect("closed");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_belongs_to_one_node_at_a_time() {
-    let Some(database) = database() else { return };
-    let (first, standing) = node(&database, "a", Roles::ALL).await;
-    standing.expect("joined");
-    // The lock of its place is ours, so it has ended.
-    let (again, standing) = node(&database, "a", Roles::ALL).await;
-    assert_eq!(standing.expect("joined").owned, Some(vec![LINE, OTHER_LINE]));
-    assert!(matches!(first.renew().await, Err(Error::Expelled(_))));
-    let served = Options { served: true, ..options(&database) };
-    let elsewhere = Postgres::open(&served).expect("it opens");
-    let newcomer =
-        Newcomer { name: "a".into(), place: "other:/".into(), roles: Roles::ALL, connections: vec![] };
-    assert!(
-        matches!(elsewhere.join(newcomer).await, Err(Error::Conflict(why)) if why.contains("a:/var/lib"))
-    );
-    for store in [first, again] {
-        store.close().await.expect("closed");
-    }
-}
-
-fn suppression(recipient: PhoneNumber) -> Suppression {
-    Suppression {
-        id: SuppressionId::from_key(1),
-        realm: HOME,
-        recipient,
-        reason: Reason::OptedOut,
-        source: "api".into(),
-        created_at: START,
-        expires_at: None,
-        lifted: None,
-    }
-}
-
-/// P-15
-#[tokio::test(flavor = "multi_thread")]
-async fn nodes_hear_of_each_others_commits() {
-    let Some(database) = database() else { return };
-    let (first, standing) = node(&database, "a", Roles::ALL).await;
-    standing.expect("joined");
-    let mut news = first.news().expect("a node hears");
-    let (second, standing) = node(&database, "b", Roles::ALL).await;
-    standing.expect("joined");
-    let heard = async |news: &mut tokio::sync::mpsc::Receiver<News>, wanted: fn(&News) -> bool| {
-        let listening = async {
-            while let Some(one) = news.recv().await {
-                if wanted(&one) {
-                    return one;
-                }
-            }
-            panic!("nobody tells anything any more");
-        };
-        tokio::time::timeout(Duration::from_secs(30), listening).await.expect("it is heard")
-    };
-    // What was said before somebody listened is not heard: so it is said again.
-    let known = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (more, teller) = (Arc::clone(&known), Arc::clone(&second));
-    let telling = tokio::spawn(async move {
-        for n in 1.. {
-            accept(&teller, [message(n)]).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if more.load(std::sync::atomic::Ordering::Acquire) {
-                break;
-            }
-        }
-    });
-    let one = heard(&mut news, |news| matches!(news, News::Queued(..))).await;
-    known.store(true, std::sync::atomic::Ordering::Release);
-    telling.await.expect("told");
-    assert!(matches!(one, News::Queued(LINE, _)), "{one:?}");
-    // The counts of what waits follow.
-    let waiting = first.waiting().await.expect("counted");
-    let (before, _) = waiting.of(HOME.account);
-    accept(&second, [message(1_001), message(1_002)]).await;
-    until(async || waiting.of(HOME.account).0 == before + 2).await;
-
-    // An opt-out has a version, and whoever looks from then on sees it.
-    let gone = number(5);
-    second.suppress(vec![suppression(gone)], actor()).await.expect("added");
-    let version = second.list_version().await.expect("read");
-    let News::List(told) = heard(&mut news, |news| matches!(news, News::List(_))).await else {
-        unreachable!()
-    };
-    assert!(told <= version, "{told} is told of {version}");
-    let seen = first.suppressed(vec![(HOME, gone)], START).await.expect("read");
-    assert!(seen[0].is_some());
-    first.acknowledge(version).await.expect("acknowledged");
-    let nodes = second.nodes().await.expect("read");
-    assert_eq!(nodes[0].acknowledged, version);
-
-    second.create_endpoint(endpoint(), actor()).await.expect("created");
-    heard(&mut news, |news| *news == News::Settings).await;
-    // It counts for the very next commit of the other.
-    let out = advance(&first, vec![to(id(1), tidings_domain::message::Input::Cancel)], START).await;
-    assert_eq!(out.told.len(), 1);
-    second.leave().await.expect("left");
-    heard(&mut news, |news| *news == News::Nodes).await;
-    for store in [first, second] {
-        store.close().await.expect("closed");
-    }
 }
 
 /// P-01, P-13
@@ -629,7 +430,17 @@ async fn what_was_acknowledged_is_there_after_the_server_crashed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     let Some(database) = database() else { return };
-    for table in ["message", "due", "outstanding", "event", "delivery", "attempt", "suppression"] {
+    for table in [
+        "message",
+        "due",
+        "outstanding",
+        "event_old",
+        "event_rest",
+        "delivery",
+        "attempt_old",
+        "attempt_rest",
+        "suppression",
+    ] {
         database.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"));
     }
     // Statements are planned while the tables are empty, and again by a session that finds them so.
@@ -655,7 +466,7 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     .await;
     let seen = database.run(
         "SELECT relname, seq_scan, idx_tup_fetch FROM pg_stat_user_tables WHERE relname IN
-           ('message', 'due', 'outstanding', 'event', 'delivery', 'attempt', 'suppression', 'idempotency')",
+           ('message', 'due', 'outstanding', 'event_rest', 'delivery', 'attempt_rest', 'suppression', 'idempotency')",
     );
     for line in seen.lines() {
         let mut words = line.split('|');

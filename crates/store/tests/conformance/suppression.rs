@@ -183,3 +183,51 @@ fn the_list_is_paged_newest_first() {
         assert_eq!(rest.next, None);
     });
 }
+
+/// P-32
+#[test]
+fn changes_of_the_list_are_told_in_the_order_of_their_commits_whoever_made_them() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let home = Account { id: HOME.account, name: "home".into(), created_at: START };
+        store.create_account(home, actor()).await.expect("created");
+        let none = AuditId::from_key(0);
+        let before = store.listed(none, MANY).await.expect("read");
+        assert!(before.is_known && before.changes.is_empty());
+
+        let entries = vec![entry(2, 2, Reason::Manual), entry(1, 1, Reason::OptedOut)];
+        store.suppress(entries, actor()).await.expect("added");
+        // One that is as strong changes nothing, and one that is stronger has a line for both.
+        store.suppress(vec![entry(3, 1, Reason::Manual)], actor()).await.expect("asked");
+        store.suppress(vec![entry(4, 2, Reason::OptedOut)], actor()).await.expect("added");
+        store.record_audit(actor(), "x".into(), String::new(), String::new(), at(1)).await.expect("noted");
+        let lifted = store.lift(HOME, number(1), "again".into(), actor(), at(2)).await.expect("lifted");
+        assert!(lifted.is_some());
+        let id = sending(&store, message(9)).await;
+        advance(&store, vec![refused(id, 1, failure(FailureClass::OptedOut, false))], at(3)).await;
+
+        let all = store.listed(before.upto, MANY).await.expect("read");
+        let told: Vec<_> = all.changes.iter().map(|(_, one)| (one.recipient, one.lifted.is_some())).collect();
+        let expected = [(2, true), (1, true), (2, false), (1, true), (9, false)];
+        assert_eq!(told, expected.map(|(n, lifted)| (number(n), lifted)));
+        assert!(all.is_known && all.changes.is_sorted_by_key(|(line, _)| *line));
+
+        // One at a time, from place to place.
+        let (mut after, mut step) = (before.upto, Vec::new());
+        loop {
+            let one = store.listed(after, 1).await.expect("read");
+            assert!(one.is_known, "{after}");
+            after = one.upto;
+            if one.changes.is_empty() {
+                break;
+            }
+            step.extend(one.changes);
+        }
+        assert_eq!(step, all.changes);
+        assert_eq!(after, all.upto, "it went past what is no change");
+        let tomorrow = AuditId::from_key(all.upto.key() + 1);
+        let unknown = store.listed(tomorrow, MANY).await.expect("read");
+        assert!(!unknown.is_known && unknown.changes.is_empty());
+        store.close().await.expect("closed");
+    });
+}
