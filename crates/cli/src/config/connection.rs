@@ -544,7 +544,7 @@ fn print_key(text: &mut String, key: &KeyDescription, kind: &str) {
     let example = match (key.name, kind) {
         ("name", SIMULATOR) => r#""pretend""#,
         ("environment", SIMULATOR) => r#""test""#,
-        _ => key.example.unwrap_or_default(),
+        _ => key.example.or(key.default.as_deref()).unwrap_or_default(),
     };
     let _ = writeln!(text, "# {} = {example}", key.name);
 }
