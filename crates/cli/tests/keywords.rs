@@ -79,7 +79,7 @@ impl Subject {
             "[data]\ndirectory = {data:?}\n[http]\nlisten = \"{address}\"\n\
              [replies]\nbrand = \"Acme Clinic\"\nhelp = \"+1 555 0100\"\n\
              [[connection]]\nname = \"acme\"\nkind = \"smpp\"\nenvironment = \"test\"\naddress = \"{carrier}\"\n\
-             system_id = \"tidings\"\npassword = \"x\"\n"
+             system_id = \"tidings\"\npassword = \"tidings\"\n"
         );
         std::fs::write(&file, text).expect("written");
         let run = |arguments: &[&str]| {
