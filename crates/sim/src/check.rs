@@ -711,6 +711,8 @@ impl Check<'_> {
     fn opt_outs(&mut self) {
         let mut out: BTreeMap<&str, (At, Option<u32>)> = BTreeMap::new();
         let mut lifted: BTreeMap<&str, Ms> = BTreeMap::new();
+        // Lifts of which something may still come.
+        let mut lifting: BTreeMap<&str, usize> = BTreeMap::new();
         let mut found = Vec::new();
         for (place, (ms, what)) in self.seen.ledger.entries.iter().enumerate() {
             match what {
@@ -719,6 +721,7 @@ impl Check<'_> {
                 Happened::OptOutAnswered { recipient, process, took_ms }
                     if *took_ms < if self.seen.has_several() { 15_000 } else { 5_000 }
                     // Of an opt-out and a lift at the same time either may be the last.
+                    && lifting.get(recipient.as_str()).is_none_or(|open| *open == 0)
                     && lifted.get(recipient.as_str()).is_none_or(|then_ms| *then_ms < ms - took_ms) =>
                 {
                     let others_only = (*took_ms >= 5_000).then_some(*process);
@@ -726,7 +729,14 @@ impl Check<'_> {
                 }
                 Happened::LiftAsked { recipient } => {
                     lifted.insert(recipient, *ms);
+                    *lifting.entry(recipient).or_default() += 1;
                     out.remove(recipient.as_str());
+                }
+                Happened::LiftEnded { recipient } => {
+                    lifted.insert(recipient, *ms);
+                    if let Some(open) = lifting.get_mut(recipient.as_str()) {
+                        *open = open.saturating_sub(1);
+                    }
                 }
                 Happened::Submitted { submission } => {
                     let of = &self.seen.ledger.submissions[*submission as usize];
@@ -761,7 +771,7 @@ impl Check<'_> {
                 continue;
             }
             let lifted = self.seen.ledger.entries.iter().skip(at.place).any(
-                |(_, what)| matches!(what, Happened::LiftAsked { recipient } if *recipient == of.recipient),
+                |(_, what)| matches!(what, Happened::LiftAsked { recipient } | Happened::LiftEnded { recipient } if *recipient == of.recipient),
             );
             if lifted {
                 continue;

@@ -261,6 +261,7 @@ async fn lift(house: &House, recipient: String) {
         () = running.life.ended() => {}
         _ = lifted => {}
     }
+    stage.note(Happened::LiftEnded { recipient });
 }
 
 /// Looks at messages now and then, as customers do.

@@ -52,6 +52,8 @@ pub enum Happened {
     OptOutAnswered { recipient: String, process: u32, took_ms: Ms },
     /// It was taken off the list, perhaps: from the asking on it may be sent to again.
     LiftAsked { recipient: String },
+    /// Nothing more comes of that.
+    LiftEnded { recipient: String },
     /// A message is to be taken back.
     CancelAsked { message: i64 },
     /// The answer to that.

@@ -191,6 +191,7 @@ impl<'r> Seen<'r> {
             | Happened::OptOutAsked { .. }
             | Happened::OptOutAnswered { .. }
             | Happened::LiftAsked { .. }
+            | Happened::LiftEnded { .. }
             | Happened::CancelAsked { .. }
             | Happened::CancelAnswered { .. }
             | Happened::Shown { .. }
