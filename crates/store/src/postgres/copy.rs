@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::executor::{ALONE, TURN};
-use super::session::{Session, cell};
+use super::session::{Session, cell, single};
 use super::{migration, part};
 use crate::copy::{
     Cell, Column, Columns, End, IDENTITY, IDENTITY_LENGTH, Kind, MARK, Rows, Rowset, TABLES, Table, Use,
@@ -206,15 +206,13 @@ impl End for Database {
             self.session.command("SET enable_seqscan = on").await?;
             let rows = self.session.page(&table.count(), &[]).await?;
             self.session.command("SET enable_seqscan = off").await?;
-            let row = rows.first().ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
-            Ok(cell::<i64>(row, 0)?.unsigned_abs())
+            Ok(cell::<i64>(&single(rows)?, 0)?.unsigned_abs())
         };
         self.runtime.block_on(read)
     }
 
     fn identity(&mut self) -> Result<Vec<Option<i64>>> {
-        let row = self.runtime.block_on(self.session.row(IDENTITY, &[]))?;
-        let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
+        let row = self.runtime.block_on(self.session.one(IDENTITY, &[]))?;
         (0..IDENTITY_LENGTH).map(|n| cell(&row, n)).collect()
     }
 

@@ -379,14 +379,13 @@ impl Tx {
 
     /// Looks at the places that are given in the order of commits.
     async fn look_at_places(&mut self) -> Result<i64> {
-        let row = self.sql.row(PLACES, &[]).await?;
-        self.pass_places(row)
+        let places = self.sql.one(PLACES, &[]).await?;
+        self.pass_places(&places)
     }
 
-    fn pass_places(&mut self, row: Option<Row>) -> Result<i64> {
-        let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
-        self.memory.ids.pass(cell(&row, 0)?);
-        cell(&row, 1)
+    fn pass_places(&mut self, places: &Row) -> Result<i64> {
+        self.memory.ids.pass(cell(places, 0)?);
+        cell(places, 1)
     }
 
     async fn remember(&mut self) -> Result<()> {
@@ -1099,15 +1098,14 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
     };
     let (row, places) = if turn.is_some() {
         // Others write too, so the places are looked at with the rest.
-        let (row, places, _) = tokio::try_join!(biased; sql.row(WHO, &who), sql.row(PLACES, &[]), loading)?;
+        let (row, places, _) = tokio::try_join!(biased; sql.one(WHO, &who), sql.one(PLACES, &[]), loading)?;
         (row, Some(places))
     } else {
         let taking = sql.execute(TURN, &[]);
         let begin = sql.command("BEGIN");
-        let ((), _, row, _) = tokio::try_join!(biased; begin, taking, sql.row(WHO, &who), loading)?;
+        let ((), _, row, _) = tokio::try_join!(biased; begin, taking, sql.one(WHO, &who), loading)?;
         (row, None)
     };
-    let row = row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
     if !cell::<bool>(&row, 5)? {
         return Err(node::expelled());
     }
@@ -1133,17 +1131,12 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
 }
 
 /// Somebody else wrote since: what was remembered is looked at again.
-async fn others_wrote(
-    tx: &mut Tx,
-    last_writer: i64,
-    before: Versions,
-    places: Option<Option<Row>>,
-) -> Result<()> {
+async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions, places: Option<Row>) -> Result<()> {
     let is_node = last_writer % 2 == 0;
     let now = tx.memory.versions;
     if tx.memory.loaded.is_some() {
         let last_event = match places {
-            Some(places) => tx.pass_places(places)?,
+            Some(places) => tx.pass_places(&places)?,
             None => tx.look_at_places().await?,
         };
         tx.loaded().last_event = last_event;

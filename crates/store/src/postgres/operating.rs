@@ -315,13 +315,12 @@ pub(super) async fn statistics(rx: &Rx<'_>, now: &Timestamp) -> Result<Statistic
     }
     let row = rx
         .sql
-        .row(
+        .one(
             "SELECT (SELECT count(*) FROM delivery), (SELECT count(DISTINCT receipt) FROM parked),
                (SELECT count(*) FROM review WHERE decision IS NULL), pg_database_size(current_database())",
             &[],
         )
-        .await?
-        .ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
+        .await?;
     let count = |n: usize| cell::<i64>(&row, n).map(|count| count as u64);
     let oldest = event::earliest(rx.sql).await?.into_iter().map(|(_, due_at)| due_at.as_millis()).min();
     Ok(Statistics {

@@ -6,7 +6,7 @@
 //! the next time. What a part must not take along goes into the *rest*, the table of what belongs to no part; a part of
 //! which much must stay waits, and what is old in it is deleted like anything in the rest.
 
-use super::session::{Session, Value, cell};
+use super::session::{Session, Value, cell, single};
 use crate::{Error, Result};
 use tidings_domain::id::{place_at, place_time};
 use tidings_domain::time::Timestamp;
@@ -165,9 +165,7 @@ pub(super) async fn drop_part(
                 "SELECT count(*) FROM (SELECT 1 FROM {name} x WHERE {condition} LIMIT {}) s",
                 STAY_MAX + 1
             );
-            let row = sql.page(&counting, values).await?;
-            let row = row.first().ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
-            stay += cell::<i64>(row, 0)?;
+            stay += cell::<i64>(&single(sql.page(&counting, values).await?)?, 0)?;
         }
         if stay > STAY_MAX {
             return Ok(false);
@@ -202,9 +200,8 @@ pub(super) async fn seal(sql: &Session, history: History) -> Result<()> {
     }
     let parts = parts(sql, history).await?;
     let first = parts.iter().filter_map(|part| Some(part.range?.1)).max().unwrap_or(i64::MIN);
-    let row = sql.page(&format!("SELECT max({place}) + 1 FROM {rest}"), &[]).await?;
-    let row = row.first().ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?;
-    let end: i64 = cell(row, 0)?;
+    let end = sql.page(&format!("SELECT max({place}) + 1 FROM {rest}"), &[]).await?;
+    let end: i64 = cell(&single(end)?, 0)?;
     sql.command(&format!(
         "BEGIN;
          ALTER TABLE {table} DETACH PARTITION {rest};

@@ -269,10 +269,14 @@ impl Session {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
+    /// The row of a query that always gives one.
+    pub async fn one(&self, sql: &'static str, values: &[Value<'_>]) -> Result<Row> {
+        single(self.rows(sql, values).await?)
+    }
+
     /// The value of a query that always gives one row.
     pub async fn value<T: for<'r> FromSql<'r>>(&self, sql: &'static str, values: &[Value<'_>]) -> Result<T> {
-        let row = self.row(sql, values).await?;
-        cell(&row.ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))?, 0)
+        cell(&self.one(sql, values).await?, 0)
     }
 
     /// The rows that a query gives which is not asked often.
@@ -383,6 +387,11 @@ async fn in_order(mut running: Vec<Pin<Box<dyn Future<Output = Result<()>> + '_>
         if all { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
+}
+
+/// The row of a query that always gives one.
+pub(super) fn single(rows: Vec<Row>) -> Result<Row> {
+    rows.into_iter().next().ok_or_else(|| Error::Corrupt("a query gave no row".to_owned()))
 }
 
 /// A value of a row.

@@ -1,7 +1,6 @@
 //! What people ask by text, and what follows in the same commit.
 
 use crate::samples::*;
-use crate::webhook::endpoint;
 use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::event::Kind;

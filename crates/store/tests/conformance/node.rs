@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidings_cluster::Database;
-use tidings_domain::account::{Environment, Realm};
+use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Input};
@@ -200,22 +200,6 @@ fn suppression(recipient: PhoneNumber) -> Suppression {
     }
 }
 
-fn endpoint() -> Endpoint {
-    Endpoint {
-        id: EndpointId::from_key(1),
-        realm: Realm { ..HOME },
-        url: "https://example.com/hook".into(),
-        description: String::new(),
-        kinds: 0,
-        callback_only: false,
-        secret: vec![1; 32],
-        previous: None,
-        disabled: None,
-        failing_since: None,
-        created_at: START,
-    }
-}
-
 /// P-15
 #[test]
 fn nodes_hear_of_each_others_commits() {
@@ -272,7 +256,7 @@ fn nodes_hear_of_each_others_commits() {
         let nodes = second.nodes().await.expect("read");
         assert_eq!(nodes[0].acknowledged, version);
 
-        second.create_endpoint(endpoint(), actor()).await.expect("created");
+        second.create_endpoint(endpoint(1), actor()).await.expect("created");
         heard(&mut news, |news| *news == News::Settings).await;
         // It counts for the very next commit of the other.
         let out = advance(&first, vec![to(id(1), Input::Cancel)], START).await;

@@ -75,22 +75,6 @@ async fn sweep_from(store: &Arc<dyn Backend>, days: std::ops::RangeInclusive<i64
     }
 }
 
-fn endpoint() -> Endpoint {
-    Endpoint {
-        id: EndpointId::from_key(1),
-        realm: HOME,
-        url: "https://example.com/1".into(),
-        description: "orders".into(),
-        kinds: 0,
-        callback_only: false,
-        secret: vec![1, 2, 3],
-        previous: None,
-        disabled: None,
-        failing_since: None,
-        created_at: START,
-    }
-}
-
 /// A try of what was told.
 fn tried(told: &Told, now: Timestamp) -> Attempt {
     let delivery = told.delivery.expect("it is on its way");
@@ -120,7 +104,7 @@ async fn attempts(store: &Arc<dyn Backend>) -> Vec<EventId> {
 async fn history_past_its_retention_is_dropped_in_parts_and_what_must_stay_stays() {
     let Some(database) = database() else { return };
     let store = open_database(&database);
-    store.create_endpoint(endpoint(), actor()).await.expect("created");
+    store.create_endpoint(endpoint(1), actor()).await.expect("created");
     sweep(&store, START).await;
     let first = (parts(&database, "event"), parts(&database, "attempt"));
     assert!(first.0.len() >= 2 && first.1.len() >= 2, "made ahead: {first:?}");
@@ -211,7 +195,7 @@ async fn history_past_its_retention_is_dropped_in_parts_and_what_must_stay_stays
 async fn a_part_that_somebody_reads_waits_and_nobody_waits_for_it() {
     let Some(database) = database() else { return };
     let store = open_database(&database);
-    store.create_endpoint(endpoint(), actor()).await.expect("created");
+    store.create_endpoint(endpoint(1), actor()).await.expect("created");
     sweep(&store, START).await;
     accept(&store, (0..5).map(message)).await;
     let told = advance(&store, (0..5).map(|n| to(id(n), Input::Cancel)).collect(), at(60)).await.told;

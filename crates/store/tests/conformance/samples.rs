@@ -166,6 +166,22 @@ pub async fn status(store: &Arc<dyn Backend>, id: MessageId) -> Status {
     stored(store, id).await.life.state.status()
 }
 
+pub fn endpoint(n: i64) -> Endpoint {
+    Endpoint {
+        id: EndpointId::from_key(n),
+        realm: HOME,
+        url: format!("https://example.com/{n}"),
+        description: "orders".into(),
+        kinds: 0,
+        callback_only: false,
+        secret: vec![1, 2, 3],
+        previous: None,
+        disabled: None,
+        failing_since: None,
+        created_at: START,
+    }
+}
+
 pub fn actor() -> Actor {
     Actor { account: HOME.account, who: "tester".to_owned() }
 }

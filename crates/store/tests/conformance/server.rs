@@ -174,7 +174,7 @@ async fn what_one_process_changes_counts_for_the_next_commit_of_another() {
     let recipient = vec![(HOME, number(1))];
     assert_eq!(here.suppressed(recipient.clone(), START).await.expect("looked"), [None]);
 
-    there.create_endpoint(endpoint(), actor()).await.expect("created");
+    there.create_endpoint(endpoint(1), actor()).await.expect("created");
     let entry = Suppression {
         id: SuppressionId::from_key(1),
         realm: HOME,
@@ -206,22 +206,6 @@ async fn what_one_process_changes_counts_for_the_next_commit_of_another() {
     assert_eq!(feed.iter().map(|told| told.id.key()).collect::<Vec<_>>(), places);
     for store in [here, there] {
         store.close().await.expect("closed");
-    }
-}
-
-fn endpoint() -> Endpoint {
-    Endpoint {
-        id: EndpointId::from_key(7),
-        realm: HOME,
-        url: "https://example.com/hook".into(),
-        description: String::new(),
-        kinds: 0,
-        callback_only: false,
-        secret: vec![1; 32],
-        previous: None,
-        disabled: None,
-        failing_since: None,
-        created_at: START,
     }
 }
 
@@ -371,7 +355,7 @@ async fn a_commit_whose_answer_is_lost_is_looked_for_and_said_to_be_what_it_was(
     let store: Arc<dyn Backend> = Arc::new(
         Postgres::open(&Options::at(&line.address(&database)).expect("an address")).expect("it opens"),
     );
-    store.create_endpoint(endpoint(), actor()).await.expect("created");
+    store.create_endpoint(endpoint(1), actor()).await.expect("created");
     for n in 0..10 {
         line.cut(Cut::AfterCommit);
         let taken = store.accept(intake([message(n)]), START).await;
@@ -448,7 +432,7 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     database.run("VACUUM");
     let store = open_database(&database);
     store
-        .create_endpoint(Endpoint { kinds: Kind::Delivered.bit(), ..endpoint() }, actor())
+        .create_endpoint(Endpoint { kinds: Kind::Delivered.bit(), ..endpoint(1) }, actor())
         .await
         .expect("created");
     const GROUPS: i64 = 60;
@@ -486,7 +470,7 @@ async fn a_transaction_that_stays_open_slows_no_queue() {
     let Some(database) = database() else { return };
     let store = open_database(&database);
     store
-        .create_endpoint(Endpoint { kinds: Kind::Delivered.bit(), ..endpoint() }, actor())
+        .create_endpoint(Endpoint { kinds: Kind::Delivered.bit(), ..endpoint(1) }, actor())
         .await
         .expect("created");
     // Somebody looks at the tables and goes to lunch.
@@ -594,7 +578,7 @@ async fn a_message_that_is_not_what_was_accepted_is_set_aside_and_not_sent() {
 async fn a_character_that_postgresql_cannot_keep_is_marked_and_nothing_fails() {
     let Some(database) = database() else { return };
     let store = open_database(&database);
-    store.create_endpoint(endpoint(), actor()).await.expect("created");
+    store.create_endpoint(endpoint(1), actor()).await.expect("created");
     let part = Inbound {
         id: InboundId::from_key(floor_at(START) + 9),
         realm: Realm { environment: Environment::Live, ..HOME },

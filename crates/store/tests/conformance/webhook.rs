@@ -16,22 +16,6 @@ const LEASE: i64 = 30_000;
 /// When the lease of a first try is over for certain.
 const LATER: i64 = 3_600;
 
-pub fn endpoint(n: i64) -> Endpoint {
-    Endpoint {
-        id: EndpointId::from_key(n),
-        realm: HOME,
-        url: format!("https://example.com/{n}"),
-        description: "orders".into(),
-        kinds: 0,
-        callback_only: false,
-        secret: vec![1, 2, 3],
-        previous: None,
-        disabled: None,
-        failing_since: None,
-        created_at: START,
-    }
-}
-
 fn attempt(told: &Told, now: Timestamp, verdict: Verdict) -> Attempt {
     let delivery = told.delivery.expect("it is on its way");
     Attempt {
