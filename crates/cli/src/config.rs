@@ -546,7 +546,7 @@ impl Config {
         let live: Vec<&Connection> =
             self.connections.iter().filter(|c| c.environment == Environment::Live).collect();
         if live.is_empty() {
-            warnings.push("there is no connection to a carrier: live messages are refused until a [[connection]] is written".to_owned());
+            warnings.push("there is no live connection to a carrier: live messages are refused until a [[connection]] is written that is one".to_owned());
         }
         for connection in live {
             if !connection.has("tls") {

@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
+use tidings_store::Node;
 use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::FILE_NAME;
 
@@ -306,19 +307,44 @@ fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
     true
 }
 
+/// Whether somebody does each part of the work, where several nodes may share it.
+fn roles(report: &mut Report, nodes: &[Node]) {
+    let alive: Vec<&Node> = nodes.iter().filter(|node| node.lease_left_ms > 0).collect();
+    if nodes.is_empty() {
+        return;
+    }
+    let missing = [
+        ("api", "answers programs", alive.iter().any(|node| node.roles.api)),
+        ("send", "sends", alive.iter().any(|node| node.roles.send)),
+        ("webhook", "calls webhooks", alive.iter().any(|node| node.roles.webhook)),
+    ];
+    for (role, what, _) in missing.iter().filter(|(.., there)| !there) {
+        report.wrong(
+            "nodes",
+            format!("no node that is alive {what}"),
+            format!("start one with the role {role}; `tidings nodes` shows who does what"),
+        );
+    }
+    if missing.iter().all(|(.., there)| *there) {
+        report.well("nodes", format!("{} alive", alive.len()));
+    }
+}
+
 async fn store(report: &mut Report, operator: Operator, place: &Place) {
     let looked = async {
         let now = operator.now();
         let numbers = operator.store.statistics(now).await?;
         let connections = crate::carrier::connections(&operator, place).await?;
         let hold = operator.store.hold().await?;
-        anyhow::Ok((now, numbers, connections, hold))
+        let nodes = operator.store.nodes().await?;
+        anyhow::Ok((now, numbers, connections, hold, nodes))
     };
-    let (now, numbers, connections, hold) = match looked.await {
+    let (now, numbers, connections, hold, nodes) = match looked.await {
         Ok(looked) => looked,
         Err(why) => return report.wrong("store", format!("{why:#}"), "look at the log of the server"),
     };
     report.well("size", database::size(numbers.size));
+    roles(report, &nodes);
     if let Some(why) = hold {
         report.wrong(
             "hold",

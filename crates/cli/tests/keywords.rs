@@ -215,6 +215,9 @@ fn people_who_write_stop_start_and_help_are_heard() {
     assert_eq!(subject.replies("opt_in_confirmation").len(), 1);
     let (status, accepted) = subject.send(json!({}));
     assert_eq!(status, 202, "{accepted}");
+    let (status, scheduled) = subject.send(json!({ "send_at": in_days(20) }));
+    assert_eq!(status, 202, "{scheduled}");
+    let scheduled = scheduled["id"].as_str().expect("an id").to_owned();
 
     carrier.says(PERSON, "HELP");
     let help = wait("help comes", || subject.replies("help").pop());
@@ -230,6 +233,11 @@ fn people_who_write_stop_start_and_help_are_heard() {
     let (status, decided) = subject.ask("POST", "/v1/review/decisions", &decision);
     assert_eq!((status, decided["closed"].as_u64()), (200, Some(1)), "{decided}");
     assert_eq!(subject.send(json!({})).0, 422);
+    let shown = wait("what was scheduled ends by somebody's decision too", || {
+        let (_, shown) = subject.ask("GET", &format!("/v1/messages/{scheduled}"), &Value::Null);
+        (shown["status"] == "rejected").then_some(shown)
+    });
+    assert_eq!(shown["error"]["code"], "OPTED_OUT", "{shown}");
 }
 
 /// A moment so many days from now.

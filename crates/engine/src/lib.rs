@@ -9,6 +9,7 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
+//! - [`suppression`]: ends what waits for who is on the suppression list.
 //! - [`journal`]: every change of the suppression list, in files outside of the store.
 //! - `node`: which connections are this node's, where several share a store.
 //!
@@ -26,6 +27,7 @@ pub mod journal;
 mod node;
 pub mod signature;
 mod supervise;
+mod suppression;
 pub mod telemetry;
 pub mod webhook;
 pub mod world;
@@ -187,6 +189,8 @@ pub(crate) struct Inner {
     open_link: Arc<world::OpenLink>,
     tickets_max: usize,
     connections: Mutex<HashMap<ConnectionId, Connection>>,
+    /// Somebody here changed the suppression list.
+    list_changed: Arc<tokio::sync::Notify>,
     hold: Mutex<Option<String>>,
     disk: Mutex<Option<(disk::Level, tidings_store::Room)>>,
     retry: Arc<RetryPolicy>,
@@ -327,6 +331,7 @@ impl Engine {
             tickets_max: memory.tickets,
             seat,
             journal,
+            list_changed: Arc::default(),
             hold: Mutex::new(None),
             disk: Mutex::new(None),
             retry: Arc::new(settings.retry.clone()),
@@ -366,6 +371,7 @@ impl Engine {
             tasks.spawn(supervise("wake", weak.clone(), |weak| Box::pin(housekeeping::wake(weak))));
             tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
             tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
+            tasks.spawn(supervise("list", weak.clone(), |weak| Box::pin(suppression::watch(weak))));
             tasks.spawn(supervise("journal", weak.clone(), |weak| Box::pin(journal::watch(weak))));
             tasks.spawn(supervise("disk", weak.clone(), |weak| Box::pin(disk::watch(weak))));
             node::run(&weak, &inner, &mut tasks);
@@ -445,6 +451,7 @@ impl Engine {
     /// every other node too (or a lease is over); and it stands in the journal.
     pub async fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let entries = self.inner.store.suppress(entries, actor).await?;
+        self.inner.list_changed.notify_one();
         self.inner.nothing_is_on_its_way().await;
         Ok(entries)
     }
@@ -475,7 +482,10 @@ impl Engine {
         let mut repeated = Vec::new();
         match decision {
             Decision::Drop => {}
-            Decision::Suppress => self.inner.nothing_is_on_its_way().await,
+            Decision::Suppress => {
+                self.inner.list_changed.notify_one();
+                self.inner.nothing_is_on_its_way().await;
+            }
             Decision::Retry => {
                 for review in &closed {
                     // What a person sent cannot be sent again.

@@ -1,5 +1,6 @@
 //! Many seeds on several threads, each seed on one.
 
+use crate::plan::Plan;
 use crate::trial::{self, Figures, Outcome};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -20,9 +21,15 @@ pub struct Hunt {
     pub failed: Vec<(u64, Vec<String>)>,
 }
 
-/// Runs these seeds. `seen` is told of each, from any thread; with `until_first` it ends soon after the first that breaks a
-/// promise.
-pub fn run(seeds: Range<u64>, workers: usize, until_first: bool, seen: &(dyn Fn(&Outcome) + Sync)) -> Hunt {
+/// Runs the plan of each of these seeds. `seen` is told of each, from any thread; with `until_first` it ends soon after the
+/// first that breaks a promise.
+pub fn run(
+    seeds: Range<u64>,
+    plan: &(dyn Fn(u64) -> Plan + Sync),
+    workers: usize,
+    until_first: bool,
+    seen: &(dyn Fn(&Outcome) + Sync),
+) -> Hunt {
     let next = AtomicU64::new(seeds.start);
     let enough = AtomicBool::new(false);
     let hunt = Mutex::new(Hunt::default());
@@ -34,7 +41,7 @@ pub fn run(seeds: Range<u64>, workers: usize, until_first: bool, seen: &(dyn Fn(
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = trial::of_seed(seed);
+                    let outcome = trial::of_plan(&plan(seed));
                     seen(&outcome);
                     let mut hunt = hunt.lock().expect("nothing panics while it holds this");
                     hunt.seeds += 1;

@@ -1,5 +1,5 @@
 //! `tidings-sim --seeds 0..100000 --workers 2` runs seeds; `tidings-sim 42` shows one with its whole trace, and
-//! `tidings-sim 42 Crash,OptOut` with these faults only; `tidings-sim bugs` looks whether bugs are found that were put
+//! `tidings-sim 42 Crash,OptOut` with these faults only; `--nodes 3` has three nodes in every seed; `tidings-sim bugs` looks whether bugs are found that were put
 //! in on purpose.
 
 use std::ops::Range;
@@ -10,20 +10,23 @@ use tidings_sim::plan::Plan;
 use tidings_sim::{bug, hunt, trial};
 
 const USAGE: &str = "tidings-sim SEED [FAULT,FAULT…]           one seed with its trace
-tidings-sim --seeds A..B [--workers N]    many seeds
+tidings-sim SEED --nodes N                the same, served by so many nodes
+tidings-sim --seeds A..B [--workers N] [--nodes N]   many seeds
 tidings-sim --seeds A..B --until-first    until one breaks a promise; prints how many it took
 tidings-sim bugs [NAME…] [--seeds A..B] [--workers N]   bugs that were put in on purpose";
 
 /// How many seeds a bug gets to be found in.
 const BUG_SEEDS: Range<u64> = 0..10_000;
+/// How many nodes may be asked for.
+const MOST_NODES: u64 = 8;
 /// A line after so many seeds.
 const PROGRESS_EVERY: u64 = 5_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match read(&arguments) {
-        Some(Wanted::One(seed, faults)) => one(seed, faults),
-        Some(Wanted::Many { seeds, workers, until_first }) => many(seeds, workers, until_first),
+        Some(Wanted::One(plan)) => one(plan),
+        Some(Wanted::Many { seeds, nodes, workers, until_first }) => many(seeds, nodes, workers, until_first),
         Some(Wanted::Bugs { names, seeds, workers }) => bug::hunt(&names, seeds, workers),
         None => {
             eprintln!("{USAGE}");
@@ -33,13 +36,13 @@ fn main() -> ExitCode {
 }
 
 enum Wanted {
-    One(u64, Option<Set>),
-    Many { seeds: Range<u64>, workers: usize, until_first: bool },
+    One(Box<Plan>),
+    Many { seeds: Range<u64>, nodes: Option<u64>, workers: usize, until_first: bool },
     Bugs { names: Vec<String>, seeds: Range<u64>, workers: usize },
 }
 
 fn read(arguments: &[String]) -> Option<Wanted> {
-    let (mut seeds, mut workers, mut until_first) = (None, 2, false);
+    let (mut seeds, mut nodes, mut workers, mut until_first) = (None, None, 2, false);
     let mut words = Vec::new();
     let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
@@ -49,6 +52,9 @@ fn read(arguments: &[String]) -> Option<Wanted> {
                 seeds = Some(from.parse().ok()?..to.parse().ok()?);
             }
             "--workers" => workers = rest.next()?.parse().ok()?,
+            "--nodes" => {
+                nodes = Some(rest.next()?.parse().ok().filter(|nodes| (1..=MOST_NODES).contains(nodes))?)
+            }
             "--until-first" => until_first = true,
             word if word.starts_with('-') => return None,
             word => words.push(word.to_owned()),
@@ -58,13 +64,14 @@ fn read(arguments: &[String]) -> Option<Wanted> {
         (Some("bugs"), seeds) => {
             Some(Wanted::Bugs { names: words.split_off(1), seeds: seeds.unwrap_or(BUG_SEEDS), workers })
         }
-        (None, Some(seeds)) => Some(Wanted::Many { seeds, workers, until_first }),
+        (None, Some(seeds)) => Some(Wanted::Many { seeds, nodes, workers, until_first }),
         (Some(seed), None) => {
-            let faults = match words.get(1) {
-                Some(names) => Some(set(names)?),
-                None => None,
+            let seed = seed.parse().ok()?;
+            let plan = match words.get(1) {
+                Some(names) => Plan::with(seed, set(names)?),
+                None => plan(seed, nodes),
             };
-            Some(Wanted::One(seed.parse().ok()?, faults))
+            Some(Wanted::One(Box::new(plan)))
         }
         _ => None,
     }
@@ -77,11 +84,14 @@ fn set(names: &str) -> Option<Set> {
     })
 }
 
-fn one(seed: u64, faults: Option<Set>) -> ExitCode {
-    let plan = faults.map_or_else(|| Plan::of(seed, Set::NONE), |faults| Plan::with(seed, faults));
+fn plan(seed: u64, nodes: Option<u64>) -> Plan {
+    nodes.map_or_else(|| Plan::of(seed, Set::NONE), |nodes| Plan::of_nodes(seed, nodes))
+}
+
+fn one(plan: Box<Plan>) -> ExitCode {
     println!("faults: {}", plan.faults);
     println!("{plan:#?}");
-    let outcome = trial::judge(plan, true);
+    let outcome = trial::judge(*plan, true);
     for line in &outcome.lives {
         println!("{line}");
     }
@@ -92,10 +102,10 @@ fn one(seed: u64, faults: Option<Set>) -> ExitCode {
     if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn many(seeds: Range<u64>, workers: usize, until_first: bool) -> ExitCode {
+fn many(seeds: Range<u64>, nodes: Option<u64>, workers: usize, until_first: bool) -> ExitCode {
     let commit = commit();
     let done = AtomicU64::new(0);
-    let hunt = hunt::run(seeds, workers, until_first, &|outcome| {
+    let hunt = hunt::run(seeds, &|seed| plan(seed, nodes), workers, until_first, &|outcome| {
         if !outcome.violations.is_empty() && !until_first {
             println!("{}", trial::report(outcome, &commit));
         }

@@ -200,6 +200,20 @@ mod label {
 impl Plan {
     /// The plan of a seed, with these faults switched off besides those that the seed switches off itself.
     pub fn of(seed: u64, off: Set) -> Self {
+        Self::with(seed, Self::drawn(seed, off))
+    }
+
+    /// The same, but so many nodes serve the database, whatever the seed says about that.
+    pub fn of_nodes(seed: u64, nodes: u64) -> Self {
+        let faults = Self::drawn(seed, Set::NONE);
+        let faults = match nodes {
+            1 => faults.without(Fault::SeveralNodes),
+            _ => faults.with(Fault::SeveralNodes),
+        };
+        Self::build(seed, faults, Some(nodes))
+    }
+
+    fn drawn(seed: u64, off: Set) -> Set {
         let mut faults = Set::NONE;
         let mut swarm = Random::of(seed, &[label::FAULTS]);
         // One world in thirty has no faults at all: what is wrong there is wrong everywhere.
@@ -210,11 +224,15 @@ impl Plan {
                 faults = faults.with(*fault);
             }
         }
-        Self::with(seed, faults)
+        faults
     }
 
     /// The plan of a seed with exactly these faults.
     pub fn with(seed: u64, faults: Set) -> Self {
+        Self::build(seed, faults, None)
+    }
+
+    fn build(seed: u64, faults: Set, wanted_nodes: Option<u64>) -> Self {
         // Nodes follow one clock: see `docs/src/guides/high_availability.md`.
         let faults = match faults.has(Fault::SeveralNodes) {
             true => faults.without(Fault::WallBack).without(Fault::WallForward),
@@ -231,7 +249,7 @@ impl Plan {
         }
         let mut size = Random::of(seed, &[label::SIZE]);
         let active_ms = size.between(60_000, *size.clone().pick(&[240_000, 480_000, 900_000]));
-        let nodes = nodes(seed, faults);
+        let nodes = nodes(seed, faults, wanted_nodes);
         let few = size.between(1, 2);
         let count = if nodes.len() > 1 { Random::of(seed, &[label::NODE, 1]).between(1, 3) } else { few };
         let connections: Vec<ConnectionPlan> =
@@ -322,9 +340,10 @@ impl ConnectionPlan {
     }
 }
 
-fn nodes(seed: u64, faults: Set) -> Vec<NodePlan> {
+fn nodes(seed: u64, faults: Set, wanted: Option<u64>) -> Vec<NodePlan> {
     let mut random = Random::of(seed, &[label::NODE, 0]);
-    let count = if faults.has(Fault::SeveralNodes) { random.between(2, 3) } else { 1 };
+    let drawn = if faults.has(Fault::SeveralNodes) { random.between(2, 3) } else { 1 };
+    let count = wanted.unwrap_or(drawn);
     let idle = if faults.has(Fault::UnequalNodes) { random.between(1, 2) } else { u64::MAX };
     // The first one always sends.
     (0..count).map(|node| NodePlan { sends: node != idle }).collect()

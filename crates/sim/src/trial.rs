@@ -192,13 +192,18 @@ fn lives(run: &Run) -> Vec<String> {
     lines
 }
 
-/// Runs a seed and judges it; some seeds twice.
+/// Runs the plan that a seed draws and judges it.
 pub fn of_seed(seed: u64) -> Outcome {
-    let mut outcome = judge(Plan::of(seed, Set::NONE), false);
-    if seed.is_multiple_of(TWICE_EVERY) && outcome.violations.is_empty() {
+    of_plan(&Plan::of(seed, Set::NONE))
+}
+
+/// Runs a plan and judges it; those of some seeds three times, to see that each run is the same.
+pub fn of_plan(plan: &Plan) -> Outcome {
+    let mut outcome = judge(plan.clone(), false);
+    if plan.seed.is_multiple_of(TWICE_EVERY) && outcome.violations.is_empty() {
         let hash = |run: Run| run.ledger.hash();
-        let first = hash(world::run(Plan::of(seed, Set::NONE), false));
-        let second = hash(world::run(Plan::of(seed, Set::NONE), false));
+        let first = hash(world::run(plan.clone(), false));
+        let second = hash(world::run(plan.clone(), false));
         if first != second {
             let what = "two runs of it were not the same".to_owned();
             outcome.violations.push(Violation { promise: "determinism", what });

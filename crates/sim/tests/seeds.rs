@@ -181,3 +181,11 @@ fn what_a_clock_that_was_ahead_has_dated_ends_by_it() {
         &[AnswerLate, ReceiptLate, Crash, Stop, Freeze, WallBack, WallForward, Long, Burst, SlowPace],
     );
 }
+
+/// P-15: a lift hung in a node that stood still, and was done when the node went on. The check took it for done when it was
+/// asked for.
+#[test]
+fn a_lift_counts_from_when_it_is_done() {
+    use Fault::*;
+    holds(4_310, &[Stop, Freeze, OptOut, Lift, SeveralNodes]);
+}

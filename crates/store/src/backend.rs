@@ -106,7 +106,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Stores parts of inbound messages with their events, and does what they ask by `domain::inbound`, one after the
     /// other, all in one commit: the entry of the suppression list or its end, with its event; the end of up to
-    /// [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue for who opted out (those beyond it end when they come up);
+    /// [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue for who opted out (see [`Backend::stop_waiting`] for those beyond it);
     /// the review item of a doubtful one; and the reply, which waits in its connection's queue. Of a lifted entry that had
     /// replaced one of somebody of the account ([`suppression::Reason::Manual`]), that one counts again.
     ///
@@ -214,6 +214,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Adds entries, one after the other. An existing one for the number gives way to a stronger reason, or if it is past
     /// its end, and stays as history. Gives what stands for each then.
     fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Reply<'_, Vec<Suppression>>;
+
+    /// Ends up to `limit` messages that wait in a queue for a number, if it is on the list at `now`, but what may pass all
+    /// the same. `more` if there may be others.
+    fn stop_waiting(
+        &self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        limit: usize,
+        now: Timestamp,
+    ) -> Reply<'_, Advanced>;
 
     /// Lifts the entry of a number, keeping it as history with the reason. `None` if there is none in force.
     fn lift(

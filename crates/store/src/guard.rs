@@ -164,6 +164,18 @@ impl Guard {
         }
     }
 
+    /// This run does not begin: there is nothing that it could have crashed at, and the file is as it was.
+    pub fn withdraw(&self) {
+        if let Some(trail) = &self.trail {
+            let back = match &trail.before {
+                Some(octets) => trail.file.write_all_at(octets, 0),
+                None => std::fs::remove_file(&trail.path),
+            };
+            // If it stays, the next run believes that this one crashed: that costs little.
+            drop(back);
+        }
+    }
+
     /// The process ends because it was asked to.
     pub fn end(&self) {
         self.careful.store(false, Ordering::Relaxed);
@@ -233,18 +245,24 @@ impl Crashes {
 struct Trail {
     file: File,
     path: PathBuf,
+    /// What the file held before this run, if there was one.
+    before: Option<Vec<u8>>,
 }
 
 impl Trail {
     /// Opens the file for a new run: with the runs that ended without being asked to, and who is suspected of it.
     fn open(path: &Path) -> io::Result<(Self, i64, Vec<Suspect>)> {
-        let (unclean, suspects) = match std::fs::read(path) {
-            Ok(octets) => (unclean(&octets) + 1, suspects(&octets)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, Vec::new()),
+        let before = match std::fs::read(path) {
+            Ok(octets) => Some(octets),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
+        let (unclean, suspects) = match &before {
+            Some(octets) => (unclean(octets) + 1, suspects(octets)),
+            None => (0, Vec::new()),
+        };
         let file = File::options().write(true).create(true).truncate(false).open(path)?;
-        let trail = Self { file, path: path.to_owned() };
+        let trail = Self { file, path: path.to_owned(), before };
         trail.file.write_all_at(&octets_of(unclean, &suspects), 0)?;
         Ok((trail, unclean, suspects))
     }
@@ -361,6 +379,22 @@ mod tests {
         assert_eq!(guard.once(POISON.into(), || 1), Ok(1), "it may be handled, to set it aside");
         guard.end();
         assert_eq!(Guard::open(&path).convicted().count(), 0);
+    }
+
+    #[test]
+    fn a_run_that_does_not_begin_is_no_crash() {
+        let (_directory, path) = file();
+        for _ in 0..5 {
+            Guard::open(&path).withdraw();
+        }
+        assert!(!path.exists());
+        for _ in 0..2 {
+            drop(Guard::open(&path));
+        }
+        for _ in 0..5 {
+            Guard::open(&path).withdraw();
+        }
+        assert!(Guard::open(&path).careful.load(Ordering::Relaxed), "the two before still count");
     }
 
     #[test]

@@ -117,10 +117,11 @@ impl Setting for bool {
 impl Setting for String {
     const TEXT: bool = true;
     fn wanted() -> String {
-        "text in quotes that is not empty".to_owned()
+        "text in quotes that is not empty, on one line".to_owned()
     }
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+        let text = value.as_str()?;
+        (!text.is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
     }
     fn print(&self) -> Option<String> {
         Some(quoted(self))

@@ -79,7 +79,8 @@ impl Tables {
                 let id = SuppressionId::from_key(self.next_id(now));
                 self.add_suppression(inbound.opt_out(id, &ask, now), &actor);
                 says(self, Kind::OptedOut, out);
-                out.add(self.end_waiting_for(realm, person, Reason::OptedOut, now));
+                let ended = self.end_waiting_for(realm, person, Reason::OptedOut, ENDED_BY_OPT_OUT_MAX, now);
+                out.add(Advanced { more: false, ..ended });
             }
             Decision::Lift => {
                 self.lift_by_person(inbound, &ask, &actor, now);

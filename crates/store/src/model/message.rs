@@ -815,29 +815,44 @@ impl Tables {
     }
 }
 
-// ── what follows from an inbound message ────────────────────────────────────────────────────────────────────
+// ── what follows for who is on the suppression list ─────────────────────────────────────────────────────────
 
 impl Tables {
-    /// Ends what waits in a queue for somebody who opted out, but what may pass all the same.
+    pub(super) fn stop_waiting(
+        &mut self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Advanced> {
+        let why = self.suppressions.in_force(realm, recipient, now);
+        Ok(why.map(|why| self.end_waiting_for(realm, recipient, why, limit, now)).unwrap_or_default())
+    }
+
+    /// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same.
     pub(super) fn end_waiting_for(
         &mut self,
         realm: Realm,
         recipient: PhoneNumber,
         why: Reason,
+        limit: usize,
         now: Timestamp,
     ) -> Advanced {
         let of_person = |row: &&Row| {
             row.life.state.is_waiting() && row.message.recipient == recipient && row.due.is_some()
         };
-        let waiting = self.messages.rows.values().filter(of_person).take(ENDED_BY_OPT_OUT_MAX);
+        let waiting: Vec<&Row> = self.messages.rows.values().filter(of_person).take(limit).collect();
+        let is_full = waiting.len() == limit;
         let ends = |row: &&Row| row.message.realm() == realm && why.stops(&row.message, now);
-        let ends: Vec<MessageId> = waiting.filter(ends).map(|row| row.message.id).collect();
+        let ends: Vec<MessageId> = waiting.into_iter().filter(ends).map(|row| row.message.id).collect();
+        // Where none of them ends, the same call would find the same.
+        let more = is_full && !ends.is_empty();
         let retry = RetryPolicy::default();
         let mut commit = Commit::new(self, now, &retry, Jitter(0));
         for id in ends {
             commit.apply(id, Input::Stopped(why.failure()));
         }
-        commit.out
+        Advanced { more, ..commit.out }
     }
 
     /// Puts a message into its connection's queue without a look at the suppression list.

@@ -16,7 +16,7 @@
 
 use super::front::{Fronts, Queue};
 use super::news::{self, Fellowship, Line};
-use super::session::{Flight, Session, Value, cell, values};
+use super::session::{Flight, Session, Value, cell, silent, values};
 use super::{Options, copy, endpoint, event, message, migration, node, operating, review, suppression};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
@@ -55,6 +55,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pauses between two attempts to reach a server that is gone: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// How often a server that is written to is asked whether it still keeps what it commits: its settings can be changed while
+/// it runs.
+const PROMISES_EVERY: Duration = Duration::from_secs(5);
 /// How long the end of a failed transaction may take before the session counts as broken.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long callers wait for the server to come back, to hear whether their commit was done.
@@ -748,6 +751,7 @@ impl Writing {
         mut asked: watch::Receiver<bool>,
     ) {
         let mut open = Some(tx);
+        let mut promised_at = tokio::time::Instant::now();
         loop {
             let first = tokio::select! {
                 biased;
@@ -755,6 +759,20 @@ impl Writing {
                 _ = asked.wait_for(|asked| *asked) => None,
             };
             let Some(first) = first else { break };
+            if let Some(tx) = open.as_mut().filter(|_| promised_at.elapsed() > PROMISES_EVERY) {
+                promised_at = tokio::time::Instant::now();
+                let looked = tokio::time::timeout(ROLLBACK_TIMEOUT, tx.sql.check_promises()).await;
+                if let Err(error) = looked.unwrap_or_else(|_| Err(silent())) {
+                    tracing::error!(%error, "the PostgreSQL server may not be written to any more");
+                    first.answer(Err(error));
+                    give_up(&mut open);
+                    open = self.reopen(&mut waiting, &mut asked).await;
+                    match open {
+                        Some(_) => continue,
+                        None => break,
+                    }
+                }
+            }
             if let Some(tx) = open.as_mut() {
                 tx.take_turn().await;
             }
@@ -832,7 +850,7 @@ impl Writing {
                 }
                 Err(error) => {
                     if pause.is_zero() {
-                        tracing::warn!(%error, "the PostgreSQL server is gone; trying again");
+                        tracing::warn!(%error, "the PostgreSQL server cannot be used; trying again");
                     }
                     last = error;
                     pause = (pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);

@@ -47,7 +47,9 @@ async fn follow(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: 
             let id = SuppressionId::from_key(tx.next_id(now));
             suppression::add(tx, &inbound.opt_out(id, ask, now), &actor).await?;
             event::publish_inbound(tx, inbound, Kind::OptedOut, &mut out.told);
-            out.add(message::end_waiting_for(tx, realm, ask.person, Reason::OptedOut, now).await?);
+            let (why, limit) = (Reason::OptedOut, ENDED_BY_OPT_OUT_MAX);
+            let ended = message::end_waiting_for(tx, realm, ask.person, why, limit, now).await?;
+            out.add(Advanced { more: false, ..ended });
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now).await?;

@@ -1648,15 +1648,29 @@ pub(super) async fn next_due(
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }
 
-// ── what follows from an inbound message ────────────────────────────────────────────────────────────────────
+// ── what follows for who is on the suppression list ─────────────────────────────────────────────────────────
 
-/// Ends what waits in a queue for somebody who opted out, but what may pass all the same. One that crashes is left, and
-/// met again when it comes up. The sheets must be settled.
+pub(super) async fn stop_waiting(
+    tx: &mut Tx,
+    realm: &Realm,
+    recipient: &PhoneNumber,
+    limit: &usize,
+    now: &Timestamp,
+) -> Result<Advanced> {
+    match suppression::standing(tx, *realm, *recipient, *now).await? {
+        Some(why) => end_waiting_for(tx, *realm, *recipient, why, *limit, *now).await,
+        None => Ok(Advanced::default()),
+    }
+}
+
+/// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same. One
+/// that crashes is left, and met again when it comes up. The sheets must be settled.
 pub(super) async fn end_waiting_for(
     tx: &mut Tx,
     realm: Realm,
     recipient: PhoneNumber,
     why: Reason,
+    limit: usize,
     now: Timestamp,
 ) -> Result<Advanced> {
     let retry = RetryPolicy::default();
@@ -1665,7 +1679,7 @@ pub(super) async fn end_waiting_for(
         .sql
         .rows(
             "SELECT message FROM due WHERE recipient = $1 ORDER BY message LIMIT $2",
-            &[&(recipient.digits() as i64), &(ENDED_BY_OPT_OUT_MAX as i64)],
+            &[&(recipient.digits() as i64), &(limit as i64)],
         )
         .await?;
     let mut needs = Needs::default();
@@ -1683,6 +1697,8 @@ pub(super) async fn end_waiting_for(
             tx.contain(id, end).await?;
         }
     }
+    // Where none of them ended, the same call would find the same.
+    commit.out.more = rows.len() == limit && !commit.out.counted.is_empty();
     commit.out.crashed = tx.set_aside();
     Ok(commit.out)
 }

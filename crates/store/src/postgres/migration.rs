@@ -114,7 +114,7 @@ async fn needs(sql: &Session) -> Result<usize> {
 /// [`Error::Unavailable`] if it is older or newer.
 pub(super) async fn check(sql: &Session) -> Result<()> {
     match applied(sql).await?.len() {
-        0 => Err(Error::Unavailable("the database is empty: run `tidings migrate`".to_owned())),
+        0 => Err(Error::Unavailable("the database is empty: run `tidings migrate` for a new installation, or `tidings copy` to move one into it".to_owned())),
         n if n < MIGRATIONS.len() => Err(Error::Unavailable(
             "the database was written by an older version of tidings: run `tidings migrate`".to_owned(),
         )),

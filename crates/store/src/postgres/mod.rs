@@ -44,6 +44,7 @@ use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Delivery;
 use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
 
 /// A server and a database there.
 #[derive(Clone)]
@@ -89,6 +90,18 @@ impl Options {
             Error::Unavailable(format!("this is no address of a PostgreSQL database: {reason}"))
         };
         let mut server: Config = address.parse().map_err(wrong)?;
+        if server.get_dbname().is_none() {
+            return Err(Error::Unavailable(
+                "the address names no database: write it behind the server, such as postgres://user@host/tidings"
+                    .to_owned(),
+            ));
+        }
+        if server.get_ssl_mode() == SslMode::Require {
+            return Err(Error::Unavailable(
+                "sslmode=require cannot be kept, since there is no TLS to PostgreSQL yet: leave it out, and let the server be on this machine, in a private network or behind a tunnel"
+                    .to_owned(),
+            ));
+        }
         if server.get_application_name().is_none() {
             server.application_name("tidings");
         }
@@ -103,7 +116,6 @@ impl Options {
 
     /// The database as people may see it: without user and password.
     pub fn place(&self) -> String {
-        use tokio_postgres::config::Host;
         let host = match self.server.0.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),
             Some(Host::Unix(path)) => path.display().to_string(),
@@ -149,9 +161,10 @@ impl Postgres {
         let looked = Arc::new(Looked::new());
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let fellowship = Arc::<Fellowship>::default();
-        let writer =
-            Writer::start(options, Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&fellowship))?;
-        let readers = Readers::start(options, Arc::clone(&fellowship))?;
+        let started =
+            Writer::start(options, Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&fellowship))
+                .and_then(|writer| Ok((writer, Readers::start(options, Arc::clone(&fellowship))?)));
+        let (writer, readers) = started.inspect_err(|_| guard.withdraw())?;
         Ok(Self { writer, readers, looked, guard, fellowship, server: options.server.clone() })
     }
 
@@ -294,6 +307,7 @@ impl Backend for Postgres {
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
         together suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>, suppress_needs of entries, weighs entries.len();
+        writer message::stop_waiting(realm: Realm, recipient: PhoneNumber, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;

@@ -62,20 +62,36 @@ type Wire = tokio_postgres::Connection<tokio_postgres::Socket, NoTlsStream>;
 /// must be reached all the same.
 ///
 /// # Errors
-/// [`Error::Unavailable`] with what is wrong with the last one.
+/// [`Error::Unavailable`] with what is wrong; of several servers with the name of each.
 pub(super) async fn connect(config: &Config) -> Result<(Client, Wire)> {
     let servers = config.get_hosts().len().max(config.get_hostaddrs().len());
     let limit = if servers > 1 { CONNECT_TIMEOUT_OF_SEVERAL } else { CONNECT_TIMEOUT };
-    let mut last = None;
+    let mut wrong = Vec::new();
     for n in 0..servers.max(1) {
         let only = if servers > 1 { only(config, n) } else { config.clone() };
-        match tokio::time::timeout(limit, only.connect(NoTls)).await {
+        let error = match tokio::time::timeout(limit, only.connect(NoTls)).await {
             Ok(Ok(both)) => return Ok(both),
-            Ok(Err(error)) => last = Some(failed(error)),
-            Err(_) => last = Some(silent()),
+            Ok(Err(error)) => failed(error),
+            Err(_) => silent(),
+        };
+        if servers < 2 {
+            return Err(error);
         }
+        wrong.push(format!("{}: {error}", name(&only)));
     }
-    Err(last.unwrap_or_else(silent))
+    Err(Error::Unavailable(format!("no server of the address can be used. {}", wrong.join(". "))))
+}
+
+/// What the only server of these settings is called.
+fn name(only: &Config) -> String {
+    let host = match (only.get_hosts().first(), only.get_hostaddrs().first()) {
+        (Some(Host::Tcp(name)), _) => name.clone(),
+        (Some(Host::Unix(path)), _) => path.display().to_string(),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => "localhost".to_owned(),
+    };
+    let port = only.get_ports().first().copied().unwrap_or(5432);
+    format!("{host}:{port}")
 }
 
 /// The same settings for server `n` alone.
@@ -134,7 +150,8 @@ fn only(config: &Config, n: usize) -> Config {
     only
 }
 
-fn silent() -> Error {
+/// What is said of a server that does not answer.
+pub(super) fn silent() -> Error {
     Error::Unavailable("the PostgreSQL server does not answer; see whether it can be reached".to_owned())
 }
 

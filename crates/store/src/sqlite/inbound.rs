@@ -40,7 +40,9 @@ fn follow(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &m
             let entry = inbound.opt_out(SuppressionId::from_key(tx.next_id(now)?), ask, now);
             suppression::add(tx, &entry, &actor)?;
             event::publish_inbound(tx, inbound, Kind::OptedOut, &mut out.told)?;
-            out.add(message::end_waiting_for(tx, realm, ask.person, Reason::OptedOut, now)?);
+            let ended =
+                message::end_waiting_for(tx, realm, ask.person, Reason::OptedOut, ENDED_BY_OPT_OUT_MAX, now)?;
+            out.add(Advanced { more: false, ..ended });
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now)?;

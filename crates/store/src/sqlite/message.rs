@@ -1017,15 +1017,29 @@ pub(super) fn next_due(
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }
 
-// ── what follows from an inbound message ────────────────────────────────────────────────────────────────────
+// ── what follows for who is on the suppression list ─────────────────────────────────────────────────────────
 
-/// Ends what waits in a queue for somebody who opted out, but what may pass all the same. One that crashes is left, and
-/// met again when it comes up.
+pub(super) fn stop_waiting(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    recipient: &PhoneNumber,
+    limit: &usize,
+    now: &Timestamp,
+) -> Result<Advanced> {
+    match suppression::in_force(tx.sql, *realm, *recipient, *now)? {
+        Some(why) => end_waiting_for(tx, *realm, *recipient, why, *limit, *now),
+        None => Ok(Advanced::default()),
+    }
+}
+
+/// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same. One
+/// that crashes is left, and met again when it comes up.
 pub(super) fn end_waiting_for(
     tx: &mut Tx<'_>,
     realm: Realm,
     recipient: PhoneNumber,
     why: Reason,
+    limit: usize,
     now: Timestamp,
 ) -> Result<Advanced> {
     let retry = RetryPolicy::default();
@@ -1033,8 +1047,9 @@ pub(super) fn end_waiting_for(
     let waiting = due_messages(
         tx.sql,
         "SELECT message FROM due WHERE recipient = ?1 ORDER BY message LIMIT ?2",
-        params![recipient.digits() as i64, ENDED_BY_OPT_OUT_MAX as i64],
+        params![recipient.digits() as i64, limit as i64],
     )?;
+    let is_full = waiting.len() == limit;
     for id in waiting {
         let end = |tx: &mut Tx<'_>| {
             let Some(hot) = load(tx.sql, id)? else { return Ok(None) };
@@ -1045,6 +1060,8 @@ pub(super) fn end_waiting_for(
         };
         tx.contain(id, end)?;
     }
+    // Where none of them ended, the same call would find the same.
+    commit.out.more = is_full && !commit.out.counted.is_empty();
     commit.out.crashed = tx.set_aside();
     Ok(commit.out)
 }

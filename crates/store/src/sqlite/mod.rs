@@ -132,8 +132,9 @@ impl Sqlite {
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();
         let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition));
-        let writer = Arc::new(Writer::start(connection, options, shared)?);
-        let readers = Readers::start(options, Arc::clone(&condition))?;
+        let started = Writer::start(connection, options, shared)
+            .and_then(|writer| Ok((Arc::new(writer), Readers::start(options, Arc::clone(&condition))?)));
+        let (writer, readers) = started.inspect_err(|_| guard.withdraw())?;
         let desk = |kind| Desk { writer: Arc::clone(&writer), kind };
         Ok(Self {
             calls: desk(Kind::Call),
@@ -224,6 +225,7 @@ impl Backend for Sqlite {
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
+        work message::stop_waiting(realm: Realm, recipient: PhoneNumber, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;

@@ -119,6 +119,7 @@ enum Call {
         limit: usize,
     },
     Suppress(Vec<Suppression>),
+    EndWaiting(Realm, PhoneNumber, usize),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -254,6 +255,9 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         }
         Call::Suppress(entries) => {
             answer(store.suppress(entries, actor()).await, |entries| lines(entries.iter().map(entry)))
+        }
+        Call::EndWaiting(realm, recipient, limit) => {
+            advanced(store.stop_waiting(realm, recipient, limit, now).await, &mut learned)
         }
         Call::Lift(realm, recipient) => {
             answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
@@ -798,7 +802,8 @@ impl Teller {
                 let attempts = (0..1 + self.draw.below(3)).filter_map(|_| self.attempt()).collect();
                 Call::RecordAttempts(attempts)
             }
-            72 => Call::ReleaseDeliveries,
+            72 if self.draw.one_in(2) => Call::ReleaseDeliveries,
+            72 => Call::EndWaiting(self.realm(), self.recipient(), 1 + self.draw.up_to(3)),
             73..77 => self.endpoint(),
             77 => self.replay(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),

@@ -42,6 +42,37 @@ fn a_message_to_somebody_on_the_list_is_not_stored() {
     });
 }
 
+#[test]
+fn what_waits_for_somebody_on_the_list_is_ended_whoever_put_them_there() {
+    for_each_backend(|store| async move {
+        let scheduled =
+            |n| Message { send_at: Some(at(600)), expires_at: at(9_000), recipient: number(7), ..message(n) };
+        let elsewhere = Message { account: AccountId::from_key(2), recipient: number(7), ..message(5) };
+        accept(&store, (1..=3).map(scheduled)).await;
+        accept(&store, [message(4)]).await;
+        let other = Intake { realm: elsewhere.realm(), ..intake([elsewhere.clone()]) };
+        store.accept(other, START).await.expect("accepted");
+
+        let end = |limit| store.stop_waiting(HOME, number(7), limit, at(1));
+        assert!(end(MANY).await.expect("looked").counted.is_empty(), "nobody is on the list");
+        store.suppress(vec![entry(1, 7, Reason::Manual)], actor()).await.expect("added");
+        let ended = end(2).await.expect("ended");
+        assert_eq!((ended.counted.len(), ended.more), (2, true));
+        let ended = end(2).await.expect("ended");
+        assert_eq!((ended.counted.len(), ended.more), (1, true), "the third, and one of another account");
+        let ended = end(1).await.expect("looked");
+        assert_eq!((ended.counted.len(), ended.more), (0, false), "what may stay is not looked at for ever");
+        for n in 1..=3 {
+            let stored = stored(&store, id(n)).await;
+            let failure = stored.failure.expect("it says why");
+            assert_eq!((stored.life.state.status(), failure), (Status::Rejected, Reason::Manual.failure()));
+        }
+        assert_eq!(status(&store, id(4)).await, Status::Queued);
+        let kept = store.message(elsewhere.realm(), id(5)).await.expect("read").expect("there");
+        assert_eq!(kept.life.state.status(), Status::Queued);
+    });
+}
+
 /// P-15. The look at acceptance is remembered, so it must not outlive what changes the list: a call, a carrier's word,
 /// or another process.
 #[test]

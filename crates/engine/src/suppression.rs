@@ -1,0 +1,65 @@
+//! Ends what waits for people who came onto the suppression list, whoever put them there: a call, a carrier, somebody at the
+//! command line, another node. Without it a scheduled message would only end when it comes up, at the last look before the
+//! submission. That look is what keeps the promise; this is what makes the truth visible early.
+
+use crate::Inner;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tidings_domain::id::{AuditId, floor_at};
+use tidings_store::Result;
+
+/// Changes in one look.
+const STEP: usize = 500;
+/// Messages that one commit ends.
+const ENDED_MAX: usize = 500;
+/// How often it is looked for what other processes and carriers brought about: ms.
+const EVERY_MS: u64 = 1_000;
+/// What the list became before the start, as far as this goes back: ms. Older entries meet their messages when those come
+/// up.
+const BEFORE_MS: i64 = 60_000;
+
+/// Follows the list.
+pub(crate) async fn watch(engine: &Weak<Inner>) {
+    let mut after = None;
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let from =
+            *after.get_or_insert_with(|| AuditId::from_key(floor_at(inner.clock.now().plus_ms(-BEFORE_MS))));
+        match follow(&inner, from).await {
+            Ok(upto) => after = Some(upto),
+            Err(error) => {
+                crate::warn(&error, "what waits for people on the suppression list could not be ended")
+            }
+        }
+        let changed = Arc::clone(&inner.list_changed);
+        drop(inner);
+        tokio::select! {
+            biased;
+            () = changed.notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(EVERY_MS)) => {}
+        }
+    }
+}
+
+/// Ends what waits for those who came onto the list after this line. Gives the last line that was looked at.
+async fn follow(inner: &Arc<Inner>, mut after: AuditId) -> Result<AuditId> {
+    loop {
+        let listed = inner.store.listed(after, STEP).await?;
+        let is_last = listed.changes.len() < STEP;
+        for (_, entry) in listed.changes.into_iter().filter(|(_, entry)| entry.lifted.is_none()) {
+            loop {
+                let now = inner.clock.now();
+                let ended = inner.store.stop_waiting(entry.realm, entry.recipient, ENDED_MAX, now).await?;
+                let more = ended.more;
+                inner.happened(ended).await;
+                if !more {
+                    break;
+                }
+            }
+        }
+        after = listed.upto;
+        if is_last {
+            return Ok(after);
+        }
+    }
+}
