@@ -9,6 +9,7 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
+//! - [`proof`]: all that a person agreed to, and did not.
 //! - [`journal`]: every change of the suppression list, in files outside of the store.
 //! - `node`: which connections are this node's, where several share a store.
 //!
@@ -24,6 +25,7 @@ mod inbound;
 pub mod intake;
 pub mod journal;
 mod node;
+pub mod proof;
 pub mod signature;
 mod supervise;
 pub mod telemetry;
