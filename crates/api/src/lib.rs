@@ -7,6 +7,7 @@
 mod ask;
 mod auth;
 mod connection;
+mod consent;
 mod endpoint;
 mod event;
 mod idempotency;
@@ -47,7 +48,7 @@ use tidings_wire::body::{Field, Shape};
 use tidings_wire::error::Code;
 use tidings_wire::page::{All, Page};
 use tidings_wire::{account, batch, connection as cnx, endpoint as whk, event as evt, message as msg};
-use tidings_wire::{review as rev, sms, suppression as sup};
+use tidings_wire::{consent as con, review as rev, sms, suppression as sup};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -249,6 +250,9 @@ const HOOKS_READ: Need = Need::Scope(Scope::WebhooksRead);
 const HOOKS: Need = Need::Scope(Scope::WebhooksWrite);
 const SUPPRESSED: Need = Need::Scope(Scope::SuppressionsRead);
 const SUPPRESS: Need = Need::Scope(Scope::SuppressionsWrite);
+const CONSENTED: Need = Need::Scope(Scope::ConsentsRead);
+const CONSENT: Need = Need::Scope(Scope::ConsentsWrite);
+const PROVE: Need = Need::Scope(Scope::ConsentsExport);
 const REVIEW: Need = Need::Scope(Scope::ReviewRead);
 const DECIDE: Need = Need::Scope(Scope::ReviewWrite);
 const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
@@ -309,6 +313,13 @@ pub static ROUTES: &[Route] = &[
         .takes(&sup::NEW_SUPPRESSION).large().gives(201, all_of!(sup::Suppression<'static>)),
     Route::new(POST, "/v1/suppressions/lift", SUPPRESS, "suppressions", "Allow sending again, with a reason", act!(suppression::lift))
         .takes(&sup::LIFT).gives(200, one!(sup::Suppression<'static>)),
+
+    Route::new(POST, "/v1/consents", CONSENT, "consents", "Record what a person agreed to, or does not any more", act!(consent::record))
+        .takes(&con::NEW_CONSENT).gives(201, all_of!(con::Consent<'static>)),
+    Route::new(GET, "/v1/consents", CONSENTED, "consents", "List what a person agreed to, the last recorded first", act!(consent::list))
+        .query(consent::FILTERS).gives(200, page_of!(con::Consent<'static>)),
+    Route::new(GET, "/v1/consents/proof", PROVE, "consents", "Everything that a person said, and how it stands", act!(consent::proof))
+        .query(consent::OF_ONE).gives(200, one!(con::Proof<'static>)),
 
     Route::new(GET, "/v1/review/groups", REVIEW, "review", "Failures that wait for a decision, by like cause", act!(review::groups))
         .gives(200, all_of!(rev::ReviewGroup<'static>)),

@@ -19,7 +19,7 @@ pub(crate) static FILTERS: &[Field] = &[
     Field::new("include_lifted", Kind::Boolean, "Whether lifted entries are shown too."),
 ];
 
-fn shown(entry: &Suppression) -> suppression::Suppression<'_> {
+pub(crate) fn shown(entry: &Suppression) -> suppression::Suppression<'_> {
     suppression::Suppression {
         id: Shown(entry.id),
         to: Shown(entry.recipient),

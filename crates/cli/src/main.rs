@@ -7,6 +7,7 @@ mod account;
 mod backup;
 mod carrier;
 mod config;
+mod consent;
 mod copy;
 mod database;
 mod dev;
@@ -82,6 +83,9 @@ enum Command {
     /// See and change who must not be sent to
     #[command(subcommand)]
     Suppression(suppression::Command),
+    /// See what people agreed to, and prove it
+    #[command(subcommand)]
+    Consent(consent::Command),
     /// See, set or release the hold on all sending
     #[command(subcommand)]
     Hold(backup::Hold),
@@ -190,6 +194,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Webhook(command) => webhook::run(command, place, output).await?,
                 Command::Review(command) => review::run(command, place, output).await?,
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
+                Command::Consent(command) => consent::run(command, place, output).await?,
                 Command::Hold(command) => backup::hold(command, place, output).await?,
                 Command::Audit(trail) => account::audit(trail, place, output).await?,
                 Command::Backup { to } => backup::backup(to, place, output).await?,

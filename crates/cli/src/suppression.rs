@@ -189,7 +189,7 @@ pub fn told(replayed: Replayed) -> String {
     format!("The journal of opt-outs is replayed: {lines} lines, {added} entries added, {lifted} lifted.")
 }
 
-fn shown(one: &Suppression) -> suppression::Suppression<'_> {
+pub fn shown(one: &Suppression) -> suppression::Suppression<'_> {
     suppression::Suppression {
         id: Shown(one.id),
         to: Shown(one.recipient),

@@ -153,6 +153,15 @@ impl Subject {
         all.filter(|event| event["type"] == kind).cloned().collect()
     }
 
+    /// How consent to offers by text and by recorded voice stands.
+    fn consent(&self) -> Vec<String> {
+        let to = PERSON.replace('+', "%2B");
+        let (status, proof) = self.ask("GET", &format!("/v1/consents/proof?to={to}"), &Value::Null);
+        assert_eq!(status, 200, "{proof}");
+        let standing = proof["standing"].as_array().expect("a list").iter();
+        standing.map(|one| one["state"].as_str().expect("a word").to_owned()).collect()
+    }
+
     /// Waits until so many texts of people were received.
     fn received(&self, count: usize) {
         wait("texts are received", || (self.events("message.received").len() >= count).then_some(()));
@@ -180,6 +189,14 @@ fn people_who_write_stop_start_and_help_are_heard() {
         let (_, connections) = subject.ask("GET", "/v1/connections", &Value::Null);
         connections["data"].as_array()?.iter().any(|one| one["state"] == "up").then_some(())
     });
+    let consent = json!({
+        "to": PERSON, "act": "written", "channels": ["text", "recorded_voice"], "method": "form",
+        "wording": "I agree to offers.", "place": "https://clinic.example/join", "seller": "Acme Clinic",
+    });
+    let (status, recorded) = subject.ask("POST", "/v1/consents", &consent);
+    assert_eq!(status, 201, "{recorded}");
+    assert_eq!(subject.consent(), ["granted", "granted"]);
+
     let (status, scheduled) = subject.send(json!({ "send_at": in_days(20) }));
     assert_eq!(status, 202, "{scheduled}");
     let scheduled = scheduled["id"].as_str().expect("an id").to_owned();
@@ -205,9 +222,12 @@ fn people_who_write_stop_start_and_help_are_heard() {
     let out = subject.events("contact.opted_out");
     assert_eq!((out.len(), out[0]["data"]["keyword"].as_str()), (1, Some("stop")), "{out:?}");
 
+    assert_eq!(subject.consent(), ["revoked", "revoked"], "a text closes recorded calls too");
+
     carrier.says(PERSON, "help");
     carrier.says(PERSON, "START");
     wait("the person is off the list", || subject.events("contact.opted_in").pop());
+    assert_eq!(subject.consent(), ["granted", "revoked"], "and opens texts only");
     let expected =
         ["Acme Clinic: You are unsubscribed and will get no further texts from us. Reply START to undo."];
     assert_eq!(subject.replies("opt_out_confirmation"), expected, "one, however often it was said");

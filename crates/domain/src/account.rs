@@ -56,11 +56,17 @@ pub enum Scope {
     CarriersWrite,
     /// Create, rotate and revoke tokens and clients, and read the audit trail.
     Admin,
+    /// Read what people agreed to.
+    ConsentsRead,
+    /// Record what people agreed to.
+    ConsentsWrite,
+    /// Take the proof of what a person agreed to; each time leaves a line in the audit trail.
+    ConsentsExport,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -73,6 +79,9 @@ impl Scope {
         Self::CarriersRead,
         Self::CarriersWrite,
         Self::Admin,
+        Self::ConsentsRead,
+        Self::ConsentsWrite,
+        Self::ConsentsExport,
     ];
 
     /// The public word, such as `messages.send`.
@@ -90,6 +99,9 @@ impl Scope {
             Self::CarriersRead => "carriers.read",
             Self::CarriersWrite => "carriers.write",
             Self::Admin => "admin",
+            Self::ConsentsRead => "consents.read",
+            Self::ConsentsWrite => "consents.write",
+            Self::ConsentsExport => "consents.export",
         }
     }
 

@@ -161,6 +161,8 @@ ids! {
     ClientId = "cli";
     /// An entry that stops sending.
     SuppressionId = "sup";
+    /// An entry of what people agreed to.
+    ConsentId = "con";
     /// A failure that a person must look at.
     ReviewId = "rev";
     /// A message that came from a phone.

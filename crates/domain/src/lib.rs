@@ -11,6 +11,7 @@
 pub mod account;
 pub mod address;
 pub mod admission;
+pub mod consent;
 pub mod event;
 pub mod failure;
 pub mod id;

@@ -10,6 +10,7 @@
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
 //! - [`suppression`]: ends what waits for who is on the suppression list.
+//! - [`proof`]: all that a person agreed to, and did not.
 //! - [`journal`]: every change of the suppression list, in files outside of the store.
 //! - `node`: which connections are this node's, where several share a store.
 //!
@@ -25,6 +26,7 @@ mod inbound;
 pub mod intake;
 pub mod journal;
 mod node;
+pub mod proof;
 pub mod signature;
 mod supervise;
 mod suppression;

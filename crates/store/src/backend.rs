@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::{Consent, OptOut};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
@@ -247,6 +248,13 @@ pub trait Backend: Send + Sync + 'static {
     /// What changed on the list after a line of the audit trail, of all accounts and in the order of the commits; at most
     /// `limit` changes. An entry comes as it stands now. One that gave way to another has no change of its own.
     fn listed(&self, after: AuditId, limit: usize) -> Reply<'_, Listed>;
+
+    /// Adds entries to the ledger of what people agreed to, all or none. Words that were shown are kept once. One whose id is
+    /// there already is a conflict.
+    fn record_consents(&self, entries: Vec<Consent>, actor: Actor, now: Timestamp) -> Reply<'_, ()>;
+
+    /// What the ledger has of a number, the last recorded first.
+    fn consents(&self, realm: Realm, recipient: PhoneNumber, page: Page) -> Reply<'_, Paged<Consent>>;
 
     /// Open review items grouped by like cause, the largest group first.
     fn review_groups(&self, realm: Realm, limit: usize) -> Reply<'_, Vec<ReviewGroup>>;
@@ -987,6 +995,17 @@ pub struct Suppression {
 pub(crate) const REPLACED_BY_OPT_OUT: &str = "replaced by opted_out";
 
 impl Suppression {
+    /// The opt-out that the entry is for the ledger of consents, if it is one: the person's own word, from which only the
+    /// person's own START frees.
+    pub fn opt_out(&self) -> Option<OptOut> {
+        let started = self
+            .lifted
+            .as_ref()
+            .filter(|(_, why)| why.split(' ').next().is_some_and(|word| word.parse::<InboundId>().is_ok()));
+        (self.reason == suppression::Reason::OptedOut)
+            .then(|| OptOut { at: self.created_at, started_at: started.map(|(at, _)| *at) })
+    }
+
     /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
     /// the person's to undo. A carrier's word that the number is not in use is: the person wrote from it.
     pub(crate) fn counts_again(&self, now: Timestamp) -> bool {

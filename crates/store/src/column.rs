@@ -83,6 +83,11 @@ pub(crate) fn number(digits: i64) -> Result<PhoneNumber> {
         .ok_or_else(|| corrupt("phone number", digits))
 }
 
+/// The one at this place in a list of the domain.
+pub(crate) fn listed<T: Copy>(what: &'static str, list: &[T], number: i64) -> Result<T> {
+    usize::try_from(number).ok().and_then(|n| list.get(n).copied()).ok_or_else(|| corrupt(what, number))
+}
+
 /// A checksum over what never changes of a message and must never be wrong when it is sent: whose it is, to whom, from
 /// whom, what, until when. A single change shows for certain, several all but certainly. It is stored: how it is made never
 /// changes.

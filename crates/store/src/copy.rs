@@ -111,6 +111,12 @@ pub(crate) const TABLES: &[Table] = tables! {
         id: Long, account: Long, live: Short, recipient: Long, reason: Short, source: Text, created_at: Long,
         expires_at: Long, lifted_at: Long, lifted_why: Text,
     }
+    wording (account, hash) { account: Long, hash: Octets, text: Text }
+    consent (id) {
+        id: Long, account: Long, live: Short, recipient: Long, purpose: Short, channel: Short, act: Short,
+        given_at: Long, recorded_at: Long, expires_at: Long, method: Short, wording: Octets, place: Text, seller: Text,
+        programme: Text, ip: Text, user_agent: Text, attested_by: Text, source: Text,
+    }
     message (id) {
         id: Long, account: Long, live: Short, token: Long, batch: Long, purpose: Short, sender: Text, recipient: Long,
         text: Text, form: Whole, segments: Short, connection: Long, created_at: Long, send_at: Long, expires_at: Long,

@@ -11,6 +11,7 @@ pub mod account;
 pub mod batch;
 pub mod body;
 pub mod connection;
+pub mod consent;
 pub mod endpoint;
 pub mod error;
 pub mod event;

@@ -29,6 +29,8 @@ pub enum List {
     Reviews,
     /// The audit trail.
     Audit,
+    /// What people agreed to.
+    Consents,
 }
 
 /// Prints the place as a cursor.

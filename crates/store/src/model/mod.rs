@@ -14,6 +14,7 @@
 //! database quick. Nothing is ever forgotten here for lack of room.
 
 mod account;
+mod consent;
 mod endpoint;
 mod event;
 mod inbound;
@@ -33,6 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::Consent;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -392,6 +394,7 @@ struct Tables {
     events: event::Events,
     endpoints: endpoint::Endpoints,
     suppressions: suppression::Suppressions,
+    consents: consent::Consents,
     reviews: review::Reviews,
     replies: inbound::Replies,
     accounts: account::Accounts,
@@ -407,6 +410,7 @@ impl Default for Tables {
             events: event::Events::default(),
             endpoints: endpoint::Endpoints::default(),
             suppressions: suppression::Suppressions::default(),
+            consents: consent::Consents::default(),
             reviews: review::Reviews::default(),
             replies: inbound::Replies::default(),
             accounts: account::Accounts::default(),
@@ -500,6 +504,9 @@ impl Backend for Model {
         write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
+
+        write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
+        read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
 
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

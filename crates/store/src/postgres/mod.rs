@@ -11,6 +11,7 @@
 
 mod account;
 mod backup;
+mod consent;
 pub(crate) mod copy;
 mod endpoint;
 mod event;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::Consent;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -311,6 +313,9 @@ impl Backend for Postgres {
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
+
+        writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
+        single consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
 
         single review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         single review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

@@ -8,6 +8,7 @@
 
 mod account;
 mod backup;
+mod consent;
 pub(crate) mod copy;
 mod endpoint;
 mod event;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::Consent;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -229,6 +231,9 @@ impl Backend for Sqlite {
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
+
+        writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
+        readers consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
 
         readers review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         readers review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

@@ -1,0 +1,241 @@
+//! `tidings consent`: what people agreed to, and the proof of it for one person, as JSON or as a page to print.
+
+use crate::message::number;
+use crate::operator::{Operator, Place, Whose};
+use crate::output::{Output, Table, remark, when};
+use anyhow::Context;
+use clap::Subcommand;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use tidings_engine::proof::Proof;
+use tidings_store::Page;
+use tidings_wire::consent;
+
+/// What to do with the ledger.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List what a person agreed to, the last recorded first
+    List {
+        /// The phone number, with +
+        number: String,
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Show everything that a person said, and how it stands; leaves a line in the audit trail
+    Proof {
+        /// The phone number, with +
+        number: String,
+        /// Also write it as a page (HTML) into this new file
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
+    let operator = Operator::open(place).await?;
+    match command {
+        Command::List { number: text, limit, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let recipient = number(&text, whose.environment)?;
+            let page = Page { before: None, limit: usize::from(limit) };
+            let list = operator.store.consents(realm, recipient, page).await?.items;
+            output.show(&list.iter().map(consent::shown).collect::<Vec<_>>(), || {
+                let mut table = Table::new(&[
+                    "SAID",
+                    "WHAT",
+                    "PURPOSE",
+                    "CHANNEL",
+                    "HOW",
+                    "WHERE",
+                    "UNTIL",
+                    "RECORDED BY",
+                ]);
+                for one in &list {
+                    table.row([
+                        when(Some(one.given_at)),
+                        one.act.as_str().to_owned(),
+                        one.purpose.as_str().to_owned(),
+                        one.channel.as_str().to_owned(),
+                        one.method.as_str().to_owned(),
+                        one.evidence.place.clone().unwrap_or_default(),
+                        one.expires_at.map_or_else(|| "for ever".to_owned(), |at| when(Some(at))),
+                        one.source.clone(),
+                    ]);
+                }
+                table.print(output, "Nothing is recorded of this person.")
+            })?;
+        }
+        Command::Proof { number: text, page, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let recipient = number(&text, whose.environment)?;
+            let now = operator.now();
+            let proof = Proof::of(&*operator.store, realm, recipient, now).await?;
+            let rows = format!("{} entries", proof.consents.len() + proof.suppressions.len());
+            let actor = operator.actor(realm.account);
+            operator
+                .store
+                .record_audit(actor, "consent.prove".to_owned(), "proof".to_owned(), rows, now)
+                .await?;
+            if let Some(file) = page {
+                // Never over another proof.
+                let mut open = std::fs::File::options();
+                let mut to = open
+                    .write(true)
+                    .create_new(true)
+                    .open(&file)
+                    .with_context(|| format!("{} cannot be made", file.display()))?;
+                std::io::Write::write_all(&mut to, printed(&proof).as_bytes())?;
+                remark(&format!("{} has the page.", file.display()));
+            }
+            let shown = consent::Proof {
+                to: tidings_wire::Shown(recipient),
+                made_at: tidings_wire::Shown(now),
+                suppressed: proof.is_suppressed(),
+                standing: consent::standings(&proof.consents, &proof.opt_outs(), now),
+                consents: proof.consents.iter().map(consent::shown).collect(),
+                suppressions: proof.suppressions.iter().map(crate::suppression::shown).collect(),
+            };
+            output
+                .show(&shown, || serde_json::to_string_pretty(&shown).expect("texts and numbers are JSON"))?;
+        }
+    }
+    operator.close().await
+}
+
+/// Text in a page: nothing in it can act.
+fn inert(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            '\n' | '\t' => safe.push(c),
+            // What changes the direction of a line, or hides.
+            '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => {
+                let _ = write!(safe, "[U+{:04X}]", u32::from(c));
+            }
+            c if c.is_control() => {
+                let _ = write!(safe, "[U+{:04X}]", u32::from(c));
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// The proof as a page that needs nothing else and can be printed.
+fn printed(proof: &Proof) -> String {
+    let mut page = String::from(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>Proof of consent</title>\n<style>\nbody { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #111; background: #fff; }\n\
+         table { border-collapse: collapse; width: 100%; }\nth, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #ccc; }\n\
+         pre { white-space: pre-wrap; font: inherit; margin: .3rem 0; }\nsmall { color: #555; }\nsection { break-inside: avoid; }\n</style>\n",
+    );
+    let _ = write!(
+        page,
+        "<h1>Proof of consent</h1>\n<p>{}, environment {}, account {}.<br>Made on {} (UTC). Everything that is kept of what this \
+         person agreed to, and did not; entries are only ever added.</p>\n<p>{}</p>\n",
+        proof.recipient,
+        proof.realm.environment.as_str(),
+        proof.realm.account,
+        proof.made_at,
+        if proof.is_suppressed() {
+            "The number is on the suppression list: nothing is sent to it."
+        } else {
+            "The number is not on the suppression list."
+        },
+    );
+    page.push_str(
+        "<h2>How it stands</h2>\n<table>\n<tr><th>Purpose<th>Channel<th>State<th>Since<th>Needed<th>Enough\n",
+    );
+    for stand in consent::standings(&proof.consents, &proof.opt_outs(), proof.made_at) {
+        let since = stand.since.map(|at| at.0.to_string()).unwrap_or_default();
+        let enough = if stand.enough { "yes" } else { "no" };
+        let _ = writeln!(
+            page,
+            "<tr><td>{}<td>{}<td>{}<td>{since}<td>{}<td>{enough}",
+            stand.purpose, stand.channel, stand.state, stand.needed
+        );
+    }
+    page.push_str("</table>\n<h2>What was said</h2>\n");
+    for entry in &proof.consents {
+        let _ = writeln!(
+            page,
+            "<section>\n<h3>{}: {}, {}, {}</h3>\n<table>",
+            entry.given_at,
+            entry.act.as_str(),
+            entry.purpose.as_str(),
+            entry.channel.as_str()
+        );
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(page, "<tr><th>{name}<td><pre>{}</pre>", inert(value));
+        };
+        line("Entry", &entry.id.to_string());
+        line("How", entry.method.as_str());
+        line("Recorded", &format!("{} by {}", entry.recorded_at, entry.source));
+        if let Some(end) = entry.expires_at {
+            line("Until", &end.to_string());
+        }
+        let evidence = &entry.evidence;
+        if let Some(wording) = &evidence.wording {
+            line("Words shown", &wording.text);
+            let hash: String = wording.hash.iter().map(|octet| format!("{octet:02x}")).collect();
+            line("SHA-256 of the words", &hash);
+        }
+        for (name, value) in [
+            ("Where", &evidence.place),
+            ("Seller", &evidence.seller),
+            ("Programme", &evidence.programme),
+            ("Network address", &evidence.ip),
+            ("Program", &evidence.user_agent),
+            ("Vouched for by", &evidence.attested_by),
+        ] {
+            if let Some(value) = value {
+                line(name, value);
+            }
+        }
+        page.push_str("</table>\n</section>\n");
+    }
+    page.push_str(
+        "<h2>Suppression list</h2>\n<table>\n<tr><th>Since<th>Reason<th>Source<th>Until<th>Lifted\n",
+    );
+    for entry in &proof.suppressions {
+        let lifted =
+            entry.lifted.as_ref().map(|(at, why)| format!("{at}: {}", inert(why))).unwrap_or_default();
+        let until = entry.expires_at.map(|at| at.to_string()).unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "<tr><td>{}<td>{}<td>{}<td>{until}<td>{lifted}",
+            entry.created_at,
+            entry.reason.as_str(),
+            inert(&entry.source)
+        );
+    }
+    page.push_str("</table>\n");
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_in_a_page_is_inert() {
+        let check = |text: &str, expected: &str| assert_eq!(inert(text), expected);
+        check("<script>alert('x')</script>", "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;");
+        check("a\u{202E}b\0c\u{1B}[31m", "a[U+202E]b[U+0000]c[U+001B][31m");
+        check("line\nline\t& more", "line\nline\t&amp; more");
+    }
+}

@@ -1,0 +1,369 @@
+//! What people agreed to: a ledger of entries that are only ever added, and the one function that says what follows from
+//! them now.
+//!
+//! An opt-out is an entry of the suppression list, and closes every channel; nothing has to be written here for that. What
+//! was granted before it does not come back by itself when the entry is lifted: only a person's own START opens texts
+//! again. A call with a recorded voice needs a new grant.
+
+use crate::account::Realm;
+use crate::address::PhoneNumber;
+use crate::id::ConsentId;
+use crate::purpose::Purpose;
+use crate::time::Timestamp;
+
+/// A class of channels, as consent is given for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Texts, with pictures or without.
+    Text,
+    /// Calls with a recorded or made voice, and voicemail that does not ring (FCC 22-85, FCC 24-17).
+    RecordedVoice,
+    /// Calls by a person.
+    LiveVoice,
+}
+
+impl Channel {
+    /// All of them; the place in this list is the number in the store.
+    pub const ALL: [Self; 3] = [Self::Text, Self::RecordedVoice, Self::LiveVoice];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::RecordedVoice => "recorded_voice",
+            Self::LiveVoice => "live_voice",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|channel| channel.as_str() == word)
+    }
+}
+
+/// What an entry does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Act {
+    /// The person does not agree any more.
+    Revoked,
+    /// The person agreed: prior express consent.
+    Express,
+    /// The person agreed in writing: prior express written consent (47 CFR 64.1200(f)(9)). A signature may be a tick, a
+    /// text, a key or a recording (15 U.S.C. 7001).
+    Written,
+}
+
+impl Act {
+    /// All of them; the place in this list is the number in the store.
+    pub const ALL: [Self; 3] = [Self::Revoked, Self::Express, Self::Written];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Express => "express",
+            Self::Written => "written",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.as_str() == word)
+    }
+}
+
+/// How it was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    /// A form on a page or in a program.
+    Form,
+    /// A text of the person: a keyword, or a reply.
+    Text,
+    /// Paper.
+    Paper,
+    /// Words, to somebody or on a recording.
+    Spoken,
+    /// A list of another system, for which somebody vouches.
+    Import,
+}
+
+impl Method {
+    /// All of them; the place in this list is the number in the store.
+    pub const ALL: [Self; 5] = [Self::Form, Self::Text, Self::Paper, Self::Spoken, Self::Import];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Text => "text",
+            Self::Paper => "paper",
+            Self::Spoken => "spoken",
+            Self::Import => "import",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == word)
+    }
+}
+
+/// The words that a person was shown, with their SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wording {
+    /// SHA-256 of the text in UTF-8.
+    pub hash: [u8; 32],
+    /// The text.
+    pub text: String,
+}
+
+/// What proves it. All of it is what the one who recorded it says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The words that the person was shown.
+    pub wording: Option<Wording>,
+    /// Where: the address of the form, the number that was texted, the shop.
+    pub place: Option<String>,
+    /// Who may write or call: the seller that the words name.
+    pub seller: Option<String>,
+    /// Which programme of the seller.
+    pub programme: Option<String>,
+    /// The network address from which a form was sent.
+    pub ip: Option<String>,
+    /// The program that sent the form.
+    pub user_agent: Option<String>,
+    /// Who vouches for it, where it comes from a list.
+    pub attested_by: Option<String>,
+}
+
+/// An entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    /// Its id. Ids grow in the order in which entries were recorded.
+    pub id: ConsentId,
+    /// Whose ledger.
+    pub realm: Realm,
+    /// Whose consent.
+    pub recipient: PhoneNumber,
+    /// To be contacted why.
+    pub purpose: Purpose,
+    /// And how.
+    pub channel: Channel,
+    /// What the entry does.
+    pub act: Act,
+    /// When the person said so.
+    pub given_at: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Until when a grant counts, if it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// How it was said.
+    pub method: Method,
+    /// What proves it.
+    pub evidence: Evidence,
+    /// Who recorded it: `api`, `operator`.
+    pub source: String,
+}
+
+/// What a written consent must have and an entry does not: the names of its fields.
+///
+/// 47 CFR 64.1200(f)(9) asks for an agreement, signed by the person, that names the seller and says what it authorizes: so
+/// the words that were shown, the seller, and where that was. A list that is taken over needs somebody who vouches for it.
+pub fn missing(act: Act, method: Method, evidence: &Evidence) -> Vec<&'static str> {
+    let written = act == Act::Written;
+    [
+        ("wording", written && evidence.wording.is_none()),
+        ("seller", written && evidence.seller.is_none()),
+        ("place", written && evidence.place.is_none()),
+        ("attested_by", act != Act::Revoked && method == Method::Import && evidence.attested_by.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_missing)| is_missing.then_some(field))
+    .collect()
+}
+
+/// What a message for this purpose over this channel needs: written consent for offers that a machine sends or speaks
+/// (47 CFR 64.1200(a)(2)), express consent for everything else.
+pub const fn needed(purpose: Purpose, channel: Channel) -> Act {
+    match (purpose, channel) {
+        (Purpose::Marketing, Channel::Text | Channel::RecordedVoice) => Act::Written,
+        (Purpose::Marketing, Channel::LiveVoice)
+        | (Purpose::Authentication | Purpose::Alert | Purpose::Transactional, _) => Act::Express,
+    }
+}
+
+/// A time at which a person opted out of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptOut {
+    /// When.
+    pub at: Timestamp,
+    /// When the person asked for messages again, by text.
+    pub started_at: Option<Timestamp>,
+}
+
+/// How a consent stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing<'a> {
+    /// It was never given.
+    Never,
+    /// It counts.
+    Granted(&'a Consent),
+    /// It was taken back then.
+    Revoked(Timestamp),
+    /// It ended by itself then.
+    Expired(Timestamp),
+}
+
+impl Standing<'_> {
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never_given",
+            Self::Granted(_) => "granted",
+            Self::Revoked(_) => "revoked",
+            Self::Expired(_) => "expired",
+        }
+    }
+
+    /// Whether this is at least what is needed.
+    pub fn permits(self, needed: Act) -> bool {
+        matches!(self, Self::Granted(consent) if consent.act >= needed)
+    }
+}
+
+/// How the consent to be contacted for this purpose over this channel stands, given all that a person said: the newest word
+/// counts, by when it was said and not by when it was recorded.
+pub fn standing<'a>(
+    ledger: impl IntoIterator<Item = &'a Consent>,
+    opt_outs: &[OptOut],
+    purpose: Purpose,
+    channel: Channel,
+    now: Timestamp,
+) -> Standing<'a> {
+    let concerns =
+        |entry: &&Consent| (entry.purpose, entry.channel) == (purpose, channel) && entry.given_at <= now;
+    let newest = ledger.into_iter().filter(concerns).max_by_key(|entry| (entry.given_at, entry.id));
+    let Some(entry) = newest else { return Standing::Never };
+    if entry.act == Act::Revoked {
+        return Standing::Revoked(entry.given_at);
+    }
+    let closes = |out: &&OptOut| {
+        let is_open_again = channel == Channel::Text && out.started_at.is_some_and(|at| at <= now);
+        out.at >= entry.given_at && out.at <= now && !is_open_again
+    };
+    match (opt_outs.iter().filter(closes).map(|out| out.at).max(), entry.expires_at) {
+        (Some(at), _) => Standing::Revoked(at),
+        (None, Some(end)) if end <= now => Standing::Expired(end),
+        (None, _) => Standing::Granted(entry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Environment;
+    use crate::id::AccountId;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_millis(1_767_225_600_000).plus_s(hour * 3600)
+    }
+
+    fn entry(id: i64, channel: Channel, act: Act, hour: i64) -> Consent {
+        Consent {
+            id: ConsentId::from_key(id),
+            realm: Realm { account: AccountId::from_key(1), environment: Environment::Live },
+            recipient: PhoneNumber::from_digits(46_700_000_000).expect("a number"),
+            purpose: Purpose::Marketing,
+            channel,
+            act,
+            given_at: at(hour),
+            recorded_at: at(hour),
+            expires_at: None,
+            method: Method::Form,
+            evidence: Evidence::default(),
+            source: "api".to_owned(),
+        }
+    }
+
+    fn says(ledger: &[Consent], outs: &[OptOut], channel: Channel, hour: i64) -> &'static str {
+        standing(ledger, outs, Purpose::Marketing, channel, at(hour)).as_str()
+    }
+
+    #[test]
+    fn the_newest_word_counts() {
+        use Act::*;
+        use Channel::*;
+        let check = |ledger: &[Consent], expected: &str| {
+            assert_eq!(says(ledger, &[], Text, 100), expected, "{ledger:?}");
+        };
+        check(&[], "never_given");
+        check(&[entry(1, RecordedVoice, Written, 1)], "never_given");
+        check(&[entry(1, Text, Written, 1)], "granted");
+        check(&[entry(1, Text, Written, 1), entry(2, Text, Revoked, 2)], "revoked");
+        check(
+            &[entry(1, Text, Written, 1), entry(2, Text, Revoked, 2), entry(3, Text, Express, 3)],
+            "granted",
+        );
+        // Recorded later, but said before.
+        check(&[entry(1, Text, Revoked, 5), entry(2, Text, Written, 2)], "revoked");
+        // At the same moment what was recorded last counts.
+        check(&[entry(1, Text, Revoked, 5), entry(2, Text, Written, 5)], "granted");
+        // Not said yet.
+        check(&[entry(1, Text, Written, 101)], "never_given");
+        check(&[Consent { expires_at: Some(at(100)), ..entry(1, Text, Written, 1) }], "expired");
+        check(&[Consent { expires_at: Some(at(101)), ..entry(1, Text, Written, 1) }], "granted");
+        check(&[Consent { purpose: Purpose::Alert, ..entry(1, Text, Written, 1) }], "never_given");
+    }
+
+    #[test]
+    fn an_opt_out_closes_every_channel_and_a_start_opens_texts_only() {
+        let all = Channel::ALL.map(|channel| entry(1, channel, Act::Written, 1));
+        let out = OptOut { at: at(10), started_at: None };
+        let started = OptOut { at: at(10), started_at: Some(at(20)) };
+        let check = |outs: &[OptOut], hour: i64, expected: [&str; 3]| {
+            assert_eq!(Channel::ALL.map(|channel| says(&all, outs, channel, hour)), expected, "{outs:?}");
+        };
+        check(&[], 30, ["granted"; 3]);
+        check(&[out], 9, ["granted"; 3]);
+        check(&[out], 10, ["revoked"; 3]);
+        check(&[started], 19, ["revoked"; 3]);
+        check(&[started], 20, ["granted", "revoked", "revoked"]);
+        check(&[started, OptOut { at: at(25), started_at: None }], 30, ["revoked"; 3]);
+        // What was granted after an opt-out is not closed by it.
+        let later = [entry(2, Channel::RecordedVoice, Act::Written, 15)];
+        assert_eq!(says(&later, &[out], Channel::RecordedVoice, 30), "granted");
+    }
+
+    #[test]
+    fn offers_by_machine_need_it_in_writing() {
+        for purpose in Purpose::ALL {
+            for channel in Channel::ALL {
+                let written = purpose == Purpose::Marketing && channel != Channel::LiveVoice;
+                let expected = if written { Act::Written } else { Act::Express };
+                assert_eq!(needed(purpose, channel), expected);
+            }
+        }
+        let express = entry(1, Channel::Text, Act::Express, 1);
+        assert!(Standing::Granted(&express).permits(Act::Express));
+        assert!(!Standing::Granted(&express).permits(Act::Written));
+        assert!(!Standing::Never.permits(Act::Express));
+    }
+
+    #[test]
+    fn a_written_consent_has_words_a_seller_and_a_place() {
+        let full = Evidence {
+            wording: Some(Wording { hash: [0; 32], text: "I agree".to_owned() }),
+            place: Some("https://shop.example/join".to_owned()),
+            seller: Some("Shop".to_owned()),
+            ..Evidence::default()
+        };
+        assert_eq!(missing(Act::Written, Method::Form, &full), [""; 0]);
+        assert_eq!(
+            missing(Act::Written, Method::Paper, &Evidence::default()),
+            ["wording", "seller", "place"]
+        );
+        assert_eq!(missing(Act::Written, Method::Import, &full), ["attested_by"]);
+        assert_eq!(missing(Act::Express, Method::Spoken, &Evidence::default()), [""; 0]);
+        assert_eq!(missing(Act::Revoked, Method::Import, &Evidence::default()), [""; 0]);
+    }
+}

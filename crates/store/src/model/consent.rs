@@ -1,0 +1,50 @@
+//! The ledger of what people agreed to. Entries are only ever added.
+
+use super::{Tables, page_of};
+use crate::backend::*;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::Consent;
+use tidings_domain::id::ConsentId;
+use tidings_domain::time::Timestamp;
+
+/// Every entry.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Consents {
+    rows: BTreeMap<ConsentId, Consent>,
+}
+
+impl Tables {
+    pub(super) fn record_consents(
+        &mut self,
+        entries: Vec<Consent>,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut ids = BTreeSet::new();
+        let is_known = |entry: &&Consent| self.consents.rows.contains_key(&entry.id) || !ids.insert(entry.id);
+        if let Some(known) = entries.iter().find(is_known) {
+            return Err(Error::Conflict(format!("there is a consent {} already", known.id)));
+        }
+        if let Some(first) = entries.first() {
+            let detail = format!("{} entries", entries.len());
+            self.write_audit(&actor, "consent.record", first.id.to_string(), detail, now);
+        }
+        self.consents.rows.extend(entries.into_iter().map(|entry| (entry.id, entry)));
+        Ok(())
+    }
+
+    pub(super) fn consents(
+        &mut self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        page: Page,
+    ) -> Result<Paged<Consent>> {
+        let before = ConsentId::from_key(page.before.unwrap_or(i64::MAX));
+        let all = self.consents.rows.range(..before).rev().map(|(_, entry)| entry);
+        let found = all.filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
+        Ok(page_of(found.cloned(), page, |entry| entry.id.key()))
+    }
+}

@@ -1,0 +1,153 @@
+//! The ledger of what people agreed to. Rows are only ever added.
+
+use super::executor::{Rx, Tx};
+use super::message::live;
+use super::operating::write_audit;
+use super::session::{cell, clean};
+use crate::Result;
+use crate::backend::*;
+use crate::column::{corrupt, environment, listed, number};
+use std::collections::BTreeMap;
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
+use tidings_domain::id::{AccountId, ConsentId};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::time::Timestamp;
+use tokio_postgres::Row;
+
+pub(super) async fn record_consents(
+    tx: &mut Tx,
+    entries: &[Consent],
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<()> {
+    let Some(first) = entries.first() else { return Ok(()) };
+    let worded = entries.iter().filter_map(|entry| {
+        let wording = entry.evidence.wording.as_ref()?;
+        Some(((entry.realm.account.key(), wording.hash), clean(&wording.text)))
+    });
+    let wordings: BTreeMap<_, _> = worded.collect();
+    tx.sql
+        .execute(
+            "INSERT INTO wording (account, hash, text) SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[])
+             ON CONFLICT DO NOTHING",
+            &[
+                &wordings.keys().map(|(account, _)| *account).collect::<Vec<_>>(),
+                &wordings.keys().map(|(_, hash)| &hash[..]).collect::<Vec<_>>(),
+                &wordings.values().map(|text| &**text).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    let texts = |of: fn(&Evidence) -> &Option<String>| -> Vec<Option<String>> {
+        entries
+            .iter()
+            .map(|entry| of(&entry.evidence).as_deref().map(|text| clean(text).into_owned()))
+            .collect()
+    };
+    tx.sql
+        .execute(
+            "INSERT INTO consent (id, account, live, recipient, purpose, channel, act, given_at, recorded_at, expires_at,
+               method, wording, place, seller, programme, ip, user_agent, attested_by, source)
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::smallint[], $6::smallint[],
+               $7::smallint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::bytea[], $13::text[],
+               $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[])",
+            &[
+                &entries.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.realm.account.key()).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| live(entry.realm.environment)).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.recipient.digits() as i64).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| i16::from(entry.purpose.priority())).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.channel as i16).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.act as i16).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.given_at.as_millis()).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.recorded_at.as_millis()).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.expires_at.map(Timestamp::as_millis)).collect::<Vec<_>>(),
+                &entries.iter().map(|entry| entry.method as i16).collect::<Vec<_>>(),
+                &entries
+                    .iter()
+                    .map(|entry| entry.evidence.wording.as_ref().map(|wording| &wording.hash[..]))
+                    .collect::<Vec<_>>(),
+                &texts(|evidence| &evidence.place),
+                &texts(|evidence| &evidence.seller),
+                &texts(|evidence| &evidence.programme),
+                &texts(|evidence| &evidence.ip),
+                &texts(|evidence| &evidence.user_agent),
+                &texts(|evidence| &evidence.attested_by),
+                &entries.iter().map(|entry| clean(&entry.source)).collect::<Vec<_>>(),
+            ],
+        )
+        .await?;
+    let detail = format!("{} entries", entries.len());
+    write_audit(tx, actor, "consent.record", &first.id.to_string(), &detail, *now);
+    Ok(())
+}
+
+pub(super) async fn consents(
+    rx: &Rx<'_>,
+    realm: &Realm,
+    recipient: &PhoneNumber,
+    page: &Page,
+) -> Result<Paged<Consent>> {
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT c.id, c.account, c.live, c.recipient, c.purpose, c.channel, c.act, c.given_at, c.recorded_at,
+               c.expires_at, c.method, c.wording, w.text, c.place, c.seller, c.programme, c.ip, c.user_agent,
+               c.attested_by, c.source
+             FROM (SELECT * FROM consent WHERE account = $1 AND live = $2 AND recipient = $3 AND id < $4
+                   ORDER BY id DESC LIMIT $5) c
+             LEFT JOIN LATERAL (SELECT x.text FROM wording x WHERE x.account = c.account AND x.hash = c.wording LIMIT 1) w
+               ON true
+             ORDER BY c.id DESC",
+            &[
+                &realm.account.key(),
+                &live(realm.environment),
+                &(recipient.digits() as i64),
+                &page.before.unwrap_or(i64::MAX),
+                &(page.limit as i64 + 1),
+            ],
+        )
+        .await?;
+    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Paged::of(items, page, |entry| entry.id.key()))
+}
+
+fn read(row: &Row) -> Result<Consent> {
+    let at = |n| cell(row, n).map(Timestamp::from_millis);
+    let place = |n| cell::<i16>(row, n).map(i64::from);
+    let wording = match (cell::<Option<&[u8]>>(row, 11)?, cell::<Option<String>>(row, 12)?) {
+        (Some(hash), Some(text)) => {
+            let hash = hash.try_into().map_err(|_| corrupt("hash of a wording", hash.len()))?;
+            Some(Wording { hash, text })
+        }
+        (Some(_), None) => return Err(corrupt("wording of a consent", cell::<i64>(row, 0)?)),
+        (None, _) => None,
+    };
+    let purpose = place(4)?;
+    Ok(Consent {
+        id: ConsentId::from_key(cell(row, 0)?),
+        realm: Realm { account: AccountId::from_key(cell(row, 1)?), environment: environment(place(2)?) },
+        recipient: number(cell(row, 3)?)?,
+        purpose: u8::try_from(purpose)
+            .ok()
+            .and_then(Purpose::from_priority)
+            .ok_or_else(|| corrupt("purpose", purpose))?,
+        channel: listed("channel of a consent", &Channel::ALL, place(5)?)?,
+        act: listed("act of a consent", &Act::ALL, place(6)?)?,
+        given_at: at(7)?,
+        recorded_at: at(8)?,
+        expires_at: cell::<Option<i64>>(row, 9)?.map(Timestamp::from_millis),
+        method: listed("method of a consent", &Method::ALL, place(10)?)?,
+        evidence: Evidence {
+            wording,
+            place: cell(row, 13)?,
+            seller: cell(row, 14)?,
+            programme: cell(row, 15)?,
+            ip: cell(row, 16)?,
+            user_agent: cell(row, 17)?,
+            attested_by: cell(row, 18)?,
+        },
+        source: cell(row, 19)?,
+    })
+}

@@ -1,0 +1,135 @@
+//! The ledger of what people agreed to. Rows are only ever added.
+
+use super::executor::{Rx, Tx, failed};
+use super::message::{environment, get, live, number};
+use super::operating::write_audit;
+use crate::Result;
+use crate::backend::*;
+use crate::column::{corrupt, listed};
+use rusqlite::{Row, params};
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
+use tidings_domain::id::{AccountId, ConsentId};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::time::Timestamp;
+
+pub(super) fn record_consents(
+    tx: &mut Tx<'_>,
+    entries: &[Consent],
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<()> {
+    for entry in entries {
+        insert(tx, entry)?;
+    }
+    if let Some(first) = entries.first() {
+        let detail = format!("{} entries", entries.len());
+        write_audit(tx, actor, "consent.record", &first.id.to_string(), &detail, *now)?;
+    }
+    Ok(())
+}
+
+fn insert(tx: &Tx<'_>, entry: &Consent) -> Result<()> {
+    let evidence = &entry.evidence;
+    if let Some(wording) = &evidence.wording {
+        tx.sql
+            .prepare_cached("INSERT OR IGNORE INTO wording (account, hash, text) VALUES (?1, ?2, ?3)")
+            .and_then(|mut s| s.execute(params![entry.realm.account.key(), wording.hash, wording.text]))
+            .map_err(failed)?;
+    }
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO consent (id, account, live, recipient, purpose, channel, act, given_at, recorded_at, expires_at,
+               method, wording, place, seller, programme, ip, user_agent, attested_by, source)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                entry.id.key(),
+                entry.realm.account.key(),
+                live(entry.realm.environment),
+                entry.recipient.digits() as i64,
+                entry.purpose.priority(),
+                entry.channel as i64,
+                entry.act as i64,
+                entry.given_at.as_millis(),
+                entry.recorded_at.as_millis(),
+                entry.expires_at.map(Timestamp::as_millis),
+                entry.method as i64,
+                evidence.wording.as_ref().map(|wording| wording.hash),
+                evidence.place,
+                evidence.seller,
+                evidence.programme,
+                evidence.ip,
+                evidence.user_agent,
+                evidence.attested_by,
+                entry.source,
+            ])
+        })
+        .map(drop)
+        .map_err(failed)
+}
+
+pub(super) fn consents(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    recipient: &PhoneNumber,
+    page: &Page,
+) -> Result<Paged<Consent>> {
+    let mut statement = rx
+        .sql
+        .prepare_cached(
+            "SELECT c.id, c.account, c.live, c.recipient, c.purpose, c.channel, c.act, c.given_at, c.recorded_at,
+               c.expires_at, c.method, c.wording, w.text, c.place, c.seller, c.programme, c.ip, c.user_agent,
+               c.attested_by, c.source
+             FROM consent c LEFT JOIN wording w ON w.account = c.account AND w.hash = c.wording
+             WHERE c.account = ?1 AND c.live = ?2 AND c.recipient = ?3 AND c.id < ?4 ORDER BY c.id DESC LIMIT ?5",
+        )
+        .map_err(failed)?;
+    let mut rows = statement
+        .query(params![
+            realm.account.key(),
+            live(realm.environment),
+            recipient.digits() as i64,
+            page.before.unwrap_or(i64::MAX),
+            page.limit as i64 + 1,
+        ])
+        .map_err(failed)?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        items.push(read(row)?);
+    }
+    Ok(Paged::of(items, page, |entry| entry.id.key()))
+}
+
+fn read(row: &Row<'_>) -> Result<Consent> {
+    let wording = match (get::<Option<[u8; 32]>>(row, 11)?, get::<Option<String>>(row, 12)?) {
+        (Some(hash), Some(text)) => Some(Wording { hash, text }),
+        (Some(_), None) => return Err(corrupt("wording of a consent", get::<i64>(row, 0)?)),
+        (None, _) => None,
+    };
+    let purpose: u8 = get(row, 4)?;
+    Ok(Consent {
+        id: ConsentId::from_key(get(row, 0)?),
+        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        recipient: number(get(row, 3)?)?,
+        purpose: Purpose::from_priority(purpose).ok_or_else(|| corrupt("purpose", i64::from(purpose)))?,
+        channel: listed("channel of a consent", &Channel::ALL, get(row, 5)?)?,
+        act: listed("act of a consent", &Act::ALL, get(row, 6)?)?,
+        given_at: Timestamp::from_millis(get(row, 7)?),
+        recorded_at: Timestamp::from_millis(get(row, 8)?),
+        expires_at: get::<Option<i64>>(row, 9)?.map(Timestamp::from_millis),
+        method: listed("method of a consent", &Method::ALL, get(row, 10)?)?,
+        evidence: Evidence {
+            wording,
+            place: get(row, 13)?,
+            seller: get(row, 14)?,
+            programme: get(row, 15)?,
+            ip: get(row, 16)?,
+            user_agent: get(row, 17)?,
+            attested_by: get(row, 18)?,
+        },
+        source: get(row, 19)?,
+    })
+}

@@ -1,0 +1,116 @@
+//! The ledger of what people agreed to.
+
+use crate::samples::*;
+use crate::{for_each_backend, for_each_place};
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, OptOut, Wording};
+use tidings_domain::id::*;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::suppression::Reason;
+use tidings_store::*;
+
+fn entry(n: i64, person: u64) -> Consent {
+    Consent {
+        id: ConsentId::from_key(n),
+        realm: HOME,
+        recipient: number(person),
+        purpose: Purpose::Marketing,
+        channel: Channel::Text,
+        act: Act::Written,
+        given_at: at(n),
+        recorded_at: at(n + 1),
+        expires_at: None,
+        method: Method::Form,
+        evidence: Evidence {
+            wording: Some(Wording { hash: [7; 32], text: "I agree\nto texts".to_owned() }),
+            ..Evidence::default()
+        },
+        source: "api".to_owned(),
+    }
+}
+
+#[test]
+fn what_was_agreed_to_is_kept_as_it_was_recorded() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let full = Consent {
+            purpose: Purpose::Alert,
+            channel: Channel::RecordedVoice,
+            act: Act::Revoked,
+            expires_at: Some(at(900)),
+            method: Method::Import,
+            evidence: Evidence {
+                wording: Some(Wording { hash: [9; 32], text: "Ja \"wohl\" 😀".to_owned() }),
+                place: Some("https://shop.example/join".to_owned()),
+                seller: Some("Shop".to_owned()),
+                programme: Some("Club".to_owned()),
+                ip: Some("192.0.2.1".to_owned()),
+                user_agent: Some("Browser/1".to_owned()),
+                attested_by: Some("the owner of the list".to_owned()),
+            },
+            ..entry(3, 1)
+        };
+        let bare = Consent { evidence: Evidence::default(), ..entry(4, 1) };
+        let first = vec![entry(1, 1), entry(2, 1), full.clone(), bare.clone()];
+        store.record_consents(first, actor(), at(5)).await.expect("recorded");
+        store.record_consents(vec![entry(5, 2)], actor(), at(5)).await.expect("recorded");
+        assert_eq!(audited(&store).await, ["consent.record", "consent.record"]);
+
+        store.close().await.expect("closed");
+        let store = place.open();
+        let first = store.consents(HOME, number(1), page(3)).await.expect("read");
+        assert_eq!(first.items, [bare, full, entry(2, 1)]);
+        let rest = Page { before: first.next, limit: 3 };
+        let rest = store.consents(HOME, number(1), rest).await.expect("read");
+        assert_eq!((rest.items, rest.next), (vec![entry(1, 1)], None));
+    });
+}
+
+#[test]
+fn a_ledger_belongs_to_a_realm() {
+    for_each_backend(|store| async move {
+        let test = Realm { environment: Environment::Test, ..HOME };
+        let other = Realm { account: AccountId::from_key(2), ..HOME };
+        let of = |realm, n| Consent { realm, ..entry(n, 1) };
+        store.record_consents(vec![of(test, 1), of(other, 2)], actor(), at(1)).await.expect("recorded");
+        assert_eq!(store.consents(HOME, number(1), page(9)).await.expect("read").items, []);
+        assert_eq!(store.consents(test, number(1), page(9)).await.expect("read").items, [of(test, 1)]);
+        assert_eq!(store.consents(other, number(1), page(9)).await.expect("read").items, [of(other, 2)]);
+    });
+}
+
+#[test]
+fn an_entry_is_never_replaced_and_a_call_is_taken_whole_or_not_at_all() {
+    for_each_backend(|store| async move {
+        store.record_consents(vec![entry(1, 1)], actor(), at(1)).await.expect("recorded");
+        let again = vec![entry(2, 1), Consent { act: Act::Revoked, ..entry(1, 1) }];
+        let refused = store.record_consents(again, actor(), at(2)).await;
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+        assert_eq!(store.consents(HOME, number(1), page(9)).await.expect("read").items, [entry(1, 1)]);
+        store.record_consents(Vec::new(), actor(), at(2)).await.expect("nothing to do");
+    });
+}
+
+#[test]
+fn only_the_persons_own_start_counts_as_one() {
+    let entry = |reason, lifted: Option<&str>| Suppression {
+        id: SuppressionId::from_key(1),
+        realm: HOME,
+        recipient: number(1),
+        reason,
+        source: "api".to_owned(),
+        created_at: at(1),
+        expires_at: None,
+        lifted: lifted.map(|why| (at(2), why.to_owned())),
+    };
+    let check = |reason, lifted: Option<&str>, expected: Option<OptOut>| {
+        assert_eq!(entry(reason, lifted).opt_out(), expected, "{reason:?} {lifted:?}");
+    };
+    let out = |started_at| Some(OptOut { at: at(1), started_at });
+    let start = format!("{} start", InboundId::from_key(5));
+    check(Reason::OptedOut, None, out(None));
+    check(Reason::OptedOut, Some(&start), out(Some(at(2))));
+    check(Reason::OptedOut, Some("asked for it again by phone"), out(None));
+    check(Reason::Manual, Some(&start), None);
+    check(Reason::InvalidNumber, None, None);
+}
