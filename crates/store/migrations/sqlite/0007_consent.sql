@@ -1,4 +1,4 @@
--- What people agreed to: docs/decisions/0025-consent.md.
+-- What people agreed to: docs/decisions/0022-consent.md.
 
 -- The words that people were shown, once for each account, by their SHA-256.
 CREATE TABLE wording (

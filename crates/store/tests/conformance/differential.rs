@@ -12,6 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
@@ -120,6 +121,7 @@ enum Call {
     },
     Suppress(Vec<Suppression>),
     EndWaiting(Realm, PhoneNumber, usize),
+    RecordConsents(Vec<Consent>),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -259,6 +261,7 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::EndWaiting(realm, recipient, limit) => {
             advanced(store.stop_waiting(realm, recipient, limit, now).await, &mut learned)
         }
+        Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
         Call::Lift(realm, recipient) => {
             answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
                 lines(lifted.iter().map(entry))
@@ -378,6 +381,11 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
         add(format!("feed of {name}"), lines(feed.iter().map(|told| format!("{told:?}"))));
         let list = async |page| store.suppressions(realm, None, true, page).await;
         add(format!("suppressions of {name}"), pages(3, entry, list).await);
+        for person in 0..5 {
+            let ledger = async |page| store.consents(realm, number(person), page).await;
+            let text = pages(2, |entry| format!("{entry:?}"), ledger).await;
+            add(format!("consents of {person} in {name}"), text);
+        }
         let items = async |page| store.reviews(realm, None, false, page).await;
         add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
         add(format!("groups of {name}"), plain(store.review_groups(realm, 9).await));
@@ -716,6 +724,7 @@ pub(crate) struct Teller {
     callbacks: Vec<EndpointId>,
     tokens: Vec<Token>,
     last_suppression: i64,
+    last_consent: i64,
 }
 
 impl Teller {
@@ -735,6 +744,7 @@ impl Teller {
             callbacks: Vec::new(),
             tokens: Vec::new(),
             last_suppression: 0,
+            last_consent: 0,
         }
     }
 
@@ -807,7 +817,8 @@ impl Teller {
             73..77 => self.endpoint(),
             77 => self.replay(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
-            80 => Call::Lift(self.realm(), self.recipient()),
+            80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
+            80 => Call::RecordConsents((0..1 + self.draw.below(3)).map(|_| self.consent()).collect()),
             81 | 82 => Call::Decide {
                 realm: self.realm(),
                 place: self.draw.up_to(3),
@@ -1179,6 +1190,32 @@ impl Teller {
                 Some(self.now.plus_ms(5 * DAY_MS)),
             ]),
             lifted: None,
+        }
+    }
+
+    fn consent(&mut self) -> Consent {
+        if !self.draw.one_in(15) {
+            self.last_consent += 1;
+        }
+        let text = self.draw.of(&["I agree", "Ich stimme zu"]);
+        let wording = Wording { hash: [text.len() as u8; 32], text: text.to_owned() };
+        Consent {
+            id: ConsentId::from_key(self.last_consent),
+            realm: self.realm(),
+            recipient: self.recipient(),
+            purpose: self.draw.of(&Purpose::ALL),
+            channel: self.draw.of(&Channel::ALL),
+            act: self.draw.of(&Act::ALL),
+            given_at: self.now.plus_ms(-(self.draw.below(5_000) as i64)),
+            recorded_at: self.now,
+            expires_at: self.draw.of(&[None, Some(self.now.plus_ms(5 * DAY_MS))]),
+            method: self.draw.of(&Method::ALL),
+            evidence: Evidence {
+                wording: self.draw.one_in(2).then_some(wording),
+                place: self.draw.one_in(2).then(|| "https://shop.example".to_owned()),
+                ..Evidence::default()
+            },
+            source: "api".to_owned(),
         }
     }
 
