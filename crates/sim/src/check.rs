@@ -62,6 +62,8 @@ impl Slack {
 }
 
 /// So long keys are remembered, and a receipt may correct `unconfirmed`.
+/// For as long as a lease lasts, and as long as it takes to see that it is over.
+const LOST_MS: Ms = 40_000;
 const THREE_DAYS_MS: i64 = 72 * 3_600_000;
 
 /// Compares.
@@ -402,7 +404,13 @@ impl Check<'_> {
         let end = self.seen.end_of_all();
         let crashed = self.seen.crashed_between(asked, end);
         let unknown = self.seen.unknown_between(asked, end, &["accept", "claim", "advance"]);
-        if !unanswered && !crashed && !unknown && !self.jumped_between(asked, end) {
+        // A node whose lease was over settles all that it had claimed before it goes on, as another one would.
+        let is_apart = |process: &u32| {
+            let times = self.seen.apart(*process, LOST_MS);
+            times.iter().any(|(from, to)| *from < end.ms && asked.ms < *to)
+        };
+        let lapsed = self.seen.processes.keys().any(is_apart);
+        if !unanswered && !crashed && !unknown && !lapsed && !self.jumped_between(asked, end) {
             found.push(("P-09", format!("{name} is in doubt without a reason: {:?}", timeline.stored.life)));
         }
     }
@@ -1278,8 +1286,6 @@ impl Check<'_> {
         at: At,
         found: &mut Vec<(&'static str, String)>,
     ) {
-        // For as long as a lease lasts, and as long as it takes to see that it is over.
-        const LOST_MS: Ms = 40_000;
         let seen = &self.seen.processes[&from];
         let has_ended = seen.ended.is_some_and(|(end, _)| end < at);
         let is_apart = self.seen.apart(from, LOST_MS).iter().any(|(from, to)| *from <= at.ms && at.ms < *to);
