@@ -215,6 +215,7 @@ pub async fn start(
         node,
         journal,
         replies: config.reply_texts(),
+        gate: config.gate_policy(),
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }

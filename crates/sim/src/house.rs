@@ -290,5 +290,6 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         },
         journal: None,
         replies: None,
+        gate: tidings_domain::gate::Policy::OPEN,
     }
 }
