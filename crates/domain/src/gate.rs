@@ -230,3 +230,113 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     }
     Answer(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Environment;
+    use crate::id::InboundId;
+    use crate::quiet_hours::{Place, Window};
+    use crate::reply;
+    use proptest::prelude::*;
+
+    fn time(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"))
+    }
+
+    fn number(text: &str) -> PhoneNumber {
+        PhoneNumber::parse(text, None, Environment::Test).unwrap_or_else(|why| panic!("{text}: {why}"))
+    }
+
+    fn facts<'a>(purpose: Purpose, to: &str, policy: &'a Policy) -> Facts<'a> {
+        let created_at = time("2026-07-06T03:00:00Z");
+        Facts { purpose, recipient: number(to), reply: None, created_at, suppressed: None, policy }
+    }
+
+    fn policy(outside: Outside) -> Policy {
+        Policy { quiet_hours: quiet_hours::Policy { outside, ..quiet_hours::Policy::default() } }
+    }
+
+    fn told(decision: Decision) -> String {
+        match decision {
+            Decision::Send => "send".to_owned(),
+            Decision::Hold(hold) => format!("hold until {} for {}", hold.until, hold.why.code),
+            Decision::Refuse(reason) => format!("refuse for {}", reason.code()),
+        }
+    }
+
+    /// It is Sunday, 23:00 in Miami.
+    #[test]
+    fn every_reason_is_told_and_the_first_that_refuses_decides() {
+        let (hold, refuse) = (policy(Outside::Hold), policy(Outside::Refuse));
+        let listed = Some(suppression::Reason::OptedOut);
+        let check = |facts: Facts<'_>, reasons: &[&str], decision: &str| {
+            let answer = ask(&facts, facts.created_at);
+            let found: Vec<&str> = answer.findings().iter().map(|finding| finding.reason.code()).collect();
+            assert_eq!((found.as_slice(), told(answer.decision()).as_str()), (reasons, decision), "{facts:?}");
+            assert_eq!(answer.first().map(|finding| finding.reason.code()), reasons.first().copied());
+        };
+        let offer = facts(Purpose::Marketing, "+13055550100", &hold);
+        check(offer, &["quiet_hours"], "hold until 2026-07-06T12:00:00.000Z for tidings quiet_hours");
+        check(offer.suppressed(listed), &["opted_out", "quiet_hours"], "refuse for opted_out");
+        check(Facts { policy: &refuse, ..offer }, &["quiet_hours"], "refuse for quiet_hours");
+        check(Facts { policy: &Policy::OPEN, ..offer }, &[], "send");
+        check(Facts { policy: &Policy::OPEN, ..offer }.suppressed(listed), &["opted_out"], "refuse for opted_out");
+        for purpose in [Purpose::Authentication, Purpose::Alert, Purpose::Transactional] {
+            check(facts(purpose, "+13055550100", &hold), &[], "send");
+            check(facts(purpose, "+13055550100", &hold).suppressed(listed), &["opted_out"], "refuse for opted_out");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_somebody_who_wrote_has_no_quiet_hours_and_may_pass_the_list_if_it_confirms() {
+        let all = Policy {
+            quiet_hours: quiet_hours::Policy { purposes: Purpose::ALL.to_vec(), ..quiet_hours::Policy::default() },
+        };
+        let check = |kind, listed, after_s, decision: &str| {
+            let reply = Some(Reply { kind, to: InboundId::from_key(1) });
+            let facts = Facts { reply, ..facts(Purpose::Transactional, "+13055550100", &all) }.suppressed(listed);
+            let at = facts.created_at.plus_s(after_s);
+            assert_eq!(told(ask(&facts, at).decision()), decision, "{kind:?} {listed:?} {after_s}");
+        };
+        let (opted_out, manual) = (Some(suppression::Reason::OptedOut), Some(suppression::Reason::Manual));
+        check(reply::Kind::Help, None, 1, "send");
+        check(reply::Kind::Help, opted_out, 1, "refuse for opted_out");
+        check(reply::Kind::OptOut, opted_out, 1, "send");
+        check(reply::Kind::OptOut, opted_out, 300, "refuse for opted_out");
+        check(reply::Kind::OptOut, manual, 1, "refuse for manual");
+    }
+
+    #[test]
+    fn what_is_never_open_is_refused() {
+        let window = Window::parse("10:00-18:00").unwrap();
+        let narrow = Policy { quiet_hours: quiet_hours::Policy { window, ..quiet_hours::Policy::default() } };
+        let facts = facts(Purpose::Marketing, "+79161234567", &narrow);
+        assert_eq!(told(ask(&facts, facts.created_at).decision()), "refuse for quiet_hours");
+    }
+
+    proptest! {
+        /// What dispatch relies on: what the gate lets go is open by every clock of its place, and what it holds may go then.
+        #[test]
+        fn a_message_that_is_held_may_go_when_the_hold_ends_and_not_before(
+            area in 201_u64..990, later_s in 0..220_000_000_i64, narrow in any::<bool>()
+        ) {
+            let window = if narrow { Window::parse("11:30-14:00").unwrap() } else { Window::ALL };
+            let policy = Policy { quiet_hours: quiet_hours::Policy { window, ..quiet_hours::Policy::default() } };
+            let recipient = PhoneNumber::from_digits(1_000_555_0100 + area * 10_000_000).unwrap();
+            let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) };
+            let at = time("2024-01-01T00:00:00Z").plus_s(later_s);
+            let hours = Place::of(recipient).unwrap().hours(window);
+            match ask(&facts, at).decision() {
+                Decision::Send => prop_assert!(hours.is_open(at)),
+                Decision::Hold(hold) => {
+                    prop_assert!(hold.until > at && !hours.is_open(at) && hours.is_open(hold.until));
+                    prop_assert_eq!(ask(&facts, hold.until).decision(), Decision::Send);
+                    prop_assert!(ask(&facts, hold.until.plus_ms(-1)).decision() != Decision::Send);
+                }
+                // From New York to Honolulu there is no such hour.
+                Decision::Refuse(_) => prop_assert!(narrow && hours.opens_at(at).is_none()),
+            }
+        }
+    }
+}

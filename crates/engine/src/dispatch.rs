@@ -395,17 +395,17 @@ impl Submit {
             let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed);
             let input = match gate::ask(&facts, now).decision() {
                 Decision::Refuse(reason) => Input::Stopped(reason.failure()),
-                // It waited too long for its time, or its time is past: an outage, a slow queue, a policy that is new.
-                Decision::Hold(hold) if !over => Input::Held { attempt: ticket.attempt, hold },
-                Decision::Send if !over => {
+                Decision::Hold(_) | Decision::Send if over => {
+                    stopped.extend(unsent(&ticket));
+                    permits.push(permit);
+                    continue;
+                }
+                // It comes up outside of its time: after an outage, from a slow queue, under a policy that is new.
+                Decision::Hold(hold) => Input::Held { attempt: ticket.attempt, hold },
+                Decision::Send => {
                     let (back, places) = self.hand_to_link(engine, ticket, permit, now).await;
                     stopped.extend(back);
                     permits.extend(places);
-                    continue;
-                }
-                Decision::Hold(_) | Decision::Send => {
-                    stopped.extend(unsent(&ticket));
-                    permits.push(permit);
                     continue;
                 }
             };
