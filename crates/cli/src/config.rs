@@ -249,6 +249,15 @@ section! {
     }
 }
 
+section! {
+    /// Where may be sent to.
+    Countries = "countries", several: false {
+        /// The countries whose numbers may be sent to, by their two letters; an empty list enables all. Name those that you
+        /// have customers in: who guesses at your forms to earn from messages does so with numbers of others.
+        enabled: Vec<CountryCode> = Vec::new(), example r#"["US", "CA"]"#;
+    }
+}
+
 words! {
     /// What happens to a message in quiet hours.
     OutsideWord {
@@ -306,6 +315,8 @@ pub struct Config {
     pub journal: Journal,
     /// `[replies]`
     pub replies: Replies,
+    /// `[countries]`
+    pub countries: Countries,
     /// `[quiet_hours]`
     pub quiet_hours: QuietHours,
     /// `[failures]`
@@ -314,7 +325,7 @@ pub struct Config {
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "data",
     "node",
     "http",
@@ -325,6 +336,7 @@ const SECTIONS: [&str; 13] = [
     "retention",
     "journal",
     "replies",
+    "countries",
     "quiet_hours",
     "failures",
     "connection",
@@ -430,6 +442,7 @@ impl Config {
             retention: one(&mut reader, root),
             journal: one(&mut reader, root),
             replies: one(&mut reader, root),
+            countries: one(&mut reader, root),
             quiet_hours: one(&mut reader, root),
             failures: one(&mut reader, root),
             connections: Vec::new(),
@@ -503,6 +516,7 @@ impl Config {
     pub fn gate_policy(&self) -> gate::Policy {
         let QuietHours { purposes, outside, window, except } = &self.quiet_hours;
         gate::Policy {
+            countries: self.countries.enabled.iter().map(|country| country.0).collect(),
             quiet_hours: QuietHoursPolicy {
                 purposes: purposes.clone(),
                 outside: match outside {
@@ -621,6 +635,7 @@ impl Config {
         print(&mut text, "[retention]", self.retention.show());
         print(&mut text, "[journal]", self.journal.show());
         print(&mut text, "[replies]", self.replies.show());
+        print(&mut text, "[countries]", self.countries.show());
         print(&mut text, "[quiet_hours]", self.quiet_hours.show());
         print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {
@@ -655,6 +670,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Webhooks::describe(),
         Retention::describe(),
         Replies::describe(),
+        Countries::describe(),
         QuietHours::describe(),
         Failures::describe(),
     ]

@@ -30,7 +30,8 @@ pub struct How {
 }
 
 fn purpose(word: &str) -> Result<Purpose, String> {
-    Purpose::parse(word).ok_or_else(|| format!("use one of: {}", Purpose::ALL.map(Purpose::as_str).join(", ")))
+    Purpose::parse(word)
+        .ok_or_else(|| format!("use one of: {}", Purpose::ALL.map(Purpose::as_str).join(", ")))
 }
 
 /// Says it.

@@ -113,7 +113,9 @@ impl Served<'_> {
         assert_eq!(status, 200, "{timeline}");
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let events = timeline["events"].as_array().expect("a list").iter();
-        events.map(|event| (word(&event["type"]), word(&event["status"]), word(&event["error"]["code"]))).collect()
+        events
+            .map(|event| (word(&event["type"]), word(&event["status"]), word(&event["error"]["code"])))
+            .collect()
     }
 
     fn is_delivered(&self, id: &str) {
@@ -169,15 +171,30 @@ fn marketing_waits_for_its_hours_and_says_why_everywhere() {
 
     let (status, preview) = served.ask("POST", "/v1/messages/preview", &message("marketing"));
     assert_eq!(status, 200, "{preview}");
-    assert_eq!((&preview["refused"], &preview["gate"][0]["code"]), (&json!([]), &json!("QUIET_HOURS")), "{preview}");
+    assert_eq!(
+        (&preview["refused"], &preview["gate"][0]["code"]),
+        (&json!([]), &json!("QUIET_HOURS")),
+        "{preview}"
+    );
     assert_eq!(preview["gate"][0]["page"], "/errors/QUIET_HOURS");
     let sends_at = preview["sends_at"].clone();
-    assert_eq!((&preview["gate"][0]["holds_until"], &preview["send_at"]), (&sends_at, &sends_at), "{preview}");
+    assert_eq!(
+        (&preview["gate"][0]["holds_until"], &preview["send_at"]),
+        (&sends_at, &sends_at),
+        "{preview}"
+    );
     assert_eq!(served.ask("GET", "/errors/QUIET_HOURS", &Value::Null).0, 200);
 
     let (status, accepted) = served.send("marketing");
-    assert_eq!((status, &accepted["status"], &accepted["send_at"]), (202, &json!("scheduled"), &sends_at), "{accepted}");
-    assert_eq!((&accepted["held"]["code"], &accepted["held"]["recovery"]), (&json!("QUIET_HOURS"), &json!("retry")));
+    assert_eq!(
+        (status, &accepted["status"], &accepted["send_at"]),
+        (202, &json!("scheduled"), &sends_at),
+        "{accepted}"
+    );
+    assert_eq!(
+        (&accepted["held"]["code"], &accepted["held"]["recovery"]),
+        (&json!("QUIET_HOURS"), &json!("retry"))
+    );
     assert_eq!(time(&accepted["expires_at"]), time(&sends_at).plus_s(LIFE_S), "its life begins then");
     let id = accepted["id"].as_str().expect("an id");
     let event = ("message.delayed".to_owned(), "scheduled".to_owned(), "QUIET_HOURS".to_owned());
@@ -190,15 +207,23 @@ fn marketing_waits_for_its_hours_and_says_why_everywhere() {
 
     let explain = |more: &[&str]| house.run(&[&["explain", "--to", PERSON], more].concat());
     let told = explain(&["--purpose", "marketing"]);
-    let expected = format!("This marketing message would wait until {}: it is ", sends_at.as_str().expect("a time"));
+    let expected =
+        format!("This marketing message would wait until {}: it is ", sends_at.as_str().expect("a time"));
     assert!(told.starts_with(&expected) && told.contains(&format!("go {window}")), "{told}");
-    assert!(explain(&["--purpose", "marketing", "--at", sends_at.as_str().expect("a time")]).contains("would go"));
+    assert!(
+        explain(&["--purpose", "marketing", "--at", sends_at.as_str().expect("a time")]).contains("would go")
+    );
     assert!(explain(&["--purpose", "alert"]).contains("would go: nothing holds it"));
     house.run(&["suppression", "add", PERSON, "--reason", "opted_out"]);
     let told = explain(&["--purpose", "marketing", "--json"]);
     let told: Value = serde_json::from_str(&told).expect("one JSON value");
-    let codes: Vec<&Value> = told["gate"].as_array().expect("a list").iter().map(|one| &one["code"]).collect();
-    assert_eq!((codes, &told["sends_at"]), (vec![&json!("OPTED_OUT"), &json!("QUIET_HOURS")], &Value::Null), "{told}");
+    let codes: Vec<&Value> =
+        told["gate"].as_array().expect("a list").iter().map(|one| &one["code"]).collect();
+    assert_eq!(
+        (codes, &told["sends_at"]),
+        (vec![&json!("OPTED_OUT"), &json!("QUIET_HOURS")], &Value::Null),
+        "{told}"
+    );
 }
 
 #[test]
@@ -208,7 +233,11 @@ fn an_operator_may_have_it_refused_instead() {
     house.configure(&format!("window = \"{}\"\noutside = \"refuse\"", far_window()));
     let served = house.serve();
     let (status, problem) = served.send("marketing");
-    assert_eq!((status, &problem["code"], &problem["type"]), (422, &json!("QUIET_HOURS"), &json!("/errors/QUIET_HOURS")), "{problem}");
+    assert_eq!(
+        (status, &problem["code"], &problem["type"]),
+        (422, &json!("QUIET_HOURS"), &json!("/errors/QUIET_HOURS")),
+        "{problem}"
+    );
     assert!(!problem.to_string().contains(PERSON), "{problem}");
     assert_eq!(served.send("alert").0, 202);
 }
@@ -241,7 +270,11 @@ fn what_comes_up_outside_of_its_hours_does_not_leave() {
     let event = ("message.delayed".to_owned(), "queued".to_owned(), "QUIET_HOURS".to_owned());
     assert_eq!(served.timeline(&id), [event]);
     let (_, shown) = served.ask("GET", &format!("/v1/messages/{id}"), &Value::Null);
-    assert_eq!((&shown["status"], &shown["error"]["code"], &shown["carrier_ids"]), (&json!("queued"), &json!("QUIET_HOURS"), &json!([])), "{shown}");
+    assert_eq!(
+        (&shown["status"], &shown["error"]["code"], &shown["carrier_ids"]),
+        (&json!("queued"), &json!("QUIET_HOURS"), &json!([])),
+        "{shown}"
+    );
 
     // Its caller may still take it back.
     let (status, canceled) = served.ask("POST", &format!("/v1/messages/{id}/cancel"), &Value::Null);

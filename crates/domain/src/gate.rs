@@ -8,12 +8,12 @@
 //! A new rule is a variant of [`Reason`] at its place in the order, a field of [`Facts`] or of [`Policy`] for what it needs,
 //! and a line in [`ask`].
 
-use crate::address::PhoneNumber;
+use crate::address::{Country, PhoneNumber};
 use crate::failure::{Failure, FailureClass};
 use crate::intake::SendRequest;
 use crate::message::Message;
 use crate::purpose::Purpose;
-use crate::quiet_hours::{self, Closed, Outside};
+use crate::quiet_hours::{self, Closed, Outside, Place};
 use crate::reply::Reply;
 use crate::suppression;
 use crate::time::Timestamp;
@@ -25,6 +25,11 @@ use std::fmt;
 pub enum Reason {
     /// Its recipient is on the suppression list.
     Suppressed(suppression::Reason),
+    /// The operator did not enable the country that its recipient's number is from.
+    CountryNotEnabled {
+        /// Its two letters; `None` for a number of no country.
+        country: Option<&'static str>,
+    },
     /// Its recipient must not be disturbed at this time.
     QuietHours(Closed),
 }
@@ -34,6 +39,7 @@ impl Reason {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Suppressed(reason) => reason.as_str(),
+            Self::CountryNotEnabled { .. } => "country_not_enabled",
             Self::QuietHours(_) => "quiet_hours",
         }
     }
@@ -42,6 +48,9 @@ impl Reason {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Suppressed(reason) => reason.failure(),
+            Self::CountryNotEnabled { .. } => {
+                Failure::new(FailureClass::Filtered, false, COUNTRY_NOT_ENABLED, self.to_string())
+            }
             Self::QuietHours(closed) => {
                 Failure::new(FailureClass::UnknownError, true, QUIET_HOURS, format!("quiet hours: {closed}"))
             }
@@ -54,6 +63,12 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Suppressed(reason) => f.write_str(&reason.failure().detail),
+            Self::CountryNotEnabled { country: Some(country) } => {
+                write!(f, "the number is from {country}, which the operator did not enable")
+            }
+            Self::CountryNotEnabled { country: None } => {
+                f.write_str("the number is from no country, and the operator enabled only some countries")
+            }
             Self::QuietHours(closed) => closed.fmt(f),
         }
     }
@@ -61,17 +76,26 @@ impl fmt::Display for Reason {
 
 /// The code of a message that quiet hours hold or end.
 pub const QUIET_HOURS: &str = "tidings quiet_hours";
+/// The code of a message to a country that is not enabled.
+pub const COUNTRY_NOT_ENABLED: &str = "tidings country_not_enabled";
+
+/// Whether a failure is the gate's own word: then there is nothing to review, since an operator decided it.
+pub fn is_own_word(failure: &Failure) -> bool {
+    failure.code == QUIET_HOURS || failure.code == COUNTRY_NOT_ENABLED
+}
 
 /// What an operator decides about the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
+    /// The countries that may be sent to; empty for all.
+    pub countries: Vec<Country>,
     /// When people must not be disturbed.
     pub quiet_hours: quiet_hours::Policy,
 }
 
 impl Policy {
     /// Nothing but what holds everywhere.
-    pub const OPEN: Self = Self { quiet_hours: quiet_hours::Policy::OFF };
+    pub const OPEN: Self = Self { countries: Vec::new(), quiet_hours: quiet_hours::Policy::OFF };
 }
 
 /// What is known where the gate is asked.
@@ -221,11 +245,19 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     if let Some(reason) = facts.suppressed.filter(stops) {
         found.push(Finding { reason: Reason::Suppressed(reason), holds_until: None });
     }
-    let policy = &facts.policy.quiet_hours;
-    // Who asked by text a moment ago is not disturbed by the answer.
-    let quiet = || Closed::at(policy, facts.purpose, facts.recipient, at);
-    if let Some(closed) = if facts.reply.is_none() { quiet() } else { None } {
-        let holds_until = closed.opens_at.filter(|_| policy.outside == Outside::Hold);
+    if facts.reply.is_some() {
+        // Who asked by text a moment ago may have the answer, wherever and whenever that is.
+        return Answer(found);
+    }
+    let Policy { countries, quiet_hours } = facts.policy;
+    if !countries.is_empty() {
+        let country = Place::of(facts.recipient).map(Place::country);
+        if !countries.iter().any(|enabled| Some(enabled.as_str()) == country) {
+            found.push(Finding { reason: Reason::CountryNotEnabled { country }, holds_until: None });
+        }
+    }
+    if let Some(closed) = Closed::at(quiet_hours, facts.purpose, facts.recipient, at) {
+        let holds_until = closed.opens_at.filter(|_| quiet_hours.outside == Outside::Hold);
         found.push(Finding { reason: Reason::QuietHours(closed), holds_until });
     }
     Answer(found)
@@ -236,7 +268,7 @@ mod tests {
     use super::*;
     use crate::account::Environment;
     use crate::id::InboundId;
-    use crate::quiet_hours::{Place, Window};
+    use crate::quiet_hours::Window;
     use crate::reply;
     use proptest::prelude::*;
 
@@ -254,7 +286,7 @@ mod tests {
     }
 
     fn policy(outside: Outside) -> Policy {
-        Policy { quiet_hours: quiet_hours::Policy { outside, ..quiet_hours::Policy::default() } }
+        Policy { quiet_hours: quiet_hours::Policy { outside, ..Default::default() }, ..Policy::OPEN }
     }
 
     fn told(decision: Decision) -> String {
@@ -273,7 +305,11 @@ mod tests {
         let check = |facts: Facts<'_>, reasons: &[&str], decision: &str| {
             let answer = ask(&facts, facts.created_at);
             let found: Vec<&str> = answer.findings().iter().map(|finding| finding.reason.code()).collect();
-            assert_eq!((found.as_slice(), told(answer.decision()).as_str()), (reasons, decision), "{facts:?}");
+            assert_eq!(
+                (found.as_slice(), told(answer.decision()).as_str()),
+                (reasons, decision),
+                "{facts:?}"
+            );
             assert_eq!(answer.first().map(|finding| finding.reason.code()), reasons.first().copied());
         };
         let offer = facts(Purpose::Marketing, "+13055550100", &hold);
@@ -281,21 +317,39 @@ mod tests {
         check(offer.suppressed(listed), &["opted_out", "quiet_hours"], "refuse for opted_out");
         check(Facts { policy: &refuse, ..offer }, &["quiet_hours"], "refuse for quiet_hours");
         check(Facts { policy: &Policy::OPEN, ..offer }, &[], "send");
-        check(Facts { policy: &Policy::OPEN, ..offer }.suppressed(listed), &["opted_out"], "refuse for opted_out");
+        check(
+            Facts { policy: &Policy::OPEN, ..offer }.suppressed(listed),
+            &["opted_out"],
+            "refuse for opted_out",
+        );
         for purpose in [Purpose::Authentication, Purpose::Alert, Purpose::Transactional] {
             check(facts(purpose, "+13055550100", &hold), &[], "send");
-            check(facts(purpose, "+13055550100", &hold).suppressed(listed), &["opted_out"], "refuse for opted_out");
+            check(
+                facts(purpose, "+13055550100", &hold).suppressed(listed),
+                &["opted_out"],
+                "refuse for opted_out",
+            );
         }
+        let abroad =
+            Policy { countries: vec![Country::CA, Country::parse("SE").unwrap()], ..policy(Outside::Hold) };
+        let all = ["opted_out", "country_not_enabled", "quiet_hours"];
+        check(Facts { policy: &abroad, ..offer }.suppressed(listed), &all, "refuse for opted_out");
+        check(Facts { policy: &abroad, ..offer }, &all[1..], "refuse for country_not_enabled");
+        check(facts(Purpose::Alert, "+46701234567", &abroad), &[], "send");
+        check(facts(Purpose::Alert, "+14165550100", &abroad), &[], "send");
+        check(facts(Purpose::Alert, "+18765550100", &abroad), &all[1..2], "refuse for country_not_enabled");
     }
 
     #[test]
     fn an_answer_to_somebody_who_wrote_has_no_quiet_hours_and_may_pass_the_list_if_it_confirms() {
         let all = Policy {
-            quiet_hours: quiet_hours::Policy { purposes: Purpose::ALL.to_vec(), ..quiet_hours::Policy::default() },
+            countries: vec![Country::CA],
+            quiet_hours: quiet_hours::Policy { purposes: Purpose::ALL.to_vec(), ..Default::default() },
         };
         let check = |kind, listed, after_s, decision: &str| {
             let reply = Some(Reply { kind, to: InboundId::from_key(1) });
-            let facts = Facts { reply, ..facts(Purpose::Transactional, "+13055550100", &all) }.suppressed(listed);
+            let facts =
+                Facts { reply, ..facts(Purpose::Transactional, "+13055550100", &all) }.suppressed(listed);
             let at = facts.created_at.plus_s(after_s);
             assert_eq!(told(ask(&facts, at).decision()), decision, "{kind:?} {listed:?} {after_s}");
         };
@@ -310,7 +364,8 @@ mod tests {
     #[test]
     fn what_is_never_open_is_refused() {
         let window = Window::parse("10:00-18:00").unwrap();
-        let narrow = Policy { quiet_hours: quiet_hours::Policy { window, ..quiet_hours::Policy::default() } };
+        let quiet_hours = quiet_hours::Policy { window, ..Default::default() };
+        let narrow = Policy { quiet_hours, ..Policy::OPEN };
         let facts = facts(Purpose::Marketing, "+79161234567", &narrow);
         assert_eq!(told(ask(&facts, facts.created_at).decision()), "refuse for quiet_hours");
     }
@@ -322,7 +377,8 @@ mod tests {
             area in 201_u64..990, later_s in 0..220_000_000_i64, narrow in any::<bool>()
         ) {
             let window = if narrow { Window::parse("11:30-14:00").unwrap() } else { Window::ALL };
-            let policy = Policy { quiet_hours: quiet_hours::Policy { window, ..quiet_hours::Policy::default() } };
+            let quiet_hours = quiet_hours::Policy { window, ..Default::default() };
+            let policy = Policy { quiet_hours, ..Policy::OPEN };
             let recipient = PhoneNumber::from_digits(1_000_555_0100 + area * 10_000_000).unwrap();
             let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) };
             let at = time("2024-01-01T00:00:00Z").plus_s(later_s);

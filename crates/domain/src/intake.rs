@@ -172,7 +172,9 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         None => default_validity_s(request.purpose, facts.limits),
     };
     let mut send_at = request.send_at.filter(|at| *at > now);
-    let held = match gate::ask(&gate::Facts::of_request(request, facts.gate, now), send_at.unwrap_or(now)).decision() {
+    let held = match gate::ask(&gate::Facts::of_request(request, facts.gate, now), send_at.unwrap_or(now))
+        .decision()
+    {
         Decision::Send => None,
         Decision::Refuse(reason) => return Err(Refusal::Gate(reason)),
         Decision::Hold(hold) => {

@@ -14,7 +14,7 @@ use crate::account::{Environment, Realm};
 use crate::address::PhoneNumber;
 use crate::event::{Event, Kind};
 use crate::failure::{Failure, FailureClass, Recovery};
-use crate::gate::Hold;
+use crate::gate::{self, Hold};
 use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::purpose::Purpose;
 use crate::reply::Reply;
@@ -401,6 +401,7 @@ pub fn done_about(failure: &Failure, status: Status, purpose: Purpose) -> &'stat
     match failure.recovery() {
         Recovery::Retry if asks_a_person => Recovery::Review.as_str(),
         Recovery::Retry if status.is_final() => "none",
+        Recovery::Review if gate::is_own_word(failure) => "none",
         recovery => recovery.as_str(),
     }
 }

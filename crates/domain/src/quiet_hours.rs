@@ -77,7 +77,8 @@ impl fmt::Display for Window {
 /// `08:00`, two digits each, up to `24:00`.
 fn minutes(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
-    let two = |digits: &str| (digits.len() == 2).then(|| digits.parse::<u16>().ok()).flatten();
+    let is_plain = |digits: &str| digits.len() == 2 && digits.bytes().all(|octet| octet.is_ascii_digit());
+    let two = |digits: &str| is_plain(digits).then(|| digits.parse::<u16>().ok()).flatten();
     let (hours, minutes) = (two(hours)?, two(minutes)?);
     let sum = hours * 60 + minutes;
     (minutes < 60 && sum <= DAY_MINUTES).then_some(sum)
@@ -188,7 +189,8 @@ fn next_opening(week: &Week, clock: &TimeZone, after: Instant, end: Instant) -> 
 
 fn instant(at: Timestamp) -> Instant {
     let limits = Instant::MIN.as_millisecond()..=Instant::MAX.as_millisecond();
-    Instant::from_millisecond(at.as_millis().clamp(*limits.start(), *limits.end())).expect("within its limits")
+    Instant::from_millisecond(at.as_millis().clamp(*limits.start(), *limits.end()))
+        .expect("within its limits")
 }
 
 // ── where numbers are from ──────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +286,8 @@ impl Places {
         });
         let countries: HashMap<&'static str, Place> = lines(ZONES)
             .map(|line| {
-                let (country, zones) = line.split_once(',').unwrap_or_else(|| panic!("in data/zones.csv: {line}"));
+                let (country, zones) =
+                    line.split_once(',').unwrap_or_else(|| panic!("in data/zones.csv: {line}"));
                 (country, place(country, zones))
             })
             .collect();
@@ -465,7 +468,8 @@ mod tests {
 
     /// What the clock shows and whether that is open, computed another way than the code does it.
     fn is_open(week: &Week, zone: &Zone, at: Timestamp) -> bool {
-        let local_s = at.as_millis().div_euclid(1_000) + i64::from(zone.clock.to_offset(instant(at)).seconds());
+        let local_s =
+            at.as_millis().div_euclid(1_000) + i64::from(zone.clock.to_offset(instant(at)).seconds());
         // The first of January 1970 was a Thursday.
         let weekday = (local_s.div_euclid(86_400) + 3).rem_euclid(7);
         let minute = local_s.rem_euclid(86_400) / 60;
@@ -478,12 +482,17 @@ mod tests {
         const STEP_MS: i64 = 15 * 60_000;
         let hours = Hours::new(*week, zones);
         let all_open = |at: Timestamp| zones.iter().all(|zone| is_open(week, zone, at));
-        let told = || format!("{:?} from {from}: {week:?}", zones.iter().map(|zone| zone.name).collect::<Vec<_>>());
+        let told =
+            || format!("{:?} from {from}: {week:?}", zones.iter().map(|zone| zone.name).collect::<Vec<_>>());
         assert_eq!(hours.is_open(from), all_open(from), "{}", told());
         let until = match hours.opens_at(from) {
             Some(opens_at) => {
                 assert!(opens_at >= from && all_open(opens_at), "{} opens at {opens_at}", told());
-                assert!(opens_at == from || !all_open(opens_at.plus_ms(-1)), "{} opens at {opens_at}", told());
+                assert!(
+                    opens_at == from || !all_open(opens_at.plus_ms(-1)),
+                    "{} opens at {opens_at}",
+                    told()
+                );
                 opens_at
             }
             None => from.plus_s(8 * 86_400),
@@ -502,12 +511,15 @@ mod tests {
         let (zones, mut changes) = (every_zone(), 0);
         assert!(zones.len() > 400, "{}", zones.len());
         for zone in &zones {
-            let set = zone.clock.following(first).map(|change| change.timestamp()).take_while(|at| *at < last);
+            let set =
+                zone.clock.following(first).map(|change| change.timestamp()).take_while(|at| *at < last);
             for change in set.collect::<Vec<_>>() {
                 let change = Timestamp::from_millis(change.as_millisecond());
-                for (n, minutes) in [-36 * 60, -9 * 60, -150, -61, -20, 0, 10, 59, 125].into_iter().enumerate() {
+                for (n, minutes) in
+                    [-36 * 60, -9 * 60, -150, -61, -20, 0, 10, 59, 125].into_iter().enumerate()
+                {
                     // Each week meets each distance somewhere.
-                    for week in weeks.iter().skip((n + changes) % 5).step_by(5) {
+                    for week in weeks.iter().skip((n + changes) % 2).step_by(2) {
                         check(week, std::slice::from_ref(zone), change.plus_s(minutes * 60));
                     }
                 }
@@ -548,7 +560,16 @@ mod tests {
         for text in ["10:00-18:00", "00:00-24:00", "08:05-08:06"] {
             assert_eq!(Window::parse(text).map(|window| window.to_string()).as_deref(), Some(text));
         }
-        for text in ["", "10-18", "18:00-10:00", "10:00-10:00", "10:60-18:00", "10:00-24:01", "1:00-2:00", "+1:00-02:00"] {
+        for text in [
+            "",
+            "10-18",
+            "18:00-10:00",
+            "10:00-10:00",
+            "10:60-18:00",
+            "10:00-24:01",
+            "1:00-2:00",
+            "+1:00-02:00",
+        ] {
             assert_eq!(Window::parse(text), None, "{text}");
         }
     }
@@ -609,8 +630,15 @@ mod tests {
             ("SE", "+46701234567", ["00:00-24:00", "00:00-24:00", "00:00-24:00"]),
         ];
         // From Monday to Sunday, in the summer of both halves.
-        const DAYS: [&str; 7] =
-            ["2026-07-06", "2026-07-07", "2026-07-08", "2026-07-09", "2026-07-10", "2026-07-11", "2026-07-12"];
+        const DAYS: [&str; 7] = [
+            "2026-07-06",
+            "2026-07-07",
+            "2026-07-08",
+            "2026-07-09",
+            "2026-07-10",
+            "2026-07-11",
+            "2026-07-12",
+        ];
         for (region, digits, windows) in TABLE {
             let place = place(digits);
             assert_eq!(place.region, *region, "{digits}");
@@ -642,7 +670,11 @@ mod tests {
     fn a_number_is_where_its_digits_say() {
         let check = |digits: &str, region: &str, zones: &[&str]| {
             let place = place(digits);
-            assert_eq!((place.region, place.zones().collect::<Vec<_>>()), (region, zones.to_vec()), "{digits}");
+            assert_eq!(
+                (place.region, place.zones().collect::<Vec<_>>()),
+                (region, zones.to_vec()),
+                "{digits}"
+            );
         };
         check("+18505550100", "US-FL", &["America/New_York", "America/Chicago"]);
         check("+14485550100", "US-FL", &["America/New_York", "America/Chicago"]);

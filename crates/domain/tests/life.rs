@@ -265,7 +265,10 @@ fn arrows() -> BTreeSet<(&'static str, &'static str, &'static str)> {
                     Input::Stopped(fail(FailureClass::OptedOut, false)),
                     Input::Held {
                         attempt: tale.life.attempt,
-                        hold: Hold { until: tale.now.plus_s(60), why: fail(FailureClass::UnknownError, true) },
+                        hold: Hold {
+                            until: tale.now.plus_s(60),
+                            why: fail(FailureClass::UnknownError, true),
+                        },
                     },
                     Input::Quarantined(poison("handling")),
                 ];

@@ -6,8 +6,8 @@
 
 use crate::fault::Fault;
 use crate::ledger::{Answer, Did, Happened, Item, Ms, Reply, Says, StoreFault};
-use crate::seen::{At, Seen};
 use crate::plan::BEGIN_MIN;
+use crate::seen::{At, Seen};
 use crate::stage::BEGIN_MS;
 use crate::world::Run;
 use std::collections::{BTreeMap, BTreeSet};
@@ -617,7 +617,8 @@ impl Check<'_> {
             && !thawed
             && !stepped
         {
-            let minute = |wall_ms: i64| ((wall_ms - BEGIN_MS).div_euclid(60_000) as u64 + BEGIN_MIN) % (24 * 60);
+            let minute =
+                |wall_ms: i64| ((wall_ms - BEGIN_MS).div_euclid(60_000) as u64 + BEGIN_MIN) % (24 * 60);
             let is_open = |wall_ms| (quiet.opens_min..quiet.closes_min).contains(&minute(wall_ms));
             if !is_open(of.wall_ms) && !is_open(of.wall_ms - most_ms) {
                 found.push(("quiet hours", format!("{name} came in quiet hours: {quiet:?}")));

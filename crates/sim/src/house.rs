@@ -306,5 +306,5 @@ fn gate(plan: &Plan) -> gate::Policy {
             ..quiet_hours::Policy::default()
         }
     });
-    gate::Policy { quiet_hours }
+    gate::Policy { quiet_hours, ..gate::Policy::OPEN }
 }

@@ -83,6 +83,8 @@ codes! {
         "Do not send to this recipient again; lift the suppression only if the person asked for it."
     Filtered "FILTERED" 422 "The message was blocked by its content, sender or route"
         "Review the text, the sender's registration and the sending pattern before sending it again."
+    CountryNotEnabled "COUNTRY_NOT_ENABLED" 422 "The recipient's country is not enabled"
+        "Have an operator add the country to `enabled` in `[countries]`, if you mean to send there."
     QuietHours "QUIET_HOURS" 422 "The recipient must not be disturbed at this time"
         "Send it within the hours that are named, or have an operator set `outside = \"hold\"` in `[quiet_hours]`."
     LimitExceeded "LIMIT_EXCEEDED" 422 "The request is larger than a limit"
@@ -125,7 +127,11 @@ impl Code {
 
     /// The code that a failure is shown with: its rule's own where a rule of ours has one, else that of its class.
     pub fn of_failure(failure: &Failure) -> Self {
-        if failure.code == gate::QUIET_HOURS { Self::QuietHours } else { Self::of(failure.class) }
+        match failure.code.as_str() {
+            gate::QUIET_HOURS => Self::QuietHours,
+            gate::COUNTRY_NOT_ENABLED => Self::CountryNotEnabled,
+            _ => Self::of(failure.class),
+        }
     }
 
     /// The address of its page. `base` is put before it; empty for an address relative to the server.
@@ -214,6 +220,10 @@ impl FieldError {
     pub fn gate(reason: &gate::Reason) -> Self {
         match reason {
             gate::Reason::Suppressed(reason) => Self::suppressed(*reason),
+            gate::Reason::CountryNotEnabled { .. } => {
+                let country = "The number is from a country that the operator did not enable.";
+                Self::new("to", Code::CountryNotEnabled, reason.code(), country)
+            }
             gate::Reason::QuietHours(_) => {
                 Self::new("to", Code::QuietHours, reason.code(), format_args!("Quiet hours: {reason}."))
             }

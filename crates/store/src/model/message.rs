@@ -841,7 +841,9 @@ impl Tables {
             row.life.state.is_waiting() && row.message.recipient == recipient && row.due.is_some()
         };
         let waiting = self.messages.rows.values().filter(of_person).take(ENDED_BY_OPT_OUT_MAX);
-        let ends = |row: &&Row| row.message.realm() == realm && why.stops(row.message.reply, row.message.created_at, now);
+        let ends = |row: &&Row| {
+            row.message.realm() == realm && why.stops(row.message.reply, row.message.created_at, now)
+        };
         let ends: Vec<MessageId> = waiting.filter(ends).map(|row| row.message.id).collect();
         let retry = RetryPolicy::default();
         let mut commit = Commit::new(self, now, &retry, Jitter(0));

@@ -933,7 +933,8 @@ impl Teller {
         match claimed.filter(|_| send_at.is_none() && self.draw.one_in(3)) {
             Some(claimed) => Draft::new(message, claimed.life),
             None => {
-                let held = send_at.filter(|_| self.draw.one_in(2)).map(|until| Hold { until, why: self.failure() });
+                let held =
+                    send_at.filter(|_| self.draw.one_in(2)).map(|until| Hold { until, why: self.failure() });
                 Draft { message, life: queued, held }
             }
         }

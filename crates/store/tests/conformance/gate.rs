@@ -11,7 +11,10 @@ use tidings_domain::time::Timestamp;
 use tidings_store::*;
 
 fn hold(until: Timestamp) -> Hold {
-    let why = tidings_domain::failure::Failure { code: "tidings quiet_hours".into(), ..failure(FailureClass::UnknownError, true) };
+    let why = tidings_domain::failure::Failure {
+        code: "tidings quiet_hours".into(),
+        ..failure(FailureClass::UnknownError, true)
+    };
     Hold { until, why }
 }
 
@@ -43,7 +46,10 @@ fn a_message_that_is_held_waits_and_its_timeline_says_why() {
 
         let timeline = store.timeline(HOME, id(2)).await.expect("read").expect("it is there");
         assert_eq!(timeline.stored.life.state.status(), Status::Scheduled);
-        assert_eq!(timeline.stored.failure.as_ref().map(|why| why.code.as_str()), Some("tidings quiet_hours"));
+        assert_eq!(
+            timeline.stored.failure.as_ref().map(|why| why.code.as_str()),
+            Some("tidings quiet_hours")
+        );
         let events: Vec<_> = timeline.events.iter().map(|(_, event)| (event.kind, event.status)).collect();
         assert_eq!(events, [(Kind::Delayed, Status::Scheduled)]);
         assert!(store.timeline(HOME, id(1)).await.expect("read").expect("it is there").events.is_empty());
@@ -71,7 +77,8 @@ fn what_the_list_stops_is_not_held() {
 fn a_call_that_is_repeated_holds_nothing_twice() {
     for_each_backend(|store| async move {
         let call = || {
-            let answer = std::sync::Arc::new(|admissions: &[Admission]| format!("{admissions:?}").into_bytes());
+            let answer =
+                std::sync::Arc::new(|admissions: &[Admission]| format!("{admissions:?}").into_bytes());
             let idempotency = Some(Idempotency { key: [1; 32], fingerprint: [1; 32], answer });
             Intake { idempotency, ..drafts(vec![held(1, at(60))]) }
         };
@@ -90,7 +97,8 @@ fn a_message_that_is_held_at_its_last_moment_waits_again_or_ends_with_the_reason
         let two = sending(&store, message(2)).await;
         assert_eq!(waiting(&store).await, 0);
         let until = at(3_600);
-        let advanced = advance(&store, vec![to(one, input(1, until)), to(two, input(1, at(7_200)))], at(5)).await;
+        let advanced =
+            advance(&store, vec![to(one, input(1, until)), to(two, input(1, at(7_200)))], at(5)).await;
         assert_eq!(advanced.statuses, [Some(Status::Queued), Some(Status::Expired)]);
         assert_eq!(advanced.queued, [(LINE, until)]);
         assert_eq!(waiting(&store).await, 1);
