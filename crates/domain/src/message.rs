@@ -868,8 +868,8 @@ impl Next<'_> {
                 }
             }
         }
-        self.life.state = match self.life.attempt {
-            0 => State::Scheduled { due_at: hold.until },
+        self.life.state = match self.life.state {
+            State::Scheduled { .. } => State::Scheduled { due_at: hold.until },
             _ => State::Queued { due_at: hold.until },
         };
         self.publish(Kind::Delayed, Some(hold.why), None);

@@ -257,6 +257,11 @@ struct Places {
 
 static PLACES: LazyLock<Places> = LazyLock::new(Places::read);
 
+/// Reads the tables. For the start of a program, so that the first message doesn't wait.
+pub fn warm_up() {
+    LazyLock::force(&PLACES);
+}
+
 /// The lines of a table below its heading.
 fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
     table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).skip(1)

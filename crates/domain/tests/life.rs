@@ -257,19 +257,18 @@ fn arrows() -> BTreeSet<(&'static str, &'static str, &'static str)> {
                 if depth == 7 {
                     continue;
                 }
+                let held = |until| Input::Held {
+                    attempt: tale.life.attempt,
+                    hold: Hold { until, why: fail(FailureClass::UnknownError, true) },
+                };
                 let mut inputs = vec![
                     Input::Claimed,
                     Input::TimeUp,
                     Input::Orphaned,
                     Input::Cancel,
                     Input::Stopped(fail(FailureClass::OptedOut, false)),
-                    Input::Held {
-                        attempt: tale.life.attempt,
-                        hold: Hold {
-                            until: tale.now.plus_s(60),
-                            why: fail(FailureClass::UnknownError, true),
-                        },
-                    },
+                    held(tale.now.plus_s(60)),
+                    held(tale.terms.expires_at),
                     Input::Quarantined(poison("handling")),
                 ];
                 inputs.extend(answers.iter().map(|answer| Input::Answered {
