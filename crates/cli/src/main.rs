@@ -14,6 +14,7 @@ mod dev;
 mod directory;
 mod doctor;
 mod duration;
+mod explain;
 mod home;
 mod log;
 mod message;
@@ -86,6 +87,8 @@ enum Command {
     /// See what people agreed to, and prove it
     #[command(subcommand)]
     Consent(consent::Command),
+    /// Say in one sentence why somebody would get a message now, or would not
+    Explain(explain::How),
     /// See, set or release the hold on all sending
     #[command(subcommand)]
     Hold(backup::Hold),
@@ -195,6 +198,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Review(command) => review::run(command, place, output).await?,
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
                 Command::Consent(command) => consent::run(command, place, output).await?,
+                Command::Explain(how) => explain::run(how, place, output).await?,
                 Command::Hold(command) => backup::hold(command, place, output).await?,
                 Command::Audit(trail) => account::audit(trail, place, output).await?,
                 Command::Backup { to } => backup::backup(to, place, output).await?,

@@ -6,6 +6,7 @@
 
 use crate::fault::Fault;
 use crate::ledger::{Answer, Did, Happened, Item, Ms, Reply, Says, StoreFault};
+use crate::plan::BEGIN_MIN;
 use crate::seen::{At, Seen};
 use crate::stage::BEGIN_MS;
 use crate::world::Run;
@@ -61,9 +62,12 @@ impl Slack {
     }
 }
 
-/// So long keys are remembered, and a receipt may correct `unconfirmed`.
+/// What is recorded with a message that quiet hours hold or end.
+const QUIET_HOURS: &str = "tidings quiet_hours";
+
 /// For as long as a lease lasts, and as long as it takes to see that it is over.
 const LOST_MS: Ms = 40_000;
+/// So long keys are remembered, and a receipt may correct `unconfirmed`.
 const THREE_DAYS_MS: i64 = 72 * 3_600_000;
 
 /// Compares.
@@ -614,13 +618,24 @@ impl Check<'_> {
             .iter()
             .any(|(then, _)| then.ms <= at.ms && at.ms - then.ms <= 1_000 + self.slack.write_ms);
         let tolerance_ms = self.slack.write_ms as i64;
+        // The time is read after the list, however slow that is: only a socket comes in between, and what waits for one
+        // counts in whole seconds.
+        let most_ms = if self.seen.plan.faults.has(Fault::SlowSocket) { 1_050 } else { 20 };
+        if let Some(quiet) = self.seen.plan.quiet.filter(|_| wish.purpose == Purpose::Marketing)
+            && !thawed
+            && !stepped
+        {
+            let minute =
+                |wall_ms: i64| ((wall_ms - BEGIN_MS).div_euclid(60_000) as u64 + BEGIN_MIN) % (24 * 60);
+            let is_open = |wall_ms| (quiet.opens_min..quiet.closes_min).contains(&minute(wall_ms));
+            if !is_open(of.wall_ms) && !is_open(of.wall_ms - most_ms) {
+                found.push(("quiet hours", format!("{name} came in quiet hours: {quiet:?}")));
+            }
+        }
         if thawed || stepped || self.is_dated_ahead(timeline) {
             return;
         }
         let late_ms = of.wall_ms - message.expires_at.as_millis();
-        // The time is read after the list, however slow that is: only a socket comes in between, and what waits for one
-        // counts in whole seconds.
-        let most_ms = if self.seen.plan.faults.has(Fault::SlowSocket) { 1_050 } else { 20 };
         if late_ms > most_ms {
             found.push(("P-11", format!("{name} is late by {late_ms} ms by the wall clock")));
         }
@@ -1135,7 +1150,7 @@ impl Check<'_> {
             let attempts: BTreeSet<u32> =
                 of.iter().map(|n| self.seen.ledger.submissions[*n as usize].attempt).collect();
             let code = timeline.stored.failure.as_ref().map_or("", |failure| failure.code.as_str());
-            if code != "tidings expired" || attempts.len() > 1 {
+            if code != "tidings expired" || attempts.len() > 1 || was_held(timeline) {
                 continue;
             }
             // A refusal puts it off by half a minute at most.
@@ -1378,6 +1393,12 @@ impl Check<'_> {
         }
         self.take(found);
     }
+}
+
+/// Whether it waited for the end of quiet hours.
+fn was_held(timeline: &Timeline) -> bool {
+    let mut failures = timeline.events.iter().filter_map(|(_, event)| event.failure.as_ref());
+    failures.any(|failure| failure.code == QUIET_HOURS)
 }
 
 /// The submission and the word of a receipt, as the carrier wrote them.

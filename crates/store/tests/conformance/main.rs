@@ -10,6 +10,7 @@ mod consent;
 mod copy;
 mod differential;
 mod faults;
+mod gate;
 mod idempotency;
 mod inbound;
 mod life;
