@@ -625,10 +625,13 @@ impl Check<'_> {
             && !thawed
             && !stepped
         {
+            let day_min = 24 * 60;
             let minute =
-                |wall_ms: i64| ((wall_ms - BEGIN_MS).div_euclid(60_000) as u64 + BEGIN_MIN) % (24 * 60);
-            let is_open = |wall_ms| (quiet.opens_min..quiet.closes_min).contains(&minute(wall_ms));
-            if !is_open(of.wall_ms) && !is_open(of.wall_ms - most_ms) {
+                |ms: i64| ((ms - BEGIN_MS).div_euclid(60_000) + BEGIN_MIN as i64).rem_euclid(day_min) as u64;
+            let is_open = |ms: i64| (quiet.opens_min..quiet.closes_min).contains(&minute(ms));
+            // A wall clock that is set back is not followed.
+            let clocks = [of.wall_ms, self.seen.clock_at_most(of.process, at)];
+            if !clocks.into_iter().any(|ms| is_open(ms) || is_open(ms - most_ms)) {
                 found.push(("quiet hours", format!("{name} came in quiet hours: {quiet:?}")));
             }
         }
