@@ -296,7 +296,7 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
     let mut plan = None;
     let mut gated = Gated::default();
     if let Some(message) = &request.message {
-        let told = ask.app.engine.preview(ask.realm(), &message.request).await?;
+        let told = ask.app.engine.preview(ask.realm(), &message.request, request.channel).await?;
         match told.plan {
             Ok(planned) => plan = Some(planned),
             Err(refusal) => refused.push(FieldError::refusal(&refusal, message.text_field)),

@@ -21,6 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::admission::Bounds;
+use tidings_domain::consent;
 use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
 use tidings_domain::keyword::Language;
@@ -269,6 +270,14 @@ words! {
 }
 
 section! {
+    /// Consent that must be recorded before a message goes; see the guide about consent.
+    ConsentRules = "consent", several: false {
+        /// Which messages need one. Messages to people who did not agree to them are refused.
+        required: Vec<Purpose> = Vec::new(), example r#"["marketing"]"#;
+    }
+}
+
+section! {
     /// When people are not disturbed, by the clocks where their numbers are from. The hours of the United States and their
     /// states, France and India are built in, for marketing; see the guide about quiet hours.
     QuietHours = "quiet_hours", several: false {
@@ -317,6 +326,8 @@ pub struct Config {
     pub replies: Replies,
     /// `[countries]`
     pub countries: Countries,
+    /// `[consent]`
+    pub consent: ConsentRules,
     /// `[quiet_hours]`
     pub quiet_hours: QuietHours,
     /// `[failures]`
@@ -325,7 +336,7 @@ pub struct Config {
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "data",
     "node",
     "http",
@@ -337,6 +348,7 @@ const SECTIONS: [&str; 14] = [
     "journal",
     "replies",
     "countries",
+    "consent",
     "quiet_hours",
     "failures",
     "connection",
@@ -443,6 +455,7 @@ impl Config {
             journal: one(&mut reader, root),
             replies: one(&mut reader, root),
             countries: one(&mut reader, root),
+            consent: one(&mut reader, root),
             quiet_hours: one(&mut reader, root),
             failures: one(&mut reader, root),
             connections: Vec::new(),
@@ -517,6 +530,7 @@ impl Config {
         let QuietHours { purposes, outside, window, except } = &self.quiet_hours;
         gate::Policy {
             countries: self.countries.enabled.iter().map(|country| country.0).collect(),
+            consent: consent::Policy { purposes: self.consent.required.clone() },
             quiet_hours: QuietHoursPolicy {
                 purposes: purposes.clone(),
                 outside: match outside {
@@ -636,6 +650,7 @@ impl Config {
         print(&mut text, "[journal]", self.journal.show());
         print(&mut text, "[replies]", self.replies.show());
         print(&mut text, "[countries]", self.countries.show());
+        print(&mut text, "[consent]", self.consent.show());
         print(&mut text, "[quiet_hours]", self.quiet_hours.show());
         print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {
@@ -671,6 +686,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Retention::describe(),
         Replies::describe(),
         Countries::describe(),
+        ConsentRules::describe(),
         QuietHours::describe(),
         Failures::describe(),
     ]

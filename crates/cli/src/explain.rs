@@ -7,6 +7,7 @@ use crate::operator::{Operator, Place, Whose};
 use crate::output::Output;
 use clap::Args;
 use serde_json::json;
+use tidings_domain::consent::Channel;
 use tidings_domain::gate::{self, Facts, Finding};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -22,6 +23,9 @@ pub struct How {
     /// authentication, alert, transactional or marketing
     #[arg(long, default_value = "transactional", value_parser = purpose)]
     purpose: Purpose,
+    /// What the consent is looked at for: text, recorded_voice or live_voice
+    #[arg(long, default_value = "text", value_parser = channel)]
+    channel: Channel,
     /// When (2026-11-23T08:00:00Z); now without a word
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Timestamp>,
@@ -34,12 +38,17 @@ fn purpose(word: &str) -> Result<Purpose, String> {
         .ok_or_else(|| format!("use one of: {}", Purpose::ALL.map(Purpose::as_str).join(", ")))
 }
 
+fn channel(word: &str) -> Result<Channel, String> {
+    Channel::parse(word)
+        .ok_or_else(|| format!("use one of: {}", Channel::ALL.map(Channel::as_str).join(", ")))
+}
+
 /// Says it.
 ///
 /// # Errors
 /// The number is none, or the store or the configuration cannot be read.
 pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> {
-    let How { to, purpose, at, whose } = how;
+    let How { to, purpose, channel, at, whose } = how;
     let recipient = number(&to, whose.environment)?;
     let policy = place.configuration(Secrets::Left)?.gate_policy();
     let operator = Operator::open(place).await?;
@@ -47,9 +56,18 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let now = operator.now();
     let at = at.unwrap_or(now);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
+    let said = operator.store.said(vec![(realm, recipient)]).await?;
     operator.close().await?;
-    let facts = Facts { purpose, recipient, reply: None, created_at: at, suppressed: None, policy: &policy };
-    let answer = gate::ask(&facts.suppressed(listed.into_iter().next().flatten()), at);
+    let facts = Facts {
+        purpose,
+        recipient,
+        reply: None,
+        created_at: at,
+        suppressed: listed.into_iter().next().flatten(),
+        consent: said.first().and_then(|said| said.lacks(purpose, channel, now)),
+        policy: &policy,
+    };
+    let answer = gate::ask(&facts, at);
     let sends_at = answer.sends_at(at);
     let sentence = sentence(answer.findings(), purpose, sends_at);
     let reasons: Vec<_> = answer.findings().iter().map(|finding| GateReason::new(finding, "")).collect();
@@ -57,6 +75,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         "sentence": sentence,
         "to": recipient.masked().to_string(),
         "purpose": purpose.as_str(),
+        "channel": channel.as_str(),
         "at": Shown(at),
         "sends_at": sends_at.map(Shown),
         "gate": reasons,

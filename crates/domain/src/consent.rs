@@ -10,6 +10,7 @@ use crate::address::PhoneNumber;
 use crate::id::ConsentId;
 use crate::purpose::Purpose;
 use crate::time::Timestamp;
+use std::fmt;
 
 /// A class of channels, as consent is given for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -231,6 +232,89 @@ impl Standing<'_> {
     }
 }
 
+/// What is missing of a consent that is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// The person never agreed.
+    NeverGiven,
+    /// The person took it back then.
+    Revoked(Timestamp),
+    /// It ended by itself then.
+    Expired(Timestamp),
+    /// The person agreed, but not in writing.
+    NotWritten,
+}
+
+impl Lack {
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverGiven => "never_given",
+            Self::Revoked(_) => "revoked",
+            Self::Expired(_) => "expired",
+            Self::NotWritten => "not_written",
+        }
+    }
+}
+
+impl fmt::Display for Lack {
+    /// A sentence without a full stop.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeverGiven => {
+                f.write_str("no consent of the person for this purpose and channel is recorded")
+            }
+            Self::Revoked(at) => {
+                write!(f, "the person's consent for this purpose and channel was revoked at {at}")
+            }
+            Self::Expired(at) => write!(f, "the person's consent for this purpose and channel ended at {at}"),
+            Self::NotWritten => f.write_str(
+                "the person's consent for this purpose and channel is not a written one, which it must be",
+            ),
+        }
+    }
+}
+
+/// What an operator decides about consent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Which messages need a consent that is recorded.
+    pub purposes: Vec<Purpose>,
+}
+
+impl Policy {
+    /// None does.
+    pub const OFF: Self = Self { purposes: Vec::new() };
+
+    /// Whether messages for this purpose need one.
+    pub fn concerns(&self, purpose: Purpose) -> bool {
+        self.purposes.contains(&purpose)
+    }
+}
+
+/// All that a person said, as far as it decides how consent stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The entries of the ledger, in any order.
+    pub ledger: Vec<Consent>,
+    /// The opt-outs, in any order.
+    pub opt_outs: Vec<OptOut>,
+}
+
+impl Said {
+    /// What is missing of the consent that this purpose and channel need; `None` if nothing is.
+    pub fn lacks(&self, purpose: Purpose, channel: Channel, now: Timestamp) -> Option<Lack> {
+        let needed = needed(purpose, channel);
+        match standing(&self.ledger, &self.opt_outs, purpose, channel, now) {
+            standing if standing.permits(needed) => None,
+            Standing::Granted(_) => Some(Lack::NotWritten),
+            Standing::Never => Some(Lack::NeverGiven),
+            Standing::Revoked(at) => Some(Lack::Revoked(at)),
+            Standing::Expired(at) => Some(Lack::Expired(at)),
+        }
+    }
+}
+
 /// How the consent to be contacted for this purpose over this channel stands, given all that a person said: the newest word
 /// counts, by when it was said and not by when it was recorded.
 pub fn standing<'a>(
@@ -347,6 +431,23 @@ mod tests {
         assert!(Standing::Granted(&express).permits(Act::Express));
         assert!(!Standing::Granted(&express).permits(Act::Written));
         assert!(!Standing::Never.permits(Act::Express));
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let check = |ledger: Vec<Consent>, opt_outs: Vec<OptOut>, expected: Option<Lack>| {
+            let said = Said { ledger, opt_outs };
+            assert_eq!(said.lacks(Purpose::Marketing, Channel::Text, at(9)), expected, "{said:?}");
+        };
+        let text = |act| entry(1, Channel::Text, act, 1);
+        check(vec![], vec![], Some(Lack::NeverGiven));
+        check(vec![text(Act::Written)], vec![], None);
+        check(vec![text(Act::Express)], vec![], Some(Lack::NotWritten));
+        check(vec![text(Act::Revoked)], vec![], Some(Lack::Revoked(at(1))));
+        let out = OptOut { at: at(3), started_at: None };
+        check(vec![text(Act::Written)], vec![out], Some(Lack::Revoked(at(3))));
+        let ended = Consent { expires_at: Some(at(5)), ..text(Act::Written) };
+        check(vec![ended], vec![], Some(Lack::Expired(at(5))));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! and a line in [`ask`].
 
 use crate::address::{Country, PhoneNumber};
+use crate::consent::{self, Lack};
 use crate::failure::{Failure, FailureClass};
 use crate::intake::SendRequest;
 use crate::message::Message;
@@ -25,6 +26,8 @@ use std::fmt;
 pub enum Reason {
     /// Its recipient is on the suppression list.
     Suppressed(suppression::Reason),
+    /// Its recipient did not agree to messages for its purpose.
+    NoConsent(Lack),
     /// The operator did not enable the country that its recipient's number is from.
     CountryNotEnabled {
         /// Its two letters; `None` for a number of no country.
@@ -39,6 +42,7 @@ impl Reason {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Suppressed(reason) => reason.as_str(),
+            Self::NoConsent(lack) => lack.as_str(),
             Self::CountryNotEnabled { .. } => "country_not_enabled",
             Self::QuietHours(_) => "quiet_hours",
         }
@@ -48,6 +52,7 @@ impl Reason {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Suppressed(reason) => reason.failure(),
+            Self::NoConsent(_) => Failure::new(FailureClass::Filtered, false, NO_CONSENT, self.to_string()),
             Self::CountryNotEnabled { .. } => {
                 Failure::new(FailureClass::Filtered, false, COUNTRY_NOT_ENABLED, self.to_string())
             }
@@ -63,6 +68,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Suppressed(reason) => f.write_str(&reason.failure().detail),
+            Self::NoConsent(lack) => lack.fmt(f),
             Self::CountryNotEnabled { country: Some(country) } => {
                 write!(f, "the number is from {country}, which the operator did not enable")
             }
@@ -76,12 +82,14 @@ impl fmt::Display for Reason {
 
 /// The code of a message that quiet hours hold or end.
 pub const QUIET_HOURS: &str = "tidings quiet_hours";
+/// The code of a message to somebody who did not agree to it.
+pub const NO_CONSENT: &str = "tidings no_consent";
 /// The code of a message to a country that is not enabled.
 pub const COUNTRY_NOT_ENABLED: &str = "tidings country_not_enabled";
 
 /// Whether a failure is the gate's own word: then there is nothing to review, since an operator decided it.
 pub fn is_own_word(failure: &Failure) -> bool {
-    failure.code == QUIET_HOURS || failure.code == COUNTRY_NOT_ENABLED
+    [QUIET_HOURS, NO_CONSENT, COUNTRY_NOT_ENABLED].contains(&failure.code.as_str())
 }
 
 /// What an operator decides about the gate.
@@ -89,13 +97,16 @@ pub fn is_own_word(failure: &Failure) -> bool {
 pub struct Policy {
     /// The countries that may be sent to; empty for all.
     pub countries: Vec<Country>,
+    /// Which messages need the consent of their recipient.
+    pub consent: consent::Policy,
     /// When people must not be disturbed.
     pub quiet_hours: quiet_hours::Policy,
 }
 
 impl Policy {
     /// Nothing but what holds everywhere.
-    pub const OPEN: Self = Self { countries: Vec::new(), quiet_hours: quiet_hours::Policy::OFF };
+    pub const OPEN: Self =
+        Self { countries: Vec::new(), consent: consent::Policy::OFF, quiet_hours: quiet_hours::Policy::OFF };
 }
 
 /// What is known where the gate is asked.
@@ -111,6 +122,9 @@ pub struct Facts<'a> {
     pub created_at: Timestamp,
     /// Why its recipient is on the suppression list; `None` too where that was not looked up.
     pub suppressed: Option<suppression::Reason>,
+    /// What is missing of its recipient's consent; `None` too where that was not looked up, which is needed only where the
+    /// policy concerns its purpose.
+    pub consent: Option<Lack>,
     /// What the operator decided.
     pub policy: &'a Policy,
 }
@@ -124,6 +138,7 @@ impl<'a> Facts<'a> {
             reply: None,
             created_at: now,
             suppressed: None,
+            consent: None,
             policy,
         }
     }
@@ -136,6 +151,7 @@ impl<'a> Facts<'a> {
             reply: message.reply,
             created_at: message.created_at,
             suppressed: None,
+            consent: None,
             policy,
         }
     }
@@ -145,17 +161,24 @@ impl<'a> Facts<'a> {
     pub const fn suppressed(self, reason: Option<suppression::Reason>) -> Self {
         Self { suppressed: reason, ..self }
     }
+
+    /// With what the ledger of consents lacks.
+    #[must_use]
+    pub const fn consent(self, lack: Option<Lack>) -> Self {
+        Self { consent: lack, ..self }
+    }
 }
 
 /// What the gate says of a request at the moment at which it would go, and when that is in the end; `None` if it may not.
 pub fn preview(
     request: &SendRequest,
     listed: Option<suppression::Reason>,
+    lack: Option<Lack>,
     policy: &Policy,
     now: Timestamp,
 ) -> (Answer, Option<Timestamp>) {
     let at = request.send_at.filter(|at| *at > now).unwrap_or(now);
-    let answer = ask(&Facts::of_request(request, policy, now).suppressed(listed), at);
+    let answer = ask(&Facts::of_request(request, policy, now).suppressed(listed).consent(lack), at);
     let sends_at = answer.sends_at(at);
     (answer, sends_at)
 }
@@ -249,7 +272,10 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
         // Who asked by text a moment ago may have the answer, wherever and whenever that is.
         return Answer(found);
     }
-    let Policy { countries, quiet_hours } = facts.policy;
+    let Policy { countries, consent, quiet_hours } = facts.policy;
+    if let Some(lack) = facts.consent.filter(|_| consent.concerns(facts.purpose)) {
+        found.push(Finding { reason: Reason::NoConsent(lack), holds_until: None });
+    }
     if !countries.is_empty() {
         let country = Place::of(facts.recipient).map(Place::country);
         if !countries.iter().any(|enabled| Some(enabled.as_str()) == country) {
@@ -282,7 +308,15 @@ mod tests {
 
     fn facts<'a>(purpose: Purpose, to: &str, policy: &'a Policy) -> Facts<'a> {
         let created_at = time("2026-07-06T03:00:00Z");
-        Facts { purpose, recipient: number(to), reply: None, created_at, suppressed: None, policy }
+        Facts {
+            purpose,
+            recipient: number(to),
+            reply: None,
+            created_at,
+            suppressed: None,
+            consent: None,
+            policy,
+        }
     }
 
     fn policy(outside: Outside) -> Policy {
@@ -322,6 +356,24 @@ mod tests {
             &["opted_out"],
             "refuse for opted_out",
         );
+        let strict = Policy {
+            consent: consent::Policy { purposes: vec![Purpose::Marketing] },
+            ..policy(Outside::Hold)
+        };
+        let strictly = facts(Purpose::Marketing, "+13055550100", &strict);
+        let lack = Some(Lack::NeverGiven);
+        check(strictly.consent(lack), &["never_given", "quiet_hours"], "refuse for never_given");
+        check(
+            strictly.suppressed(listed).consent(lack),
+            &["opted_out", "never_given", "quiet_hours"],
+            "refuse for opted_out",
+        );
+        check(
+            offer.consent(lack),
+            &["quiet_hours"],
+            "hold until 2026-07-06T12:00:00.000Z for tidings quiet_hours",
+        );
+        check(Facts { purpose: Purpose::Alert, ..strictly }.consent(lack), &[], "send");
         for purpose in [Purpose::Authentication, Purpose::Alert, Purpose::Transactional] {
             check(facts(purpose, "+13055550100", &hold), &[], "send");
             check(
@@ -343,6 +395,7 @@ mod tests {
     #[test]
     fn an_answer_to_somebody_who_wrote_has_no_quiet_hours_and_may_pass_the_list_if_it_confirms() {
         let all = Policy {
+            consent: consent::Policy::OFF,
             countries: vec![Country::CA],
             quiet_hours: quiet_hours::Policy { purposes: Purpose::ALL.to_vec(), ..Default::default() },
         };

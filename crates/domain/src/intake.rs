@@ -3,6 +3,7 @@
 use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::admission;
+use crate::consent::Lack;
 use crate::gate::{self, Decision, Hold};
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
@@ -88,6 +89,8 @@ pub struct Facts<'a> {
     pub limits: &'a Limits,
     /// What the operator decided about the gate.
     pub gate: &'a gate::Policy,
+    /// What is missing of the consent of the request's recipient, where the gate's policy concerns its purpose.
+    pub consent: Option<Lack>,
 }
 
 /// What a request would become: measured, routed and dated, but not yet a message.
@@ -172,8 +175,11 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         None => default_validity_s(request.purpose, facts.limits),
     };
     let mut send_at = request.send_at.filter(|at| *at > now);
-    let held = match gate::ask(&gate::Facts::of_request(request, facts.gate, now), send_at.unwrap_or(now))
-        .decision()
+    let held = match gate::ask(
+        &gate::Facts::of_request(request, facts.gate, now).consent(facts.consent),
+        send_at.unwrap_or(now),
+    )
+    .decision()
     {
         Decision::Send => None,
         Decision::Refuse(reason) => return Err(Refusal::Gate(reason)),

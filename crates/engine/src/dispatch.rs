@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
 use tidings_domain::account::Environment;
+use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::{self, Decision, Facts};
 use tidings_domain::id::{ConnectionId, MessageId};
@@ -374,11 +375,15 @@ impl Submit {
     async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
         let recipients =
             step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
-        // A list that cannot be read means wait, never allow.
-        let suppressed = match engine.store.suppressed(recipients, engine.clock.now()).await {
-            Ok(suppressed) => suppressed,
+        // A list or a ledger that cannot be read means wait, never allow.
+        let looked = async {
+            let suppressed = engine.store.suppressed(recipients, engine.clock.now()).await?;
+            Ok::<_, tidings_store::Error>((suppressed, self.lacks(engine, &step).await?))
+        };
+        let (suppressed, lacks) = match looked.await {
+            Ok(looked) => looked,
             Err(error) => {
-                tracing::warn!(connection = self.lane.name, %error, "the suppression list cannot be read; putting messages back");
+                tracing::warn!(connection = self.lane.name, %error, "it cannot be read who may be sent to; putting messages back");
                 let back = step.iter().flat_map(|(ticket, _)| unsent(ticket)).collect();
                 engine.advance(back).await;
                 tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
@@ -392,7 +397,8 @@ impl Submit {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
-            let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed);
+            let lack = lacks.get(&ticket.message.id).copied();
+            let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed).consent(lack);
             let input = match gate::ask(&facts, now).decision() {
                 Decision::Refuse(reason) => Input::Stopped(reason.failure()),
                 Decision::Hold(_) | Decision::Send if over => {
@@ -416,6 +422,29 @@ impl Submit {
             engine.advance(stopped).await;
         }
         drop(permits);
+    }
+
+    /// What is missing of the consent of those recipients whose messages need it.
+    async fn lacks(
+        &self,
+        engine: &Inner,
+        step: &[(Ticket, Permit)],
+    ) -> tidings_store::Result<HashMap<MessageId, Lack>> {
+        let policy = &engine.settings.gate.consent;
+        let messages = step.iter().map(|(ticket, _)| &ticket.message);
+        let concerned: Vec<_> = messages.filter(|message| policy.concerns(message.purpose)).collect();
+        if concerned.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let people = concerned.iter().map(|message| (message.realm(), message.recipient)).collect();
+        let said = engine.store.said(people).await?;
+        let now = engine.clock.now();
+        let lacks = concerned.into_iter().zip(said);
+        Ok(lacks
+            .filter_map(|(message, said)| {
+                Some((message.id, said.lacks(message.purpose, Channel::Text, now)?))
+            })
+            .collect())
     }
 
     /// Gives each segment to the link; gives back what must be recorded instead, with its places.

@@ -5,6 +5,7 @@ use crate::Inner;
 use crate::admission::Place;
 use crate::dispatch::Lane;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::task::Poll;
 use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
 use tidings_domain::admission::Refused;
+use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
@@ -163,8 +165,13 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
     let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
-    let planned: Vec<std::result::Result<Planned, Refusal>> =
-        call.requests.into_iter().map(|request| plan(engine, request, asked, now)).collect();
+    let lacks = lacks(engine, call.realm, &call.requests, now).await?;
+    let planned: Vec<std::result::Result<Planned, Refusal>> = call
+        .requests
+        .into_iter()
+        .enumerate()
+        .map(|(place, request)| plan(engine, request, lacks.get(&place).copied(), asked, now))
+        .collect();
 
     // What the answer shows of each accepted request; the store may still find its recipient suppressed.
     let shown: Arc<Vec<std::result::Result<Accepted, Refusal>>> = Arc::new(
@@ -251,9 +258,33 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
     Ok(Sent::New(batch_id, items))
 }
 
+/// What is missing of the consent of recipients, by the places of their requests; only where the operator wants consent
+/// for a purpose. An opt-out that comes after this look is found in the commit, as for every message.
+async fn lacks(
+    engine: &Inner,
+    realm: Realm,
+    requests: &[SendRequest],
+    now: Timestamp,
+) -> Result<HashMap<usize, Lack>> {
+    let policy = &engine.settings.gate.consent;
+    let concerned: Vec<usize> =
+        (0..requests.len()).filter(|place| policy.concerns(requests[*place].purpose)).collect();
+    if concerned.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let people = concerned.iter().map(|place| (realm, requests[*place].recipient)).collect();
+    let said = engine.store.said(people).await?;
+    let lacks = concerned
+        .into_iter()
+        .zip(said)
+        .filter_map(|(place, said)| Some((place, said.lacks(requests[place].purpose, Channel::Text, now)?)));
+    Ok(lacks.collect())
+}
+
 fn plan(
     engine: &Inner,
     request: SendRequest,
+    consent: Option<Lack>,
     asked: Asked,
     now: Timestamp,
 ) -> std::result::Result<Planned, Refusal> {
@@ -263,6 +294,7 @@ fn plan(
         text: &engine.text,
         limits: &engine.settings.limits,
         gate: &engine.settings.gate,
+        consent,
     };
     let plan = intake::plan(&request, facts, now)?;
     let held = plan.held.clone();
@@ -307,19 +339,27 @@ fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admissi
         .collect()
 }
 
-pub(crate) async fn preview(engine: &Inner, realm: Realm, request: &SendRequest) -> Result<Preview> {
+pub(crate) async fn preview(
+    engine: &Inner,
+    realm: Realm,
+    request: &SendRequest,
+    channel: Channel,
+) -> Result<Preview> {
     let now = engine.clock.now();
     let policy = &engine.settings.gate;
+    let said = engine.store.said(vec![(realm, request.recipient)]).await?;
+    let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
     let facts = Facts {
         realm,
         routes: &engine.routes,
         text: &engine.text,
         limits: &engine.settings.limits,
         gate: policy,
+        consent,
     };
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
     let listed = listed.into_iter().next().flatten();
-    let (gate, sends_at) = gate::preview(request, listed, policy, now);
+    let (gate, sends_at) = gate::preview(request, listed, consent, policy, now);
     let plan = match intake::plan(request, facts, now) {
         Err(Refusal::Gate(_)) => intake::plan(request, Facts { gate: &gate::Policy::OPEN, ..facts }, now),
         plan => plan,

@@ -43,6 +43,7 @@ use tidings_carriers::{CrashKey, LinkState, codes::Codes, list};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 pub use tidings_domain::admission::Refused;
+use tidings_domain::consent::Channel;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
@@ -416,9 +417,9 @@ impl Engine {
         Some((why, why.retry_after_s(self.inner.clock.draw())))
     }
 
-    /// What a request would become, without doing it.
-    pub async fn preview(&self, realm: Realm, request: &SendRequest) -> Result<Preview> {
-        intake::preview(&self.inner, realm, request).await
+    /// What a request would become, without doing it; with what the gate would say of a message over this channel.
+    pub async fn preview(&self, realm: Realm, request: &SendRequest, channel: Channel) -> Result<Preview> {
+        intake::preview(&self.inner, realm, request, channel).await
     }
 
     /// How the connection of a message takes text, for measuring it.

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Consent, OptOut};
+use tidings_domain::consent::{Consent, OptOut, Said};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::Hold;
@@ -257,6 +257,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What the ledger has of a number, the last recorded first.
     fn consents(&self, realm: Realm, recipient: PhoneNumber, page: Page) -> Reply<'_, Paged<Consent>>;
+
+    /// What decides how these people's consents stand, as of the newest commit: the ledger and the opt-outs of each.
+    fn said(&self, recipients: Vec<(Realm, PhoneNumber)>) -> Reply<'_, Vec<Said>>;
 
     /// Open review items grouped by like cause, the largest group first.
     fn review_groups(&self, realm: Realm, limit: usize) -> Reply<'_, Vec<ReviewGroup>>;

@@ -83,6 +83,8 @@ codes! {
         "Do not send to this recipient again; lift the suppression only if the person asked for it."
     Filtered "FILTERED" 422 "The message was blocked by its content, sender or route"
         "Review the text, the sender's registration and the sending pattern before sending it again."
+    NoConsent "NO_CONSENT" 422 "The recipient did not agree to this"
+        "Ask the person, and record the consent with what proves it before you send again."
     CountryNotEnabled "COUNTRY_NOT_ENABLED" 422 "The recipient's country is not enabled"
         "Have an operator add the country to `enabled` in `[countries]`, if you mean to send there."
     QuietHours "QUIET_HOURS" 422 "The recipient must not be disturbed at this time"
@@ -130,6 +132,7 @@ impl Code {
         match failure.code.as_str() {
             gate::QUIET_HOURS => Self::QuietHours,
             gate::COUNTRY_NOT_ENABLED => Self::CountryNotEnabled,
+            gate::NO_CONSENT => Self::NoConsent,
             _ => Self::of(failure.class),
         }
     }
@@ -220,6 +223,10 @@ impl FieldError {
     pub fn gate(reason: &gate::Reason) -> Self {
         match reason {
             gate::Reason::Suppressed(reason) => Self::suppressed(*reason),
+            gate::Reason::NoConsent(lack) => {
+                let detail = format!("There is not the consent that this purpose needs: {lack}.");
+                Self::new("to", Code::NoConsent, reason.code(), detail)
+            }
             gate::Reason::CountryNotEnabled { .. } => {
                 let country = "The number is from a country that the operator did not enable.";
                 Self::new("to", Code::CountryNotEnabled, reason.code(), country)

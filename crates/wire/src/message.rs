@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_domain::account::Environment;
 use tidings_domain::address::{Country, PhoneNumber};
+use tidings_domain::consent::Channel;
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
@@ -116,8 +117,15 @@ pub static PREVIEW: Shape = Shape {
         REFERENCE,
         METADATA,
         TRANSLITERATE,
+        CHANNEL,
     ],
 };
+
+const CHANNEL: Field = Field::new(
+    "channel",
+    Kind::Word(&["text", "recorded_voice", "live_voice"]),
+    "What the consent in `gate` is looked at for; `text` if not given.",
+);
 
 /// The rules of the door that a request comes in by.
 #[derive(Debug, Clone, Copy)]
@@ -334,6 +342,8 @@ pub struct PreviewRequest {
     pub transliterate: bool,
     /// The message, if sender and recipient were given and everything is right.
     pub message: Option<Parsed>,
+    /// What its recipient's consent is looked at for.
+    pub channel: Channel,
     /// What would be refused.
     pub refused: Vec<FieldError>,
 }
@@ -369,7 +379,8 @@ pub fn parse_preview(json: &Json<'_>, door: Door) -> Result<PreviewRequest, Vec<
             refused.extend(recipient.and_then(Result::err));
         }
     }
-    Ok(PreviewRequest { text: text.to_owned(), text_field, transliterate, message, refused })
+    let channel = fields.text("channel").and_then(Channel::parse).unwrap_or(Channel::Text);
+    Ok(PreviewRequest { text: text.to_owned(), text_field, transliterate, message, channel, refused })
 }
 
 /// What a message would become.

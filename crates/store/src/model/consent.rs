@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::Consent;
+use tidings_domain::consent::{Consent, Said};
 use tidings_domain::id::ConsentId;
 use tidings_domain::time::Timestamp;
 
@@ -46,5 +46,14 @@ impl Tables {
         let all = self.consents.rows.range(..before).rev().map(|(_, entry)| entry);
         let found = all.filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
         Ok(page_of(found.cloned(), page, |entry| entry.id.key()))
+    }
+
+    pub(super) fn said(&mut self, recipients: Vec<(Realm, PhoneNumber)>) -> Result<Vec<Said>> {
+        let of_one = |(realm, recipient): (Realm, PhoneNumber)| {
+            let all = self.consents.rows.values().rev();
+            let ledger = all.filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
+            Said { ledger: ledger.cloned().collect(), opt_outs: self.suppressions.opt_outs(realm, recipient) }
+        };
+        Ok(recipients.into_iter().map(of_one).collect())
     }
 }

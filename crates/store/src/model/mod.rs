@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::Consent;
+use tidings_domain::consent::{Consent, Said};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -507,6 +507,7 @@ impl Backend for Model {
 
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
+        read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Said>;
 
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

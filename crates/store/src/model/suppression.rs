@@ -7,6 +7,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
@@ -32,6 +33,12 @@ impl Suppressions {
     pub(super) fn in_force(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Option<Reason> {
         let entry = self.standing(realm, recipient)?;
         entry.expires_at.is_none_or(|end| end > now).then_some(entry.reason)
+    }
+
+    /// When this person opted out.
+    pub(super) fn opt_outs(&self, realm: Realm, recipient: PhoneNumber) -> Vec<OptOut> {
+        let of_one = self.rows.values().filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
+        of_one.filter_map(Suppression::opt_out).collect()
     }
 
     fn standing(&self, realm: Realm, recipient: PhoneNumber) -> Option<&Suppression> {

@@ -4,13 +4,14 @@ use super::executor::{Rx, Tx};
 use super::message::live;
 use super::operating::write_audit;
 use super::session::{cell, clean};
+use super::suppression;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{corrupt, environment, listed, number};
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Said, Wording};
 use tidings_domain::id::{AccountId, ConsentId};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -111,6 +112,42 @@ pub(super) async fn consents(
         .await?;
     let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
     Ok(Paged::of(items, page, |entry| entry.id.key()))
+}
+
+pub(super) async fn said(rx: &Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<Said>> {
+    let key = |realm: Realm, recipient: PhoneNumber| {
+        (realm.account.key(), live(realm.environment), recipient.digits())
+    };
+    let mut said: BTreeMap<(i64, i16, u64), Said> =
+        recipients.iter().map(|(realm, recipient)| (key(*realm, *recipient), Said::default())).collect();
+    let accounts: Vec<i64> = said.keys().map(|(account, ..)| *account).collect();
+    let lives: Vec<i16> = said.keys().map(|(_, live, _)| *live).collect();
+    let digits: Vec<i64> = said.keys().map(|(.., digits)| *digits as i64).collect();
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT c.id, c.account, c.live, c.recipient, c.purpose, c.channel, c.act, c.given_at, c.recorded_at,
+               c.expires_at, c.method, c.wording, w.text, c.place, c.seller, c.programme, c.ip, c.user_agent,
+               c.attested_by, c.source
+             FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS k (account, live, recipient)
+             CROSS JOIN LATERAL (SELECT x.* FROM consent x WHERE x.account = k.account AND x.live = k.live
+               AND x.recipient = k.recipient ORDER BY x.id DESC) c
+             LEFT JOIN LATERAL (SELECT x.text FROM wording x WHERE x.account = c.account AND x.hash = c.wording LIMIT 1) w
+               ON true",
+            &[&accounts, &lives, &digits],
+        )
+        .await?;
+    for entry in rows.iter().map(read) {
+        let entry = entry?;
+        said.entry(key(entry.realm, entry.recipient)).or_default().ledger.push(entry);
+    }
+    for entry in suppression::history(rx.sql, &accounts, &lives, &digits).await? {
+        said.entry(key(entry.realm, entry.recipient)).or_default().opt_outs.extend(entry.opt_out());
+    }
+    let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
+        said.get(&key(*realm, *recipient)).cloned().unwrap_or_default()
+    };
+    Ok(recipients.iter().map(of_one).collect())
 }
 
 fn read(row: &Row) -> Result<Consent> {

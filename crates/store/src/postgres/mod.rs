@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::Consent;
+use tidings_domain::consent::{Consent, Said};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -316,6 +316,7 @@ impl Backend for Postgres {
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         single consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
+        readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Said>;
 
         single review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         single review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

@@ -372,6 +372,28 @@ pub(super) async fn lift_by_person(
     Ok(())
 }
 
+/// Every entry of these, also those that were lifted.
+pub(super) async fn history(
+    sql: &Session,
+    accounts: &[i64],
+    lives: &[i16],
+    recipients: &[i64],
+) -> Result<Vec<Suppression>> {
+    let rows = sql
+        .rows(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS k (account, live, recipient)
+                 CROSS JOIN LATERAL (SELECT x.* FROM suppression x WHERE x.account = k.account AND x.live = k.live
+                   AND x.recipient = k.recipient AND x.id > 0 ORDER BY x.id) s"
+            ),
+            &[&accounts, &lives, &recipients],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
 pub(super) async fn suppressions(
     rx: &Rx<'_>,
     realm: &Realm,

@@ -3,13 +3,14 @@
 use super::executor::{Rx, Tx, failed};
 use super::message::{environment, get, live, number};
 use super::operating::write_audit;
+use super::suppression;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{corrupt, listed};
 use rusqlite::{Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Said, Wording};
 use tidings_domain::id::{AccountId, ConsentId};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -77,8 +78,19 @@ pub(super) fn consents(
     recipient: &PhoneNumber,
     page: &Page,
 ) -> Result<Paged<Consent>> {
-    let mut statement = rx
-        .sql
+    let before = page.before.unwrap_or(i64::MAX);
+    let items = newest(rx.sql, *realm, *recipient, before, page.limit as i64 + 1)?;
+    Ok(Paged::of(items, page, |entry| entry.id.key()))
+}
+
+fn newest(
+    sql: &rusqlite::Connection,
+    realm: Realm,
+    recipient: PhoneNumber,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Consent>> {
+    let mut statement = sql
         .prepare_cached(
             "SELECT c.id, c.account, c.live, c.recipient, c.purpose, c.channel, c.act, c.given_at, c.recorded_at,
                c.expires_at, c.method, c.wording, w.text, c.place, c.seller, c.programme, c.ip, c.user_agent,
@@ -92,15 +104,26 @@ pub(super) fn consents(
             realm.account.key(),
             live(realm.environment),
             recipient.digits() as i64,
-            page.before.unwrap_or(i64::MAX),
-            page.limit as i64 + 1,
+            before,
+            limit,
         ])
         .map_err(failed)?;
     let mut items = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         items.push(read(row)?);
     }
-    Ok(Paged::of(items, page, |entry| entry.id.key()))
+    Ok(items)
+}
+
+pub(super) fn said(rx: &mut Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<Said>> {
+    let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
+        Ok(Said {
+            // No limit.
+            ledger: newest(rx.sql, *realm, *recipient, i64::MAX, -1)?,
+            opt_outs: suppression::opt_outs(rx.sql, *realm, *recipient)?,
+        })
+    };
+    recipients.iter().map(of_one).collect()
 }
 
 fn read(row: &Row<'_>) -> Result<Consent> {

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::Consent;
+use tidings_domain::consent::{Consent, Said};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -234,6 +234,7 @@ impl Backend for Sqlite {
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         readers consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
+        readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Said>;
 
         readers review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         readers review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

@@ -11,6 +11,7 @@ use crate::column;
 use rusqlite::{OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AccountId, AuditId, SuppressionId};
 use tidings_domain::message::Message;
@@ -217,6 +218,27 @@ pub(super) fn suppressions(
         items.push(read(row)?);
     }
     Ok(Paged::of(items, page, |entry| entry.id.key()))
+}
+
+/// When this person opted out.
+pub(super) fn opt_outs(
+    sql: &rusqlite::Connection,
+    realm: Realm,
+    recipient: PhoneNumber,
+) -> Result<Vec<OptOut>> {
+    let mut statement = sql
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND id > 0"
+        ))
+        .map_err(failed)?;
+    let mut rows = statement
+        .query(params![realm.account.key(), live(realm.environment), recipient.digits() as i64])
+        .map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        found.extend(read(row)?.opt_out());
+    }
+    Ok(found)
 }
 
 pub(super) fn listed(rx: &mut Rx<'_>, after: &AuditId, limit: &usize) -> Result<Listed> {

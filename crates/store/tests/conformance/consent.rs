@@ -3,7 +3,7 @@
 use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use tidings_domain::account::{Environment, Realm};
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, OptOut, Wording};
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, OptOut, Said, Wording};
 use tidings_domain::id::*;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::suppression::Reason;
@@ -76,6 +76,36 @@ fn a_ledger_belongs_to_a_realm() {
         assert_eq!(store.consents(HOME, number(1), page(9)).await.expect("read").items, []);
         assert_eq!(store.consents(test, number(1), page(9)).await.expect("read").items, [of(test, 1)]);
         assert_eq!(store.consents(other, number(1), page(9)).await.expect("read").items, [of(other, 2)]);
+    });
+}
+
+#[test]
+fn what_decides_how_consent_stands_is_read_at_once() {
+    for_each_backend(|store| async move {
+        let out = |n, person, reason| Suppression {
+            id: SuppressionId::from_key(n),
+            realm: HOME,
+            recipient: number(person),
+            reason,
+            source: "api".to_owned(),
+            created_at: at(n),
+            expires_at: None,
+            lifted: None,
+        };
+        store
+            .record_consents(vec![entry(1, 1), entry(2, 1), entry(3, 2)], actor(), at(1))
+            .await
+            .expect("recorded");
+        let outs = vec![out(1, 1, Reason::OptedOut), out(2, 3, Reason::Manual)];
+        store.suppress(outs, actor()).await.expect("added");
+        store.lift(HOME, number(1), "by phone".to_owned(), actor(), at(5)).await.expect("lifted");
+        store.suppress(vec![out(6, 1, Reason::OptedOut)], actor()).await.expect("added again");
+        let asked = [1, 2, 3, 1].map(|person| (HOME, number(person))).to_vec();
+        let said = store.said(asked).await.expect("read");
+        let opt_out = |n| OptOut { at: at(n), started_at: None };
+        let first = Said { ledger: vec![entry(2, 1), entry(1, 1)], opt_outs: vec![opt_out(1), opt_out(6)] };
+        let second = Said { ledger: vec![entry(3, 2)], opt_outs: vec![] };
+        assert_eq!(said, [first.clone(), second, Said::default(), first]);
     });
 }
 
