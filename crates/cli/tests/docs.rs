@@ -55,6 +55,10 @@ fn every_example_runs() {
     let mut failures = Vec::new();
     for file in files(&root().join("examples"), &["sh", "py", "mjs", "js", "php"]) {
         let place = file.strip_prefix(root()).expect("it lies there").display().to_string();
+        // The stories have a test of their own, with a carrier whose people write.
+        if place.starts_with("examples/people") {
+            continue;
+        }
         let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let Some(interpreter) = Interpreter::of(ending) else { continue };
         let text = std::fs::read_to_string(&file).expect("an example is text");

@@ -10,6 +10,7 @@ use crate::message::{Life, Message};
 use crate::purpose::Purpose;
 use crate::routing::{self, Route};
 use crate::sender::Sender;
+use crate::suppression;
 use crate::text::{self, Measured, Replacement, Unsendable};
 use crate::time::Timestamp;
 
@@ -89,6 +90,8 @@ pub struct Facts<'a> {
     pub limits: &'a Limits,
     /// What the operator decided about the gate.
     pub gate: &'a gate::Policy,
+    /// Why the request's recipient is on the suppression list, as far as it was looked up: the commit looks in any case.
+    pub suppressed: Option<suppression::Reason>,
     /// What is missing of the consent of the request's recipient, where the gate's policy concerns its purpose.
     pub consent: Option<Lack>,
 }
@@ -176,7 +179,9 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
     };
     let mut send_at = request.send_at.filter(|at| *at > now);
     let held = match gate::ask(
-        &gate::Facts::of_request(request, facts.gate, now).consent(facts.consent),
+        &gate::Facts::of_request(request, facts.gate, now)
+            .suppressed(facts.suppressed)
+            .consent(facts.consent),
         send_at.unwrap_or(now),
     )
     .decision()

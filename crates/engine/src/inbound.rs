@@ -69,6 +69,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         limits: &engine.settings.limits,
         // Who wrote a moment ago is not disturbed by the answer.
         gate: &gate::Policy::OPEN,
+        suppressed: None,
         consent: None,
     };
     let plan = match intake::plan(&request, facts, now) {

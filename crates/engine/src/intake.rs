@@ -165,12 +165,14 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
     let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
-    let lacks = lacks(engine, call.realm, &call.requests, now).await?;
+    let looked = look(engine, call.realm, &call.requests, now).await?;
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
         .into_iter()
         .enumerate()
-        .map(|(place, request)| plan(engine, request, lacks.get(&place).copied(), asked, now))
+        .map(|(place, request)| {
+            plan(engine, request, looked.get(&place).copied().unwrap_or_default(), asked, now)
+        })
         .collect();
 
     // What the answer shows of each accepted request; the store may still find its recipient suppressed.
@@ -258,33 +260,42 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
     Ok(Sent::New(batch_id, items))
 }
 
-/// What is missing of the consent of recipients, by the places of their requests; only where the operator wants consent
-/// for a purpose. An opt-out that comes after this look is found in the commit, as for every message.
-async fn lacks(
+/// What was looked up of a recipient before the commit.
+#[derive(Debug, Clone, Copy, Default)]
+struct Looked {
+    suppressed: Option<suppression::Reason>,
+    consent: Option<Lack>,
+}
+
+/// Looks recipients up, by the places of their requests; only where the operator wants consent for a purpose. An opt-out
+/// that comes after this look is found in the commit, as for every message. The list is looked at too, so that who opted
+/// out is not said to lack consent only.
+async fn look(
     engine: &Inner,
     realm: Realm,
     requests: &[SendRequest],
     now: Timestamp,
-) -> Result<HashMap<usize, Lack>> {
+) -> Result<HashMap<usize, Looked>> {
     let policy = &engine.settings.gate.consent;
     let concerned: Vec<usize> =
         (0..requests.len()).filter(|place| policy.concerns(requests[*place].purpose)).collect();
     if concerned.is_empty() {
         return Ok(HashMap::new());
     }
-    let people = concerned.iter().map(|place| (realm, requests[*place].recipient)).collect();
-    let said = engine.store.said(people).await?;
-    let lacks = concerned
-        .into_iter()
-        .zip(said)
-        .filter_map(|(place, said)| Some((place, said.lacks(requests[place].purpose, Channel::Text, now)?)));
-    Ok(lacks.collect())
+    let people: Vec<_> = concerned.iter().map(|place| (realm, requests[*place].recipient)).collect();
+    let said = engine.store.said(people.clone()).await?;
+    let suppressed = engine.store.suppressed(people, now).await?;
+    let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
+        let consent = said.lacks(requests[place].purpose, Channel::Text, now);
+        (place, Looked { suppressed, consent })
+    });
+    Ok(looked.collect())
 }
 
 fn plan(
     engine: &Inner,
     request: SendRequest,
-    consent: Option<Lack>,
+    looked: Looked,
     asked: Asked,
     now: Timestamp,
 ) -> std::result::Result<Planned, Refusal> {
@@ -294,7 +305,8 @@ fn plan(
         text: &engine.text,
         limits: &engine.settings.limits,
         gate: &engine.settings.gate,
-        consent,
+        suppressed: looked.suppressed,
+        consent: looked.consent,
     };
     let plan = intake::plan(&request, facts, now)?;
     let held = plan.held.clone();
@@ -355,6 +367,7 @@ pub(crate) async fn preview(
         text: &engine.text,
         limits: &engine.settings.limits,
         gate: policy,
+        suppressed: None,
         consent,
     };
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;

@@ -1,4 +1,6 @@
-//! People write STOP, START and HELP, over SMPP, to the real binary.
+//! People write STOP, START and HELP, over SMPP, to the real binary; and the stories of `examples/people`, which go through
+//! everything that people say. They need Python; where it is missing that is said in a line, and
+//! `TIDINGS_TEST_REQUIRE=python` makes it fail.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -69,7 +71,7 @@ struct Subject {
 }
 
 impl Subject {
-    fn start(directory: &Path, carrier: &str) -> Self {
+    fn start(directory: &Path, carrier: &str, brand: &str, more: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it has one");
         drop(listener);
@@ -77,7 +79,7 @@ impl Subject {
         let data = directory.join("data");
         let text = format!(
             "[data]\ndirectory = {data:?}\n[http]\nlisten = \"{address}\"\n\
-             [replies]\nbrand = \"Acme Clinic\"\nhelp = \"+1 555 0100\"\n\
+             [replies]\nbrand = \"{brand}\"\nhelp = \"+1 555 0100\"\n{more}\
              [[connection]]\nname = \"acme\"\nkind = \"smpp\"\nenvironment = \"test\"\naddress = \"{carrier}\"\n\
              system_id = \"tidings\"\npassword = \"tidings\"\n"
         );
@@ -107,6 +109,14 @@ impl Subject {
         let subject = Self { _process: Running(process), address, token };
         wait("it serves", || TcpStream::connect(address).is_ok().then_some(()));
         subject
+    }
+
+    /// Waits until the carrier is reached.
+    fn wait_for_carrier(&self) {
+        wait("the carrier is reached", || {
+            let (_, connections) = self.ask("GET", "/v1/connections", &Value::Null);
+            connections["data"].as_array()?.iter().any(|one| one["state"] == "up").then_some(())
+        });
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -183,12 +193,9 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn people_who_write_stop_start_and_help_are_heard() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut carrier = Carrier::start();
-    let subject = Subject::start(directory.path(), &carrier.address);
+    let subject = Subject::start(directory.path(), &carrier.address, "Acme Clinic", "");
 
-    wait("the carrier is reached", || {
-        let (_, connections) = subject.ask("GET", "/v1/connections", &Value::Null);
-        connections["data"].as_array()?.iter().any(|one| one["state"] == "up").then_some(())
-    });
+    subject.wait_for_carrier();
     let consent = json!({
         "to": PERSON, "act": "written", "channels": ["text", "recorded_voice"], "method": "form",
         "wording": "I agree to offers.", "place": "https://clinic.example/join", "seller": "Acme Clinic",
@@ -263,4 +270,52 @@ fn people_who_write_stop_start_and_help_are_heard() {
 /// A moment so many days from now.
 fn in_days(days: i64) -> String {
     Timestamp::from_millis(tidings_witness::clock::wall_ms() + days * 86_400_000).to_string()
+}
+
+/// Tells a story of `examples/people`: what it prints are texts of people.
+fn tell(story: &str, brand: &str, required: &str) {
+    if !Command::new("python3").arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success()) {
+        let required = std::env::var("TIDINGS_TEST_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|word| word == "python"), "{story} needs python3");
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: examples/people/{story} (python3 is not on this machine)"
+        ));
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut carrier = Carrier::start();
+    let rules = format!("[consent]\nrequired = [\"{required}\"]\n");
+    let subject = Subject::start(directory.path(), &carrier.address, brand, &rules);
+    subject.wait_for_carrier();
+    let configuration = directory.path().join("tidings.toml");
+    let mut story = Running(
+        Command::new("python3")
+            .arg("-B")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/people").join(story))
+            .env("TIDINGS_URL", format!("http://{}", subject.address))
+            .env("TIDINGS_TOKEN", &subject.token)
+            .env(
+                "TIDINGS_COMMAND",
+                format!("{} --config {}", env!("CARGO_BIN_EXE_tidings"), configuration.display()),
+            )
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts"),
+    );
+    for text in BufReader::new(story.0.stdout.take().expect("it is piped")).lines() {
+        writeln!(carrier.people, "{}", text.expect("a line")).expect("it reads");
+        carrier.people.flush().expect("it reads");
+    }
+    assert!(story.0.wait().expect("it ends").success(), "the story does not hold: see above");
+}
+
+#[test]
+fn the_story_of_the_clinic_holds() {
+    tell("clinic.py", "Hill Clinic", "transactional");
+}
+
+#[test]
+fn the_story_of_the_shop_holds() {
+    tell("shop.py", "Corner Shop", "marketing");
 }
