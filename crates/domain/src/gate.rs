@@ -432,7 +432,7 @@ mod tests {
             let window = if narrow { Window::parse("11:30-14:00").unwrap() } else { Window::ALL };
             let quiet_hours = quiet_hours::Policy { window, ..Default::default() };
             let policy = Policy { quiet_hours, ..Policy::OPEN };
-            let recipient = PhoneNumber::from_digits(1_000_555_0100 + area * 10_000_000).unwrap();
+            let recipient = PhoneNumber::from_digits(10_005_550_100 + area * 10_000_000).unwrap();
             let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) };
             let at = time("2024-01-01T00:00:00Z").plus_s(later_s);
             let hours = Place::of(recipient).unwrap().hours(window);

@@ -1153,7 +1153,7 @@ impl Check<'_> {
             let attempts: BTreeSet<u32> =
                 of.iter().map(|n| self.seen.ledger.submissions[*n as usize].attempt).collect();
             let code = timeline.stored.failure.as_ref().map_or("", |failure| failure.code.as_str());
-            if code != "tidings expired" || attempts.len() > 1 || was_held(timeline) {
+            if code != "tidings expired" || attempts.len() > 1 || was_quiet(timeline) {
                 continue;
             }
             // A refusal puts it off by half a minute at most.
@@ -1398,8 +1398,8 @@ impl Check<'_> {
     }
 }
 
-/// Whether it waited for the end of quiet hours.
-fn was_held(timeline: &Timeline) -> bool {
+/// Whether quiet hours held or ended it.
+pub(crate) fn was_quiet(timeline: &Timeline) -> bool {
     let mut failures = timeline.events.iter().filter_map(|(_, event)| event.failure.as_ref());
     failures.any(|failure| failure.code == QUIET_HOURS)
 }

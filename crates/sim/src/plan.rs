@@ -99,11 +99,12 @@ pub struct Quiet {
 pub const BEGIN_MIN: u64 = 60;
 
 impl Quiet {
-    fn of(seed: u64, active_ms: u64) -> Self {
+    fn of(seed: u64, faults: Set, active_ms: u64) -> Self {
         let mut random = Random::of(seed, &[label::QUIET]);
         let turns_min = BEGIN_MIN + random.between(1, active_ms / 60_000);
-        // What waits for a window that is over would wait until tomorrow, and nobody watches so long.
-        match random.hits(500) {
+        // What waits for a window that is over would wait until tomorrow, and nobody watches so long. A clock that is set
+        // forward by a day brings that about.
+        match random.hits(500) && !faults.has(Fault::WallForward) {
             true => Self { opens_min: turns_min, closes_min: 24 * 60, refuses: false },
             false => Self { opens_min: 0, closes_min: turns_min, refuses: true },
         }
@@ -293,7 +294,7 @@ impl Plan {
             turns: Vec::new(),
             spells: Vec::new(),
             commit_ms: *size.clone().pick(&[0, 0, 2, 8]),
-            quiet: faults.has(Fault::QuietHours).then(|| Quiet::of(seed, active_ms)),
+            quiet: faults.has(Fault::QuietHours).then(|| Quiet::of(seed, faults, active_ms)),
             max_tries: if faults.has(Fault::FewTries) { size.between(1, 3) as u32 } else { 8 },
             nodes,
             connections,
