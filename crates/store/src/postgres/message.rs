@@ -6,7 +6,7 @@
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
-use super::{event, review, suppression};
+use super::{code, event, review, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
@@ -804,6 +804,16 @@ pub(super) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut executor::Needs
 }
 
 pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
+    accept_with(tx, intake, None, *now).await
+}
+
+/// Accepts messages; a single one may carry a code.
+pub(super) async fn accept_with(
+    tx: &mut Tx,
+    intake: &Intake,
+    sending: Option<&Sending>,
+    now: Timestamp,
+) -> Result<Accepted> {
     if let Some(idempotency) = &intake.idempotency {
         let mut needs = Needs::default();
         needs.call(&tx.sheets.messages, idempotency.key);
@@ -819,17 +829,23 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
     let mut last = 0;
     for draft in &intake.drafts {
         let message = &draft.message;
-        if let Some(reason) = suppression::look(tx, message.realm(), message.recipient, *now).await? {
+        if let Some(reason) = suppression::look(tx, message.realm(), message.recipient, now).await? {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        insert(tx, draft, *now).await?;
+        if let Some(sending) = sending
+            && let Some(refused) = code::admit(tx, draft, sending, now).await?
+        {
+            // Not for the key: time cures it.
+            return Ok(Accepted::New(vec![Admission::Refused(refused)]));
+        }
+        insert(tx, draft, now).await?;
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
     }
     let sheet = &mut tx.sheets.messages;
     if let Some((id, asked)) = intake.batch {
-        sheet.batches_now.push((id, intake.realm, *now, asked, last));
+        sheet.batches_now.push((id, intake.realm, now, asked, last));
     }
     if let Some(idempotency) = &intake.idempotency {
         let answer = (idempotency.answer)(&admissions);

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod batch;
+mod code;
 mod copy;
 mod differential;
 mod faults;
