@@ -6,6 +6,7 @@
 mod account;
 mod backup;
 mod carrier;
+mod code;
 mod config;
 mod copy;
 mod database;
@@ -79,6 +80,9 @@ enum Command {
     /// See failures that need a decision, and decide
     #[command(subcommand)]
     Review(review::Command),
+    /// See one-time codes, and the prefixes that get none
+    #[command(subcommand)]
+    Code(code::Command),
     /// See and change who must not be sent to
     #[command(subcommand)]
     Suppression(suppression::Command),
@@ -189,6 +193,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Carrier(command) => carrier::run(command, place, output).await?,
                 Command::Webhook(command) => webhook::run(command, place, output).await?,
                 Command::Review(command) => review::run(command, place, output).await?,
+                Command::Code(command) => code::run(command, place, output).await?,
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
                 Command::Hold(command) => backup::hold(command, place, output).await?,
                 Command::Audit(trail) => account::audit(trail, place, output).await?,

@@ -5,6 +5,7 @@ use crate::output::{Output, Table, when};
 use anyhow::bail;
 use clap::Subcommand;
 use tidings_domain::account::Realm;
+use tidings_domain::code;
 use tidings_domain::id::{MessageId, ReviewId};
 use tidings_domain::message::{Life, Message};
 use tidings_domain::review::{About, Decision};
@@ -159,10 +160,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
 }
 
 /// Puts the content of a message into its connection's queue again, as a new message that names the old one. `None`
-/// where its text was removed or its recipient is suppressed.
+/// where its text was removed, it carries a one-time code, or its recipient is suppressed.
 async fn repeat(operator: &Operator, realm: Realm, id: MessageId) -> anyhow::Result<Option<MessageId>> {
     let Some(old) = operator.store.message(realm, id).await? else { return Ok(None) };
-    if old.message.text.is_none() {
+    if old.message.text.as_deref().is_none_or(code::has_blank) {
         return Ok(None);
     }
     let now = operator.now();

@@ -56,11 +56,15 @@ pub enum Scope {
     CarriersWrite,
     /// Create, rotate and revoke tokens and clients, and read the audit trail.
     Admin,
+    /// Make, send again and take back one-time codes.
+    CodesSend,
+    /// Check and read one-time codes.
+    CodesCheck,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -73,6 +77,8 @@ impl Scope {
         Self::CarriersRead,
         Self::CarriersWrite,
         Self::Admin,
+        Self::CodesSend,
+        Self::CodesCheck,
     ];
 
     /// The public word, such as `messages.send`.
@@ -90,6 +96,8 @@ impl Scope {
             Self::CarriersRead => "carriers.read",
             Self::CarriersWrite => "carriers.write",
             Self::Admin => "admin",
+            Self::CodesSend => "codes.send",
+            Self::CodesCheck => "codes.check",
         }
     }
 

@@ -12,13 +12,14 @@ use std::task::Poll;
 use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
 use tidings_domain::admission::Refused;
+use tidings_domain::code;
 use tidings_domain::id::{BatchId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Accepted, Admission, Draft, Idempotency, Intake, Result, Ticket};
+use tidings_store::{Accepted, Admission, Draft, Idempotency, Intake, Result, Sending, Ticket};
 
 /// One call that sends messages.
 pub struct Call {
@@ -56,6 +57,8 @@ pub enum Item {
     Refused(Refusal),
     /// Its recipient is on the suppression list.
     Suppressed(suppression::Reason),
+    /// The code that it would carry may not be sent now.
+    CodeRefused(code::Refused),
 }
 
 /// What became of a call.
@@ -101,9 +104,26 @@ pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Outpu
         let purpose = call.requests.iter().map(|request| request.purpose).max().unwrap_or(Purpose::Marketing);
         let messages = call.requests.len() as u64;
         match engine.admission.enter(call.realm.account, purpose, messages, &engine.clock) {
-            Ok(place) => accept(&engine, call, place).await,
+            Ok(place) => accept(&engine, call, None, place).await,
             Err(why) => {
                 engine.telemetry.refused(why.as_str(), messages);
+                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
+            }
+        }
+    })))
+}
+
+/// As [`send`], for one message that carries a code and has a blank for it in its text.
+pub(crate) fn send_code(
+    engine: Arc<Inner>,
+    call: Call,
+    sending: Sending,
+) -> Finished<impl Future<Output = Result<Sent>>> {
+    Finished(Some(Box::pin(async move {
+        match engine.admission.enter(call.realm.account, Purpose::Authentication, 1, &engine.clock) {
+            Ok(place) => accept(&engine, call, Some(sending), place).await,
+            Err(why) => {
+                engine.telemetry.refused(why.as_str(), 1);
                 Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
             }
         }
@@ -114,7 +134,7 @@ pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Outpu
 pub(crate) fn send_anyway(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
     Finished(Some(Box::pin(async move {
         let place = engine.admission.enter_anyway(call.requests.len() as u64, &engine.clock);
-        accept(&engine, call, place).await
+        accept(&engine, call, None, place).await
     })))
 }
 
@@ -144,12 +164,14 @@ impl<F: Future<Output: Send> + Send> Drop for Finished<F> {
     }
 }
 
-async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sent> {
+async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place: Place<'_>) -> Result<Sent> {
     let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
+    let carries_code = sending.is_some();
+    let requests = call.requests.into_iter();
     let planned: Vec<std::result::Result<Planned, Refusal>> =
-        call.requests.into_iter().map(|request| plan(engine, request, asked, now)).collect();
+        requests.map(|request| plan(engine, request, carries_code, asked, now)).collect();
 
     // What the answer shows of each accepted request; the store may still find its recipient suppressed.
     let shown: Arc<Vec<std::result::Result<(Message, Status), Refusal>>> = Arc::new(
@@ -183,7 +205,11 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
         let answer = move |admissions: &[Admission]| (given.answer)(batch_id, &items(&shown, admissions));
         Idempotency { key, fingerprint: given.fingerprint, answer: Arc::new(answer) }
     });
-    let accepted = engine.store.accept(Intake { realm: call.realm, idempotency, batch, drafts }, now).await?;
+    let intake = Intake { realm: call.realm, idempotency, batch, drafts };
+    let accepted = match sending {
+        None => engine.store.accept(intake, now).await?,
+        Some(sending) => engine.store.send_code(intake, sending, now).await?,
+    };
     drop(place);
     let admissions = match accepted {
         Accepted::New(admissions) => admissions,
@@ -216,6 +242,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
             Item::Accepted(message, _) => engine.telemetry.accepted(message.purpose.as_str(), 1),
             Item::Suppressed(_) => engine.telemetry.refused("suppressed", 1),
             Item::Refused(_) => engine.telemetry.refused("rule", 1),
+            Item::CodeRefused(why) => engine.telemetry.code_refused(why.as_str()),
         }
     }
     Ok(Sent::New(batch_id, items))
@@ -223,17 +250,24 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
 
 fn plan(
     engine: &Inner,
-    request: SendRequest,
+    mut request: SendRequest,
+    carries_code: bool,
     asked: Asked,
     now: Timestamp,
 ) -> std::result::Result<Planned, Refusal> {
+    // It is measured as if the code was there.
+    let blank = carries_code.then(|| {
+        let sample = code::sample(&request.text).into_owned();
+        std::mem::replace(&mut request.text, sample)
+    });
     let facts = Facts {
         realm: asked.realm,
         routes: &engine.routes,
         text: &engine.text,
         limits: &engine.settings.limits,
     };
-    let plan = intake::plan(&request, facts, now)?;
+    let mut plan = intake::plan(&request, facts, now)?;
+    plan.text = blank.unwrap_or(plan.text);
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
     Ok(match handed_over {
@@ -269,6 +303,7 @@ fn items(shown: &[std::result::Result<(Message, Status), Refusal>], admissions: 
             Err(refusal) => Item::Refused(refusal.clone()),
             Ok((message, status)) => match admissions.next() {
                 Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
+                Some(Admission::Refused(why)) => Item::CodeRefused(*why),
                 // Handed over or waiting is a matter of microseconds: to its caller it is queued either way.
                 _ => Item::Accepted(
                     Box::new(message.clone()),

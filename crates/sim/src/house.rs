@@ -290,5 +290,6 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         },
         journal: None,
         replies: None,
+        one_time_codes: Default::default(),
     }
 }

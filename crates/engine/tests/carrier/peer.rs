@@ -108,6 +108,7 @@ impl House {
             node: Default::default(),
             journal: None,
             replies: None,
+            one_time_codes: Default::default(),
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

@@ -113,6 +113,7 @@ impl Site {
             },
             journal: None,
             replies: None,
+            one_time_codes: Default::default(),
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);
