@@ -6,6 +6,7 @@
 
 mod ask;
 mod auth;
+mod code;
 mod connection;
 mod consent;
 mod endpoint;
@@ -47,7 +48,9 @@ use tidings_engine::clock::Stopwatch;
 use tidings_wire::body::{Field, Shape};
 use tidings_wire::error::Code;
 use tidings_wire::page::{All, Page};
-use tidings_wire::{account, batch, connection as cnx, endpoint as whk, event as evt, message as msg};
+use tidings_wire::{
+    account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, message as msg,
+};
 use tidings_wire::{consent as con, review as rev, sms, suppression as sup};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
@@ -257,6 +260,8 @@ const REVIEW: Need = Need::Scope(Scope::ReviewRead);
 const DECIDE: Need = Need::Scope(Scope::ReviewWrite);
 const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
 const CONTROL: Need = Need::Scope(Scope::CarriersWrite);
+const CODES_SEND: Need = Need::Scope(Scope::CodesSend);
+const CODES_CHECK: Need = Need::Scope(Scope::CodesCheck);
 const ADMIN: Need = Need::Scope(Scope::Admin);
 const OPEN: Need = Need::Nothing;
 
@@ -287,6 +292,17 @@ pub static ROUTES: &[Route] = &[
         .gives(200, one!(batch::Batch)),
     Route::new(GET, "/v1/events", READ, "events", "Ask what happened, oldest first", act!(event::feed))
         .query(event::PARAMETERS).gives(200, one!(evt::Feed)),
+
+    Route::new(POST, "/v1/codes", CODES_SEND, "codes", "Send a one-time code", act!(code::create))
+        .takes(&otc::NEW_CODE).replayable().gives(201, one!(otc::Code<'static>)),
+    Route::new(GET, "/v1/codes/{id}", CODES_CHECK, "codes", "Read how a one-time code stands", act!(code::read))
+        .gives(200, one!(otc::Code<'static>)),
+    Route::new(POST, "/v1/codes/{id}/check", CODES_CHECK, "codes", "Check what somebody typed in", act!(code::check))
+        .takes(&otc::CHECK).gives(200, one!(otc::Checked)),
+    Route::new(POST, "/v1/codes/{id}/resend", CODES_SEND, "codes", "Send a one-time code again", act!(code::resend))
+        .may_take(&otc::RESEND).gives(200, one!(otc::Code<'static>)),
+    Route::new(POST, "/v1/codes/{id}/cancel", CODES_SEND, "codes", "Take a one-time code back", act!(code::cancel))
+        .gives(200, one!(otc::Code<'static>)),
 
     Route::new(POST, "/v1/webhooks", HOOKS, "webhooks", "Make an endpoint; shows its secret", act!(endpoint::create))
         .takes(&whk::NEW_ENDPOINT).gives(201, one!(whk::Endpoint<'static>)),

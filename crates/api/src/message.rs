@@ -111,17 +111,19 @@ fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
         }
         Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
         Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason),
-        None => FieldError::new("", Code::UnknownError, "nothing", "The engine gave no answer."),
+        Some(Item::CodeRefused(_)) | None => {
+            FieldError::new("", Code::UnknownError, "nothing", "The engine gave no answer.")
+        }
     };
     let problem = Problem::from(error);
     Remembered { status: problem.status, body: problem.body(base) }
 }
 
-fn shown_accepted(accepted: &engine::Accepted) -> Accepted<'_> {
+pub(crate) fn shown_accepted(accepted: &engine::Accepted) -> Accepted<'_> {
     Accepted::new(&accepted.message, accepted.status, accepted.held.as_ref())
 }
 
-fn repeated(sent: Sent) -> Answer {
+pub(crate) fn repeated(sent: Sent) -> Answer {
     match sent {
         Sent::Replayed(stored) => Ok(Remembered::read(&stored).response(true)),
         Sent::KeyReused => Err(Problem::new(
@@ -149,12 +151,12 @@ fn too_much(why: Refused, retry_after_s: u32) -> Problem {
 }
 
 /// Refuses before the body is parsed, where nobody is let in anyway.
-fn open(ask: &Ask) -> Result<(), Problem> {
+pub(crate) fn open(ask: &Ask) -> Result<(), Problem> {
     ask.app.engine.accepts_nothing().map_or(Ok(()), |(why, retry_after_s)| Err(too_much(why, retry_after_s)))
 }
 
 /// Takes `count` messages from the token's allowance.
-fn pace(ask: &Ask, count: usize) -> Result<(), Problem> {
+pub(crate) fn pace(ask: &Ask, count: usize) -> Result<(), Problem> {
     let caller = ask.caller();
     let per_minute = caller.rate_per_minute.unwrap_or_else(|| ask.app.engine.limits().messages_per_minute);
     let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -270,7 +272,9 @@ fn many(batch: Option<BatchId>, items: &[Item], parsed: &[Result<&'static str, F
                 Some(Item::Accepted(accepted)) => Outcome::Accepted(shown_accepted(accepted)),
                 Some(Item::Refused(refusal)) => Outcome::Refused(FieldError::refusal(refusal, text_field)),
                 Some(Item::Suppressed(reason)) => Outcome::Refused(FieldError::suppressed(*reason)),
-                None => Outcome::Refused(FieldError::new("", Code::UnknownError, "nothing", "No answer.")),
+                Some(Item::CodeRefused(_)) | None => {
+                    Outcome::Refused(FieldError::new("", Code::UnknownError, "nothing", "No answer."))
+                }
             },
         })
         .collect();
@@ -355,7 +359,9 @@ pub(crate) async fn list(ask: Ask) -> Answer {
 
 pub(crate) async fn read(ask: Ask) -> Answer {
     let found = ask.app.engine.store().message(ask.realm(), ask.id()?).await?;
-    json(200, &shown(&found.ok_or_else(Problem::not_found)?))
+    let mut found = found.ok_or_else(Problem::not_found)?;
+    ask.app.engine.as_on_the_phone(&mut found.message);
+    json(200, &shown(&found))
 }
 
 pub(crate) async fn timeline(ask: Ask) -> Answer {

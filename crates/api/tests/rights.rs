@@ -13,7 +13,10 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
     let webhook = house.post("/v1/webhooks", token, r#"{"url":"http://127.0.0.1:9/x"}"#).await.expect(201);
     let record = house.post("/v1/tokens", token, r#"{"name":"a"}"#).await.expect(201);
     let client = house.post("/v1/clients", token, r#"{"name":"a"}"#).await.expect(201);
+    let code = r#"{"from":"+15550001111","to":"+15550002222"}"#;
+    let code = house.post("/v1/codes", token, code).await.expect(201);
     vec![
+        ("/v1/codes/", id(&code["id"])),
         ("/v1/messages/", id(&batch["results"][0]["id"])),
         ("/v1/batches/", id(&batch["batch_id"])),
         ("/v1/webhooks/", id(&webhook["id"])),
@@ -25,6 +28,7 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
 
 fn absent(path: &str) -> String {
     match path.split('/').nth(2).unwrap() {
+        "codes" => CodeId::from_key(1).to_string(),
         "messages" => MessageId::from_key(1).to_string(),
         "batches" => BatchId::from_key(1).to_string(),
         "webhooks" => EndpointId::from_key(1).to_string(),
@@ -37,6 +41,7 @@ fn absent(path: &str) -> String {
 /// A body that passes the form of the route, so that the object is looked for.
 fn body(path: &str) -> &'static str {
     match path {
+        "/v1/codes/{id}/check" => r#"{"code":"123456"}"#,
         "/v1/connections/{name}/pause" => r#"{"reason":"a"}"#,
         "/v1/webhooks/{id}/replay" => r#"{"since":"2026-01-01T00:00:00Z","until":"2026-01-02T00:00:00Z"}"#,
         _ => "{}",

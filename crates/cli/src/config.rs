@@ -21,6 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::admission::Bounds;
+use tidings_domain::code::{BRAND_MAX, RESEND_AFTER_S};
 use tidings_domain::consent;
 use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
@@ -30,7 +31,10 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
 use tidings_domain::reply::{Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
+use tidings_domain::sender::{InvalidSender, Sender};
+use tidings_domain::velocity::{Bounds as Velocity, Watch};
 use tidings_egress::{Block, Policy, Ports};
+use tidings_engine::code::{Key, OneTimeCodes};
 use tidings_store::Retention as StoreRetention;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -294,6 +298,44 @@ section! {
 }
 
 section! {
+    /// One-time codes: how they are sent, and how many. A bound of 0 is none. What is counted slides: it is never more in
+    /// any such time.
+    Codes = "codes", several: false {
+        /// The file of the key that codes are made of: 64 hexadecimal digits, such as `openssl rand -hex 32` prints, and
+        /// readable for this user only. Not written: "codes.key" in the data directory, which is made there. With
+        /// PostgreSQL there are no codes without it, and every node needs the same. Keep it away from copies of the
+        /// database: it is what keeps codes out of them. Another key makes the codes that wait worth nothing.
+        key_file: Option<PathBuf> = None, example r#""/etc/tidings/codes.key""#;
+        /// Who codes are from, if the caller does not say: a phone number, a short code or a name.
+        sender: Option<String> = None, example r#""Acme""#;
+        /// The name that texts begin with, if the caller does not say: at most 30 characters.
+        brand: Option<String> = None, example r#""Acme""#;
+        /// How long somebody has to wait for the text before it is sent again: seconds.
+        resend_after_s: Whole<1, 600> = Whole::new(RESEND_AFTER_S);
+        /// Codes to one phone number in ten minutes.
+        number_in_10_min: Whole<0, 1_000_000> = Whole::new(Velocity::default().number as i64);
+        /// Codes for one session of a person, where callers name it, in ten minutes.
+        session_in_10_min: Whole<0, 1_000_000> = Whole::new(Velocity::default().session as i64);
+        /// Codes for one address of persons, where callers name it, in ten minutes. Many people may share one.
+        address_in_10_min: Whole<0, 1_000_000> = Whole::new(Velocity::default().address as i64);
+        /// Codes to one prefix (numbers that differ in their last four digits only) in fifteen minutes, however many are
+        /// typed in.
+        prefix_in_15_min: Whole<0, 1_000_000> = Whole::new(Velocity::default().prefix as i64);
+        /// Codes to one country in ten minutes.
+        country_in_10_min: Whole<0, 1_000_000> = Whole::new(Velocity::default().country as i64);
+        /// Codes that one token asks for in ten minutes.
+        token_in_10_min: Whole<0, 1_000_000> = Whole::new(Velocity::default().token as i64);
+        /// The watch against traffic pumping: a prefix is stopped for an hour if more than this many codes went to it in
+        /// fifteen minutes ...
+        stop_after: Whole<1, 1_000_000> = Whole::new(Velocity::default().watch.sends as i64);
+        /// ... or for a day, if more than this many did in a day ...
+        stop_after_in_a_day: Whole<1, 1_000_000> = Whole::new(Velocity::default().watch_day.sends as i64);
+        /// ... of which fewer than so many percent were typed in. 0 stops nothing.
+        stop_below_percent: Whole<0, 100> = Whole::new(Velocity::default().watch.percent as i64);
+    }
+}
+
+section! {
     /// What carriers' error codes mean, beyond what is built in.
     Failures = "failures", several: false {
         /// A CSV table with further codes, or other meanings for known ones.
@@ -330,13 +372,15 @@ pub struct Config {
     pub consent: ConsentRules,
     /// `[quiet_hours]`
     pub quiet_hours: QuietHours,
+    /// `[codes]`
+    pub codes: Codes,
     /// `[failures]`
     pub failures: Failures,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "data",
     "node",
     "http",
@@ -350,6 +394,7 @@ const SECTIONS: [&str; 15] = [
     "countries",
     "consent",
     "quiet_hours",
+    "codes",
     "failures",
     "connection",
 ];
@@ -457,6 +502,7 @@ impl Config {
             countries: one(&mut reader, root),
             consent: one(&mut reader, root),
             quiet_hours: one(&mut reader, root),
+            codes: one(&mut reader, root),
             failures: one(&mut reader, root),
             connections: Vec::new(),
         };
@@ -468,10 +514,25 @@ impl Config {
                 r#"is shorter than "first_delay_s"; raise it"#.to_owned(),
             );
         }
+        config.check_codes(&mut reader, root);
         config.check_database(&mut reader, root, secrets);
         config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    }
+
+    fn check_codes<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        let table = reader.table("[codes]".to_owned(), "codes", None, section_of(root, "codes"));
+        if let Some(Err(why)) = self.codes.sender.as_deref().map(sender) {
+            reader.complain_of(&table, "sender", format!("cannot be a sender: {why}; correct it"));
+        }
+        let fits = |brand: &str| {
+            (1..=BRAND_MAX).contains(&brand.chars().count()) && !brand.chars().any(char::is_control)
+        };
+        if !self.codes.brand.as_deref().is_none_or(fits) {
+            let sentence = format!("must have 1 to {BRAND_MAX} characters; shorten it");
+            reader.complain_of(&table, "brand", sentence);
+        }
     }
 
     fn check_database<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets) {
@@ -540,6 +601,29 @@ impl Config {
                 window: window.unwrap_or(Window::ALL),
                 except: except.iter().map(|country| country.0).collect(),
             },
+        }
+    }
+
+    /// How one-time codes are made of this key and sent.
+    pub fn one_time_codes(&self, key: Option<Key>) -> OneTimeCodes {
+        let codes = &self.codes;
+        let watch = |sends| Watch { sends, percent: codes.stop_below_percent.get() };
+        OneTimeCodes {
+            key,
+            bounds: Velocity {
+                number: codes.number_in_10_min.get(),
+                session: codes.session_in_10_min.get(),
+                address: codes.address_in_10_min.get(),
+                prefix: codes.prefix_in_15_min.get(),
+                country: codes.country_in_10_min.get(),
+                token: codes.token_in_10_min.get(),
+                watch: watch(codes.stop_after.get()),
+                watch_day: watch(codes.stop_after_in_a_day.get()),
+            },
+            resend_after_s: codes.resend_after_s.get(),
+            // It was looked at when the configuration was read.
+            sender: codes.sender.as_deref().and_then(|text| sender(text).ok()),
+            brand: codes.brand.clone(),
         }
     }
 
@@ -652,12 +736,18 @@ impl Config {
         print(&mut text, "[countries]", self.countries.show());
         print(&mut text, "[consent]", self.consent.show());
         print(&mut text, "[quiet_hours]", self.quiet_hours.show());
+        print(&mut text, "[codes]", self.codes.show());
         print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());
         }
         text
     }
+}
+
+/// A sender of codes. Also the fictional numbers of the test environment are taken: one setting is for both.
+fn sender(text: &str) -> Result<Sender, InvalidSender> {
+    Sender::parse(text, None, Environment::Test)
 }
 
 fn print(text: &mut String, header: &str, keys: Vec<(&'static str, Option<String>)>) {
@@ -688,6 +778,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Countries::describe(),
         ConsentRules::describe(),
         QuietHours::describe(),
+        Codes::describe(),
         Failures::describe(),
     ]
 }

@@ -80,7 +80,8 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     let node = serve::node(&config, served.as_ref(), config.node.roles.0);
     let store = home.serve(&config, served.as_ref())?;
     let journal = serve::journal(&config, served.as_ref());
-    let engine = serve::start(&config, store, Policy::development(), node, journal).await?;
+    let key = serve::code_key(&config, &home)?;
+    let engine = serve::start(&config, store, Policy::development(), node, journal, key).await?;
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };
     let (sms, admin) = tokens(&engine, realm).await?;
     let events = viewer::start(&engine, realm, viewer, &viewer_url).await?;

@@ -83,6 +83,36 @@ fn network_file_system(number: u64) -> Option<&'static str> {
     })
 }
 
+/// Writes a secret into a new file that only its owner may open, whole or not at all.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let cure = || format!("{} cannot be written", path.display());
+    let beside = path.with_extension("new");
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .with_context(cure)?;
+    writeln!(file, "{text}").and_then(|()| file.sync_all()).with_context(cure)?;
+    fs::rename(&beside, path).with_context(cure)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).with_context(cure)
+}
+
+/// Whether the others of this machine may not open a file.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn is_for_its_owner_alone(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(fs::metadata(path)?.permissions().mode() & 0o007 == 0)
+}
+
 /// Makes the directory for `dev` and marks it, if it is new.
 ///
 /// # Errors

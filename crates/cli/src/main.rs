@@ -6,6 +6,7 @@
 mod account;
 mod backup;
 mod carrier;
+mod code;
 mod config;
 mod consent;
 mod copy;
@@ -81,6 +82,9 @@ enum Command {
     /// See failures that need a decision, and decide
     #[command(subcommand)]
     Review(review::Command),
+    /// See one-time codes, and the prefixes that get none
+    #[command(subcommand)]
+    Code(code::Command),
     /// See and change who must not be sent to
     #[command(subcommand)]
     Suppression(suppression::Command),
@@ -196,6 +200,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Carrier(command) => carrier::run(command, place, output).await?,
                 Command::Webhook(command) => webhook::run(command, place, output).await?,
                 Command::Review(command) => review::run(command, place, output).await?,
+                Command::Code(command) => code::run(command, place, output).await?,
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
                 Command::Consent(command) => consent::run(command, place, output).await?,
                 Command::Explain(how) => explain::run(how, place, output).await?,

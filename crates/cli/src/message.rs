@@ -253,7 +253,7 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
     line("purpose", format!("{} ({})", message.purpose.as_str(), message.environment.as_str()));
     let body = match (&message.text, full) {
         (None, _) => "removed".to_owned(),
-        (Some(text), true) => text.clone(),
+        (Some(text), true) => tidings_domain::code::masked(text).into_owned(),
         (Some(text), false) => format!("{} characters (--full shows them)", text.chars().count()),
     };
     line(

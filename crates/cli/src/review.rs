@@ -6,6 +6,7 @@ use crate::output::{Output, Table, when};
 use anyhow::bail;
 use clap::Subcommand;
 use tidings_domain::account::Realm;
+use tidings_domain::code;
 use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::{MessageId, ReviewId};
 use tidings_domain::message::{Life, Message};
@@ -162,7 +163,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
 }
 
 /// Puts the content of a message into its connection's queue again, as a new message that names the old one. `None`
-/// where its text was removed or the gate does not let it pass.
+/// where its text was removed, it carries a one-time code, or the gate does not let it pass.
 async fn repeat(
     operator: &Operator,
     policy: &gate::Policy,
@@ -170,7 +171,7 @@ async fn repeat(
     id: MessageId,
 ) -> anyhow::Result<Option<MessageId>> {
     let Some(old) = operator.store.message(realm, id).await? else { return Ok(None) };
-    if old.message.text.is_none() {
+    if old.message.text.as_deref().is_none_or(code::has_blank) {
         return Ok(None);
     }
     let now = operator.now();

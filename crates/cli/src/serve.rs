@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::config::connection::Secrets;
-use crate::directory::Served;
+use crate::directory::{self, Served};
 use crate::home::Home;
 use crate::log;
 use crate::operator::{Misconfigured, Place};
@@ -18,6 +18,7 @@ use tidings_domain::address;
 use tidings_domain::node::Roles;
 use tidings_domain::quiet_hours;
 use tidings_egress::Policy;
+use tidings_engine::code::{KEY_OCTETS, Key};
 use tidings_engine::{ConnectionSettings, Engine, NodeSettings, Settings};
 use tidings_store::Backend;
 use tokio::net::TcpListener;
@@ -84,7 +85,8 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
     let (name, place_of_node) = (node.name.clone(), node.place.clone());
     let store = home.serve(&config, served.as_ref())?;
     let journal = journal(&config, served.as_ref());
-    let engine = start(&config, store, config.egress_policy(), node, journal).await?;
+    let key = code_key(&config, &home)?;
+    let engine = start(&config, store, config.egress_policy(), node, journal, key).await?;
     let store = engine.store();
     // The trail shows with which configuration messages were sent, and when that changed.
     let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
@@ -182,7 +184,61 @@ pub fn journal(config: &Config, taken: Option<&Served>) -> Option<PathBuf> {
     path
 }
 
-/// Starts every room over a store.
+/// The key of one-time codes in the data directory.
+const CODE_KEY: &str = "codes.key";
+
+/// The key that one-time codes are made of: that of the configuration, or of the data directory, where it is made if it is
+/// new. None beside a database that others may serve too: theirs must be the same.
+///
+/// # Errors
+/// A sentence that says why it cannot be read or made.
+pub fn code_key(config: &Config, home: &Home) -> anyhow::Result<Option<Key>> {
+    let (path, is_ours) = match (&config.codes.key_file, home) {
+        (Some(path), _) => (path.clone(), false),
+        (None, Home::Directory(directory)) => (directory.join(CODE_KEY), true),
+        (None, Home::Database(_)) => {
+            tracing::warn!(
+                "there are no one-time codes: name a key that every node has (key_file in [codes])"
+            );
+            return Ok(None);
+        }
+    };
+    if is_ours && !path.exists() {
+        let octets = tidings_engine::clock::Clock::new(0).random::<KEY_OCTETS>();
+        directory::write_secret(&path, &hexadecimal(&octets))?;
+    }
+    let named = || format!("the key of one-time codes in {}", path.display());
+    let readable =
+        directory::is_for_its_owner_alone(&path).with_context(|| format!("{} cannot be read", named()))?;
+    if !readable {
+        bail!("everybody on this machine may read {}: run `chmod 600 {}`", named(), path.display());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", named()))?;
+    let octets = octets(text.trim()).with_context(|| {
+        format!(
+            "{} is none: write 64 hexadecimal digits into it, such as `openssl rand -hex 32` prints",
+            named()
+        )
+    })?;
+    Ok(Some(Key::new(octets)))
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn octets(text: &str) -> Option<[u8; KEY_OCTETS]> {
+    let mut octets = [0; KEY_OCTETS];
+    if text.len() != 2 * KEY_OCTETS || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (octet, digits) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(octets)
+}
+
+/// Starts every room over a store, with the journal of opt-outs and the key of one-time codes, where there are any.
 ///
 /// # Errors
 /// A sentence that says why not.
@@ -192,6 +248,7 @@ pub async fn start(
     egress: Policy,
     node: NodeSettings,
     journal: Option<PathBuf>,
+    key: Option<Key>,
 ) -> anyhow::Result<Engine> {
     address::warm_up();
     quiet_hours::warm_up();
@@ -218,6 +275,7 @@ pub async fn start(
         journal,
         replies: config.reply_texts(),
         gate: config.gate_policy(),
+        one_time_codes: config.one_time_codes(key),
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }

@@ -62,11 +62,15 @@ pub enum Scope {
     ConsentsWrite,
     /// Take the proof of what a person agreed to; each time leaves a line in the audit trail.
     ConsentsExport,
+    /// Make, send again and take back one-time codes.
+    CodesSend,
+    /// Check and read one-time codes.
+    CodesCheck,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -82,6 +86,8 @@ impl Scope {
         Self::ConsentsRead,
         Self::ConsentsWrite,
         Self::ConsentsExport,
+        Self::CodesSend,
+        Self::CodesCheck,
     ];
 
     /// The public word, such as `messages.send`.
@@ -102,6 +108,8 @@ impl Scope {
             Self::ConsentsRead => "consents.read",
             Self::ConsentsWrite => "consents.write",
             Self::ConsentsExport => "consents.export",
+            Self::CodesSend => "codes.send",
+            Self::CodesCheck => "codes.check",
         }
     }
 

@@ -169,6 +169,8 @@ ids! {
     InboundId = "inb";
     /// A line of the audit trail.
     AuditId = "aud";
+    /// A one-time code; the number is that of its first message.
+    CodeId = "cod";
 }
 
 #[cfg(test)]

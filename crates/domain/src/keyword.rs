@@ -77,6 +77,11 @@ impl Language {
     /// English.
     pub const ENGLISH: Self = Self(*b"en");
 
+    /// Of two small letters that are known to be such.
+    pub(crate) const fn of(letters: [u8; 2]) -> Self {
+        Self(letters)
+    }
+
     /// Reads two small letters.
     pub fn parse(text: &str) -> Option<Self> {
         let letters: [u8; 2] = text.as_bytes().try_into().ok()?;

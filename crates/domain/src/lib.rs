@@ -6,12 +6,14 @@
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time;
 //! [`keyword`] reads what people ask for by text, and [`reply`] is what they are answered by itself,
-//! and [`inbound`] says what follows. [`text`], [`address`] and [`sender`] are
+//! and [`inbound`] says what follows. [`code`] is the life of a one-time code, and [`velocity`] how fast codes may be
+//! asked for. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
 pub mod address;
 pub mod admission;
+pub mod code;
 pub mod consent;
 pub mod event;
 pub mod failure;
@@ -35,4 +37,5 @@ pub mod sender;
 pub mod suppression;
 pub mod text;
 pub mod time;
+pub mod velocity;
 pub mod webhook;

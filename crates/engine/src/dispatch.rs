@@ -458,9 +458,19 @@ impl Submit {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
         let reference = tidings_store::our_reference(message.id, 0);
+        let Ok(text) = engine.text_of(&message) else {
+            let failure = Failure::new(
+                FailureClass::UnknownError,
+                false,
+                "tidings code_key",
+                "its code was made under another key: give every node the same key_file in [codes]",
+            );
+            let stopped = Happening::To { message: message.id, input: Input::Stopped(failure) };
+            return (vec![stopped], vec![permit]);
+        };
         let divide = || {
             poison::taste("split", || message.reference.as_deref());
-            message.text.as_deref().map(|text| text::split(text, &message.options, reference))
+            text.as_deref().map(|text| text::split(text, &message.options, reference))
         };
         let Ok(parts) = engine.guard.contain(message.id.into(), divide) else {
             let mut back = unsent_segments(message.id, attempt, &segments);

@@ -13,6 +13,7 @@ use std::task::Poll;
 use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
 use tidings_domain::admission::Refused;
+use tidings_domain::code;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, TokenId};
@@ -21,7 +22,7 @@ use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
-use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Ticket};
+use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Sending, Ticket};
 
 /// One call that sends messages.
 pub struct Call {
@@ -70,6 +71,8 @@ pub enum Item {
     Refused(Refusal),
     /// Its recipient is on the suppression list.
     Suppressed(suppression::Reason),
+    /// The code that it would carry may not be sent now.
+    CodeRefused(code::Refused),
 }
 
 /// What became of a call.
@@ -118,9 +121,26 @@ pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Outpu
         let purpose = call.requests.iter().map(|request| request.purpose).max().unwrap_or(Purpose::Marketing);
         let messages = call.requests.len() as u64;
         match engine.admission.enter(call.realm.account, purpose, messages, &engine.clock) {
-            Ok(place) => accept(&engine, call, place).await,
+            Ok(place) => accept(&engine, call, None, place).await,
             Err(why) => {
                 engine.telemetry.refused(why.as_str(), messages);
+                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
+            }
+        }
+    })))
+}
+
+/// As [`send`], for one message that carries a code and has a blank for it in its text.
+pub(crate) fn send_code(
+    engine: Arc<Inner>,
+    call: Call,
+    sending: Sending,
+) -> Finished<impl Future<Output = Result<Sent>>> {
+    Finished(Some(Box::pin(async move {
+        match engine.admission.enter(call.realm.account, Purpose::Authentication, 1, &engine.clock) {
+            Ok(place) => accept(&engine, call, Some(sending), place).await,
+            Err(why) => {
+                engine.telemetry.refused(why.as_str(), 1);
                 Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
             }
         }
@@ -131,7 +151,7 @@ pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Outpu
 pub(crate) fn send_anyway(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
     Finished(Some(Box::pin(async move {
         let place = engine.admission.enter_anyway(call.requests.len() as u64, &engine.clock);
-        accept(&engine, call, place).await
+        accept(&engine, call, None, place).await
     })))
 }
 
@@ -161,17 +181,19 @@ impl<F: Future<Output: Send> + Send> Drop for Finished<F> {
     }
 }
 
-async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sent> {
+async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place: Place<'_>) -> Result<Sent> {
     let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
+    let carries_code = sending.is_some();
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
         .into_iter()
         .enumerate()
         .map(|(place, request)| {
-            plan(engine, request, looked.get(&place).copied().unwrap_or_default(), asked, now)
+            let looked = looked.get(&place).copied().unwrap_or_default();
+            plan(engine, request, looked, carries_code, asked, now)
         })
         .collect();
 
@@ -216,7 +238,11 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
         let answer = move |admissions: &[Admission]| (given.answer)(batch_id, &items(&shown, admissions));
         Idempotency { key, fingerprint: given.fingerprint, answer: Arc::new(answer) }
     });
-    let accepted = engine.store.accept(Intake { realm: call.realm, idempotency, batch, drafts }, now).await?;
+    let intake = Intake { realm: call.realm, idempotency, batch, drafts };
+    let accepted = match sending {
+        None => engine.store.accept(intake, now).await?,
+        Some(sending) => engine.store.send_code(intake, sending, now).await?,
+    };
     drop(place);
     let admissions = match accepted {
         store::Accepted::New(admissions, advanced) => {
@@ -255,6 +281,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
             Item::Suppressed(_) => engine.telemetry.refused("suppressed", 1),
             Item::Refused(Refusal::Gate(reason)) => engine.telemetry.refused(reason.code(), 1),
             Item::Refused(_) => engine.telemetry.refused("rule", 1),
+            Item::CodeRefused(why) => engine.telemetry.code_refused(why.as_str()),
         }
     }
     Ok(Sent::New(batch_id, items))
@@ -294,11 +321,17 @@ async fn look(
 
 fn plan(
     engine: &Inner,
-    request: SendRequest,
+    mut request: SendRequest,
     looked: Looked,
+    carries_code: bool,
     asked: Asked,
     now: Timestamp,
 ) -> std::result::Result<Planned, Refusal> {
+    // It is measured as if the code was there.
+    let blank = carries_code.then(|| {
+        let sample = code::sample(&request.text).into_owned();
+        std::mem::replace(&mut request.text, sample)
+    });
     let facts = Facts {
         realm: asked.realm,
         routes: &engine.routes,
@@ -308,7 +341,8 @@ fn plan(
         suppressed: looked.suppressed,
         consent: looked.consent,
     };
-    let plan = intake::plan(&request, facts, now)?;
+    let mut plan = intake::plan(&request, facts, now)?;
+    plan.text = blank.unwrap_or(plan.text);
     let held = plan.held.clone();
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
@@ -345,6 +379,7 @@ fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admissi
             Err(refusal) => Item::Refused(refusal.clone()),
             Ok(accepted) => match admissions.next() {
                 Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
+                Some(Admission::Refused(why)) => Item::CodeRefused(*why),
                 _ => Item::Accepted(Box::new(accepted.clone())),
             },
         })

@@ -5,6 +5,7 @@
 //!
 //! - [`intake`]: requests → accepted messages; hands over to a connection with room in its window.
 //! - [`dispatch`]: one loop a connection: due messages → carrier → what happened → store.
+//! - [`code`]: one-time codes, where a text goes out and where one is checked.
 //! - `inbound`: what people send → what they ask, with the answer that may follow.
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
@@ -19,6 +20,7 @@
 
 mod admission;
 pub mod clock;
+pub mod code;
 mod disk;
 pub mod dispatch;
 pub mod housekeeping;
@@ -127,6 +129,8 @@ pub struct Settings {
     pub replies: Option<tidings_domain::reply::Texts>,
     /// What the operator decided about the gate.
     pub gate: tidings_domain::gate::Policy,
+    /// How one-time codes are made and sent.
+    pub one_time_codes: code::OneTimeCodes,
 }
 
 /// Who a node is among those who serve the same store.
@@ -527,7 +531,7 @@ impl Engine {
         Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
             Sent::New(_, items) => items.into_iter().find_map(|item| match item {
                 Item::Accepted(accepted) => Some(accepted.message.id),
-                Item::Refused(_) | Item::Suppressed(_) => None,
+                Item::Refused(_) | Item::Suppressed(_) | Item::CodeRefused(_) => None,
             }),
             Sent::Replayed(_) | Sent::KeyReused | Sent::Overloaded { .. } => None,
         })

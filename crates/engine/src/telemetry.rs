@@ -72,6 +72,8 @@ pub struct Telemetry {
     names: HashMap<ConnectionId, Arc<str>>,
     accepted: Family<PurposeLabel, Counter>,
     refused: Family<OutcomeLabel, Counter>,
+    codes_refused: Family<OutcomeLabel, Counter>,
+    codes_checked: Family<OutcomeLabel, Counter>,
     events: Family<EventLabels, Counter>,
     answers: Family<AnswerLabels, Counter>,
     answer_seconds: Family<ConnectionLabel, Histogram, Latency>,
@@ -117,6 +119,16 @@ impl Telemetry {
             refused: register!(
                 "messages_refused",
                 "Requests for a message that were refused, by reason",
+                Family::default()
+            ),
+            codes_refused: register!(
+                "codes_refused",
+                "One-time codes that were not sent, by reason",
+                Family::default()
+            ),
+            codes_checked: register!(
+                "codes_checked",
+                "Tries of one-time codes, by what came of them",
                 Family::default()
             ),
             events: register!("message_events", "What happened to messages", Family::default()),
@@ -243,6 +255,16 @@ impl Telemetry {
     /// A request was refused.
     pub fn refused(&self, outcome: &'static str, messages: u64) {
         self.refused.get_or_create(&OutcomeLabel { outcome }).inc_by(messages);
+    }
+
+    /// A one-time code was not sent.
+    pub fn code_refused(&self, outcome: &'static str) {
+        self.codes_refused.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A one-time code was tried.
+    pub fn code_checked(&self, outcome: &'static str) {
+        self.codes_checked.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Messages were set aside.

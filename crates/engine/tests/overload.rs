@@ -24,6 +24,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        one_time_codes: Default::default(),
     };
     Engine::start(store, settings).await.expect("an engine")
 }

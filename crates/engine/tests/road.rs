@@ -31,6 +31,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        one_time_codes: Default::default(),
     };
     let engine = Engine::start(store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };

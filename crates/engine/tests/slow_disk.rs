@@ -30,6 +30,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        one_time_codes: Default::default(),
     };
     Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), settings).await.expect("an engine")
 }

@@ -293,6 +293,7 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         journal: None,
         replies: None,
         gate: gate(plan),
+        one_time_codes: Default::default(),
     }
 }
 

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::code::{self, Code, NewCode, Verdict as Checked};
 use tidings_domain::consent::{Consent, OptOut, Said};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
@@ -29,6 +30,7 @@ use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::{self, Decision};
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
+use tidings_domain::velocity::{Bounds, Client as Person, Prefix, Stop};
 use tidings_domain::webhook::{Delivery, Verdict};
 
 /// Messages that one opt-out by text ends in its commit: a person has a few that wait, and a commit must not grow with a
@@ -212,6 +214,48 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> Reply<'_, Option<u64>>;
 
+    // ── one-time codes ──────────────────────────────────────────────────────────────────────────────────────
+
+    /// Accepts the one message of a call, as [`Backend::accept`] does, with the code that it carries: a new one, whose id has
+    /// the number of the message, or one that is sent again. All in one commit: whether it may be sent is decided by
+    /// `domain::code` and `domain::velocity`, it is counted, and the code is stored with the message. What is refused comes
+    /// back as [`Admission::Refused`] and is not counted; a refusal is not remembered for the idempotency key, because time
+    /// cures it. If the prefix is to be stopped, the stop is stored, with a line in the trail.
+    fn send_code(&self, intake: Intake, sending: Sending, now: Timestamp) -> Reply<'_, Accepted>;
+
+    /// A code.
+    fn code(&self, realm: Realm, id: CodeId) -> Reply<'_, Option<Code>>;
+
+    /// A page of codes, newest first.
+    fn codes(&self, realm: Realm, page: Page) -> Reply<'_, Paged<Code>>;
+
+    /// Records a try, of which the caller says whether it was right, and gives the code as it stands then. Of tries that
+    /// come together each is recorded after the other, wherever they come from. A right one is counted as verified for its
+    /// prefix at the time when the code was last sent.
+    fn check_code(
+        &self,
+        realm: Realm,
+        id: CodeId,
+        is_right: bool,
+        now: Timestamp,
+    ) -> Reply<'_, Option<(Code, Checked)>>;
+
+    /// Takes a code back, if it waits; gives it as it stands then, and whether this call did it.
+    fn cancel_code(&self, realm: Realm, id: CodeId, now: Timestamp) -> Reply<'_, Option<(Code, bool)>>;
+
+    /// The prefixes that get no codes now, the newest stop first.
+    fn stops(&self, realm: Realm, now: Timestamp) -> Reply<'_, Vec<Stop>>;
+
+    /// Ends the stop of a prefix and forgets what was counted of the prefix, so that it is not stopped again for that. `None`
+    /// if it is not stopped.
+    fn lift_stop(
+        &self,
+        realm: Realm,
+        prefix: Prefix,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<Stop>>;
+
     // ── suppressions and reviews ────────────────────────────────────────────────────────────────────────────
 
     /// Adds entries, one after the other. An existing one for the number gives way to a stronger reason, or if it is past
@@ -382,7 +426,8 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// A message stays, whatever its age, while it waits for anything, while a person must decide about it, while an
     /// endpoint must still be told of it, and while the newest event is its. With it go its events and its decided reviews.
-    /// Ids that messages of long ago left behind are forgotten, and callback addresses that no message can name any more.
+    /// Ids that messages of long ago left behind are forgotten, and callback addresses that no message can name any more;
+    /// codes when [nobody asks for them any more](Code::forget_at), and what is counted of codes when it counts nothing.
     fn sweep(&self, retention: Retention, limit: usize, now: Timestamp) -> Reply<'_, bool>;
 
     /// A consistent copy of the whole store in a new file, made while everything runs.
@@ -575,6 +620,63 @@ pub struct Idempotency {
     pub answer: Arc<Render>,
 }
 
+/// The code that a message carries.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// A new one, or which.
+    pub which: Which,
+    /// Who wants it.
+    pub person: Person,
+    /// How many may be sent.
+    pub bounds: Bounds,
+    /// How long after a text the next one may be sent: seconds.
+    pub resend_after_s: i64,
+}
+
+/// A code to send.
+#[derive(Debug, Clone)]
+pub enum Which {
+    /// A new one, made under this key.
+    New(NewCode, code::Mark),
+    /// This one, again.
+    Again(CodeId),
+}
+
+impl Sending {
+    /// The code as it is once it is sent with this message, if it may be. `known` is the one that is to be sent again.
+    pub(crate) fn code(
+        &self,
+        message: &Message,
+        known: Option<Code>,
+        now: Timestamp,
+    ) -> std::result::Result<Code, code::Refused> {
+        match (&self.which, known) {
+            (Which::New(new, mark), _) => {
+                Ok(new.clone().sent(message.realm(), message.id, message.recipient, *mark, now))
+            }
+            // It is for one number and no other.
+            (Which::Again(_), Some(code)) if code.recipient == message.recipient => {
+                let life = code.resend(message.id, self.resend_after_s, now)?;
+                Ok(Code { life, ..code })
+            }
+            (Which::Again(_), _) => Err(code::Refused::Unknown),
+        }
+    }
+}
+
+/// What the trail says of a prefix that is stopped, and who wrote it.
+pub(crate) fn stop_line(realm: Realm, stop: &Stop) -> (Actor, String) {
+    let actor = Actor { account: realm.account, who: "velocity".to_owned() };
+    let detail = format!(
+        "{} until {}: {} sent, {} verified",
+        realm.environment.as_str(),
+        stop.until,
+        stop.count.sends,
+        stop.count.verified
+    );
+    (actor, detail)
+}
+
 /// Renders the answer to a call from what became of its drafts.
 pub type Render = dyn Fn(&[Admission]) -> Vec<u8> + Send + Sync;
 
@@ -585,6 +687,8 @@ pub enum Admission {
     Admitted,
     /// Its recipient is on the suppression list; nothing was stored.
     Suppressed(suppression::Reason),
+    /// The code that it carries may not be sent now; nothing was stored. Only [`Backend::send_code`] says so.
+    Refused(code::Refused),
 }
 
 /// What became of a call.

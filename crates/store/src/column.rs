@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::code;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::{InboundId, MessageId};
 use tidings_domain::keyword;
@@ -13,6 +14,7 @@ use tidings_domain::review::About;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{Concatenation, Encoding, Language, Languages, Options, Tables};
 use tidings_domain::time::Timestamp;
+use tidings_domain::velocity::{Count, Window};
 
 /// A state is a number and a moment. `Doubtful` is a number of its own; the others are [`Status`] numbers.
 pub(crate) const DOUBTFUL: i64 = 100;
@@ -86,6 +88,29 @@ pub(crate) fn number(digits: i64) -> Result<PhoneNumber> {
 /// The one at this place in a list of the domain.
 pub(crate) fn listed<T: Copy>(what: &'static str, list: &[T], number: i64) -> Result<T> {
     usize::try_from(number).ok().and_then(|n| list.get(n).copied()).ok_or_else(|| corrupt(what, number))
+}
+
+/// The slots of a window: of each, in four octets what was sent, and in four what was verified.
+pub(crate) fn slots_octets(window: &Window) -> Vec<u8> {
+    let octets = |count: &Count| [count.sends.to_be_bytes(), count.verified.to_be_bytes()].concat();
+    window.slots.iter().flat_map(octets).collect()
+}
+
+pub(crate) fn window(newest: i64, octets: &[u8]) -> Result<Window> {
+    let mut window = Window { newest, ..Window::EMPTY };
+    let (numbers, rest) = octets.as_chunks::<4>();
+    if !rest.is_empty() || numbers.len() != 2 * window.slots.len() {
+        return Err(corrupt("window of codes", octets.len()));
+    }
+    for (slot, pair) in window.slots.iter_mut().zip(numbers.chunks_exact(2)) {
+        *slot = Count { sends: u32::from_be_bytes(pair[0]), verified: u32::from_be_bytes(pair[1]) };
+    }
+    Ok(window)
+}
+
+pub(crate) fn code_state(number: i64) -> Result<code::State> {
+    let state = usize::try_from(number).ok().and_then(|n| code::State::ALL.get(n).copied());
+    state.ok_or_else(|| corrupt("state of a code", number))
 }
 
 /// A checksum over what never changes of a message and must never be wrong when it is sent: whose it is, to whom, from

@@ -156,6 +156,16 @@ pub(crate) const TABLES: &[Table] = tables! {
         decision: Short, decided_at: Long, decided_by: Text, inbound: Long,
     }
     reply (account, live, recipient) { account: Long, live: Short, recipient: Long, since: Long, replies: Whole }
+    code (id) {
+        id: Long, account: Long, live: Short, recipient: Long, digits: Short, mark: Whole, reference: Text,
+        created_at: Long, expires_at: Long, state: Short, wrong: Short, sends: Short, sent_at: Long, message: Long,
+    }
+    code_count (account, live, kind, key) {
+        account: Long, live: Short, kind: Short, key: Text, newest: Long, slots: Octets, ends_at: Long,
+    }
+    code_stop (account, live, prefix) {
+        account: Long, live: Short, prefix: Long, since: Long, until: Long, sends: Whole, verified: Whole,
+    }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };

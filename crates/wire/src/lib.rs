@@ -10,6 +10,7 @@
 pub mod account;
 pub mod batch;
 pub mod body;
+pub mod code;
 pub mod connection;
 pub mod consent;
 pub mod endpoint;

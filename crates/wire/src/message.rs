@@ -6,8 +6,10 @@ use crate::show::Shown;
 use crate::sms;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use tidings_domain::account::Environment;
 use tidings_domain::address::{Country, PhoneNumber};
+use tidings_domain::code;
 use tidings_domain::consent::Channel;
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::gate::{self, Hold};
@@ -637,8 +639,8 @@ pub struct Message<'a> {
     /// `gsm7` or `ucs2`.
     #[schema(value_type = String)]
     pub encoding: Shown<Encoding>,
-    /// The text as it was sent; null after it was removed.
-    pub text: Option<&'a str>,
+    /// The text as it was sent; null after it was removed. A one-time code in it is not shown.
+    pub text: Option<Cow<'a, str>>,
     /// When it was accepted.
     #[schema(value_type = String)]
     pub created_at: Shown<Timestamp>,
@@ -744,7 +746,7 @@ impl<'a> Message<'a> {
             purpose: message.purpose.as_str(),
             segments: message.segments,
             encoding: Shown(message.encoding),
-            text: message.text.as_deref(),
+            text: message.text.as_deref().map(code::masked),
             created_at: Shown(message.created_at),
             updated_at: Shown(updated_at),
             send_at: message.send_at.map(Shown),

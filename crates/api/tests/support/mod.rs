@@ -7,6 +7,7 @@ use tidings_api::Settings;
 use tidings_domain::account::{Environment, Realm, Scope, Scopes};
 use tidings_domain::id::{AccountId, TokenId};
 use tidings_engine::Engine;
+use tidings_engine::code::OneTimeCodes;
 use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::{Options, Sqlite};
 use tidings_store::{Account, Actor, Backend, Retention, Token};
@@ -103,6 +104,10 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        one_time_codes: OneTimeCodes {
+            key: Some(tidings_engine::code::Key::new([7; 32])),
+            ..OneTimeCodes::default()
+        },
     };
     let engine = Engine::start(store, settings).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

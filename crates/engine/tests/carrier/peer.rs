@@ -109,6 +109,7 @@ impl House {
             journal: None,
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
+            one_time_codes: Default::default(),
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

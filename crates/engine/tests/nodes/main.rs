@@ -114,6 +114,7 @@ impl Site {
             journal: None,
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
+            one_time_codes: Default::default(),
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);

@@ -121,6 +121,7 @@ fn build() -> House {
             journal: None,
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
+            one_time_codes: Default::default(),
         };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };
         let store = Arc::new(Model::new(Disk::new()));

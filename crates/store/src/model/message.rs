@@ -308,6 +308,16 @@ fn reference_form(reference: u16) -> String {
 
 impl Tables {
     pub(super) fn accept(&mut self, intake: Intake, now: Timestamp) -> Result<Accepted> {
+        self.accept_with(intake, None, now)
+    }
+
+    /// Accepts messages; a single one may carry a code.
+    pub(super) fn accept_with(
+        &mut self,
+        intake: Intake,
+        sending: Option<Sending>,
+        now: Timestamp,
+    ) -> Result<Accepted> {
         let Intake { realm, idempotency, batch, drafts } = intake;
         if let Some(asked) = &idempotency
             && let Some(known) = self.messages.idempotency.get(&asked.key)
@@ -326,6 +336,14 @@ impl Tables {
                 }
             })
             .collect();
+        let code = match (&sending, &drafts[..], &admissions[..]) {
+            (Some(sending), [draft], [Admission::Admitted]) => match self.admit_code(draft, sending, now) {
+                Ok(code) => Some(code),
+                // Not for the key: time cures it.
+                Err(refused) => return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default())),
+            },
+            _ => None,
+        };
         let mut admitted: Vec<Draft> = Vec::with_capacity(drafts.len());
         let mut ids = BTreeSet::new();
         for (draft, admission) in drafts.into_iter().zip(&admissions) {
@@ -343,6 +361,9 @@ impl Tables {
             return Err(Error::Conflict(format!("there is a batch {id} already")));
         }
         // From here on nothing can fail.
+        if let Some(code) = code {
+            self.put_code(code);
+        }
         if let Some((id, asked)) = batch {
             let call = Call { realm, created_at: now, asked, members: ids.into_iter().collect() };
             self.messages.batches.insert(id, call);

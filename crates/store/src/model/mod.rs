@@ -14,6 +14,7 @@
 //! database quick. Nothing is ever forgotten here for lack of room.
 
 mod account;
+mod code;
 mod consent;
 mod endpoint;
 mod event;
@@ -34,12 +35,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, Said};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
+use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
 use tokio::sync::{Notify, oneshot};
 
@@ -397,6 +400,7 @@ struct Tables {
     consents: consent::Consents,
     reviews: review::Reviews,
     replies: inbound::Replies,
+    codes: code::Codes,
     accounts: account::Accounts,
     operating: operating::Operating,
     nodes: node::Nodes,
@@ -413,6 +417,7 @@ impl Default for Tables {
             consents: consent::Consents::default(),
             reviews: review::Reviews::default(),
             replies: inbound::Replies::default(),
+            codes: code::Codes::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
             nodes: node::Nodes::default(),
@@ -512,6 +517,14 @@ impl Backend for Model {
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
         write decide(realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Vec<Review>;
+
+        write send_code(intake: Intake, sending: Sending, now: Timestamp) -> Accepted;
+        read code(realm: Realm, id: CodeId) -> Option<Code>;
+        read codes(realm: Realm, page: Page) -> Paged<Code>;
+        write check_code(realm: Realm, id: CodeId, is_right: bool, now: Timestamp) -> Option<(Code, Verdict)>;
+        write cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
+        read stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
+        write lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
 
         write default_account(now: Timestamp) -> AccountId;
         read accounts() -> Vec<Account>;

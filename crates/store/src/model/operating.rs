@@ -149,6 +149,7 @@ impl Tables {
         more |= self.events.sweep_attempts(before(attempts_ms), limit);
         more |= self.messages.sweep_outstanding(before(OUTSTANDING_MS), limit);
         more |= self.replies.sweep(now, limit);
+        more |= self.codes.sweep(now, limit);
         self.endpoints.sweep_callbacks(before(CALLBACKS_MS));
         if let Some(messages_ms) = retention.messages_ms {
             more |= self.sweep_messages(before(messages_ms), limit);

@@ -6,7 +6,7 @@
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
-use super::{event, review, suppression};
+use super::{code, event, review, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
@@ -805,6 +805,16 @@ pub(super) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut executor::Needs
 }
 
 pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
+    accept_with(tx, intake, None, *now).await
+}
+
+/// Accepts messages; a single one may carry a code.
+pub(super) async fn accept_with(
+    tx: &mut Tx,
+    intake: &Intake,
+    sending: Option<&Sending>,
+    now: Timestamp,
+) -> Result<Accepted> {
     if let Some(idempotency) = &intake.idempotency {
         let mut needs = Needs::default();
         needs.call(&tx.sheets.messages, idempotency.key);
@@ -819,15 +829,21 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
     let retry = RetryPolicy::default();
-    let mut commit = Commit::new(*now, &retry, Jitter(0));
+    let mut commit = Commit::new(now, &retry, Jitter(0));
     for draft in &intake.drafts {
         let message = &draft.message;
-        let listed = suppression::look(tx, message.realm(), message.recipient, *now).await?;
-        if let Some(reason) = gate::refuses_listed(message, listed, *now) {
+        let listed = suppression::look(tx, message.realm(), message.recipient, now).await?;
+        if let Some(reason) = gate::refuses_listed(message, listed, now) {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        insert(tx, draft, *now).await?;
+        if let Some(sending) = sending
+            && let Some(refused) = code::admit(tx, draft, sending, now).await?
+        {
+            // Not for the key: time cures it.
+            return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default()));
+        }
+        insert(tx, draft, now).await?;
         if let Some(hold) = &draft.held {
             let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
             let apply = async |tx: &mut Tx| commit.apply(tx, message.id, held).await;
@@ -839,7 +855,7 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
     }
     let sheet = &mut tx.sheets.messages;
     if let Some((id, asked)) = intake.batch {
-        sheet.batches_now.push((id, intake.realm, *now, asked, last));
+        sheet.batches_now.push((id, intake.realm, now, asked, last));
     }
     if let Some(idempotency) = &intake.idempotency {
         let answer = (idempotency.answer)(&admissions);

@@ -43,6 +43,8 @@ const MIGRATIONS: &[Migration] = &[
     // Nodes of before would take a message that answers by itself for damaged: its checksum has more in it.
     migration!("0006_opt_out_by_text", needs 6),
     migration!("0007_consent", needs 6),
+    // Nodes of before know no blanks: nobody must ask for a code before the last of them is gone.
+    migration!("0008_one_time_codes", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

@@ -3,7 +3,7 @@
 //! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
 
 use super::executor::{Rx, Tx, failed};
-use super::{event, review, suppression};
+use super::{code, event, review, suppression};
 use crate::backend::*;
 use crate::column;
 pub(super) use crate::column::{environment, live, number};
@@ -45,6 +45,16 @@ const CLOCK_BACK_MS: i64 = 3_600_000;
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
 pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
+    accept_with(tx, intake, None, *now)
+}
+
+/// Accepts messages; a single one may carry a code.
+pub(super) fn accept_with(
+    tx: &mut Tx<'_>,
+    intake: &Intake,
+    sending: Option<&Sending>,
+    now: Timestamp,
+) -> Result<Accepted> {
     if let Some(idempotency) = &intake.idempotency {
         let known = tx
             .sql
@@ -64,15 +74,21 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
     let retry = RetryPolicy::default();
-    let mut commit = Commit::new(*now, &retry, Jitter(0));
+    let mut commit = Commit::new(now, &retry, Jitter(0));
     for draft in &intake.drafts {
         let message = &draft.message;
-        let listed = suppression::look(tx, message.realm(), message.recipient, *now)?;
-        if let Some(reason) = gate::refuses_listed(message, listed, *now) {
+        let listed = suppression::look(tx, message.realm(), message.recipient, now)?;
+        if let Some(reason) = gate::refuses_listed(message, listed, now) {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        insert(tx.sql, message, &draft.life, *now)?;
+        if let Some(sending) = sending
+            && let Some(refused) = code::admit(tx, draft, sending, now)?
+        {
+            // Not for the key: time cures it.
+            return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default()));
+        }
+        insert(tx.sql, message, &draft.life, now)?;
         if draft.life.state.is_waiting() {
             tx.waits(message, 1);
         }

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_parts_of_history", include_str!("../../migrations/sqlite/0005_parts_of_history.sql")),
     ("0006_opt_out_by_text", include_str!("../../migrations/sqlite/0006_opt_out_by_text.sql")),
     ("0007_consent", include_str!("../../migrations/sqlite/0007_consent.sql")),
+    ("0008_one_time_codes", include_str!("../../migrations/sqlite/0008_one_time_codes.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

@@ -8,6 +8,7 @@
 
 mod account;
 mod backup;
+mod code;
 mod consent;
 pub(crate) mod copy;
 mod endpoint;
@@ -30,12 +31,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, Said};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
+use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
 
 /// The name of the database in its data directory.
@@ -239,6 +242,14 @@ impl Backend for Sqlite {
         readers review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         readers review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
         writer review::decide(realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Vec<Review>;
+
+        calls code::send_code(intake: Intake, sending: Sending, now: Timestamp) -> Accepted;
+        readers code::code(realm: Realm, id: CodeId) -> Option<Code>;
+        readers code::codes(realm: Realm, page: Page) -> Paged<Code>;
+        calls code::check_code(realm: Realm, id: CodeId, is_right: bool, now: Timestamp) -> Option<(Code, Verdict)>;
+        writer code::cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
+        readers code::stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
+        writer code::lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
 
         writer account::default_account(now: Timestamp) -> AccountId;
         readers account::accounts() -> Vec<Account>;

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::code::{Code, Mark, NewCode};
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
@@ -26,6 +27,7 @@ use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
+use tidings_domain::velocity::{Bounds, Client as Person, Prefix, Watch};
 use tidings_domain::webhook::{Delivery, Verdict};
 use tidings_store::model::{Disk, Model};
 use tidings_store::*;
@@ -100,6 +102,17 @@ enum Call {
         limit: usize,
         jitter: u32,
     },
+    SendCode {
+        realm: Realm,
+        key: Option<(u8, u8)>,
+        draft: Draft,
+        which: Which,
+        session: Option<String>,
+    },
+    CheckCode(Realm, CodeId, bool),
+    CancelCode(Realm, CodeId),
+    Stops(Realm),
+    LiftStop(Realm, Prefix),
     Suppressed(Vec<(Realm, PhoneNumber)>),
     Receive(Vec<Arrival>),
     NextDue(Option<ConnectionId>),
@@ -192,6 +205,22 @@ fn plain<T: Debug>(result: Result<T>) -> String {
     answer(result, |value| format!("{value:?}"))
 }
 
+/// So few that stories meet the bounds.
+const FEW: Bounds = Bounds {
+    number: 3,
+    session: 2,
+    address: 0,
+    prefix: 9,
+    country: 8,
+    token: 0,
+    watch: Watch { sends: 1, percent: 40 },
+    watch_day: Watch { sends: 4, percent: 40 },
+};
+
+fn one_code(code: &Code) -> String {
+    format!("{code:?} of {}", code.recipient)
+}
+
 /// `Debug` masks phone numbers, so they are written beside.
 fn printed(stored: &Stored) -> String {
     format!("{stored:?} to {}", stored.message.recipient)
@@ -242,6 +271,25 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::Recover { limit, jitter } => {
             advanced(store.recover(None, limit, now, patience_of(jitter)).await, &mut learned)
         }
+        Call::SendCode { realm, key, draft, which, session } => {
+            let idempotency = key.map(|(key, fingerprint)| Idempotency {
+                key: [key; 32],
+                fingerprint: [fingerprint; 32],
+                answer: Arc::new(|admissions: &[Admission]| format!("{admissions:?}").into_bytes()),
+            });
+            let intake = Intake { realm, idempotency, batch: None, drafts: vec![draft] };
+            let person = Person { session, ..Person::default() };
+            let sending = Sending { which, person, bounds: FEW, resend_after_s: 30 };
+            plain(store.send_code(intake, sending, now).await)
+        }
+        Call::CheckCode(realm, id, right) => answer(store.check_code(realm, id, right, now).await, |found| {
+            found.map_or_else(String::new, |(code, verdict)| format!("{} {verdict:?}", one_code(&code)))
+        }),
+        Call::CancelCode(realm, id) => answer(store.cancel_code(realm, id, now).await, |found| {
+            found.map_or_else(String::new, |(code, done)| format!("{} {done}", one_code(&code)))
+        }),
+        Call::Stops(realm) => plain(store.stops(realm, now).await),
+        Call::LiftStop(realm, prefix) => plain(store.lift_stop(realm, prefix, actor(), now).await),
         Call::Suppressed(whom) => plain(store.suppressed(whom, now).await),
         Call::Receive(arrivals) => advanced(store.receive(arrivals, now).await, &mut learned),
         Call::NextDue(line) => plain(store.next_due(line, now).await),
@@ -393,6 +441,9 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
         }
         let items = async |page| store.reviews(realm, None, false, page).await;
         add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
+        let codes = pages(3, one_code, async |page| store.codes(realm, page).await).await;
+        add(format!("codes of {name}"), codes);
+        add(format!("stops of {name}"), plain(store.stops(realm, now).await));
         add(format!("groups of {name}"), plain(store.review_groups(realm, 9).await));
         add(format!("clients of {name}"), plain(store.clients(realm).await));
         for endpoint in &teller.endpoints {
@@ -728,6 +779,7 @@ pub(crate) struct Teller {
     endpoints: Vec<EndpointId>,
     callbacks: Vec<EndpointId>,
     tokens: Vec<Token>,
+    codes: Vec<(Realm, CodeId)>,
     last_suppression: i64,
     last_consent: i64,
 }
@@ -748,6 +800,7 @@ impl Teller {
             endpoints: Vec::new(),
             callbacks: Vec::new(),
             tokens: Vec::new(),
+            codes: Vec::new(),
             last_suppression: 0,
             last_consent: 0,
         }
@@ -791,7 +844,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(104) {
+        match self.draw.below(122) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -857,6 +910,7 @@ impl Teller {
                 Call::Reroute { from: LINE, to: self.draw.of(&[OTHER_LINE, LINE]), limit: self.limit() }
             }
             102 => Call::ReleaseDeliveries,
+            103..121 => self.code(),
             _ => Call::Crash,
         }
     }
@@ -864,6 +918,7 @@ impl Teller {
     fn learn(&mut self, call: &Call, learned: Learned) {
         let drafts = match call {
             Call::Accept { drafts, .. } => drafts.as_slice(),
+            Call::SendCode { draft, .. } => std::slice::from_ref(draft),
             _ => &[],
         };
         // What came claimed may be at its carrier at once. That of a refused call is, too: nobody knows it then.
@@ -954,6 +1009,43 @@ impl Teller {
                 Draft { message, life: queued, held }
             }
         }
+    }
+}
+
+/// One-time codes.
+impl Teller {
+    fn code(&mut self) -> Call {
+        let known = self.draw.lately(&self.codes);
+        let (realm, id) = known.unwrap_or((HOME, CodeId::from_key(1)));
+        let asks = if self.draw.one_in(12) { self.realm() } else { realm };
+        match self.draw.below(16) {
+            0..9 => self.send_code(known),
+            9..13 => Call::CheckCode(asks, id, self.draw.one_in(3)),
+            13 => Call::CancelCode(asks, id),
+            14 => Call::Stops(self.realm()),
+            _ => Call::LiftStop(self.realm(), Prefix::of(number(1))),
+        }
+    }
+
+    fn send_code(&mut self, known: Option<(Realm, CodeId)>) -> Call {
+        let again = known.filter(|_| self.draw.one_in(3));
+        let realm = again.map_or_else(|| self.realm(), |(realm, _)| realm);
+        let mut draft = self.draft(realm, None);
+        // Nobody else makes such an id.
+        draft.message.id = MessageId::from_key(self.id());
+        self.messages.push((realm, draft.message.id));
+        let which = match again {
+            Some((_, id)) => Which::Again(id),
+            None => {
+                self.codes.push((realm, CodeId::from_key(draft.message.id.key())));
+                let reference = self.draw.one_in(2).then(|| "sign-in".to_owned());
+                let (digits, life_s) = (self.draw.of(&[4, 6, 10]), self.draw.of(&[60, 600]));
+                Which::New(NewCode { digits, life_s, reference }, Mark::new(self.draw.next() as u32))
+            }
+        };
+        let key = self.draw.one_in(5).then(|| (self.draw.below(3) as u8, self.draw.below(2) as u8));
+        let session = self.draw.one_in(2).then(|| format!("session {}", self.draw.below(3)));
+        Call::SendCode { realm, key, draft, which, session }
     }
 }
 

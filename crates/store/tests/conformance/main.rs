@@ -6,6 +6,7 @@
 
 mod backlog;
 mod batch;
+mod code;
 mod consent;
 mod copy;
 mod differential;
