@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use crate::ledger::{Answer, Happened, Ledger, Ms, Reply, StoreFault};
-use crate::plan::{Call, Deed, Plan, Wish};
+use crate::plan::{Call, Deed, Plan, Turn, Wish};
 use crate::stage::BEGIN_MS;
 use crate::world::{Run, View};
 use std::collections::BTreeMap;
@@ -261,7 +261,13 @@ impl<'r> Seen<'r> {
         let spells = spells.map(|spell| (spell.from_ms, spell.to_ms));
         let stood = self.stood.iter().filter(|(_, of, _)| *of == process);
         let stood = stood.map(|(at, _, ms)| (at.ms.saturating_sub(*ms), at.ms));
-        let mut all: Vec<(Ms, Ms)> = spells.chain(stood).map(|(from, to)| (from, to + after_ms)).collect();
+        // One that ends while it stands still never goes on.
+        let planned = self.plan.turns.iter().filter_map(|(from, turn)| match turn {
+            Turn::Still(of, ms) if Some(*of) == node => Some((*from, from + ms)),
+            _ => None,
+        });
+        let mut all: Vec<(Ms, Ms)> =
+            spells.chain(stood).chain(planned).map(|(from, to)| (from, to + after_ms)).collect();
         all.sort_unstable();
         all
     }

@@ -5,10 +5,10 @@ use super::message::live;
 use super::operating::write_audit;
 use super::session::{cell, clean};
 use super::suppression;
-use crate::Result;
 use crate::backend::*;
 use crate::column::{corrupt, environment, listed, number};
-use std::collections::BTreeMap;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Said, Wording};
@@ -24,6 +24,13 @@ pub(super) async fn record_consents(
     now: &Timestamp,
 ) -> Result<()> {
     let Some(first) = entries.first() else { return Ok(()) };
+    // An id is one entry's, whatever its account.
+    let ids: BTreeSet<i64> = entries.iter().map(|entry| entry.id.key()).collect();
+    let all: Vec<i64> = ids.iter().copied().collect();
+    let known = tx.sql.row("SELECT id FROM consent WHERE id = ANY ($1) LIMIT 1", &[&all]).await?;
+    if known.is_some() || ids.len() < entries.len() {
+        return Err(Error::Conflict("there is a consent with one of these ids already".to_owned()));
+    }
     let worded = entries.iter().filter_map(|entry| {
         let wording = entry.evidence.wording.as_ref()?;
         Some(((entry.realm.account.key(), wording.hash), clean(&wording.text)))

@@ -97,8 +97,9 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 2] = [
-    (7, "DROP TABLE code, code_count, code_stop"),
+const UNDONE: [(i64, &str); 3] = [
+    (8, "DROP TABLE code, code_count, code_stop"),
+    (7, "DROP TABLE consent, wording"),
     (
         6,
         "DROP TABLE reply; ALTER TABLE message DROP COLUMN reply, DROP COLUMN reply_to;
