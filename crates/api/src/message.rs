@@ -7,13 +7,13 @@ use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::id::{BatchId, EndpointId, MessageId, TokenId};
 use tidings_domain::message::Status;
-use tidings_engine::{Call, Cancel, Item, Refused, Sent, intake::IdempotencyKey};
+use tidings_engine::{self as engine, Call, Cancel, Item, Refused, Sent, intake::IdempotencyKey};
 use tidings_store::{Endpoint, MessageFilter, Page, Stored};
 use tidings_wire::batch::{self, BatchAccepted};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::endpoint::SECRET_OCTETS;
 use tidings_wire::error::{Code, FieldError};
-use tidings_wire::message::{self, Accepted, Message, Parsed, Preview};
+use tidings_wire::message::{self, Accepted, GateReason, Gated, Message, Parsed, Preview};
 use tidings_wire::page::{self, List};
 use tidings_wire::{event, sms};
 
@@ -105,8 +105,8 @@ async fn send_one(ask: Ask, parsed: Parsed) -> Answer {
 /// The answer to one message.
 fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
     let error = match items.first() {
-        Some(Item::Accepted(message, status)) => {
-            let body = serde_json::to_vec(&Accepted::new(message, *status)).expect("strings are JSON");
+        Some(Item::Accepted(accepted)) => {
+            let body = serde_json::to_vec(&shown_accepted(accepted)).expect("strings are JSON");
             return Remembered { status: 202, body };
         }
         Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
@@ -115,6 +115,10 @@ fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
     };
     let problem = Problem::from(error);
     Remembered { status: problem.status, body: problem.body(base) }
+}
+
+fn shown_accepted(accepted: &engine::Accepted) -> Accepted<'_> {
+    Accepted::new(&accepted.message, accepted.status, accepted.held.as_ref())
 }
 
 fn repeated(sent: Sent) -> Answer {
@@ -263,7 +267,7 @@ fn many(batch: Option<BatchId>, items: &[Item], parsed: &[Result<&'static str, F
         .map(|parsed| match parsed {
             Err(error) => Outcome::Refused(error.clone()),
             Ok(text_field) => match items.next() {
-                Some(Item::Accepted(message, status)) => Outcome::Accepted(Accepted::new(message, *status)),
+                Some(Item::Accepted(accepted)) => Outcome::Accepted(shown_accepted(accepted)),
                 Some(Item::Refused(refusal)) => Outcome::Refused(FieldError::refusal(refusal, text_field)),
                 Some(Item::Suppressed(reason)) => Outcome::Refused(FieldError::suppressed(*reason)),
                 None => Outcome::Refused(FieldError::new("", Code::UnknownError, "nothing", "No answer.")),
@@ -290,13 +294,19 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
     let request = message::parse_preview(&ask.json()?, ask.door())?;
     let mut refused = request.refused.clone();
     let mut plan = None;
+    let mut gated = Gated::default();
     if let Some(message) = &request.message {
         let told = ask.app.engine.preview(ask.realm(), &message.request).await?;
         match told.plan {
             Ok(planned) => plan = Some(planned),
             Err(refusal) => refused.push(FieldError::refusal(&refusal, message.text_field)),
         }
-        refused.extend(told.suppressed.map(FieldError::suppressed));
+        let findings = told.gate.findings();
+        let refuses = findings.iter().filter(|finding| finding.holds_until.is_none());
+        refused.extend(refuses.map(|finding| FieldError::gate(&finding.reason)));
+        let base = &ask.app.settings.public_url;
+        let reasons = findings.iter().map(|finding| GateReason::new(finding, base)).collect();
+        gated = Gated { reasons, sends_at: told.sends_at };
         if let Some(url) = &message.callback_url
             && let Err(why) = ask.app.engine.check_url(url)
         {
@@ -314,7 +324,7 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
             refused.push(FieldError::refusal(&refusal, request.text_field));
         }
     }
-    json(200, &Preview::new(&request, plan.as_ref(), refused))
+    json(200, &Preview::new(&request, plan.as_ref(), refused, gated))
 }
 
 fn shown(stored: &Stored) -> Message<'_> {

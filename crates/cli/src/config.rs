@@ -21,9 +21,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::admission::Bounds;
+use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
 use tidings_domain::keyword::Language;
 use tidings_domain::node::Roles;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
 use tidings_domain::reply::{Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_egress::{Block, Policy, Ports};
@@ -247,6 +250,41 @@ section! {
 }
 
 section! {
+    /// Where may be sent to.
+    Countries = "countries", several: false {
+        /// The countries whose numbers may be sent to, by their two letters; an empty list enables all. Name those that you
+        /// have customers in: who guesses at your forms to earn from messages does so with numbers of others.
+        enabled: Vec<CountryCode> = Vec::new(), example r#"["US", "CA"]"#;
+    }
+}
+
+words! {
+    /// What happens to a message in quiet hours.
+    OutsideWord {
+        /// It waits until they are over.
+        Hold = "hold",
+        /// It is refused.
+        Refuse = "refuse",
+    }
+}
+
+section! {
+    /// When people are not disturbed, by the clocks where their numbers are from. The hours of the United States and their
+    /// states, France and India are built in, for marketing; see the guide about quiet hours.
+    QuietHours = "quiet_hours", several: false {
+        /// Which messages have quiet hours. An empty list switches them off.
+        purposes: Vec<Purpose> = QuietHoursPolicy::default().purposes;
+        /// What happens to a message then: it waits until they are over ("hold"), or it is refused ("refuse").
+        outside: OutsideWord = OutsideWord::Hold;
+        /// Only within these hours, everywhere, whatever the law leaves open. Narrow it where people may have moved to
+        /// another time zone and kept their numbers.
+        window: Option<Window> = None, example r#""10:00-18:00""#;
+        /// Countries in which there are no quiet hours.
+        except: Vec<CountryCode> = Vec::new(), example r#"["SE"]"#;
+    }
+}
+
+section! {
     /// What carriers' error codes mean, beyond what is built in.
     Failures = "failures", several: false {
         /// A CSV table with further codes, or other meanings for known ones.
@@ -277,13 +315,17 @@ pub struct Config {
     pub journal: Journal,
     /// `[replies]`
     pub replies: Replies,
+    /// `[countries]`
+    pub countries: Countries,
+    /// `[quiet_hours]`
+    pub quiet_hours: QuietHours,
     /// `[failures]`
     pub failures: Failures,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 14] = [
     "data",
     "node",
     "http",
@@ -294,6 +336,8 @@ const SECTIONS: [&str; 12] = [
     "retention",
     "journal",
     "replies",
+    "countries",
+    "quiet_hours",
     "failures",
     "connection",
 ];
@@ -398,6 +442,8 @@ impl Config {
             retention: one(&mut reader, root),
             journal: one(&mut reader, root),
             replies: one(&mut reader, root),
+            countries: one(&mut reader, root),
+            quiet_hours: one(&mut reader, root),
             failures: one(&mut reader, root),
             connections: Vec::new(),
         };
@@ -464,6 +510,23 @@ impl Config {
             language: language.0,
             own: own.filter_map(|(kind, text)| Some((kind, text.clone()?))).collect(),
         })
+    }
+
+    /// What the gate is to hold and refuse.
+    pub fn gate_policy(&self) -> gate::Policy {
+        let QuietHours { purposes, outside, window, except } = &self.quiet_hours;
+        gate::Policy {
+            countries: self.countries.enabled.iter().map(|country| country.0).collect(),
+            quiet_hours: QuietHoursPolicy {
+                purposes: purposes.clone(),
+                outside: match outside {
+                    OutsideWord::Hold => Outside::Hold,
+                    OutsideWord::Refuse => Outside::Refuse,
+                },
+                window: window.unwrap_or(Window::ALL),
+                except: except.iter().map(|country| country.0).collect(),
+            },
+        }
     }
 
     /// The bounds of what is accepted.
@@ -572,6 +635,8 @@ impl Config {
         print(&mut text, "[retention]", self.retention.show());
         print(&mut text, "[journal]", self.journal.show());
         print(&mut text, "[replies]", self.replies.show());
+        print(&mut text, "[countries]", self.countries.show());
+        print(&mut text, "[quiet_hours]", self.quiet_hours.show());
         print(&mut text, "[failures]", self.failures.show());
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());
@@ -605,6 +670,8 @@ pub fn describe() -> Vec<SectionDescription> {
         Webhooks::describe(),
         Retention::describe(),
         Replies::describe(),
+        Countries::describe(),
+        QuietHours::describe(),
         Failures::describe(),
     ]
 }

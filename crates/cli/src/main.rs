@@ -13,6 +13,7 @@ mod dev;
 mod directory;
 mod doctor;
 mod duration;
+mod explain;
 mod home;
 mod log;
 mod message;
@@ -82,6 +83,8 @@ enum Command {
     /// See and change who must not be sent to
     #[command(subcommand)]
     Suppression(suppression::Command),
+    /// Say in one sentence why somebody would get a message now, or would not
+    Explain(explain::How),
     /// See, set or release the hold on all sending
     #[command(subcommand)]
     Hold(backup::Hold),
@@ -190,6 +193,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Webhook(command) => webhook::run(command, place, output).await?,
                 Command::Review(command) => review::run(command, place, output).await?,
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
+                Command::Explain(how) => explain::run(how, place, output).await?,
                 Command::Hold(command) => backup::hold(command, place, output).await?,
                 Command::Audit(trail) => account::audit(trail, place, output).await?,
                 Command::Backup { to } => backup::backup(to, place, output).await?,

@@ -1,10 +1,12 @@
 //! `tidings review`: failures that a person must look at, and the person's decisions.
 
+use crate::config::connection::Secrets;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, when};
 use anyhow::bail;
 use clap::Subcommand;
 use tidings_domain::account::Realm;
+use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::{MessageId, ReviewId};
 use tidings_domain::message::{Life, Message};
 use tidings_domain::review::{About, Decision};
@@ -121,11 +123,12 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 bail!("nothing open was found: look again with `tidings review list`");
             }
             let mut repeated = Vec::new();
+            let policy = place.configuration(Secrets::Left)?.gate_policy();
             if decision == Decision::Retry {
                 for item in &closed {
                     // What a person sent cannot be sent again.
                     if let Some(message) = item.about.message() {
-                        repeated.push((message, repeat(&operator, realm, message).await?));
+                        repeated.push((message, repeat(&operator, &policy, realm, message).await?));
                     }
                 }
             }
@@ -159,15 +162,20 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
 }
 
 /// Puts the content of a message into its connection's queue again, as a new message that names the old one. `None`
-/// where its text was removed or its recipient is suppressed.
-async fn repeat(operator: &Operator, realm: Realm, id: MessageId) -> anyhow::Result<Option<MessageId>> {
+/// where its text was removed or the gate does not let it pass.
+async fn repeat(
+    operator: &Operator,
+    policy: &gate::Policy,
+    realm: Realm,
+    id: MessageId,
+) -> anyhow::Result<Option<MessageId>> {
     let Some(old) = operator.store.message(realm, id).await? else { return Ok(None) };
     if old.message.text.is_none() {
         return Ok(None);
     }
     let now = operator.now();
     let begun_at = old.message.send_at.unwrap_or(old.message.created_at);
-    let message = Message {
+    let mut message = Message {
         id: operator.clock.message_id(),
         token: None,
         batch: None,
@@ -179,12 +187,22 @@ async fn repeat(operator: &Operator, realm: Realm, id: MessageId) -> anyhow::Res
         reply: None,
         ..old.message
     };
+    let held = match gate::ask(&Facts::of(&message, policy), now).decision() {
+        gate::Decision::Send => None,
+        gate::Decision::Refuse(_) => return Ok(None),
+        gate::Decision::Hold(hold) => {
+            message.send_at = Some(hold.until);
+            message.expires_at = hold.until.plus_ms(message.expires_at.since_ms(now));
+            Some(hold)
+        }
+    };
     let pieces = u8::try_from(old.life.segments.len()).unwrap_or(u8::MAX);
-    let (new, life) = (message.id, Life::queued(pieces, now, None));
-    let intake = Intake { realm, idempotency: None, batch: None, drafts: vec![Draft { message, life }] };
+    let (new, life) = (message.id, Life::queued(pieces, now, message.send_at));
+    let intake =
+        Intake { realm, idempotency: None, batch: None, drafts: vec![Draft { message, life, held }] };
     Ok(match operator.store.accept(intake, now).await? {
-        Accepted::New(admissions) if admissions == [Admission::Admitted] => Some(new),
-        Accepted::New(_) | Accepted::Replayed(_) | Accepted::KeyReused => None,
+        Accepted::New(admissions, _) if admissions == [Admission::Admitted] => Some(new),
+        Accepted::New(..) | Accepted::Replayed(_) | Accepted::KeyReused => None,
     })
 }
 

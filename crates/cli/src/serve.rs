@@ -16,6 +16,7 @@ use std::time::Duration;
 use tidings_carriers::codes::Codes;
 use tidings_domain::address;
 use tidings_domain::node::Roles;
+use tidings_domain::quiet_hours;
 use tidings_egress::Policy;
 use tidings_engine::{ConnectionSettings, Engine, NodeSettings, Settings};
 use tidings_store::Backend;
@@ -193,6 +194,7 @@ pub async fn start(
     journal: Option<PathBuf>,
 ) -> anyhow::Result<Engine> {
     address::warm_up();
+    quiet_hours::warm_up();
     let settings = Settings {
         limits: config.intake_limits(),
         retry: config.retry_policy(),
@@ -215,6 +217,7 @@ pub async fn start(
         node,
         journal,
         replies: config.reply_texts(),
+        gate: config.gate_policy(),
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }

@@ -3,6 +3,7 @@
 use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::admission;
+use crate::gate::{self, Decision, Hold};
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
 use crate::purpose::Purpose;
@@ -85,6 +86,8 @@ pub struct Facts<'a> {
     pub text: &'a [text::Options],
     /// The bounds.
     pub limits: &'a Limits,
+    /// What the operator decided about the gate.
+    pub gate: &'a gate::Policy,
 }
 
 /// What a request would become: measured, routed and dated, but not yet a message.
@@ -100,8 +103,10 @@ pub struct Plan {
     pub options: text::Options,
     /// Where it goes out.
     pub connection: ConnectionId,
-    /// When it is due.
+    /// When it is due, if not at once.
     pub send_at: Option<Timestamp>,
+    /// Why that is later than its caller wants, if the gate holds it.
+    pub held: Option<Hold>,
     /// After this it is not worth sending.
     pub expires_at: Timestamp,
 }
@@ -127,6 +132,8 @@ pub enum Refusal {
     },
     /// No connection takes this recipient and sender.
     NoRoute,
+    /// The gate does not let it pass, by what is known before the store is asked.
+    Gate(gate::Reason),
 }
 
 /// A clock a little ahead of ours is no mistake of the caller: ms.
@@ -164,15 +171,27 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         Some(seconds) => seconds,
         None => default_validity_s(request.purpose, facts.limits),
     };
-    let due_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+    let mut send_at = request.send_at.filter(|at| *at > now);
+    let held = match gate::ask(&gate::Facts::of_request(request, facts.gate, now), send_at.unwrap_or(now))
+        .decision()
+    {
+        Decision::Send => None,
+        Decision::Refuse(reason) => return Err(Refusal::Gate(reason)),
+        Decision::Hold(hold) => {
+            send_at = Some(hold.until);
+            Some(hold)
+        }
+    };
     Ok(Plan {
         text,
         replacements,
         measured,
         options,
         connection,
-        send_at: request.send_at.filter(|at| *at > now),
-        expires_at: due_at.plus_s(validity_s),
+        send_at,
+        held,
+        // What is held is worth sending for as long from when it may go.
+        expires_at: send_at.unwrap_or(now).plus_s(validity_s),
     })
 }
 

@@ -4,6 +4,7 @@
 //! [`retry`] are what its decisions rest on; [`receipt`] matches a carrier's word to a segment; [`intake`] decides
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
+//! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time;
 //! [`keyword`] reads what people ask for by text, and [`reply`] is what they are answered by itself,
 //! and [`inbound`] says what follows. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
@@ -13,6 +14,7 @@ pub mod address;
 pub mod admission;
 pub mod event;
 pub mod failure;
+pub mod gate;
 pub mod id;
 pub mod inbound;
 pub mod intake;
@@ -22,6 +24,7 @@ pub mod node;
 pub mod pacing;
 pub mod poison;
 pub mod purpose;
+pub mod quiet_hours;
 pub mod receipt;
 pub mod reply;
 pub mod retry;

@@ -14,6 +14,7 @@ use crate::account::{Environment, Realm};
 use crate::address::PhoneNumber;
 use crate::event::{Event, Kind};
 use crate::failure::{Failure, FailureClass, Recovery};
+use crate::gate::{self, Hold};
 use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::purpose::Purpose;
 use crate::reply::Reply;
@@ -61,7 +62,8 @@ pub struct Message {
     pub connection: ConnectionId,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// When the caller wants it sent, if not at once.
+    /// When it is to be sent, if not at once: the time its caller gave, or the later one until which the gate held it when
+    /// it was accepted.
     pub send_at: Option<Timestamp>,
     /// After this moment it is not worth sending.
     pub expires_at: Timestamp,
@@ -80,7 +82,7 @@ pub struct Message {
 /// The public word for where a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// Waits for the time its caller gave.
+    /// Waits for its time: that of its caller, or the end of a hold.
     Scheduled,
     /// Waits for room on a connection, or for another try.
     Queued,
@@ -151,7 +153,7 @@ impl Status {
 /// Where a message is, with what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Waits for the time its caller gave.
+    /// Waits for its time: that of its caller, or the end of a hold.
     Scheduled {
         /// That time.
         due_at: Timestamp,
@@ -358,6 +360,13 @@ pub enum Input {
     Cancel,
     /// Stopped by a rule of ours at the last moment.
     Stopped(Failure),
+    /// Held by a rule of ours, when it was accepted or at the last moment of the submission `attempt`.
+    Held {
+        /// The submission that it belongs to; 0 before the first.
+        attempt: u32,
+        /// Until when, and why.
+        hold: Hold,
+    },
     /// Handling it crashes the program: see [`poison`].
     Quarantined(Failure),
 }
@@ -392,6 +401,7 @@ pub fn done_about(failure: &Failure, status: Status, purpose: Purpose) -> &'stat
     match failure.recovery() {
         Recovery::Retry if asks_a_person => Recovery::Review.as_str(),
         Recovery::Retry if status.is_final() => "none",
+        Recovery::Review if gate::is_own_word(failure) => "none",
         recovery => recovery.as_str(),
     }
 }
@@ -481,6 +491,10 @@ impl Life {
                 State::Scheduled { .. } | State::Queued { .. } | State::Sending { .. },
                 Input::Stopped(failure),
             ) => next.stop(failure)?,
+            (
+                State::Scheduled { .. } | State::Queued { .. } | State::Sending { .. },
+                Input::Held { attempt, hold },
+            ) if attempt == self.attempt => next.hold(hold)?,
 
             (
                 State::Sending { .. } | State::Doubtful { .. },
@@ -826,14 +840,39 @@ impl Next<'_> {
     }
 
     fn stop(&mut self, failure: Failure) -> Result<(), Ignored> {
-        // It is stopped before any of its waiting segments goes out. What an earlier attempt brought to the carrier is
-        // there, and the rest will not follow.
+        // What an earlier attempt brought to the carrier is there, and the rest will not follow.
+        self.before_it_leaves()?;
+        self.end_unsent(State::Rejected, Some(failure));
+        Ok(())
+    }
+
+    /// A rule of ours speaks at the last moment: none of the segments that waited has gone out.
+    fn before_it_leaves(&self) -> Result<(), Ignored> {
         let answered =
             self.life.segments.iter().any(|s| matches!(s, Segment::Refused(_) | Segment::Unanswered));
-        if answered && !self.life.state.is_waiting() {
-            return Err(Ignored);
+        if answered && !self.life.state.is_waiting() { Err(Ignored) } else { Ok(()) }
+    }
+
+    fn hold(&mut self, hold: Hold) -> Result<(), Ignored> {
+        self.before_it_leaves()?;
+        if hold.until >= self.terms.expires_at {
+            self.end_unsent(State::Expired, Some(hold.why));
+            return Ok(());
         }
-        self.end_unsent(State::Rejected, Some(failure));
+        if !self.life.state.is_waiting() {
+            // The claim led to nothing: that costs no try.
+            self.life.tries = self.life.tries.saturating_sub(1);
+            for segment in &mut self.life.segments {
+                if matches!(segment, Segment::Submitted) {
+                    *segment = Segment::Waiting;
+                }
+            }
+        }
+        self.life.state = match self.life.state {
+            State::Scheduled { .. } => State::Scheduled { due_at: hold.until },
+            _ => State::Queued { due_at: hold.until },
+        };
+        self.publish(Kind::Delayed, Some(hold.why), None);
         Ok(())
     }
 
@@ -1042,6 +1081,13 @@ mod tests {
             "orphan" => Input::Orphaned,
             "cancel" => Input::Cancel,
             "stop" => Input::Stopped(failure(FailureClass::OptedOut, false)),
+            "hold" | "hold-old" => Input::Held {
+                attempt: life.attempt - u32::from(verb == "hold-old"),
+                hold: Hold {
+                    until: Timestamp::from_millis(0).plus_s(i64::from(segment) * 100),
+                    why: failure(FailureClass::UnknownError, true),
+                },
+            },
             "quarantine" => Input::Quarantined(poison("handling")),
             "uncodable" => answer(Answer::Refused(poison("encoding"))),
             other => panic!("no such input: {other}"),
@@ -1198,6 +1244,33 @@ mod tests {
             transactional 1: claim, stop                              -> rejected +rejected
             transactional 1: claim, accepted, stop                    -> sent@7245 +sent ignored
             transactional 2: claim, accepted 0, busy 1, claim@15, stop@15 -> rejected +delayed +rejected
+            ",
+        );
+    }
+
+    /// The number is the moment until which it is held, in hundreds of seconds.
+    #[test]
+    fn a_rule_may_hold_what_was_not_sent_and_that_costs_no_try() {
+        check(
+            "
+            transactional 1@60: hold 3                                -> scheduled@300 +delayed
+            transactional 1@60: hold 3, claim@300, accepted@300       -> sent@7245 +delayed +sent
+            transactional 1: claim, hold 3                            -> queued@300 +delayed
+            transactional 1: claim, hold 3, claim@300, accepted@300   -> sent@7245 +delayed +sent
+            transactional 1: claim, hold 1, claim@100, hold 2, claim@200, busy@200, claim@215, busy@215 -> queued@245 +delayed +delayed +delayed +delayed
+            transactional 1: claim, hold 72                           -> expired +expired
+            transactional 1: claim, hold 71                           -> queued@7100 +delayed
+            transactional 1@60: hold 72                               -> expired +expired
+            transactional 2: claim, accepted 0, busy 1, claim@15, hold 3 -> queued@300 +delayed +delayed
+            transactional 2: claim, accepted 0, busy 1, claim@15, hold 3, claim@300 -> sending#3 +delayed +delayed
+            transactional 1: claim, hold 3, cancel                    -> canceled +delayed +canceled
+            transactional 1: claim, hold 3, stop                      -> rejected +delayed +rejected
+            transactional 1: claim, accepted, hold 3                  -> sent@7245 +sent ignored
+            transactional 2: claim, no-answer 0, hold 3               -> sending#1 ignored
+            alert 1: claim, no-answer, time@5, claim@5, hold 3@5      -> queued@300 +unanswered +delayed +delayed
+            alert 1: claim, no-answer, time@5, claim@5, hold 3@5, accepted-old@6 -> sent@3645 +unanswered +delayed +delayed +sent
+            alert 1: claim, no-answer, time@5, claim@5, hold 72@5     -> unconfirmed +unanswered +delayed +unconfirmed
+            alert 1: claim, no-answer, time@5, claim@5, hold-old 3@5  -> sending#2 +unanswered +delayed ignored
             ",
         );
     }

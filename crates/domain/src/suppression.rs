@@ -1,8 +1,8 @@
-//! The suppression list: who must not be sent to, and why. One list, read at intake and again at the last moment.
+//! The suppression list: who must not be sent to, and why. One list, read at intake and again at the last moment, and the
+//! first reason of the [gate](crate::gate).
 
 use crate::failure::{Failure, FailureClass};
-use crate::message::Message;
-use crate::reply;
+use crate::reply::{self, Reply};
 use crate::time::Timestamp;
 
 /// Why somebody is on the list.
@@ -34,12 +34,12 @@ impl Reason {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
-    /// Whether it stops this message at its last moment. It stops every message but one: the confirmation of an opt-out,
-    /// while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made only in the commit that puts its recipient on
-    /// the list, and says so in [`Message::reply`].
-    pub fn stops(self, message: &Message, now: Timestamp) -> bool {
-        let confirms = message.reply.is_some_and(|reply| reply.kind == reply::Kind::OptOut);
-        let is_fresh = now < message.created_at.plus_s(reply::VALIDITY_S);
+    /// Whether it stops a message that answers this by itself, if anything, and was accepted then. It stops every message
+    /// but one: the confirmation of an opt-out, while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made only in
+    /// the commit that puts its recipient on the list, and says so in [`Message::reply`](crate::message::Message::reply).
+    pub fn stops(self, reply: Option<Reply>, created_at: Timestamp, now: Timestamp) -> bool {
+        let confirms = reply.is_some_and(|reply| reply.kind == reply::Kind::OptOut);
+        let is_fresh = now < created_at.plus_s(reply::VALIDITY_S);
         !(self == Self::OptedOut && confirms && is_fresh)
     }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::gate::Hold;
 use tidings_domain::message::{
     Answer, Effect, Input, Life, Outcome, Rules, Segment, State, Status, Terms, poison,
 };
@@ -35,6 +36,7 @@ enum Step {
     Orphan,
     Cancel,
     Stop(Failure),
+    Hold { seconds: i64, why: Failure },
     Quarantine,
 }
 
@@ -53,11 +55,12 @@ fn step(segments: u8) -> impl Strategy<Value = Step> {
         1 => Just(Step::Orphan),
         1 => Just(Step::Cancel),
         1 => failure().prop_map(Step::Stop),
+        1 => (0..9_000_i64, failure()).prop_map(|(seconds, why)| Step::Hold { seconds, why }),
         1 => Just(Step::Quarantine),
     ]
 }
 
-fn input(step: Step, life: &Life) -> Input {
+fn input(step: Step, life: &Life, now: Timestamp) -> Input {
     match step {
         Step::Claim => Input::Claimed,
         Step::Answer { back, segment, answer } => {
@@ -70,6 +73,9 @@ fn input(step: Step, life: &Life) -> Input {
         Step::Orphan => Input::Orphaned,
         Step::Cancel => Input::Cancel,
         Step::Stop(failure) => Input::Stopped(failure),
+        Step::Hold { seconds, why } => {
+            Input::Held { attempt: life.attempt, hold: Hold { until: now.plus_s(seconds), why } }
+        }
         Step::Quarantine => Input::Quarantined(poison("handling")),
     }
 }
@@ -87,6 +93,7 @@ fn word(input: &Input) -> &'static str {
         Input::Orphaned => "process died",
         Input::Cancel => "canceled by its caller",
         Input::Stopped(_) => "stopped by a rule",
+        Input::Held { .. } => "held by a rule",
         Input::Quarantined(_) => "crashed the program",
     }
 }
@@ -145,7 +152,7 @@ proptest! {
         for (step, later_ms, jitter) in steps {
             let before = tale.life.state.status();
             let is_receipt = matches!(step, Step::Receipt { .. });
-            let input = input(step, &tale.life);
+            let input = input(step, &tale.life, tale.now);
             tale.apply(input, later_ms, jitter);
             let after = tale.life.state.status();
             if before == Status::Unconfirmed {
@@ -162,7 +169,7 @@ proptest! {
         let mut tale = Tale::new(Purpose::Marketing, 1, false);
         let mut may_have_it = false;
         for (step, later_ms, jitter) in steps {
-            let input = input(step, &tale.life);
+            let input = input(step, &tale.life, tale.now);
             let claims = matches!(input, Input::Claimed);
             tale.apply(input, later_ms, jitter);
             let submitted = matches!(tale.life.segments[0], Segment::Submitted);
@@ -176,7 +183,7 @@ proptest! {
     fn nothing_is_submitted_after_its_expiry(purpose in purpose(), steps in steps(2, 40)) {
         let mut tale = Tale::new(purpose, 2, false);
         for (step, later_ms, jitter) in steps {
-            let input = input(step, &tale.life);
+            let input = input(step, &tale.life, tale.now);
             let claims = matches!(input, Input::Claimed);
             let attempt = tale.life.attempt;
             tale.apply(input, later_ms, jitter);
@@ -191,7 +198,7 @@ proptest! {
     fn every_life_ends_when_only_the_clock_goes_on(purpose in purpose(), scheduled in any::<bool>(), steps in steps(3, 40)) {
         let mut tale = Tale::new(purpose, 3, scheduled);
         for (step, later_ms, jitter) in steps {
-            let input = input(step, &tale.life);
+            let input = input(step, &tale.life, tale.now);
             tale.apply(input, later_ms, jitter);
         }
         // An alert may be sent again every few seconds until it expires: count its time, not its steps.
@@ -250,12 +257,18 @@ fn arrows() -> BTreeSet<(&'static str, &'static str, &'static str)> {
                 if depth == 7 {
                     continue;
                 }
+                let held = |until| Input::Held {
+                    attempt: tale.life.attempt,
+                    hold: Hold { until, why: fail(FailureClass::UnknownError, true) },
+                };
                 let mut inputs = vec![
                     Input::Claimed,
                     Input::TimeUp,
                     Input::Orphaned,
                     Input::Cancel,
                     Input::Stopped(fail(FailureClass::OptedOut, false)),
+                    held(tale.now.plus_s(60)),
+                    held(tale.terms.expires_at),
                     Input::Quarantined(poison("handling")),
                 ];
                 inputs.extend(answers.iter().map(|answer| Input::Answered {

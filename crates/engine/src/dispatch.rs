@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
 use tidings_domain::account::Environment;
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::gate::{self, Decision, Facts};
 use tidings_domain::id::{ConnectionId, MessageId};
 use tidings_domain::keyword;
 use tidings_domain::message::{self, Answer, Input};
@@ -369,7 +370,7 @@ impl Submit {
         }
     }
 
-    /// The last look at the suppression list, then out.
+    /// The gate is asked once more, with the list as it is now, then out.
     async fn submit(&self, engine: &Arc<Inner>, step: Vec<(Ticket, Permit)>) {
         let recipients =
             step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
@@ -387,28 +388,29 @@ impl Submit {
         let mut stopped = Vec::new();
         // What does not go is claimed until that is committed, and keeps its places so long: see [`Heard::commit`].
         let mut permits = Vec::new();
-        for ((ticket, permit), reason) in step.into_iter().zip(suppressed) {
+        for ((ticket, permit), listed) in step.into_iter().zip(suppressed) {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
-            match reason.filter(|reason| reason.stops(&ticket.message, now)) {
-                Some(reason) => {
-                    stopped.push(Happening::To {
-                        message: ticket.message.id,
-                        input: Input::Stopped(reason.failure()),
-                    });
-                    permits.push(permit);
-                }
-                None if over => {
+            let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed);
+            let input = match gate::ask(&facts, now).decision() {
+                Decision::Refuse(reason) => Input::Stopped(reason.failure()),
+                Decision::Hold(_) | Decision::Send if over => {
                     stopped.extend(unsent(&ticket));
                     permits.push(permit);
+                    continue;
                 }
-                None => {
+                // It comes up outside of its time: after an outage, from a slow queue, under a policy that is new.
+                Decision::Hold(hold) => Input::Held { attempt: ticket.attempt, hold },
+                Decision::Send => {
                     let (back, places) = self.hand_to_link(engine, ticket, permit, now).await;
                     stopped.extend(back);
                     permits.extend(places);
+                    continue;
                 }
-            }
+            };
+            stopped.push(Happening::To { message: ticket.message.id, input });
+            permits.push(permit);
         }
         if !stopped.is_empty() {
             engine.advance(stopped).await;

@@ -6,6 +6,7 @@ use crate::dispatch::Lane;
 use tidings_carriers::InboundPart;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::gate;
 use tidings_domain::id::InboundId;
 use tidings_domain::intake::{self, Asked, Facts, SendRequest};
 use tidings_domain::keyword::{self, Class, Keyword};
@@ -66,6 +67,8 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         routes: &engine.routes,
         text: &engine.text,
         limits: &engine.settings.limits,
+        // Who wrote a moment ago is not disturbed by the answer.
+        gate: &gate::Policy::OPEN,
     };
     let plan = match intake::plan(&request, facts, now) {
         Ok(plan) => plan,
@@ -77,7 +80,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
     let asked = Asked { realm: inbound.realm, token: None, batch: None };
     let (mut message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     message.reply = Some(Reply { kind, to: inbound.id });
-    Some(Draft { message, life })
+    Some(Draft::new(message, life))
 }
 
 /// The sender that was written to. Carriers write an international number with or without `+`.

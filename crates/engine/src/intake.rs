@@ -12,13 +12,14 @@ use std::task::Poll;
 use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
 use tidings_domain::admission::Refused;
+use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Accepted, Admission, Draft, Idempotency, Intake, Result, Ticket};
+use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Ticket};
 
 /// One call that sends messages.
 pub struct Call {
@@ -47,11 +48,22 @@ pub struct IdempotencyKey {
     pub answer: RenderAnswer,
 }
 
+/// A request that is a message now.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The message.
+    pub message: Message,
+    /// Where it is.
+    pub status: Status,
+    /// Why the gate holds it, if it does.
+    pub held: Option<Hold>,
+}
+
 /// What became of one request.
 #[derive(Debug, Clone)]
 pub enum Item {
-    /// It is a message now, in this status.
-    Accepted(Box<Message>, Status),
+    /// It is a message now.
+    Accepted(Box<Accepted>),
     /// It breaks a rule.
     Refused(Refusal),
     /// Its recipient is on the suppression list.
@@ -79,10 +91,12 @@ pub enum Sent {
 /// What a request would become.
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// The plan, or the reason against it.
+    /// The plan, or the reason against it. The gate is asked apart, so that none of its reasons hides another.
     pub plan: std::result::Result<Plan, Refusal>,
-    /// Why its recipient is suppressed, if so.
-    pub suppressed: Option<suppression::Reason>,
+    /// What the gate says for the moment at which it would go.
+    pub gate: gate::Answer,
+    /// When it would go, if it may.
+    pub sends_at: Option<Timestamp>,
 }
 
 /// A claimed message, its places in the window, and the lane whose they are.
@@ -92,6 +106,7 @@ type HandedOver = (Arc<Lane>, Ticket, Permit);
 struct Planned {
     message: Message,
     life: Life,
+    held: Option<Hold>,
     handed_over: Option<HandedOver>,
 }
 
@@ -152,26 +167,35 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
         call.requests.into_iter().map(|request| plan(engine, request, asked, now)).collect();
 
     // What the answer shows of each accepted request; the store may still find its recipient suppressed.
-    let shown: Arc<Vec<std::result::Result<(Message, Status), Refusal>>> = Arc::new(
+    let shown: Arc<Vec<std::result::Result<Accepted, Refusal>>> = Arc::new(
         planned
             .iter()
             .map(|item| match item {
-                Ok(planned) => Ok((planned.message.clone(), planned.life.state.status())),
+                // Handed over or waiting is a matter of microseconds: to its caller it is queued either way.
+                Ok(Planned { message, life, held, .. }) => Ok(Accepted {
+                    message: message.clone(),
+                    status: match life.state.status() {
+                        Status::Sending => Status::Queued,
+                        status => status,
+                    },
+                    held: held.clone(),
+                }),
                 Err(refusal) => Err(refusal.clone()),
             })
             .collect(),
     );
     let mut drafts = Vec::with_capacity(planned.len());
     let mut places = Vec::with_capacity(planned.len());
-    for Planned { message, life, handed_over } in planned.into_iter().flatten() {
+    for Planned { message, life, held, handed_over } in planned.into_iter().flatten() {
         places.push((handed_over, message.connection, life.state));
-        drafts.push(Draft { message, life });
+        drafts.push(Draft { message, life, held });
     }
     // With a key it must be looked up: the same call may have been accepted when its time had not yet passed.
     if drafts.is_empty() && batch.is_none() && call.idempotency.is_none() {
         return Ok(Sent::New(None, items(&shown, &[])));
     }
     let batch_id = batch.map(|(id, _)| id);
+    let is_any_held = drafts.iter().any(|draft| draft.held.is_some());
     let idempotency = call.idempotency.map(|given| {
         let shown = Arc::clone(&shown);
         let key = Sha256::new()
@@ -186,9 +210,14 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
     let accepted = engine.store.accept(Intake { realm: call.realm, idempotency, batch, drafts }, now).await?;
     drop(place);
     let admissions = match accepted {
-        Accepted::New(admissions) => admissions,
-        Accepted::Replayed(answer) => return Ok(Sent::Replayed(answer)),
-        Accepted::KeyReused => return Ok(Sent::KeyReused),
+        store::Accepted::New(admissions, advanced) => {
+            if is_any_held {
+                engine.happened(*advanced).await;
+            }
+            admissions
+        }
+        store::Accepted::Replayed(answer) => return Ok(Sent::Replayed(answer)),
+        store::Accepted::KeyReused => return Ok(Sent::KeyReused),
     };
     for ((handed_over, connection, state), admission) in places.into_iter().zip(&admissions) {
         if *admission != Admission::Admitted {
@@ -213,8 +242,9 @@ async fn accept(engine: &Arc<Inner>, call: Call, place: Place<'_>) -> Result<Sen
     let items = items(&shown, &admissions);
     for item in &items {
         match item {
-            Item::Accepted(message, _) => engine.telemetry.accepted(message.purpose.as_str(), 1),
+            Item::Accepted(accepted) => engine.telemetry.accepted(accepted.message.purpose.as_str(), 1),
             Item::Suppressed(_) => engine.telemetry.refused("suppressed", 1),
+            Item::Refused(Refusal::Gate(reason)) => engine.telemetry.refused(reason.code(), 1),
             Item::Refused(_) => engine.telemetry.refused("rule", 1),
         }
     }
@@ -232,13 +262,15 @@ fn plan(
         routes: &engine.routes,
         text: &engine.text,
         limits: &engine.settings.limits,
+        gate: &engine.settings.gate,
     };
     let plan = intake::plan(&request, facts, now)?;
+    let held = plan.held.clone();
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
     Ok(match handed_over {
-        Some((life, handed_over)) => Planned { message, life, handed_over: Some(handed_over) },
-        None => Planned { message, life, handed_over: None },
+        Some((life, handed_over)) => Planned { message, life, held, handed_over: Some(handed_over) },
+        None => Planned { message, life, held, handed_over: None },
     })
 }
 
@@ -261,19 +293,15 @@ fn hand_over(engine: &Inner, message: &Message, life: &Life, now: Timestamp) -> 
 }
 
 /// Each request's result: its refusal, or what the store said of its draft.
-fn items(shown: &[std::result::Result<(Message, Status), Refusal>], admissions: &[Admission]) -> Vec<Item> {
+fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admission]) -> Vec<Item> {
     let mut admissions = admissions.iter();
     shown
         .iter()
         .map(|shown| match shown {
             Err(refusal) => Item::Refused(refusal.clone()),
-            Ok((message, status)) => match admissions.next() {
+            Ok(accepted) => match admissions.next() {
                 Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
-                // Handed over or waiting is a matter of microseconds: to its caller it is queued either way.
-                _ => Item::Accepted(
-                    Box::new(message.clone()),
-                    if *status == Status::Sending { Status::Queued } else { *status },
-                ),
+                _ => Item::Accepted(Box::new(accepted.clone())),
             },
         })
         .collect()
@@ -281,10 +309,20 @@ fn items(shown: &[std::result::Result<(Message, Status), Refusal>], admissions: 
 
 pub(crate) async fn preview(engine: &Inner, realm: Realm, request: &SendRequest) -> Result<Preview> {
     let now = engine.clock.now();
-    let facts = Facts { realm, routes: &engine.routes, text: &engine.text, limits: &engine.settings.limits };
-    let suppressed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
-    Ok(Preview {
-        plan: intake::plan(request, facts, now),
-        suppressed: suppressed.into_iter().next().flatten(),
-    })
+    let policy = &engine.settings.gate;
+    let facts = Facts {
+        realm,
+        routes: &engine.routes,
+        text: &engine.text,
+        limits: &engine.settings.limits,
+        gate: policy,
+    };
+    let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
+    let listed = listed.into_iter().next().flatten();
+    let (gate, sends_at) = gate::preview(request, listed, policy, now);
+    let plan = match intake::plan(request, facts, now) {
+        Err(Refusal::Gate(_)) => intake::plan(request, Facts { gate: &gate::Policy::OPEN, ..facts }, now),
+        plan => plan,
+    };
+    Ok(Preview { plan, gate, sends_at })
 }

@@ -56,7 +56,7 @@ use tidings_store::{
 };
 use tokio::task::JoinSet;
 
-pub use intake::{Call, IdempotencyKey, Item, Preview, Sent};
+pub use intake::{Accepted, Call, IdempotencyKey, Item, Preview, Sent};
 pub use world::World;
 
 /// The name of the connection that every installation has: the simulated carrier of the test environment.
@@ -120,6 +120,8 @@ pub struct Settings {
     pub journal: Option<std::path::PathBuf>,
     /// What people are answered who ask by text; `None` for nothing. What they ask is done either way.
     pub replies: Option<tidings_domain::reply::Texts>,
+    /// What the operator decided about the gate.
+    pub gate: tidings_domain::gate::Policy,
 }
 
 /// Who a node is among those who serve the same store.
@@ -511,7 +513,7 @@ impl Engine {
         let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
         Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
             Sent::New(_, items) => items.into_iter().find_map(|item| match item {
-                Item::Accepted(message, _) => Some(message.id),
+                Item::Accepted(accepted) => Some(accepted.message.id),
                 Item::Refused(_) | Item::Suppressed(_) => None,
             }),
             Sent::Replayed(_) | Sent::KeyReused | Sent::Overloaded { .. } => None,

@@ -23,6 +23,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         node: Default::default(),
         journal: None,
         replies: None,
+        gate: tidings_domain::gate::Policy::OPEN,
     };
     Engine::start(store, settings).await.expect("an engine")
 }

@@ -30,6 +30,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         node: Default::default(),
         journal: None,
         replies: None,
+        gate: tidings_domain::gate::Policy::OPEN,
     };
     let engine = Engine::start(store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };
@@ -55,7 +56,7 @@ impl House {
             Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };
         match self.engine.send(call).await.expect("an answer") {
             Sent::New(_, items) => match &items[..] {
-                [Item::Accepted(message, _)] => message.id,
+                [Item::Accepted(accepted)] => accepted.message.id,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),

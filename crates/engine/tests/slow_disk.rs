@@ -29,6 +29,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         node: tidings_engine::NodeSettings::default(),
         journal: None,
         replies: None,
+        gate: tidings_domain::gate::Policy::OPEN,
     };
     Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), settings).await.expect("an engine")
 }
@@ -56,7 +57,7 @@ async fn send(engine: Engine, n: u64) -> Result<MessageId, String> {
         Call { realm: realm(&engine), token: None, requests: vec![request], batch: None, idempotency: None };
     match engine.send(call).await {
         Ok(Sent::New(_, items)) => match &items[..] {
-            [Item::Accepted(message, _)] => Ok(message.id),
+            [Item::Accepted(accepted)] => Ok(accepted.message.id),
             other => panic!("{other:?}"),
         },
         Ok(Sent::Overloaded { why, .. }) => Err(format!("{why:?}")),

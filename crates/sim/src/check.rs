@@ -6,6 +6,7 @@
 
 use crate::fault::Fault;
 use crate::ledger::{Answer, Did, Happened, Item, Ms, Reply, Says, StoreFault};
+use crate::plan::BEGIN_MIN;
 use crate::seen::{At, Seen};
 use crate::stage::BEGIN_MS;
 use crate::world::Run;
@@ -60,6 +61,9 @@ impl Slack {
         Self { commit_ms, write_ms }
     }
 }
+
+/// What is recorded with a message that quiet hours hold or end.
+const QUIET_HOURS: &str = "tidings quiet_hours";
 
 /// So long keys are remembered, and a receipt may correct `unconfirmed`.
 const THREE_DAYS_MS: i64 = 72 * 3_600_000;
@@ -606,13 +610,27 @@ impl Check<'_> {
             .iter()
             .any(|(then, _)| then.ms <= at.ms && at.ms - then.ms <= 1_000 + self.slack.write_ms);
         let tolerance_ms = self.slack.write_ms as i64;
+        // The time is read after the list, however slow that is: only a socket comes in between, and what waits for one
+        // counts in whole seconds.
+        let most_ms = if self.seen.plan.faults.has(Fault::SlowSocket) { 1_050 } else { 20 };
+        if let Some(quiet) = self.seen.plan.quiet.filter(|_| wish.purpose == Purpose::Marketing)
+            && !thawed
+            && !stepped
+        {
+            let day_min = 24 * 60;
+            let minute =
+                |ms: i64| ((ms - BEGIN_MS).div_euclid(60_000) + BEGIN_MIN as i64).rem_euclid(day_min) as u64;
+            let is_open = |ms: i64| (quiet.opens_min..quiet.closes_min).contains(&minute(ms));
+            // A wall clock that is set back is not followed.
+            let clocks = [of.wall_ms, self.seen.clock_at_most(of.process, at)];
+            if !clocks.into_iter().any(|ms| is_open(ms) || is_open(ms - most_ms)) {
+                found.push(("quiet hours", format!("{name} came in quiet hours: {quiet:?}")));
+            }
+        }
         if thawed || stepped || self.is_dated_ahead(timeline) {
             return;
         }
         let late_ms = of.wall_ms - message.expires_at.as_millis();
-        // The time is read after the list, however slow that is: only a socket comes in between, and what waits for one
-        // counts in whole seconds.
-        let most_ms = if self.seen.plan.faults.has(Fault::SlowSocket) { 1_050 } else { 20 };
         if late_ms > most_ms {
             found.push(("P-11", format!("{name} is late by {late_ms} ms by the wall clock")));
         }
@@ -1127,7 +1145,7 @@ impl Check<'_> {
             let attempts: BTreeSet<u32> =
                 of.iter().map(|n| self.seen.ledger.submissions[*n as usize].attempt).collect();
             let code = timeline.stored.failure.as_ref().map_or("", |failure| failure.code.as_str());
-            if code != "tidings expired" || attempts.len() > 1 {
+            if code != "tidings expired" || attempts.len() > 1 || was_quiet(timeline) {
                 continue;
             }
             // A refusal puts it off by half a minute at most.
@@ -1372,6 +1390,12 @@ impl Check<'_> {
         }
         self.take(found);
     }
+}
+
+/// Whether quiet hours held or ended it.
+pub(crate) fn was_quiet(timeline: &Timeline) -> bool {
+    let mut failures = timeline.events.iter().filter_map(|(_, event)| event.failure.as_ref());
+    failures.any(|failure| failure.code == QUIET_HOURS)
 }
 
 /// The submission and the word of a receipt, as the carrier wrote them.

@@ -151,7 +151,7 @@ fn number(text: &str) -> PhoneNumber {
 
 fn read_items(items: &[engine::Item]) -> Vec<Item> {
     let read = |item: &engine::Item| match item {
-        engine::Item::Accepted(message, _) => Item::Accepted(message.id.key()),
+        engine::Item::Accepted(accepted) => Item::Accepted(accepted.message.id.key()),
         engine::Item::Suppressed(_) => Item::Suppressed,
         engine::Item::Refused(_) => Item::Refused,
     };

@@ -171,6 +171,10 @@ faults! {
     Failover 0;
     /// What others commit is not heard of.
     NewsLost 200;
+
+    // What the gate holds.
+    /// Marketing has quiet hours: it waits until they end, or it is refused when they begin.
+    QuietHours 0;
 }
 
 impl fmt::Display for Fault {

@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_carriers::list;
 use tidings_domain::account::Environment;
+use tidings_domain::gate;
 use tidings_domain::id::EndpointId;
 use tidings_domain::message::{Segment, State};
 use tidings_domain::node::Roles;
+use tidings_domain::quiet_hours::{self, Outside, Window};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
@@ -290,5 +292,19 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         },
         journal: None,
         replies: None,
+        gate: gate(plan),
     }
+}
+
+fn gate(plan: &Plan) -> gate::Policy {
+    let quiet_hours = plan.quiet.map_or(quiet_hours::Policy::OFF, |quiet| {
+        let time = |minute: u64| format!("{:02}:{:02}", minute / 60, minute % 60);
+        let window = format!("{}-{}", time(quiet.opens_min), time(quiet.closes_min));
+        quiet_hours::Policy {
+            window: Window::parse(&window).expect("it is one"),
+            outside: if quiet.refuses { Outside::Refuse } else { Outside::Hold },
+            ..quiet_hours::Policy::default()
+        }
+    });
+    gate::Policy { quiet_hours, ..gate::Policy::OPEN }
 }

@@ -32,6 +32,8 @@ pub struct Plan {
     pub turns: Vec<(u64, Turn)>,
     /// Faults that last.
     pub spells: Vec<Spell>,
+    /// The quiet hours of marketing.
+    pub quiet: Option<Quiet>,
     /// Tries of a message in all.
     pub max_tries: u32,
     /// The longest that a commit usually takes.
@@ -80,6 +82,33 @@ pub enum Style {
     OtherCase,
     /// With zeros before it on receipts.
     Padded,
+}
+
+/// Quiet hours that begin or end while the world is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quiet {
+    /// From which minute of the day on marketing may go, by the clock of who is sent to.
+    pub opens_min: u64,
+    /// Until which minute.
+    pub closes_min: u64,
+    /// Whether it is refused outside of that; else it waits.
+    pub refuses: bool,
+}
+
+/// The minute that the clock of who is sent to shows when the world begins: midnight in London is one o'clock in Stockholm.
+pub const BEGIN_MIN: u64 = 60;
+
+impl Quiet {
+    fn of(seed: u64, faults: Set, active_ms: u64) -> Self {
+        let mut random = Random::of(seed, &[label::QUIET]);
+        let turns_min = BEGIN_MIN + random.between(1, active_ms / 60_000);
+        // What waits for a window that is over would wait until tomorrow, and nobody watches so long. A clock that is set
+        // forward by a day brings that about.
+        match random.hits(500) && !faults.has(Fault::WallForward) {
+            true => Self { opens_min: turns_min, closes_min: 24 * 60, refuses: false },
+            false => Self { opens_min: 0, closes_min: turns_min, refuses: true },
+        }
+    }
 }
 
 /// One address of webhooks.
@@ -195,6 +224,7 @@ mod label {
     pub const SPELL: u64 = 7;
     pub const RATE: u64 = 8;
     pub const NODE: u64 = 9;
+    pub const QUIET: u64 = 10;
 }
 
 impl Plan {
@@ -246,6 +276,7 @@ impl Plan {
             turns: Vec::new(),
             spells: Vec::new(),
             commit_ms: *size.clone().pick(&[0, 0, 2, 8]),
+            quiet: faults.has(Fault::QuietHours).then(|| Quiet::of(seed, faults, active_ms)),
             max_tries: if faults.has(Fault::FewTries) { size.between(1, 3) as u32 } else { 8 },
             nodes,
             connections,

@@ -54,6 +54,8 @@ pub struct Figures {
     pub unanswered: usize,
     /// Messages that a process found in doubt when it began.
     pub in_doubt: usize,
+    /// Messages that quiet hours held or ended.
+    pub quiet: usize,
     /// Opt-outs that were answered.
     pub opt_outs: usize,
     /// Times that the wall clock was set.
@@ -76,6 +78,7 @@ impl Figures {
             messages: run.view.messages.len(),
             submissions: run.ledger.submissions.len(),
             several: usize::from(run.plan.nodes.len() > 1),
+            quiet: run.view.messages.iter().filter(|timeline| crate::check::was_quiet(timeline)).count(),
             ..Self::default()
         };
         let mut owners = std::collections::BTreeMap::new();
@@ -112,6 +115,7 @@ impl Figures {
         self.repeats += other.repeats;
         self.unanswered += other.unanswered;
         self.in_doubt += other.in_doubt;
+        self.quiet += other.quiet;
         self.opt_outs += other.opt_outs;
         self.steps += other.steps;
         self.stops += other.stops;

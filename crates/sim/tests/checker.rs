@@ -6,7 +6,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_sim::check::check;
 use tidings_sim::fault::Set;
 use tidings_sim::ledger::{Did, Happened};
-use tidings_sim::plan::Plan;
+use tidings_sim::plan::{BEGIN_MIN, Plan, Quiet};
 use tidings_sim::world::{self, Run};
 
 fn calm() -> Run {
@@ -84,6 +84,14 @@ fn a_late_submission_is_found() {
     finds("P-11", |run| {
         let first = submitted(run, Purpose::Authentication);
         run.ledger.submissions[first].wall_ms += 3_600_000;
+    });
+}
+
+#[test]
+fn marketing_in_quiet_hours_is_found() {
+    finds("quiet hours", |run| {
+        let at_min = BEGIN_MIN + run.ledger.submissions[submitted(run, Purpose::Marketing)].at_ms / 60_000;
+        run.plan.quiet = Some(Quiet { opens_min: at_min + 2, closes_min: 24 * 60, refuses: false });
     });
 }
 

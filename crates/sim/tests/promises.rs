@@ -107,6 +107,20 @@ fn p_11_nothing_is_sent_after_its_end() {
     check(500..510, &faults, |seen| seen.submissions > 100);
 }
 
+#[test]
+fn no_marketing_comes_in_quiet_hours() {
+    let faults = [
+        Fault::QuietHours,
+        Fault::Outage,
+        Fault::Throttled,
+        Fault::RefusedForNow,
+        Fault::SlowPace,
+        Fault::Crash,
+        Fault::WallBack,
+    ];
+    check(550..562, &faults, |seen| seen.quiet > 50);
+}
+
 /// P-12
 #[test]
 fn p_12_what_is_urgent_goes_first() {

@@ -67,7 +67,7 @@ async fn group_of(store: &Arc<dyn Backend>, first: usize, group: usize) {
         let store = Arc::clone(store);
         tokio::spawn(async move {
             let (message, life) = draft(n);
-            let drafts = vec![Draft { message, life }];
+            let drafts = vec![Draft::new(message, life)];
             let intake = Intake { realm: HOME, idempotency: None, batch: None, drafts };
             store.accept(intake, NOW).await.expect("accepted");
         })

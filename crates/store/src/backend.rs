@@ -17,6 +17,7 @@ use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::keyword;
 use tidings_domain::message::{Input, Life, Message, Status};
@@ -47,7 +48,8 @@ pub trait Backend: Send + Sync + 'static {
     // ── the road of a message ───────────────────────────────────────────────────────────────────────────────
 
     /// Accepts the messages of one call: rows, due items, batch, idempotency record, all in one commit.
-    /// A draft whose recipient is suppressed is not inserted and comes back as [`Admission::Suppressed`].
+    /// A draft whose recipient is suppressed is not inserted and comes back as [`Admission::Suppressed`]. To one that is
+    /// held `Input::Held` is applied, with its event.
     /// If the idempotency key is known, nothing is written: see [`Accepted`].
     fn accept(&self, intake: Intake, now: Timestamp) -> Reply<'_, Accepted>;
 
@@ -518,6 +520,15 @@ pub struct Draft {
     pub message: Message,
     /// Its life so far: waiting, or already claimed by the caller for a place in its connection's window.
     pub life: Life,
+    /// Why it waits, if the gate holds it: `Input::Held`, in the commit that accepts it. It is due when the hold ends.
+    pub held: Option<Hold>,
+}
+
+impl Draft {
+    /// A message that nothing holds.
+    pub const fn new(message: Message, life: Life) -> Self {
+        Self { message, life, held: None }
+    }
 }
 
 /// The messages of one call.
@@ -556,10 +567,10 @@ pub enum Admission {
 }
 
 /// What became of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Accepted {
-    /// New: one admission for each draft.
-    New(Vec<Admission>),
+    /// New: one admission for each draft, and what the commit brought about for those that are held.
+    New(Vec<Admission>, Box<Advanced>),
     /// The same call was accepted before: its answer.
     Replayed(Vec<u8>),
     /// The key was used for another request.
@@ -618,7 +629,7 @@ pub struct Patience {
 }
 
 /// What a commit brought about, for those who act on it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Advanced {
     /// Deliveries for webhooks, leased for their first try.
     pub told: Vec<Told>,
@@ -737,7 +748,7 @@ impl<T> Paged<T> {
 }
 
 /// An event with what is needed to tell it, and the delivery it is told by (if any).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     /// Its id and place in the feed.
     pub id: EventId,
@@ -752,7 +763,7 @@ pub struct Told {
 }
 
 /// What an event is about.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum About {
     /// An outbound message: its unchanging facts, without the text.
     Message(Box<Message>),

@@ -6,7 +6,8 @@
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
-use tidings_domain::failure::FailureClass;
+use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::gate;
 use tidings_domain::intake::Refusal;
 use tidings_domain::suppression;
 use tidings_domain::text::Unsendable;
@@ -82,6 +83,10 @@ codes! {
         "Do not send to this recipient again; lift the suppression only if the person asked for it."
     Filtered "FILTERED" 422 "The message was blocked by its content, sender or route"
         "Review the text, the sender's registration and the sending pattern before sending it again."
+    CountryNotEnabled "COUNTRY_NOT_ENABLED" 422 "The recipient's country is not enabled"
+        "Have an operator add the country to `enabled` in `[countries]`, if you mean to send there."
+    QuietHours "QUIET_HOURS" 422 "The recipient must not be disturbed at this time"
+        "Send it within the hours that are named, or have an operator set `outside = \"hold\"` in `[quiet_hours]`."
     LimitExceeded "LIMIT_EXCEEDED" 422 "The request is larger than a limit"
         "Split the request into several within the limit that is named."
     IdempotencyConflict "IDEMPOTENCY_CONFLICT" 422 "The idempotency key was used for another request"
@@ -118,6 +123,20 @@ impl Code {
             FailureClass::Filtered => Self::Filtered,
             FailureClass::UnknownError => Self::UnknownError,
         }
+    }
+
+    /// The code that a failure is shown with: its rule's own where a rule of ours has one, else that of its class.
+    pub fn of_failure(failure: &Failure) -> Self {
+        match failure.code.as_str() {
+            gate::QUIET_HOURS => Self::QuietHours,
+            gate::COUNTRY_NOT_ENABLED => Self::CountryNotEnabled,
+            _ => Self::of(failure.class),
+        }
+    }
+
+    /// The address of its page. `base` is put before it; empty for an address relative to the server.
+    pub fn address(self, base: &str) -> String {
+        format!("{base}/errors/{}", self.as_str())
     }
 }
 
@@ -193,6 +212,21 @@ impl FieldError {
                 "no_route",
                 "No carrier connection of this environment takes this recipient and sender.",
             ),
+            Refusal::Gate(reason) => Self::gate(reason),
+        }
+    }
+
+    /// What a request is told that the gate does not let pass.
+    pub fn gate(reason: &gate::Reason) -> Self {
+        match reason {
+            gate::Reason::Suppressed(reason) => Self::suppressed(*reason),
+            gate::Reason::CountryNotEnabled { .. } => {
+                let country = "The number is from a country that the operator did not enable.";
+                Self::new("to", Code::CountryNotEnabled, reason.code(), country)
+            }
+            gate::Reason::QuietHours(_) => {
+                Self::new("to", Code::QuietHours, reason.code(), format_args!("Quiet hours: {reason}."))
+            }
         }
     }
 
@@ -243,7 +277,7 @@ impl<'a> Problem<'a> {
     /// The body for a code. `base` is put before `/errors/CODE`; empty for an address relative to the server.
     pub fn new(base: &str, code: Code, status: u16, detail: &'a str, errors: &'a [FieldError]) -> Self {
         Self {
-            kind: format!("{base}/errors/{}", code.as_str()),
+            kind: code.address(base),
             title: code.title(),
             status,
             code,

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tidings_domain::account::Environment;
 use tidings_domain::address::{Country, PhoneNumber};
 use tidings_domain::failure::{Failure, Recovery};
+use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
 use tidings_domain::intake::{Plan, SendRequest};
 use tidings_domain::message::{self as domain, Life, Status};
@@ -406,6 +407,46 @@ pub struct Preview {
     pub expires_at: Option<Shown<Timestamp>>,
     /// Why it would be refused; empty if it would be accepted.
     pub refused: Vec<FieldError>,
+    /// Every reason why it would not go at the time that it asks for, in a fixed order; empty if it would, or if sender and
+    /// recipient are not given.
+    pub gate: Vec<GateReason>,
+    /// When it would go in the end; null if it would be refused, or if sender and recipient are not given.
+    #[schema(value_type = Option<String>)]
+    pub sends_at: Option<Shown<Timestamp>>,
+}
+
+/// A reason why a message would not go at the time that it asks for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GateReason {
+    /// One of the public codes.
+    #[schema(value_type = String, example = "QUIET_HOURS")]
+    pub code: Code,
+    /// The finer reason, a lower-case word.
+    pub reason: &'static str,
+    /// A sentence for people. It never repeats phone numbers.
+    pub detail: String,
+    /// The address of the page about the code.
+    pub page: String,
+    /// Until when the message would wait; null if it would be refused.
+    #[schema(value_type = Option<String>)]
+    pub holds_until: Option<Shown<Timestamp>>,
+}
+
+impl GateReason {
+    /// Shows a finding of the gate. `base` is put before the address of its page.
+    pub fn new(finding: &gate::Finding, base: &str) -> Self {
+        let FieldError { code, reason, detail, .. } = FieldError::gate(&finding.reason);
+        Self { code, reason, detail, page: code.address(base), holds_until: finding.holds_until.map(Shown) }
+    }
+}
+
+/// What the gate says of a message.
+#[derive(Debug, Default)]
+pub struct Gated {
+    /// Its reasons.
+    pub reasons: Vec<GateReason>,
+    /// When the message would go.
+    pub sends_at: Option<Timestamp>,
 }
 
 /// A character that makes a text dearer.
@@ -450,7 +491,13 @@ pub struct Replaced {
 
 impl Preview {
     /// Tells what became of the request. `plan` is there if it would be accepted by the rules.
-    pub fn new(request: &PreviewRequest, plan: Option<&Plan>, refused: Vec<FieldError>) -> Self {
+    pub fn new(
+        request: &PreviewRequest,
+        plan: Option<&Plan>,
+        refused: Vec<FieldError>,
+        gated: Gated,
+    ) -> Self {
+        let sends_at = gated.sends_at.filter(|_| refused.is_empty()).map(Shown);
         let options = plan.map(|plan| plan.options).unwrap_or_default();
         let cheaper = text::transliterate(&request.text, &options);
         let sent = if request.transliterate { cheaper.text.as_ref() } else { &request.text };
@@ -494,6 +541,8 @@ impl Preview {
             send_at: plan.and_then(|plan| plan.send_at.map(Shown)),
             expires_at: plan.map(|plan| Shown(plan.expires_at)),
             refused,
+            gate: gated.reasons,
+            sends_at,
         }
     }
 }
@@ -522,9 +571,11 @@ pub struct Accepted<'a> {
     /// When it was accepted.
     #[schema(value_type = String)]
     pub created_at: Shown<Timestamp>,
-    /// When it will be sent, if not at once.
+    /// When it will be sent, if not at once: the time you gave, or a later one until which it is held.
     #[schema(value_type = Option<String>)]
     pub send_at: Option<Shown<Timestamp>>,
+    /// Why it is held until then, if it is.
+    pub held: Option<MessageError<'a>>,
     /// After this it is not sent any more.
     #[schema(value_type = String)]
     pub expires_at: Shown<Timestamp>,
@@ -534,8 +585,8 @@ pub struct Accepted<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    /// Shows a message that was just accepted.
-    pub fn new(message: &'a domain::Message, status: Status) -> Self {
+    /// Shows a message that was just accepted, with what the gate holds it for.
+    pub fn new(message: &'a domain::Message, status: Status, held: Option<&'a Hold>) -> Self {
         Self {
             id: Shown(message.id),
             status: status.as_str(),
@@ -546,6 +597,7 @@ impl<'a> Accepted<'a> {
             encoding: Shown(message.encoding),
             created_at: Shown(message.created_at),
             send_at: message.send_at.map(Shown),
+            held: held.map(|hold| MessageError::new(&hold.why, status, message.purpose)),
             expires_at: Shown(message.expires_at),
             reference: message.reference.as_deref(),
         }
@@ -582,7 +634,8 @@ pub struct Message<'a> {
     /// When it last changed.
     #[schema(value_type = String)]
     pub updated_at: Shown<Timestamp>,
-    /// When its caller wants it sent, if not at once.
+    /// When it is to be sent, if not at once: the time its caller gave, or the later one until which it was held when it
+    /// was accepted.
     #[schema(value_type = Option<String>)]
     pub send_at: Option<Shown<Timestamp>>,
     /// After this it is not worth sending.
@@ -632,7 +685,7 @@ impl Reply {
 /// What went wrong with a message.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageError<'a> {
-    /// The class of the failure, one of the public codes.
+    /// One of the public codes: that of the rule of ours that spoke, if it has one, else the class of the failure.
     pub code: &'static str,
     /// A sentence for people.
     pub detail: &'a str,
@@ -646,7 +699,7 @@ impl<'a> MessageError<'a> {
     /// Shows the failure of a message that stands so.
     pub fn new(failure: &'a Failure, status: Status, purpose: Purpose) -> Self {
         Self {
-            code: failure.class.as_str(),
+            code: Code::of_failure(failure).as_str(),
             detail: &failure.detail,
             carrier_code: &failure.code,
             recovery: domain::done_about(failure, status, purpose),
@@ -656,7 +709,7 @@ impl<'a> MessageError<'a> {
     /// Shows a failure that waits for a person, or did.
     pub fn in_review(failure: &'a Failure) -> Self {
         Self {
-            code: failure.class.as_str(),
+            code: Code::of_failure(failure).as_str(),
             detail: &failure.detail,
             carrier_code: &failure.code,
             recovery: Recovery::Review.as_str(),
@@ -811,7 +864,7 @@ pub(crate) mod tests {
         let wrong = preview(r#"{"text":"a","to":"12","from":"A1"}"#).unwrap();
         assert_eq!(wrong.refused[0].code, Code::InvalidNumber);
         let short = preview(r#"{"text":"“hi” [ok]"}"#).unwrap();
-        let told = Preview::new(&short, None, vec![]);
+        let told = Preview::new(&short, None, vec![], Gated::default());
         assert_eq!((told.segments, told.encoding.0.to_string().as_str()), (1, "ucs2"));
         assert_eq!(told.transliteration.unwrap().text, "\"hi\" [ok]");
         assert_eq!(told.costly_characters[0].cost, "forces_ucs2");
@@ -868,7 +921,7 @@ pub(crate) mod tests {
         let at = message.created_at.plus_ms(877);
         let shown = Message::new(&message, &life, Some(&failure), at);
         golden("message.json", &serde_json::to_string_pretty(&shown).unwrap());
-        let accepted = Accepted::new(&message, Status::Queued);
+        let accepted = Accepted::new(&message, Status::Queued, None);
         golden("accepted.json", &serde_json::to_string_pretty(&accepted).unwrap());
     }
 }

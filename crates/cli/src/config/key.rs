@@ -11,6 +11,8 @@ use tidings_domain::account::Environment;
 use tidings_domain::address::Country;
 use tidings_domain::keyword::Language;
 use tidings_domain::node::Roles;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::quiet_hours::Window;
 use tidings_domain::reply;
 use tidings_egress::Block;
 use toml::Spanned;
@@ -176,6 +178,32 @@ impl Setting for Environment {
     }
     fn print(&self) -> Option<String> {
         Some(quoted(self.as_str()))
+    }
+}
+
+impl Setting for Purpose {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        one_of(Self::ALL.iter().map(|purpose| purpose.as_str()))
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Self::parse(value.as_str()?)
+    }
+    fn print(&self) -> Option<String> {
+        Some(quoted(self.as_str()))
+    }
+}
+
+impl Setting for Window {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        r#"hours of one day, such as "10:00-18:00""#.to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Self::parse(value.as_str()?)
+    }
+    fn print(&self) -> Option<String> {
+        Some(quoted(&self.to_string()))
     }
 }
 

@@ -108,6 +108,7 @@ impl House {
             node: Default::default(),
             journal: None,
             replies: None,
+            gate: tidings_domain::gate::Policy::OPEN,
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =
@@ -135,7 +136,7 @@ impl House {
             Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };
         match self.engine.send(call).await.unwrap() {
             Sent::New(_, items) => match &items[..] {
-                [Item::Accepted(message, _)] => message.id,
+                [Item::Accepted(accepted)] => accepted.message.id,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),

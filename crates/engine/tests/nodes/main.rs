@@ -113,6 +113,7 @@ impl Site {
             },
             journal: None,
             replies: None,
+            gate: tidings_domain::gate::Policy::OPEN,
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);
@@ -150,7 +151,7 @@ impl Running {
             Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };
         match self.engine.send(call).await.unwrap() {
             Sent::New(_, items) => match &items[..] {
-                [Item::Accepted(message, _)] => message.id,
+                [Item::Accepted(accepted)] => accepted.message.id,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),

@@ -120,6 +120,7 @@ fn build() -> House {
             node: Default::default(),
             journal: None,
             replies: None,
+            gate: tidings_domain::gate::Policy::OPEN,
         };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };
         let store = Arc::new(Model::new(Disk::new()));

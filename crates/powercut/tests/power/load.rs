@@ -260,7 +260,7 @@ impl Caller {
                 } else {
                     queued
                 };
-                Draft { message: message.clone(), life }
+                Draft::new(message.clone(), life)
             })
             .collect();
         let statuses: Vec<_> = drafts.iter().map(|draft| draft.life.state.status()).collect();
@@ -279,7 +279,7 @@ impl Caller {
         let result = self.store.accept(intake, now).await;
         let at = world.position();
         match result {
-            Ok(Accepted::New(admissions)) => {
+            Ok(Accepted::New(admissions, _)) => {
                 world.ledger.end(now, Outcome::Answered { at });
                 if let Some(key) = key {
                     world.ledger.keyed(now, key, format!("{admissions:?}").into_bytes());

@@ -12,6 +12,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
+use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{
     Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
@@ -317,7 +318,9 @@ impl Tables {
         let admissions: Vec<Admission> = drafts
             .iter()
             .map(|draft| {
-                match self.suppressions.in_force(draft.message.realm(), draft.message.recipient, now) {
+                let message = &draft.message;
+                let listed = self.suppressions.in_force(message.realm(), message.recipient, now);
+                match gate::refuses_listed(message, listed, now) {
                     Some(reason) => Admission::Suppressed(reason),
                     None => Admission::Admitted,
                 }
@@ -344,7 +347,10 @@ impl Tables {
             let call = Call { realm, created_at: now, asked, members: ids.into_iter().collect() };
             self.messages.batches.insert(id, call);
         }
-        for draft in admitted {
+        let mut held = Vec::new();
+        for mut draft in admitted {
+            let attempt = draft.life.attempt;
+            held.extend(draft.held.take().map(|hold| (draft.message.id, Input::Held { attempt, hold })));
             self.messages.insert(draft, now);
         }
         if let Some(Idempotency { key, fingerprint, answer }) = idempotency {
@@ -352,13 +358,18 @@ impl Tables {
             self.messages.idempotency.insert(key, Remembered { fingerprint, answer, at: now });
             self.messages.idempotency_by_age.insert((now, key));
         }
-        Ok(Accepted::New(admissions))
+        let retry = RetryPolicy::default();
+        let mut commit = Commit::new(self, now, &retry, Jitter(0));
+        for (id, input) in held {
+            commit.apply(id, input);
+        }
+        Ok(Accepted::New(admissions, Box::new(commit.out)))
     }
 }
 
 impl Messages {
     fn insert(&mut self, draft: Draft, now: Timestamp) {
-        let Draft { mut message, life } = draft;
+        let Draft { mut message, life, held: _ } = draft;
         let text = message.text.take();
         let due = Due::of(&message, &life.state);
         if let Some(due) = due {
@@ -830,7 +841,9 @@ impl Tables {
             row.life.state.is_waiting() && row.message.recipient == recipient && row.due.is_some()
         };
         let waiting = self.messages.rows.values().filter(of_person).take(ENDED_BY_OPT_OUT_MAX);
-        let ends = |row: &&Row| row.message.realm() == realm && why.stops(&row.message, now);
+        let ends = |row: &&Row| {
+            row.message.realm() == realm && why.stops(row.message.reply, row.message.created_at, now)
+        };
         let ends: Vec<MessageId> = waiting.filter(ends).map(|row| row.message.id).collect();
         let retry = RetryPolicy::default();
         let mut commit = Commit::new(self, now, &retry, Jitter(0));

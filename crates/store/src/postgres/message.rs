@@ -17,6 +17,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, Recovery};
+use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{
     Answer, Effect, Input, LEASE_MS, Life, Message, Outcome, Rules, Segment, State, Status, damaged,
@@ -817,13 +818,22 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
     }
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
+    let retry = RetryPolicy::default();
+    let mut commit = Commit::new(*now, &retry, Jitter(0));
     for draft in &intake.drafts {
         let message = &draft.message;
-        if let Some(reason) = suppression::look(tx, message.realm(), message.recipient, *now).await? {
+        let listed = suppression::look(tx, message.realm(), message.recipient, *now).await?;
+        if let Some(reason) = gate::refuses_listed(message, listed, *now) {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
         insert(tx, draft, *now).await?;
+        if let Some(hold) = &draft.held {
+            let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
+            let apply = async |tx: &mut Tx| commit.apply(tx, message.id, held).await;
+            tx.contain(message.id, apply).await?;
+            commit.out.crashed = tx.set_aside();
+        }
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
     }
@@ -843,7 +853,7 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
             created_at: now.as_millis(),
         });
     }
-    Ok(Accepted::New(admissions))
+    Ok(Accepted::New(admissions, Box::new(commit.out)))
 }
 
 /// The connection in whose queue the row stands, if it stands in one.
@@ -1678,7 +1688,7 @@ pub(super) async fn end_waiting_for(
     tx.sheets.messages.load(&tx.sql, needs).await?;
     for id in waiting {
         let Some(slot) = tx.sheets.messages.known(id) else { continue };
-        if slot.message.realm() == realm && why.stops(&slot.message, now) {
+        if slot.message.realm() == realm && why.stops(slot.message.reply, slot.message.created_at, now) {
             let end = async |tx: &mut Tx| commit.apply(tx, id, Input::Stopped(why.failure())).await;
             tx.contain(id, end).await?;
         }
@@ -1694,7 +1704,7 @@ pub(super) async fn enqueue(tx: &mut Tx, draft: &Draft, now: Timestamp, out: &mu
     Ok(())
 }
 
-async fn insert(tx: &mut Tx, Draft { message, life }: &Draft, now: Timestamp) -> Result<()> {
+async fn insert(tx: &mut Tx, Draft { message, life, held: _ }: &Draft, now: Timestamp) -> Result<()> {
     if tx.find_message(message.id).await? {
         return Err(Error::Conflict(format!("there is a message {} already", message.id)));
     }

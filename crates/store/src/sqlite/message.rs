@@ -17,6 +17,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
+use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{
     Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status, damaged,
@@ -62,17 +63,25 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     }
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
+    let retry = RetryPolicy::default();
+    let mut commit = Commit::new(*now, &retry, Jitter(0));
     for draft in &intake.drafts {
-        let realm = draft.message.realm();
-        if let Some(reason) = suppression::look(tx, realm, draft.message.recipient, *now)? {
+        let message = &draft.message;
+        let listed = suppression::look(tx, message.realm(), message.recipient, *now)?;
+        if let Some(reason) = gate::refuses_listed(message, listed, *now) {
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        insert(tx.sql, &draft.message, &draft.life, *now)?;
+        insert(tx.sql, message, &draft.life, *now)?;
         if draft.life.state.is_waiting() {
-            tx.waits(&draft.message, 1);
+            tx.waits(message, 1);
         }
-        last = last.max(draft.message.id.key());
+        if let Some(hold) = &draft.held {
+            let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
+            tx.contain(message.id, |tx| commit.apply(tx, message.id, held))?;
+            commit.out.crashed = tx.set_aside();
+        }
+        last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
     }
     if let Some((id, asked)) = intake.batch {
@@ -98,7 +107,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
             })
             .map_err(failed)?;
     }
-    Ok(Accepted::New(admissions))
+    Ok(Accepted::New(admissions, Box::new(commit.out)))
 }
 
 fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<()> {
@@ -1038,7 +1047,7 @@ pub(super) fn end_waiting_for(
     for id in waiting {
         let end = |tx: &mut Tx<'_>| {
             let Some(hot) = load(tx.sql, id)? else { return Ok(None) };
-            if hot.message.realm() != realm || !why.stops(&hot.message, now) {
+            if hot.message.realm() != realm || !why.stops(hot.message.reply, hot.message.created_at, now) {
                 return Ok(None);
             }
             commit.apply_to(tx, hot, Input::Stopped(why.failure()))
@@ -1051,7 +1060,7 @@ pub(super) fn end_waiting_for(
 
 /// Puts a message into its connection's queue without a look at the suppression list.
 pub(super) fn enqueue(tx: &mut Tx<'_>, draft: &Draft, now: Timestamp, out: &mut Advanced) -> Result<()> {
-    let Draft { message, life } = draft;
+    let Draft { message, life, held: _ } = draft;
     insert(tx.sql, message, life, now)?;
     if life.state.is_waiting() {
         tx.waits(message, 1);

@@ -14,6 +14,7 @@ use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
@@ -215,7 +216,11 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
                 fingerprint: [fingerprint; 32],
                 answer: Arc::new(|admissions: &[Admission]| format!("{admissions:?}").into_bytes()),
             });
-            plain(store.accept(Intake { realm, idempotency, batch, drafts }, now).await)
+            let accepted = store.accept(Intake { realm, idempotency, batch, drafts }, now).await;
+            if let Ok(Accepted::New(_, advanced)) = &accepted {
+                learned.told.extend(advanced.told.iter().cloned());
+            }
+            plain(accepted)
         }
         Call::Claim { line, limit } => {
             let claimed = store.claim(line, limit, now).await;
@@ -926,8 +931,12 @@ impl Teller {
         let claimed = queued.apply(Input::Claimed, message.terms(), now, rules).ok();
         let claimed = claimed.filter(|claimed| claimed.life.state.status() == Status::Sending);
         match claimed.filter(|_| send_at.is_none() && self.draw.one_in(3)) {
-            Some(claimed) => Draft { message, life: claimed.life },
-            None => Draft { message, life: queued },
+            Some(claimed) => Draft::new(message, claimed.life),
+            None => {
+                let held =
+                    send_at.filter(|_| self.draw.one_in(2)).map(|until| Hold { until, why: self.failure() });
+                Draft { message, life: queued, held }
+            }
         }
     }
 }
@@ -939,6 +948,11 @@ impl Teller {
             0..9 => self.answer(),
             9..17 => self.receipt(),
             17 => to(self.known().1, Input::Cancel),
+            18 if self.draw.one_in(2) => {
+                let until = self.now.plus_ms(self.draw.below(200_000) as i64);
+                let hold = Hold { until, why: self.failure() };
+                to(self.known().1, Input::Held { attempt: self.draw.below(3) as u32, hold })
+            }
             18 => to(self.known().1, Input::Stopped(Reason::OptedOut.failure())),
             _ => {
                 let input = self.draw.of(&[Input::TimeUp, Input::Orphaned, Input::Claimed]);

@@ -19,7 +19,7 @@ fn a_repeated_call_gets_the_first_answer_and_sends_nothing() {
     for_each_place(|place| async move {
         let store = place.open();
         let first = store.accept(call(1, vec![message(1)]), START).await.expect("accepted");
-        assert_eq!(first, Accepted::New(vec![Admission::Admitted]));
+        assert_eq!(first, Accepted::New(vec![Admission::Admitted], Box::default()));
         store.close().await.expect("closed");
         let store = place.open();
         let again = store.accept(call(1, vec![message(2)]), at(60)).await.expect("accepted");
@@ -52,7 +52,7 @@ fn of_many_equal_calls_at_once_exactly_one_is_accepted() {
         let mut new = 0;
         for one in calls {
             match one.await.expect("no panic") {
-                Accepted::New(_) => new += 1,
+                Accepted::New(..) => new += 1,
                 other => assert_eq!(other, Accepted::Replayed(b"[Admitted]".to_vec())),
             }
         }
@@ -87,7 +87,7 @@ fn a_call_that_failed_leaves_its_key_free() {
         accept(&store, [message(1)]).await;
         assert!(matches!(store.accept(call(1, vec![message(1)]), START).await, Err(Error::Conflict(_))));
         let again = store.accept(call(1, vec![message(2)]), START).await.expect("accepted");
-        assert_eq!(again, Accepted::New(vec![Admission::Admitted]));
+        assert_eq!(again, Accepted::New(vec![Admission::Admitted], Box::default()));
     });
 }
 
@@ -102,6 +102,6 @@ fn a_key_is_forgotten_after_its_time_and_not_before() {
         assert!(matches!(again, Accepted::Replayed(_)));
         store.sweep(retention, 10, at(2)).await.expect("swept");
         let again = store.accept(call(1, vec![message(2)]), at(2)).await.expect("asked");
-        assert!(matches!(again, Accepted::New(_)));
+        assert!(matches!(again, Accepted::New(..)));
     });
 }

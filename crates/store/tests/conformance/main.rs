@@ -9,6 +9,7 @@ mod batch;
 mod copy;
 mod differential;
 mod faults;
+mod gate;
 mod idempotency;
 mod inbound;
 mod life;

@@ -64,7 +64,10 @@ fn an_operation_that_fails_does_not_harm_its_neighbours() {
             let (n, outcome) = call.await.expect("no panic");
             match n % 3 {
                 0 => assert!(matches!(outcome, Err(Error::Conflict(_))), "{n}: {outcome:?}"),
-                _ => assert_eq!(outcome.expect("accepted"), Accepted::New(vec![Admission::Admitted])),
+                _ => assert_eq!(
+                    outcome.expect("accepted"),
+                    Accepted::New(vec![Admission::Admitted], Box::default())
+                ),
             }
             let there = store.message(HOME, id(n)).await.expect("read").is_some();
             assert_eq!(there, n % 3 != 0, "{n}");

@@ -67,7 +67,7 @@ pub fn message(n: i64) -> Message {
 
 pub fn draft(message: Message) -> Draft {
     let life = Life::queued(message.segments, message.created_at, message.send_at);
-    Draft { message, life }
+    Draft::new(message, life)
 }
 
 pub fn intake(messages: impl IntoIterator<Item = Message>) -> Intake {
@@ -76,7 +76,7 @@ pub fn intake(messages: impl IntoIterator<Item = Message>) -> Intake {
 
 pub async fn accept(store: &Arc<dyn Backend>, messages: impl IntoIterator<Item = Message>) {
     let accepted = store.accept(intake(messages), START).await.expect("accepted");
-    let Accepted::New(admissions) = accepted else { panic!("not new: {accepted:?}") };
+    let Accepted::New(admissions, _) = accepted else { panic!("not new: {accepted:?}") };
     assert!(admissions.iter().all(|admission| *admission == Admission::Admitted), "{admissions:?}");
 }
 

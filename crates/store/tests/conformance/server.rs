@@ -189,10 +189,10 @@ async fn what_one_process_changes_counts_for_the_next_commit_of_another() {
     accept(&there, [message(2)]).await;
 
     let again = here.accept(intake([message(3), message(1_001), message(4)]), START).await.expect("accepted");
-    assert_eq!(again, Accepted::New(vec![Admission::Admitted; 3]));
+    assert_eq!(again, Accepted::New(vec![Admission::Admitted; 3], Box::default()));
     let again = vec![tidings_domain::message::Message { recipient: number(1), ..message(5) }];
     let again = here.accept(intake(again), START).await.expect("accepted");
-    assert_eq!(again, Accepted::New(vec![Admission::Suppressed(Reason::OptedOut)]));
+    assert_eq!(again, Accepted::New(vec![Admission::Suppressed(Reason::OptedOut)], Box::default()));
     assert_eq!(here.suppressed(recipient, START).await.expect("looked"), [Some(Reason::OptedOut)]);
     assert_eq!(waiting.of(HOME.account), (5, 5), "those of both");
 
@@ -359,7 +359,7 @@ async fn a_commit_whose_answer_is_lost_is_looked_for_and_said_to_be_what_it_was(
     for n in 0..10 {
         line.cut(Cut::AfterCommit);
         let taken = store.accept(intake([message(n)]), START).await;
-        assert!(matches!(&taken, Ok(Accepted::New(_))), "it was done: {taken:?}");
+        assert!(matches!(&taken, Ok(Accepted::New(..))), "it was done: {taken:?}");
         assert_eq!(status(&store, id(n)).await, Status::Queued);
 
         line.cut(Cut::BeforeCommit);
@@ -513,7 +513,7 @@ async fn road(store: &Arc<dyn Backend>, first: i64, count: i64, start: Timestamp
     let at = |seconds: i64| start.plus_ms(seconds * 1_000);
     let message = |n| Message { created_at: start, expires_at: start.plus_ms(2 * HOUR_MS), ..message(n) };
     let accepted = store.accept(intake((first..first + count).map(message)), start).await;
-    assert!(matches!(accepted, Ok(Accepted::New(_))), "{accepted:?}");
+    assert!(matches!(accepted, Ok(Accepted::New(..))), "{accepted:?}");
     let tickets = store.claim(LINE, MANY, start).await.expect("claimed").tickets;
     assert_eq!(tickets.len(), count as usize);
     let recipients = tickets.iter().map(|ticket| (HOME, ticket.message.recipient)).collect();

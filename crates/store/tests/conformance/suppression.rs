@@ -36,7 +36,7 @@ fn a_message_to_somebody_on_the_list_is_not_stored() {
             store.accept(intake([message(1), message(2), message(3)]), at(1)).await.expect("accepted");
         let expected =
             vec![Admission::Admitted, Admission::Suppressed(Reason::OptedOut), Admission::Admitted];
-        assert_eq!(accepted, Accepted::New(expected));
+        assert_eq!(accepted, Accepted::New(expected, Box::default()));
         assert!(store.message(HOME, id(2)).await.expect("read").is_none());
         assert_eq!(claim_at(&store, at(1)).await.len(), 2);
     });

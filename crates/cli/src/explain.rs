@@ -1,0 +1,76 @@
+//! `tidings explain`: why somebody would get a message, or would not, in one sentence. It asks what every message is asked
+//! before it goes, with the suppression list and the configuration as they are; it sends nothing and keeps nothing.
+
+use crate::config::connection::Secrets;
+use crate::message::{number, time};
+use crate::operator::{Operator, Place, Whose};
+use crate::output::Output;
+use clap::Args;
+use serde_json::json;
+use tidings_domain::gate::{self, Facts, Finding};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::time::Timestamp;
+use tidings_wire::Shown;
+use tidings_wire::message::GateReason;
+
+/// Which message is meant.
+#[derive(Debug, Args)]
+pub struct How {
+    /// To whom: a phone number, with +
+    #[arg(long, value_name = "NUMBER")]
+    to: String,
+    /// authentication, alert, transactional or marketing
+    #[arg(long, default_value = "transactional", value_parser = purpose)]
+    purpose: Purpose,
+    /// When (2026-11-23T08:00:00Z); now without a word
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<Timestamp>,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+fn purpose(word: &str) -> Result<Purpose, String> {
+    Purpose::parse(word)
+        .ok_or_else(|| format!("use one of: {}", Purpose::ALL.map(Purpose::as_str).join(", ")))
+}
+
+/// Says it.
+///
+/// # Errors
+/// The number is none, or the store or the configuration cannot be read.
+pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> {
+    let How { to, purpose, at, whose } = how;
+    let recipient = number(&to, whose.environment)?;
+    let policy = place.configuration(Secrets::Left)?.gate_policy();
+    let operator = Operator::open(place).await?;
+    let realm = operator.realm(&whose).await?;
+    let now = operator.now();
+    let at = at.unwrap_or(now);
+    let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
+    operator.close().await?;
+    let facts = Facts { purpose, recipient, reply: None, created_at: at, suppressed: None, policy: &policy };
+    let answer = gate::ask(&facts.suppressed(listed.into_iter().next().flatten()), at);
+    let sends_at = answer.sends_at(at);
+    let sentence = sentence(answer.findings(), purpose, sends_at);
+    let reasons: Vec<_> = answer.findings().iter().map(|finding| GateReason::new(finding, "")).collect();
+    let value = json!({
+        "sentence": sentence,
+        "to": recipient.masked().to_string(),
+        "purpose": purpose.as_str(),
+        "at": Shown(at),
+        "sends_at": sends_at.map(Shown),
+        "gate": reasons,
+    });
+    output.show(&value, || sentence)
+}
+
+fn sentence(findings: &[Finding], purpose: Purpose, sends_at: Option<Timestamp>) -> String {
+    let purpose = purpose.as_str();
+    let reasons: Vec<String> = findings.iter().map(|finding| finding.reason.to_string()).collect();
+    let reasons = reasons.join("; and ");
+    match (findings, sends_at) {
+        ([], _) => format!("This {purpose} message would go: nothing holds it and nothing is against it."),
+        (_, Some(at)) => format!("This {purpose} message would wait until {at}: {reasons}."),
+        (_, None) => format!("This {purpose} message would not go: {reasons}."),
+    }
+}

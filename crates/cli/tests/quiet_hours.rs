@@ -1,0 +1,282 @@
+//! Marketing that comes in quiet hours, to the real binary: it waits and says why, and at its last moment it does not leave.
+
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::quiet_hours::{Place, Window};
+use tidings_domain::time::Timestamp;
+
+/// How often a thing that must come is looked for, and the pause between: together two minutes.
+const LOOKS: u32 = 1_200;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+const PERSON: &str = "+46701234567";
+const HOUR_MS: i64 = 3_600_000;
+/// How long the offer is worth sending: three days.
+const LIFE_S: i64 = 259_200;
+
+/// A data directory with its configuration, and what is done with it.
+struct House {
+    directory: PathBuf,
+    token: String,
+}
+
+/// `tidings serve`, which ends with the test.
+struct Served<'a> {
+    process: Child,
+    address: SocketAddr,
+    house: &'a House,
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl House {
+    fn new(directory: &Path) -> Self {
+        let mut house = Self { directory: directory.to_owned(), token: String::new() };
+        house.configure("");
+        house.run(&["migrate"]);
+        let made = house.run(&["token", "create", "--environment", "test", "--scope", "all", "--json"]);
+        let made: Value = serde_json::from_str(&made).expect("one JSON value");
+        house.token = made["token"].as_str().expect("a token").to_owned();
+        house
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("tidings.toml")
+    }
+
+    fn configure(&self, quiet_hours: &str) {
+        let data = self.directory.join("data");
+        let text = format!("[data]\ndirectory = {data:?}\n[quiet_hours]\n{quiet_hours}\n");
+        std::fs::write(self.file(), text).expect("written");
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        let output = command.args(arguments).arg("--config").arg(self.file()).output().expect("it starts");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn serve(&self) -> Served<'_> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        drop(listener);
+        let process = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(["serve", "--config"])
+            .arg(self.file())
+            .env("TIDINGS_HTTP__LISTEN", address.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let served = Served { process, address, house: self };
+        wait("it serves", || TcpStream::connect(address).is_ok().then_some(()));
+        served
+    }
+}
+
+impl Served<'_> {
+    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.house.token,
+            body.len()
+        )
+        .expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    fn send(&self, purpose: &str) -> (u16, Value) {
+        self.ask("POST", "/v1/messages", &message(purpose))
+    }
+
+    /// The type, status and error of each event of a message.
+    fn timeline(&self, id: &str) -> Vec<(String, String, String)> {
+        let (status, timeline) = self.ask("GET", &format!("/v1/messages/{id}/timeline"), &Value::Null);
+        assert_eq!(status, 200, "{timeline}");
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let events = timeline["events"].as_array().expect("a list").iter();
+        events
+            .map(|event| (word(&event["type"]), word(&event["status"]), word(&event["error"]["code"])))
+            .collect()
+    }
+
+    fn is_delivered(&self, id: &str) {
+        wait("it is delivered", || {
+            let (_, shown) = self.ask("GET", &format!("/v1/messages/{id}"), &Value::Null);
+            (shown["status"] == "delivered").then_some(())
+        });
+    }
+}
+
+fn message(purpose: &str) -> Value {
+    let life_s = if purpose == "marketing" { LIFE_S } else { 600 };
+    json!({ "from": "Acme", "to": PERSON, "text": "20 % off", "purpose": purpose, "expires_in_s": life_s })
+}
+
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    panic!("{what}: it did not come");
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(tidings_witness::clock::wall_ms())
+}
+
+fn time(text: &Value) -> Timestamp {
+    Timestamp::parse(text.as_str().expect("a time")).expect("it is one")
+}
+
+/// Half an hour of the person's day that is hours away from now.
+fn far_window() -> String {
+    let place = Place::of(PhoneNumber::from_stored(PERSON).expect("a number")).expect("a country");
+    let windows = (0..24).map(|hour| format!("{hour:02}:00-{hour:02}:30"));
+    let is_far = |window: &String| {
+        let hours = place.hours(Window::parse(window).expect("a window"));
+        let opens_in_ms = hours.opens_at(now()).map_or(0, |at| at.since_ms(now()));
+        (3 * HOUR_MS..20 * HOUR_MS).contains(&opens_in_ms)
+    };
+    windows.into_iter().find(is_far).expect("a day has such hours")
+}
+
+#[test]
+fn marketing_waits_for_its_hours_and_says_why_everywhere() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path());
+    let window = far_window();
+    house.configure(&format!("window = \"{window}\""));
+    let served = house.serve();
+
+    let (status, preview) = served.ask("POST", "/v1/messages/preview", &message("marketing"));
+    assert_eq!(status, 200, "{preview}");
+    assert_eq!(
+        (&preview["refused"], &preview["gate"][0]["code"]),
+        (&json!([]), &json!("QUIET_HOURS")),
+        "{preview}"
+    );
+    assert_eq!(preview["gate"][0]["page"], "/errors/QUIET_HOURS");
+    let sends_at = preview["sends_at"].clone();
+    assert_eq!(
+        (&preview["gate"][0]["holds_until"], &preview["send_at"]),
+        (&sends_at, &sends_at),
+        "{preview}"
+    );
+    assert_eq!(served.ask("GET", "/errors/QUIET_HOURS", &Value::Null).0, 200);
+
+    let (status, accepted) = served.send("marketing");
+    assert_eq!(
+        (status, &accepted["status"], &accepted["send_at"]),
+        (202, &json!("scheduled"), &sends_at),
+        "{accepted}"
+    );
+    assert_eq!(
+        (&accepted["held"]["code"], &accepted["held"]["recovery"]),
+        (&json!("QUIET_HOURS"), &json!("retry"))
+    );
+    assert_eq!(time(&accepted["expires_at"]), time(&sends_at).plus_s(LIFE_S), "its life begins then");
+    let id = accepted["id"].as_str().expect("an id");
+    let event = ("message.delayed".to_owned(), "scheduled".to_owned(), "QUIET_HOURS".to_owned());
+    assert_eq!(served.timeline(id), [event]);
+
+    // What the person waits for has no quiet hours.
+    let (status, other) = served.send("transactional");
+    assert_eq!((status, &other["status"], &other["held"]), (202, &json!("queued"), &Value::Null), "{other}");
+    served.is_delivered(other["id"].as_str().expect("an id"));
+
+    let explain = |more: &[&str]| house.run(&[&["explain", "--to", PERSON], more].concat());
+    let told = explain(&["--purpose", "marketing"]);
+    let expected =
+        format!("This marketing message would wait until {}: it is ", sends_at.as_str().expect("a time"));
+    assert!(told.starts_with(&expected) && told.contains(&format!("go {window}")), "{told}");
+    assert!(
+        explain(&["--purpose", "marketing", "--at", sends_at.as_str().expect("a time")]).contains("would go")
+    );
+    assert!(explain(&["--purpose", "alert"]).contains("would go: nothing holds it"));
+    house.run(&["suppression", "add", PERSON, "--reason", "opted_out"]);
+    let told = explain(&["--purpose", "marketing", "--json"]);
+    let told: Value = serde_json::from_str(&told).expect("one JSON value");
+    let codes: Vec<&Value> =
+        told["gate"].as_array().expect("a list").iter().map(|one| &one["code"]).collect();
+    assert_eq!(
+        (codes, &told["sends_at"]),
+        (vec![&json!("OPTED_OUT"), &json!("QUIET_HOURS")], &Value::Null),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_operator_may_have_it_refused_instead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path());
+    house.configure(&format!("window = \"{}\"\noutside = \"refuse\"", far_window()));
+    let served = house.serve();
+    let (status, problem) = served.send("marketing");
+    assert_eq!(
+        (status, &problem["code"], &problem["type"]),
+        (422, &json!("QUIET_HOURS"), &json!("/errors/QUIET_HOURS")),
+        "{problem}"
+    );
+    assert!(!problem.to_string().contains(PERSON), "{problem}");
+    assert_eq!(served.send("alert").0, 202);
+}
+
+/// An outage, in which the hours end before the queue does: here by a policy that is narrower than the one it came under.
+#[test]
+fn what_comes_up_outside_of_its_hours_does_not_leave() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path());
+    house.configure("purposes = []");
+    let served = house.serve();
+    house.run(&["carrier", "pause", "simulator"]);
+    wait("it is paused", || {
+        let (_, connections) = served.ask("GET", "/v1/connections", &Value::Null);
+        connections["data"].as_array()?.iter().any(|one| one["paused"].is_string()).then_some(())
+    });
+    let (status, offer) = served.send("marketing");
+    assert_eq!((status, &offer["status"]), (202, &json!("queued")), "{offer}");
+    let id = offer["id"].as_str().expect("an id").to_owned();
+    let (_, other) = served.send("transactional");
+    assert_eq!(served.timeline(&id), []);
+    drop(served);
+
+    let hours = format!("window = \"{}\"", far_window());
+    house.configure(&hours);
+    let served = house.serve();
+    house.run(&["carrier", "resume", "simulator"]);
+    served.is_delivered(other["id"].as_str().expect("an id"));
+    wait("it is held", || (!served.timeline(&id).is_empty()).then_some(()));
+    let event = ("message.delayed".to_owned(), "queued".to_owned(), "QUIET_HOURS".to_owned());
+    assert_eq!(served.timeline(&id), [event]);
+    let (_, shown) = served.ask("GET", &format!("/v1/messages/{id}"), &Value::Null);
+    assert_eq!(
+        (&shown["status"], &shown["error"]["code"], &shown["carrier_ids"]),
+        (&json!("queued"), &json!("QUIET_HOURS"), &json!([])),
+        "{shown}"
+    );
+
+    // Its caller may still take it back.
+    let (status, canceled) = served.ask("POST", &format!("/v1/messages/{id}/cancel"), &Value::Null);
+    assert_eq!((status, &canceled["status"]), (200, &json!("canceled")), "{canceled}");
+}

@@ -1,0 +1,398 @@
+//! The gate: whether a message may go to a person now, and if not, every reason why.
+//!
+//! One function, [`ask`], for all who want to know: intake before a message is accepted, the store in the transaction that
+//! accepts it, dispatch at the last moment before the carrier is touched, a preview, and `tidings explain`. What differs is
+//! what each of them can know: [`Facts`] begins with what is known of the message and takes on what was looked up. What a
+//! rule does not know it does not hold against anybody, so whoever sends must give all of it.
+//!
+//! A new rule is a variant of [`Reason`] at its place in the order, a field of [`Facts`] or of [`Policy`] for what it needs,
+//! and a line in [`ask`].
+
+use crate::address::{Country, PhoneNumber};
+use crate::failure::{Failure, FailureClass};
+use crate::intake::SendRequest;
+use crate::message::Message;
+use crate::purpose::Purpose;
+use crate::quiet_hours::{self, Closed, Outside, Place};
+use crate::reply::Reply;
+use crate::suppression;
+use crate::time::Timestamp;
+use std::fmt;
+
+/// Why a message may not go, in the order in which they are told: what only the person can change comes first, what time
+/// cures last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Its recipient is on the suppression list.
+    Suppressed(suppression::Reason),
+    /// The operator did not enable the country that its recipient's number is from.
+    CountryNotEnabled {
+        /// Its two letters; `None` for a number of no country.
+        country: Option<&'static str>,
+    },
+    /// Its recipient must not be disturbed at this time.
+    QuietHours(Closed),
+}
+
+impl Reason {
+    /// The stable word.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Suppressed(reason) => reason.as_str(),
+            Self::CountryNotEnabled { .. } => "country_not_enabled",
+            Self::QuietHours(_) => "quiet_hours",
+        }
+    }
+
+    /// What a message that it holds or ends is recorded with.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Suppressed(reason) => reason.failure(),
+            Self::CountryNotEnabled { .. } => {
+                Failure::new(FailureClass::Filtered, false, COUNTRY_NOT_ENABLED, self.to_string())
+            }
+            Self::QuietHours(closed) => {
+                Failure::new(FailureClass::UnknownError, true, QUIET_HOURS, format!("quiet hours: {closed}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    /// A sentence without a full stop, and without the number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Suppressed(reason) => f.write_str(&reason.failure().detail),
+            Self::CountryNotEnabled { country: Some(country) } => {
+                write!(f, "the number is from {country}, which the operator did not enable")
+            }
+            Self::CountryNotEnabled { country: None } => {
+                f.write_str("the number is from no country, and the operator enabled only some countries")
+            }
+            Self::QuietHours(closed) => closed.fmt(f),
+        }
+    }
+}
+
+/// The code of a message that quiet hours hold or end.
+pub const QUIET_HOURS: &str = "tidings quiet_hours";
+/// The code of a message to a country that is not enabled.
+pub const COUNTRY_NOT_ENABLED: &str = "tidings country_not_enabled";
+
+/// Whether a failure is the gate's own word: then there is nothing to review, since an operator decided it.
+pub fn is_own_word(failure: &Failure) -> bool {
+    failure.code == QUIET_HOURS || failure.code == COUNTRY_NOT_ENABLED
+}
+
+/// What an operator decides about the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// The countries that may be sent to; empty for all.
+    pub countries: Vec<Country>,
+    /// When people must not be disturbed.
+    pub quiet_hours: quiet_hours::Policy,
+}
+
+impl Policy {
+    /// Nothing but what holds everywhere.
+    pub const OPEN: Self = Self { countries: Vec::new(), quiet_hours: quiet_hours::Policy::OFF };
+}
+
+/// What is known where the gate is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// To whom.
+    pub recipient: PhoneNumber,
+    /// What it answers by itself.
+    pub reply: Option<Reply>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Why its recipient is on the suppression list; `None` too where that was not looked up.
+    pub suppressed: Option<suppression::Reason>,
+    /// What the operator decided.
+    pub policy: &'a Policy,
+}
+
+impl<'a> Facts<'a> {
+    /// What is known of a request, before anything was looked up.
+    pub const fn of_request(request: &SendRequest, policy: &'a Policy, now: Timestamp) -> Self {
+        Self {
+            purpose: request.purpose,
+            recipient: request.recipient,
+            reply: None,
+            created_at: now,
+            suppressed: None,
+            policy,
+        }
+    }
+
+    /// What is known of a message, before anything was looked up.
+    pub const fn of(message: &Message, policy: &'a Policy) -> Self {
+        Self {
+            purpose: message.purpose,
+            recipient: message.recipient,
+            reply: message.reply,
+            created_at: message.created_at,
+            suppressed: None,
+            policy,
+        }
+    }
+
+    /// With what the suppression list says.
+    #[must_use]
+    pub const fn suppressed(self, reason: Option<suppression::Reason>) -> Self {
+        Self { suppressed: reason, ..self }
+    }
+}
+
+/// What the gate says of a request at the moment at which it would go, and when that is in the end; `None` if it may not.
+pub fn preview(
+    request: &SendRequest,
+    listed: Option<suppression::Reason>,
+    policy: &Policy,
+    now: Timestamp,
+) -> (Answer, Option<Timestamp>) {
+    let at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+    let answer = ask(&Facts::of_request(request, policy, now).suppressed(listed), at);
+    let sends_at = answer.sends_at(at);
+    (answer, sends_at)
+}
+
+/// Whether the list stops a message at this moment: what only a transaction that reads the list can ask.
+pub fn refuses_listed(
+    message: &Message,
+    listed: Option<suppression::Reason>,
+    at: Timestamp,
+) -> Option<suppression::Reason> {
+    match ask(&Facts::of(message, &Policy::OPEN).suppressed(listed), at).decision() {
+        Decision::Refuse(Reason::Suppressed(reason)) => Some(reason),
+        Decision::Refuse(_) | Decision::Hold(_) | Decision::Send => None,
+    }
+}
+
+/// A reason with what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The reason.
+    pub reason: Reason,
+    /// Until when the message waits; `None` if it is refused.
+    pub holds_until: Option<Timestamp>,
+}
+
+/// Every reason why a message may not go, in the order of [`Reason`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer(Vec<Finding>);
+
+/// What is done with the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may go.
+    Send,
+    /// It waits.
+    Hold(Hold),
+    /// It may not go.
+    Refuse(Reason),
+}
+
+/// Why a message waits, and until when. At that moment the gate is asked again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The moment.
+    pub until: Timestamp,
+    /// The reason, as it is recorded.
+    pub why: Failure,
+}
+
+impl Answer {
+    /// All of them.
+    pub fn findings(&self) -> &[Finding] {
+        &self.0
+    }
+
+    /// The first.
+    pub fn first(&self) -> Option<&Finding> {
+        self.0.first()
+    }
+
+    /// What is done: the first reason that refuses decides, else the one that holds longest.
+    pub fn decision(&self) -> Decision {
+        if let Some(refused) = self.0.iter().find(|finding| finding.holds_until.is_none()) {
+            return Decision::Refuse(refused.reason.clone());
+        }
+        let held = self.0.iter().filter_map(|finding| Some((finding.holds_until?, &finding.reason)));
+        match held.max_by_key(|(until, _)| *until) {
+            Some((until, reason)) => Decision::Hold(Hold { until, why: reason.failure() }),
+            None => Decision::Send,
+        }
+    }
+
+    /// When a message would go about which this was asked for that moment; `None` if it may not.
+    pub fn sends_at(&self, asked: Timestamp) -> Option<Timestamp> {
+        match self.decision() {
+            Decision::Send => Some(asked),
+            Decision::Hold(hold) => Some(hold.until),
+            Decision::Refuse(_) => None,
+        }
+    }
+}
+
+/// Asks whether a message may go at this moment. Costs nothing worth naming where no rule concerns it.
+pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
+    let mut found = Vec::new();
+    let stops = |reason: &suppression::Reason| reason.stops(facts.reply, facts.created_at, at);
+    if let Some(reason) = facts.suppressed.filter(stops) {
+        found.push(Finding { reason: Reason::Suppressed(reason), holds_until: None });
+    }
+    if facts.reply.is_some() {
+        // Who asked by text a moment ago may have the answer, wherever and whenever that is.
+        return Answer(found);
+    }
+    let Policy { countries, quiet_hours } = facts.policy;
+    if !countries.is_empty() {
+        let country = Place::of(facts.recipient).map(Place::country);
+        if !countries.iter().any(|enabled| Some(enabled.as_str()) == country) {
+            found.push(Finding { reason: Reason::CountryNotEnabled { country }, holds_until: None });
+        }
+    }
+    if let Some(closed) = Closed::at(quiet_hours, facts.purpose, facts.recipient, at) {
+        let holds_until = closed.opens_at.filter(|_| quiet_hours.outside == Outside::Hold);
+        found.push(Finding { reason: Reason::QuietHours(closed), holds_until });
+    }
+    Answer(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Environment;
+    use crate::id::InboundId;
+    use crate::quiet_hours::Window;
+    use crate::reply;
+    use proptest::prelude::*;
+
+    fn time(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"))
+    }
+
+    fn number(text: &str) -> PhoneNumber {
+        PhoneNumber::parse(text, None, Environment::Test).unwrap_or_else(|why| panic!("{text}: {why}"))
+    }
+
+    fn facts<'a>(purpose: Purpose, to: &str, policy: &'a Policy) -> Facts<'a> {
+        let created_at = time("2026-07-06T03:00:00Z");
+        Facts { purpose, recipient: number(to), reply: None, created_at, suppressed: None, policy }
+    }
+
+    fn policy(outside: Outside) -> Policy {
+        Policy { quiet_hours: quiet_hours::Policy { outside, ..Default::default() }, ..Policy::OPEN }
+    }
+
+    fn told(decision: Decision) -> String {
+        match decision {
+            Decision::Send => "send".to_owned(),
+            Decision::Hold(hold) => format!("hold until {} for {}", hold.until, hold.why.code),
+            Decision::Refuse(reason) => format!("refuse for {}", reason.code()),
+        }
+    }
+
+    /// It is Sunday, 23:00 in Miami.
+    #[test]
+    fn every_reason_is_told_and_the_first_that_refuses_decides() {
+        let (hold, refuse) = (policy(Outside::Hold), policy(Outside::Refuse));
+        let listed = Some(suppression::Reason::OptedOut);
+        let check = |facts: Facts<'_>, reasons: &[&str], decision: &str| {
+            let answer = ask(&facts, facts.created_at);
+            let found: Vec<&str> = answer.findings().iter().map(|finding| finding.reason.code()).collect();
+            assert_eq!(
+                (found.as_slice(), told(answer.decision()).as_str()),
+                (reasons, decision),
+                "{facts:?}"
+            );
+            assert_eq!(answer.first().map(|finding| finding.reason.code()), reasons.first().copied());
+        };
+        let offer = facts(Purpose::Marketing, "+13055550100", &hold);
+        check(offer, &["quiet_hours"], "hold until 2026-07-06T12:00:00.000Z for tidings quiet_hours");
+        check(offer.suppressed(listed), &["opted_out", "quiet_hours"], "refuse for opted_out");
+        check(Facts { policy: &refuse, ..offer }, &["quiet_hours"], "refuse for quiet_hours");
+        check(Facts { policy: &Policy::OPEN, ..offer }, &[], "send");
+        check(
+            Facts { policy: &Policy::OPEN, ..offer }.suppressed(listed),
+            &["opted_out"],
+            "refuse for opted_out",
+        );
+        for purpose in [Purpose::Authentication, Purpose::Alert, Purpose::Transactional] {
+            check(facts(purpose, "+13055550100", &hold), &[], "send");
+            check(
+                facts(purpose, "+13055550100", &hold).suppressed(listed),
+                &["opted_out"],
+                "refuse for opted_out",
+            );
+        }
+        let abroad =
+            Policy { countries: vec![Country::CA, Country::parse("SE").unwrap()], ..policy(Outside::Hold) };
+        let all = ["opted_out", "country_not_enabled", "quiet_hours"];
+        check(Facts { policy: &abroad, ..offer }.suppressed(listed), &all, "refuse for opted_out");
+        check(Facts { policy: &abroad, ..offer }, &all[1..], "refuse for country_not_enabled");
+        check(facts(Purpose::Alert, "+46701234567", &abroad), &[], "send");
+        check(facts(Purpose::Alert, "+14165550100", &abroad), &[], "send");
+        check(facts(Purpose::Alert, "+18765550100", &abroad), &all[1..2], "refuse for country_not_enabled");
+    }
+
+    #[test]
+    fn an_answer_to_somebody_who_wrote_has_no_quiet_hours_and_may_pass_the_list_if_it_confirms() {
+        let all = Policy {
+            countries: vec![Country::CA],
+            quiet_hours: quiet_hours::Policy { purposes: Purpose::ALL.to_vec(), ..Default::default() },
+        };
+        let check = |kind, listed, after_s, decision: &str| {
+            let reply = Some(Reply { kind, to: InboundId::from_key(1) });
+            let facts =
+                Facts { reply, ..facts(Purpose::Transactional, "+13055550100", &all) }.suppressed(listed);
+            let at = facts.created_at.plus_s(after_s);
+            assert_eq!(told(ask(&facts, at).decision()), decision, "{kind:?} {listed:?} {after_s}");
+        };
+        let (opted_out, manual) = (Some(suppression::Reason::OptedOut), Some(suppression::Reason::Manual));
+        check(reply::Kind::Help, None, 1, "send");
+        check(reply::Kind::Help, opted_out, 1, "refuse for opted_out");
+        check(reply::Kind::OptOut, opted_out, 1, "send");
+        check(reply::Kind::OptOut, opted_out, 300, "refuse for opted_out");
+        check(reply::Kind::OptOut, manual, 1, "refuse for manual");
+    }
+
+    #[test]
+    fn what_is_never_open_is_refused() {
+        let window = Window::parse("10:00-18:00").unwrap();
+        let quiet_hours = quiet_hours::Policy { window, ..Default::default() };
+        let narrow = Policy { quiet_hours, ..Policy::OPEN };
+        let facts = facts(Purpose::Marketing, "+79161234567", &narrow);
+        assert_eq!(told(ask(&facts, facts.created_at).decision()), "refuse for quiet_hours");
+    }
+
+    proptest! {
+        /// What dispatch relies on: what the gate lets go is open by every clock of its place, and what it holds may go then.
+        #[test]
+        fn a_message_that_is_held_may_go_when_the_hold_ends_and_not_before(
+            area in 201_u64..990, later_s in 0..220_000_000_i64, narrow in any::<bool>()
+        ) {
+            let window = if narrow { Window::parse("11:30-14:00").unwrap() } else { Window::ALL };
+            let quiet_hours = quiet_hours::Policy { window, ..Default::default() };
+            let policy = Policy { quiet_hours, ..Policy::OPEN };
+            let recipient = PhoneNumber::from_digits(10_005_550_100 + area * 10_000_000).unwrap();
+            let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) };
+            let at = time("2024-01-01T00:00:00Z").plus_s(later_s);
+            let hours = Place::of(recipient).unwrap().hours(window);
+            match ask(&facts, at).decision() {
+                Decision::Send => prop_assert!(hours.is_open(at)),
+                Decision::Hold(hold) => {
+                    prop_assert!(hold.until > at && !hours.is_open(at) && hours.is_open(hold.until));
+                    prop_assert_eq!(ask(&facts, hold.until).decision(), Decision::Send);
+                    prop_assert!(ask(&facts, hold.until.plus_ms(-1)).decision() != Decision::Send);
+                }
+                // From New York to Honolulu there is no such hour.
+                Decision::Refuse(_) => prop_assert!(narrow && hours.opens_at(at).is_none()),
+            }
+        }
+    }
+}
