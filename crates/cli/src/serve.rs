@@ -215,6 +215,7 @@ pub async fn start(
         node,
         journal,
         replies: config.reply_texts(),
+        parts_wait_ms: config.inbound.parts_wait_s.get::<i64>() * 1_000,
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }

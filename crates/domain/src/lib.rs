@@ -4,13 +4,14 @@
 //! [`retry`] are what its decisions rest on; [`receipt`] matches a carrier's word to a segment; [`intake`] decides
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
-//! [`keyword`] reads what people ask for by text, and [`reply`] is what they are answered by itself,
-//! and [`inbound`] says what follows. [`text`], [`address`] and [`sender`] are
+//! [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text, [`reply`] is what they
+//! are answered by itself, and [`inbound`] says what follows. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
 pub mod address;
 pub mod admission;
+pub mod assembly;
 pub mod event;
 pub mod failure;
 pub mod id;

@@ -23,6 +23,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         node: Default::default(),
         journal: None,
         replies: None,
+        parts_wait_ms: 180_000,
     };
     Engine::start(store, settings).await.expect("an engine")
 }

@@ -30,6 +30,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         node: Default::default(),
         journal: None,
         replies: None,
+        parts_wait_ms: 180_000,
     };
     let engine = Engine::start(store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };

@@ -29,6 +29,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         node: tidings_engine::NodeSettings::default(),
         journal: None,
         replies: None,
+        parts_wait_ms: 180_000,
     };
     Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), settings).await.expect("an engine")
 }

@@ -290,5 +290,6 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         },
         journal: None,
         replies: None,
+        parts_wait_ms: 180_000,
     }
 }

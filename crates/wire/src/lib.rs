@@ -14,6 +14,7 @@ pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod inbound;
 pub mod message;
 pub mod page;
 pub mod review;

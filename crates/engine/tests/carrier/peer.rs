@@ -108,6 +108,7 @@ impl House {
             node: Default::default(),
             journal: None,
             replies: None,
+            parts_wait_ms: 180_000,
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

@@ -214,7 +214,9 @@ impl Backend for Membership {
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        write receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
+        write receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
+        write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
+        read inbound(realm: Realm, id: InboundId) -> Option<Received>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         read waiting() -> Arc<Waiting>;

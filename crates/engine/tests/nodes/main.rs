@@ -113,6 +113,7 @@ impl Site {
             },
             journal: None,
             replies: None,
+            parts_wait_ms: 180_000,
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);

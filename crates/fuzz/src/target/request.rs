@@ -120,6 +120,7 @@ fn build() -> House {
             node: Default::default(),
             journal: None,
             replies: None,
+            parts_wait_ms: 180_000,
         };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };
         let store = Arc::new(Model::new(Disk::new()));

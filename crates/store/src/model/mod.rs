@@ -393,6 +393,7 @@ struct Tables {
     endpoints: endpoint::Endpoints,
     suppressions: suppression::Suppressions,
     reviews: review::Reviews,
+    inbounds: inbound::Inbounds,
     replies: inbound::Replies,
     accounts: account::Accounts,
     operating: operating::Operating,
@@ -408,6 +409,7 @@ impl Default for Tables {
             endpoints: endpoint::Endpoints::default(),
             suppressions: suppression::Suppressions::default(),
             reviews: review::Reviews::default(),
+            inbounds: inbound::Inbounds::default(),
             replies: inbound::Replies::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
@@ -469,7 +471,9 @@ impl Backend for Model {
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        write receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
+        write receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
+        write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
+        read inbound(realm: Realm, id: InboundId) -> Option<Received>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         read message(realm: Realm, id: MessageId) -> Option<Stored>;

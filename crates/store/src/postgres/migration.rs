@@ -42,6 +42,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0005_parts_of_history", needs 5, ahead BEFORE_PARTS),
     // Nodes of before would take a message that answers by itself for damaged: its checksum has more in it.
     migration!("0006_opt_out_by_text", needs 6),
+    // Nodes of before tell each part by itself as they did, and leave what waits for parts to the others.
+    migration!("0008_parts_put_together", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

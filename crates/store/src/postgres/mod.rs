@@ -267,7 +267,9 @@ impl Backend for Postgres {
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        writer inbound::receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
+        writer inbound::receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
+        writer inbound::give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
+        readers inbound::inbound(realm: Realm, id: InboundId) -> Option<Received>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         single message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_nodes", include_str!("../../migrations/sqlite/0004_nodes.sql")),
     ("0005_parts_of_history", include_str!("../../migrations/sqlite/0005_parts_of_history.sql")),
     ("0006_opt_out_by_text", include_str!("../../migrations/sqlite/0006_opt_out_by_text.sql")),
+    ("0008_parts_put_together", include_str!("../../migrations/sqlite/0008_parts_put_together.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.
