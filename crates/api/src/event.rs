@@ -4,12 +4,13 @@ use crate::ask::{Answer, Ask, json};
 use crate::message::LIMIT;
 use serde_json::value::RawValue;
 use tidings_domain::id::EventId;
+use tidings_engine::webhook::as_told;
 use tidings_store::{About, Told};
 use tidings_wire::Shown;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::event::Feed;
 use tidings_wire::page::DEFAULT_LIMIT;
-use tidings_wire::webhook::{self, Inbound};
+use tidings_wire::webhook;
 
 pub(crate) static PARAMETERS: &[Field] = &[
     LIMIT,
@@ -23,20 +24,7 @@ pub(crate) static PARAMETERS: &[Field] = &[
 fn body(told: &Told) -> Box<RawValue> {
     let body = match &told.about {
         About::Message(message) => webhook::render_message(told.id, &told.event, message),
-        About::Inbound(inbound) => webhook::render_inbound(
-            told.id,
-            told.event.kind,
-            Inbound {
-                id: inbound.id,
-                from: &inbound.from,
-                to: &inbound.to,
-                text: &inbound.text,
-                connection: inbound.connection,
-                part: inbound.part,
-                keyword: inbound.keyword,
-                at: inbound.at,
-            },
-        ),
+        About::Inbound(inbound) => webhook::render_inbound(told.id, told.event.kind, as_told(inbound)),
         About::Test => webhook::render_test(told.id, told.event.at),
     };
     let text = String::from_utf8(body).expect("JSON is UTF-8");

@@ -12,6 +12,7 @@ mod consent;
 mod endpoint;
 mod event;
 mod idempotency;
+mod inbound;
 mod message;
 mod oauth;
 mod openapi;
@@ -49,7 +50,8 @@ use tidings_wire::body::{Field, Shape};
 use tidings_wire::error::Code;
 use tidings_wire::page::{All, Page};
 use tidings_wire::{
-    account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, message as msg,
+    account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, inbound as inb,
+    message as msg,
 };
 use tidings_wire::{consent as con, review as rev, sms, suppression as sup};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -290,6 +292,8 @@ pub static ROUTES: &[Route] = &[
         .query(message::PAGING).gives(200, page_of!(batch::Batch)),
     Route::new(GET, "/v1/batches/{id}", READ, "batches", "Read a batch with its counts", act!(message::read_batch))
         .gives(200, one!(batch::Batch)),
+    Route::new(GET, "/v1/inbound/{id}", READ, "inbound", "Read a message that a person sent, and what came of it", act!(inbound::read))
+        .gives(200, one!(inb::InboundMessage<'static>)),
     Route::new(GET, "/v1/events", READ, "events", "Ask what happened, oldest first", act!(event::feed))
         .query(event::PARAMETERS).gives(200, one!(evt::Feed)),
 

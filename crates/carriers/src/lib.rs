@@ -116,12 +116,13 @@ pub struct InboundPart {
     pub from: String,
     /// To which of our senders, written likewise.
     pub to: String,
-    /// Its text, as far as it can be read.
-    pub text: String,
-    /// Reference, total and number where it is one of several parts.
-    pub part: Option<(u16, u8, u8)>,
-    /// The octets as they came.
-    pub raw: Vec<u8>,
+    /// Its octets as they came, and how they are to be read.
+    pub segment: Segment,
+    /// What else the carrier says that may tell it from another one with the same text. Empty for nothing.
+    pub beside: Vec<u8>,
+    /// Since when the session was open that it came on. What came before may be offered again: the carrier may not have
+    /// heard that it is stored. `None` for carriers that offer nothing again.
+    pub opened: Option<tokio::time::Instant>,
 }
 
 /// The right to tell a carrier that its receipt or message is safe. Dropping it tells nothing.

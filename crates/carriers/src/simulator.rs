@@ -296,9 +296,9 @@ impl Simulator {
                 let inbound = InboundPart {
                     from: recipient.to_string(),
                     to: sender.to_string(),
-                    text: part.text(),
-                    part: part.part.map(|part| (part.reference, part.total, part.number)),
-                    raw: part.user_data(),
+                    segment: part,
+                    beside: Vec::new(),
+                    opened: None,
                 };
                 let at_ms = now_ms + u64::from(fate.reply_after_ms) + u64::from(after_ms);
                 self.owe(at_ms, Report::Inbound(inbound));

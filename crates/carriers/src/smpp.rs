@@ -27,7 +27,7 @@ use tidings_smpp::session::{EndReason, Limits, WhyUnsent};
 use tidings_smpp::status;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::codes::{self, Codes};
 use crate::{
@@ -455,7 +455,7 @@ struct Profile {
 #[derive(Debug, PartialEq)]
 enum Read {
     Receipt(Receipt),
-    Inbound(InboundPart),
+    Inbound(Box<InboundPart>),
     Nothing(&'static str),
 }
 
@@ -527,7 +527,8 @@ impl Profile {
             },
             data_coding: match segment.charset {
                 Charset::Ucs2 => settings.ucs2_data_coding,
-                Charset::Gsm7 | Charset::Latin1 | Charset::Ascii => settings.gsm7_data_coding,
+                // What we write is in one of two alphabets.
+                _ => settings.gsm7_data_coding,
             },
             short_message,
             tlvs,
@@ -561,7 +562,7 @@ impl Profile {
 
     fn read(&self, pdu: &DeliverSm) -> Read {
         let mut receipt = match receipt_text::classify_deliver(pdu) {
-            Kind::Message => return Read::Inbound(self.inbound(pdu)),
+            Kind::Message => return Read::Inbound(Box::new(self.inbound(pdu))),
             Kind::Receipt(receipt) => receipt,
         };
         receipt.id = sensible(receipt.id);
@@ -579,7 +580,7 @@ impl Profile {
             err = error.code.to_string();
         }
         let state = receipt.state.as_ref();
-        let mut raw = readable(pdu, Charset::Latin1);
+        let mut raw = segment(pdu, Charset::Latin1).text();
         if raw.is_empty() {
             let word = state.map_or("", |state| state.word());
             raw = format!("id:{} stat:{word} err:{err}", receipt.id);
@@ -605,44 +606,43 @@ impl Profile {
             Alphabet::Latin1 => Charset::Latin1,
             Alphabet::Ascii => Charset::Ascii,
         };
-        let segment =
-            Segment::received(default, pdu.payload(), pdu.esm_class & ESM_UDHI != 0, sar(&pdu.tlvs));
         InboundPart {
             from: written(&pdu.source),
             to: written(&pdu.destination),
-            text: readable(pdu, default),
-            part: segment.part.map(|part| (part.reference, part.total, part.number)),
-            raw: pdu.payload().to_vec(),
+            segment: segment(pdu, default),
+            beside: beside(pdu),
+            opened: None,
         }
     }
 }
 
-/// The text of a `deliver_sm`, as far as its octets are text. `default` is what the default alphabet is.
-fn readable(pdu: &DeliverSm, default: Charset) -> String {
-    let text = |charset| {
-        let has_header = pdu.esm_class & ESM_UDHI != 0;
-        Segment::received(charset, pdu.payload(), has_header, None).text()
+/// The text of what came, as it came, and how it is written.
+fn segment(pdu: &DeliverSm, default: Charset) -> Segment {
+    let charset = match classify(pdu.data_coding).alphabet {
+        Coding::Default => default,
+        Coding::Gsm7 => Charset::Gsm7,
+        Coding::Ia5 => Charset::Ascii,
+        Coding::Latin1 => Charset::Latin1,
+        Coding::Ucs2 => Charset::Ucs2,
+        Coding::Cyrillic => Charset::Cyrillic,
+        Coding::Hebrew => Charset::Hebrew,
+        Coding::Japanese | Coding::Octets | Coding::Unknown => Charset::Unknown,
     };
-    // The two ISO alphabets lie in Unicode in the order of their octets.
-    let shifted = |from: u32, to: u32, by: u32| -> String {
-        let shift = |character| match u32::from(character) {
-            octet if (from..=to).contains(&octet) && octet != 0xAD => {
-                char::from_u32(octet + by).unwrap_or(character)
-            }
-            _ => character,
-        };
-        text(Charset::Latin1).chars().map(shift).collect()
-    };
-    match classify(pdu.data_coding).alphabet {
-        Coding::Default => text(default),
-        Coding::Gsm7 => text(Charset::Gsm7),
-        Coding::Ia5 => text(Charset::Ascii),
-        Coding::Latin1 => text(Charset::Latin1),
-        Coding::Ucs2 => text(Charset::Ucs2),
-        Coding::Cyrillic => shifted(0xA1, 0xFF, 0x360),
-        Coding::Hebrew => shifted(0xE0, 0xFA, 0x4F0),
-        Coding::Japanese | Coding::Octets | Coding::Unknown => String::new(),
+    Segment::received(charset, pdu.payload(), pdu.esm_class & ESM_UDHI != 0, sar(&pdu.tlvs))
+}
+
+/// What a carrier says of a message beside its text: the phone's reference, and parameters of its own (SMPP 3.4 §4.6.1).
+/// It says the same when it offers the message again, and perhaps not of another one.
+fn beside(pdu: &DeliverSm) -> Vec<u8> {
+    let of_the_text =
+        [tag::MESSAGE_PAYLOAD, tag::SAR_MSG_REF_NUM, tag::SAR_TOTAL_SEGMENTS, tag::SAR_SEGMENT_SEQNUM];
+    let mut octets = Vec::new();
+    for tlv in pdu.tlvs.iter().filter(|tlv| !of_the_text.contains(&tlv.tag)) {
+        octets.extend(tlv.tag.to_be_bytes());
+        octets.extend((tlv.value.len() as u64).to_be_bytes());
+        octets.extend(&tlv.value);
     }
+    octets
 }
 
 /// A carrier's id, or none if what it sent cannot be one.
@@ -774,6 +774,8 @@ enum SessionState {
 struct Lane {
     handle: Handle,
     pending: Mutex<Pending>,
+    /// When the session was opened.
+    opened: Instant,
 }
 
 /// Submissions of one session by the number the session knows them by.
@@ -1007,7 +1009,7 @@ impl Shared {
         mut events: mpsc::Receiver<Event>,
         stop: &mut watch::Receiver<bool>,
     ) -> (EndReason, bool) {
-        let lane = Arc::new(Lane { handle, pending: Mutex::default() });
+        let lane = Arc::new(Lane { handle, pending: Mutex::default(), opened: Instant::now() });
         let mut batch = Vec::with_capacity(BATCH);
         let (mut bound, mut stopping, mut reason) = (false, *stop.borrow(), EndReason::Disconnected);
         if stopping {
@@ -1071,6 +1073,7 @@ impl Shared {
                         self.emit(CarrierEvent::Receipt { receipt, acknowledge }).await;
                     }
                     Read::Inbound(part) => {
+                        let part = InboundPart { opened: Some(lane.opened), ..*part };
                         let acknowledge = Acknowledge::new(acknowledge);
                         self.emit(CarrierEvent::Inbound { part, acknowledge }).await;
                     }
@@ -1195,7 +1198,7 @@ mod tests {
             segment,
             purpose: Purpose::Alert,
             validity_s: 3_661,
-            since: tokio::time::Instant::now(),
+            since: Instant::now(),
             our_reference: 0x1234,
             permit: window.take(1).expect("room"),
         };
@@ -1397,9 +1400,9 @@ mod tests {
                 ..DeliverSm::default()
             };
             let Read::Inbound(part) = profile.read(&pdu) else { panic!("a message") };
-            assert_eq!(part.text, expected, "{data_coding:#x}");
-            assert_eq!((part.from.as_str(), part.to.as_str(), part.part), ("+46701234567", "72345", None));
-            assert_eq!(part.raw, octets);
+            assert_eq!(part.segment.text(), expected, "{data_coding:#x}");
+            assert_eq!((part.from.as_str(), part.to.as_str()), ("+46701234567", "72345"));
+            assert_eq!((part.segment.part, part.segment.user_data().as_slice()), (None, octets));
         };
         check(0, b"p\x0F", "på");
         check(1, b"STOP", "STOP");
@@ -1414,6 +1417,11 @@ mod tests {
             ..DeliverSm::default()
         };
         let Read::Inbound(part) = profile.read(&split) else { panic!("a message") };
-        assert_eq!((part.text.as_str(), part.part), ("part", Some((9, 3, 2))));
+        let place = Part { reference: 9, total: 3, number: 2 };
+        assert_eq!((part.segment.text().as_str(), part.segment.part), ("part", Some(place)));
+        assert!(part.beside.is_empty());
+        let marked = DeliverSm { tlvs: vec![Tlv::new(0x1400, [7])], ..split };
+        let Read::Inbound(part) = profile.read(&marked) else { panic!("a message") };
+        assert_eq!(part.beside.len(), 2 + 8 + 1);
     }
 }

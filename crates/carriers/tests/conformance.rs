@@ -555,7 +555,7 @@ async fn fates(kind: &str) -> BTreeMap<&'static str, String> {
             .inbound
             .iter()
             .filter(|it| mine(&it.from))
-            .map(|it| (it.part.map(|p| p.2), &it.text))
+            .map(|it| (it.segment.part.map(|part| part.number), it.segment.text()))
             .collect();
         parts.sort();
         fate += &parts.iter().map(|(number, text)| format!(" {number:?}:{text}")).collect::<String>();

@@ -21,6 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::admission::Bounds;
+use tidings_domain::assembly::WAIT_S;
 use tidings_domain::code::{BRAND_MAX, RESEND_AFTER_S};
 use tidings_domain::consent;
 use tidings_domain::gate;
@@ -233,6 +234,15 @@ section! {
 }
 
 section! {
+    /// What people send.
+    Inbound = "inbound", several: false {
+        /// How long a long message waits for its parts, from the first that came: seconds. Then it is told without those
+        /// that are missing. One that may ask for no more messages waits for ten seconds at most.
+        parts_wait_s: Whole<1, 3_600> = Whole::new(WAIT_S as i64);
+    }
+}
+
+section! {
     /// What people are answered who ask by text to get no more messages, to get them again, or for help. What they ask is
     /// done whatever stands here. An answer goes to who wrote, from the sender that was written to, within five minutes.
     Replies = "replies", several: false {
@@ -364,6 +374,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[journal]`
     pub journal: Journal,
+    /// `[inbound]`
+    pub inbound: Inbound,
     /// `[replies]`
     pub replies: Replies,
     /// `[countries]`
@@ -380,7 +392,7 @@ pub struct Config {
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "data",
     "node",
     "http",
@@ -390,6 +402,7 @@ const SECTIONS: [&str; 16] = [
     "webhooks",
     "retention",
     "journal",
+    "inbound",
     "replies",
     "countries",
     "consent",
@@ -498,6 +511,7 @@ impl Config {
             webhooks: one(&mut reader, root),
             retention: one(&mut reader, root),
             journal: one(&mut reader, root),
+            inbound: one(&mut reader, root),
             replies: one(&mut reader, root),
             countries: one(&mut reader, root),
             consent: one(&mut reader, root),
@@ -732,6 +746,7 @@ impl Config {
         print(&mut text, "[webhooks]", self.webhooks.show());
         print(&mut text, "[retention]", self.retention.show());
         print(&mut text, "[journal]", self.journal.show());
+        print(&mut text, "[inbound]", self.inbound.show());
         print(&mut text, "[replies]", self.replies.show());
         print(&mut text, "[countries]", self.countries.show());
         print(&mut text, "[consent]", self.consent.show());
@@ -774,6 +789,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Retry::describe(),
         Webhooks::describe(),
         Retention::describe(),
+        Inbound::describe(),
         Replies::describe(),
         Countries::describe(),
         ConsentRules::describe(),

@@ -17,6 +17,7 @@ mod doctor;
 mod duration;
 mod explain;
 mod home;
+mod inbound;
 mod log;
 mod message;
 mod node;
@@ -73,6 +74,9 @@ enum Command {
     /// See what became of messages
     #[command(subcommand)]
     Message(message::Command),
+    /// See what people sent
+    #[command(subcommand)]
+    Inbound(inbound::Command),
     /// See, pause and resume connections to carriers
     #[command(subcommand)]
     Carrier(carrier::Command),
@@ -197,6 +201,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Token(command) => token::run(command, place, output).await?,
                 Command::Account(command) => account::run(command, place, output).await?,
                 Command::Message(command) => message::run(command, place, output).await?,
+                Command::Inbound(command) => inbound::run(command, place, output).await?,
                 Command::Carrier(command) => carrier::run(command, place, output).await?,
                 Command::Webhook(command) => webhook::run(command, place, output).await?,
                 Command::Review(command) => review::run(command, place, output).await?,

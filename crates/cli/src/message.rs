@@ -12,6 +12,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::{BatchId, MessageId};
 use tidings_domain::message::Status;
+use tidings_domain::text::display;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Attempt, MessageFilter, Page, Stored, Timeline};
 use tidings_wire::{Shown, endpoint, event, message};
@@ -253,7 +254,7 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
     line("purpose", format!("{} ({})", message.purpose.as_str(), message.environment.as_str()));
     let body = match (&message.text, full) {
         (None, _) => "removed".to_owned(),
-        (Some(text), true) => tidings_domain::code::masked(text).into_owned(),
+        (Some(text), true) => display(&tidings_domain::code::masked(text)).into_owned(),
         (Some(text), false) => format!("{} characters (--full shows them)", text.chars().count()),
     };
     line(
@@ -271,10 +272,10 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
     }
     let ids: Vec<&str> = life.segments.iter().filter_map(|segment| segment.carrier_id()).collect();
     if !ids.is_empty() {
-        line("carrier id", ids.join(", "));
+        line("carrier id", display(&ids.join(", ")).into_owned());
     }
     if let Some(reference) = &message.reference {
-        line("reference", reference.clone());
+        line("reference", display(reference).into_owned());
     }
     if let Some(of) = message.retry_of {
         line("repeats", of.to_string());
@@ -352,7 +353,7 @@ fn happened(event: &Event, full: bool) -> [String; 4] {
         // A carrier's receipt repeats the beginning of the text.
         (Some(raw), false) => raw.split(" text:").next().unwrap_or_default().to_owned(),
     };
-    [precise(event.at), what, why, raw]
+    [precise(event.at), what, display(&why).into_owned(), display(&raw).into_owned()]
 }
 
 fn called(attempt: &Attempt) -> [String; 4] {

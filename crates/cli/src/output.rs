@@ -4,6 +4,7 @@
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use tidings_domain::text::is_active;
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +61,7 @@ impl Output {
     /// # Errors
     /// Standard output is closed.
     pub fn show(self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        let line = if self.json { serde_json::to_string(value)? } else { text() };
+        let line = if self.json { inert(&serde_json::to_string(value)?) } else { text() };
         write(format!("{}\n", line.trim_end_matches('\n')).as_bytes())
     }
 
@@ -92,6 +93,21 @@ impl Output {
         };
         self.tone(tone, status.as_str())
     }
+}
+
+/// The same JSON, with nothing in it that acts on a terminal: what acts can only stand in strings, and is escaped there.
+fn inert(json: &str) -> String {
+    let mut line = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_active(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// Rows in columns.
@@ -159,6 +175,14 @@ pub fn when(at: Option<tidings_domain::time::Timestamp>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_does_nothing_to_a_terminal_and_means_the_same() {
+        let value = serde_json::json!({ "text": "\u{1B}[2J\u{9B}31m \u{202E}é\u{E0068} שלום" });
+        let line = inert(&value.to_string());
+        assert_eq!(line, r#"{"text":"\u001b[2J\u009b31m \u202eé\udb40\udc68 שלום"}"#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("it is JSON"), value);
+    }
 
     #[test]
     fn columns_line_up_whatever_the_colours() {

@@ -276,6 +276,7 @@ pub async fn start(
         replies: config.reply_texts(),
         gate: config.gate_policy(),
         one_time_codes: config.one_time_codes(key),
+        parts_wait_ms: config.inbound.parts_wait_s.get::<i64>() * 1_000,
     };
     Engine::start(store, settings).await.context("the engine cannot start")
 }

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use tidings_domain::account::Realm;
+use tidings_domain::text::display;
 use tidings_engine::clock::Clock;
 use tidings_engine::{Engine, signature};
 use tidings_store::Actor;
@@ -134,6 +135,7 @@ fn render(calls: &[Call]) -> String {
     for call in calls {
         let kind = call.event.get("type").and_then(serde_json::Value::as_str).unwrap_or("not an event");
         let body = serde_json::to_string_pretty(&call.event).unwrap_or_default();
+        let body = body.lines().map(display).collect::<Vec<_>>().join("\n");
         let _ = write!(
             list,
             "<li><details><summary><time>{}</time> <b>{}</b> <span class=\"{sig}\">signature {sig}</span> <code>{}</code></summary><pre>{}</pre></details></li>",
@@ -192,7 +194,7 @@ mod tests {
             received_at: "now".to_owned(),
             id: "<b>".to_owned(),
             signature: "good",
-            event: serde_json::json!({ "type": "<script>", "data": "\"&" }),
+            event: serde_json::json!({ "type": "<script>", "data": "\"&\u{202E}\u{9B}" }),
         };
         let page = render(&[call]);
         assert!(

@@ -294,14 +294,14 @@ impl Policy {
 
 /// All that a person said, as far as it decides how consent stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct History {
     /// The entries of the ledger, in any order.
     pub ledger: Vec<Consent>,
     /// The opt-outs, in any order.
     pub opt_outs: Vec<OptOut>,
 }
 
-impl Said {
+impl History {
     /// What is missing of the consent that this purpose and channel need; `None` if nothing is.
     pub fn lacks(&self, purpose: Purpose, channel: Channel, now: Timestamp) -> Option<Lack> {
         let needed = needed(purpose, channel);
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let check = |ledger: Vec<Consent>, opt_outs: Vec<OptOut>, expected: Option<Lack>| {
-            let said = Said { ledger, opt_outs };
+            let said = History { ledger, opt_outs };
             assert_eq!(said.lacks(Purpose::Marketing, Channel::Text, at(9)), expected, "{said:?}");
         };
         let text = |act| entry(1, Channel::Text, act, 1);

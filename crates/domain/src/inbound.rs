@@ -1,7 +1,29 @@
-//! What follows from a message that a person sent: for the suppression list, and for what the person is answered.
+//! What follows from a message that a person sent: for the suppression list, and for what the person is answered. And
+//! whether it is one, or came before.
 
 use crate::keyword::Class;
 use crate::suppression::Reason;
+use crate::time::Timestamp;
+
+/// How long the same text is a repetition of the carrier while its session goes on: ms. It has heard that the first is
+/// stored; only an answer that was slow can make it ask again. A person may honestly write "yes" twice.
+const REPEAT_AT_ONCE_MS: i64 = 2_000;
+/// How long the same text is a repetition of the carrier that comes on a new session: ms. The carrier may not have heard
+/// that the first is stored: its session ended, or we did. Carriers offer at once, or after some minutes.
+const REPEAT_ON_NEW_SESSION_MS: i64 = 5 * 60_000;
+
+/// Whether a message of one part is the one that came before: from and to the same, on the same connection, octet by octet,
+/// with the same said beside it. `before` is when the last such came, `opened` since when the session was open that this
+/// one came on; `None` if its carrier offers nothing again. Parts of a long message say which they are; see
+/// [`crate::assembly`].
+///
+/// What this cannot tell: the same text of a person within two seconds, or before and after a session ended, from the
+/// carrier's repetition.
+pub fn is_repeated(before: Timestamp, opened: Option<Timestamp>, now: Timestamp) -> bool {
+    let age_ms = now.since_ms(before);
+    age_ms < REPEAT_AT_ONCE_MS
+        || opened.is_some_and(|opened| before < opened) && age_ms < REPEAT_ON_NEW_SESSION_MS
+}
 
 /// What is done about an inbound message, in the commit that stores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +59,25 @@ pub const fn decide(class: Class, standing: Option<Reason>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_again_is_a_repetition_where_the_carrier_can_have_reason_to_repeat() {
+        let at = |s: i64| Timestamp::from_millis(1_000_000).plus_s(s);
+        let check = |age_s: i64, opened_s_ago: Option<i64>, expected: bool| {
+            let opened = opened_s_ago.map(|ago| at(-ago));
+            assert_eq!(is_repeated(at(-age_s), opened, at(0)), expected, "{age_s} {opened_s_ago:?}");
+        };
+        //    age  session began   repeated
+        check(1, None, true);
+        check(1, Some(900), true);
+        check(2, None, false);
+        check(30, Some(900), false);
+        check(30, Some(10), true);
+        check(299, Some(1), true);
+        check(300, Some(1), false);
+        // A clock that was set back.
+        check(-60, None, true);
+    }
 
     #[test]
     fn what_follows_from_a_message() {

@@ -4,15 +4,16 @@
 //! [`retry`] are what its decisions rest on; [`receipt`] matches a carrier's word to a segment; [`intake`] decides
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
-//! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time;
-//! [`keyword`] reads what people ask for by text, and [`reply`] is what they are answered by itself,
-//! and [`inbound`] says what follows. [`code`] is the life of a one-time code, and [`velocity`] how fast codes may be
-//! asked for. [`text`], [`address`] and [`sender`] are
+//! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
+//! people agreed to; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
+//! [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is the life of a one-time code,
+//! and [`velocity`] how fast codes may be asked for. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
 pub mod address;
 pub mod admission;
+pub mod assembly;
 pub mod code;
 pub mod consent;
 pub mod event;

@@ -2,21 +2,25 @@
 //!
 //! [`measure`] answers what a text will cost before anything is promised, [`split`] cuts it into what is
 //! handed to a carrier, and both go the same way, so they never disagree. [`check`] refuses what can't be
-//! sent, [`transliterate`] makes a text cheaper, [`join`] puts received segments together again.
+//! sent, [`transliterate`] makes a text cheaper, [`join`] puts received segments together again, [`display`] makes a
+//! stranger's text fit to be looked at.
 //!
 //! It doesn't know carriers: `data_coding`, `esm_class` and the like belong to the one who speaks the
-//! protocol. It doesn't collect the segments of an inbound message either, it joins those it is given.
+//! protocol. It doesn't collect the segments of an inbound message either (see [`crate::assembly`]), it joins those it is
+//! given.
 //!
 //! Sources: 3GPP TS 23.038 (alphabets), 3GPP TS 23.040 §9.2.3.24 (user data header), SMPP 3.4 §5.3.2.22 to
 //! §5.3.2.24 (`sar_…`) and §5.3.2.32 (`message_payload`).
 
 mod alphabet;
+mod display;
 mod substitute;
 
 use std::fmt;
 
 use unicode_segmentation::GraphemeCursor;
 
+pub use display::{display, is_active};
 pub use substitute::{Replacement, Transliterated, transliterate};
 
 /// The segments one message can have: the total is one octet in every form of concatenation.
@@ -482,6 +486,31 @@ pub enum Charset {
     Latin1,
     /// IA5, that is ASCII.
     Ascii,
+    /// ISO 8859-5.
+    Cyrillic,
+    /// ISO 8859-8.
+    Hebrew,
+    /// Octets that are no text, or in an alphabet that is not known here: there is nothing to read.
+    Unknown,
+}
+
+impl Charset {
+    /// All of them; the place in this list is the number in the store.
+    pub const ALL: [Self; 7] =
+        [Self::Gsm7, Self::Ucs2, Self::Latin1, Self::Ascii, Self::Cyrillic, Self::Hebrew, Self::Unknown];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gsm7 => "gsm7",
+            Self::Ucs2 => "ucs2",
+            Self::Latin1 => "latin1",
+            Self::Ascii => "ascii",
+            Self::Cyrillic => "cyrillic",
+            Self::Hebrew => "hebrew",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Which part of a message a segment is.
@@ -700,6 +729,12 @@ pub fn join(segments: &[Segment]) -> String {
     let mut octets = Vec::new();
     let same_writing = |a: &&Segment, b: &&Segment| a.charset == b.charset && a.tables() == b.tables();
     for run in ordered.chunk_by(same_writing) {
+        let length: usize = run.iter().map(|segment| segment.octets.len()).sum();
+        if run[0].charset == Charset::Ucs2 && length % 2 == 1 {
+            // Half a character somewhere would shift every one behind it: then each part is read by itself.
+            run.iter().for_each(|segment| text.push_str(&segment.text()));
+            continue;
+        }
         octets.clear();
         run.iter().for_each(|segment| octets.extend_from_slice(&segment.octets));
         text.push_str(&decode(&octets, run[0].charset, run[0].tables()));
@@ -716,7 +751,24 @@ pub fn decode(octets: &[u8], charset: Charset, tables: Tables) -> String {
         Charset::Gsm7 => alphabet::decode(octets, tables),
         Charset::Ucs2 => decode_utf16(octets),
         Charset::Latin1 | Charset::Ascii => octets.iter().copied().map(char::from).collect(),
+        // These two lie in Unicode in the order of their octets.
+        Charset::Cyrillic => shifted(octets, 0xA1..=0xFF, 0x360),
+        Charset::Hebrew => shifted(octets, 0xE0..=0xFA, 0x4F0),
+        Charset::Unknown => String::new(),
     }
+}
+
+/// Latin-1, but for the octets in the range, whose characters lie so much higher.
+fn shifted(octets: &[u8], range: std::ops::RangeInclusive<u8>, by: u32) -> String {
+    // The soft hyphen stands where it stands in Latin-1.
+    const SOFT_HYPHEN: u8 = 0xAD;
+    let character = |octet: u8| match octet {
+        octet if octet != SOFT_HYPHEN && range.contains(&octet) => {
+            char::from_u32(u32::from(octet) + by).unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
+        octet => char::from(octet),
+    };
+    octets.iter().copied().map(character).collect()
 }
 
 fn decode_utf16(octets: &[u8]) -> String {
@@ -1042,6 +1094,9 @@ mod tests {
         reads(Charset::Ucs2, &[0xFF, 0xFE, 0x41, 0x00], "A");
         reads(Charset::Ucs2, &[0xD8, 0x3D, 0x00, 0x41, 0x00], "\u{FFFD}A\u{FFFD}");
         reads(Charset::Ucs2, &[], "");
+        reads(Charset::Cyrillic, &[0xBF, 0xE0, 0xAD, 0x21], "Пр\u{AD}!");
+        reads(Charset::Hebrew, &[0xF9, 0xEC, 0xA0], "של\u{A0}");
+        reads(Charset::Unknown, &[1, 2, 3], "");
     }
 
     #[test]
@@ -1053,6 +1108,10 @@ mod tests {
         // Out of order, twice, and with a pair cut in two by the other side.
         assert_eq!(join(&[c.clone(), a.clone(), b.clone(), a.clone()]), "A😀B");
         assert_eq!(join(&[c, a]), "A\u{FFFD}B");
+        // A unit cut in two is put together; half of one shifts nothing.
+        let odd = |number, octets: &[u8]| segment(number, octets);
+        assert_eq!(join(&[odd(1, &[0, 0x41, 0x04]), odd(2, &[0x36, 0, 0x42, 0, 0x43])]), "AжBC");
+        assert_eq!(join(&[odd(1, &[0, 0x41, 0x04]), odd(2, &[0, 0x42])]), "A\u{FFFD}B");
         assert_eq!(join(&[]), "");
 
         // Headers that lie.
@@ -1181,7 +1240,7 @@ mod tests {
             has_header: bool,
             count in 0usize..300,
         ) {
-            for charset in [Charset::Gsm7, Charset::Ucs2, Charset::Latin1, Charset::Ascii] {
+            for charset in Charset::ALL {
                 let segment = Segment::received(charset, &user_data, has_header, None);
                 join(&[segment.clone(), segment]);
             }

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
 use tidings_domain::account::Environment;
+use tidings_domain::assembly;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::{self, Decision, Facts};
 use tidings_domain::id::{ConnectionId, MessageId};
-use tidings_domain::keyword;
 use tidings_domain::message::{self, Answer, Input};
 use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
@@ -632,6 +632,8 @@ struct Heard {
     arrivals: Vec<Arrival>,
     acknowledgements: Vec<Acknowledge>,
     opt_outs: Vec<Acknowledge>,
+    /// Of parts of messages: what they ask is known once they are committed.
+    parts: Vec<Acknowledge>,
     permits: Vec<Permit>,
 }
 
@@ -670,9 +672,11 @@ impl Heard {
             }
             CarrierEvent::Inbound { part, acknowledge } => {
                 let arrival = inbound::arrival(engine, lane, part);
-                let is_opt_out = arrival.inbound.keyword == keyword::Class::Stop;
+                match assembly::place(&arrival.segment) {
+                    Some(_) => self.parts.push(acknowledge),
+                    None => self.acknowledge(acknowledge, inbound::is_opt_out(&arrival)),
+                }
                 self.arrivals.push(arrival);
-                self.acknowledge(acknowledge, is_opt_out);
             }
             CarrierEvent::Malformed { reason } => {
                 engine.telemetry.malformed(lane.id);
@@ -694,15 +698,18 @@ impl Heard {
     }
 
     /// Commits what was heard and acknowledges it, but the opt-outs: those are given back.
-    async fn commit(self, engine: &Arc<Inner>) -> Vec<Acknowledge> {
-        let stored = engine.advance(self.happenings).await && engine.receive(self.arrivals).await;
+    async fn commit(mut self, engine: &Arc<Inner>) -> Vec<Acknowledge> {
+        let received = match engine.advance(self.happenings).await {
+            true => engine.receive(self.arrivals).await,
+            false => None,
+        };
         // Only now: what a crash leaves in doubt was claimed or answered and not committed, and that has a place in
         // the window until here.
         drop(self.permits);
         // What is not stored is not acknowledged: the carrier keeps it and offers it again.
-        if !stored {
-            return Vec::new();
-        }
+        let Some(opted_out) = received else { return Vec::new() };
+        let of_parts = if opted_out { &mut self.opt_outs } else { &mut self.acknowledgements };
+        of_parts.append(&mut self.parts);
         for acknowledge in self.acknowledgements {
             acknowledge.stored();
         }

@@ -1,7 +1,7 @@
-//! What nobody asks for: lost claims and doubts, expiry, operators' pauses made by another process, retention, and
-//! what an earlier process left behind.
+//! What nobody asks for: lost claims and doubts, expiry, parts that never came, operators' pauses made by another
+//! process, retention, and what an earlier process left behind.
 
-use crate::Inner;
+use crate::{Inner, inbound};
 use std::sync::{Arc, Weak};
 use tidings_domain::id::ConnectionId;
 use tidings_domain::time::Timestamp;
@@ -65,7 +65,7 @@ pub(crate) async fn recover_claims(
     }
 }
 
-/// Wakes messages whose moment has come.
+/// Wakes messages whose moment has come, and tells those of people that have waited long enough for parts.
 pub(crate) async fn wake(engine: &Weak<Inner>) {
     loop {
         let Some(inner) = engine.upgrade() else { return };
@@ -87,9 +87,20 @@ pub(crate) async fn wake(engine: &Weak<Inner>) {
 
 async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
     let took = engine.clock.stopwatch();
-    match engine.store.wake(WAKE_MAX, now, engine.patience()).await {
+    let given_up = match engine.store.give_up(WAKE_MAX, inbound::hearing(engine), now).await {
         Ok(advanced) => {
             let more = advanced.more;
+            engine.heard(advanced).await;
+            more
+        }
+        Err(error) => {
+            crate::warn(&error, "messages of people that wait for parts could not be told");
+            false
+        }
+    };
+    match engine.store.wake(WAKE_MAX, now, engine.patience()).await {
+        Ok(advanced) => {
+            let more = advanced.more | given_up;
             engine.happened(advanced).await;
             // As long a pause as the commit took: a backlog of expiries leaves half of the writer's time to others.
             if more { now.plus_ms(took.elapsed_ms().max(AIR_MS) as i64) } else { now.plus_ms(50) }

@@ -1,11 +1,13 @@
-//! What people send, on its way into the store: read for what it asks, with the answer that may follow from it. Whether
-//! anything follows is decided in the commit that stores it, where the suppression list is known.
+//! What people send, on its way into the store, and the answer that may follow from it. It is put together, read, and what
+//! it asks is decided, in the commit that stores the last of it, where its other parts and the suppression list are known.
 
 use crate::Inner;
 use crate::dispatch::Lane;
+use std::sync::Arc;
 use tidings_carriers::InboundPart;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly::Bounds;
 use tidings_domain::gate;
 use tidings_domain::id::InboundId;
 use tidings_domain::intake::{self, Asked, Facts, SendRequest};
@@ -13,32 +15,41 @@ use tidings_domain::keyword::{self, Class, Keyword};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
 use tidings_domain::sender::Sender;
-use tidings_store::{Arrival, Ask, Draft, Inbound};
+use tidings_store::{Arrival, Draft, Hearing, Inbound};
 
 /// Digits of a phone number that a carrier wrote without `+`, at least: short codes have fewer.
 const PHONE_NUMBER_DIGITS_MIN: usize = 9;
 
+/// A part of what somebody sent, on its way into the store.
 pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival {
-    let is_part = part.part.is_some_and(|(_, total, _)| total > 1);
-    let found = if is_part { keyword::classify_part(&part.text) } else { keyword::classify(&part.text) };
-    let inbound = Inbound {
+    let now = engine.clock.now();
+    Arrival {
         id: InboundId::from_key(engine.clock.id()),
         realm: Realm { account: engine.account, environment: lane.environment },
         connection: lane.id,
         from: part.from,
         to: part.to,
-        text: part.text,
-        part: part.part,
-        at: engine.clock.now(),
-        keyword: found.class,
-    };
-    let person = if found.class == Class::Nothing { None } else { inbound.person() };
-    let ask = person.map(|person| Ask {
-        person,
-        matched: found.matched,
-        reply: reply(engine, &inbound, person, found),
-    });
-    Arrival { inbound, ask }
+        segment: part.segment,
+        beside: part.beside,
+        opened: part.opened.map(|opened| now.plus_ms(-(opened.elapsed().as_millis() as i64))),
+        at: now,
+    }
+}
+
+/// Whether a message by itself asks for no more.
+pub(crate) fn is_opt_out(arrival: &Arrival) -> bool {
+    keyword::classify(&arrival.segment.text()).class == Class::Stop
+}
+
+/// How people are heard here.
+pub(crate) fn hearing(engine: &Arc<Inner>) -> Hearing {
+    // The store may be the last to let go of this, and must not be the one that ends the engine, which holds it.
+    let weak = Arc::downgrade(engine);
+    Hearing {
+        wait_ms: engine.settings.parts_wait_ms,
+        bounds: Bounds::default(),
+        reply: Arc::new(move |inbound, person, found| reply(&*weak.upgrade()?, inbound, person, found)),
+    }
 }
 
 /// The answer, from the sender that was written to. `None` if there is none for this, if the carrier answers by itself,

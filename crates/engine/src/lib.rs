@@ -131,6 +131,8 @@ pub struct Settings {
     pub gate: tidings_domain::gate::Policy,
     /// How one-time codes are made and sent.
     pub one_time_codes: code::OneTimeCodes,
+    /// How long a message of a person waits for its parts, from the first one: ms.
+    pub parts_wait_ms: i64,
 }
 
 /// Who a node is among those who serve the same store.
@@ -867,26 +869,30 @@ impl Inner {
         all_taken
     }
 
-    /// Commits inbound messages.
-    pub(crate) async fn receive(self: &Arc<Self>, arrivals: Vec<Arrival>) -> bool {
+    /// Commits what people sent, and says whether somebody opted out by it. `None` if it is not stored: it is not
+    /// acknowledged then, and the carrier offers it again.
+    pub(crate) async fn receive(self: &Arc<Self>, arrivals: Vec<Arrival>) -> Option<bool> {
         if arrivals.is_empty() {
-            return true;
+            return Some(false);
         }
-        match self.store.receive(arrivals, self.clock.now()).await {
-            Ok(advanced) => {
-                // What it puts into queues are replies.
-                for _ in &advanced.queued {
-                    self.telemetry.accepted(Purpose::Transactional.as_str(), 1);
-                }
-                self.happened(advanced).await;
-                true
-            }
+        match self.store.receive(arrivals, inbound::hearing(self), self.clock.now()).await {
+            Ok(advanced) => Some(self.heard(advanced).await),
             Err(error) => {
-                // Not acknowledged, so the carrier offers them again.
                 warn(&error, "inbound messages could not be stored");
-                false
+                None
             }
         }
+    }
+
+    /// Acts on a commit of what people sent. Says whether somebody opted out.
+    pub(crate) async fn heard(self: &Arc<Self>, advanced: Advanced) -> bool {
+        // What it puts into queues are replies.
+        for _ in &advanced.queued {
+            self.telemetry.accepted(Purpose::Transactional.as_str(), 1);
+        }
+        let opted_out = advanced.opted_out;
+        self.happened(advanced).await;
+        opted_out
     }
 
     /// Acts on a commit: counts, tells, wakes, stops.

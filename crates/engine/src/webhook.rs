@@ -17,7 +17,7 @@ use tidings_domain::poison;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{self, Delivery, Response, Verdict};
 use tidings_egress::{Bytes, HeaderMap, HeaderName, HeaderValue, Method, Policy, Request, Target};
-use tidings_store::{About, Attempt, Crashed, Endpoint, Key, Told};
+use tidings_store::{About, Attempt, Crashed, Endpoint, Inbound, Key, Told};
 use tokio::sync::{Notify, mpsc};
 
 /// Deliveries that wait in memory, of all endpoints: some 700 octets each. More are given back to the store.
@@ -494,23 +494,26 @@ pub fn render(told: &Told) -> Bytes {
             poison::taste("render", || message.reference.as_deref());
             tidings_wire::webhook::render_message(id, &told.event, message)
         }
-        About::Inbound(part) => tidings_wire::webhook::render_inbound(
-            id,
-            told.event.kind,
-            tidings_wire::webhook::Inbound {
-                id: part.id,
-                from: &part.from,
-                to: &part.to,
-                text: &part.text,
-                connection: part.connection,
-                part: part.part,
-                keyword: part.keyword,
-                at: part.at,
-            },
-        ),
+        About::Inbound(inbound) => {
+            tidings_wire::webhook::render_inbound(id, told.event.kind, as_told(inbound))
+        }
         About::Test => tidings_wire::webhook::render_test(id, told.event.at),
     };
     Bytes::from(body)
+}
+
+/// A message of a person as bodies have it.
+pub fn as_told(inbound: &Inbound) -> tidings_wire::webhook::Inbound<'_> {
+    tidings_wire::webhook::Inbound {
+        id: inbound.id,
+        from: &inbound.from,
+        to: &inbound.to,
+        text: &inbound.text,
+        connection: inbound.connection,
+        parts: inbound.parts.as_ref().map(|parts| (parts.reference, parts.total, parts.missing.as_slice())),
+        keyword: inbound.keyword,
+        at: inbound.at,
+    }
 }
 
 /// Commits what came of calls, many at a time.

@@ -19,6 +19,7 @@ async fn open(directory: &std::path::Path, key: Option<[u8; 32]>) -> (Engine, Re
     let store = Arc::new(Sqlite::open(&Options::in_directory(directory)).expect("a store"));
     let settings = Settings {
         gate: tidings_domain::gate::Policy::OPEN,
+        parts_wait_ms: 180_000,
         limits: Default::default(),
         retry: Default::default(),
         connections: Vec::new(),

@@ -25,6 +25,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
         one_time_codes: Default::default(),
+        parts_wait_ms: 180_000,
     };
     Engine::start(store, settings).await.expect("an engine")
 }

@@ -32,6 +32,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
         one_time_codes: Default::default(),
+        parts_wait_ms: 180_000,
     };
     let engine = Engine::start(store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };

@@ -31,6 +31,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
         one_time_codes: Default::default(),
+        parts_wait_ms: 180_000,
     };
     Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), settings).await.expect("an engine")
 }

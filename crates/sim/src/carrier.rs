@@ -17,6 +17,7 @@ use tidings_carriers::{
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::message::{Answer, Outcome};
 use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::text::{Charset, Segment};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Events that may wait to be read.
@@ -563,9 +564,9 @@ impl Session {
         let part = InboundPart {
             from: format!("+{}", parties[0]),
             to: parties[1].clone(),
-            text: raw.clone(),
-            part: None,
-            raw: raw.into_bytes(),
+            segment: Segment::received(Charset::Latin1, raw.as_bytes(), false, None),
+            beside: Vec::new(),
+            opened: None,
         };
         self.carrier.owe(at_ms, Owed { report, what: What::Inbound(part) });
     }

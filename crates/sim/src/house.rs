@@ -294,6 +294,7 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         replies: None,
         gate: gate(plan),
         one_time_codes: Default::default(),
+        parts_wait_ms: 180_000,
     }
 }
 

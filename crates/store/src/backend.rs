@@ -15,13 +15,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly::{self, Bounds, Said};
 use tidings_domain::code::{self, Code, NewCode, Verdict as Checked};
-use tidings_domain::consent::{Consent, OptOut, Said};
+use tidings_domain::consent::{Consent, History, OptOut};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
-use tidings_domain::keyword;
+use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::{Input, Life, Message, Status};
 use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
@@ -29,8 +30,9 @@ use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::{self, Decision};
 use tidings_domain::suppression;
+use tidings_domain::text::{Part, Segment};
 use tidings_domain::time::Timestamp;
-use tidings_domain::velocity::{Bounds, Client as Person, Prefix, Stop};
+use tidings_domain::velocity::{self, Client as Person, Prefix, Stop};
 use tidings_domain::webhook::{Delivery, Verdict};
 
 /// Messages that one opt-out by text ends in its commit: a person has a few that wait, and a commit must not grow with a
@@ -109,19 +111,29 @@ pub trait Backend: Send + Sync + 'static {
         Arc::default()
     }
 
-    /// Stores parts of inbound messages with their events, and does what they ask by `domain::inbound`, one after the
-    /// other, all in one commit: the entry of the suppression list or its end, with its event; the end of up to
-    /// [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue for who opted out (see [`Backend::stop_waiting`] for those beyond it);
-    /// the review item of a doubtful one; and the reply, which waits in its connection's queue. Of a lifted entry that had
-    /// replaced one of somebody of the account ([`suppression::Reason::Manual`]), that one counts again.
+    /// Stores what came from people, one after the other, all in one commit. What is a message by itself, and the message
+    /// of which the last part came, is told: with its event, and what it asks is done by `domain::inbound`: the entry of the
+    /// suppression list or its end, with its event; the end of up to [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue
+    /// for who opted out (see [`Backend::stop_waiting`] for those beyond it); the review item of a doubtful one; and the reply, which
+    /// waits in its connection's queue. Of a lifted entry that had replaced one of somebody of the account
+    /// ([`suppression::Reason::Manual`]), that one counts again.
     ///
-    /// The same part twice is stored once, and asks nothing the second time: the same text between the same two on the
-    /// same connection, for a part of several within 15 minutes, else within two seconds, because a person may honestly
-    /// say "yes" twice.
-    fn receive(&self, arrivals: Vec<Arrival>, now: Timestamp) -> Reply<'_, Advanced>;
+    /// A part of several is put where `domain::assembly` says, and waits. That may end other messages as they are: one whose
+    /// reference is used again, and one where too many wait.
+    ///
+    /// The same again is counted and changes nothing, and asks nothing: a part by `assembly::judge`, a whole message by
+    /// `inbound::is_repeated`.
+    fn receive(&self, arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Reply<'_, Advanced>;
 
-    /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`]); never before
-    /// `now`, and perhaps earlier than it would have to be.
+    /// Tells up to `limit` messages of people that have waited long enough for their parts, as they are, those that are due
+    /// first, in one commit. What they ask is done as in [`Backend::receive`].
+    fn give_up(&self, limit: usize, hearing: Hearing, now: Timestamp) -> Reply<'_, Advanced>;
+
+    /// One message of a person with its parts as they came, also while it waits for others.
+    fn inbound(&self, realm: Realm, id: InboundId) -> Reply<'_, Option<Received>>;
+
+    /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`],
+    /// [`Backend::give_up`]); never before `now`, and perhaps earlier than it would have to be.
     fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> Reply<'_, Option<Timestamp>>;
 
     /// How many messages wait to be sent. Counted now, and from here on kept right by each commit, so that asking what
@@ -303,7 +315,7 @@ pub trait Backend: Send + Sync + 'static {
     fn consents(&self, realm: Realm, recipient: PhoneNumber, page: Page) -> Reply<'_, Paged<Consent>>;
 
     /// What decides how these people's consents stand, as of the newest commit: the ledger and the opt-outs of each.
-    fn said(&self, recipients: Vec<(Realm, PhoneNumber)>) -> Reply<'_, Vec<Said>>;
+    fn said(&self, recipients: Vec<(Realm, PhoneNumber)>) -> Reply<'_, Vec<History>>;
 
     /// Open review items grouped by like cause, the largest group first.
     fn review_groups(&self, realm: Realm, limit: usize) -> Reply<'_, Vec<ReviewGroup>>;
@@ -425,9 +437,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Deletes what is older than its retention, at most `limit` rows of each kind: `true` if more may be left.
     ///
     /// A message stays, whatever its age, while it waits for anything, while a person must decide about it, while an
-    /// endpoint must still be told of it, and while the newest event is its. With it go its events and its decided reviews.
-    /// Ids that messages of long ago left behind are forgotten, and callback addresses that no message can name any more;
-    /// codes when [nobody asks for them any more](Code::forget_at), and what is counted of codes when it counts nothing.
+    /// endpoint must still be told of it, and while the newest event is its. With it go its events and its decided reviews. For
+    /// a message of a person the same holds, and its parts go with it.
+    /// Ids that messages of long ago left behind are forgotten, and callback addresses that no message can name any more.
+    /// Codes are forgotten when [nobody asks for them any more](Code::forget_at), and what is counted of codes when it counts
+    /// nothing.
     fn sweep(&self, retention: Retention, limit: usize, now: Timestamp) -> Reply<'_, bool>;
 
     /// A consistent copy of the whole store in a new file, made while everything runs.
@@ -628,7 +642,7 @@ pub struct Sending {
     /// Who wants it.
     pub person: Person,
     /// How many may be sent.
-    pub bounds: Bounds,
+    pub bounds: velocity::Bounds,
     /// How long after a text the next one may be sent: seconds.
     pub resend_after_s: i64,
 }
@@ -777,6 +791,8 @@ pub struct Advanced {
     pub more: bool,
     /// Messages that were left as they were, because handling them crashed again and again.
     pub crashed: Vec<MessageId>,
+    /// Whether somebody opted out by text.
+    pub opted_out: bool,
 }
 
 impl Advanced {
@@ -792,6 +808,7 @@ impl Advanced {
         self.statuses.extend(other.statuses);
         self.more |= other.more;
         self.crashed.extend(other.crashed);
+        self.opted_out |= other.opted_out;
     }
 }
 
@@ -898,7 +915,7 @@ pub enum About {
     Test,
 }
 
-/// A part of a message that a person sent.
+/// A message that a person sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
     /// Its id.
@@ -911,29 +928,100 @@ pub struct Inbound {
     pub from: String,
     /// To which of our senders.
     pub to: String,
-    /// Its text.
+    /// Its text; empty while it waits for parts.
     pub text: String,
-    /// Reference, total and number where it is one of several parts.
-    pub part: Option<(u16, u8, u8)>,
-    /// When.
+    /// Of how many parts it was put together, if there are several.
+    pub parts: Option<Parts>,
+    /// When it was told, or its first part came.
     pub at: Timestamp,
     /// What it asks.
     pub keyword: keyword::Class,
 }
 
-/// An inbound message on its way into the store.
-#[derive(Debug, Clone)]
-pub struct Arrival {
+/// The parts of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The reference that ties them together.
+    pub reference: u16,
+    /// How many there are, from 2.
+    pub total: u8,
+    /// The numbers of those that did not come, once it was told.
+    pub missing: Vec<u8>,
+}
+
+/// A message that a person sent, with what came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
     /// The message.
     pub inbound: Inbound,
-    /// What its keyword brings about; `None` if nothing can follow from it, because it has none, or because where it
-    /// came from nobody can be sent to.
-    pub ask: Option<Ask>,
+    /// Its parts as they came, by number. None of what was stored by an earlier version.
+    pub parts: Vec<(u8, Segment)>,
+    /// Until when it waits for others.
+    pub waits_until: Option<Timestamp>,
 }
+
+/// A part of a message of a person on its way into the store. Most messages have one.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The id of the message, if it begins one.
+    pub id: InboundId,
+    /// Whose.
+    pub realm: Realm,
+    /// Where it came in.
+    pub connection: ConnectionId,
+    /// Who sent it, as the carrier wrote it.
+    pub from: String,
+    /// To which of our senders.
+    pub to: String,
+    /// What came.
+    pub segment: Segment,
+    /// What else the carrier says that may tell it from another one with the same text.
+    pub beside: Vec<u8>,
+    /// Since when the session was open that it came on; `None` if its carrier offers nothing again.
+    pub opened: Option<Timestamp>,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+impl Arrival {
+    /// The message that it begins, before anything is read.
+    pub(crate) fn inbound(&self) -> Inbound {
+        Inbound {
+            id: self.id,
+            realm: self.realm,
+            connection: self.connection,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            text: String::new(),
+            parts: assembly::place(&self.segment).map(|part| Parts {
+                reference: part.reference,
+                total: part.total,
+                missing: Vec::new(),
+            }),
+            at: self.at,
+            keyword: keyword::Class::Nothing,
+        }
+    }
+}
+
+/// How messages of people are heard.
+#[derive(Clone)]
+pub struct Hearing {
+    /// How long one waits for its parts: ms.
+    pub wait_ms: i64,
+    /// How many may wait.
+    pub bounds: Bounds,
+    /// Writes the answer to somebody who asks by a keyword, to be given if something follows: a message that waits, and says
+    /// what it answers. `None` if there is none.
+    pub reply: Arc<Answering>,
+}
+
+/// Writes the answer to a message of a person that asks something.
+pub type Answering = dyn Fn(&Inbound, PhoneNumber, Keyword) -> Option<Draft> + Send + Sync;
 
 /// What somebody asks by a keyword.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub(crate) struct Ask {
     /// Who.
     pub person: PhoneNumber,
     /// The keyword, as the table has it.
@@ -942,13 +1030,22 @@ pub struct Ask {
     pub reply: Option<Draft>,
 }
 
-impl From<Inbound> for Arrival {
-    fn from(inbound: Inbound) -> Self {
-        Self { inbound, ask: None }
-    }
-}
-
 impl Inbound {
+    /// The message as it is told, with what it asks. `None` for that if nothing can follow, because it has no keyword, or
+    /// because where it came from nobody can be sent to.
+    pub(crate) fn told(self, said: Said, at: Timestamp, hearing: &Hearing) -> (Self, Option<Ask>) {
+        let Said { text, missing, keyword: found } = said;
+        let parts = self.parts.map(|parts| Parts { missing, ..parts });
+        let told = Self { text, parts, at, keyword: found.class, ..self };
+        let person = told.person().filter(|_| found.class != keyword::Class::Nothing);
+        let ask = person.map(|person| Ask {
+            person,
+            matched: found.matched,
+            reply: (hearing.reply)(&told, person, found),
+        });
+        (told, ask)
+    }
+
     /// A fact about it.
     pub(crate) const fn event(&self, kind: Kind) -> Event {
         Event {
@@ -985,6 +1082,12 @@ impl Inbound {
             None if self.from.len() < PERSON_DIGITS_MIN => None,
             None => PhoneNumber::from_stored(&format!("+{}", self.from)),
         }
+    }
+
+    /// The place of its part with this number.
+    pub(crate) fn place(&self, number: u8) -> Option<Part> {
+        let parts = self.parts.as_ref()?;
+        Some(Part { reference: parts.reference, total: parts.total, number })
     }
 
     /// Who changes the list by it.
@@ -1288,7 +1391,7 @@ pub struct Retention {
     pub parked_ms: i64,
     /// Webhook attempts.
     pub attempts_ms: i64,
-    /// Finished messages with their events; `None` for ever.
+    /// Finished messages, and those of people, with their events; `None` for ever.
     pub messages_ms: Option<i64>,
 }
 

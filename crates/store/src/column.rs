@@ -1,8 +1,11 @@
 //! How the domain's values are written into columns. Both databases write them the same way.
 
+use crate::backend::{Arrival, Parts};
 use crate::{Error, Result};
+use sha2::{Digest as _, Sha256};
 use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly;
 use tidings_domain::code;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::{InboundId, MessageId};
@@ -12,7 +15,9 @@ use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::review::About;
 use tidings_domain::sender::Sender;
-use tidings_domain::text::{Concatenation, Encoding, Language, Languages, Options, Tables};
+use tidings_domain::text::{
+    Charset, Concatenation, Encoding, Language, Languages, Options, Part, Segment as Came, Tables,
+};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Count, Window};
 
@@ -161,6 +166,60 @@ pub(crate) fn reply(kind: Option<i64>, to: Option<i64>) -> Result<Option<Reply>>
 pub(crate) fn keyword(number: i64) -> Result<keyword::Class> {
     let class = usize::try_from(number).ok().and_then(|n| keyword::Class::ALL.get(n).copied());
     class.ok_or_else(|| corrupt("class of keyword", number))
+}
+
+/// What makes messages of people the same, or parts of them ones of the same message: see [`assembly`].
+pub(crate) fn fingerprint(arrival: &Arrival) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut add = |octets: &[u8]| {
+        hash.update((octets.len() as u64).to_be_bytes());
+        hash.update(octets);
+    };
+    add(&arrival.realm.account.key().to_be_bytes());
+    add(&arrival.connection.key().to_be_bytes());
+    add(arrival.from.as_bytes());
+    add(arrival.to.as_bytes());
+    if let Some(part) = assembly::place(&arrival.segment) {
+        add(&part.reference.to_be_bytes());
+        add(&[part.total]);
+    } else {
+        add(&arrival.beside);
+        add(&[charset_number(arrival.segment.charset) as u8]);
+        add(&arrival.segment.user_data());
+    }
+    hash.finalize().into()
+}
+
+pub(crate) const fn charset_number(charset: Charset) -> i64 {
+    charset as i64
+}
+
+/// A part as it came, as its columns say. One that has no header is told its place.
+pub(crate) fn segment(charset: i64, has_header: bool, octets: &[u8], place: Option<Part>) -> Result<Came> {
+    let known = usize::try_from(charset).ok().and_then(|n| Charset::ALL.get(n).copied());
+    let charset = known.ok_or_else(|| corrupt("alphabet", charset))?;
+    Ok(Came::received(charset, octets, has_header, place))
+}
+
+/// Of how many parts a message is, as three columns say. An earlier version told each part by itself, and kept its place in
+/// a column of its own, as `reference/total/number`: the others are missing there.
+pub(crate) fn parts(
+    reference: Option<u16>,
+    total: Option<u8>,
+    missing: Option<Vec<u8>>,
+    place: Option<&str>,
+) -> Option<Parts> {
+    if let Some(place) = place {
+        let mut numbers = place.split('/');
+        let (reference, total) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let number: u8 = numbers.next()?.parse().ok()?;
+        return Some(Parts {
+            reference,
+            total,
+            missing: (1..=total).filter(|other| *other != number).collect(),
+        });
+    }
+    Some(Parts { reference: reference?, total: total?, missing: missing.unwrap_or_default() })
 }
 
 /// What a review item is about: the message's id is 0 where it is an inbound one.

@@ -54,8 +54,6 @@ pub(crate) enum Way {
     Same,
     /// Only PostgreSQL has it. SQLite says it in this expression.
     Made(&'static str),
-    /// PostgreSQL keeps the SHA-256 of what SQLite keeps. In SQLite this expression makes it of the other columns.
-    Digest(&'static str),
 }
 
 macro_rules! tables {
@@ -83,13 +81,6 @@ const OF_ENDPOINT: Way = Way::Made(
 /// SQLite keeps no account beside an idempotency key, which holds it as a hash. Nobody looks a key up by its account,
 /// so the first one will do for the days that a key is kept.
 const FIRST_ACCOUNT: Way = Way::Made("(SELECT min(id) FROM account)");
-/// See `fingerprint` in `sqlite/event.rs`.
-const FINGERPRINT: Way = Way::Digest(
-    "CAST(connection || char(31) || sender || char(31) || recipient || char(31)
-       || CASE WHEN part IS NULL THEN 'None' ELSE 'Some((' || replace(part, '/', ', ') || '))' END
-       || char(31) || text AS BLOB)",
-);
-
 /// Everything that an installation consists of.
 pub(crate) const TABLES: &[Table] = tables! {
     account (id) { id: Long, name: Text, created_at: Long }
@@ -142,7 +133,10 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     inbound (id) {
         id: Long, account: Long, live: Short, connection: Long, sender: Text, recipient: Text, text: Text, part: Text,
-        at: Long, fingerprint: Octets = FINGERPRINT, keyword: Short,
+        at: Long, fingerprint: Octets, keyword: Short, reference: Whole, total: Short, missing: Octets, due_at: Long,
+    }
+    inbound_part (inbound, number) {
+        inbound: Long, number: Short, charset: Short, has_header: Flag, octets: Octets, at: Long,
     }
     delivery (endpoint, due_at, event) {
         endpoint: Long, due_at: Long, event: Long, tries: Whole, account: Long = OF_ENDPOINT,

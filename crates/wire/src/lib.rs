@@ -16,6 +16,7 @@ pub mod consent;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod inbound;
 pub mod message;
 pub mod page;
 pub mod review;

@@ -100,21 +100,27 @@ pub struct InboundData<'a> {
     /// The connection that it came in on.
     #[schema(value_type = String)]
     pub connection: Shown<ConnectionId>,
-    /// Its place, if it is one of several parts.
-    pub part: Option<Part>,
+    /// From how many parts it was put together; null if it came in one.
+    pub parts: Option<Parts>,
     /// What it asks: `stop`, `start`, `help`, or `doubtful` if a person must look; null for nothing that is known.
     pub keyword: Option<&'static str>,
 }
 
-/// A place among the parts of one message.
+/// The parts of a message that a person sent.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Part {
-    /// The same in all parts.
-    pub reference: u16,
+pub struct Parts {
     /// How many there are.
     pub total: u8,
-    /// Which this is, from 1.
-    pub number: u8,
+    /// The numbers of those that did not come, from 1. `[…]` stands in the text where they are missing.
+    pub missing: Vec<u8>,
+    /// The reference that the phone gave to all of them. It uses it again later.
+    pub reference: u16,
+}
+
+impl Parts {
+    pub(crate) fn new((reference, total, missing): (u16, u8, &[u8])) -> Self {
+        Self { total, missing: missing.to_vec(), reference }
+    }
 }
 
 /// What a test call tells.
@@ -137,8 +143,8 @@ pub struct Inbound<'a> {
     pub text: &'a str,
     /// Where it came in.
     pub connection: ConnectionId,
-    /// Reference, total and number.
-    pub part: Option<(u16, u8, u8)>,
+    /// Reference, total and the missing numbers, of a message that was put together.
+    pub parts: Option<(u16, u8, &'a [u8])>,
     /// What it asks.
     pub keyword: keyword::Class,
     /// When.
@@ -188,7 +194,7 @@ pub fn render_inbound(id: EventId, kind: Kind, inbound: Inbound<'_>) -> Vec<u8> 
             to: inbound.to,
             text: inbound.text,
             connection: Shown(inbound.connection),
-            part: inbound.part.map(|(reference, total, number)| Part { reference, total, number }),
+            parts: inbound.parts.map(Parts::new),
             keyword: inbound.keyword.as_str(),
         },
     })
@@ -240,12 +246,14 @@ mod tests {
             to: "15550001111",
             text: "Thanks!",
             connection: message.connection,
-            part: Some((7, 2, 1)),
+            parts: None,
             keyword: keyword::Class::Nothing,
             at: event.at,
         };
         golden("event_received.json", &pretty(&render_inbound(id, Kind::Received, inbound)));
-        let stop = Inbound { text: "STOP", part: None, keyword: keyword::Class::Stop, ..inbound };
+        let long = Inbound { text: "Thanks […]!", parts: Some((7, 3, &[2])), ..inbound };
+        golden("event_received_parts.json", &pretty(&render_inbound(id, Kind::Received, long)));
+        let stop = Inbound { text: "STOP", keyword: keyword::Class::Stop, ..inbound };
         golden("event_opted_out.json", &pretty(&render_inbound(id, Kind::OptedOut, stop)));
         let start = Inbound { text: "START", keyword: keyword::Class::Start, ..stop };
         golden("event_opted_in.json", &pretty(&render_inbound(id, Kind::OptedIn, start)));

@@ -108,6 +108,7 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
             key: Some(tidings_engine::code::Key::new([7; 32])),
             ..OneTimeCodes::default()
         },
+        parts_wait_ms: 180_000,
     };
     let engine = Engine::start(store, settings).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

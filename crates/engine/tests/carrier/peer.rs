@@ -110,6 +110,7 @@ impl House {
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
             one_time_codes: Default::default(),
+            parts_wait_ms: 180_000,
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

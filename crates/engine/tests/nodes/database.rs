@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
-use tidings_domain::consent::{Consent, Said};
+use tidings_domain::consent::{Consent, History};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::node::{LEASE_MS, share, surplus};
@@ -217,7 +217,9 @@ impl Backend for Membership {
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        write receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
+        write receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
+        write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
+        read inbound(realm: Realm, id: InboundId) -> Option<Received>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         read waiting() -> Arc<Waiting>;
@@ -247,7 +249,7 @@ impl Backend for Membership {
         read listed(after: AuditId, limit: usize) -> Listed;
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
-        read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Said>;
+        read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;
         write decide(realm: Realm, which: ReviewChoice, decision: Decision, limit: usize, actor: Actor, now: Timestamp) -> Vec<Review>;

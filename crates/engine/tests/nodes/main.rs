@@ -115,6 +115,7 @@ impl Site {
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
             one_time_codes: Default::default(),
+            parts_wait_ms: 180_000,
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);

@@ -122,6 +122,7 @@ fn build() -> House {
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
             one_time_codes: Default::default(),
+            parts_wait_ms: 180_000,
         };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };
         let store = Arc::new(Model::new(Disk::new()));

@@ -2,7 +2,11 @@
 
 use super::{lossy, steer};
 use crate::observed::Observed;
+use tidings_domain::assembly::{self, Assembly, Bounds, Head, Known, Placing};
+use tidings_domain::id::{ConnectionId, InboundId};
+use tidings_domain::keyword::{self, Class};
 use tidings_domain::text::{self, Charset, Concatenation, Languages, Options, Part, Segment};
+use tidings_domain::time::Timestamp;
 
 /// Information elements of a user data header.
 pub const HEADER_WORDS: &[&[u8]] = &[
@@ -38,6 +42,26 @@ pub const WORDS: &[&[u8]] = &[
 ];
 
 const CHARSETS: [Charset; 4] = [Charset::Gsm7, Charset::Ucs2, Charset::Latin1, Charset::Ascii];
+/// What people ask, in words and pieces of words.
+pub const ASKED_WORDS: &[&[u8]] = &[
+    b"stop",
+    b"S.T.O.P",
+    b"please",
+    b"unsubscribe",
+    b"START",
+    b"help",
+    b"cancel",
+    b"do not text me",
+    b"wrong number",
+    b" ",
+    b"?",
+    b"36180",
+    "arrêt".as_bytes(),
+    "ＳＴＯＰ".as_bytes(),
+    "стоп".as_bytes(),
+    "\u{200B}".as_bytes(),
+    "\u{301}".as_bytes(),
+];
 
 /// A part of a message as a carrier gives it.
 ///
@@ -78,6 +102,128 @@ pub fn inbound(octets: &[u8]) -> u64 {
         .size(read.chars().count())
         .and(read.contains('\u{FFFD}').into())
         .number()
+}
+
+/// Parts of messages of one person, as a store puts them together by `domain::assembly`.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn assembly(octets: &[u8]) -> u64 {
+    let mut ended: Vec<(InboundId, Assembly)> = Vec::new();
+    let mut waiting: Vec<(Head, Assembly)> = Vec::new();
+    let bounds = Bounds { sender: 3, connection: 3, all: 3 };
+    let (mut placed, mut repeated, mut told) = (0_usize, 0_usize, 0_usize);
+    let mut rest = octets;
+    let mut clock = 0;
+    while !rest.is_empty() {
+        let (flags, after) = steer(rest);
+        let (length, after) = steer(after);
+        let (user_data, after) = after.split_at(after.len().min(usize::from(length % 32)));
+        rest = after;
+        clock += i64::from(flags >> 4) * 1_000;
+        let now = Timestamp::from_millis(clock);
+        let sar = Part { reference: u16::from(flags & 1), total: 1 + (flags >> 1 & 3), number: length >> 5 };
+        let charset = CHARSETS[usize::from(flags >> 3 & 1)];
+        let segment = Segment::received(charset, user_data, flags & 8 != 0, Some(sar));
+        let Some(place) = assembly::place(&segment) else { continue };
+        let is_same = |other: &Assembly| {
+            other
+                .parts()
+                .values()
+                .next()
+                .and_then(|first| first.part)
+                .is_some_and(|part| (part.reference, part.total) == (place.reference, place.total))
+        };
+        let known: Vec<Known<'_>> = waiting
+            .iter()
+            .map(|(head, assembly)| Known { id: head.id, waits: true, assembly })
+            .chain(ended.iter().map(|(id, assembly)| Known { id: *id, waits: false, assembly }))
+            .filter(|known| is_same(known.assembly))
+            .collect();
+        assert!(known.iter().filter(|known| known.waits).count() <= 1, "one waits under a reference");
+        let mut ends = Vec::new();
+        match assembly::judge(&known, place.number, &segment) {
+            Placing::Repeated => repeated += 1,
+            Placing::Joins(id) => {
+                let (_, assembly) = waiting.iter_mut().find(|(head, _)| head.id == id).expect("it waits");
+                let before = assembly.parts().len();
+                assembly.add(place.number, segment);
+                assert_eq!(assembly.parts().len(), before + 1, "nothing is overwritten");
+                placed += 1;
+                ends.extend(assembly.is_whole().then_some(id));
+            }
+            Placing::Begins { ends: before } => {
+                placed += 1;
+                ends.extend(before);
+                let until = assembly::waits_until(now.plus_s(180), &segment, now);
+                let id = InboundId::from_key(placed as i64);
+                let from = String::new();
+                let head = Head { id, connection: ConnectionId::from_key(1), from, until };
+                waiting.push((head.clone(), Assembly::of(segment)));
+                let heads: Vec<Head> = waiting
+                    .iter()
+                    .map(|(head, _)| head.clone())
+                    .filter(|head| !ends.contains(&head.id))
+                    .collect();
+                ends.extend(assembly::surplus(&heads, &head, bounds));
+            }
+        }
+        for id in ends {
+            let at = waiting.iter().position(|(head, _)| head.id == id).expect("it waits");
+            let (_, assembly) = waiting.remove(at);
+            let said = assembly.read();
+            assert_eq!(said.missing.is_empty(), assembly.is_whole());
+            assert!(said.missing.is_empty() || said.text.contains(assembly::GAP), "a gap is marked");
+            assert!(!said.text.contains('\0'));
+            text::display(&said.text);
+            told += assembly.parts().len();
+            ended.push((id, assembly));
+        }
+        assert!(waiting.len() <= bounds.all, "{} wait", waiting.len());
+    }
+    let left: usize = waiting.iter().map(|(_, assembly)| assembly.parts().len()).sum();
+    assert_eq!(told + left, placed, "every part is told once or waits");
+    Observed::new().size(placed).size(repeated).size(told).size(waiting.len()).number()
+}
+
+/// What a person writes, read for what it asks.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn keyword(octets: &[u8]) -> u64 {
+    let text = lossy(octets);
+    let found = keyword::classify(&text);
+    let part = keyword::classify_part(&text);
+    let asks = |class: Class| matches!(class, Class::Stop | Class::Doubtful);
+    assert_eq!(found.class == Class::Nothing, found.matched.is_empty());
+    assert_eq!(
+        asks(found.class),
+        asks(part.class),
+        "a part asks for no more messages as much, if less clearly"
+    );
+    assert!(!matches!(part.class, Class::Start | Class::Help));
+    let loud = keyword::classify(&format!("  {text}\u{200B}\n"));
+    assert_eq!(loud.class, found.class, "space and the unseen around it change nothing");
+    Observed::new()
+        .and(found.class as u64)
+        .and(part.class as u64)
+        .word(found.matched)
+        .and(found.language.is_some().into())
+        .number()
+}
+
+/// A stranger's text as people see it.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn display(octets: &[u8]) -> u64 {
+    let text = lossy(octets);
+    let shown = text::display(&text);
+    assert!(!shown.chars().any(char::is_control), "nothing acts on a terminal");
+    assert!(shown.len() <= 10 * text.len() + 6, "{} octets of {}", shown.len(), text.len());
+    let isolates = |open: char| shown.chars().filter(|character| *character == open).count();
+    assert_eq!(isolates('\u{2068}'), isolates('\u{2069}'), "what is isolated ends");
+    Observed::new().size(text.chars().count()).size(shown.chars().count()).number()
 }
 
 /// A text of ours: measured, cut, and put together again.

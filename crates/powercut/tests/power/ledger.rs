@@ -68,7 +68,7 @@ pub type Rows = BTreeMap<&'static str, BTreeMap<String, (String, i64)>>;
 type Life = (i64, i64, i64);
 
 /// Tables whose rows do not change: their columns, how many of the first ones are the key, and the column of the time.
-const TABLES: [(&str, &str, usize, &str); 8] = [
+const TABLES: [(&str, &str, usize, &str); 9] = [
     (
         "event",
         "seq, account, live, kind, message, inbound, status, attempt, at, due_at, failure, raw",
@@ -84,6 +84,7 @@ const TABLES: [(&str, &str, usize, &str); 8] = [
         "at",
     ),
     ("inbound", "id, account, live, connection, sender, recipient, text, part, at", 1, "at"),
+    ("inbound_part", "inbound, number, charset, has_header, octets, at", 2, "at"),
     ("batch", "id, account, live, created_at, asked, last_message", 1, "created_at"),
     ("audit", "id, account, at, who, action, subject, detail", 1, "at"),
     (

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly::Bounds;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome as Reported};
@@ -17,7 +18,7 @@ use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
-use tidings_domain::text::{Encoding, Options as TextOptions, Tables};
+use tidings_domain::text::{Charset, Encoding, Options as TextOptions, Segment, Tables};
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
 use tidings_powercut::{Disk, Random};
@@ -460,18 +461,21 @@ impl Caller {
         let asked = self
             .world
             .ask(async |now| {
-                let part = Inbound {
+                let text = format!("hello at {}", now.as_millis());
+                let arrival = Arrival {
                     id: InboundId::from_key(floor_at(now)),
                     realm: HOME,
                     connection: self.line,
                     from,
                     to: "ACME".to_owned(),
-                    text: format!("hello at {}", now.as_millis()),
-                    part: None,
+                    segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+                    beside: Vec::new(),
+                    opened: None,
                     at: now,
-                    keyword: Default::default(),
                 };
-                self.store.receive(vec![part.into()], now).await
+                let reply = Arc::new(|_: &Inbound, _, _| None);
+                let hearing = Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply };
+                self.store.receive(vec![arrival], hearing, now).await
             })
             .await;
         self.told.extend(asked.into_iter().flat_map(|(_, advanced)| advanced.told));

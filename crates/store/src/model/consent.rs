@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Consent, Said};
+use tidings_domain::consent::{Consent, History};
 use tidings_domain::id::ConsentId;
 use tidings_domain::time::Timestamp;
 
@@ -48,11 +48,14 @@ impl Tables {
         Ok(page_of(found.cloned(), page, |entry| entry.id.key()))
     }
 
-    pub(super) fn said(&mut self, recipients: Vec<(Realm, PhoneNumber)>) -> Result<Vec<Said>> {
+    pub(super) fn said(&mut self, recipients: Vec<(Realm, PhoneNumber)>) -> Result<Vec<History>> {
         let of_one = |(realm, recipient): (Realm, PhoneNumber)| {
             let all = self.consents.rows.values().rev();
             let ledger = all.filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
-            Said { ledger: ledger.cloned().collect(), opt_outs: self.suppressions.opt_outs(realm, recipient) }
+            History {
+                ledger: ledger.cloned().collect(),
+                opt_outs: self.suppressions.opt_outs(realm, recipient),
+            }
         };
         Ok(recipients.into_iter().map(of_one).collect())
     }

@@ -1,10 +1,11 @@
-//! The event log, the deliveries that are open, the log of attempts, and inbound messages.
+//! The event log, the deliveries that are open, and the log of attempts.
 
 use super::endpoint::Endpoints;
+use super::inbound::Inbounds;
 use super::message::Messages;
 use super::{Tables, page_of};
+use crate::Result;
 use crate::backend::*;
-use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::event::Event;
@@ -15,10 +16,6 @@ use tidings_domain::webhook::{Delivery, Verdict};
 
 /// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
 const FIRST_LEASE_MS: i64 = 60_000;
-/// The same inbound part within this time is a repeat of the carrier, not another message of the person.
-const PART_REPEAT_MS: i64 = 15 * 60_000;
-/// The same for a message of one part: a person may honestly write "yes" twice.
-const WHOLE_REPEAT_MS: i64 = 2_000;
 /// Tries of one event at one endpoint are numbered below this; a page's cursor holds both.
 const NUMBERS: i64 = 1 << 10;
 
@@ -30,12 +27,11 @@ pub(super) struct Events {
     last: i64,
     feed: BTreeMap<Realm, BTreeSet<EventId>>,
     by_message: BTreeMap<MessageId, Vec<EventId>>,
+    by_inbound: BTreeMap<InboundId, Vec<EventId>>,
     /// Open deliveries of each endpoint by when they are due, with the tries so far.
     open: BTreeMap<EndpointId, BTreeMap<(Timestamp, EventId), u32>>,
     open_by_event: BTreeSet<(EventId, Timestamp, EndpointId)>,
     attempts: BTreeMap<(EndpointId, EventId, u32), Attempt>,
-    inbound: BTreeMap<InboundId, Inbound>,
-    inbound_by_content: BTreeMap<Content, BTreeSet<Timestamp>>,
 }
 
 #[derive(Debug, Clone)]
@@ -74,13 +70,6 @@ impl Subject<'_> {
     }
 }
 
-/// What makes two parts the same: a carrier that missed our answer sends it again.
-type Content = (ConnectionId, String, String, Option<(u16, u8, u8)>, String);
-
-fn content(part: &Inbound) -> Content {
-    (part.connection, part.from.clone(), part.to.clone(), part.part, part.text.clone())
-}
-
 impl Events {
     /// Adds the event, and a delivery for everybody who wants to hear of it.
     pub(super) fn publish(
@@ -98,7 +87,10 @@ impl Events {
                 self.by_message.entry(message.id).or_default().push(id);
                 (Place::Message(message.id), message.callback)
             }
-            Subject::Inbound(inbound) => (Place::Inbound(inbound.id), None),
+            Subject::Inbound(inbound) => {
+                self.by_inbound.entry(inbound.id).or_default().push(id);
+                (Place::Inbound(inbound.id), None)
+            }
         };
         if event.kind.is_public() {
             self.feed.entry(realm).or_default().insert(id);
@@ -146,11 +138,16 @@ impl Events {
     }
 
     /// An event with what it is about; `None` if that was swept away meanwhile.
-    fn told(&self, messages: &Messages, id: EventId, delivery: Option<Delivery>) -> Option<Told> {
+    fn told(
+        &self,
+        (messages, inbounds): (&Messages, &Inbounds),
+        id: EventId,
+        delivery: Option<Delivery>,
+    ) -> Option<Told> {
         let logged = self.log.get(&id)?;
         let about = match logged.about {
             Place::Message(message) => Subject::Message(messages.unchanging(message)?).about(),
-            Place::Inbound(inbound) => Subject::Inbound(self.inbound.get(&inbound)?).about(),
+            Place::Inbound(inbound) => Subject::Inbound(inbounds.find(inbound)?).about(),
         };
         Some(Told { id, realm: logged.realm, event: logged.event.clone(), about, delivery })
     }
@@ -189,11 +186,14 @@ impl Tables {
     pub(super) fn events(&mut self, realm: Realm, after: Option<EventId>, limit: usize) -> Result<Vec<Told>> {
         let after = EventId::from_key(after.map_or(0, EventId::key).saturating_add(1));
         let feed = self.events.feed.get(&realm).into_iter().flat_map(|feed| feed.range(after..));
-        Ok(feed.take(limit).filter_map(|id| self.events.told(&self.messages, *id, None)).collect())
+        Ok(feed
+            .take(limit)
+            .filter_map(|id| self.events.told((&self.messages, &self.inbounds), *id, None))
+            .collect())
     }
 
     pub(super) fn event(&mut self, realm: Realm, id: EventId) -> Result<Option<Told>> {
-        Ok(self.events.told(&self.messages, id, None).filter(|told| told.realm == realm))
+        Ok(self.events.told((&self.messages, &self.inbounds), id, None).filter(|told| told.realm == realm))
     }
 }
 
@@ -218,7 +218,9 @@ impl Tables {
                     continue;
                 }
                 let leased = Delivery { due_at: now.plus_ms(lease_ms), ..one };
-                if let Some(told) = self.events.told(&self.messages, one.event, Some(leased)) {
+                if let Some(told) =
+                    self.events.told((&self.messages, &self.inbounds), one.event, Some(leased))
+                {
                     self.events.put(leased);
                     claimed.push(told);
                 }
@@ -353,49 +355,6 @@ impl Tables {
     }
 }
 
-// ── inbound ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-impl Events {
-    /// Those parts that are no repeats; of the others only the number is counted.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if one has the id of another.
-    pub(super) fn not_known(
-        &self,
-        arrivals: Vec<Arrival>,
-        now: Timestamp,
-        ignored: &mut u64,
-    ) -> Result<Vec<Arrival>> {
-        let mut fresh: Vec<Arrival> = Vec::with_capacity(arrivals.len());
-        for arrival in arrivals {
-            let part = &arrival.inbound;
-            let since = now.plus_ms(-if part.part.is_some() { PART_REPEAT_MS } else { WHOLE_REPEAT_MS });
-            let same = content(part);
-            let before = self.inbound_by_content.get(&same).and_then(|times| times.last());
-            let others = fresh.iter().map(|other| &other.inbound);
-            let beside = others.filter(|other| content(other) == same).map(|other| &other.at);
-            if before.into_iter().chain(beside).any(|at| *at > since) {
-                *ignored += 1;
-                continue;
-            }
-            if self.inbound.contains_key(&part.id) || fresh.iter().any(|other| other.inbound.id == part.id) {
-                return Err(Error::Conflict(format!("there is an inbound message {} already", part.id)));
-            }
-            fresh.push(arrival);
-        }
-        Ok(fresh)
-    }
-
-    pub(super) fn inbound(&self, id: InboundId) -> Option<&Inbound> {
-        self.inbound.get(&id)
-    }
-
-    pub(super) fn keep_inbound(&mut self, part: Inbound) {
-        self.inbound_by_content.entry(content(&part)).or_default().insert(part.at);
-        self.inbound.insert(part.id, part);
-    }
-}
-
 // ── taking out the old ──────────────────────────────────────────────────────────────────────────────────────
 
 impl Events {
@@ -411,13 +370,31 @@ impl Events {
     /// Whether the message's events must stay: an endpoint must still be told of one, or one is the newest of all,
     /// whose place marks where the next is given.
     pub(super) fn must_stay(&self, message: MessageId) -> bool {
-        let newest = self.log.last_key_value().is_some_and(|(_, l)| l.about == Place::Message(message));
-        let mut events = self.by_message.get(&message).into_iter().flatten();
-        newest || events.any(|event| self.open_of(*event).next().is_some())
+        self.is_needed(Place::Message(message), self.by_message.get(&message))
+    }
+
+    /// The same for a message of a person.
+    pub(super) fn must_inbound_stay(&self, inbound: InboundId) -> bool {
+        self.is_needed(Place::Inbound(inbound), self.by_inbound.get(&inbound))
+    }
+
+    fn is_needed(&self, about: Place, events: Option<&Vec<EventId>>) -> bool {
+        let newest = self.log.last_key_value().is_some_and(|(_, l)| l.about == about);
+        newest || events.into_iter().flatten().any(|event| self.open_of(*event).next().is_some())
     }
 
     pub(super) fn remove_of(&mut self, message: MessageId) {
-        for id in self.by_message.remove(&message).unwrap_or_default() {
+        let events = self.by_message.remove(&message);
+        self.remove(events);
+    }
+
+    pub(super) fn remove_of_inbound(&mut self, inbound: InboundId) {
+        let events = self.by_inbound.remove(&inbound);
+        self.remove(events);
+    }
+
+    fn remove(&mut self, events: Option<Vec<EventId>>) {
+        for id in events.unwrap_or_default() {
             let Some(logged) = self.log.remove(&id) else { continue };
             if let Some(feed) = self.feed.get_mut(&logged.realm) {
                 feed.remove(&id);

@@ -1,15 +1,16 @@
-//! Messages of people: stored, told, and what they ask done.
+//! Messages of people: their parts stored and put together, the whole told, and what it asks done.
 
 use super::Tables;
 use super::event::Subject;
-use crate::Result;
 use crate::backend::*;
-use std::collections::BTreeMap;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
-use tidings_domain::id::SuppressionId;
-use tidings_domain::inbound::{Decision, decide};
+use tidings_domain::id::*;
+use tidings_domain::inbound::{Decision, decide, is_repeated};
 use tidings_domain::keyword::Class;
 use tidings_domain::reply::{Count, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::suppression::Reason;
@@ -47,23 +48,247 @@ impl Replies {
     }
 }
 
+// ── what came ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Messages of people with their parts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inbounds {
+    rows: BTreeMap<InboundId, Kept>,
+    by_content: BTreeMap<Content, BTreeSet<InboundId>>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    inbound: Inbound,
+    assembly: Assembly,
+    waits_until: Option<Timestamp>,
+    content: Content,
+}
+
+/// What makes two messages the same, or two parts ones of the same message.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Content {
+    account: AccountId,
+    connection: ConnectionId,
+    from: String,
+    to: String,
+    said: Said,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    Whole { beside: Vec<u8>, charset: u8, octets: Vec<u8> },
+    Parts { reference: u16, total: u8 },
+}
+
+impl Content {
+    fn of(arrival: &Arrival) -> Self {
+        let said = match assembly::place(&arrival.segment) {
+            Some(part) => Said::Parts { reference: part.reference, total: part.total },
+            None => Said::Whole {
+                beside: arrival.beside.clone(),
+                charset: arrival.segment.charset as u8,
+                octets: arrival.segment.user_data(),
+            },
+        };
+        Self {
+            account: arrival.realm.account,
+            connection: arrival.connection,
+            from: arrival.from.clone(),
+            to: arrival.to.clone(),
+            said,
+        }
+    }
+}
+
+impl Inbounds {
+    pub(super) fn find(&self, id: InboundId) -> Option<&Inbound> {
+        self.rows.get(&id).map(|kept| &kept.inbound)
+    }
+
+    /// When the first one has waited long enough.
+    pub(super) fn first_due(&self) -> Option<Timestamp> {
+        self.rows.values().filter_map(|kept| kept.waits_until).min()
+    }
+
+    /// Those with this content, the newest first.
+    fn like(&self, content: &Content) -> impl Iterator<Item = (InboundId, &Kept)> {
+        let ids = self.by_content.get(content).into_iter().flatten().rev();
+        ids.filter_map(|id| Some((*id, self.rows.get(id)?)))
+    }
+
+    fn insert(&mut self, arrival: Arrival, inbound: Inbound, waits_until: Option<Timestamp>) -> Result<()> {
+        if self.rows.contains_key(&inbound.id) {
+            return Err(Error::Conflict(format!("there is an inbound message {} already", inbound.id)));
+        }
+        let content = Content::of(&arrival);
+        self.by_content.entry(content.clone()).or_default().insert(inbound.id);
+        let assembly = Assembly::of(arrival.segment);
+        self.rows.insert(inbound.id, Kept { inbound, assembly, waits_until, content });
+        Ok(())
+    }
+
+    /// Messages from before then that wait for nothing, the oldest first.
+    pub(super) fn over(&self, before: Timestamp) -> impl Iterator<Item = InboundId> + '_ {
+        let old = self.rows.range(..InboundId::from_key(floor_at(before)));
+        old.filter(move |(_, kept)| kept.waits_until.is_none() && kept.inbound.at < before).map(|(id, _)| *id)
+    }
+
+    pub(super) fn remove(&mut self, id: InboundId) {
+        let Some(kept) = self.rows.remove(&id) else { return };
+        if let Some(like) = self.by_content.get_mut(&kept.content) {
+            like.remove(&id);
+            if like.is_empty() {
+                self.by_content.remove(&kept.content);
+            }
+        }
+    }
+
+    fn heads(&self) -> Vec<Head> {
+        let head = |(id, kept): (&InboundId, &Kept)| {
+            Some(Head {
+                id: *id,
+                connection: kept.inbound.connection,
+                from: kept.inbound.from.clone(),
+                until: kept.waits_until?,
+            })
+        };
+        self.rows.iter().filter_map(head).collect()
+    }
+}
+
 impl Tables {
-    pub(super) fn receive(&mut self, arrivals: Vec<Arrival>, now: Timestamp) -> Result<Advanced> {
+    pub(super) fn receive(
+        &mut self,
+        arrivals: Vec<Arrival>,
+        hearing: Hearing,
+        now: Timestamp,
+    ) -> Result<Advanced> {
+        // Nothing is done if one has the id of another.
+        let mut ids = BTreeSet::new();
+        let is_new = |arrival: &Arrival| self.inbounds.find(arrival.id).is_none() && ids.insert(arrival.id);
+        let before = if arrivals.iter().all(is_new) { None } else { Some(self.clone()) };
         let mut out = Advanced::default();
-        let fresh = self.events.not_known(arrivals, now, &mut out.ignored)?;
-        for Arrival { inbound, ask } in fresh {
-            self.events.publish(
-                &self.endpoints,
-                Subject::Inbound(&inbound),
-                inbound.event(Kind::Received),
-                &mut out.told,
-            );
-            self.events.keep_inbound(inbound.clone());
-            if let Some(ask) = ask {
-                self.follow(&inbound, ask, now, &mut out);
+        for arrival in arrivals {
+            let done = match assembly::place(&arrival.segment) {
+                None => self.receive_whole(arrival, &hearing, now, &mut out),
+                Some(place) => self.receive_part(arrival, place.number, &hearing, now, &mut out),
+            };
+            if let Err(error) = done {
+                *self = before.expect("only an id that is taken can fail");
+                return Err(error);
             }
         }
         Ok(out)
+    }
+
+    fn receive_whole(
+        &mut self,
+        arrival: Arrival,
+        hearing: &Hearing,
+        now: Timestamp,
+        out: &mut Advanced,
+    ) -> Result<()> {
+        let before = self.inbounds.like(&Content::of(&arrival)).map(|(_, kept)| kept.inbound.at).max();
+        if before.is_some_and(|before| is_repeated(before, arrival.opened, now)) {
+            out.ignored += 1;
+            return Ok(());
+        }
+        let said = Assembly::of(arrival.segment.clone()).read();
+        let (inbound, ask) = arrival.inbound().told(said, arrival.at, hearing);
+        self.inbounds.insert(arrival, inbound.clone(), None)?;
+        self.tell(&inbound, ask, now, out);
+        Ok(())
+    }
+
+    fn receive_part(
+        &mut self,
+        arrival: Arrival,
+        number: u8,
+        hearing: &Hearing,
+        now: Timestamp,
+        out: &mut Advanced,
+    ) -> Result<()> {
+        let since = now.plus_ms(-assembly::REPEAT_MS);
+        let content = Content::of(&arrival);
+        let like = self.inbounds.like(&content);
+        let counts = like.filter(|(_, kept)| kept.waits_until.is_some() || kept.inbound.at > since);
+        let known: Vec<Known<'_>> = counts
+            .take(assembly::KNOWN_MAX)
+            .map(|(id, kept)| Known { id, waits: kept.waits_until.is_some(), assembly: &kept.assembly })
+            .collect();
+        match assembly::judge(&known, number, &arrival.segment) {
+            Placing::Repeated => out.ignored += 1,
+            Placing::Joins(id) => {
+                let kept = self.inbounds.rows.get_mut(&id).expect("it is known");
+                let until = kept.waits_until.expect("it waits");
+                kept.waits_until = Some(assembly::waits_until(until, &arrival.segment, now));
+                kept.assembly.add(number, arrival.segment);
+                if kept.assembly.is_whole() {
+                    self.end(id, hearing, now, out);
+                }
+            }
+            Placing::Begins { ends } => {
+                if let Some(id) = ends {
+                    self.end(id, hearing, now, out);
+                }
+                let until = assembly::waits_until(now.plus_ms(hearing.wait_ms), &arrival.segment, now);
+                let newest = Head {
+                    id: arrival.id,
+                    connection: arrival.connection,
+                    from: arrival.from.clone(),
+                    until,
+                };
+                let inbound = arrival.inbound();
+                self.inbounds.insert(arrival, inbound, Some(until))?;
+                if let Some(id) = assembly::surplus(&self.inbounds.heads(), &newest, hearing.bounds) {
+                    self.end(id, hearing, now, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn give_up(&mut self, limit: usize, hearing: Hearing, now: Timestamp) -> Result<Advanced> {
+        let mut due = self.inbounds.heads();
+        due.retain(|head| head.until <= now);
+        due.sort_by_key(|head| (head.until, head.id));
+        due.truncate(limit);
+        let mut out = Advanced { more: due.len() == limit, ..Advanced::default() };
+        for head in due {
+            self.end(head.id, &hearing, now, &mut out);
+        }
+        Ok(out)
+    }
+
+    /// Tells a message that waits for parts, as it is.
+    fn end(&mut self, id: InboundId, hearing: &Hearing, now: Timestamp, out: &mut Advanced) {
+        let Some(kept) = self.inbounds.rows.get_mut(&id) else { return };
+        kept.waits_until = None;
+        let (inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), now, hearing);
+        kept.inbound = inbound.clone();
+        self.tell(&inbound, ask, now, out);
+    }
+
+    fn tell(&mut self, inbound: &Inbound, ask: Option<Ask>, now: Timestamp, out: &mut Advanced) {
+        self.events.publish(
+            &self.endpoints,
+            Subject::Inbound(inbound),
+            inbound.event(Kind::Received),
+            &mut out.told,
+        );
+        if let Some(ask) = ask {
+            self.follow(inbound, ask, now, out);
+        }
+    }
+
+    pub(super) fn inbound(&mut self, realm: Realm, id: InboundId) -> Result<Option<Received>> {
+        let kept = self.inbounds.rows.get(&id).filter(|kept| kept.inbound.realm == realm);
+        Ok(kept.map(|kept| Received {
+            inbound: kept.inbound.clone(),
+            parts: kept.assembly.parts().iter().map(|(number, part)| (*number, part.clone())).collect(),
+            waits_until: kept.waits_until,
+        }))
     }
 
     /// Does what is asked.
@@ -81,6 +306,7 @@ impl Tables {
                 says(self, Kind::OptedOut, out);
                 let ended = self.end_waiting_for(realm, person, Reason::OptedOut, ENDED_BY_OPT_OUT_MAX, now);
                 out.add(Advanced { more: false, ..ended });
+                out.opted_out = true;
             }
             Decision::Lift => {
                 self.lift_by_person(inbound, &ask, &actor, now);

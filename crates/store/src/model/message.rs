@@ -764,7 +764,8 @@ impl Tables {
             |purpose| messages.queue.due.range(Due::until(lane, purpose, ever)).next().map(|due| due.due_at);
         let queued = Purpose::ALL.into_iter().filter_map(of).min();
         let expiry = messages.queue.expiring.first().map(|(at, _)| *at).filter(|_| connection.is_none());
-        Ok([queued, expiry].into_iter().flatten().min().map(|at| at.max(now)))
+        let parts = self.inbounds.first_due().filter(|_| connection.is_none());
+        Ok([queued, expiry, parts].into_iter().flatten().min().map(|at| at.max(now)))
     }
 }
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
-use tidings_domain::consent::{Consent, Said};
+use tidings_domain::consent::{Consent, History};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -399,6 +399,7 @@ struct Tables {
     suppressions: suppression::Suppressions,
     consents: consent::Consents,
     reviews: review::Reviews,
+    inbounds: inbound::Inbounds,
     replies: inbound::Replies,
     codes: code::Codes,
     accounts: account::Accounts,
@@ -416,6 +417,7 @@ impl Default for Tables {
             suppressions: suppression::Suppressions::default(),
             consents: consent::Consents::default(),
             reviews: review::Reviews::default(),
+            inbounds: inbound::Inbounds::default(),
             replies: inbound::Replies::default(),
             codes: code::Codes::default(),
             accounts: account::Accounts::default(),
@@ -478,7 +480,9 @@ impl Backend for Model {
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        write receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
+        write receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
+        write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
+        read inbound(realm: Realm, id: InboundId) -> Option<Received>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
         read message(realm: Realm, id: MessageId) -> Option<Stored>;
@@ -512,7 +516,7 @@ impl Backend for Model {
 
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
-        read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Said>;
+        read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
 
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

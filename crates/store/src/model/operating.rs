@@ -153,6 +153,7 @@ impl Tables {
         self.endpoints.sweep_callbacks(before(CALLBACKS_MS));
         if let Some(messages_ms) = retention.messages_ms {
             more |= self.sweep_messages(before(messages_ms), limit);
+            more |= self.sweep_inbounds(before(messages_ms), limit);
         }
         Ok(more)
     }
@@ -169,6 +170,19 @@ impl Tables {
             self.messages.remove(*id);
         }
         self.messages.sweep_batches(before, limit);
+        over.len() == limit
+    }
+
+    fn sweep_inbounds(&mut self, before: Timestamp, limit: usize) -> bool {
+        let over = self.inbounds.over(before);
+        let over =
+            over.filter(|id| !self.reviews.is_inbound_open(*id) && !self.events.must_inbound_stay(*id));
+        let over: Vec<_> = over.take(limit).collect();
+        for id in &over {
+            self.events.remove_of_inbound(*id);
+            self.reviews.remove_of_inbound(*id);
+            self.inbounds.remove(*id);
+        }
         over.len() == limit
     }
 }

@@ -6,7 +6,7 @@ use crate::backend::*;
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{ConnectionId, MessageId, ReviewId, SuppressionId};
+use tidings_domain::id::{ConnectionId, InboundId, MessageId, ReviewId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::review::{About, Decision, cause, doubtful};
 use tidings_domain::suppression::{Reason, default_end};
@@ -38,6 +38,23 @@ impl Reviews {
     pub(super) fn remove_of(&mut self, message: MessageId) {
         for id in self.of(message).collect::<Vec<_>>() {
             self.by_message.remove(&(message, id));
+            self.close(id);
+            self.rows.remove(&id);
+        }
+    }
+
+    fn of_inbound(&self, inbound: InboundId) -> impl Iterator<Item = &Review> + '_ {
+        let items = self.rows.values().map(|(_, item)| item);
+        items.filter(move |item| item.about == About::Inbound(inbound))
+    }
+
+    /// Whether a person must still decide about a message of a person.
+    pub(super) fn is_inbound_open(&self, inbound: InboundId) -> bool {
+        self.of_inbound(inbound).any(|item| item.decided.is_none())
+    }
+
+    pub(super) fn remove_of_inbound(&mut self, inbound: InboundId) {
+        for id in self.of_inbound(inbound).map(|item| item.id).collect::<Vec<_>>() {
             self.close(id);
             self.rows.remove(&id);
         }
@@ -168,7 +185,7 @@ impl Tables {
             }
             // Somebody who may have asked for no more messages has done so, if a person says so.
             About::Inbound(id) => {
-                let person = self.events.inbound(id).and_then(Inbound::person);
+                let person = self.inbounds.find(id).and_then(Inbound::person);
                 person.map(|person| (person, Reason::OptedOut))
             }
         };

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Said, Wording};
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, History, Method, Wording};
 use tidings_domain::id::{AccountId, ConsentId};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -121,12 +121,12 @@ pub(super) async fn consents(
     Ok(Paged::of(items, page, |entry| entry.id.key()))
 }
 
-pub(super) async fn said(rx: &Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<Said>> {
+pub(super) async fn said(rx: &Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
     let key = |realm: Realm, recipient: PhoneNumber| {
         (realm.account.key(), live(realm.environment), recipient.digits())
     };
-    let mut said: BTreeMap<(i64, i16, u64), Said> =
-        recipients.iter().map(|(realm, recipient)| (key(*realm, *recipient), Said::default())).collect();
+    let mut said: BTreeMap<(i64, i16, u64), History> =
+        recipients.iter().map(|(realm, recipient)| (key(*realm, *recipient), History::default())).collect();
     let accounts: Vec<i64> = said.keys().map(|(account, ..)| *account).collect();
     let lives: Vec<i16> = said.keys().map(|(_, live, _)| *live).collect();
     let digits: Vec<i64> = said.keys().map(|(.., digits)| *digits as i64).collect();

@@ -6,7 +6,7 @@ use super::executor::{self, Rx, Tx};
 use super::front::Queue;
 use super::message::{self, live};
 use super::session::{Flight, Session, cell, clean, values};
-use super::{endpoint, operating};
+use super::{endpoint, inbound, operating};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, environment};
@@ -25,10 +25,6 @@ const FIRST_LEASE_MS: i64 = 60_000;
 /// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
 /// [`FIRST_LEASE_MS`].
 const RELEASED_MAX: i64 = 10_000;
-/// The same inbound part within this time is a repeat of the carrier, not another message of the person.
-const INBOUND_REPEAT_MS: i64 = 15 * 60_000;
-/// The same for a message of one part, which may honestly be sent twice ("yes", "yes").
-const SINGLE_REPEAT_MS: i64 = 2_000;
 
 // ── the sheet ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -304,7 +300,7 @@ macro_rules! columns {
     };
 }
 
-fn realm_of(row: &Row, first: usize) -> Result<Realm> {
+pub(super) fn realm_of(row: &Row, first: usize) -> Result<Realm> {
     Ok(Realm {
         account: AccountId::from_key(cell(row, first)?),
         environment: environment(i64::from(cell::<i16>(row, first + 1)?)),
@@ -337,7 +333,7 @@ async fn tell(sql: &Session, events: Vec<(Logged, Option<Delivery>)>) -> Result<
     let messages: BTreeSet<i64> = events.iter().filter_map(|(one, _)| Some(one.message?.key())).collect();
     let inbounds: Vec<i64> = events.iter().filter_map(|(one, _)| Some(one.inbound?.key())).collect();
     let (messages, inbounds): (HashMap<MessageId, Arc<Message>>, _) =
-        tokio::try_join!(message::unchanging(sql, &messages), find_inbounds(sql, &inbounds))?;
+        tokio::try_join!(message::unchanging(sql, &messages), inbound::find(sql, &inbounds))?;
     let about = |one: &Logged| match (one.message, one.inbound) {
         (Some(id), _) => messages.get(&id).map(|message| About::Message(Box::new(Message::clone(message)))),
         (None, Some(id)) => inbounds.get(&id).map(|inbound| About::Inbound(Box::new(inbound.clone()))),
@@ -818,130 +814,15 @@ pub(super) async fn first_at(sql: &Session, at: Timestamp) -> Result<i64> {
 
 // ── inbound ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// What makes two parts the same: a carrier that missed our answer sends it again.
-fn fingerprint(part: &Inbound) -> Vec<u8> {
-    format!(
-        "{}\u{1f}{}\u{1f}{}\u{1f}{:?}\u{1f}{}",
-        part.connection.key(),
-        part.from,
-        part.to,
-        part.part,
-        part.text
-    )
-    .into_bytes()
-}
-
-/// The inbound parts that came before, by fingerprint: when the last of them came.
-pub(super) struct Seen(HashMap<Vec<u8>, i64>);
-
-impl Seen {
-    /// What came like these.
-    pub async fn load<'a>(sql: &Session, parts: impl Iterator<Item = &'a Inbound>) -> Result<Self> {
-        let prints: Vec<Vec<u8>> = parts.map(fingerprint).collect::<HashSet<_>>().into_iter().collect();
-        let rows = sql
-            .rows(
-                "SELECT k.print, i.at FROM unnest($1::bytea[]) AS k (print)
-                 CROSS JOIN LATERAL (SELECT max(x.at) AS at FROM inbound x WHERE x.fingerprint = sha256(k.print)) i
-                 WHERE i.at IS NOT NULL",
-                &[&prints],
-            )
-            .await?;
-        let mut seen = HashMap::new();
-        for row in &rows {
-            seen.insert(cell::<Vec<u8>>(row, 0)?, cell::<i64>(row, 1)?);
-        }
-        Ok(Self(seen))
-    }
-
-    /// Whether this part came before, and not so long ago that it must be another one. If not, it has come now.
-    pub fn is_repeated(&mut self, part: &Inbound, now: Timestamp) -> bool {
-        let window = if part.part.is_some() { INBOUND_REPEAT_MS } else { SINGLE_REPEAT_MS };
-        let last = self.0.entry(fingerprint(part)).or_insert(i64::MIN);
-        let repeated = *last > now.plus_ms(-window).as_millis();
-        if !repeated {
-            *last = part.at.as_millis().max(*last);
-        }
-        repeated
-    }
-}
-
 /// Writes the event, and a delivery for everybody who wants to hear of it.
-pub(super) fn publish_inbound(tx: &mut Tx, part: &Inbound, kind: Kind, told: &mut Vec<Told>) {
+pub(super) fn publish_inbound(tx: &mut Tx, message: &Inbound, kind: Kind, told: &mut Vec<Told>) {
     let listeners = tx.listeners();
-    let id = EventId::from_key(tx.next_event(part.at));
-    let event = part.event(kind);
-    for endpoint in listeners.of(part.realm, kind, None) {
-        let delivery = Some(tx.sheets.events.lease_first(id, endpoint, part.realm, part.at));
-        let about = About::Inbound(Box::new(part.clone()));
-        told.push(Told { id, realm: part.realm, event: event.clone(), about, delivery });
+    let id = EventId::from_key(tx.next_event(message.at));
+    let event = message.event(kind);
+    for endpoint in listeners.of(message.realm, kind, None) {
+        let delivery = Some(tx.sheets.events.lease_first(id, endpoint, message.realm, message.at));
+        let about = About::Inbound(Box::new(message.clone()));
+        told.push(Told { id, realm: message.realm, event: event.clone(), about, delivery });
     }
-    tx.sheets.events.log(id, part.realm, None, Some(part.id), event);
-}
-
-pub(super) async fn insert_inbound(sql: &Session, parts: &[&Inbound]) -> Result<()> {
-    if parts.is_empty() {
-        return Ok(());
-    }
-    let numbers =
-        |part: &&Inbound| part.part.map(|(reference, total, number)| format!("{reference}/{total}/{number}"));
-    let mut flight = Flight::default();
-    flight.statement(
-        "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, part, at, fingerprint, keyword)
-         SELECT id, account, live, connection, sender, recipient, text, part, at, sha256(print), keyword
-         FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-             $8::text[], $9::bigint[], $10::bytea[], $11::smallint[])
-           AS n (id, account, live, connection, sender, recipient, text, part, at, print, keyword)",
-        values![
-            parts.iter().map(|part| part.id.key()).collect::<Vec<_>>(),
-            parts.iter().map(|part| part.realm.account.key()).collect::<Vec<_>>(),
-            parts.iter().map(|part| live(part.realm.environment)).collect::<Vec<_>>(),
-            parts.iter().map(|part| part.connection.key()).collect::<Vec<_>>(),
-            parts.iter().map(|part| clean(&part.from)).collect::<Vec<_>>(),
-            parts.iter().map(|part| clean(&part.to)).collect::<Vec<_>>(),
-            parts.iter().map(|part| clean(&part.text)).collect::<Vec<_>>(),
-            parts.iter().map(numbers).collect::<Vec<_>>(),
-            parts.iter().map(|part| part.at.as_millis()).collect::<Vec<_>>(),
-            parts.iter().map(|part| fingerprint(part)).collect::<Vec<_>>(),
-            parts.iter().map(|part| part.keyword as i16).collect::<Vec<_>>(),
-        ],
-    );
-    flight.run(sql).await
-}
-
-pub(super) async fn find_inbounds(sql: &Session, ids: &[i64]) -> Result<HashMap<InboundId, Inbound>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows = sql
-        .rows(
-            "SELECT id, account, live, connection, sender, recipient, text, part, at, keyword FROM inbound WHERE id = ANY ($1)",
-            &[&ids],
-        )
-        .await?;
-    let mut found = HashMap::new();
-    for row in &rows {
-        let id = InboundId::from_key(cell(row, 0)?);
-        let numbers: Option<&str> = cell(row, 7)?;
-        let part = numbers.and_then(|numbers| {
-            let mut numbers = numbers.split('/');
-            Some((
-                numbers.next()?.parse().ok()?,
-                numbers.next()?.parse().ok()?,
-                numbers.next()?.parse().ok()?,
-            ))
-        });
-        let inbound = Inbound {
-            id,
-            realm: realm_of(row, 1)?,
-            connection: ConnectionId::from_key(cell(row, 3)?),
-            from: cell(row, 4)?,
-            to: cell(row, 5)?,
-            text: cell(row, 6)?,
-            part,
-            at: Timestamp::from_millis(cell(row, 8)?),
-            keyword: column::keyword(i64::from(cell::<i16>(row, 9)?))?,
-        };
-        found.insert(id, inbound);
-    }
-    Ok(found)
+    tx.sheets.events.log(id, message.realm, None, Some(message.id), event);
 }

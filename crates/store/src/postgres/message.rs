@@ -1660,15 +1660,21 @@ pub(super) async fn next_due(
             "SELECT p.priority::integer, (SELECT x.due_at FROM due x WHERE x.lane = $1 AND x.priority = p.priority
                AND x.due_at >= p.front ORDER BY x.due_at LIMIT 1) FROM unnest($2::smallint[], $3::bigint[]) AS p (priority, front)
              UNION ALL SELECT -1, (SELECT expires_at FROM due WHERE expires_at IS NOT NULL AND expires_at >= $4
-               ORDER BY expires_at LIMIT 1) WHERE $4::bigint IS NOT NULL",
+               ORDER BY expires_at LIMIT 1) WHERE $4::bigint IS NOT NULL
+             UNION ALL SELECT -2, (SELECT due_at FROM inbound WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1)
+               WHERE $4::bigint IS NOT NULL",
             &[&lane, &urgent, &fronts, &expiry],
         )
         .await?;
     let mut earliest: Option<i64> = None;
     for row in &rows {
         let (priority, at): (i32, Option<i64>) = (cell(row, 0)?, cell(row, 1)?);
-        let queue = if priority < 0 { Queue::Expiry } else { Queue::Lane(lane, priority as i16) };
-        look.found(queue, at);
+        match priority {
+            // Messages of people that wait for parts: few, and in no queue.
+            -2 => {}
+            -1 => look.found(Queue::Expiry, at),
+            _ => look.found(Queue::Lane(lane, priority as i16), at),
+        }
         earliest = [earliest, at].into_iter().flatten().min();
     }
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))

@@ -40,7 +40,7 @@ use std::time::Duration;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
-use tidings_domain::consent::{Consent, Said};
+use tidings_domain::consent::{Consent, History};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -285,7 +285,9 @@ impl Backend for Postgres {
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        writer inbound::receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
+        writer inbound::receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
+        writer inbound::give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
+        readers inbound::inbound(realm: Realm, id: InboundId) -> Option<Received>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         single message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
@@ -319,7 +321,7 @@ impl Backend for Postgres {
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         single consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
-        readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Said>;
+        readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
 
         single review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         single review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

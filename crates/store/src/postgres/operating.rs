@@ -368,7 +368,8 @@ pub(super) async fn sweep(
         let before = part::floor(&parts, messages_ms, before(messages_ms));
         let (whole, others): (Vec<Part>, Vec<Part>) =
             parts.into_iter().partition(|part| part.is_whole(messages_ms));
-        let left = sweep_messages(&tx.sql, &others, before, *limit).await?;
+        let mut left = sweep_messages(&tx.sql, &others, before, *limit).await?;
+        left |= super::inbound::sweep(&tx.sql, &others, before, *limit).await?;
         more |= left;
         if !left {
             for part in whole.iter().chain(&others) {
@@ -540,7 +541,7 @@ async fn sweep_messages(sql: &Session, parts: &[Part], before: Timestamp, limit:
     Ok(over.len() == limit)
 }
 
-/// Drops a part of the log whose messages are gone, but for the events of those that stay, and of what is no message. One of
+/// Drops a part of the log whose messages are gone, but for the events of those that stay, and of what is about none. One of
 /// which much must stay waits, and then loses the events of what is gone one by one.
 async fn sweep_events(sql: &Session, part: &Part, before: Timestamp, limit: usize) -> Result<bool> {
     if !part.is_before(before.plus_ms(-part::SKEW_MS)) {
@@ -567,7 +568,10 @@ async fn sweep_events(sql: &Session, part: &Part, before: Timestamp, limit: usiz
         .await?;
     let staying: Vec<i64> = staying.iter().map(|row| cell(row, 0)).collect::<Result<_>>()?;
     let of_messages: [Value<'_>; 1] = [&staying];
-    let stays: [Stays<'_>; 2] = [("x.message IS NULL", &[]), ("x.message = ANY ($1)", &of_messages)];
+    // Of people's messages those stay that are there, and so does what is about nothing.
+    let of_others = "x.message IS NULL AND (x.inbound IS NULL
+        OR EXISTS (SELECT 1 FROM inbound i WHERE i.id = x.inbound LIMIT 1))";
+    let stays: [Stays<'_>; 2] = [(of_others, &[]), ("x.message = ANY ($1)", &of_messages)];
     let are_few = staying.len() as i64 <= part::STAY_MAX;
     let is_gone = are_few && part::drop_part(sql, part::EVENTS, part, &stays).await?;
     if is_gone || !part.waits(before) {
@@ -575,8 +579,10 @@ async fn sweep_events(sql: &Session, part: &Part, before: Timestamp, limit: usiz
     }
     let delete = format!(
         "DELETE FROM {name} WHERE ctid = ANY (ARRAY (
-           SELECT x.ctid FROM {name} x WHERE x.message IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.message LIMIT 1) ORDER BY x.seq LIMIT $1))"
+           SELECT x.ctid FROM {name} x WHERE
+             (x.message IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.message LIMIT 1))
+             OR (x.inbound IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inbound i WHERE i.id = x.inbound LIMIT 1))
+           ORDER BY x.seq LIMIT $1))"
     );
     Ok(sql.change(&delete, &[&(limit as i64)]).await? == limit as u64)
 }

@@ -234,7 +234,7 @@ async fn suppress_recipients(
         recipients.insert(id, (number(cell(row, 1)?)?, Reason::Manual));
     }
     let inbounds: Vec<i64> = items.iter().filter_map(|item| Some(item.about.inbound()?.key())).collect();
-    for (id, inbound) in super::event::find_inbounds(&tx.sql, &inbounds).await? {
+    for (id, inbound) in super::inbound::find(&tx.sql, &inbounds).await? {
         // Somebody who may have asked for no more messages has done so, if a person says so.
         recipients.extend(inbound.person().map(|person| (About::Inbound(id), (person, Reason::OptedOut))));
     }

@@ -10,7 +10,7 @@ use crate::column::{corrupt, listed};
 use rusqlite::{Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Said, Wording};
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, History, Method, Wording};
 use tidings_domain::id::{AccountId, ConsentId};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -115,9 +115,9 @@ fn newest(
     Ok(items)
 }
 
-pub(super) fn said(rx: &mut Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<Said>> {
+pub(super) fn said(rx: &mut Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
     let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
-        Ok(Said {
+        Ok(History {
             // No limit.
             ledger: newest(rx.sql, *realm, *recipient, i64::MAX, -1)?,
             opt_outs: suppression::opt_outs(rx.sql, *realm, *recipient)?,

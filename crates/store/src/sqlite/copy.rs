@@ -9,7 +9,6 @@ use crate::copy::{
 use crate::{Error, Result};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params_from_iter};
-use sha2::{Digest as _, Sha256};
 
 /// Octets of the write-ahead log after which it is written into the file.
 const LOG_OCTETS: usize = 64 << 20;
@@ -66,7 +65,7 @@ fn mark(connection: &Connection) -> Result<Option<String>> {
 const fn expression(column: &Column) -> &'static str {
     match column.way {
         Way::Made(expression) => expression,
-        Way::Same | Way::Digest(_) => column.name,
+        Way::Same => column.name,
     }
 }
 
@@ -74,21 +73,8 @@ const fn expression(column: &Column) -> &'static str {
 fn insert(table: &Table) -> String {
     let kept = || table.columns.iter().filter(|column| is_kept(column));
     let names: Vec<&str> = kept().map(|column| column.name).collect();
-    let places: Vec<String> =
-        kept().enumerate().map(|(n, column)| format!("?{} AS {}", n + 1, column.name)).collect();
-    let values: Vec<&str> = kept()
-        .map(|column| match column.way {
-            Way::Digest(expression) => expression,
-            Way::Same | Way::Made(_) => column.name,
-        })
-        .collect();
-    format!(
-        "INSERT INTO {} ({}) SELECT {} FROM (SELECT {})",
-        table.name,
-        names.join(", "),
-        values.join(", "),
-        places.join(", ")
-    )
+    let places: Vec<String> = (1..=names.len()).map(|n| format!("?{n}")).collect();
+    format!("INSERT INTO {} ({}) VALUES ({})", table.name, names.join(", "), places.join(", "))
 }
 
 const fn is_kept(column: &Column) -> bool {
@@ -125,9 +111,6 @@ impl End for File {
                         read.add(Cell::Number(number));
                     }
                     (ValueRef::Text(text), Kind::Text) => read.add(Cell::Text(text)),
-                    (ValueRef::Blob(octets), Kind::Octets) if matches!(column.way, Way::Digest(_)) => {
-                        read.add(Cell::Octets(&Sha256::digest(octets)));
-                    }
                     (ValueRef::Blob(octets), Kind::Octets) => read.add(Cell::Octets(octets)),
                     _ => {
                         let what =

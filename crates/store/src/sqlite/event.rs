@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx, failed};
 use super::message::{environment, get, live};
-use super::{endpoint, operating};
+use super::{endpoint, inbound, operating};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
@@ -20,8 +20,6 @@ const FIRST_LEASE_MS: i64 = 60_000;
 /// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
 /// [`FIRST_LEASE_MS`].
 const RELEASED_MAX: usize = 10_000;
-/// The same inbound part within this time is a repeat of the carrier, not another message of the person.
-const INBOUND_REPEAT_MS: i64 = 15 * 60_000;
 
 const COLUMNS: &str = "seq, account, live, kind, message, inbound, status, attempt, at, due_at, failure, raw";
 
@@ -103,7 +101,7 @@ fn tell(sql: &Sql, logged: Logged, delivery: Option<Delivery>) -> Result<Option<
     let about = match (logged.message, logged.inbound) {
         (Some(message), _) => super::message::unchanging(sql, message)?
             .map(|m| About::Message(Box::new(Message { text: None, ..m }))),
-        (None, Some(inbound)) => find_inbound(sql, inbound)?.map(|i| About::Inbound(Box::new(i))),
+        (None, Some(inbound)) => inbound::find(sql, inbound)?.map(|i| About::Inbound(Box::new(i))),
         (None, None) => Some(About::Test),
     };
     Ok(about.map(|about| Told { id: logged.id, realm: logged.realm, event: logged.event, about, delivery }))
@@ -538,95 +536,21 @@ pub(super) fn first_at(sql: &Sql, at: Timestamp) -> Result<i64> {
 
 // ── inbound ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// What makes two parts the same: a carrier that missed our answer sends it again.
-fn fingerprint(part: &Inbound) -> Vec<u8> {
-    format!(
-        "{}\u{1f}{}\u{1f}{}\u{1f}{:?}\u{1f}{}",
-        part.connection.key(),
-        part.from,
-        part.to,
-        part.part,
-        part.text
-    )
-    .into_bytes()
-}
-
-pub(super) fn known_inbound(sql: &Sql, part: &Inbound, now: Timestamp) -> Result<bool> {
-    // A single message may honestly be sent twice ("yes", "yes"); parts of a long one carry their number.
-    sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM inbound WHERE fingerprint = ?1 AND at > ?2)")
-        .and_then(|mut s| {
-            let window = if part.part.is_some() { INBOUND_REPEAT_MS } else { 2_000 };
-            s.query_row(params![fingerprint(part), now.plus_ms(-window).as_millis()], |row| row.get(0))
-        })
-        .map_err(failed)
-}
-
 /// Writes the event, and a delivery for everybody who wants to hear of it.
 pub(super) fn publish_inbound(
     tx: &mut Tx<'_>,
-    part: &Inbound,
+    message: &Inbound,
     kind: Kind,
     told: &mut Vec<Told>,
 ) -> Result<()> {
     let listeners = tx.listeners()?;
-    let id = EventId::from_key(tx.next_event(part.at)?);
-    let event = part.event(kind);
-    insert(tx.sql, id, part.realm, None, Some(part.id), &event)?;
-    for endpoint in listeners.of(part.realm, kind, None) {
-        let delivery = Some(lease_first(tx.sql, id, endpoint, part.at)?);
-        let about = About::Inbound(Box::new(part.clone()));
-        told.push(Told { id, realm: part.realm, event: event.clone(), about, delivery });
+    let id = EventId::from_key(tx.next_event(message.at)?);
+    let event = message.event(kind);
+    insert(tx.sql, id, message.realm, None, Some(message.id), &event)?;
+    for endpoint in listeners.of(message.realm, kind, None) {
+        let delivery = Some(lease_first(tx.sql, id, endpoint, message.at)?);
+        let about = About::Inbound(Box::new(message.clone()));
+        told.push(Told { id, realm: message.realm, event: event.clone(), about, delivery });
     }
     Ok(())
-}
-
-pub(super) fn insert_inbound(sql: &Sql, part: &Inbound) -> Result<()> {
-    let numbers = part.part.map(|(reference, total, number)| format!("{reference}/{total}/{number}"));
-    sql.prepare_cached(
-        "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, part, at, fingerprint, keyword)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )
-    .and_then(|mut s| {
-        s.execute(params![
-            part.id.key(),
-            part.realm.account.key(),
-            live(part.realm.environment),
-            part.connection.key(),
-            part.from,
-            part.to,
-            part.text,
-            numbers,
-            part.at.as_millis(),
-            fingerprint(part),
-            part.keyword as i64,
-        ])
-    })
-    .map(drop)
-    .map_err(failed)
-}
-
-pub(super) fn find_inbound(sql: &Sql, id: InboundId) -> Result<Option<Inbound>> {
-    let mut statement = sql
-        .prepare_cached(
-            "SELECT account, live, connection, sender, recipient, text, part, at, keyword FROM inbound WHERE id = ?1",
-        )
-        .map_err(failed)?;
-    let mut rows = statement.query([id.key()]).map_err(failed)?;
-    let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
-    let numbers: Option<String> = get(row, 6)?;
-    let part = numbers.and_then(|numbers| {
-        let mut numbers = numbers.split('/');
-        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    });
-    Ok(Some(Inbound {
-        id,
-        realm: Realm { account: AccountId::from_key(get(row, 0)?), environment: environment(get(row, 1)?) },
-        connection: ConnectionId::from_key(get(row, 2)?),
-        from: get(row, 3)?,
-        to: get(row, 4)?,
-        text: get(row, 5)?,
-        part,
-        at: Timestamp::from_millis(get(row, 7)?),
-        keyword: column::keyword(get(row, 8)?)?,
-    }))
 }

@@ -1037,7 +1037,12 @@ pub(super) fn next_due(
             .prepare_cached("SELECT min(expires_at) FROM due WHERE expires_at IS NOT NULL")
             .and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0)))
             .map_err(failed)?;
-        earliest = [earliest, expiry].into_iter().flatten().min();
+        let parts = rx
+            .sql
+            .prepare_cached("SELECT min(due_at) FROM inbound WHERE due_at IS NOT NULL")
+            .and_then(|mut s| s.query_row([], |row| row.get::<_, Option<i64>>(0)))
+            .map_err(failed)?;
+        earliest = [earliest, expiry, parts].into_iter().flatten().min();
     }
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_opt_out_by_text", include_str!("../../migrations/sqlite/0006_opt_out_by_text.sql")),
     ("0007_consent", include_str!("../../migrations/sqlite/0007_consent.sql")),
     ("0008_one_time_codes", include_str!("../../migrations/sqlite/0008_one_time_codes.sql")),
+    ("0009_parts_put_together", include_str!("../../migrations/sqlite/0009_parts_put_together.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

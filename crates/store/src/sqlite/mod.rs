@@ -32,7 +32,7 @@ use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
-use tidings_domain::consent::{Consent, Said};
+use tidings_domain::consent::{Consent, History};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -203,7 +203,9 @@ impl Backend for Sqlite {
         work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        work inbound::receive(arrivals: Vec<Arrival>, now: Timestamp) -> Advanced;
+        work inbound::receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
+        work inbound::give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
+        readers inbound::inbound(realm: Realm, id: InboundId) -> Option<Received>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         readers message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
@@ -237,7 +239,7 @@ impl Backend for Sqlite {
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         readers consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
-        readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Said>;
+        readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
 
         readers review::review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         readers review::reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

@@ -428,6 +428,7 @@ pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: 
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS))?;
     if let Some(messages_ms) = retention.messages_ms {
         more |= sweep_messages(tx.sql, before(messages_ms), *limit)?;
+        more |= super::inbound::sweep(tx.sql, before(messages_ms), *limit)?;
     }
     Ok(more)
 }

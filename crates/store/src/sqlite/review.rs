@@ -174,7 +174,7 @@ fn recipient_of(sql: &rusqlite::Connection, about: About) -> Result<Option<(Phon
             Ok(Some((number(recipient)?, Reason::Manual)))
         }
         About::Inbound(id) => {
-            let inbound = super::event::find_inbound(sql, id)?;
+            let inbound = super::inbound::find(sql, id)?;
             Ok(inbound.and_then(|inbound| inbound.person()).map(|person| (person, Reason::OptedOut)))
         }
     }

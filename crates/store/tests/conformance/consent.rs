@@ -3,7 +3,7 @@
 use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use tidings_domain::account::{Environment, Realm};
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, OptOut, Said, Wording};
+use tidings_domain::consent::{Act, Channel, Consent, Evidence, History, Method, OptOut, Wording};
 use tidings_domain::id::*;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::suppression::Reason;
@@ -103,9 +103,10 @@ fn what_decides_how_consent_stands_is_read_at_once() {
         let asked = [1, 2, 3, 1].map(|person| (HOME, number(person))).to_vec();
         let said = store.said(asked).await.expect("read");
         let opt_out = |n| OptOut { at: at(n), started_at: None };
-        let first = Said { ledger: vec![entry(2, 1), entry(1, 1)], opt_outs: vec![opt_out(1), opt_out(6)] };
-        let second = Said { ledger: vec![entry(3, 2)], opt_outs: vec![] };
-        assert_eq!(said, [first.clone(), second, Said::default(), first]);
+        let first =
+            History { ledger: vec![entry(2, 1), entry(1, 1)], opt_outs: vec![opt_out(1), opt_out(6)] };
+        let second = History { ledger: vec![entry(3, 2)], opt_outs: vec![] };
+        assert_eq!(said, [first.clone(), second, History::default(), first]);
     });
 }
 

@@ -12,13 +12,14 @@ use std::future::Future;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly::Bounds;
 use tidings_domain::code::{Code, Mark, NewCode};
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
-use tidings_domain::keyword::Class;
+use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
@@ -26,8 +27,9 @@ use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression::Reason;
+use tidings_domain::text::{Charset, Part, Segment};
 use tidings_domain::time::Timestamp;
-use tidings_domain::velocity::{Bounds, Client as Person, Prefix, Watch};
+use tidings_domain::velocity::{self, Client as Person, Prefix, Watch};
 use tidings_domain::webhook::{Delivery, Verdict};
 use tidings_store::model::{Disk, Model};
 use tidings_store::*;
@@ -115,6 +117,7 @@ enum Call {
     LiftStop(Realm, Prefix),
     Suppressed(Vec<(Realm, PhoneNumber)>),
     Receive(Vec<Arrival>),
+    GiveUp(usize),
     NextDue(Option<ConnectionId>),
     ClaimDeliveries {
         wanted: Vec<(EndpointId, usize)>,
@@ -206,7 +209,7 @@ fn plain<T: Debug>(result: Result<T>) -> String {
 }
 
 /// So few that stories meet the bounds.
-const FEW: Bounds = Bounds {
+const FEW: velocity::Bounds = velocity::Bounds {
     number: 3,
     session: 2,
     address: 0,
@@ -228,6 +231,32 @@ fn printed(stored: &Stored) -> String {
 
 fn entry(entry: &Suppression) -> String {
     format!("{entry:?} of {}", entry.recipient)
+}
+
+/// Few may wait, and who asks is answered from the connection of the realm by a message whose id goes with that of what was
+/// sent.
+fn hearing(now: Timestamp) -> Hearing {
+    let reply = move |inbound: &Inbound, person: PhoneNumber, found: Keyword| {
+        let kind = reply::Kind::to(found.class).filter(|_| inbound.id.key() % 5 != 0)?;
+        Some(draft(Message {
+            id: answer_to(inbound.id),
+            account: inbound.realm.account,
+            environment: inbound.realm.environment,
+            recipient: person,
+            connection: if inbound.realm == TEST { TEST_LINE } else { LINE },
+            created_at: now,
+            expires_at: now.plus_s(reply::VALIDITY_S),
+            reply: Some(Reply { kind, to: inbound.id }),
+            ..message(7)
+        }))
+    };
+    let bounds = Bounds { sender: 2, connection: 4, all: 5 };
+    Hearing { wait_ms: 20_000, bounds, reply: Arc::new(reply) }
+}
+
+/// Two ids are made for each arrival: one for what it begins, and the next for what answers that.
+fn answer_to(inbound: InboundId) -> MessageId {
+    MessageId::from_key(inbound.key() + 1)
 }
 
 fn lines(of: impl IntoIterator<Item = String>) -> String {
@@ -291,7 +320,8 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::Stops(realm) => plain(store.stops(realm, now).await),
         Call::LiftStop(realm, prefix) => plain(store.lift_stop(realm, prefix, actor(), now).await),
         Call::Suppressed(whom) => plain(store.suppressed(whom, now).await),
-        Call::Receive(arrivals) => advanced(store.receive(arrivals, now).await, &mut learned),
+        Call::Receive(arrivals) => advanced(store.receive(arrivals, hearing(now), now).await, &mut learned),
+        Call::GiveUp(limit) => advanced(store.give_up(limit, hearing(now), now).await, &mut learned),
         Call::NextDue(line) => plain(store.next_due(line, now).await),
         Call::ClaimDeliveries { wanted, lease_ms } => {
             let claimed = store.claim_deliveries(wanted, lease_ms, now).await;
@@ -458,6 +488,9 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
             format!("timeline of {id}"),
             answer(found, |found| found.as_ref().map_or_else(String::new, told_life)),
         );
+    }
+    for (realm, id) in &teller.inbounds {
+        add(format!("message {id} of a person"), plain(store.inbound(*realm, *id).await));
     }
     for batch in &teller.batches {
         add(format!("batch {batch}"), plain(store.batch(HOME, *batch).await));
@@ -772,6 +805,7 @@ pub(crate) struct Teller {
     steady: bool,
     made: i64,
     messages: Vec<(Realm, MessageId)>,
+    inbounds: Vec<(Realm, InboundId)>,
     sent: Vec<Sent>,
     receipts: Vec<(ConnectionId, Receipt)>,
     batches: Vec<BatchId>,
@@ -793,6 +827,7 @@ impl Teller {
             draw,
             made: 0,
             messages: Vec::new(),
+            inbounds: Vec::new(),
             sent: Vec::new(),
             receipts: Vec::new(),
             batches: Vec::new(),
@@ -844,7 +879,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(122) {
+        match self.draw.below(130) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -911,7 +946,9 @@ impl Teller {
             }
             102 => Call::ReleaseDeliveries,
             103..121 => self.code(),
-            _ => Call::Crash,
+            121 => Call::Crash,
+            _ if self.draw.one_in(5) => Call::GiveUp(self.limit()),
+            _ => self.receive(),
         }
     }
 
@@ -930,6 +967,11 @@ impl Teller {
         for ticket in &learned.tickets {
             for segment in &ticket.segments {
                 self.submitted(&ticket.message, ticket.attempt, *segment);
+            }
+        }
+        for told in &learned.told {
+            if let About::Inbound(inbound) = &told.about {
+                self.messages.push((told.realm, answer_to(inbound.id)));
             }
         }
         self.told.extend(learned.told);
@@ -1160,43 +1202,30 @@ impl Teller {
     }
 
     fn arrival(&mut self) -> Arrival {
-        let (text, keyword) = self.draw.of(&[
-            ("STOP", Class::Stop),
-            ("STOP", Class::Stop),
-            ("START", Class::Start),
-            ("HELP", Class::Help),
-            ("stop?", Class::Doubtful),
-            ("yes", Class::Nothing),
-        ]);
+        let text =
+            self.draw.of(&["STOP", "STOP", "START", "HELP", "wrong number", "yes", "do not text me", "it"]);
         let (realm, person) = (self.realm(), self.recipient());
-        let inbound = Inbound {
-            id: InboundId::from_key(self.id()),
-            realm,
-            connection: LINE,
-            from: person.to_string(),
-            to: "ACME".to_owned(),
-            text: text.to_owned(),
-            part: self.draw.of(&[None, None, Some((7, 2, 1)), Some((7, 2, 2))]),
-            at: self.now,
-            keyword,
-        };
-        let reply = reply::Kind::to(keyword).map(|kind| {
-            let id = MessageId::from_key(self.id());
-            self.messages.push((realm, id));
-            draft(Message {
-                id,
-                account: realm.account,
-                environment: realm.environment,
-                recipient: person,
-                connection: if realm == TEST { TEST_LINE } else { LINE },
-                created_at: self.now,
-                expires_at: self.now.plus_s(reply::VALIDITY_S),
-                reply: Some(Reply { kind, to: inbound.id }),
-                ..message(self.made)
-            })
+        let id = InboundId::from_key(self.id());
+        self.made += 1;
+        self.inbounds.push((realm, id));
+        let place = self.draw.of(&[None, Some((7, 2)), Some((7, 2)), Some((8, 3)), Some((8, 3))]);
+        let place = place.map(|(reference, total)| Part {
+            reference,
+            total,
+            number: 1 + self.draw.below(u64::from(total)) as u8,
         });
-        let ask = Ask { person, matched: "stop", reply: reply.filter(|_| !self.draw.one_in(5)) };
-        Arrival { inbound, ask: Some(ask).filter(|_| !self.draw.one_in(9)) }
+        let charset = self.draw.of(&[Charset::Latin1, Charset::Latin1, Charset::Latin1, Charset::Unknown]);
+        Arrival {
+            id,
+            realm,
+            connection: self.draw.of(&[LINE, LINE, OTHER_LINE]),
+            from: if self.draw.one_in(9) { "ACME".to_owned() } else { person.to_string() },
+            to: "ACME".to_owned(),
+            segment: Segment::received(charset, text.as_bytes(), false, place),
+            beside: self.draw.of(&[vec![], vec![], vec![7]]),
+            opened: self.draw.of(&[None, Some(self.now), Some(self.now.plus_ms(-30_000))]),
+            at: self.now,
+        }
     }
 }
 

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly::Bounds;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
+use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
-use tidings_domain::text::{Encoding, Options, Tables};
+use tidings_domain::text::{Charset, Encoding, Options, Part, Segment, Tables};
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
 
@@ -100,6 +103,52 @@ pub async fn sent(store: &Arc<dyn Backend>, message: Message, name: &str) -> Mes
     let answers = (0..segments).map(|n| taken(id, 1, n, &format!("{name}-{n}"))).collect();
     assert_eq!(advance(store, answers, START).await.statuses.last(), Some(&Some(Status::Sent)));
     id
+}
+
+/// What the sample person sends by itself: this text. It begins the message `n`.
+pub fn arrival(n: i64, text: &str, now: Timestamp) -> Arrival {
+    Arrival {
+        id: InboundId::from_key(n),
+        realm: HOME,
+        connection: LINE,
+        from: number(7).to_string(),
+        to: "72345".to_owned(),
+        segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+        beside: Vec::new(),
+        opened: None,
+        at: now,
+    }
+}
+
+/// One of several parts: reference, total and number.
+pub fn part(n: i64, place: (u16, u8, u8), text: &str, now: Timestamp) -> Arrival {
+    let (reference, total, number) = place;
+    let place = Part { reference, total, number };
+    let segment = Segment::received(Charset::Latin1, text.as_bytes(), false, Some(place));
+    Arrival { segment, ..arrival(n, text, now) }
+}
+
+/// Three minutes, and whoever asks is answered by the sample message with the number of what they sent.
+pub fn hearing() -> Hearing {
+    let reply = |inbound: &Inbound, person: PhoneNumber, found: Keyword| {
+        let kind = reply::Kind::to(found.class)?;
+        Some(draft(Message {
+            recipient: person,
+            created_at: inbound.at,
+            expires_at: inbound.at.plus_s(reply::VALIDITY_S),
+            reply: Some(Reply { kind, to: inbound.id }),
+            ..message(inbound.id.key())
+        }))
+    };
+    Hearing { wait_ms: 180_000, bounds: Bounds::default(), reply: Arc::new(reply) }
+}
+
+pub async fn receive(store: &Arc<dyn Backend>, arrivals: Vec<Arrival>, now: Timestamp) -> Advanced {
+    store.receive(arrivals, hearing(), now).await.expect("received")
+}
+
+pub async fn give_up(store: &Arc<dyn Backend>, now: Timestamp) -> Advanced {
+    store.give_up(MANY, hearing(), now).await.expect("given up")
 }
 
 pub fn patience() -> Patience {

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_cluster::{Cluster, Database};
-use tidings_domain::account::{Environment, Realm};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::message::{Message, Outcome, Status};
@@ -97,7 +96,13 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 3] = [
+const UNDONE: [(i64, &str); 4] = [
+    (
+        9,
+        "DROP TABLE inbound_part;
+         ALTER TABLE inbound DROP COLUMN reference, DROP COLUMN total, DROP COLUMN missing, DROP COLUMN due_at;
+         DROP INDEX inbound_like; DROP INDEX review_inbound",
+    ),
     (8, "DROP TABLE code, code_count, code_stop"),
     (7, "DROP TABLE consent, wording"),
     (
@@ -588,18 +593,8 @@ async fn a_character_that_postgresql_cannot_keep_is_marked_and_nothing_fails() {
     let Some(database) = database() else { return };
     let store = open_database(&database);
     store.create_endpoint(endpoint(1), actor()).await.expect("created");
-    let part = Inbound {
-        id: InboundId::from_key(floor_at(START) + 9),
-        realm: Realm { environment: Environment::Live, ..HOME },
-        connection: LINE,
-        from: "4670\0".into(),
-        to: "ACME".into(),
-        text: "@\0!".into(),
-        part: None,
-        at: START,
-        keyword: tidings_domain::keyword::Class::Nothing,
-    };
-    let told = store.receive(vec![part.into()], START).await.expect("stored").told;
+    let odd = Arrival { from: "4670\0".into(), ..arrival(floor_at(START) + 9, "@\0!", START) };
+    let told = receive(&store, vec![odd], START).await.told;
     let event = store.event(HOME, told[0].id).await.expect("read").expect("there");
     let About::Inbound(kept) = event.about else { panic!("it is inbound") };
     assert_eq!((kept.from.as_str(), kept.text.as_str()), ("4670\u{FFFD}", "@\u{FFFD}!"));

@@ -401,32 +401,31 @@ fn the_feed_leaves_out_what_is_for_the_timeline_only() {
     });
 }
 
-/// P-18, P-21
+/// P-18
 #[test]
-fn an_inbound_part_is_stored_once_and_told() {
+fn an_inbound_message_is_stored_once_and_told() {
     for_each_backend(|store| async move {
         store.create_endpoint(endpoint(1), actor()).await.expect("created");
-        let part = |n: i64, at: Timestamp| Inbound {
-            id: InboundId::from_key(n),
-            realm: HOME,
-            connection: LINE,
-            from: "46700000001".into(),
-            to: "ACME".into(),
-            text: "STOP".into(),
-            part: Some((7, 2, 1)),
-            at,
-            keyword: Class::Stop,
-        };
-        let out = store.receive(vec![part(1, START).into()], START).await.expect("received");
+        let out = receive(&store, vec![arrival(1, "hello", START)], START).await;
         assert_eq!((out.told.len(), out.ignored), (1, 0));
-        let out = store.receive(vec![part(2, at(1)).into()], at(1)).await.expect("received");
+        let out = receive(&store, vec![arrival(2, "hello", at(1))], at(1)).await;
         assert_eq!((out.told.len(), out.ignored), (0, 1));
-        let other = Inbound { part: Some((7, 2, 2)), ..part(3, at(1)) };
-        assert_eq!(store.receive(vec![other.into()], at(1)).await.expect("received").told.len(), 1);
+        assert_eq!(receive(&store, vec![arrival(3, "hello!", at(1))], at(1)).await.told.len(), 1);
         let feed = store.events(HOME, None, 9).await.expect("read");
         assert_eq!(feed.len(), 2);
         let About::Inbound(about) = &feed[0].about else { panic!("{feed:?}") };
-        assert_eq!(**about, part(1, START));
+        let expected = Inbound {
+            id: InboundId::from_key(1),
+            realm: HOME,
+            connection: LINE,
+            from: number(7).to_string(),
+            to: "72345".to_owned(),
+            text: "hello".to_owned(),
+            parts: None,
+            at: START,
+            keyword: Class::Nothing,
+        };
+        assert_eq!(**about, expected);
     });
 }
 

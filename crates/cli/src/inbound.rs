@@ -1,0 +1,130 @@
+//! `tidings inbound`: what people sent. Numbers and texts are masked unless they are asked for, and what a stranger wrote
+//! is shown so that it does nothing to the terminal.
+
+use crate::operator::{Operator, Place};
+use crate::output::{Output, Table, Tone, when};
+use anyhow::anyhow;
+use clap::Subcommand;
+use std::fmt::Write as _;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::id::InboundId;
+use tidings_domain::text::display;
+use tidings_engine::webhook::as_told;
+use tidings_store::Received;
+use tidings_wire::inbound::InboundMessage;
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show one message of a person, and what came of it
+    Show {
+        /// Its id (inb_…), in whatever environment
+        id: InboundId,
+        /// Show its text, its octets and the whole phone numbers
+        #[arg(long)]
+        full: bool,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
+    let Command::Show { id, full } = command;
+    let operator = Operator::open(place).await?;
+    let mut found = find(&operator, id).await?;
+    if !full {
+        for party in [&mut found.inbound.from, &mut found.inbound.to] {
+            *party = masked(party);
+        }
+    }
+    let mut shown = InboundMessage::new(as_told(&found.inbound), found.waits_until, &found.parts);
+    if !full {
+        shown.text = shown.text.map(|_| "•••");
+        shown.originals.clear();
+    }
+    output.show(&shown, || print(&shown, &found, full, output))?;
+    operator.close().await
+}
+
+/// The id says it all: looks in every account and environment.
+async fn find(operator: &Operator, id: InboundId) -> anyhow::Result<Received> {
+    for account in operator.store.accounts().await? {
+        for environment in Environment::ALL {
+            if let Some(found) =
+                operator.store.inbound(Realm { account: account.id, environment }, id).await?
+            {
+                return Ok(found);
+            }
+        }
+    }
+    Err(anyhow!(
+        "there is no message {id} of a person in {}: is that the right data directory?",
+        operator.home
+    ))
+}
+
+/// A phone number without its middle, however a carrier writes it.
+fn masked(party: &str) -> String {
+    const SHOWN_MAX: usize = 6;
+    let is_number = party.bytes().all(|octet| octet.is_ascii_digit() || octet == b'+');
+    if !is_number || party.len() <= SHOWN_MAX {
+        return party.to_owned();
+    }
+    format!("{}•••{}", &party[..SHOWN_MAX - 2], &party[party.len() - 2..])
+}
+
+fn print(shown: &InboundMessage<'_>, found: &Received, full: bool, output: Output) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{}  {value}", output.tone(Tone::Faint, &format!("{name:<10}")));
+    };
+    line("message", &output.tone(Tone::Strong, &shown.id.0.to_string()));
+    line("status", shown.status);
+    line("from", &display(shown.from));
+    line("to", &display(shown.to));
+    match (shown.text, full) {
+        (None, _) => {}
+        (Some(text), true) => line("text", &display(text)),
+        (Some(_), false) => {
+            let count = found.inbound.text.chars().count();
+            line("text", &format!("{count} characters (--full shows them)"));
+        }
+    }
+    if let Some(keyword) = shown.keyword {
+        line("asks", keyword);
+    }
+    line("received", &when(Some(shown.received_at.0)));
+    if let Some(parts) = &shown.parts {
+        let missing: Vec<String> = parts.missing.iter().map(u8::to_string).collect();
+        let missing =
+            if missing.is_empty() { String::new() } else { format!("; missing: {}", missing.join(", ")) };
+        line("parts", &format!("{} under reference {}{missing}", parts.total, parts.reference));
+    }
+    if let Some(until) = &shown.waits_until {
+        line("waits", &format!("{} of its parts came; until {}", found.parts.len(), when(Some(until.0))));
+    }
+    let mut table = Table::new(&["PART", "ALPHABET", "HEADER", "OCTETS"]);
+    for original in &shown.originals {
+        let header = if original.header.is_empty() { "-".to_owned() } else { original.header.clone() };
+        let octets = original.octets.clone();
+        table.row([original.number.to_string(), original.alphabet.to_owned(), header, octets]);
+    }
+    text + &table.print(output, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_of_numbers_is_not_shown() {
+        let check = |party: &str, expected: &str| assert_eq!(masked(party), expected);
+        check("+46701234567", "+467•••67");
+        check("46701234567", "4670•••67");
+        check("72345", "72345");
+        check("Tidings", "Tidings");
+        check("pé\u{1b}12345678", "pé\u{1b}12345678");
+    }
+}

@@ -1,0 +1,7 @@
+//! What people write, over SMPP, to the real binary.
+
+mod carrier;
+mod keywords;
+mod parts;
+mod stories;
+mod subject;
