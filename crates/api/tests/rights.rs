@@ -1,9 +1,14 @@
 //! Who may do what: every route × every kind of token that must not pass.
 
 use crate::support::{HELLO, House, house};
+use std::sync::Arc;
 use tidings_api::{Need, ROUTES};
 use tidings_domain::account::{Environment, Realm, Scope};
+use tidings_domain::assembly::Bounds;
 use tidings_domain::id::*;
+use tidings_domain::text::{Charset, Segment};
+use tidings_domain::time::Timestamp;
+use tidings_store::{Arrival, Hearing};
 
 /// Ids of real objects of the test environment, by the beginning of a path.
 async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
@@ -19,6 +24,7 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
         ("/v1/codes/", id(&code["id"])),
         ("/v1/messages/", id(&batch["results"][0]["id"])),
         ("/v1/batches/", id(&batch["batch_id"])),
+        ("/v1/inbound/", inbound(house).await.to_string()),
         ("/v1/webhooks/", id(&webhook["id"])),
         ("/v1/tokens/", id(&record["id"])),
         ("/v1/clients/", id(&client["id"])),
@@ -26,11 +32,31 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Something that a person sent.
+async fn inbound(house: &House) -> InboundId {
+    let (id, now) = (InboundId::from_key(77), Timestamp::from_millis(1_767_225_600_000));
+    let arrival = Arrival {
+        id,
+        realm: house.test_realm(),
+        connection: ConnectionId::from_key(1),
+        from: "+15550002222".to_owned(),
+        to: "ACME".to_owned(),
+        segment: Segment::received(Charset::Latin1, b"hello", false, None),
+        beside: Vec::new(),
+        opened: None,
+        at: now,
+    };
+    let hearing = Hearing { wait_ms: 1_000, bounds: Bounds::default(), reply: Arc::new(|_: &_, _, _| None) };
+    house.engine.store().receive(vec![arrival], hearing, now).await.expect("stored");
+    id
+}
+
 fn absent(path: &str) -> String {
     match path.split('/').nth(2).unwrap() {
         "codes" => CodeId::from_key(1).to_string(),
         "messages" => MessageId::from_key(1).to_string(),
         "batches" => BatchId::from_key(1).to_string(),
+        "inbound" => InboundId::from_key(1).to_string(),
         "webhooks" => EndpointId::from_key(1).to_string(),
         "tokens" => TokenId::from_key(1).to_string(),
         "clients" => ClientId::from_key(1).to_string(),
