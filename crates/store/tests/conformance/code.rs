@@ -59,6 +59,18 @@ async fn check(store: &Arc<dyn Backend>, n: i64, right: bool, now: Timestamp) ->
     store.check_code(HOME, code_id(n), right, now).await.expect("asked").expect("there is such a code").1
 }
 
+/// Sends codes to a prefix, with messages from this number on, until it is stopped.
+pub async fn stop_a_prefix(store: &Arc<dyn Backend>, from: i64, now: Timestamp) {
+    for n in 0..100 {
+        let message = Message { expires_at: now.plus_s(600), ..text(from + n, 50_000 + n as u64) };
+        let sent = store.send_code(intake([message]), sending(new()), now).await;
+        if too_fast(admitted(sent)) == Some(Reason::Stopped) {
+            return;
+        }
+    }
+    panic!("a hundred codes were sent, and none was typed in");
+}
+
 fn too_fast(admission: Admission) -> Option<Reason> {
     match admission {
         Admission::Refused(Refused::TooFast(why)) => Some(why.reason),

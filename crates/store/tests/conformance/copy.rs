@@ -61,7 +61,9 @@ async fn lived(directory: &Directory, seed: u64, more: i64) -> Teller {
     }
     // What PostgreSQL cannot keep in a text, and what makes the same part known when it comes again.
     receive(&store, vec![odd(&teller)], teller.now()).await;
-    teller.note(100_000);
+    // A story seldom ends in the hour for which a prefix is stopped.
+    crate::code::stop_a_prefix(&store, 200_000, teller.now()).await;
+    teller.note(300_000);
     store.close().await.expect("closed");
     teller
 }
@@ -86,7 +88,11 @@ fn a_copy_there_and_back_holds_the_same_and_lives_on_as_the_original_does() {
         return;
     }
     let mut empty: BTreeSet<&str> = BTreeSet::new();
-    for seed in 0..4 {
+    // Until each table had something in one of them.
+    for seed in 0..20 {
+        if seed >= 4 && empty.is_empty() {
+            break;
+        }
         let report = run(async {
             let (first, second) = (Directory::volatile(), Directory::volatile());
             let between = database().expect("it was there just now");

@@ -879,7 +879,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(130) {
+        match self.draw.below(145) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -945,8 +945,8 @@ impl Teller {
                 Call::Reroute { from: LINE, to: self.draw.of(&[OTHER_LINE, LINE]), limit: self.limit() }
             }
             102 => Call::ReleaseDeliveries,
-            103..121 => self.code(),
-            121 => Call::Crash,
+            103..136 => self.code(),
+            136 => Call::Crash,
             _ if self.draw.one_in(5) => Call::GiveUp(self.limit()),
             _ => self.receive(),
         }
@@ -1064,8 +1064,8 @@ impl Teller {
             0..9 => self.send_code(known),
             9..13 => Call::CheckCode(asks, id, self.draw.one_in(3)),
             13 => Call::CancelCode(asks, id),
-            14 => Call::Stops(self.realm()),
-            _ => Call::LiftStop(self.realm(), Prefix::of(number(1))),
+            14 if self.draw.one_in(3) => Call::LiftStop(self.realm(), Prefix::of(number(1))),
+            _ => Call::Stops(self.realm()),
         }
     }
 
