@@ -94,7 +94,7 @@ fn a_restore_sends_nothing_before_it_is_released_and_forgets_no_opt_out() {
     }
     // The machine is gone right after the last answer.
     running.kill();
-    load.stop();
+    load.leave();
     smsc.barrier();
     let before = smsc.submission_count();
 

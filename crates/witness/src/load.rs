@@ -42,6 +42,8 @@ pub struct Load {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
+    /// The server is gone for good.
+    gone: AtomicBool,
     acknowledged: AtomicU64,
     last_acknowledged: AtomicU64,
     next: AtomicU64,
@@ -64,6 +66,7 @@ impl Load {
     pub fn start(subject: &Subject, pace: Pace, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             acknowledged: AtomicU64::new(0),
             last_acknowledged: AtomicU64::new(0),
             next: AtomicU64::new(0),
@@ -88,6 +91,12 @@ impl Load {
     /// When the last first 202 of a message came.
     pub fn last_acknowledged(&self) -> Moment {
         Moment(self.shared.last_acknowledged.load(Ordering::Relaxed))
+    }
+
+    /// Ends the load of a server that is gone: no client waits for an answer any more.
+    pub fn leave(self) {
+        self.shared.gone.store(true, Ordering::Relaxed);
+        drop(self.stop());
     }
 
     /// Ends the load: each client brings its last request to its answer. All requests, and what was answered besides
@@ -175,7 +184,8 @@ impl Customer {
 
     fn repeat_until_accepted(&mut self, request: &mut Request, target: &str, body: &str) {
         let end = clock::now().plus_ms(GIVE_UP_MS);
-        while request.accepted.is_empty() && clock::now() < end {
+        let is_over = || self.shared.gone.load(Ordering::Relaxed) || clock::now() >= end;
+        while request.accepted.is_empty() && !is_over() {
             match self.first.ask("POST", target, Some(&request.key), body) {
                 Ok(answer) => {
                     if let Some(pause) = self.note(request, &answer) {
