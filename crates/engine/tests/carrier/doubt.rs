@@ -31,8 +31,10 @@ async fn after_a_break_offers_are_never_sent_again_and_alerts_are() {
     let mut connections = Vec::new();
     for k in 0..=N {
         let peer = Peer::listen().await;
-        // The carriers are played one after the other: none must be asked in the meantime whether it is still there.
-        let settings = smpp::Settings { window: N, enquire_link_s: 3_600, ..peer.settings() };
+        // The carriers are played one after the other, on a machine that may be slow: none must be asked in the meantime
+        // whether it is still there, or be given up for its answers.
+        let settings =
+            smpp::Settings { window: N, enquire_link_s: 3_600, response_timeout_s: 60, ..peer.settings() };
         connections.push(connection(&format!("peer-{k}"), &format!("467{k:02}"), settings));
         peers.push(peer);
     }
