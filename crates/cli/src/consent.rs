@@ -3,10 +3,12 @@
 use crate::message::number;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, remark, when};
+use crate::viewer::escape;
 use anyhow::Context;
 use clap::Subcommand;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use tidings_domain::text::display;
 use tidings_engine::proof::Proof;
 use tidings_store::Page;
 use tidings_wire::consent;
@@ -111,28 +113,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
     operator.close().await
 }
 
-/// Text in a page: nothing in it can act.
+/// Text in a page: nothing in it can act. Its lines stay lines.
 fn inert(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            '\n' | '\t' => safe.push(c),
-            // What changes the direction of a line, or hides.
-            '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => {
-                let _ = write!(safe, "[U+{:04X}]", u32::from(c));
-            }
-            c if c.is_control() => {
-                let _ = write!(safe, "[U+{:04X}]", u32::from(c));
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
+    let lines: Vec<_> = text.split('\n').map(display).collect();
+    escape(&lines.join("\n"))
 }
 
 /// The proof as a page that needs nothing else and can be printed.
@@ -141,7 +125,7 @@ fn printed(proof: &Proof) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>Proof of consent</title>\n<style>\nbody { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #111; background: #fff; }\n\
          table { border-collapse: collapse; width: 100%; }\nth, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #ccc; }\n\
-         pre { white-space: pre-wrap; font: inherit; margin: .3rem 0; }\nsmall { color: #555; }\nsection { break-inside: avoid; }\n</style>\n",
+         pre { white-space: pre-wrap; font: inherit; margin: 0; }\nsection { break-inside: avoid; }\n</style>\n",
     );
     let _ = write!(
         page,
@@ -234,8 +218,8 @@ mod tests {
     #[test]
     fn text_in_a_page_is_inert() {
         let check = |text: &str, expected: &str| assert_eq!(inert(text), expected);
-        check("<script>alert('x')</script>", "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;");
-        check("a\u{202E}b\0c\u{1B}[31m", "a[U+202E]b[U+0000]c[U+001B][31m");
-        check("line\nline\t& more", "line\nline\t&amp; more");
+        check("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;");
+        check("a\u{202E}b\u{1B}[31m", "a⟨U+202E⟩b␛[31m");
+        check("line\nline & more", "line\nline &amp; more");
     }
 }

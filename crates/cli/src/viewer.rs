@@ -165,7 +165,7 @@ const STYLE: &str = "\
     time,code{font-size:.85em;opacity:.75}.good{color:#18794e}.wrong,.missing{color:#cd2b31;font-weight:bold}\
     @media(prefers-color-scheme:dark){.good{color:#4cc38a}.wrong,.missing{color:#ff6369}}";
 
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -278,7 +278,9 @@ async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place
     for item in &items {
         match item {
             Item::Accepted(accepted) => engine.telemetry.accepted(accepted.message.purpose.as_str(), 1),
-            Item::Suppressed(_) => engine.telemetry.refused("suppressed", 1),
+            Item::Suppressed(_) | Item::Refused(Refusal::Gate(gate::Reason::Suppressed(_))) => {
+                engine.telemetry.refused("suppressed", 1);
+            }
             Item::Refused(Refusal::Gate(reason)) => engine.telemetry.refused(reason.code(), 1),
             Item::Refused(_) => engine.telemetry.refused("rule", 1),
             Item::CodeRefused(why) => engine.telemetry.code_refused(why.as_str()),

@@ -46,16 +46,13 @@ async fn follow(inner: &Arc<Inner>, mut after: AuditId) -> Result<AuditId> {
     loop {
         let listed = inner.store.listed(after, STEP).await?;
         let is_last = listed.changes.len() < STEP;
-        for (_, entry) in listed.changes.into_iter().filter(|(_, entry)| entry.lifted.is_none()) {
-            loop {
-                let now = inner.clock.now();
-                let ended = inner.store.stop_waiting(entry.realm, entry.recipient, ENDED_MAX, now).await?;
-                let more = ended.more;
-                inner.happened(ended).await;
-                if !more {
-                    break;
-                }
-            }
+        let came = listed.changes.into_iter().filter(|(_, entry)| entry.lifted.is_none());
+        let people: Vec<_> = came.map(|(_, entry)| (entry.realm, entry.recipient)).collect();
+        let mut more = !people.is_empty();
+        while more {
+            let ended = inner.store.stop_waiting(people.clone(), ENDED_MAX, inner.clock.now()).await?;
+            more = ended.more;
+            inner.happened(ended).await;
         }
         after = listed.upto;
         if is_last {

@@ -274,12 +274,11 @@ pub trait Backend: Send + Sync + 'static {
     /// its end, and stays as history. Gives what stands for each then.
     fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Reply<'_, Vec<Suppression>>;
 
-    /// Ends up to `limit` messages that wait in a queue for a number, if it is on the list at `now`, but what may pass all
-    /// the same. `more` if there may be others.
+    /// Ends up to `limit` messages that wait in a queue for these people, as far as they are on the list at `now`, but what
+    /// may pass all the same. `more` if there may be others.
     fn stop_waiting(
         &self,
-        realm: Realm,
-        recipient: PhoneNumber,
+        people: Vec<(Realm, PhoneNumber)>,
         limit: usize,
         now: Timestamp,
     ) -> Reply<'_, Advanced>;

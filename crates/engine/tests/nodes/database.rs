@@ -243,7 +243,7 @@ impl Backend for Membership {
         write update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
         write delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
         read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<Reason>>;
-        write stop_waiting(realm: Realm, recipient: PhoneNumber, limit: usize, now: Timestamp) -> Advanced;
+        write stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;

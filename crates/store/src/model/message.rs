@@ -853,13 +853,26 @@ impl Tables {
 impl Tables {
     pub(super) fn stop_waiting(
         &mut self,
-        realm: Realm,
-        recipient: PhoneNumber,
+        people: Vec<(Realm, PhoneNumber)>,
         limit: usize,
         now: Timestamp,
     ) -> Result<Advanced> {
-        let why = self.suppressions.in_force(realm, recipient, now);
-        Ok(why.map(|why| self.end_waiting_for(realm, recipient, why, limit, now)).unwrap_or_default())
+        let mut out = Advanced::default();
+        for (realm, recipient) in people {
+            let waits = |row: &Row| row.message.recipient == recipient && row.life.state.is_waiting();
+            if !self.messages.rows.values().any(waits) {
+                continue;
+            }
+            let left = limit.saturating_sub(out.counted.len());
+            if left == 0 {
+                out.more = true;
+                break;
+            }
+            if let Some(why) = self.suppressions.in_force(realm, recipient, now) {
+                out.add(self.end_waiting_for(realm, recipient, why, left, now));
+            }
+        }
+        Ok(out)
     }
 
     /// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same.

@@ -509,7 +509,7 @@ impl Backend for Model {
 
         read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>;
         write suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
-        write stop_waiting(realm: Realm, recipient: PhoneNumber, limit: usize, now: Timestamp) -> Advanced;
+        write stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;

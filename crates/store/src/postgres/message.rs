@@ -1684,15 +1684,39 @@ pub(super) async fn next_due(
 
 pub(super) async fn stop_waiting(
     tx: &mut Tx,
-    realm: &Realm,
-    recipient: &PhoneNumber,
+    people: &[(Realm, PhoneNumber)],
     limit: &usize,
     now: &Timestamp,
 ) -> Result<Advanced> {
-    match suppression::standing(tx, *realm, *recipient, *now).await? {
-        Some(why) => end_waiting_for(tx, *realm, *recipient, why, *limit, *now).await,
-        None => Ok(Advanced::default()),
+    // For most people nothing waits: one question finds out for whom something does.
+    let digits: Vec<i64> = people.iter().map(|(_, recipient)| recipient.digits() as i64).collect();
+    let rows = tx
+        .sql
+        .rows(
+            "SELECT p.recipient FROM unnest($1::bigint[]) AS p (recipient)
+             WHERE EXISTS (SELECT 1 FROM due d WHERE d.recipient = p.recipient)",
+            &[&digits],
+        )
+        .await?;
+    let waited_for = rows.iter().map(|row| cell::<i64>(row, 0)).collect::<Result<BTreeSet<_>>>()?;
+    let mut out = Advanced::default();
+    for (realm, recipient) in people {
+        if !waited_for.contains(&(recipient.digits() as i64)) {
+            continue;
+        }
+        let left = limit.saturating_sub(out.counted.len());
+        if left == 0 {
+            out.more = true;
+            break;
+        }
+        if let Some(why) = suppression::standing(tx, *realm, *recipient, *now).await? {
+            // What the people before brought about must be found where it is looked for.
+            tx.settle().await?;
+            out.add(end_waiting_for(tx, *realm, *recipient, why, left, *now).await?);
+        }
     }
+    out.crashed = tx.set_aside();
+    Ok(out)
 }
 
 /// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same. One

@@ -314,7 +314,7 @@ impl Backend for Postgres {
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
         together suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>, suppress_needs of entries, weighs entries.len();
-        writer message::stop_waiting(realm: Realm, recipient: PhoneNumber, limit: usize, now: Timestamp) -> Advanced;
+        writer message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;

@@ -1051,15 +1051,27 @@ pub(super) fn next_due(
 
 pub(super) fn stop_waiting(
     tx: &mut Tx<'_>,
-    realm: &Realm,
-    recipient: &PhoneNumber,
+    people: &[(Realm, PhoneNumber)],
     limit: &usize,
     now: &Timestamp,
 ) -> Result<Advanced> {
-    match suppression::in_force(tx.sql, *realm, *recipient, *now)? {
-        Some(why) => end_waiting_for(tx, *realm, *recipient, why, *limit, *now),
-        None => Ok(Advanced::default()),
+    let mut out = Advanced::default();
+    for (realm, recipient) in people {
+        let query = "SELECT message FROM due WHERE recipient = ?1 LIMIT 1";
+        if due_messages(tx.sql, query, [recipient.digits() as i64])?.is_empty() {
+            continue;
+        }
+        let left = limit.saturating_sub(out.counted.len());
+        if left == 0 {
+            out.more = true;
+            break;
+        }
+        if let Some(why) = suppression::in_force(tx.sql, *realm, *recipient, *now)? {
+            out.add(end_waiting_for(tx, *realm, *recipient, why, left, *now)?);
+        }
     }
+    out.crashed = tx.set_aside();
+    Ok(out)
 }
 
 /// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same. One

@@ -232,7 +232,7 @@ impl Backend for Sqlite {
         writer endpoint::delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
-        work message::stop_waiting(realm: Realm, recipient: PhoneNumber, limit: usize, now: Timestamp) -> Advanced;
+        work message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;

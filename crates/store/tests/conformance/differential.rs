@@ -137,7 +137,7 @@ enum Call {
         limit: usize,
     },
     Suppress(Vec<Suppression>),
-    EndWaiting(Realm, PhoneNumber, usize),
+    StopWaiting(Vec<(Realm, PhoneNumber)>, usize),
     RecordConsents(Vec<Consent>),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
@@ -341,8 +341,8 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::Suppress(entries) => {
             answer(store.suppress(entries, actor()).await, |entries| lines(entries.iter().map(entry)))
         }
-        Call::EndWaiting(realm, recipient, limit) => {
-            advanced(store.stop_waiting(realm, recipient, limit, now).await, &mut learned)
+        Call::StopWaiting(people, limit) => {
+            advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
         Call::Lift(realm, recipient) => {
@@ -906,7 +906,10 @@ impl Teller {
                 Call::RecordAttempts(attempts)
             }
             72 if self.draw.one_in(2) => Call::ReleaseDeliveries,
-            72 => Call::EndWaiting(self.realm(), self.recipient(), 1 + self.draw.up_to(3)),
+            72 => Call::StopWaiting(
+                (0..1 + self.draw.below(3)).map(|_| (self.realm(), self.recipient())).collect(),
+                1 + self.draw.up_to(3),
+            ),
             73..77 => self.endpoint(),
             77 => self.replay(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),

@@ -53,7 +53,7 @@ fn what_waits_for_somebody_on_the_list_is_ended_whoever_put_them_there() {
         let other = Intake { realm: elsewhere.realm(), ..intake([elsewhere.clone()]) };
         store.accept(other, START).await.expect("accepted");
 
-        let end = |limit| store.stop_waiting(HOME, number(7), limit, at(1));
+        let end = |limit| store.stop_waiting(vec![(HOME, number(8)), (HOME, number(7))], limit, at(1));
         assert!(end(MANY).await.expect("looked").counted.is_empty(), "nobody is on the list");
         store.suppress(vec![entry(1, 7, Reason::Manual)], actor()).await.expect("added");
         let ended = end(2).await.expect("ended");
