@@ -160,6 +160,17 @@ pub(crate) const TABLES: &[Table] = tables! {
     code_stop (account, live, prefix) {
         account: Long, live: Short, prefix: Long, since: Long, until: Long, sends: Whole, verified: Whole,
     }
+    contact (account, live, id) {
+        account: Long, live: Short, id: Long, numbers: Text, name: Text, language: Text, zone: Text, owner: Text,
+        member_of: Text, fields: Text, created_at: Long, updated_at: Long,
+    }
+    contact_number (account, live, number) { account: Long, live: Short, number: Long, contact: Long }
+    contact_group (account, live, name, contact) { account: Long, live: Short, name: Text, contact: Long }
+    import (id) {
+        id: Long, account: Long, live: Short, name: Text, who: Text, state: Short, headings: Text, report: Text,
+        created: Long, changed: Long, unchanged: Long, left_over: Long, created_at: Long, updated_at: Long, swept: Short,
+    }
+    import_piece (import, kind, place) { import: Long, kind: Short, place: Long, rows: Text }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };
