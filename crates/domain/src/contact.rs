@@ -46,6 +46,8 @@ pub enum Invalid {
     ControlCharacter,
     /// It has another character that it may not have.
     Character,
+    /// It is the name of something that every contact has.
+    Reserved,
     /// It is no language tag.
     Language,
     /// No time zone is called so.
@@ -66,6 +68,7 @@ impl Invalid {
             Self::TooLong => "too_long",
             Self::ControlCharacter => "control_character",
             Self::Character => "unexpected_character",
+            Self::Reserved => "reserved",
             Self::Language => "no_language",
             Self::TimeZone => "no_time_zone",
             Self::Number => "no_number",
@@ -83,6 +86,7 @@ impl fmt::Display for Invalid {
             Self::TooLong => "It is too long.",
             Self::ControlCharacter => "It has a control character, such as a line end.",
             Self::Character => "It has a character that may not be in it.",
+            Self::Reserved => "It is the name of something that every contact has.",
             Self::Language => "It is no language: write it as en, en-GB or zh-Hant.",
             Self::TimeZone => "No time zone is called so: write it as Europe/Stockholm.",
             Self::Number => {
@@ -156,6 +160,12 @@ impl Group {
     }
 }
 
+/// What columns of a table mean that are no fields, in small letters and without what is no letter or digit.
+pub(crate) const RESERVED: [&str; 16] = [
+    "number", "name", "fullname", "language", "lang", "locale", "timezone", "tz", "zone", "owner", "groups",
+    "group", "othernumbers", "id", "createdat", "updatedat",
+];
+
 impl FieldName {
     /// Reads one.
     ///
@@ -164,11 +174,14 @@ impl FieldName {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = line(text, FIELD_NAME_MAX)?;
         let is_lower = |c: char| c == '_' || (c.is_alphanumeric() && !c.is_uppercase());
-        if text.starts_with(char::is_alphabetic) && text.chars().all(is_lower) {
-            Ok(Self(text))
-        } else {
-            Err(Invalid::Character)
+        if !text.starts_with(char::is_alphabetic) || !text.chars().all(is_lower) {
+            return Err(Invalid::Character);
         }
+        // A table that is written out and read again must mean the same.
+        if RESERVED.contains(&text.replace('_', "").as_str()) {
+            return Err(Invalid::Reserved);
+        }
+        Ok(Self(text))
     }
 
     /// The name that a column's heading becomes: `Last visit` is `last_visit`.

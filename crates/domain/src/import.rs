@@ -942,6 +942,16 @@ mod tests {
     }
 
     #[test]
+    fn no_field_is_called_as_something_else_is() {
+        for name in contact::RESERVED.into_iter().filter(|name| *name != "number") {
+            let found = columns(&["number".to_owned(), name.to_owned()], None).expect("headings");
+            assert!(!matches!(found[1], Column::Field(..)), "{name}");
+            assert_eq!(FieldName::parse(name), Err(Invalid::Reserved));
+        }
+        assert_eq!(FieldName::parse("time_zone"), Err(Invalid::Reserved));
+    }
+
+    #[test]
     fn the_first_good_row_of_a_number_counts() {
         let table = "number,born:date\n+46701234567,never\n0701234567,2001-02-03\n+46 70 123 45 67,2002-02-03\n";
         let (window, report) = read(table);
