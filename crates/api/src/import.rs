@@ -71,7 +71,7 @@ pub(crate) async fn create(ask: Ask) -> Answer {
     let mut file = ask.file();
     loop {
         match file.next().await {
-            Ok(Some(octets)) => upload.feed(clock, octets).await?,
+            Ok(Some(octets)) => upload.feed(clock, &octets).await?,
             Ok(None) => break,
             Err(problem) => {
                 upload.break_off(clock).await?;

@@ -6,7 +6,6 @@
 
 use crate::Inner;
 use crate::clock::Clock;
-use bytes::Bytes;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tidings_domain::account::Realm;
@@ -20,6 +19,8 @@ use tokio::task::JoinHandle;
 const EVERY_MS: u64 = 10_000;
 /// Octets that are judged at once.
 const STEP: usize = 64 * 1024;
+/// Octets that are held until they are judged: each time costs a change of threads.
+const HELD_MAX: usize = 256 * 1024;
 
 /// Why a file was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,8 @@ pub struct Upload {
     store: Arc<dyn Backend>,
     import: Import,
     reader: Option<Reader>,
+    /// What came and is too little to be judged.
+    held: Vec<u8>,
     counts: Counts,
     /// The window that is being written.
     writing: Option<JoinHandle<std::result::Result<Counts, Stopped>>>,
@@ -85,7 +88,7 @@ impl Upload {
         };
         store.begin_import(import.clone()).await?;
         let reader = Some(Reader::new(options));
-        Ok(Self { store, import, reader, counts: Counts::default(), writing: None })
+        Ok(Self { store, import, reader, held: Vec::new(), counts: Counts::default(), writing: None })
     }
 
     /// The id of the import.
@@ -102,15 +105,22 @@ impl Upload {
     ///
     /// # Errors
     /// [`Stopped`]; the import is over then.
-    pub async fn feed(&mut self, clock: &Clock, octets: Bytes) -> std::result::Result<(), Stopped> {
-        let fed = self
-            .apart(move |reader| octets.chunks(STEP).try_for_each(|part| reader.feed(part)))
-            .await;
-        self.went(clock, fed).await?;
+    pub async fn feed(&mut self, clock: &Clock, octets: &[u8]) -> std::result::Result<(), Stopped> {
+        self.held.extend_from_slice(octets);
+        if self.held.len() < HELD_MAX {
+            return Ok(());
+        }
+        self.judge(clock).await?;
         if self.reader.as_ref().is_some_and(Reader::is_full) {
             self.write(clock, State::Reading).await?;
         }
         Ok(())
+    }
+
+    async fn judge(&mut self, clock: &Clock) -> std::result::Result<(), Stopped> {
+        let octets = std::mem::take(&mut self.held);
+        let fed = self.apart(move |reader| octets.chunks(STEP).try_for_each(|part| reader.feed(part))).await;
+        self.went(clock, fed).await
     }
 
     /// The file is whole: gives the import with its report.
@@ -118,6 +128,7 @@ impl Upload {
     /// # Errors
     /// [`Stopped`]; the import is over then.
     pub async fn finish(mut self, clock: &Clock) -> std::result::Result<Import, Stopped> {
+        self.judge(clock).await?;
         let ended = self.apart(Reader::end).await;
         self.went(clock, ended).await?;
         self.write(clock, State::Ready).await?;
