@@ -11,8 +11,12 @@ use axum::http::{HeaderMap, HeaderValue, Request, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Frame;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tidings_domain::account::Realm;
 use tidings_store::Actor;
@@ -35,6 +39,8 @@ pub(crate) struct Ask {
     pub headers: HeaderMap,
     pub path: &'static str,
     pub body: Bytes,
+    /// A file that is yet to come.
+    file: Mutex<Option<Body>>,
     pub address: IpAddr,
 }
 
@@ -72,6 +78,11 @@ impl Ask {
         Json::parse(&self.body).map_err(|malformed| Problem::new(Code::InvalidRequest, malformed.detail))
     }
 
+    /// The file that comes, on a route that takes one.
+    pub fn file(&self) -> Upload {
+        Upload(self.file.lock().expect("nothing panics while it holds this").take().unwrap_or_default())
+    }
+
     /// A part of the address, as it came.
     pub fn part(&self, name: &str) -> &str {
         let found = self.ids.iter().find(|(known, _)| known == name);
@@ -88,6 +99,82 @@ impl Ask {
 pub(crate) fn json(status: u16, body: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(body).expect("strings and numbers are JSON");
     Ok(raw(status, "application/json", body))
+}
+
+/// A file that comes piece by piece.
+pub(crate) struct Upload(Body);
+
+impl Upload {
+    /// The next piece; `None` behind the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            match tokio::time::timeout(BODY_TIMEOUT, self.0.frame()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(octets) = frame.into_data() {
+                        return Ok(Some(octets));
+                    }
+                }
+                Ok(Some(Err(_))) => {
+                    return Err(Problem::new(Code::InvalidRequest, "The body broke off before its end."));
+                }
+                Err(_) => {
+                    let detail = "Nothing of the body came for 30 seconds.";
+                    return Err(Problem::new(Code::InvalidRequest, detail).with_status(408));
+                }
+            }
+        }
+    }
+}
+
+/// The next part of a long answer, and what makes those after it: nothing behind its end.
+pub(crate) type Part<S> = Pin<Box<dyn Future<Output = (S, tidings_store::Result<Option<String>>)> + Send>>;
+
+/// A body that is made while it is taken.
+struct Long<S> {
+    make: fn(S) -> Part<S>,
+    part: Option<Part<S>>,
+}
+
+impl<S: 'static> hyper::body::Body for Long<S> {
+    type Data = Bytes;
+    type Error = tidings_store::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tidings_store::Error>>> {
+        let Some(part) = &mut self.part else { return Poll::Ready(None) };
+        let (state, made) = std::task::ready!(part.as_mut().poll(context));
+        self.part = None;
+        Poll::Ready(match made {
+            Ok(Some(text)) => {
+                let next = (self.make)(state);
+                self.part = Some(next);
+                Some(Ok(Frame::data(Bytes::from(text))))
+            }
+            Ok(None) => None,
+            // The answer breaks off, which whoever takes it sees.
+            Err(error) => {
+                tracing::warn!(%error, "a long answer was broken off");
+                Some(Err(error))
+            }
+        })
+    }
+}
+
+/// An answer that is made part by part while it is taken: a file of this type, under this name.
+pub(crate) fn long<S: Send + 'static>(
+    kind: &'static str,
+    name: &str,
+    state: S,
+    make: fn(S) -> Part<S>,
+) -> Answer {
+    let mut response = raw(200, kind, Body::new(Long { make, part: Some(make(state)) }));
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""));
+    let disposition = disposition.expect("names of ours are letters, digits and dots");
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    Ok(response)
 }
 
 /// An answer without a body.
@@ -138,8 +225,15 @@ async fn check(
         }
     };
     let query = Query::read(raw_query, route.query)?;
+    let mut file = None;
     let body = match route.takes {
         Takes::Nothing => Bytes::new(),
+        Takes::File(kind) => {
+            check_type(&parts.headers, kind)?;
+            check_encoding(&parts.headers)?;
+            file = Some(body);
+            Bytes::new()
+        }
         Takes::Json(_) | Takes::MaybeJson(_) | Takes::Form => {
             let body = collect(body, &parts.headers, route.body_max).await?;
             let optional = matches!(route.takes, Takes::MaybeJson(_)) && body.is_empty();
@@ -153,7 +247,8 @@ async fn check(
             body
         }
     };
-    Ok(Ask { app: app.clone(), caller, ids, query, headers: parts.headers, path: route.path, body, address })
+    let (app, path, file) = (app.clone(), route.path, Mutex::new(file));
+    Ok(Ask { app, caller, ids, query, headers: parts.headers, path, body, file, address })
 }
 
 fn check_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> {
@@ -167,11 +262,16 @@ fn check_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Problem> 
     Ok(())
 }
 
-async fn collect(body: Body, headers: &HeaderMap, most: usize) -> Result<Bytes, Problem> {
+fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Code::UnsupportedMediaType, "The body must not be compressed."));
     }
+    Ok(())
+}
+
+async fn collect(body: Body, headers: &HeaderMap, most: usize) -> Result<Bytes, Problem> {
+    check_encoding(headers)?;
     let too_large =
         || Problem::new(Code::PayloadTooLarge, format!("A body here may have at most {most} octets."));
     let announced =

@@ -9,9 +9,11 @@ mod auth;
 mod code;
 mod connection;
 mod consent;
+mod contact;
 mod endpoint;
 mod event;
 mod idempotency;
+mod import;
 mod inbound;
 mod message;
 mod oauth;
@@ -53,7 +55,7 @@ use tidings_wire::{
     account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, inbound as inb,
     message as msg,
 };
-use tidings_wire::{consent as con, review as rev, sms, suppression as sup};
+use tidings_wire::{consent as con, contact as ctc, import as imp, review as rev, sms, suppression as sup};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -95,6 +97,8 @@ pub enum Takes {
     MaybeJson(&'static Shape),
     /// A form, as OAuth 2 wants it.
     Form,
+    /// A file of this type, which is read while it comes.
+    File(&'static str),
 }
 
 type AddSchema = fn(&mut Vec<(String, RefOr<Schema>)>) -> String;
@@ -183,6 +187,11 @@ impl Route {
         self
     }
 
+    const fn file(mut self, kind: &'static str) -> Self {
+        self.takes = Takes::File(kind);
+        self
+    }
+
     const fn query(mut self, fields: &'static [Field]) -> Self {
         self.query = fields;
         self
@@ -258,6 +267,10 @@ const SUPPRESS: Need = Need::Scope(Scope::SuppressionsWrite);
 const CONSENTED: Need = Need::Scope(Scope::ConsentsRead);
 const CONSENT: Need = Need::Scope(Scope::ConsentsWrite);
 const PROVE: Need = Need::Scope(Scope::ConsentsExport);
+const CONTACTS: Need = Need::Scope(Scope::ContactsRead);
+const CONTACT: Need = Need::Scope(Scope::ContactsWrite);
+const EXPORT: Need = Need::Scope(Scope::ContactsExport);
+const IMPORT: Need = Need::Scope(Scope::ContactsImport);
 const REVIEW: Need = Need::Scope(Scope::ReviewRead);
 const DECIDE: Need = Need::Scope(Scope::ReviewWrite);
 const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
@@ -340,6 +353,33 @@ pub static ROUTES: &[Route] = &[
         .query(consent::FILTERS).gives(200, page_of!(con::Consent<'static>)),
     Route::new(GET, "/v1/consents/proof", PROVE, "consents", "Everything that a person said, and how it stands", act!(consent::proof))
         .query(consent::OF_ONE).gives(200, one!(con::Proof<'static>)),
+
+    Route::new(POST, "/v1/contacts", CONTACT, "contacts", "Add a contact", act!(contact::create))
+        .takes(&ctc::NEW_CONTACT).gives(201, one!(ctc::Contact<'static>)),
+    Route::new(GET, "/v1/contacts", CONTACTS, "contacts", "List contacts, newest first; or find who has a number", act!(contact::list))
+        .query(contact::FILTERS).gives(200, page_of!(ctc::Contact<'static>)),
+    Route::new(GET, "/v1/contacts/export", EXPORT, "contacts", "Take contacts out as one table", act!(contact::export))
+        .query(contact::EXPORT).gives(200, Gives::Other("text/csv")),
+    Route::new(GET, "/v1/contacts/{id}", CONTACTS, "contacts", "Read a contact", act!(contact::read))
+        .gives(200, one!(ctc::Contact<'static>)),
+    Route::new(PATCH, "/v1/contacts/{id}", CONTACT, "contacts", "Change a contact", act!(contact::change))
+        .takes(&ctc::CONTACT_CHANGE).gives(200, one!(ctc::Contact<'static>)),
+    Route::new(DELETE, "/v1/contacts/{id}", CONTACT, "contacts", "Delete a contact; consent and suppressions of its numbers stay", act!(contact::delete))
+        .gives(204, Gives::Nothing),
+    Route::new(GET, "/v1/groups", CONTACTS, "contacts", "List groups with how many contacts are in them", act!(contact::groups))
+        .gives(200, all_of!(ctc::ContactGroup)),
+    Route::new(POST, "/v1/imports", IMPORT, "imports", "Read a table of contacts; nothing is taken over before it is committed", act!(import::create))
+        .file("text/csv").query(import::OPTIONS).gives(201, one!(imp::Import<'static>)),
+    Route::new(GET, "/v1/imports", IMPORT, "imports", "List imports, newest first", act!(import::list))
+        .query(message::PAGING).gives(200, page_of!(imp::Import<'static>)),
+    Route::new(GET, "/v1/imports/{id}", IMPORT, "imports", "Read how far an import is, and its report", act!(import::read))
+        .gives(200, one!(imp::Import<'static>)),
+    Route::new(POST, "/v1/imports/{id}/commit", IMPORT, "imports", "Take the rows of an import over", act!(import::commit))
+        .gives(202, one!(imp::Import<'static>)),
+    Route::new(POST, "/v1/imports/{id}/discard", IMPORT, "imports", "Forget the rows of an import", act!(import::discard))
+        .gives(200, one!(imp::Import<'static>)),
+    Route::new(GET, "/v1/imports/{id}/refused", IMPORT, "imports", "The rows that are not taken over, with why, as a table", act!(import::refused))
+        .gives(200, Gives::Other("text/csv")),
 
     Route::new(GET, "/v1/review/groups", REVIEW, "review", "Failures that wait for a decision, by like cause", act!(review::groups))
         .gives(200, all_of!(rev::ReviewGroup<'static>)),

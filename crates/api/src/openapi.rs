@@ -148,6 +148,11 @@ fn operation(route: &Route, schemas: &mut Vec<(String, RefOr<Schema>)>) -> Opera
         let body = RequestBodyBuilder::new().content("application/json", content).required(Some(required));
         operation = operation.request_body(Some(body.build()));
     }
+    if let Takes::File(kind) = route.takes {
+        let content = Content::new(Some(String::schema()));
+        let body = RequestBodyBuilder::new().content(kind, content).required(Some(Required::True));
+        operation = operation.request_body(Some(body.build()));
+    }
     let response = match route.gives {
         Gives::Nothing => ResponseBuilder::new().description("Done"),
         Gives::Json(add) => {

@@ -20,7 +20,12 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
     let client = house.post("/v1/clients", token, r#"{"name":"a"}"#).await.expect(201);
     let code = r#"{"from":"+15550001111","to":"+15550002222"}"#;
     let code = house.post("/v1/codes", token, code).await.expect(201);
+    let contact = house.post("/v1/contacts", token, r#"{"numbers":["+15550002222"]}"#).await.expect(201);
+    let import = house.with("POST", "/v1/imports", token, "Content-Type: text/csv\r\n", "number\n+15550003333\n").await;
+    let import = import.expect(201);
     vec![
+        ("/v1/contacts/", id(&contact["id"])),
+        ("/v1/imports/", id(&import["id"])),
         ("/v1/codes/", id(&code["id"])),
         ("/v1/messages/", id(&batch["results"][0]["id"])),
         ("/v1/batches/", id(&batch["batch_id"])),
@@ -54,6 +59,8 @@ async fn inbound(house: &House) -> InboundId {
 fn absent(path: &str) -> String {
     match path.split('/').nth(2).unwrap() {
         "codes" => CodeId::from_key(1).to_string(),
+        "contacts" => ContactId::from_key(1).to_string(),
+        "imports" => ImportId::from_key(1).to_string(),
         "messages" => MessageId::from_key(1).to_string(),
         "batches" => BatchId::from_key(1).to_string(),
         "inbound" => InboundId::from_key(1).to_string(),
@@ -126,7 +133,7 @@ async fn objects_of_others_look_as_if_they_were_not_there() {
             assert_eq!(theirs.body, nonsense.body, "{method} {}", route.path);
         }
         for list in
-            ["/v1/messages", "/v1/batches", "/v1/events", "/v1/webhooks", "/v1/clients", "/v1/suppressions"]
+            ["/v1/messages", "/v1/batches", "/v1/events", "/v1/webhooks", "/v1/clients", "/v1/suppressions", "/v1/contacts", "/v1/groups", "/v1/imports"]
         {
             let listed = house.get(list, &token).await.expect(200);
             assert!(listed["data"].as_array().unwrap().is_empty(), "{list}");

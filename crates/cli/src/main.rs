@@ -9,6 +9,7 @@ mod carrier;
 mod code;
 mod config;
 mod consent;
+mod contact;
 mod copy;
 mod database;
 mod dev;
@@ -95,6 +96,9 @@ enum Command {
     /// See what people agreed to, and prove it
     #[command(subcommand)]
     Consent(consent::Command),
+    /// See and change who people are, and take tables of them in and out
+    #[command(subcommand)]
+    Contact(contact::Command),
     /// Say in one sentence why somebody would get a message now, or would not
     Explain(explain::How),
     /// See, set or release the hold on all sending
@@ -208,6 +212,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Code(command) => code::run(command, place, output).await?,
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
                 Command::Consent(command) => consent::run(command, place, output).await?,
+                Command::Contact(command) => contact::run(command, place, output).await?,
                 Command::Explain(how) => explain::run(how, place, output).await?,
                 Command::Hold(command) => backup::hold(command, place, output).await?,
                 Command::Audit(trail) => account::audit(trail, place, output).await?,

@@ -66,11 +66,19 @@ pub enum Scope {
     CodesSend,
     /// Check and read one-time codes.
     CodesCheck,
+    /// Read contacts and groups.
+    ContactsRead,
+    /// Add, change and delete contacts.
+    ContactsWrite,
+    /// Take all contacts out as one table; each time leaves a line in the audit trail.
+    ContactsExport,
+    /// Import tables of contacts.
+    ContactsImport,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -88,6 +96,10 @@ impl Scope {
         Self::ConsentsExport,
         Self::CodesSend,
         Self::CodesCheck,
+        Self::ContactsRead,
+        Self::ContactsWrite,
+        Self::ContactsExport,
+        Self::ContactsImport,
     ];
 
     /// The public word, such as `messages.send`.
@@ -110,6 +122,10 @@ impl Scope {
             Self::ConsentsExport => "consents.export",
             Self::CodesSend => "codes.send",
             Self::CodesCheck => "codes.check",
+            Self::ContactsRead => "contacts.read",
+            Self::ContactsWrite => "contacts.write",
+            Self::ContactsExport => "contacts.export",
+            Self::ContactsImport => "contacts.import",
         }
     }
 

@@ -171,6 +171,10 @@ ids! {
     AuditId = "aud";
     /// A one-time code; the number is that of its first message.
     CodeId = "cod";
+    /// A person with the numbers that they can be reached at.
+    ContactId = "ctc";
+    /// A table of contacts that is read and then taken over.
+    ImportId = "imp";
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - `disk`: how much room is left.
 //! - [`suppression`]: ends what waits for who is on the suppression list.
+//! - [`import`]: tables of contacts, judged as they come, taken over piece by piece; [`contact`] writes them out.
 //! - [`proof`]: all that a person agreed to, and did not.
 //! - [`journal`]: every change of the suppression list, in files outside of the store.
 //! - `node`: which connections are this node's, where several share a store.
@@ -21,9 +22,11 @@
 mod admission;
 pub mod clock;
 pub mod code;
+pub mod contact;
 mod disk;
 pub mod dispatch;
 pub mod housekeeping;
+pub mod import;
 mod inbound;
 pub mod intake;
 pub mod journal;
@@ -202,6 +205,8 @@ pub(crate) struct Inner {
     connections: Mutex<HashMap<ConnectionId, Connection>>,
     /// Somebody here changed the suppression list.
     list_changed: Arc<tokio::sync::Notify>,
+    /// Somebody here decided about an import.
+    import_decided: Arc<tokio::sync::Notify>,
     hold: Mutex<Option<String>>,
     disk: Mutex<Option<(disk::Level, tidings_store::Room)>>,
     retry: Arc<RetryPolicy>,
@@ -343,6 +348,7 @@ impl Engine {
             seat,
             journal,
             list_changed: Arc::default(),
+            import_decided: Arc::default(),
             hold: Mutex::new(None),
             disk: Mutex::new(None),
             retry: Arc::new(settings.retry.clone()),
@@ -383,6 +389,7 @@ impl Engine {
             tasks.spawn(supervise("follow", weak.clone(), |weak| Box::pin(housekeeping::follow(weak))));
             tasks.spawn(supervise("sweep", weak.clone(), |weak| Box::pin(housekeeping::sweep(weak))));
             tasks.spawn(supervise("list", weak.clone(), |weak| Box::pin(suppression::watch(weak))));
+            tasks.spawn(supervise("imports", weak.clone(), |weak| Box::pin(import::watch(weak))));
             tasks.spawn(supervise("journal", weak.clone(), |weak| Box::pin(journal::watch(weak))));
             tasks.spawn(supervise("disk", weak.clone(), |weak| Box::pin(disk::watch(weak))));
             node::run(&weak, &inner, &mut tasks);
@@ -478,6 +485,20 @@ impl Engine {
         let lifted = self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await?;
         self.inner.journalled().await;
         Ok(lifted)
+    }
+
+    /// Takes an import over, or forgets it; `None` if there is none. Taking over goes on after this returns.
+    pub async fn decide_import(
+        &self,
+        realm: Realm,
+        id: ImportId,
+        decision: tidings_domain::import::Decision,
+        actor: Actor,
+    ) -> Result<Option<tidings_domain::import::Import>> {
+        let now = self.inner.clock.now();
+        let decided = self.inner.store.decide_import(realm, id, decision, actor, now).await?;
+        self.inner.import_decided.notify_one();
+        Ok(decided)
     }
 
     /// Records a person's decision about failures and does what it says.

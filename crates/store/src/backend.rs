@@ -18,10 +18,12 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Bounds, Said};
 use tidings_domain::code::{self, Code, NewCode, Verdict as Checked};
 use tidings_domain::consent::{Consent, History, OptOut};
+use tidings_domain::contact::{Change, Contact, Excess, Group};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
+use tidings_domain::import::{self, Import};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::{Input, Life, Message, Status};
 use tidings_domain::node::Roles;
@@ -315,6 +317,78 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What decides how these people's consents stand, as of the newest commit: the ledger and the opt-outs of each.
     fn said(&self, recipients: Vec<(Realm, PhoneNumber)>) -> Reply<'_, Vec<History>>;
+
+    // ── contacts ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Adds a contact, unless one of its numbers is another's. With a line in the trail.
+    fn create_contact(&self, contact: Contact, actor: Actor) -> Reply<'_, Saved>;
+
+    /// Changes a contact by `domain::contact`, as it is then, unless a number that it is to have is another's. `None` if
+    /// there is no such contact. With a line in the trail, if anything is changed.
+    fn change_contact(
+        &self,
+        realm: Realm,
+        id: ContactId,
+        change: Change,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<Saved>>;
+
+    /// Deletes a contact; `false` if there is none. What is known of its numbers stays. With a line in the trail.
+    fn delete_contact(&self, realm: Realm, id: ContactId, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+
+    /// One contact.
+    fn contact(&self, realm: Realm, id: ContactId) -> Reply<'_, Option<Contact>>;
+
+    /// A page of contacts, the newest first; with a number, only who has it; with a group, only who is in it.
+    fn contacts(&self, realm: Realm, filter: ContactFilter, page: Page) -> Reply<'_, Paged<Contact>>;
+
+    /// Every group that somebody is in, by name, with how many are.
+    fn groups(&self, realm: Realm) -> Reply<'_, Vec<(Group, u64)>>;
+
+    /// How many of these different numbers are a contact's.
+    fn known_numbers(&self, realm: Realm, numbers: Vec<PhoneNumber>) -> Reply<'_, u64>;
+
+    /// Begins an import, in the state that it has.
+    fn begin_import(&self, import: Import) -> Reply<'_, ()>;
+
+    /// Adds rows to an import that is being read, with what was found so far, and moves it to the state that is given.
+    /// `false`, and nothing is done, if it is not being read.
+    fn stage_import(&self, realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> Reply<'_, bool>;
+
+    /// Applies a decision to an import by `domain::import`; `None` if there is no such import, and what it is then
+    /// otherwise. With a line in the trail, if it changed its state.
+    fn decide_import(
+        &self,
+        realm: Realm,
+        id: ImportId,
+        decision: import::Decision,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<Import>>;
+
+    /// The oldest import, of any account, whose rows are to be taken over.
+    fn next_import(&self) -> Reply<'_, Option<ImportId>>;
+
+    /// Takes the next piece of rows of an import over, by `domain::import`, and deletes the piece, in one commit: however
+    /// often and by how many this is called, no row is taken over twice. With the last piece the import is done. Gives
+    /// the import as it is then; one that is not to be taken over is left as it is.
+    fn apply_import(&self, id: ImportId, now: Timestamp) -> Reply<'_, Option<Import>>;
+
+    /// One import.
+    fn import(&self, realm: Realm, id: ImportId) -> Reply<'_, Option<Import>>;
+
+    /// A page of imports, the newest first.
+    fn imports(&self, realm: Realm, page: Page) -> Reply<'_, Paged<Import>>;
+
+    /// The next piece of the rows of an import that were not taken over, in the order of the file, with the place after
+    /// which to go on. `None` at the end, if there is no such import, and once they are thrown away.
+    fn refused_rows(
+        &self,
+        realm: Realm,
+        id: ImportId,
+        after: Option<i64>,
+    ) -> Reply<'_, Option<(Vec<import::Refused>, i64)>>;
 
     /// Open review items grouped by like cause, the largest group first.
     fn review_groups(&self, realm: Realm, limit: usize) -> Reply<'_, Vec<ReviewGroup>>;
@@ -1231,6 +1305,77 @@ impl Suppression {
     pub(crate) fn counts_again(&self, now: Timestamp) -> bool {
         self.reason == suppression::Reason::Manual && self.expires_at.is_none_or(|end| end > now)
     }
+}
+
+/// What became of a contact that was to be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saved {
+    /// It is so now.
+    Done(Box<Contact>),
+    /// This number is another contact's; nothing was done.
+    Taken(PhoneNumber, ContactId),
+    /// It would have too much; nothing was done.
+    TooMuch(Excess),
+}
+
+/// Which contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContactFilter {
+    /// Who has this number.
+    pub number: Option<PhoneNumber>,
+    /// Who is in this group.
+    pub group: Option<Group>,
+}
+
+/// Rows of an import that were judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// Those that can be taken over and those that cannot.
+    pub window: import::Window,
+    /// The headings of the table.
+    pub headings: Vec<String>,
+    /// What was found so far.
+    pub report: import::Report,
+    /// How far the import is then.
+    pub state: import::State,
+}
+
+/// Rows of an import in one piece, and so in one commit: some 20 ms of the writer's time.
+const PIECE_ROWS: usize = 2_000;
+/// Octets of a file in one piece.
+const PIECE_OCTETS: usize = 512 * 1024;
+/// Pieces that one sweep throws away.
+pub(crate) const PIECES_SWEPT: usize = 20;
+
+/// Cuts rows into pieces.
+pub(crate) fn pieces<T>(rows: &[T], octets: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let (mut pieces, mut begin, mut sum) = (Vec::new(), 0, 0);
+    for (n, row) in rows.iter().enumerate() {
+        sum += octets(row);
+        if n + 1 - begin == PIECE_ROWS || sum >= PIECE_OCTETS {
+            pieces.push(&rows[begin..=n]);
+            (begin, sum) = (n + 1, 0);
+        }
+    }
+    if begin < rows.len() {
+        pieces.push(&rows[begin..]);
+    }
+    pieces
+}
+
+/// The line of the trail about a decision that changed an import.
+pub(crate) fn decided_line(import: &Import) -> (&'static str, String) {
+    match import.state {
+        import::State::Committing => {
+            ("import.commit", format!("{}: {} rows", import.name, import.report.accepted()))
+        }
+        _ => ("import.discard", import.name.clone()),
+    }
+}
+
+/// What a refused row takes: octets.
+pub(crate) fn refused_octets(row: &import::Refused) -> usize {
+    row.cells.iter().map(String::len).sum::<usize>() + row.cells.len()
 }
 
 /// A failure that a person must look at.

@@ -7,8 +7,10 @@ use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly;
 use tidings_domain::code;
+use tidings_domain::contact::{Decimal, Details, FieldName, Group, Language as Tongue, Value, ZoneName};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::id::{InboundId, MessageId};
+use tidings_domain::id::{ContactId, InboundId, MessageId};
+use tidings_domain::import::{Refused, Report, Row};
 use tidings_domain::keyword;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
 use tidings_domain::receipt::{IdForm, Receipt};
@@ -442,6 +444,190 @@ pub(crate) fn form(number: i64) -> (Options, Encoding) {
     (options, encoding)
 }
 
+// ── contacts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Sets the parts of a part of a text column apart.
+const PART: char = '\u{1d}';
+
+pub(crate) fn numbers_text(numbers: &[PhoneNumber]) -> String {
+    numbers.iter().map(|number| number.digits().to_string()).collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) fn numbers(text: &str) -> Result<Vec<PhoneNumber>> {
+    let read = |digits: &str| digits.parse().ok().and_then(PhoneNumber::from_digits);
+    text.split(' ').map(|digits| read(digits).ok_or_else(|| corrupt("phone number", digits))).collect()
+}
+
+/// No name of a group has a `;`.
+pub(crate) fn groups_text(details: &Details) -> String {
+    details.groups.iter().map(Group::as_str).collect::<Vec<_>>().join(";")
+}
+
+/// Fields as a JSON object. Each value has the form in which JSON has it, and dates are strings: no text looks like one.
+pub(crate) fn fields_text(details: &Details) -> String {
+    let mut text = String::from("{");
+    for (n, (name, value)) in details.fields.iter().enumerate() {
+        text.push_str(if n > 0 { "," } else { "" });
+        text.push_str(&quoted(name.as_str()));
+        text.push(':');
+        match value {
+            Value::Text(words) => text.push_str(&quoted(words)),
+            Value::Date(date) => text.push_str(&quoted(&date.to_string())),
+            Value::Number(number) => text.push_str(&number.to_string()),
+            Value::YesNo(yes) => text.push_str(if *yes { "true" } else { "false" }),
+        }
+    }
+    text.push('}');
+    text
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is JSON")
+}
+
+/// What is known of a person, from its columns.
+pub(crate) fn details(
+    name: Option<String>,
+    language: Option<String>,
+    zone: Option<String>,
+    owner: Option<String>,
+    groups: &str,
+    fields: &str,
+) -> Result<Details> {
+    let read: serde_json::Map<String, serde_json::Value> = if fields == "{}" {
+        serde_json::Map::new()
+    } else {
+        serde_json::from_str(fields).map_err(|_| corrupt("object of fields", fields.len()))?
+    };
+    let value = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => Value::text(&text).ok().or(Some(Value::Text(text))),
+        serde_json::Value::Number(number) => Decimal::parse(&number.to_string()).ok().map(Value::Number),
+        serde_json::Value::Bool(yes) => Some(Value::YesNo(yes)),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+    };
+    let field = |(name, found)| {
+        let name = FieldName::from_stored(name);
+        Ok((name, value(found).ok_or_else(|| corrupt("value of a field", fields.len()))?))
+    };
+    Ok(Details {
+        name,
+        language: language.as_deref().map(Tongue::from_stored),
+        zone: zone.as_deref().map(ZoneName::from_stored),
+        owner,
+        groups: groups.split(';').filter(|name| !name.is_empty()).map(Group::from_stored).collect(),
+        fields: read.iter().map(|(name, value)| field((name.as_str(), value.clone()))).collect::<Result<_>>()?,
+    })
+}
+
+/// Rows of an import in one text. What they hold has no control characters, or is JSON.
+pub(crate) fn rows_text(rows: &[Row]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(rows.len() * 96);
+    for (n, Row { id, number, details, octets }) in rows.iter().enumerate() {
+        if n > 0 {
+            text.push(RECORD);
+        }
+        let _ = write!(text, "{}{FIELD}{}{FIELD}{octets}", id.key(), number.digits());
+        let or_empty = |part: Option<&str>| part.unwrap_or_default().to_owned();
+        for part in [
+            or_empty(details.name.as_deref()),
+            or_empty(details.language.as_ref().map(Tongue::as_str)),
+            or_empty(details.zone.as_ref().map(ZoneName::as_str)),
+            or_empty(details.owner.as_deref()),
+            groups_text(details),
+            fields_text(details),
+        ] {
+            text.push(FIELD);
+            text.push_str(&part);
+        }
+    }
+    text
+}
+
+pub(crate) fn rows(text: &str) -> Result<Vec<Row>> {
+    let row = |record: &str| {
+        let mut parts = record.split(FIELD);
+        let mut next = || parts.next().ok_or_else(|| corrupt("row of an import", record.len()));
+        let wrong = |_| corrupt("row of an import", record.len());
+        let id = ContactId::from_key(next()?.parse().map_err(wrong)?);
+        let number = number(next()?.parse().map_err(wrong)?)?;
+        let octets = next()?.parse().map_err(wrong)?;
+        let mut filled = || next().map(|part| Some(part.to_owned()).filter(|part| !part.is_empty()));
+        let (name, language, zone, owner) = (filled()?, filled()?, filled()?, filled()?);
+        let details = details(name, language, zone, owner, next()?, next()?)?;
+        Ok(Row { id, number, details, octets })
+    };
+    text.split(RECORD).map(row).collect()
+}
+
+pub(crate) fn refused_text(rows: &[Refused]) -> String {
+    // Whatever a file had, what sets things apart here is not in it.
+    let clean = |text: &str| text.replace([FIELD, RECORD, PART, '\0'], " ");
+    let row = |row: &Refused| {
+        let cells: Vec<String> = row.cells.iter().map(|cell| clean(cell)).collect();
+        let column = row.column.as_deref().map(|column| format!("c{}", clean(column))).unwrap_or_default();
+        let cells = cells.join(&PART.to_string());
+        [row.line.to_string(), row.reason.clone(), column, cells].join(&FIELD.to_string())
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join(&RECORD.to_string())
+}
+
+pub(crate) fn refused(text: &str) -> Result<Vec<Refused>> {
+    let row = |record: &str| {
+        let parts: Vec<&str> = record.split(FIELD).collect();
+        let [line, reason, column, cells] = parts[..] else {
+            return Err(corrupt("refused row", record.len()));
+        };
+        Ok(Refused {
+            line: line.parse().map_err(|_| corrupt("line of a refused row", line))?,
+            reason: reason.to_owned(),
+            column: column.strip_prefix('c').map(str::to_owned),
+            cells: cells.split(PART).map(str::to_owned).collect(),
+        })
+    };
+    text.split(RECORD).map(row).collect()
+}
+
+pub(crate) fn headings_text(headings: &[String]) -> String {
+    serde_json::to_string(headings).expect("strings are JSON")
+}
+
+pub(crate) fn headings(text: &str) -> Result<Vec<String>> {
+    serde_json::from_str(text).map_err(|_| corrupt("list of headings", text.len()))
+}
+
+pub(crate) fn report_text(report: &Report) -> String {
+    let Report { octets, rows, good, mended, duplicates, refused, known, suppressed, .. } = report;
+    serde_json::json!([
+        [octets, rows, good, mended, duplicates, refused, known, suppressed],
+        [report.mends, report.reasons, report.countries],
+        report.ignored,
+    ])
+    .to_string()
+}
+
+pub(crate) fn report(text: &str) -> Result<Report> {
+    type Counts = std::collections::BTreeMap<String, u64>;
+    let read: ([u64; 8], [Counts; 3], Vec<String>) =
+        serde_json::from_str(text).map_err(|_| corrupt("report of an import", text.len()))?;
+    let ([octets, rows, good, mended, duplicates, refused, known, suppressed], counts, ignored) = read;
+    let [mends, reasons, countries] = counts;
+    Ok(Report {
+        octets,
+        rows,
+        good,
+        mended,
+        duplicates,
+        refused,
+        known,
+        suppressed,
+        mends,
+        reasons,
+        countries,
+        ignored,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -569,5 +755,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn rows_of_an_import_read_back_as_they_were_written() {
+        let name = |text: &str| FieldName::parse(text).expect("a name");
+        let value = |text: &str| Value::text(text).expect("a text");
+        let details = Details {
+            name: Some("Åsa \"A\" 😀".to_owned()),
+            language: Tongue::parse("sv").ok(),
+            zone: ZoneName::parse("Europe/Stockholm").ok(),
+            owner: Some("Bo".to_owned()),
+            groups: ["b", "a c"].map(|text| Group::parse(text).expect("a group")).into(),
+            fields: [
+                (name("note"), value("two\nlines\t\"quoted\"")),
+                (name("since"), value("2024-02-29")),
+                (name("money"), Value::Number(Decimal::parse("-99999999999.9999").expect("a number"))),
+                (name("vip"), Value::YesNo(true)),
+            ]
+            .into(),
+        };
+        let row = |n: u64, details| Row {
+            id: ContactId::from_key(n as i64),
+            number: PhoneNumber::from_digits(46_700_000_000 + n).expect("a number"),
+            details,
+            octets: 7,
+        };
+        let all = [row(1, details), row(2, Details::default())];
+        assert_eq!(rows(&rows_text(&all)).expect("readable"), all);
+        assert_eq!(numbers(&numbers_text(&[all[0].number, all[1].number])).expect("readable"), [all[0].number, all[1].number]);
+        let one = |column: Option<&str>, cells: &[&str]| Refused {
+            line: 3,
+            reason: "duplicate".to_owned(),
+            column: column.map(str::to_owned),
+            cells: cells.iter().map(|cell| (*cell).to_owned()).collect(),
+        };
+        let none = [one(None, &["", "a\nb"]), one(Some(""), &["x"])];
+        assert_eq!(refused(&refused_text(&none)).expect("readable"), none);
+        let found = Report {
+            rows: 5,
+            suppressed: 1,
+            reasons: [("no_number".to_owned(), 5)].into(),
+            ignored: vec!["id".to_owned()],
+            ..Report::default()
+        };
+        assert_eq!(report(&report_text(&found)).expect("readable"), found);
     }
 }

@@ -73,7 +73,10 @@ macro_rules! tables {
     (@filter $filter:literal) => { Some($filter) };
 }
 
-const OF_MESSAGE: Way = Way::Made("(SELECT m.account FROM message m WHERE m.id = message)");
+/// What was noted of a message may outlive it for some days: then nobody looks by its account.
+const OF_MESSAGE: Way = Way::Made(
+    "coalesce((SELECT m.account FROM message m WHERE m.id = message), (SELECT min(id) FROM account))",
+);
 /// An endpoint may have been deleted, and then its attempts are those of the event's account.
 const OF_ENDPOINT: Way = Way::Made(
     "coalesce((SELECT n.account FROM endpoint n WHERE n.id = endpoint), (SELECT e.account FROM event e WHERE e.seq = event), 1)",
@@ -160,6 +163,17 @@ pub(crate) const TABLES: &[Table] = tables! {
     code_stop (account, live, prefix) {
         account: Long, live: Short, prefix: Long, since: Long, until: Long, sends: Whole, verified: Whole,
     }
+    contact (account, live, id) {
+        account: Long, live: Short, id: Long, numbers: Text, name: Text, language: Text, zone: Text, owner: Text,
+        member_of: Text, fields: Text, created_at: Long, updated_at: Long,
+    }
+    contact_number (account, live, number) { account: Long, live: Short, number: Long, contact: Long }
+    contact_group (account, live, name, contact) { account: Long, live: Short, name: Text, contact: Long }
+    import (id) {
+        id: Long, account: Long, live: Short, name: Text, who: Text, state: Short, headings: Text, report: Text,
+        created: Long, changed: Long, unchanged: Long, left_over: Long, created_at: Long, updated_at: Long, swept: Short,
+    }
+    import_piece (import, kind, place) { import: Long, kind: Short, place: Long, rows: Text }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };

@@ -207,6 +207,8 @@ pub enum Kind {
     Boolean,
     /// An object whose values are strings.
     Strings,
+    /// An object whose values are strings, numbers, `true`, `false` or null.
+    Values,
     /// An array of strings.
     Texts,
     /// An array of bodies.
@@ -269,6 +271,10 @@ impl Field {
                 .additional_properties(Some(AdditionalProperties::from(
                     ObjectBuilder::new().schema_type(SchemaType::new(Type::String)),
                 )))
+                .examples(example)
+                .into(),
+            Kind::Values => object(Type::Object)
+                .additional_properties(Some(AdditionalProperties::FreeForm(true)))
                 .examples(example)
                 .into(),
             Kind::Texts => ArrayBuilder::new()
@@ -396,6 +402,16 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
             return;
         }
         (Kind::Strings, _) => (false, "an object whose values are strings"),
+        (Kind::Values, Json::Object(entries)) => {
+            let is_wrong = |item: &Json<'_>| matches!(item, Json::List(_) | Json::Object(_));
+            for (name, item) in entries.iter().filter(|(_, item)| is_wrong(item)) {
+                let path = format!("{}.{:?}", field.name, Brief(name));
+                let detail = format!("`{path}` must be a string, a number, true, false or null, not {}.", item.kind());
+                errors.push(FieldError::new(path, Code::InvalidRequest, "wrong_type", detail));
+            }
+            return;
+        }
+        (Kind::Values, _) => (false, "an object"),
         (Kind::Integer(least, most), Json::Integer(value)) => {
             if !(least..=most).contains(value) {
                 let detail = format!("`{}` must be from {least} to {most}.", field.name);
@@ -490,6 +506,16 @@ impl<'j, 'a> Fields<'j, 'a> {
                 Json::Text(text) => Some((key.as_ref(), text.as_ref())),
                 _ => None,
             })),
+            _ => None,
+        }
+    }
+}
+
+impl<'j, 'a> Fields<'j, 'a> {
+    /// An object of values.
+    pub fn values(&self, name: &str) -> Option<&'j [(Cow<'a, str>, Json<'a>)]> {
+        match self.get(name)? {
+            Json::Object(entries) => Some(entries),
             _ => None,
         }
     }

@@ -31,6 +31,10 @@ pub enum List {
     Audit,
     /// What people agreed to.
     Consents,
+    /// Contacts.
+    Contacts,
+    /// Imports of contacts.
+    Imports,
 }
 
 /// Prints the place as a cursor.

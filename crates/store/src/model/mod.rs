@@ -16,8 +16,10 @@
 mod account;
 mod code;
 mod consent;
+mod contact;
 mod endpoint;
 mod event;
+mod import;
 mod inbound;
 mod message;
 mod node;
@@ -37,8 +39,10 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
+use tidings_domain::contact::{Change, Contact, Group};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
+use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
@@ -398,6 +402,8 @@ struct Tables {
     endpoints: endpoint::Endpoints,
     suppressions: suppression::Suppressions,
     consents: consent::Consents,
+    contacts: contact::Contacts,
+    imports: import::Imports,
     reviews: review::Reviews,
     inbounds: inbound::Inbounds,
     replies: inbound::Replies,
@@ -416,6 +422,8 @@ impl Default for Tables {
             endpoints: endpoint::Endpoints::default(),
             suppressions: suppression::Suppressions::default(),
             consents: consent::Consents::default(),
+            contacts: contact::Contacts::default(),
+            imports: import::Imports::default(),
             reviews: review::Reviews::default(),
             inbounds: inbound::Inbounds::default(),
             replies: inbound::Replies::default(),
@@ -517,6 +525,22 @@ impl Backend for Model {
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
         read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
+
+        write create_contact(contact: Contact, actor: Actor) -> Saved;
+        write change_contact(realm: Realm, id: ContactId, change: Change, actor: Actor, now: Timestamp) -> Option<Saved>;
+        write delete_contact(realm: Realm, id: ContactId, actor: Actor, now: Timestamp) -> bool;
+        read contact(realm: Realm, id: ContactId) -> Option<Contact>;
+        read contacts(realm: Realm, filter: ContactFilter, page: Page) -> Paged<Contact>;
+        read groups(realm: Realm) -> Vec<(Group, u64)>;
+        read known_numbers(realm: Realm, numbers: Vec<PhoneNumber>) -> u64;
+        write begin_import(import: Import) -> ();
+        write stage_import(realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> bool;
+        write decide_import(realm: Realm, id: ImportId, decision: ImportDecision, actor: Actor, now: Timestamp) -> Option<Import>;
+        read next_import() -> Option<ImportId>;
+        write apply_import(id: ImportId, now: Timestamp) -> Option<Import>;
+        read import(realm: Realm, id: ImportId) -> Option<Import>;
+        read imports(realm: Realm, page: Page) -> Paged<Import>;
+        read refused_rows(realm: Realm, id: ImportId, after: Option<i64>) -> Option<(Vec<Refused>, i64)>;
 
         read review_groups(realm: Realm, limit: usize) -> Vec<ReviewGroup>;
         read reviews(realm: Realm, cause: Option<String>, open_only: bool, page: Page) -> Paged<Review>;

@@ -15,10 +15,12 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::Bounds;
 use tidings_domain::code::{Code, Mark, NewCode};
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
+use tidings_domain::contact::{Change, Contact, Details, Group, Type, Value};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
+use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Report, Row, State, Window};
 use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::purpose::Purpose;
@@ -139,6 +141,14 @@ enum Call {
     Suppress(Vec<Suppression>),
     StopWaiting(Vec<(Realm, PhoneNumber)>, usize),
     RecordConsents(Vec<Consent>),
+    CreateContact(Contact),
+    ChangeContact(Realm, ContactId, Change),
+    DeleteContact(Realm, ContactId),
+    Known(Realm, Vec<PhoneNumber>),
+    BeginImport(Import),
+    StageImport(Realm, ImportId, Box<Staged>),
+    DecideImport(Realm, ImportId, Settled),
+    ApplyImport(Option<ImportId>),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -345,6 +355,21 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
+        Call::CreateContact(contact) => plain(store.create_contact(contact, actor()).await),
+        Call::ChangeContact(realm, id, change) => {
+            plain(store.change_contact(realm, id, change, actor(), now).await)
+        }
+        Call::DeleteContact(realm, id) => plain(store.delete_contact(realm, id, actor(), now).await),
+        Call::Known(realm, numbers) => plain(store.known_numbers(realm, numbers).await),
+        Call::BeginImport(import) => plain(store.begin_import(import).await),
+        Call::StageImport(realm, id, staged) => plain(store.stage_import(realm, id, *staged, now).await),
+        Call::DecideImport(realm, id, decision) => {
+            plain(store.decide_import(realm, id, decision, actor(), now).await)
+        }
+        Call::ApplyImport(id) => match id.or(store.next_import().await.expect("read")) {
+            Some(id) => plain(store.apply_import(id, now).await),
+            None => String::new(),
+        },
         Call::Lift(realm, recipient) => {
             answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
                 lines(lifted.iter().map(entry))
@@ -468,6 +493,30 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
             let ledger = async |page| store.consents(realm, number(person), page).await;
             let text = pages(2, |entry| format!("{entry:?}"), ledger).await;
             add(format!("consents of {person} in {name}"), text);
+        }
+        let people = async |page| store.contacts(realm, ContactFilter::default(), page).await;
+        add(format!("contacts of {name}"), pages(3, |one| format!("{one:?}"), people).await);
+        for (group, _) in store.groups(realm).await.expect("read") {
+            let filter = || ContactFilter { group: Some(group.clone()), number: None };
+            let members = async |page| store.contacts(realm, filter(), page).await;
+            let text = pages(2, |one| format!("{one:?}"), members).await;
+            add(format!("{group} of {name}"), text);
+        }
+        for person in 0..5 {
+            let filter = ContactFilter { group: None, number: Some(number(person)) };
+            let found = store.contacts(realm, filter, Page { before: None, limit: 9 }).await;
+            add(format!("contact of {person} in {name}"), plain(found.map(|page| page.items)));
+        }
+        add(format!("members of {name}"), plain(store.groups(realm).await));
+        let imports = async |page| store.imports(realm, page).await;
+        add(format!("imports of {name}"), pages(2, |one| format!("{one:?}"), imports).await);
+        for import in 0..=teller.last_import {
+            let id = ImportId::from_key(import);
+            let mut place = None;
+            while let Some((rows, next)) = store.refused_rows(realm, id, place).await.expect("read") {
+                add(format!("refused at {next} of {id} in {name}"), format!("{rows:?}"));
+                place = Some(next);
+            }
         }
         let items = async |page| store.reviews(realm, None, false, page).await;
         add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
@@ -816,6 +865,8 @@ pub(crate) struct Teller {
     codes: Vec<(Realm, CodeId)>,
     last_suppression: i64,
     last_consent: i64,
+    contacts: Vec<(Realm, ContactId)>,
+    last_import: i64,
 }
 
 impl Teller {
@@ -838,6 +889,8 @@ impl Teller {
             codes: Vec::new(),
             last_suppression: 0,
             last_consent: 0,
+            contacts: Vec::new(),
+            last_import: 0,
         }
     }
 
@@ -879,7 +932,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(145) {
+        match self.draw.below(160) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -950,6 +1003,7 @@ impl Teller {
             102 => Call::ReleaseDeliveries,
             103..136 => self.code(),
             136 => Call::Crash,
+            145..160 => self.person(),
             _ if self.draw.one_in(5) => Call::GiveUp(self.limit()),
             _ => self.receive(),
         }
@@ -1354,6 +1408,106 @@ impl Teller {
                 ..Evidence::default()
             },
             source: "api".to_owned(),
+        }
+    }
+
+    fn contact_details(&mut self) -> Details {
+        let groups = (0..self.draw.up_to(3)).map(|_| self.draw.of(&["gold", "new", "a b"]));
+        let groups: Vec<&str> = groups.collect();
+        let name = |text: &str| tidings_domain::contact::FieldName::parse(text).expect("a name");
+        let value = |text: &str, wanted| Value::parse(text, wanted).expect("a value");
+        let all = [
+            (name("plan"), value("pro \"x\"", Type::Text)),
+            (name("plan"), value("2024-02-29", Type::Text)),
+            (name("visits"), value("-1.5", Type::Number)),
+            (name("vip"), value("no", Type::YesNo)),
+        ];
+        Details {
+            name: self.draw.of(&[None, Some("Åsa"), Some("Bo")]).map(str::to_owned),
+            owner: self.draw.of(&[None, Some("Ed")]).map(str::to_owned),
+            groups: groups.into_iter().map(|text| Group::parse(text).expect("a group")).collect(),
+            fields: (0..self.draw.up_to(3)).map(|_| self.draw.of(&all)).collect(),
+            ..Details::default()
+        }
+    }
+
+    fn numbers(&mut self) -> Vec<PhoneNumber> {
+        let mut numbers: Vec<PhoneNumber> = (0..1 + self.draw.up_to(2)).map(|_| self.recipient()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    /// Contacts and imports.
+    fn person(&mut self) -> Call {
+        let known = self.draw.lately(&self.contacts).unwrap_or((HOME, ContactId::from_key(1)));
+        let (realm, id) = if self.draw.one_in(9) { (self.realm(), known.1) } else { known };
+        let import = ImportId::from_key(self.last_import - i64::from(self.draw.one_in(3)));
+        match self.draw.below(15) {
+            0..4 => {
+                let id = ContactId::from_key(self.id());
+                let realm = self.realm();
+                self.contacts.push((realm, id));
+                Call::CreateContact(Contact {
+                    id,
+                    realm,
+                    numbers: self.numbers(),
+                    details: self.contact_details(),
+                    created_at: self.now,
+                    updated_at: self.now,
+                })
+            }
+            4..6 => {
+                let Details { name, groups, fields, .. } = self.contact_details();
+                let numbers = self.draw.one_in(2).then(|| self.numbers());
+                let fields = fields.into_iter().map(|(name, value)| (name, (!self.draw.one_in(3)).then_some(value)));
+                let fields = fields.collect();
+                let groups = self.draw.one_in(2).then_some(groups);
+                let change = Change { numbers, name: Some(name), groups, fields, ..Change::default() };
+                Call::ChangeContact(realm, id, change)
+            }
+            6 => Call::DeleteContact(realm, id),
+            7 => Call::Known(realm, self.numbers()),
+            8 => {
+                self.last_import += i64::from(!self.draw.one_in(9));
+                Call::BeginImport(Import {
+                    id: ImportId::from_key(self.last_import),
+                    realm: self.realm(),
+                    name: "people.csv".to_owned(),
+                    who: "api".to_owned(),
+                    state: State::Reading,
+                    headings: vec!["phone".to_owned()],
+                    report: Report::default(),
+                    progress: Progress::default(),
+                    created_at: self.now,
+                    updated_at: self.now,
+                })
+            }
+            9..12 => {
+                let numbers = self.numbers();
+                let rows = numbers.into_iter().map(|number| Row {
+                    id: ContactId::from_key(self.id()),
+                    number,
+                    details: self.contact_details(),
+                    octets: self.draw.of(&[10, 600_000]),
+                });
+                let rows = rows.collect();
+                let refused = (0..self.draw.up_to(2)).map(|n| Refused {
+                    line: n as u64,
+                    reason: "duplicate".to_owned(),
+                    column: self.draw.of(&[None, Some("a \"b\"")]).map(str::to_owned),
+                    cells: vec!["x\ny".to_owned(), String::new()],
+                });
+                let window = Window { rows, refused: refused.collect() };
+                let state = self.draw.of(&[State::Reading, State::Ready, State::Ready, State::Broken]);
+                let staged = Staged { window, headings: vec!["é".to_owned()], report: Report::default(), state };
+                Call::StageImport(self.draw.of(&[HOME, realm]), import, Box::new(staged))
+            }
+            12 => {
+                let decision = self.draw.of(&[Settled::Commit, Settled::Commit, Settled::Commit, Settled::Discard]);
+                Call::DecideImport(self.draw.of(&[HOME, realm]), import, decision)
+            }
+            _ => Call::ApplyImport(self.draw.one_in(6).then_some(import)),
         }
     }
 

@@ -1,0 +1,135 @@
+//! Imports of contacts.
+
+use crate::ask::{Answer, Ask, json, long};
+use crate::message::page;
+use crate::problem::Problem;
+use std::sync::Arc;
+use tidings_domain::address::Country;
+use tidings_domain::contact::{Group, line};
+use tidings_domain::import::{Decision, Import, NAME_MAX, Options, State, Unusable};
+use tidings_engine::import::{Refusals, Stopped, Upload};
+use tidings_wire::body::{Field, Kind};
+use tidings_wire::error::{Code, FieldError};
+use tidings_wire::import;
+use tidings_wire::page::{List, Page};
+
+pub(crate) static OPTIONS: &[Field] = &[
+    Field::new("name", Kind::Text, "What it is called, such as the name of the file."),
+    Field::new(
+        "number_column",
+        Kind::Text,
+        "The heading of the column with the phone numbers; found by usual names if not given.",
+    ),
+    Field::new(
+        "default_country",
+        Kind::Text,
+        "Where numbers without a country code are from: two letters of ISO 3166. The installation's if not given.",
+    ),
+    Field::new("group", Kind::Text, "A group that every row is in, besides those of its own."),
+];
+
+fn options(ask: &Ask) -> Result<(String, Options), Problem> {
+    let wrong = |field, reason: &'static str, detail: String| {
+        Problem::from(FieldError::new(field, Code::InvalidRequest, reason, detail))
+    };
+    let name = ask.query.get("name").unwrap_or("contacts.csv");
+    let name = line(name, NAME_MAX).map_err(|why| wrong("name", why.code(), why.to_string()))?;
+    let country = ask.query.get("default_country").map(Country::parse).transpose();
+    let country = country.map_err(|why| wrong("default_country", "unknown_country", why.to_string()))?;
+    let group = ask.query.get("group").map(Group::parse).transpose();
+    let group = group.map_err(|why| wrong("group", why.code(), why.to_string()))?;
+    let door = ask.door();
+    let options = Options {
+        environment: door.environment,
+        default_country: country.or(door.default_country),
+        number_column: ask.query.get("number_column").map(str::to_owned),
+        groups: group.into_iter().collect(),
+    };
+    Ok((name, options))
+}
+
+impl From<Stopped> for Problem {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Store(error) => error.into(),
+            Stopped::GivenUp => Self::new(Code::Conflict, "The import was given up meanwhile."),
+            Stopped::Unusable(why @ (Unusable::Octets | Unusable::Rows)) => {
+                Self::new(Code::PayloadTooLarge, why.to_string()).cured_by("Cut the table into several.")
+            }
+            Stopped::Unusable(why) => {
+                FieldError::new("file", Code::InvalidRequest, why.code(), why.to_string()).into()
+            }
+        }
+    }
+}
+
+pub(crate) async fn create(ask: Ask) -> Answer {
+    let (name, options) = options(&ask)?;
+    let engine = &ask.app.engine;
+    let (store, clock) = (Arc::clone(engine.store()), &**engine.clock());
+    let mut upload = Upload::begin(store, clock, ask.realm(), (name, ask.actor().who), options).await?;
+    let mut file = ask.file();
+    loop {
+        match file.next().await {
+            Ok(Some(octets)) => upload.feed(clock, &octets).await?,
+            Ok(None) => break,
+            Err(problem) => {
+                upload.break_off(clock).await?;
+                return Err(problem);
+            }
+        }
+    }
+    json(201, &import::shown(&upload.finish(clock).await?))
+}
+
+pub(crate) async fn list(ask: Ask) -> Answer {
+    let page = page(&ask, List::Imports)?;
+    let found = ask.app.engine.store().imports(ask.realm(), page).await?;
+    json(200, &Page::new(List::Imports, found.items.iter().map(import::shown).collect(), found.next))
+}
+
+async fn find(ask: &Ask) -> Result<Import, Problem> {
+    let found = ask.app.engine.store().import(ask.realm(), ask.id()?).await?;
+    found.ok_or_else(Problem::not_found)
+}
+
+pub(crate) async fn read(ask: Ask) -> Answer {
+    json(200, &import::shown(&find(&ask).await?))
+}
+
+pub(crate) async fn commit(ask: Ask) -> Answer {
+    let import = decided(&ask, Decision::Commit).await?;
+    if !matches!(import.state, State::Committing | State::Done) {
+        return Err(too_late(&import));
+    }
+    json(202, &import::shown(&import))
+}
+
+pub(crate) async fn discard(ask: Ask) -> Answer {
+    let import = decided(&ask, Decision::Discard).await?;
+    if !matches!(import.state, State::Discarded | State::Broken) {
+        return Err(too_late(&import));
+    }
+    json(200, &import::shown(&import))
+}
+
+async fn decided(ask: &Ask, decision: Decision) -> Result<Import, Problem> {
+    let decided = ask.app.engine.decide_import(ask.realm(), ask.id()?, decision, ask.actor()).await?;
+    decided.ok_or_else(Problem::not_found)
+}
+
+fn too_late(import: &Import) -> Problem {
+    let detail = format!("The import is {} and cannot be decided so.", import.state.as_str());
+    Problem::new(Code::Conflict, detail).cured_by("Send the file again for a new import.")
+}
+
+pub(crate) async fn refused(ask: Ask) -> Answer {
+    let import = find(&ask).await?;
+    let state = (Refusals::of(&import), Arc::clone(ask.app.engine.store()));
+    long("text/csv; charset=utf-8", "refused.csv", state, |(mut rows, store)| {
+        Box::pin(async move {
+            let next = rows.next(&*store).await;
+            ((rows, store), next)
+        })
+    })
+}

@@ -1,0 +1,599 @@
+//! `tidings contact`: who people are, and tables of them in and out.
+//!
+//! An import is read here, in this process, and goes into the store beside whoever serves it. Taking it over is done here too,
+//! with what a running server does of it: each piece of rows is one commit, whoever makes it.
+
+use crate::operator::{Operator, Place, Whose};
+use crate::output::{Output, Table, remark, when, write};
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, Subcommand};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tidings_domain::account::Realm;
+use tidings_domain::address::{Country, PhoneNumber};
+use tidings_domain::contact::{
+    self, Change, Contact, Details, FieldName, Group, Language, NUMBERS_MAX, Type, Value, ZoneName,
+};
+use tidings_domain::id::{ContactId, ImportId};
+use tidings_domain::import::{self, Decision, Import, Options, State};
+use tidings_domain::text::display;
+use tidings_engine::contact::{Export, Form};
+use tidings_engine::import::{Refusals, Upload};
+use tidings_store::{ContactFilter, Page, Saved};
+use tidings_wire::{contact as shown, import as shown_import};
+
+/// Octets of a file that are read at once.
+const STEP: usize = 256 * 1024;
+
+/// What to do with contacts.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List contacts, newest first
+    List {
+        /// Only who is in this group
+        #[arg(long, value_parser = group)]
+        group: Option<Group>,
+        /// Show whole phone numbers
+        #[arg(long)]
+        full: bool,
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Show a contact
+    Show {
+        /// The phone number, with +, or the id
+        who: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Add a contact
+    Add {
+        /// The phone numbers, with +; the usual one first
+        #[arg(required = true)]
+        numbers: Vec<String>,
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Change a contact: what is not named stays
+    Change {
+        /// The phone number, with +, or the id
+        who: String,
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Delete a contact; consent and suppressions of its numbers stay
+    Delete {
+        /// The phone number, with +, or the id
+        who: String,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List groups, with how many contacts are in them
+    Groups {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Read a table (CSV) of contacts and say what is in it; take it over if you then say so
+    Import {
+        /// The file
+        file: PathBuf,
+        /// Take it over without asking
+        #[arg(long)]
+        commit: bool,
+        /// The heading of the column with the phone numbers; found by usual names if not given
+        #[arg(long, value_name = "HEADING")]
+        number_column: Option<String>,
+        /// Where numbers without a country code are from: two letters of ISO 3166
+        #[arg(long, value_name = "COUNTRY", value_parser = country)]
+        country: Option<Country>,
+        /// A group that every row is in, besides those of its own
+        #[arg(long, value_parser = group)]
+        group: Option<Group>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List imports, newest first
+    Imports {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Take an import over that was read
+    Commit {
+        /// Its id
+        import: ImportId,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Forget an import that was read
+    Discard {
+        /// Its id
+        import: ImportId,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Write the rows of an import that are not taken over as a table (CSV), with why
+    Refused {
+        /// Its id
+        import: ImportId,
+        /// Into this new file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// Write contacts as one table; leaves a line in the audit trail
+    Export {
+        /// csv or ndjson
+        #[arg(long, default_value = "csv", value_parser = form)]
+        format: Form,
+        /// Only who is in this group
+        #[arg(long, value_parser = group)]
+        group: Option<Group>,
+        /// Into this new file instead of standard output
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+        #[command(flatten)]
+        whose: Whose,
+    },
+}
+
+/// What is known of a person.
+#[derive(Debug, Args)]
+pub struct What {
+    /// The name
+    #[arg(long)]
+    name: Option<String>,
+    /// The language, such as en-GB
+    #[arg(long, value_parser = language)]
+    language: Option<Language>,
+    /// The time zone, such as Europe/Stockholm
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    time_zone: Option<ZoneName>,
+    /// Who of yours looks after the person
+    #[arg(long)]
+    owner: Option<String>,
+    /// A group that it is in (more than once for several)
+    #[arg(long = "group", value_parser = group)]
+    groups: Vec<Group>,
+    /// A field of your own: plan=pro, visits:number=3, born:date=1990-01-31 or vip:yesno=yes (more than once for several)
+    #[arg(long = "field", value_name = "FIELD", value_parser = field)]
+    fields: Vec<(FieldName, Value)>,
+}
+
+fn group(text: &str) -> Result<Group, String> {
+    Group::parse(text).map_err(|why| why.to_string())
+}
+
+fn language(text: &str) -> Result<Language, String> {
+    Language::parse(text).map_err(|why| why.to_string())
+}
+
+fn zone(text: &str) -> Result<ZoneName, String> {
+    ZoneName::parse(text).map_err(|why| why.to_string())
+}
+
+fn country(text: &str) -> Result<Country, String> {
+    Country::parse(text).map_err(|why| why.to_string())
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    Form::parse(text).ok_or_else(|| "write csv or ndjson".to_owned())
+}
+
+fn field(text: &str) -> Result<(FieldName, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as plan=pro")?;
+    let (name, wanted) = match name.split_once(':') {
+        None => (name, Type::Text),
+        Some((name, word)) => {
+            let wanted = Type::ALL.into_iter().find(|wanted| wanted.as_str() == word);
+            (name, wanted.ok_or("the type is text, number, date or yesno")?)
+        }
+    };
+    let name = FieldName::parse(name).map_err(|why| why.to_string())?;
+    Ok((name, Value::parse(value, wanted).map_err(|why| why.to_string())?))
+}
+
+impl What {
+    fn line(text: Option<&str>, most: usize) -> anyhow::Result<Option<String>> {
+        text.map(|text| contact::line(text, most)).transpose().map_err(|why| anyhow!("{why}"))
+    }
+
+    fn details(self) -> anyhow::Result<Details> {
+        Ok(Details {
+            name: Self::line(self.name.as_deref(), contact::NAME_MAX)?,
+            language: self.language,
+            zone: self.time_zone,
+            owner: Self::line(self.owner.as_deref(), contact::OWNER_MAX)?,
+            groups: self.groups.into_iter().collect(),
+            fields: self.fields.into_iter().collect(),
+        })
+    }
+
+    /// Groups that are named replace those that there were.
+    fn change(self) -> anyhow::Result<Change> {
+        let Details { name, language, zone, owner, groups, fields } = self.details()?;
+        Ok(Change {
+            numbers: None,
+            name: name.map(Some),
+            language: language.map(Some),
+            zone: zone.map(Some),
+            owner: owner.map(Some),
+            groups: (!groups.is_empty()).then_some(groups),
+            fields: fields.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+        })
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// A sentence that says why not.
+pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
+    let operator = Operator::open(place).await?;
+    match command {
+        Command::List { group, full, limit, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let filter = ContactFilter { number: None, group };
+            let page = Page { before: None, limit: usize::from(limit) };
+            let list = operator.store.contacts(realm, filter, page).await?.items;
+            let mut value = serde_json::to_value(list.iter().map(shown::shown).collect::<Vec<_>>())?;
+            if !full {
+                for (one, contact) in value.as_array_mut().into_iter().flatten().zip(&list) {
+                    let masked = contact.numbers.iter().map(|number| number.masked().to_string());
+                    one["numbers"] = masked.collect::<Vec<_>>().into();
+                }
+            }
+            output.show(&value, || {
+                let mut table = Table::new(&["ID", "NUMBER", "NAME", "GROUPS", "OWNER", "CHANGED"]);
+                for one in &list {
+                    let number = one.numbers.first().map(|number| match full {
+                        true => number.to_string(),
+                        false => number.masked().to_string(),
+                    });
+                    let groups: Vec<&str> = one.details.groups.iter().map(Group::as_str).collect();
+                    table.row([
+                        one.id.to_string(),
+                        number.unwrap_or_default(),
+                        display(one.details.name.as_deref().unwrap_or_default()).into_owned(),
+                        display(&groups.join("; ")).into_owned(),
+                        display(one.details.owner.as_deref().unwrap_or_default()).into_owned(),
+                        when(Some(one.updated_at)),
+                    ]);
+                }
+                table.print(output, "There is no contact.")
+            })?;
+        }
+        Command::Show { who, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let contact = find(&operator, realm, &who).await?;
+            let shown = shown::shown(&contact);
+            output.show(&shown, || serde_json::to_string_pretty(&shown).expect("texts and numbers are JSON"))?;
+        }
+        Command::Add { numbers, what, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let mut read: Vec<PhoneNumber> = Vec::new();
+            for text in &numbers {
+                let number = crate::message::number(text, whose.environment)?;
+                if !read.contains(&number) {
+                    read.push(number);
+                }
+            }
+            if read.len() > NUMBERS_MAX {
+                bail!("a contact has at most {NUMBERS_MAX} numbers");
+            }
+            let now = operator.now();
+            let contact = Contact {
+                id: ContactId::from_key(operator.clock.id()),
+                realm,
+                numbers: read,
+                details: what.details()?,
+                created_at: now,
+                updated_at: now,
+            };
+            let contact = saved(operator.store.create_contact(contact, operator.actor(realm.account)).await?)?;
+            output.show(&shown::shown(&contact), || format!("{} is added.", contact.id))?;
+        }
+        Command::Change { who, what, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let id = find(&operator, realm, &who).await?.id;
+            let (actor, now) = (operator.actor(realm.account), operator.now());
+            let changed = operator.store.change_contact(realm, id, what.change()?, actor, now).await?;
+            let contact = saved(changed.ok_or_else(|| anyhow!("there is no such contact any more"))?)?;
+            output.show(&shown::shown(&contact), || format!("{} is changed.", contact.id))?;
+        }
+        Command::Delete { who, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let id = find(&operator, realm, &who).await?.id;
+            let (actor, now) = (operator.actor(realm.account), operator.now());
+            operator.store.delete_contact(realm, id, actor, now).await?;
+            output.show(&serde_json::json!({ "deleted": id.to_string() }), || format!("{id} is deleted."))?;
+        }
+        Command::Groups { whose } => {
+            let realm = operator.realm(&whose).await?;
+            let groups = operator.store.groups(realm).await?;
+            let all = groups
+                .iter()
+                .map(|(group, contacts)| shown::ContactGroup { name: group.to_string(), contacts: *contacts });
+            output.show(&all.collect::<Vec<_>>(), || {
+                let mut table = Table::new(&["GROUP", "CONTACTS"]);
+                for (group, contacts) in &groups {
+                    table.row([display(group.as_str()).into_owned(), contacts.to_string()]);
+                }
+                table.print(output, "Nobody is in a group.")
+            })?;
+        }
+        Command::Import { file, commit, number_column, country, group, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let options = Options {
+                environment: whose.environment,
+                default_country: country,
+                number_column,
+                groups: group.into_iter().collect(),
+            };
+            let import = read(&operator, realm, &file, options, output).await?;
+            let wanted = commit || (!output.json() && {
+                write(report(&import).as_bytes())?;
+                import.report.accepted() > 0 && agreed()
+            });
+            if wanted {
+                let done = take_over(&operator, realm, import.id, output).await?;
+                output.show(&shown_import::shown(&done), || progress(&done))?;
+            } else {
+                output.show(&shown_import::shown(&import), || {
+                    format!(
+                        "Nothing is taken over yet. Do it within a week with `tidings contact commit {0}`; see what is refused with `tidings contact refused {0}`.",
+                        import.id
+                    )
+                })?;
+            }
+        }
+        Command::Imports { whose } => {
+            let realm = operator.realm(&whose).await?;
+            let list = operator.store.imports(realm, Page { before: None, limit: 100 }).await?.items;
+            output.show(&list.iter().map(shown_import::shown).collect::<Vec<_>>(), || {
+                let mut table = Table::new(&["ID", "BEGAN", "FILE", "STATE", "ROWS", "ACCEPTED", "DONE"]);
+                for one in &list {
+                    table.row([
+                        one.id.to_string(),
+                        when(Some(one.created_at)),
+                        display(&one.name).into_owned(),
+                        one.state.as_str().to_owned(),
+                        one.report.rows.to_string(),
+                        one.report.accepted().to_string(),
+                        one.progress.rows().to_string(),
+                    ]);
+                }
+                table.print(output, "Nothing was imported.")
+            })?;
+        }
+        Command::Commit { import, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let done = take_over(&operator, realm, import, output).await?;
+            output.show(&shown_import::shown(&done), || progress(&done))?;
+        }
+        Command::Discard { import, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let (actor, now) = (operator.actor(realm.account), operator.now());
+            let decided = operator.store.decide_import(realm, import, Decision::Discard, actor, now).await?;
+            let decided = decided.ok_or_else(|| anyhow!("there is no import {import}"))?;
+            if !matches!(decided.state, State::Discarded | State::Broken) {
+                bail!("{import} is {} already", decided.state.as_str());
+            }
+            output.show(&shown_import::shown(&decided), || format!("{import} is forgotten."))?;
+        }
+        Command::Refused { import, to, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let found = operator.store.import(realm, import).await?;
+            let mut rows = Refusals::of(&found.ok_or_else(|| anyhow!("there is no import {import}"))?);
+            let mut sink = Sink::open(to.as_deref())?;
+            while let Some(text) = rows.next(&*operator.store).await? {
+                sink.write(&text)?;
+            }
+        }
+        Command::Export { format, group, to, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let mut sink = Sink::open(to.as_deref())?;
+            // Before the first row leaves.
+            let subject = group.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
+            let (actor, action) = (operator.actor(realm.account), "contact.export".to_owned());
+            let (detail, now) = (format.as_str().to_owned(), operator.now());
+            operator.store.record_audit(actor, action, subject, detail, now).await?;
+            let mut export = Export::new(realm, group, format);
+            while let Some(text) = export.next(&*operator.store).await? {
+                sink.write(&text)?;
+            }
+        }
+    }
+    operator.close().await
+}
+
+async fn find(operator: &Operator, realm: Realm, who: &str) -> anyhow::Result<Contact> {
+    let found = match who.parse::<ContactId>() {
+        Ok(id) => operator.store.contact(realm, id).await?,
+        Err(_) => {
+            let number = crate::message::number(who, realm.environment)?;
+            let filter = ContactFilter { number: Some(number), group: None };
+            operator.store.contacts(realm, filter, Page { before: None, limit: 1 }).await?.items.pop()
+        }
+    };
+    found.ok_or_else(|| anyhow!("there is no contact {who} in {}", realm.environment.as_str()))
+}
+
+fn saved(saved: Saved) -> anyhow::Result<Contact> {
+    match saved {
+        Saved::Done(contact) => Ok(*contact),
+        Saved::Taken(number, whose) => bail!("{number} is a number of the contact {whose}"),
+        Saved::TooMuch(excess) => bail!("{}", shown::excess(excess).detail),
+    }
+}
+
+/// Where a table goes.
+struct Sink(Option<std::fs::File>);
+
+impl Sink {
+    fn open(to: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = to else { return Ok(Self(None)) };
+        // Never over another file.
+        let file = std::fs::File::options().write(true).create_new(true).open(path);
+        Ok(Self(Some(file.with_context(|| format!("{} cannot be made", path.display()))?)))
+    }
+
+    fn write(&mut self, text: &str) -> anyhow::Result<()> {
+        match &mut self.0 {
+            Some(file) => file.write_all(text.as_bytes()).map_err(Into::into),
+            None => write(text.as_bytes()),
+        }
+    }
+}
+
+// ── imports ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A line that shows how far something is, where somebody sees it.
+struct Bar {
+    is_shown: bool,
+    what: &'static str,
+    last: u64,
+}
+
+impl Bar {
+    fn new(what: &'static str, output: Output) -> Self {
+        Self { is_shown: !output.json() && std::io::stderr().is_terminal(), what, last: u64::MAX }
+    }
+
+    fn at(&mut self, done: u64, of: u64, rows: u64) {
+        let percent = (done * 100).checked_div(of).unwrap_or(100).min(100);
+        if !self.is_shown || percent == self.last {
+            return;
+        }
+        self.last = percent;
+        let full = (percent / 4) as usize;
+        let bar = format!("{}{}", "#".repeat(full), ".".repeat(25 - full));
+        let _ = write!(std::io::stderr(), "\r{} [{bar}] {percent:3} %  {rows} rows", self.what);
+    }
+
+    fn end(self) {
+        if self.is_shown && self.last != u64::MAX {
+            remark("");
+        }
+    }
+}
+
+/// Reads a file into an import.
+async fn read(
+    operator: &Operator,
+    realm: Realm,
+    path: &Path,
+    options: Options,
+    output: Output,
+) -> anyhow::Result<Import> {
+    let mut file =
+        std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let size = file.metadata().map_or(0, |about| about.len());
+    let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let name = contact::line(&name, import::NAME_MAX).unwrap_or_else(|_| "contacts.csv".to_owned());
+    let who = (name, "operator".to_owned());
+    let clock = &operator.clock;
+    let mut upload = Upload::begin(Arc::clone(&operator.store), clock, realm, who, options).await?;
+    let (mut octets, mut done) = (vec![0; STEP], 0);
+    let mut bar = Bar::new("reading", output);
+    loop {
+        match file.read(&mut octets) {
+            Ok(0) => break,
+            Ok(read) => {
+                upload.feed(clock, &octets[..read]).await?;
+                done += read as u64;
+                bar.at(done, size, upload.rows());
+            }
+            Err(error) => {
+                upload.break_off(clock).await?;
+                return Err(anyhow!(error).context(format!("{} cannot be read", path.display())));
+            }
+        }
+    }
+    let import = upload.finish(clock).await?;
+    bar.end();
+    Ok(import)
+}
+
+/// Takes an import over, together with a server that may do the same.
+async fn take_over(
+    operator: &Operator,
+    realm: Realm,
+    id: ImportId,
+    output: Output,
+) -> anyhow::Result<Import> {
+    let (actor, now) = (operator.actor(realm.account), operator.now());
+    let decided = operator.store.decide_import(realm, id, Decision::Commit, actor, now).await?;
+    let mut import = decided.ok_or_else(|| anyhow!("there is no import {id}"))?;
+    if !matches!(import.state, State::Committing | State::Done) {
+        bail!("{id} is {} and cannot be taken over: read the file again", import.state.as_str());
+    }
+    let mut bar = Bar::new("taking over", output);
+    while import.state == State::Committing {
+        let applied = operator.store.apply_import(id, operator.now()).await?;
+        import = applied.ok_or_else(|| anyhow!("there is no import {id} any more"))?;
+        bar.at(import.progress.rows(), import.report.accepted(), import.progress.rows());
+    }
+    bar.end();
+    Ok(import)
+}
+
+fn agreed() -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    let _ = write!(std::io::stderr(), "Take it over? [y/N] ");
+    let mut answer = String::new();
+    let is_read = std::io::stdin().read_line(&mut answer).is_ok();
+    is_read && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+/// What was found, for people.
+fn report(import: &Import) -> String {
+    let report = &import.report;
+    let mut text = format!(
+        "{} rows: {} good, {} mended, {} duplicates, {} refused\n",
+        report.rows, report.good, report.mended, report.duplicates, report.refused
+    );
+    let mut counts = |what: &str, counts: &std::collections::BTreeMap<String, u64>| {
+        let mut counts: Vec<_> = counts.iter().collect();
+        counts.sort_by_key(|(word, count)| (std::cmp::Reverse(**count), (*word).clone()));
+        let all: Vec<_> = counts.iter().map(|(word, count)| format!("{} {count}", display(word))).collect();
+        if !all.is_empty() {
+            let _ = writeln!(text, "{what}: {}", all.join(", "));
+        }
+    };
+    counts("mended", &report.mends);
+    counts("refused", &report.reasons);
+    counts("countries", &report.countries);
+    if !report.ignored.is_empty() {
+        let _ = writeln!(text, "columns that are passed over: {}", display(&report.ignored.join(", ")));
+    }
+    let _ = writeln!(
+        text,
+        "{} numbers are a contact's already and change it; {} are on the suppression list and stay there",
+        report.known, report.suppressed
+    );
+    text
+}
+
+fn progress(import: &Import) -> String {
+    let progress = &import.progress;
+    let left = match progress.over {
+        0 => String::new(),
+        over => format!(", {over} left out (too many fields or groups)"),
+    };
+    format!(
+        "Taken over: {} contacts made, {} rows changed one, {} said what was known{left}.",
+        progress.created, progress.changed, progress.unchanged
+    )
+}

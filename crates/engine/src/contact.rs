@@ -1,0 +1,165 @@
+//! Contacts as one table, read page by page, so that a million take no more memory than a page.
+
+use std::collections::BTreeMap;
+use tidings_domain::account::Realm;
+use tidings_domain::contact::{Contact, FieldName, Group, Language, Type, ZoneName};
+use tidings_domain::csv::write_row;
+use tidings_store::{Backend, ContactFilter, Page, Result};
+
+/// Contacts of one page.
+const STEP: usize = 500;
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Comma-separated (RFC 4180), in cells that cannot act.
+    Csv,
+    /// One JSON object a line, as `GET /v1/contacts` shows it.
+    Ndjson,
+}
+
+impl Form {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Csv, Self::Ndjson];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    /// From the public word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.as_str() == word)
+    }
+}
+
+/// Contacts on their way out, the newest first.
+#[derive(Debug)]
+pub struct Export {
+    realm: Realm,
+    filter: ContactFilter,
+    form: Form,
+    /// The columns of fields, once they are known.
+    columns: Option<Vec<(FieldName, Type)>>,
+    before: Option<i64>,
+    is_ended: bool,
+}
+
+impl Export {
+    /// Before the first contact; of one group, if one is named.
+    pub const fn new(realm: Realm, group: Option<Group>, form: Form) -> Self {
+        let filter = ContactFilter { number: None, group };
+        Self { realm, filter, form, columns: None, before: None, is_ended: false }
+    }
+
+    /// The next part of the table; `None` behind its end. Before a table of cells begins, all contacts are read once for the
+    /// fields that they have; a field that comes meanwhile is left out.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn next(&mut self, store: &dyn Backend) -> Result<Option<String>> {
+        if self.form == Form::Csv && self.columns.is_none() {
+            let columns = self.look(store).await?;
+            let mut text = String::new();
+            write_row(&mut text, FIRST);
+            // The line goes on with the fields.
+            text.truncate(text.trim_end().len());
+            for (name, kind) in &columns {
+                text.push(',');
+                text.push_str(name.as_str());
+                if *kind != Type::Text {
+                    text.push(':');
+                    text.push_str(kind.as_str());
+                }
+            }
+            text.push_str("\r\n");
+            self.columns = Some(columns);
+            return Ok(Some(text));
+        }
+        let Some(page) = self.page(store).await? else { return Ok(None) };
+        let mut text = String::new();
+        for contact in &page {
+            match &self.columns {
+                Some(columns) => row(&mut text, contact, columns),
+                None => {
+                    let shown = tidings_wire::contact::shown(contact);
+                    text.push_str(&serde_json::to_string(&shown).expect("texts and numbers are JSON"));
+                    text.push('\n');
+                }
+            }
+        }
+        Ok(Some(text))
+    }
+
+    async fn page(&mut self, store: &dyn Backend) -> Result<Option<Vec<Contact>>> {
+        if self.is_ended {
+            return Ok(None);
+        }
+        let page = Page { before: self.before, limit: STEP };
+        let found = store.contacts(self.realm, self.filter.clone(), page).await?;
+        self.before = found.next;
+        self.is_ended = found.next.is_none();
+        Ok(Some(found.items))
+    }
+
+    /// The fields that contacts have, with their type: text, where they differ.
+    async fn look(&self, store: &dyn Backend) -> Result<Vec<(FieldName, Type)>> {
+        let mut columns: BTreeMap<FieldName, Type> = BTreeMap::new();
+        let mut ahead = Self::new(self.realm, self.filter.group.clone(), self.form);
+        while let Some(page) = ahead.page(store).await? {
+            for (name, value) in page.iter().flat_map(|contact| &contact.details.fields) {
+                match columns.get_mut(name) {
+                    Some(kind) if *kind != value.kind() => *kind = Type::Text,
+                    Some(_) => {}
+                    None => {
+                        columns.insert(name.clone(), value.kind());
+                    }
+                }
+            }
+        }
+        Ok(columns.into_iter().collect())
+    }
+}
+
+/// The columns that every table has. An import reads all of them but the last four, which it passes over.
+const FIRST: [&str; 10] = [
+    "number",
+    "name",
+    "language",
+    "time_zone",
+    "owner",
+    "groups",
+    "other_numbers",
+    "id",
+    "created_at",
+    "updated_at",
+];
+
+fn row(text: &mut String, contact: &Contact, columns: &[(FieldName, Type)]) {
+    let details = &contact.details;
+    let numbers: Vec<String> = contact.numbers.iter().map(ToString::to_string).collect();
+    let others = numbers.get(1..).unwrap_or_default().join(";");
+    let groups = details.groups.iter().map(Group::as_str).collect::<Vec<_>>().join(";");
+    let (id, created, updated) =
+        (contact.id.to_string(), contact.created_at.to_string(), contact.updated_at.to_string());
+    let first = [
+        numbers.first().map_or("", String::as_str),
+        details.name.as_deref().unwrap_or_default(),
+        details.language.as_ref().map_or("", Language::as_str),
+        details.zone.as_ref().map_or("", ZoneName::as_str),
+        details.owner.as_deref().unwrap_or_default(),
+        &groups,
+        &others,
+        &id,
+        &created,
+        &updated,
+    ];
+    let fields: Vec<String> = columns
+        .iter()
+        .map(|(name, _)| details.fields.get(name).map(ToString::to_string).unwrap_or_default())
+        .collect();
+    write_row(text, first.into_iter().chain(fields.iter().map(String::as_str)));
+}

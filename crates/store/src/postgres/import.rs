@@ -1,0 +1,265 @@
+//! Imports: their rows in pieces, and taking a piece over in the commit that deletes it.
+
+use super::contact;
+use super::executor::{Rx, Tx};
+use super::message::live;
+use super::operating::write_audit;
+use super::session::{Session, cell, clean};
+use crate::backend::*;
+use crate::column::{self, environment, listed};
+use crate::{Error, Result};
+use tidings_domain::account::Realm;
+use tidings_domain::id::{AccountId, ImportId};
+use tidings_domain::import::{self, Decision, Import, Progress, Refused, State};
+use tidings_domain::time::Timestamp;
+use tokio_postgres::Row;
+
+/// The kinds of pieces.
+const ROWS: i16 = 0;
+const REFUSED: i16 = 1;
+
+pub(super) async fn begin_import(tx: &mut Tx, import: &Import) -> Result<()> {
+    if find(&tx.sql, import.id).await?.is_some() {
+        return Err(Error::Conflict(format!("there is an import {} already", import.id)));
+    }
+    tx.sql
+        .execute(
+            "INSERT INTO import (id, account, live, name, who, state, headings, report, created, changed, unchanged,
+               left_over, created_at, updated_at, swept)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)",
+            &[
+                &import.id.key(),
+                &import.realm.account.key(),
+                &live(import.realm.environment),
+                &clean(&import.name),
+                &clean(&import.who),
+                &(import.state as i16),
+                &clean(&column::headings_text(&import.headings)),
+                &clean(&column::report_text(&import.report)),
+                &(import.progress.created as i64),
+                &(import.progress.changed as i64),
+                &(import.progress.unchanged as i64),
+                &(import.progress.over as i64),
+                &import.created_at.as_millis(),
+                &import.updated_at.as_millis(),
+            ],
+        )
+        .await
+        .map(drop)
+}
+
+pub(super) async fn stage_import(
+    tx: &mut Tx,
+    realm: &Realm,
+    id: &ImportId,
+    staged: &Staged,
+    now: &Timestamp,
+) -> Result<bool> {
+    let found = of_realm(&tx.sql, *realm, *id).await?;
+    let Some(import) = found.filter(|import| import.state == State::Reading) else { return Ok(false) };
+    for piece in pieces(&staged.window.rows, |row| row.octets as usize) {
+        add_piece(&tx.sql, *id, ROWS, &column::rows_text(piece)).await?;
+    }
+    for piece in pieces(&staged.window.refused, refused_octets) {
+        add_piece(&tx.sql, *id, REFUSED, &column::refused_text(piece)).await?;
+    }
+    let (headings, report) = (staged.headings.clone(), staged.report.clone());
+    update(&tx.sql, &Import { state: staged.state, headings, report, updated_at: *now, ..import }).await?;
+    Ok(true)
+}
+
+async fn add_piece(sql: &Session, id: ImportId, kind: i16, rows: &str) -> Result<()> {
+    sql.execute(
+        "INSERT INTO import_piece (import, kind, place, rows)
+         VALUES ($1, $2, coalesce((SELECT max(place) FROM import_piece WHERE import = $1 AND kind = $2), 0) + 1, $3)",
+        &[&id.key(), &kind, &clean(rows)],
+    )
+    .await
+    .map(drop)
+}
+
+async fn update(sql: &Session, import: &Import) -> Result<()> {
+    sql.execute(
+        "UPDATE import SET state = $2, headings = $3, report = $4, created = $5, changed = $6, unchanged = $7,
+           left_over = $8, updated_at = $9 WHERE id = $1",
+        &[
+            &import.id.key(),
+            &(import.state as i16),
+            &clean(&column::headings_text(&import.headings)),
+            &clean(&column::report_text(&import.report)),
+            &(import.progress.created as i64),
+            &(import.progress.changed as i64),
+            &(import.progress.unchanged as i64),
+            &(import.progress.over as i64),
+            &import.updated_at.as_millis(),
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+pub(super) async fn decide_import(
+    tx: &mut Tx,
+    realm: &Realm,
+    id: &ImportId,
+    decision: &Decision,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Option<Import>> {
+    let Some(import) = of_realm(&tx.sql, *realm, *id).await? else { return Ok(None) };
+    let Some(state) = import.state.decided(*decision).filter(|state| *state != import.state) else {
+        return Ok(Some(import));
+    };
+    let decided = Import { state, updated_at: *now, ..import };
+    update(&tx.sql, &decided).await?;
+    let (action, detail) = decided_line(&decided);
+    write_audit(tx, actor, action, &id.to_string(), &detail, *now);
+    Ok(Some(decided))
+}
+
+pub(super) async fn next_import(rx: &Rx<'_>) -> Result<Option<ImportId>> {
+    let found = rx
+        .sql
+        .row(
+            "SELECT id FROM import WHERE swept = 0 AND state = $1 ORDER BY id LIMIT 1",
+            &[&(State::Committing as i16)],
+        )
+        .await?;
+    found.map(|row| cell(&row, 0).map(ImportId::from_key)).transpose()
+}
+
+pub(super) async fn apply_import(tx: &mut Tx, id: &ImportId, now: &Timestamp) -> Result<Option<Import>> {
+    let Some(import) = find(&tx.sql, *id).await? else { return Ok(None) };
+    if import.state != State::Committing {
+        return Ok(Some(import));
+    }
+    let mut progress = import.progress;
+    if let Some(piece) = piece_after(&tx.sql, *id, ROWS, 0).await? {
+        let rows = column::rows(cell(&piece, 1)?)?;
+        let known = contact::holders(&tx.sql, import.realm, rows.iter().map(|row| row.number)).await?;
+        let taken = import::take_over(&rows, known, import.realm, *now);
+        let created = taken.created.iter().map(|contact| (None, contact));
+        let changed = taken.changed.iter().map(|(before, after)| (Some(before), after));
+        contact::put(&tx.sql, import.realm, &created.chain(changed).collect::<Vec<_>>()).await?;
+        tx.sql
+            .execute(
+                "DELETE FROM import_piece WHERE import = $1 AND kind = $2 AND place = $3",
+                &[&id.key(), &ROWS, &cell::<i64>(&piece, 0)?],
+            )
+            .await?;
+        progress = progress.plus(taken.progress);
+    }
+    let is_last = piece_after(&tx.sql, *id, ROWS, 0).await?.is_none();
+    let state = if is_last { State::Done } else { State::Committing };
+    let import = Import { state, progress, updated_at: *now, ..import };
+    update(&tx.sql, &import).await?;
+    Ok(Some(import))
+}
+
+async fn piece_after(sql: &Session, id: ImportId, kind: i16, after: i64) -> Result<Option<Row>> {
+    sql.row(
+        "SELECT place, rows FROM import_piece WHERE import = $1 AND kind = $2 AND place > $3 ORDER BY place LIMIT 1",
+        &[&id.key(), &kind, &after],
+    )
+    .await
+}
+
+async fn find(sql: &Session, id: ImportId) -> Result<Option<Import>> {
+    let found = sql
+        .row(
+            "SELECT id, account, live, name, who, state, headings, report, created, changed, unchanged, left_over,
+               created_at, updated_at FROM import WHERE id = $1",
+            &[&id.key()],
+        )
+        .await?;
+    found.as_ref().map(read).transpose()
+}
+
+async fn of_realm(sql: &Session, realm: Realm, id: ImportId) -> Result<Option<Import>> {
+    Ok(find(sql, id).await?.filter(|import| import.realm == realm))
+}
+
+pub(super) async fn import(rx: &Rx<'_>, realm: &Realm, id: &ImportId) -> Result<Option<Import>> {
+    of_realm(rx.sql, *realm, *id).await
+}
+
+pub(super) async fn imports(rx: &Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Import>> {
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT id, account, live, name, who, state, headings, report, created, changed, unchanged, left_over,
+               created_at, updated_at FROM import WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            &[
+                &realm.account.key(),
+                &live(realm.environment),
+                &page.before.unwrap_or(i64::MAX),
+                &(page.limit as i64 + 1),
+            ],
+        )
+        .await?;
+    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Paged::of(items, page, |import| import.id.key()))
+}
+
+pub(super) async fn refused_rows(
+    rx: &Rx<'_>,
+    realm: &Realm,
+    id: &ImportId,
+    after: &Option<i64>,
+) -> Result<Option<(Vec<Refused>, i64)>> {
+    if of_realm(rx.sql, *realm, *id).await?.is_none() {
+        return Ok(None);
+    }
+    let piece = piece_after(rx.sql, *id, REFUSED, after.unwrap_or(0)).await?;
+    piece.map(|piece| Ok((column::refused(cell(&piece, 1)?)?, cell(&piece, 0)?))).transpose()
+}
+
+/// Ends imports that nobody goes on with, and throws away rows that nobody needs: some pieces at a time. `true` if there may
+/// be more.
+pub(super) async fn sweep(sql: &Session, limit: usize, now: Timestamp) -> Result<bool> {
+    let open = sql
+        .rows("SELECT id FROM import WHERE swept = 0 ORDER BY id LIMIT $1", &[&(limit as i64)])
+        .await?;
+    for row in &open {
+        let id = ImportId::from_key(cell(row, 0)?);
+        let Some(import) = find(sql, id).await? else { continue };
+        let state = import.state.aged(import.updated_at, now);
+        if state != import.state {
+            update(sql, &Import { state, ..import.clone() }).await?;
+        }
+        if state.keeps_rows(import.updated_at, now) {
+            continue;
+        }
+        let gone = sql
+            .execute(
+                "DELETE FROM import_piece WHERE ctid = ANY (ARRAY (
+                   SELECT ctid FROM import_piece WHERE import = $1 ORDER BY kind, place LIMIT $2))",
+                &[&id.key(), &(PIECES_SWEPT as i64)],
+            )
+            .await?;
+        if gone == PIECES_SWEPT as u64 {
+            return Ok(true);
+        }
+        sql.execute("UPDATE import SET swept = 1 WHERE id = $1", &[&id.key()]).await?;
+    }
+    Ok(false)
+}
+
+fn read(row: &Row) -> Result<Import> {
+    let count = |n| cell::<i64>(row, n).map(|count| count as u64);
+    Ok(Import {
+        id: ImportId::from_key(cell(row, 0)?),
+        realm: Realm {
+            account: AccountId::from_key(cell(row, 1)?),
+            environment: environment(cell::<i16>(row, 2)?.into()),
+        },
+        name: cell(row, 3)?,
+        who: cell(row, 4)?,
+        state: listed("state of an import", &State::ALL, cell::<i16>(row, 5)?.into())?,
+        headings: column::headings(cell(row, 6)?)?,
+        report: column::report(cell(row, 7)?)?,
+        progress: Progress { created: count(8)?, changed: count(9)?, unchanged: count(10)?, over: count(11)? },
+        created_at: Timestamp::from_millis(cell(row, 12)?),
+        updated_at: Timestamp::from_millis(cell(row, 13)?),
+    })
+}

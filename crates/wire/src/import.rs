@@ -1,0 +1,155 @@
+//! Imports of contacts: how far one is, and what was found.
+
+use crate::show::Shown;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tidings_domain::id::ImportId;
+use tidings_domain::import;
+use tidings_domain::time::Timestamp;
+use utoipa::ToSchema;
+
+/// A table of contacts that was read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Import<'a> {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: Shown<ImportId>,
+    /// What it is called.
+    pub name: &'a str,
+    /// `reading`, `ready` (the report waits for a decision), `committing`, `done`, `broken` (the file broke off or is no table)
+    /// or `discarded`.
+    pub state: &'static str,
+    /// The headings of the table.
+    pub headings: &'a [String],
+    /// What was found in it.
+    pub report: Report<'a>,
+    /// What was taken over.
+    pub progress: Progress,
+    /// When it began.
+    #[schema(value_type = String)]
+    pub created_at: Shown<Timestamp>,
+    /// When anything was last done about it.
+    #[schema(value_type = String)]
+    pub updated_at: Shown<Timestamp>,
+}
+
+/// What was found in a table. `rows` is the sum of `good`, `mended`, `duplicates` and `refused`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ImportReport)]
+pub struct Report<'a> {
+    /// Octets that were read.
+    pub octets: u64,
+    /// Rows below the headings.
+    pub rows: u64,
+    /// Those that are as they should be.
+    pub good: u64,
+    /// Those of which something was mended.
+    pub mended: u64,
+    /// Those whose number an earlier row has; not taken over.
+    pub duplicates: u64,
+    /// Those that cannot be taken over.
+    pub refused: u64,
+    /// Of the good and the mended: those whose number a contact had already. They change that contact.
+    pub known: u64,
+    /// Of the good and the mended: those whose number is on the suppression list. They stay there.
+    pub suppressed: u64,
+    /// What was mended, and of how many rows.
+    pub mends: &'a BTreeMap<String, u64>,
+    /// Why rows were refused, and how many.
+    pub reasons: &'a BTreeMap<String, u64>,
+    /// The countries of the numbers of good and mended rows.
+    pub countries: &'a BTreeMap<String, u64>,
+    /// Columns that are not taken over.
+    pub ignored_columns: &'a [String],
+}
+
+/// What was taken over so far.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ImportProgress)]
+pub struct Progress {
+    /// Rows that are done.
+    pub rows: u64,
+    /// Rows that there are to be done.
+    pub of: u64,
+    /// Contacts that were made.
+    pub created: u64,
+    /// Rows that changed a contact.
+    pub changed: u64,
+    /// Rows that said what was known.
+    pub unchanged: u64,
+    /// Rows that were left out, because their contact would have too many fields or groups.
+    pub left_out: u64,
+}
+
+/// Shows an import.
+pub fn shown(import: &import::Import) -> Import<'_> {
+    let import::Import { report, progress, .. } = import;
+    Import {
+        id: Shown(import.id),
+        name: &import.name,
+        state: import.state.as_str(),
+        headings: &import.headings,
+        report: Report {
+            octets: report.octets,
+            rows: report.rows,
+            good: report.good,
+            mended: report.mended,
+            duplicates: report.duplicates,
+            refused: report.refused,
+            known: report.known,
+            suppressed: report.suppressed,
+            mends: &report.mends,
+            reasons: &report.reasons,
+            countries: &report.countries,
+            ignored_columns: &report.ignored,
+        },
+        progress: Progress {
+            rows: progress.rows(),
+            of: report.accepted(),
+            created: progress.created,
+            changed: progress.changed,
+            unchanged: progress.unchanged,
+            left_out: progress.over,
+        },
+        created_at: Shown(import.created_at),
+        updated_at: Shown(import.updated_at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_domain::account::{Environment, Realm};
+    use tidings_domain::id::AccountId;
+
+    #[test]
+    fn an_import_is_shown_with_its_report() {
+        let at = Timestamp::from_millis(1_790_000_000_000);
+        let import = import::Import {
+            id: ImportId::from_key(7),
+            realm: Realm { account: AccountId::from_key(1), environment: Environment::Live },
+            name: "people.csv".to_owned(),
+            who: "operator".to_owned(),
+            state: import::State::Committing,
+            headings: vec!["phone".to_owned(), "id".to_owned()],
+            report: import::Report {
+                octets: 120,
+                rows: 6,
+                good: 2,
+                mended: 1,
+                duplicates: 1,
+                refused: 2,
+                known: 1,
+                suppressed: 1,
+                mends: [("country_code_added".to_owned(), 1)].into(),
+                reasons: [("no_number".to_owned(), 2)].into(),
+                countries: [("SE".to_owned(), 3)].into(),
+                ignored: vec!["id".to_owned()],
+            },
+            progress: import::Progress { created: 1, changed: 1, unchanged: 0, over: 0 },
+            created_at: at,
+            updated_at: at,
+        };
+        crate::message::tests::golden("import.json", &serde_json::to_string_pretty(&shown(&import)).unwrap());
+    }
+}
