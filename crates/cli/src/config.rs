@@ -24,12 +24,15 @@ use tidings_domain::admission::Bounds;
 use tidings_domain::assembly::WAIT_S;
 use tidings_domain::code::{BRAND_MAX, RESEND_AFTER_S};
 use tidings_domain::consent;
+use tidings_domain::content::{self, Act};
+use tidings_domain::frequency::{self, Beyond, Caps};
 use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
 use tidings_domain::keyword::Language;
 use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
+use tidings_domain::range::{self, Range};
 use tidings_domain::reply::{Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::sender::{InvalidSender, Sender};
@@ -273,6 +276,82 @@ section! {
     }
 }
 
+section! {
+    /// Numbers that no person has, or that are dear, by what libphonenumber knows of their range.
+    Ranges = "ranges", several: false {
+        /// The ranges that may be sent to all the same. Whether a number is premium-rate is looked at before, and no request
+        /// to one is taken. In the test environment what is unassigned or fictitious may always be sent to.
+        enabled: Vec<Range> = Vec::new(), example r#"["shared_cost"]"#;
+    }
+}
+
+words! {
+    /// What is done about something in a text.
+    ActWord {
+        /// It is not looked for.
+        Off = "off",
+        /// The message goes, and its caller is told.
+        Warn = "warn",
+        /// The message does not go.
+        Stop = "stop",
+    }
+}
+
+impl ActWord {
+    const fn act(self) -> Act {
+        match self {
+            Self::Off => Act::Off,
+            Self::Warn => Act::Warn,
+            Self::Stop => Act::Stop,
+        }
+    }
+}
+
+section! {
+    /// What texts are looked at for before they go, since carriers filter it: "off", "warn" (the answer says it) or "stop" (the
+    /// message does not go). See the guide about what carriers filter.
+    Content = "content", several: false {
+        /// Which messages are looked at. An empty list switches all off.
+        purposes: Vec<Purpose> = vec![Purpose::Marketing];
+        /// Links of shorteners that everybody may use.
+        url_shortener: ActWord = ActWord::Warn;
+        /// Words about sex, hate, alcohol, firearms, tobacco and cannabis.
+        restricted_goods: ActWord = ActWord::Warn;
+        /// Nearly all in capitals.
+        all_capitals: ActWord = ActWord::Warn;
+        /// Nothing that says how to opt out.
+        no_opt_out_wording: ActWord = ActWord::Warn;
+        /// None of your names: those in "brands" here, or else the "brand" of [replies]. Without either nothing is looked for.
+        no_brand: ActWord = ActWord::Warn;
+        /// Names that people know you by, of which each text is to have one.
+        brands: Vec<String> = Vec::new(), example r#"["Acme", "Acme Clinic"]"#;
+    }
+}
+
+words! {
+    /// What happens to a message that is one too many.
+    BeyondWord {
+        /// It waits for its turn.
+        Hold = "hold",
+        /// It is refused.
+        Refuse = "refuse",
+    }
+}
+
+section! {
+    /// How many messages a person may get. Days and weeks slide: any 24 hours, any seven days. 0 is no cap.
+    Frequency = "frequency", several: false {
+        /// Which messages count together, and are capped.
+        purposes: Vec<Purpose> = vec![Purpose::Marketing];
+        /// In a day.
+        per_day: Whole<0, 100> = Whole::new(0), example "1";
+        /// In seven days.
+        per_week: Whole<0, 100> = Whole::new(0), example "3";
+        /// What happens to one too many: it waits for its turn ("hold"), at most a week, or it is refused ("refuse").
+        beyond: BeyondWord = BeyondWord::Hold;
+    }
+}
+
 words! {
     /// What happens to a message in quiet hours.
     OutsideWord {
@@ -380,8 +459,14 @@ pub struct Config {
     pub replies: Replies,
     /// `[countries]`
     pub countries: Countries,
+    /// `[ranges]`
+    pub ranges: Ranges,
+    /// `[content]`
+    pub content: Content,
     /// `[consent]`
     pub consent: ConsentRules,
+    /// `[frequency]`
+    pub frequency: Frequency,
     /// `[quiet_hours]`
     pub quiet_hours: QuietHours,
     /// `[codes]`
@@ -392,7 +477,7 @@ pub struct Config {
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 20] = [
     "data",
     "node",
     "http",
@@ -405,7 +490,10 @@ const SECTIONS: [&str; 17] = [
     "inbound",
     "replies",
     "countries",
+    "ranges",
+    "content",
     "consent",
+    "frequency",
     "quiet_hours",
     "codes",
     "failures",
@@ -514,7 +602,10 @@ impl Config {
             inbound: one(&mut reader, root),
             replies: one(&mut reader, root),
             countries: one(&mut reader, root),
+            ranges: one(&mut reader, root),
+            content: one(&mut reader, root),
             consent: one(&mut reader, root),
+            frequency: one(&mut reader, root),
             quiet_hours: one(&mut reader, root),
             codes: one(&mut reader, root),
             failures: one(&mut reader, root),
@@ -605,7 +696,17 @@ impl Config {
         let QuietHours { purposes, outside, window, except } = &self.quiet_hours;
         gate::Policy {
             countries: self.countries.enabled.iter().map(|country| country.0).collect(),
+            ranges: range::Policy::enabling(&self.ranges.enabled),
+            content: self.content_policy(),
             consent: consent::Policy { purposes: self.consent.required.clone() },
+            frequency: frequency::Policy {
+                purposes: self.frequency.purposes.clone(),
+                caps: Caps { day: self.frequency.per_day.get(), week: self.frequency.per_week.get() },
+                beyond: match self.frequency.beyond {
+                    BeyondWord::Hold => Beyond::Hold,
+                    BeyondWord::Refuse => Beyond::Refuse,
+                },
+            },
             quiet_hours: QuietHoursPolicy {
                 purposes: purposes.clone(),
                 outside: match outside {
@@ -615,6 +716,23 @@ impl Config {
                 window: window.unwrap_or(Window::ALL),
                 except: except.iter().map(|country| country.0).collect(),
             },
+        }
+    }
+
+    fn content_policy(&self) -> content::Policy {
+        let content = &self.content;
+        let mut brands = content.brands.clone();
+        if brands.is_empty() {
+            brands.extend(self.replies.brand.clone());
+        }
+        content::Policy {
+            purposes: content.purposes.clone(),
+            shorteners: content.url_shortener.act(),
+            restricted: content.restricted_goods.act(),
+            capitals: content.all_capitals.act(),
+            opt_out: content.no_opt_out_wording.act(),
+            brand: content.no_brand.act(),
+            brands,
         }
     }
 
@@ -749,7 +867,10 @@ impl Config {
         print(&mut text, "[inbound]", self.inbound.show());
         print(&mut text, "[replies]", self.replies.show());
         print(&mut text, "[countries]", self.countries.show());
+        print(&mut text, "[ranges]", self.ranges.show());
+        print(&mut text, "[content]", self.content.show());
         print(&mut text, "[consent]", self.consent.show());
+        print(&mut text, "[frequency]", self.frequency.show());
         print(&mut text, "[quiet_hours]", self.quiet_hours.show());
         print(&mut text, "[codes]", self.codes.show());
         print(&mut text, "[failures]", self.failures.show());
@@ -792,7 +913,10 @@ pub fn describe() -> Vec<SectionDescription> {
         Inbound::describe(),
         Replies::describe(),
         Countries::describe(),
+        Ranges::describe(),
+        Content::describe(),
         ConsentRules::describe(),
+        Frequency::describe(),
         QuietHours::describe(),
         Codes::describe(),
         Failures::describe(),

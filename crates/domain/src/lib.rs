@@ -5,7 +5,7 @@
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
-//! people agreed to; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
+//! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person is sent to; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
 //! [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is the life of a one-time code,
 //! and [`velocity`] how fast codes may be asked for. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
@@ -16,8 +16,10 @@ pub mod admission;
 pub mod assembly;
 pub mod code;
 pub mod consent;
+pub mod content;
 pub mod event;
 pub mod failure;
+pub mod frequency;
 pub mod gate;
 pub mod id;
 pub mod inbound;
@@ -29,6 +31,7 @@ pub mod pacing;
 pub mod poison;
 pub mod purpose;
 pub mod quiet_hours;
+pub mod range;
 pub mod receipt;
 pub mod reply;
 pub mod retry;

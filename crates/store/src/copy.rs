@@ -160,6 +160,9 @@ pub(crate) const TABLES: &[Table] = tables! {
     code_stop (account, live, prefix) {
         account: Long, live: Short, prefix: Long, since: Long, until: Long, sends: Whole, verified: Whole,
     }
+    turn (account, live, recipient, message) {
+        account: Long, live: Short, recipient: Long, message: Long, at: Long,
+    }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };

@@ -150,6 +150,7 @@ impl Tables {
         more |= self.messages.sweep_outstanding(before(OUTSTANDING_MS), limit);
         more |= self.replies.sweep(now, limit);
         more |= self.codes.sweep(now, limit);
+        more |= self.turns.sweep(now, limit);
         self.endpoints.sweep_callbacks(before(CALLBACKS_MS));
         if let Some(messages_ms) = retention.messages_ms {
             more |= self.sweep_messages(before(messages_ms), limit);
