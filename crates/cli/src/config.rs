@@ -9,6 +9,7 @@
 pub mod connection;
 pub mod database;
 pub mod key;
+pub mod sender;
 
 use connection::{Connection, Secrets};
 use database::Address;
@@ -33,6 +34,7 @@ use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
 use tidings_domain::range::{self, Range};
+use tidings_domain::registration;
 use tidings_domain::reply::{Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::sender::{InvalidSender, Sender};
@@ -285,6 +287,14 @@ section! {
     }
 }
 
+section! {
+    /// Who messages may be from, beyond what each connection says. The senders themselves are listed as [[sender]].
+    Senders = "senders", several: false {
+        /// Whether only those that are listed may be used. Otherwise a sender that is not listed is not looked at.
+        only_listed: bool = false;
+    }
+}
+
 words! {
     /// What is done about something in a text.
     ActWord {
@@ -461,6 +471,8 @@ pub struct Config {
     pub countries: Countries,
     /// `[ranges]`
     pub ranges: Ranges,
+    /// `[senders]`
+    pub senders: Senders,
     /// `[content]`
     pub content: Content,
     /// `[consent]`
@@ -473,11 +485,13 @@ pub struct Config {
     pub codes: Codes,
     /// `[failures]`
     pub failures: Failures,
+    /// `[[sender]]`
+    pub listed: BTreeMap<Sender, sender::Sender>,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 22] = [
     "data",
     "node",
     "http",
@@ -491,12 +505,14 @@ const SECTIONS: [&str; 20] = [
     "replies",
     "countries",
     "ranges",
+    "senders",
     "content",
     "consent",
     "frequency",
     "quiet_hours",
     "codes",
     "failures",
+    "sender",
     "connection",
 ];
 
@@ -574,7 +590,7 @@ impl Config {
                     if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
                 let cure = key::cure(known, SECTIONS.into_iter());
                 reader.complain(place, format!(r#"{what} "{known}" is not known; {cure}"#));
-            } else if known != "connection" && !value.get_ref().is_table() {
+            } else if !matches!(known, "connection" | "sender") && !value.get_ref().is_table() {
                 reader.complain(
                     place,
                     format!(
@@ -603,12 +619,14 @@ impl Config {
             replies: one(&mut reader, root),
             countries: one(&mut reader, root),
             ranges: one(&mut reader, root),
+            senders: one(&mut reader, root),
             content: one(&mut reader, root),
             consent: one(&mut reader, root),
             frequency: one(&mut reader, root),
             quiet_hours: one(&mut reader, root),
             codes: one(&mut reader, root),
             failures: one(&mut reader, root),
+            listed: BTreeMap::new(),
             connections: Vec::new(),
         };
         if config.retry.max_delay_s.get::<i64>() < config.retry.first_delay_s.get::<i64>() {
@@ -621,6 +639,7 @@ impl Config {
         }
         config.check_codes(&mut reader, root);
         config.check_database(&mut reader, root, secrets);
+        config.listed = sender::read(&mut reader, section_of(root, "sender"));
         config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
@@ -628,7 +647,7 @@ impl Config {
 
     fn check_codes<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
         let table = reader.table("[codes]".to_owned(), "codes", None, section_of(root, "codes"));
-        if let Some(Err(why)) = self.codes.sender.as_deref().map(sender) {
+        if let Some(Err(why)) = self.codes.sender.as_deref().map(parse_sender) {
             reader.complain_of(&table, "sender", format!("cannot be a sender: {why}; correct it"));
         }
         let fits = |brand: &str| {
@@ -697,6 +716,10 @@ impl Config {
         gate::Policy {
             countries: self.countries.enabled.iter().map(|country| country.0).collect(),
             ranges: range::Policy::enabling(&self.ranges.enabled),
+            senders: registration::Policy {
+                listed: self.listed.iter().map(|(value, sender)| (*value, sender.listed(value))).collect(),
+                only_listed: self.senders.only_listed,
+            },
             content: self.content_policy(),
             consent: consent::Policy { purposes: self.consent.required.clone() },
             frequency: frequency::Policy {
@@ -754,7 +777,7 @@ impl Config {
             },
             resend_after_s: codes.resend_after_s.get(),
             // It was looked at when the configuration was read.
-            sender: codes.sender.as_deref().and_then(|text| sender(text).ok()),
+            sender: codes.sender.as_deref().and_then(|text| parse_sender(text).ok()),
             brand: codes.brand.clone(),
         }
     }
@@ -868,12 +891,16 @@ impl Config {
         print(&mut text, "[replies]", self.replies.show());
         print(&mut text, "[countries]", self.countries.show());
         print(&mut text, "[ranges]", self.ranges.show());
+        print(&mut text, "[senders]", self.senders.show());
         print(&mut text, "[content]", self.content.show());
         print(&mut text, "[consent]", self.consent.show());
         print(&mut text, "[frequency]", self.frequency.show());
         print(&mut text, "[quiet_hours]", self.quiet_hours.show());
         print(&mut text, "[codes]", self.codes.show());
         print(&mut text, "[failures]", self.failures.show());
+        for sender in self.listed.values() {
+            let _ = write!(text, "\n{}", sender.print());
+        }
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());
         }
@@ -882,7 +909,7 @@ impl Config {
 }
 
 /// A sender of codes. Also the fictional numbers of the test environment are taken: one setting is for both.
-fn sender(text: &str) -> Result<Sender, InvalidSender> {
+fn parse_sender(text: &str) -> Result<Sender, InvalidSender> {
     Sender::parse(text, None, Environment::Test)
 }
 
@@ -914,6 +941,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Replies::describe(),
         Countries::describe(),
         Ranges::describe(),
+        Senders::describe(),
         Content::describe(),
         ConsentRules::describe(),
         Frequency::describe(),
@@ -942,6 +970,7 @@ pub fn example() -> String {
             key.print(&mut text);
         }
     }
+    sender::print_example(&mut text);
     connection::print_example(&mut text);
     text
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use tidings_domain::consent::Channel;
 use tidings_domain::gate::{self, Facts, Finding};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use tidings_wire::Shown;
 use tidings_wire::message::GateReason;
@@ -26,6 +27,9 @@ pub struct How {
     /// What the consent is looked at for: text, recorded_voice or live_voice
     #[arg(long, default_value = "text", value_parser = channel)]
     channel: Channel,
+    /// From whom, to have looked at whether that sender may be used: a phone number, a short code or a name
+    #[arg(long, value_name = "SENDER")]
+    from: Option<String>,
     /// What it says, to have that looked at too
     #[arg(long, value_name = "TEXT")]
     text: Option<String>,
@@ -51,8 +55,9 @@ fn channel(word: &str) -> Result<Channel, String> {
 /// # Errors
 /// The number is none, or the store or the configuration cannot be read.
 pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> {
-    let How { to, purpose, channel, text, at, whose } = how;
+    let How { to, purpose, channel, from, text, at, whose } = how;
     let recipient = number(&to, whose.environment)?;
+    let sender = from.map(|from| Sender::parse(&from, None, whose.environment)).transpose()?;
     let policy = place.configuration(Secrets::Left)?.gate_policy();
     let operator = Operator::open(place).await?;
     let realm = operator.realm(&whose).await?;
@@ -67,6 +72,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let facts = Facts {
         environment: whose.environment,
         purpose,
+        sender,
         recipient,
         text: text.as_deref(),
         reply: None,

@@ -19,7 +19,9 @@ use crate::message::Message;
 use crate::purpose::Purpose;
 use crate::quiet_hours::{self, Closed, Outside, Place};
 use crate::range::{self, Range};
+use crate::registration::{self, NotRegistered};
 use crate::reply::Reply;
+use crate::sender::Sender;
 use crate::suppression;
 use crate::time::Timestamp;
 use std::fmt;
@@ -39,6 +41,8 @@ pub enum Reason {
     },
     /// Its recipient's number is of a range that the operator did not enable.
     RangeNotEnabled(Range),
+    /// Its sender is not registered for this use, this country or this text.
+    SenderNotRegistered(NotRegistered),
     /// Its text has, or lacks, what the operator does not let go.
     Content(content::Finding),
     /// Its recipient got as many messages as may be.
@@ -58,6 +62,7 @@ impl Reason {
             Self::NoConsent(lack) => lack.as_str(),
             Self::CountryNotEnabled { .. } => "country_not_enabled",
             Self::RangeNotEnabled(range) => range.as_str(),
+            Self::SenderNotRegistered(why) => why.as_str(),
             Self::Content(finding) => finding.check.as_str(),
             Self::FrequencyCap { .. } => "frequency_cap",
             Self::QuietHours(_) => "quiet_hours",
@@ -72,6 +77,8 @@ impl Reason {
             Self::NoConsent(_) => filtered(NO_CONSENT),
             Self::CountryNotEnabled { .. } => filtered(COUNTRY_NOT_ENABLED),
             Self::RangeNotEnabled(_) => filtered(RANGE_NOT_ENABLED),
+            Self::SenderNotRegistered(NotRegistered::Template) => filtered(TEMPLATE_REQUIRED),
+            Self::SenderNotRegistered(_) => filtered(SENDER_NOT_REGISTERED),
             Self::Content(_) => filtered(CONTENT),
             Self::FrequencyCap { .. } => {
                 Failure::new(FailureClass::UnknownError, true, FREQUENCY_CAP, self.to_string())
@@ -98,6 +105,7 @@ impl fmt::Display for Reason {
             Self::RangeNotEnabled(range) => {
                 write!(f, "the number is {range}, which the operator did not enable")
             }
+            Self::SenderNotRegistered(why) => why.fmt(f),
             Self::Content(finding) => finding.fmt(f),
             Self::FrequencyCap { opens_at: Some(at) } => {
                 write!(
@@ -123,13 +131,26 @@ pub const COUNTRY_NOT_ENABLED: &str = "tidings country_not_enabled";
 pub const RANGE_NOT_ENABLED: &str = "tidings range_not_enabled";
 /// The code of a message to somebody who got as many as may be.
 pub const FREQUENCY_CAP: &str = "tidings frequency_cap";
+/// The code of a message whose sender is not registered for it.
+pub const SENDER_NOT_REGISTERED: &str = "tidings sender_not_registered";
+/// The code of a message whose text is no template that is registered for its sender.
+pub const TEMPLATE_REQUIRED: &str = "tidings template_required";
 /// The code of a message whose text the operator does not let go.
 pub const CONTENT: &str = "tidings content";
 
 /// Whether a failure is the gate's own word: then there is nothing to review, since an operator decided it.
 pub fn is_own_word(failure: &Failure) -> bool {
-    [QUIET_HOURS, NO_CONSENT, COUNTRY_NOT_ENABLED, RANGE_NOT_ENABLED, CONTENT, FREQUENCY_CAP]
-        .contains(&failure.code.as_str())
+    [
+        SENDER_NOT_REGISTERED,
+        TEMPLATE_REQUIRED,
+        QUIET_HOURS,
+        NO_CONSENT,
+        COUNTRY_NOT_ENABLED,
+        RANGE_NOT_ENABLED,
+        CONTENT,
+        FREQUENCY_CAP,
+    ]
+    .contains(&failure.code.as_str())
 }
 
 /// What an operator decides about the gate.
@@ -139,6 +160,8 @@ pub struct Policy {
     pub countries: Vec<Country>,
     /// The ranges of numbers that may not be sent to.
     pub ranges: range::Policy,
+    /// What senders may do.
+    pub senders: registration::Policy,
     /// What texts are looked at for.
     pub content: content::Policy,
     /// Which messages need the consent of their recipient.
@@ -154,6 +177,7 @@ impl Policy {
     pub const OPEN: Self = Self {
         countries: Vec::new(),
         ranges: range::Policy::OFF,
+        senders: registration::Policy::OFF,
         content: content::Policy::OFF,
         consent: consent::Policy::OFF,
         frequency: frequency::Policy::OFF,
@@ -168,6 +192,8 @@ pub struct Facts<'a> {
     pub environment: Environment,
     /// Why it is sent.
     pub purpose: Purpose,
+    /// Who it is from; `None` where that is not known.
+    pub sender: Option<Sender>,
     /// To whom.
     pub recipient: PhoneNumber,
     /// What it says; `None` where that is not known.
@@ -199,6 +225,7 @@ impl<'a> Facts<'a> {
         Self {
             environment,
             purpose: request.purpose,
+            sender: Some(request.sender),
             recipient: request.recipient,
             text: Some(&request.text),
             reply: None,
@@ -215,6 +242,7 @@ impl<'a> Facts<'a> {
         Self {
             environment: message.environment,
             purpose: message.purpose,
+            sender: Some(message.sender),
             recipient: message.recipient,
             text: message.text.as_deref(),
             reply: message.reply,
@@ -351,7 +379,7 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
         // Who asked by text a moment ago may have the answer, wherever and whenever that is.
         return Answer(found);
     }
-    let Policy { countries, ranges, content, consent, frequency, quiet_hours } = facts.policy;
+    let Policy { countries, ranges, senders, content, consent, frequency, quiet_hours } = facts.policy;
     let mut refuse = |reason| found.push(Finding { reason, holds_until: None });
     if let Some(lack) = facts.consent.filter(|_| consent.concerns(facts.purpose)) {
         refuse(Reason::NoConsent(lack));
@@ -364,6 +392,10 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     }
     if let Some(range) = ranges.refuses(facts.recipient, facts.environment) {
         refuse(Reason::RangeNotEnabled(range));
+    }
+    if let Some(sender) = facts.sender {
+        let refused = senders.refuses(&sender, facts.recipient, facts.purpose, facts.text);
+        refused.into_iter().for_each(|why| refuse(Reason::SenderNotRegistered(why)));
     }
     if let Some(text) = facts.text {
         let stopped = content::look(content, facts.purpose, text).filter(|(_, act)| *act == Act::Stop);
@@ -441,6 +473,7 @@ mod tests {
         Facts {
             environment: Environment::Live,
             purpose,
+            sender: None,
             recipient: number(to),
             text: None,
             reply: None,

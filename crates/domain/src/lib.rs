@@ -5,7 +5,7 @@
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
-//! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person is sent to; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
+//! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person is sent to, [`registration`] what senders may do; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
 //! [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is the life of a one-time code,
 //! and [`velocity`] how fast codes may be asked for. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
@@ -33,6 +33,7 @@ pub mod purpose;
 pub mod quiet_hours;
 pub mod range;
 pub mod receipt;
+pub mod registration;
 pub mod reply;
 pub mod retry;
 pub mod review;

@@ -539,6 +539,8 @@ impl Submit {
             let stopped = Happening::To { message: message.id, input: Input::Stopped(failure) };
             return (vec![stopped], vec![permit]);
         };
+        let senders = &engine.settings.gate.senders;
+        let dlt = text.as_deref().and_then(|text| senders.dlt(&message.sender, message.recipient, text));
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
         let (mut back, mut permits) = (Vec::new(), Vec::new());
         for n in segments {
@@ -561,6 +563,7 @@ impl Submit {
                 validity_s,
                 since: engine.clock.stopwatch().since(),
                 our_reference: tidings_store::our_reference(message.id, n),
+                dlt: dlt.clone(),
                 permit: permit.split_one().unwrap_or_else(|| self.lane.window.take_anyway(1)),
             };
             self.lane

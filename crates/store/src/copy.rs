@@ -73,7 +73,10 @@ macro_rules! tables {
     (@filter $filter:literal) => { Some($filter) };
 }
 
-const OF_MESSAGE: Way = Way::Made("(SELECT m.account FROM message m WHERE m.id = message)");
+/// A carrier's id may be noted for a little longer than its message is kept; then any account will do until it is swept.
+const OF_MESSAGE: Way = Way::Made(
+    "coalesce((SELECT m.account FROM message m WHERE m.id = message), (SELECT min(id) FROM account))",
+);
 /// An endpoint may have been deleted, and then its attempts are those of the event's account.
 const OF_ENDPOINT: Way = Way::Made(
     "coalesce((SELECT n.account FROM endpoint n WHERE n.id = endpoint), (SELECT e.account FROM event e WHERE e.seq = event), 1)",

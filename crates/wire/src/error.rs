@@ -10,6 +10,7 @@ use tidings_domain::content;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate;
 use tidings_domain::intake::Refusal;
+use tidings_domain::registration::NotRegistered;
 use tidings_domain::suppression;
 use tidings_domain::text::Unsendable;
 use utoipa::ToSchema;
@@ -90,6 +91,10 @@ codes! {
         "Have an operator add the country to `enabled` in `[countries]`, if you mean to send there."
     RangeNotEnabled "RANGE_NOT_ENABLED" 422 "The recipient's number is of a range that is not enabled"
         "Send to a number that a person has; have an operator add the range to `enabled` in `[ranges]`, if you mean it."
+    SenderNotRegistered "SENDER_NOT_REGISTERED" 422 "The sender is not registered for this message"
+        "Send from a sender that is registered for this country and purpose, or have an operator complete its `[[sender]]`."
+    TemplateRequired "TEMPLATE_REQUIRED" 422 "The text is not a registered template"
+        "Send a text as it was registered for this sender, or have an operator add its template to the `[[sender]]`."
     RiskyContent "RISKY_CONTENT" 422 "The text has or lacks what carriers look at"
         "Correct what `reason` names, or have an operator change what `[content]` does about it."
     FrequencyCap "FREQUENCY_CAP" 422 "The recipient got as many messages as may be"
@@ -149,6 +154,8 @@ impl Code {
             gate::COUNTRY_NOT_ENABLED => Self::CountryNotEnabled,
             gate::NO_CONSENT => Self::NoConsent,
             gate::RANGE_NOT_ENABLED => Self::RangeNotEnabled,
+            gate::SENDER_NOT_REGISTERED => Self::SenderNotRegistered,
+            gate::TEMPLATE_REQUIRED => Self::TemplateRequired,
             gate::CONTENT => Self::RiskyContent,
             gate::FREQUENCY_CAP => Self::FrequencyCap,
             _ => Self::of(failure.class),
@@ -165,6 +172,13 @@ impl Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(why: impl fmt::Display) -> String {
+    let text = why.to_string();
+    let mut letters = text.chars();
+    letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
 }
 
 /// One thing that is wrong with one field of a request.
@@ -253,6 +267,12 @@ impl FieldError {
                 let detail = format_args!("The number is {range}, which the operator did not enable.");
                 Self::new("to", Code::RangeNotEnabled, reason.code(), detail)
             }
+            gate::Reason::SenderNotRegistered(why @ NotRegistered::Template) => {
+                Self::new(text_field, Code::TemplateRequired, why.as_str(), sentence(why))
+            }
+            gate::Reason::SenderNotRegistered(why) => {
+                Self::new("from", Code::SenderNotRegistered, why.as_str(), sentence(why))
+            }
             gate::Reason::Content(finding) => Self::content(finding, text_field),
             gate::Reason::FrequencyCap { .. } => {
                 Self::new("to", Code::FrequencyCap, reason.code(), format_args!("Too many: {reason}."))
@@ -265,9 +285,7 @@ impl FieldError {
 
     /// What is said of a text that carriers may filter.
     pub fn content(finding: &content::Finding, text_field: &'static str) -> Self {
-        let sentence = finding.to_string();
-        let detail = format!("{}{}.", sentence[..1].to_uppercase(), &sentence[1..]);
-        Self::new(text_field, Code::RiskyContent, finding.check.as_str(), detail)
+        Self::new(text_field, Code::RiskyContent, finding.check.as_str(), sentence(finding))
     }
 
     /// What a request to somebody on the suppression list is told.

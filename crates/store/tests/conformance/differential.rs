@@ -17,6 +17,7 @@ use tidings_domain::code::{Code, Mark, NewCode};
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::frequency::Caps;
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::keyword::Keyword;
@@ -139,6 +140,7 @@ enum Call {
     Suppress(Vec<Suppression>),
     StopWaiting(Vec<(Realm, PhoneNumber)>, usize),
     RecordConsents(Vec<Consent>),
+    TakeTurns(Vec<AskedTurn>, Caps),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -344,6 +346,7 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::StopWaiting(people, limit) => {
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
+        Call::TakeTurns(asked, caps) => plain(store.take_turns(asked, caps, now).await),
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
         Call::Lift(realm, recipient) => {
             answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
@@ -468,6 +471,9 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
             let ledger = async |page| store.consents(realm, number(person), page).await;
             let text = pages(2, |entry| format!("{entry:?}"), ledger).await;
             add(format!("consents of {person} in {name}"), text);
+            let asked = vec![(realm, number(person))];
+            let turns = store.turns(asked, Purpose::ALL.to_vec(), now).await.expect("read");
+            add(format!("turns of {person} in {name}"), format!("{turns:?}"));
         }
         let items = async |page| store.reviews(realm, None, false, page).await;
         add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
@@ -914,6 +920,7 @@ impl Teller {
             77 => self.replay(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
+            80 if self.draw.one_in(2) => self.turns(),
             80 => Call::RecordConsents((0..1 + self.draw.below(3)).map(|_| self.consent()).collect()),
             81 | 82 => Call::Decide {
                 realm: self.realm(),
@@ -1329,6 +1336,17 @@ impl Teller {
             ]),
             lifted: None,
         }
+    }
+
+    /// Of messages that there are and of others: a turn asks nothing of its message.
+    fn turns(&mut self) -> Call {
+        let mut asked = Vec::new();
+        for _ in 0..1 + self.draw.below(4) {
+            let (realm, message) = self.known();
+            let recipient = self.recipient();
+            asked.push(AskedTurn { realm, recipient, message });
+        }
+        Call::TakeTurns(asked, Caps { day: self.draw.of(&[0, 1, 2]), week: self.draw.of(&[0, 2, 3]) })
     }
 
     fn consent(&mut self) -> Consent {

@@ -11,6 +11,7 @@ mod consent;
 mod copy;
 mod differential;
 mod faults;
+mod frequency;
 mod gate;
 mod idempotency;
 mod inbound;
