@@ -918,6 +918,7 @@ impl Teller {
             ),
             73..77 => self.endpoint(),
             77 => self.replay(),
+            79 if self.draw.one_in(2) => self.turns(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
             80 if self.draw.one_in(2) => self.turns(),
