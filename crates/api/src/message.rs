@@ -120,7 +120,7 @@ fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
 }
 
 pub(crate) fn shown_accepted(accepted: &engine::Accepted) -> Accepted<'_> {
-    Accepted::new(&accepted.message, accepted.status, accepted.held.as_ref())
+    Accepted::new(&accepted.message, accepted.status, accepted.held.as_ref(), &accepted.warnings)
 }
 
 pub(crate) fn repeated(sent: Sent) -> Answer {
@@ -307,7 +307,7 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
         }
         let findings = told.gate.findings();
         let refuses = findings.iter().filter(|finding| finding.holds_until.is_none());
-        refused.extend(refuses.map(|finding| FieldError::gate(&finding.reason)));
+        refused.extend(refuses.map(|finding| FieldError::gate(&finding.reason, message.text_field)));
         let base = &ask.app.settings.public_url;
         let reasons = findings.iter().map(|finding| GateReason::new(finding, base)).collect();
         gated = Gated { reasons, sends_at: told.sends_at };

@@ -84,6 +84,7 @@ async fn main() -> Result<(), Error> {
                     validity_s: 3_600,
                     since: tokio::time::Instant::now(),
                     our_reference: nth as u16,
+                    dlt: None,
                     permit,
                 };
                 nth += 1;

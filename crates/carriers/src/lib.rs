@@ -33,6 +33,7 @@ use tidings_domain::id::MessageId;
 use tidings_domain::message::Answer;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::Receipt;
+use tidings_domain::registration::Dlt;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{Encoding, Segment};
 use tokio::sync::{mpsc, watch};
@@ -70,6 +71,8 @@ pub struct Submission {
     pub since: tokio::time::Instant,
     /// A reference that some carriers give back on receipts.
     pub our_reference: u16,
+    /// What networks in India are to be told with it.
+    pub dlt: Option<Dlt>,
     /// Its place in the window, given back when it is answered.
     pub permit: Permit,
 }

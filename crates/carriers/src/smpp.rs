@@ -16,6 +16,7 @@ use tidings_domain::message::{self, Answer};
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::registration::Dlt;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{self, Charset, Language, Languages, Part, Segment};
 use tidings_smpp::backoff::{self, Cause};
@@ -49,6 +50,11 @@ const ID_OCTETS_MAX: usize = 255;
 const ADDRESS_CHARACTERS_MAX: usize = 64;
 /// The port of SMPP where the address names none.
 const PORT: u16 = 2775;
+/// The tags under which operators in India are told the entity and the template of a message. No specification has them; they
+/// are what carriers there agree on. The values are ASCII with a terminating zero.
+const DLT_ENTITY: u16 = 0x1400;
+/// See [`DLT_ENTITY`].
+const DLT_TEMPLATE: u16 = 0x1401;
 /// `network_error_code`: the code is of a GSM network (SMPP 3.4 §5.3.2.31).
 const NETWORK_GSM: u8 = 3;
 
@@ -499,6 +505,12 @@ impl Profile {
         } else {
             octets
         };
+        if let Some(Dlt { entity_id, template_id }) = &submission.dlt {
+            let told = [(DLT_ENTITY, entity_id), (DLT_TEMPLATE, template_id)].into_iter();
+            // What the connection says of itself counts.
+            let told = told.filter(|(tag, _)| find_tlv(&self.tlvs, *tag).is_none());
+            tlvs.extend(told.map(|(tag, id)| Tlv::new(tag, [id.as_bytes(), &[0]].concat())));
+        }
         tlvs.extend_from_slice(&self.tlvs);
         let priority = &settings.priority;
         Ok(SubmitSm {
@@ -1200,6 +1212,7 @@ mod tests {
             validity_s: 3_661,
             since: Instant::now(),
             our_reference: 0x1234,
+            dlt: None,
             permit: window.take(1).expect("room"),
         };
         text::split(text, options, 7).expect("few segments").into_iter().map(submission).collect()
@@ -1224,6 +1237,26 @@ mod tests {
         assert_eq!(pdu.short_message, b"Hej p\x0F dig");
         assert_eq!(pdu.validity_period, "000000010101000R");
         assert_eq!(pdu.tlvs, [Tlv::new(tag::USER_MESSAGE_REFERENCE, [0x12, 0x34])]);
+    }
+
+    #[test]
+    fn what_networks_in_india_want_to_know_stands_beside_the_text() {
+        let written = |settings: Settings| {
+            let mut submissions = submissions("Dear Ada", "ACMEIN", &settings.text_options());
+            let told = Dlt { entity_id: "1101".to_owned(), template_id: "1107".to_owned() };
+            submissions[0].dlt = Some(told);
+            profile(settings)
+                .expect("sound settings")
+                .submit(&submissions[0])
+                .expect("it can be written")
+                .tlvs
+        };
+        let told = [Tlv::new(0x1400, *b"1101\0"), Tlv::new(0x1401, *b"1107\0")];
+        assert_eq!(written(Settings::default())[1..], told);
+        let own = BTreeMap::from([("0x1400".to_owned(), TlvValue::Text("1102".to_owned()))]);
+        let tlvs = written(Settings { tlvs: own, ..Settings::default() });
+        let told = [Tlv::new(0x1401, *b"1107\0"), Tlv::new(0x1400, *b"1102\0")];
+        assert_eq!(tlvs[1..], told);
     }
 
     #[test]

@@ -215,6 +215,7 @@ async fn send(
                     validity_s: 3_600,
                     since: tokio::time::Instant::now(),
                     our_reference: tag.message.key() as u16,
+                    dlt: None,
                     permit,
                 };
                 link.submissions.send(submission).await.expect("the carrier takes what has a permit");
@@ -430,6 +431,7 @@ async fn a_message_larger_than_the_window_goes_when_it_is_alone() {
                 validity_s: 60,
                 since: tokio::time::Instant::now(),
                 our_reference: 1,
+                dlt: None,
                 permit: permit.split_one().expect("one for each"),
             };
             opened.link.submissions.send(submission).await.expect("the carrier runs");

@@ -9,6 +9,7 @@
 pub mod connection;
 pub mod database;
 pub mod key;
+pub mod sender;
 
 use connection::{Connection, Secrets};
 use database::Address;
@@ -24,12 +25,16 @@ use tidings_domain::admission::Bounds;
 use tidings_domain::assembly::WAIT_S;
 use tidings_domain::code::{BRAND_MAX, RESEND_AFTER_S};
 use tidings_domain::consent;
+use tidings_domain::content::{self, Act};
+use tidings_domain::frequency::{self, Beyond, Caps};
 use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
 use tidings_domain::keyword::Language;
 use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
+use tidings_domain::range::{self, Range};
+use tidings_domain::registration;
 use tidings_domain::reply::{Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::sender::{InvalidSender, Sender};
@@ -273,6 +278,90 @@ section! {
     }
 }
 
+section! {
+    /// Numbers that no person has, or that are dear, by what libphonenumber knows of their range.
+    Ranges = "ranges", several: false {
+        /// The ranges that may be sent to all the same. Whether a number is premium-rate is looked at before, and no request
+        /// to one is taken. In the test environment what is unassigned or fictitious may always be sent to.
+        enabled: Vec<Range> = Vec::new(), example r#"["shared_cost"]"#;
+    }
+}
+
+section! {
+    /// Who messages may be from, beyond what each connection says. The senders themselves are listed as [[sender]].
+    Senders = "senders", several: false {
+        /// Whether only those that are listed may be used. Otherwise a sender that is not listed is not looked at.
+        only_listed: bool = false;
+    }
+}
+
+words! {
+    /// What is done about something in a text.
+    ActWord {
+        /// It is not looked for.
+        Off = "off",
+        /// The message goes, and its caller is told.
+        Warn = "warn",
+        /// The message does not go.
+        Stop = "stop",
+    }
+}
+
+impl ActWord {
+    const fn act(self) -> Act {
+        match self {
+            Self::Off => Act::Off,
+            Self::Warn => Act::Warn,
+            Self::Stop => Act::Stop,
+        }
+    }
+}
+
+section! {
+    /// What texts are looked at for before they go, since carriers filter it: "off", "warn" (the answer says it) or "stop" (the
+    /// message does not go). See the guide about what carriers filter.
+    Content = "content", several: false {
+        /// Which messages are looked at. An empty list switches all off.
+        purposes: Vec<Purpose> = vec![Purpose::Marketing];
+        /// Links of shorteners that everybody may use.
+        url_shortener: ActWord = ActWord::Warn;
+        /// Words about sex, hate, alcohol, firearms, tobacco and cannabis.
+        restricted_goods: ActWord = ActWord::Warn;
+        /// Nearly all in capitals.
+        all_capitals: ActWord = ActWord::Warn;
+        /// Nothing that says how to opt out.
+        no_opt_out_wording: ActWord = ActWord::Warn;
+        /// None of your names: those in "brands" here, or else the "brand" of [replies]. Without either nothing is looked for.
+        no_brand: ActWord = ActWord::Warn;
+        /// Names that people know you by, of which each text is to have one.
+        brands: Vec<String> = Vec::new(), example r#"["Acme", "Acme Clinic"]"#;
+    }
+}
+
+words! {
+    /// What happens to a message that is one too many.
+    BeyondWord {
+        /// It waits for its turn.
+        Hold = "hold",
+        /// It is refused.
+        Refuse = "refuse",
+    }
+}
+
+section! {
+    /// How many messages a person may get. Days and weeks slide: any 24 hours, any seven days. 0 is no cap.
+    Frequency = "frequency", several: false {
+        /// Which messages count together, and are capped.
+        purposes: Vec<Purpose> = vec![Purpose::Marketing];
+        /// In a day.
+        per_day: Whole<0, 100> = Whole::new(0), example "1";
+        /// In seven days.
+        per_week: Whole<0, 100> = Whole::new(0), example "3";
+        /// What happens to one too many: it waits for its turn ("hold"), at most a week, or it is refused ("refuse").
+        beyond: BeyondWord = BeyondWord::Hold;
+    }
+}
+
 words! {
     /// What happens to a message in quiet hours.
     OutsideWord {
@@ -380,19 +469,29 @@ pub struct Config {
     pub replies: Replies,
     /// `[countries]`
     pub countries: Countries,
+    /// `[ranges]`
+    pub ranges: Ranges,
+    /// `[senders]`
+    pub senders: Senders,
+    /// `[content]`
+    pub content: Content,
     /// `[consent]`
     pub consent: ConsentRules,
+    /// `[frequency]`
+    pub frequency: Frequency,
     /// `[quiet_hours]`
     pub quiet_hours: QuietHours,
     /// `[codes]`
     pub codes: Codes,
     /// `[failures]`
     pub failures: Failures,
+    /// `[[sender]]`
+    pub listed: BTreeMap<Sender, sender::Sender>,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 22] = [
     "data",
     "node",
     "http",
@@ -405,10 +504,15 @@ const SECTIONS: [&str; 17] = [
     "inbound",
     "replies",
     "countries",
+    "ranges",
+    "senders",
+    "content",
     "consent",
+    "frequency",
     "quiet_hours",
     "codes",
     "failures",
+    "sender",
     "connection",
 ];
 
@@ -486,7 +590,7 @@ impl Config {
                     if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
                 let cure = key::cure(known, SECTIONS.into_iter());
                 reader.complain(place, format!(r#"{what} "{known}" is not known; {cure}"#));
-            } else if known != "connection" && !value.get_ref().is_table() {
+            } else if !matches!(known, "connection" | "sender") && !value.get_ref().is_table() {
                 reader.complain(
                     place,
                     format!(
@@ -514,10 +618,15 @@ impl Config {
             inbound: one(&mut reader, root),
             replies: one(&mut reader, root),
             countries: one(&mut reader, root),
+            ranges: one(&mut reader, root),
+            senders: one(&mut reader, root),
+            content: one(&mut reader, root),
             consent: one(&mut reader, root),
+            frequency: one(&mut reader, root),
             quiet_hours: one(&mut reader, root),
             codes: one(&mut reader, root),
             failures: one(&mut reader, root),
+            listed: BTreeMap::new(),
             connections: Vec::new(),
         };
         if config.retry.max_delay_s.get::<i64>() < config.retry.first_delay_s.get::<i64>() {
@@ -530,6 +639,7 @@ impl Config {
         }
         config.check_codes(&mut reader, root);
         config.check_database(&mut reader, root, secrets);
+        config.listed = sender::read(&mut reader, section_of(root, "sender"));
         config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
@@ -537,7 +647,7 @@ impl Config {
 
     fn check_codes<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
         let table = reader.table("[codes]".to_owned(), "codes", None, section_of(root, "codes"));
-        if let Some(Err(why)) = self.codes.sender.as_deref().map(sender) {
+        if let Some(Err(why)) = self.codes.sender.as_deref().map(parse_sender) {
             reader.complain_of(&table, "sender", format!("cannot be a sender: {why}; correct it"));
         }
         let fits = |brand: &str| {
@@ -605,7 +715,21 @@ impl Config {
         let QuietHours { purposes, outside, window, except } = &self.quiet_hours;
         gate::Policy {
             countries: self.countries.enabled.iter().map(|country| country.0).collect(),
+            ranges: range::Policy::enabling(&self.ranges.enabled),
+            senders: registration::Policy {
+                listed: self.listed.iter().map(|(value, sender)| (*value, sender.listed(value))).collect(),
+                only_listed: self.senders.only_listed,
+            },
+            content: self.content_policy(),
             consent: consent::Policy { purposes: self.consent.required.clone() },
+            frequency: frequency::Policy {
+                purposes: self.frequency.purposes.clone(),
+                caps: Caps { day: self.frequency.per_day.get(), week: self.frequency.per_week.get() },
+                beyond: match self.frequency.beyond {
+                    BeyondWord::Hold => Beyond::Hold,
+                    BeyondWord::Refuse => Beyond::Refuse,
+                },
+            },
             quiet_hours: QuietHoursPolicy {
                 purposes: purposes.clone(),
                 outside: match outside {
@@ -615,6 +739,23 @@ impl Config {
                 window: window.unwrap_or(Window::ALL),
                 except: except.iter().map(|country| country.0).collect(),
             },
+        }
+    }
+
+    fn content_policy(&self) -> content::Policy {
+        let content = &self.content;
+        let mut brands = content.brands.clone();
+        if brands.is_empty() {
+            brands.extend(self.replies.brand.clone());
+        }
+        content::Policy {
+            purposes: content.purposes.clone(),
+            shorteners: content.url_shortener.act(),
+            restricted: content.restricted_goods.act(),
+            capitals: content.all_capitals.act(),
+            opt_out: content.no_opt_out_wording.act(),
+            brand: content.no_brand.act(),
+            brands,
         }
     }
 
@@ -636,7 +777,7 @@ impl Config {
             },
             resend_after_s: codes.resend_after_s.get(),
             // It was looked at when the configuration was read.
-            sender: codes.sender.as_deref().and_then(|text| sender(text).ok()),
+            sender: codes.sender.as_deref().and_then(|text| parse_sender(text).ok()),
             brand: codes.brand.clone(),
         }
     }
@@ -749,10 +890,17 @@ impl Config {
         print(&mut text, "[inbound]", self.inbound.show());
         print(&mut text, "[replies]", self.replies.show());
         print(&mut text, "[countries]", self.countries.show());
+        print(&mut text, "[ranges]", self.ranges.show());
+        print(&mut text, "[senders]", self.senders.show());
+        print(&mut text, "[content]", self.content.show());
         print(&mut text, "[consent]", self.consent.show());
+        print(&mut text, "[frequency]", self.frequency.show());
         print(&mut text, "[quiet_hours]", self.quiet_hours.show());
         print(&mut text, "[codes]", self.codes.show());
         print(&mut text, "[failures]", self.failures.show());
+        for sender in self.listed.values() {
+            let _ = write!(text, "\n{}", sender.print());
+        }
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());
         }
@@ -761,7 +909,7 @@ impl Config {
 }
 
 /// A sender of codes. Also the fictional numbers of the test environment are taken: one setting is for both.
-fn sender(text: &str) -> Result<Sender, InvalidSender> {
+fn parse_sender(text: &str) -> Result<Sender, InvalidSender> {
     Sender::parse(text, None, Environment::Test)
 }
 
@@ -792,7 +940,11 @@ pub fn describe() -> Vec<SectionDescription> {
         Inbound::describe(),
         Replies::describe(),
         Countries::describe(),
+        Ranges::describe(),
+        Senders::describe(),
+        Content::describe(),
         ConsentRules::describe(),
+        Frequency::describe(),
         QuietHours::describe(),
         Codes::describe(),
         Failures::describe(),
@@ -818,6 +970,7 @@ pub fn example() -> String {
             key.print(&mut text);
         }
     }
+    sender::print_example(&mut text);
     connection::print_example(&mut text);
     text
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use tidings_domain::consent::Channel;
 use tidings_domain::gate::{self, Facts, Finding};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use tidings_wire::Shown;
 use tidings_wire::message::GateReason;
@@ -26,6 +27,12 @@ pub struct How {
     /// What the consent is looked at for: text, recorded_voice or live_voice
     #[arg(long, default_value = "text", value_parser = channel)]
     channel: Channel,
+    /// From whom, to have looked at whether that sender may be used: a phone number, a short code or a name
+    #[arg(long, value_name = "SENDER")]
+    from: Option<String>,
+    /// What it says, to have that looked at too
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
     /// When (2026-11-23T08:00:00Z); now without a word
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Timestamp>,
@@ -48,8 +55,9 @@ fn channel(word: &str) -> Result<Channel, String> {
 /// # Errors
 /// The number is none, or the store or the configuration cannot be read.
 pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> {
-    let How { to, purpose, channel, at, whose } = how;
+    let How { to, purpose, channel, from, text, at, whose } = how;
     let recipient = number(&to, whose.environment)?;
+    let sender = from.map(|from| Sender::parse(&from, None, whose.environment)).transpose()?;
     let policy = place.configuration(Secrets::Left)?.gate_policy();
     let operator = Operator::open(place).await?;
     let realm = operator.realm(&whose).await?;
@@ -57,14 +65,21 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let at = at.unwrap_or(now);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
     let said = operator.store.said(vec![(realm, recipient)]).await?;
+    let counts = policy.frequency.concerns(purpose);
+    let people = if counts { vec![(realm, recipient)] } else { Vec::new() };
+    let others = operator.store.turns(people, policy.frequency.purposes.clone(), now).await?;
     operator.close().await?;
     let facts = Facts {
+        environment: whose.environment,
         purpose,
+        sender,
         recipient,
+        text: text.as_deref(),
         reply: None,
         created_at: at,
         suppressed: listed.into_iter().next().flatten(),
         consent: said.first().and_then(|said| said.lacks(purpose, channel, now)),
+        others: others.first().map_or(&[][..], Vec::as_slice),
         policy: &policy,
     };
     let answer = gate::ask(&facts, at);

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidings_carriers::codes::Codes;
 use tidings_domain::address;
+use tidings_domain::content;
 use tidings_domain::node::Roles;
 use tidings_domain::quiet_hours;
 use tidings_egress::Policy;
@@ -252,6 +253,7 @@ pub async fn start(
 ) -> anyhow::Result<Engine> {
     address::warm_up();
     quiet_hours::warm_up();
+    content::warm_up();
     let settings = Settings {
         limits: config.intake_limits(),
         retry: config.retry_policy(),

@@ -8,14 +8,20 @@
 //! A new rule is a variant of [`Reason`] at its place in the order, a field of [`Facts`] or of [`Policy`] for what it needs,
 //! and a line in [`ask`].
 
+use crate::account::Environment;
 use crate::address::{Country, PhoneNumber};
 use crate::consent::{self, Lack};
+use crate::content::{self, Act};
 use crate::failure::{Failure, FailureClass};
+use crate::frequency::{self, Beyond};
 use crate::intake::SendRequest;
 use crate::message::Message;
 use crate::purpose::Purpose;
 use crate::quiet_hours::{self, Closed, Outside, Place};
+use crate::range::{self, Range};
+use crate::registration::{self, NotRegistered};
 use crate::reply::Reply;
+use crate::sender::Sender;
 use crate::suppression;
 use crate::time::Timestamp;
 use std::fmt;
@@ -33,6 +39,17 @@ pub enum Reason {
         /// Its two letters; `None` for a number of no country.
         country: Option<&'static str>,
     },
+    /// Its recipient's number is of a range that the operator did not enable.
+    RangeNotEnabled(Range),
+    /// Its sender is not registered for this use, this country or this text.
+    SenderNotRegistered(NotRegistered),
+    /// Its text has, or lacks, what the operator does not let go.
+    Content(content::Finding),
+    /// Its recipient got as many messages as may be.
+    FrequencyCap {
+        /// The moment at which there is a turn again; `None` if there is none within a week.
+        opens_at: Option<Timestamp>,
+    },
     /// Its recipient must not be disturbed at this time.
     QuietHours(Closed),
 }
@@ -44,17 +61,27 @@ impl Reason {
             Self::Suppressed(reason) => reason.as_str(),
             Self::NoConsent(lack) => lack.as_str(),
             Self::CountryNotEnabled { .. } => "country_not_enabled",
+            Self::RangeNotEnabled(range) => range.as_str(),
+            Self::SenderNotRegistered(why) => why.as_str(),
+            Self::Content(finding) => finding.check.as_str(),
+            Self::FrequencyCap { .. } => "frequency_cap",
             Self::QuietHours(_) => "quiet_hours",
         }
     }
 
     /// What a message that it holds or ends is recorded with.
     pub fn failure(&self) -> Failure {
+        let filtered = |code| Failure::new(FailureClass::Filtered, false, code, self.to_string());
         match self {
             Self::Suppressed(reason) => reason.failure(),
-            Self::NoConsent(_) => Failure::new(FailureClass::Filtered, false, NO_CONSENT, self.to_string()),
-            Self::CountryNotEnabled { .. } => {
-                Failure::new(FailureClass::Filtered, false, COUNTRY_NOT_ENABLED, self.to_string())
+            Self::NoConsent(_) => filtered(NO_CONSENT),
+            Self::CountryNotEnabled { .. } => filtered(COUNTRY_NOT_ENABLED),
+            Self::RangeNotEnabled(_) => filtered(RANGE_NOT_ENABLED),
+            Self::SenderNotRegistered(NotRegistered::Template) => filtered(TEMPLATE_REQUIRED),
+            Self::SenderNotRegistered(_) => filtered(SENDER_NOT_REGISTERED),
+            Self::Content(_) => filtered(CONTENT),
+            Self::FrequencyCap { .. } => {
+                Failure::new(FailureClass::UnknownError, true, FREQUENCY_CAP, self.to_string())
             }
             Self::QuietHours(closed) => {
                 Failure::new(FailureClass::UnknownError, true, QUIET_HOURS, format!("quiet hours: {closed}"))
@@ -75,6 +102,20 @@ impl fmt::Display for Reason {
             Self::CountryNotEnabled { country: None } => {
                 f.write_str("the number is from no country, and the operator enabled only some countries")
             }
+            Self::RangeNotEnabled(range) => {
+                write!(f, "the number is {range}, which the operator did not enable")
+            }
+            Self::SenderNotRegistered(why) => why.fmt(f),
+            Self::Content(finding) => finding.fmt(f),
+            Self::FrequencyCap { opens_at: Some(at) } => {
+                write!(
+                    f,
+                    "the recipient got as many messages like this as may be, and has a turn again at {at}"
+                )
+            }
+            Self::FrequencyCap { opens_at: None } => f.write_str(
+                "the recipient got as many messages like this as may be, and has no turn within a week",
+            ),
             Self::QuietHours(closed) => closed.fmt(f),
         }
     }
@@ -86,10 +127,30 @@ pub const QUIET_HOURS: &str = "tidings quiet_hours";
 pub const NO_CONSENT: &str = "tidings no_consent";
 /// The code of a message to a country that is not enabled.
 pub const COUNTRY_NOT_ENABLED: &str = "tidings country_not_enabled";
+/// The code of a message to a number of a range that is not enabled.
+pub const RANGE_NOT_ENABLED: &str = "tidings range_not_enabled";
+/// The code of a message to somebody who got as many as may be.
+pub const FREQUENCY_CAP: &str = "tidings frequency_cap";
+/// The code of a message whose sender is not registered for it.
+pub const SENDER_NOT_REGISTERED: &str = "tidings sender_not_registered";
+/// The code of a message whose text is no template that is registered for its sender.
+pub const TEMPLATE_REQUIRED: &str = "tidings template_required";
+/// The code of a message whose text the operator does not let go.
+pub const CONTENT: &str = "tidings content";
 
 /// Whether a failure is the gate's own word: then there is nothing to review, since an operator decided it.
 pub fn is_own_word(failure: &Failure) -> bool {
-    [QUIET_HOURS, NO_CONSENT, COUNTRY_NOT_ENABLED].contains(&failure.code.as_str())
+    [
+        SENDER_NOT_REGISTERED,
+        TEMPLATE_REQUIRED,
+        QUIET_HOURS,
+        NO_CONSENT,
+        COUNTRY_NOT_ENABLED,
+        RANGE_NOT_ENABLED,
+        CONTENT,
+        FREQUENCY_CAP,
+    ]
+    .contains(&failure.code.as_str())
 }
 
 /// What an operator decides about the gate.
@@ -97,25 +158,46 @@ pub fn is_own_word(failure: &Failure) -> bool {
 pub struct Policy {
     /// The countries that may be sent to; empty for all.
     pub countries: Vec<Country>,
+    /// The ranges of numbers that may not be sent to.
+    pub ranges: range::Policy,
+    /// What senders may do.
+    pub senders: registration::Policy,
+    /// What texts are looked at for.
+    pub content: content::Policy,
     /// Which messages need the consent of their recipient.
     pub consent: consent::Policy,
+    /// How often people are sent to.
+    pub frequency: frequency::Policy,
     /// When people must not be disturbed.
     pub quiet_hours: quiet_hours::Policy,
 }
 
 impl Policy {
     /// Nothing but what holds everywhere.
-    pub const OPEN: Self =
-        Self { countries: Vec::new(), consent: consent::Policy::OFF, quiet_hours: quiet_hours::Policy::OFF };
+    pub const OPEN: Self = Self {
+        countries: Vec::new(),
+        ranges: range::Policy::OFF,
+        senders: registration::Policy::OFF,
+        content: content::Policy::OFF,
+        consent: consent::Policy::OFF,
+        frequency: frequency::Policy::OFF,
+        quiet_hours: quiet_hours::Policy::OFF,
+    };
 }
 
 /// What is known where the gate is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
+    /// In which environment.
+    pub environment: Environment,
     /// Why it is sent.
     pub purpose: Purpose,
+    /// Who it is from; `None` where that is not known.
+    pub sender: Option<Sender>,
     /// To whom.
     pub recipient: PhoneNumber,
+    /// What it says; `None` where that is not known.
+    pub text: Option<&'a str>,
     /// What it answers by itself.
     pub reply: Option<Reply>,
     /// When it was accepted.
@@ -125,33 +207,49 @@ pub struct Facts<'a> {
     /// What is missing of its recipient's consent; `None` too where that was not looked up, which is needed only where the
     /// policy concerns its purpose.
     pub consent: Option<Lack>,
+    /// When its recipient was sent to lately, and will be, by messages that count; empty too where that was not looked up,
+    /// which is needed only where the policy concerns its purpose.
+    pub others: &'a [Timestamp],
     /// What the operator decided.
     pub policy: &'a Policy,
 }
 
 impl<'a> Facts<'a> {
     /// What is known of a request, before anything was looked up.
-    pub const fn of_request(request: &SendRequest, policy: &'a Policy, now: Timestamp) -> Self {
+    pub fn of_request(
+        request: &'a SendRequest,
+        environment: Environment,
+        policy: &'a Policy,
+        now: Timestamp,
+    ) -> Self {
         Self {
+            environment,
             purpose: request.purpose,
+            sender: Some(request.sender),
             recipient: request.recipient,
+            text: Some(&request.text),
             reply: None,
             created_at: now,
             suppressed: None,
             consent: None,
+            others: &[],
             policy,
         }
     }
 
     /// What is known of a message, before anything was looked up.
-    pub const fn of(message: &Message, policy: &'a Policy) -> Self {
+    pub fn of(message: &'a Message, policy: &'a Policy) -> Self {
         Self {
+            environment: message.environment,
             purpose: message.purpose,
+            sender: Some(message.sender),
             recipient: message.recipient,
+            text: message.text.as_deref(),
             reply: message.reply,
             created_at: message.created_at,
             suppressed: None,
             consent: None,
+            others: &[],
             policy,
         }
     }
@@ -167,18 +265,27 @@ impl<'a> Facts<'a> {
     pub const fn consent(self, lack: Option<Lack>) -> Self {
         Self { consent: lack, ..self }
     }
+
+    /// With when its recipient was sent to, and will be.
+    #[must_use]
+    pub const fn others(self, others: &'a [Timestamp]) -> Self {
+        Self { others, ..self }
+    }
 }
 
 /// What the gate says of a request at the moment at which it would go, and when that is in the end; `None` if it may not.
 pub fn preview(
     request: &SendRequest,
+    environment: Environment,
     listed: Option<suppression::Reason>,
     lack: Option<Lack>,
+    others: &[Timestamp],
     policy: &Policy,
     now: Timestamp,
 ) -> (Answer, Option<Timestamp>) {
     let at = request.send_at.filter(|at| *at > now).unwrap_or(now);
-    let answer = ask(&Facts::of_request(request, policy, now).suppressed(listed).consent(lack), at);
+    let facts = Facts::of_request(request, environment, policy, now);
+    let answer = ask(&facts.suppressed(listed).consent(lack).others(others), at);
     let sends_at = answer.sends_at(at);
     (answer, sends_at)
 }
@@ -272,21 +379,76 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
         // Who asked by text a moment ago may have the answer, wherever and whenever that is.
         return Answer(found);
     }
-    let Policy { countries, consent, quiet_hours } = facts.policy;
+    let Policy { countries, ranges, senders, content, consent, frequency, quiet_hours } = facts.policy;
+    let mut refuse = |reason| found.push(Finding { reason, holds_until: None });
     if let Some(lack) = facts.consent.filter(|_| consent.concerns(facts.purpose)) {
-        found.push(Finding { reason: Reason::NoConsent(lack), holds_until: None });
+        refuse(Reason::NoConsent(lack));
     }
     if !countries.is_empty() {
         let country = Place::of(facts.recipient).map(Place::country);
         if !countries.iter().any(|enabled| Some(enabled.as_str()) == country) {
-            found.push(Finding { reason: Reason::CountryNotEnabled { country }, holds_until: None });
+            refuse(Reason::CountryNotEnabled { country });
         }
     }
-    if let Some(closed) = Closed::at(quiet_hours, facts.purpose, facts.recipient, at) {
-        let holds_until = closed.opens_at.filter(|_| quiet_hours.outside == Outside::Hold);
+    if let Some(range) = ranges.refuses(facts.recipient, facts.environment) {
+        refuse(Reason::RangeNotEnabled(range));
+    }
+    if let Some(sender) = facts.sender {
+        let refused = senders.refuses(&sender, facts.recipient, facts.purpose, facts.text);
+        refused.into_iter().for_each(|why| refuse(Reason::SenderNotRegistered(why)));
+    }
+    if let Some(text) = facts.text {
+        let stopped = content::look(content, facts.purpose, text).filter(|(_, act)| *act == Act::Stop);
+        stopped.for_each(|(finding, _)| refuse(Reason::Content(finding)));
+    }
+    let time = Time { facts, at };
+    let (turn, closed) = (time.turn(at), time.closed(at));
+    if turn != Some(at) {
+        let holds_until = time.opens_at().filter(|_| frequency.beyond == Beyond::Hold);
+        found.push(Finding { reason: Reason::FrequencyCap { opens_at: turn }, holds_until });
+    }
+    if let Some(closed) = closed {
+        let holds_until = time.opens_at().filter(|_| quiet_hours.outside == Outside::Hold);
         found.push(Finding { reason: Reason::QuietHours(closed), holds_until });
     }
     Answer(found)
+}
+
+/// The two rules that time cures. What is held for one of them must be open for the other when it comes up.
+struct Time<'a> {
+    facts: &'a Facts<'a>,
+    at: Timestamp,
+}
+
+impl Time<'_> {
+    /// How often one rule sends to the other before it is given up: each step goes to a later opening within a week.
+    const STEPS_MAX: usize = 64;
+
+    /// The first moment from this one on at which its recipient has a turn.
+    fn turn(&self, from: Timestamp) -> Option<Timestamp> {
+        let policy = &self.facts.policy.frequency;
+        if self.facts.others.is_empty() || !policy.concerns(self.facts.purpose) {
+            return Some(from);
+        }
+        policy.caps.opens_at(self.facts.others, from)
+    }
+
+    fn closed(&self, at: Timestamp) -> Option<Closed> {
+        Closed::at(&self.facts.policy.quiet_hours, self.facts.purpose, self.facts.recipient, at)
+    }
+
+    /// The first moment at which neither rule is against it.
+    fn opens_at(&self) -> Option<Timestamp> {
+        let mut at = self.at;
+        for _ in 0..Self::STEPS_MAX {
+            at = self.turn(at)?;
+            match self.closed(at) {
+                None => return Some(at),
+                Some(closed) => at = closed.opens_at?,
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -309,12 +471,16 @@ mod tests {
     fn facts<'a>(purpose: Purpose, to: &str, policy: &'a Policy) -> Facts<'a> {
         let created_at = time("2026-07-06T03:00:00Z");
         Facts {
+            environment: Environment::Live,
             purpose,
+            sender: None,
             recipient: number(to),
+            text: None,
             reply: None,
             created_at,
             suppressed: None,
             consent: None,
+            others: &[],
             policy,
         }
     }
@@ -390,14 +556,29 @@ mod tests {
         check(facts(Purpose::Alert, "+46701234567", &abroad), &[], "send");
         check(facts(Purpose::Alert, "+14165550100", &abroad), &[], "send");
         check(facts(Purpose::Alert, "+18765550100", &abroad), &all[1..2], "refuse for country_not_enabled");
+        let content = content::Policy {
+            purposes: vec![Purpose::Marketing],
+            capitals: Act::Stop,
+            ..content::Policy::OFF
+        };
+        let careful = Policy { ranges: range::Policy::default(), content, ..abroad };
+        let shouted = Facts { policy: &careful, text: Some("ALL CHECK-UPS ARE 20 % OFF NOW"), ..offer };
+        let all = ["opted_out", "country_not_enabled", "fictitious", "all_capitals", "quiet_hours"];
+        check(shouted.suppressed(listed), &all, "refuse for opted_out");
+        check(Facts { recipient: number("+14162345678"), ..shouted }, &all[3..4], "refuse for all_capitals");
+        check(Facts { purpose: Purpose::Alert, ..shouted }, &all[1..3], "refuse for country_not_enabled");
+        let pretended =
+            Facts { environment: Environment::Test, recipient: number("+14165550100"), ..shouted };
+        check(Facts { text: None, purpose: Purpose::Alert, ..pretended }, &[], "send");
     }
 
     #[test]
     fn an_answer_to_somebody_who_wrote_has_no_quiet_hours_and_may_pass_the_list_if_it_confirms() {
         let all = Policy {
-            consent: consent::Policy::OFF,
             countries: vec![Country::CA],
+            ranges: range::Policy::default(),
             quiet_hours: quiet_hours::Policy { purposes: Purpose::ALL.to_vec(), ..Default::default() },
+            ..Policy::OPEN
         };
         let check = |kind, listed, after_s, decision: &str| {
             let reply = Some(Reply { kind, to: InboundId::from_key(1) });
@@ -412,6 +593,53 @@ mod tests {
         check(reply::Kind::OptOut, opted_out, 1, "send");
         check(reply::Kind::OptOut, opted_out, 300, "refuse for opted_out");
         check(reply::Kind::OptOut, manual, 1, "refuse for manual");
+    }
+
+    /// Sunday, 23:00 in Miami; the hours are 08:00 to 20:00, which is 12:00 to 00:00 in UTC.
+    #[test]
+    fn one_too_many_waits_for_its_turn_and_the_turn_for_the_morning() {
+        let capped = |day, week, beyond| Policy {
+            frequency: frequency::Policy {
+                purposes: vec![Purpose::Marketing],
+                caps: frequency::Caps { day, week },
+                beyond,
+            },
+            ..policy(Outside::Hold)
+        };
+        let check = |policy: &Policy, others: &[&str], at: &str, reasons: &[&str], decision: &str| {
+            let others: Vec<Timestamp> = others.iter().map(|other| time(other)).collect();
+            let answer = ask(&facts(Purpose::Marketing, "+13055550100", policy).others(&others), time(at));
+            let found: Vec<&str> = answer.findings().iter().map(|finding| finding.reason.code()).collect();
+            assert_eq!(
+                (found.as_slice(), told(answer.decision()).as_str()),
+                (reasons, decision),
+                "{others:?} {at}"
+            );
+        };
+        let (hold, refuse) = (capped(1, 3, Beyond::Hold), capped(1, 3, Beyond::Refuse));
+        let noon = "2026-07-06T16:00:00Z";
+        check(&hold, &[], noon, &[], "send");
+        check(&hold, &["2026-07-05T16:00:00Z"], noon, &[], "send");
+        let cap = &["frequency_cap"];
+        let until = |at: &str, why: &str| format!("hold until {at} for tidings {why}");
+        let morning = until("2026-07-07T15:00:00.000Z", "frequency_cap");
+        check(&hold, &["2026-07-06T15:00:00Z"], noon, cap, &morning);
+        check(&refuse, &["2026-07-06T15:00:00Z"], noon, cap, "refuse for frequency_cap");
+        // The turn would come at night.
+        let night = &["2026-07-06T02:00:00Z"];
+        check(&hold, night, noon, cap, &until("2026-07-07T12:00:00.000Z", "frequency_cap"));
+        // The morning is open, but there is no turn yet; both are told.
+        let both = &["frequency_cap", "quiet_hours"];
+        let later = until("2026-07-06T15:00:00.000Z", "quiet_hours");
+        check(&hold, &["2026-07-05T15:00:00Z"], "2026-07-06T03:00:00Z", both, &later);
+        // What waits for the morning has the turn of then.
+        let waits = &["2026-07-06T12:00:00Z"];
+        let next = until("2026-07-07T12:00:00.000Z", "quiet_hours");
+        check(&hold, waits, "2026-07-06T03:00:00Z", both, &next);
+        check(&capped(0, 1, Beyond::Hold), &["2026-07-08T12:00:00Z"], noon, cap, "refuse for frequency_cap");
+        let others = [time("2026-07-06T15:00:00Z")];
+        let alert = facts(Purpose::Alert, "+13055550100", &hold).others(&others);
+        assert_eq!(told(ask(&alert, time(noon)).decision()), "send");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::admission;
 use crate::consent::Lack;
+use crate::content::{self, Act};
 use crate::gate::{self, Decision, Hold};
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
@@ -94,6 +95,8 @@ pub struct Facts<'a> {
     pub suppressed: Option<suppression::Reason>,
     /// What is missing of the consent of the request's recipient, where the gate's policy concerns its purpose.
     pub consent: Option<Lack>,
+    /// When the request's recipient was sent to lately and will be, where the gate's policy counts its purpose.
+    pub others: &'a [Timestamp],
 }
 
 /// What a request would become: measured, routed and dated, but not yet a message.
@@ -113,6 +116,8 @@ pub struct Plan {
     pub send_at: Option<Timestamp>,
     /// Why that is later than its caller wants, if the gate holds it.
     pub held: Option<Hold>,
+    /// What in its text carriers may filter, though it goes.
+    pub warnings: Vec<content::Finding>,
     /// After this it is not worth sending.
     pub expires_at: Timestamp,
 }
@@ -179,9 +184,10 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
     };
     let mut send_at = request.send_at.filter(|at| *at > now);
     let held = match gate::ask(
-        &gate::Facts::of_request(request, facts.gate, now)
+        &gate::Facts::of_request(request, facts.realm.environment, facts.gate, now)
             .suppressed(facts.suppressed)
-            .consent(facts.consent),
+            .consent(facts.consent)
+            .others(facts.others),
         send_at.unwrap_or(now),
     )
     .decision()
@@ -193,6 +199,8 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
             Some(hold)
         }
     };
+    let looked = content::look(&facts.gate.content, request.purpose, &request.text);
+    let warnings = looked.filter(|(_, act)| *act == Act::Warn).map(|(finding, _)| finding).collect();
     Ok(Plan {
         text,
         replacements,
@@ -201,6 +209,7 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         connection,
         send_at,
         held,
+        warnings,
         // What is held is worth sending for as long from when it may go.
         expires_at: send_at.unwrap_or(now).plus_s(validity_s),
     })

@@ -5,7 +5,7 @@
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
-//! people agreed to; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
+//! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person is sent to, [`registration`] what senders may do; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
 //! [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is the life of a one-time code,
 //! and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`] reads and writes tables, and
 //! [`import`] judges the rows of one. [`text`], [`address`] and [`sender`] are
@@ -18,9 +18,11 @@ pub mod assembly;
 pub mod code;
 pub mod consent;
 pub mod contact;
+pub mod content;
 pub mod csv;
 pub mod event;
 pub mod failure;
+pub mod frequency;
 pub mod gate;
 pub mod id;
 pub mod import;
@@ -33,7 +35,9 @@ pub mod pacing;
 pub mod poison;
 pub mod purpose;
 pub mod quiet_hours;
+pub mod range;
 pub mod receipt;
+pub mod registration;
 pub mod reply;
 pub mod retry;
 pub mod review;

@@ -14,6 +14,7 @@
 
 mod alphabet;
 mod display;
+pub(crate) mod letters;
 mod substitute;
 
 use std::fmt;

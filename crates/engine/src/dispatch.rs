@@ -18,14 +18,16 @@ use tidings_domain::account::Environment;
 use tidings_domain::assembly;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::frequency::Turn;
 use tidings_domain::gate::{self, Decision, Facts};
 use tidings_domain::id::{ConnectionId, MessageId};
-use tidings_domain::message::{self, Answer, Input};
+use tidings_domain::message::{self, Answer, Input, Message};
 use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
+use tidings_domain::suppression;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Arrival, Happening, Ticket};
+use tidings_store::{Arrival, AskedTurn, Happening, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
@@ -378,9 +380,11 @@ impl Submit {
         // A list or a ledger that cannot be read means wait, never allow.
         let looked = async {
             let suppressed = engine.store.suppressed(recipients, engine.clock.now()).await?;
-            Ok::<_, tidings_store::Error>((suppressed, self.lacks(engine, &step).await?))
+            let lacks = self.lacks(engine, &step).await?;
+            let full = self.take_turns(engine, &step, &suppressed, &lacks).await?;
+            Ok::<_, tidings_store::Error>((suppressed, lacks, full))
         };
-        let (suppressed, lacks) = match looked.await {
+        let (suppressed, lacks, full) = match looked.await {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(connection = self.lane.name, %error, "it cannot be read who may be sent to; putting messages back");
@@ -399,9 +403,16 @@ impl Submit {
             let over = now >= ticket.message.expires_at;
             let lack = lacks.get(&ticket.message.id).copied();
             let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed).consent(lack);
-            let input = match gate::ask(&facts, now).decision() {
+            let others = full.get(&ticket.message.id).map(Vec::as_slice);
+            let input = match gate::ask(&facts.others(others.unwrap_or_default()), now).decision() {
                 Decision::Refuse(reason) => Input::Stopped(reason.failure()),
                 Decision::Hold(_) | Decision::Send if over => {
+                    stopped.extend(unsent(&ticket));
+                    permits.push(permit);
+                    continue;
+                }
+                // Its turn came between the two looks: it asks for it anew.
+                Decision::Send if others.is_some() => {
                     stopped.extend(unsent(&ticket));
                     permits.push(permit);
                     continue;
@@ -447,6 +458,44 @@ impl Submit {
             .collect())
     }
 
+    /// Takes the turns of those messages that a cap concerns and that may go otherwise. Gives those that got none, with what
+    /// is in their way.
+    async fn take_turns(
+        &self,
+        engine: &Inner,
+        step: &[(Ticket, Permit)],
+        suppressed: &[Option<suppression::Reason>],
+        lacks: &HashMap<MessageId, Lack>,
+    ) -> tidings_store::Result<HashMap<MessageId, Vec<Timestamp>>> {
+        let policy = &engine.settings.gate;
+        let now = engine.clock.now();
+        let may_go = |message: &Message, listed| {
+            let facts =
+                Facts::of(message, policy).suppressed(listed).consent(lacks.get(&message.id).copied());
+            now < message.expires_at && gate::ask(&facts, now).decision() == Decision::Send
+        };
+        let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(suppressed);
+        let concerned = messages.filter(|(message, listed)| {
+            message.reply.is_none() && policy.frequency.concerns(message.purpose) && may_go(message, **listed)
+        });
+        let asked: Vec<AskedTurn> = concerned
+            .map(|(message, _)| AskedTurn {
+                realm: message.realm(),
+                recipient: message.recipient,
+                message: message.id,
+            })
+            .collect();
+        if asked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let turns = engine.store.take_turns(asked.clone(), policy.frequency.caps, now).await?;
+        let full = asked.into_iter().zip(turns).filter_map(|(asked, turn)| match turn {
+            Turn::Taken => None,
+            Turn::Full(others) => Some((asked.message, others)),
+        });
+        Ok(full.collect())
+    }
+
     /// Gives each segment to the link; gives back what must be recorded instead, with its places.
     async fn hand_to_link(
         &self,
@@ -490,6 +539,8 @@ impl Submit {
             let stopped = Happening::To { message: message.id, input: Input::Stopped(failure) };
             return (vec![stopped], vec![permit]);
         };
+        let senders = &engine.settings.gate.senders;
+        let dlt = text.as_deref().and_then(|text| senders.dlt(&message.sender, message.recipient, text));
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
         let (mut back, mut permits) = (Vec::new(), Vec::new());
         for n in segments {
@@ -512,6 +563,7 @@ impl Submit {
                 validity_s,
                 since: engine.clock.stopwatch().since(),
                 our_reference: tidings_store::our_reference(message.id, n),
+                dlt: dlt.clone(),
                 permit: permit.split_one().unwrap_or_else(|| self.lane.window.take_anyway(1)),
             };
             self.lane

@@ -82,6 +82,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         gate: &gate::Policy::OPEN,
         suppressed: None,
         consent: None,
+        others: &[],
     };
     let plan = match intake::plan(&request, facts, now) {
         Ok(plan) => plan,

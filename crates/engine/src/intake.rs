@@ -5,16 +5,18 @@ use crate::Inner;
 use crate::admission::Place;
 use crate::dispatch::Lane;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tidings_carriers::Permit;
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Refused;
 use tidings_domain::code;
 use tidings_domain::consent::{Channel, Lack};
+use tidings_domain::content;
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
@@ -60,6 +62,8 @@ pub struct Accepted {
     pub status: Status,
     /// Why the gate holds it, if it does.
     pub held: Option<Hold>,
+    /// What in its text carriers may filter.
+    pub warnings: Vec<content::Finding>,
 }
 
 /// What became of one request.
@@ -112,6 +116,7 @@ struct Planned {
     message: Message,
     life: Life,
     held: Option<Hold>,
+    warnings: Vec<content::Finding>,
     handed_over: Option<HandedOver>,
 }
 
@@ -186,6 +191,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
+    let mut others = turns(engine, call.realm, &call.requests, now).await?;
     let carries_code = sending.is_some();
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
@@ -193,7 +199,15 @@ async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place
         .enumerate()
         .map(|(place, request)| {
             let looked = looked.get(&place).copied().unwrap_or_default();
-            plan(engine, request, looked, carries_code, asked, now)
+            let (recipient, purpose) = (request.recipient, request.purpose);
+            let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
+            let planned = plan(engine, request, looked, before, carries_code, asked, now);
+            if let Ok(Planned { message, .. }) = &planned
+                && engine.settings.gate.frequency.concerns(purpose)
+            {
+                others.entry(recipient).or_default().push(message.send_at.unwrap_or(now));
+            }
+            planned
         })
         .collect();
 
@@ -203,13 +217,14 @@ async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place
             .iter()
             .map(|item| match item {
                 // Handed over or waiting is a matter of microseconds: to its caller it is queued either way.
-                Ok(Planned { message, life, held, .. }) => Ok(Accepted {
+                Ok(Planned { message, life, held, warnings, .. }) => Ok(Accepted {
                     message: message.clone(),
                     status: match life.state.status() {
                         Status::Sending => Status::Queued,
                         status => status,
                     },
                     held: held.clone(),
+                    warnings: warnings.clone(),
                 }),
                 Err(refusal) => Err(refusal.clone()),
             })
@@ -217,7 +232,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place
     );
     let mut drafts = Vec::with_capacity(planned.len());
     let mut places = Vec::with_capacity(planned.len());
-    for Planned { message, life, held, handed_over } in planned.into_iter().flatten() {
+    for Planned { message, life, held, handed_over, .. } in planned.into_iter().flatten() {
         places.push((handed_over, message.connection, life.state));
         drafts.push(Draft { message, life, held });
     }
@@ -321,10 +336,31 @@ async fn look(
     Ok(looked.collect())
 }
 
+/// When the recipients were sent to lately and will be, of requests that the operator's caps concern. What goes at this moment
+/// by another call is not seen: it takes its turn at its last moment.
+async fn turns(
+    engine: &Inner,
+    realm: Realm,
+    requests: &[SendRequest],
+    now: Timestamp,
+) -> Result<HashMap<PhoneNumber, Vec<Timestamp>>> {
+    let policy = &engine.settings.gate.frequency;
+    let concerned = requests.iter().filter(|request| policy.concerns(request.purpose));
+    let people: HashSet<PhoneNumber> = concerned.map(|request| request.recipient).collect();
+    if people.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let people: Vec<PhoneNumber> = people.into_iter().collect();
+    let asked = people.iter().map(|person| (realm, *person)).collect();
+    let turns = engine.store.turns(asked, policy.purposes.clone(), now).await?;
+    Ok(people.into_iter().zip(turns).collect())
+}
+
 fn plan(
     engine: &Inner,
     mut request: SendRequest,
     looked: Looked,
+    others: &[Timestamp],
     carries_code: bool,
     asked: Asked,
     now: Timestamp,
@@ -342,15 +378,18 @@ fn plan(
         gate: &engine.settings.gate,
         suppressed: looked.suppressed,
         consent: looked.consent,
+        others,
     };
     let mut plan = intake::plan(&request, facts, now)?;
     plan.text = blank.unwrap_or(plan.text);
-    let held = plan.held.clone();
+    let (held, warnings) = (plan.held.clone(), std::mem::take(&mut plan.warnings));
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
     Ok(match handed_over {
-        Some((life, handed_over)) => Planned { message, life, held, handed_over: Some(handed_over) },
-        None => Planned { message, life, held, handed_over: None },
+        Some((life, handed_over)) => {
+            Planned { message, life, held, warnings, handed_over: Some(handed_over) }
+        }
+        None => Planned { message, life, held, warnings, handed_over: None },
     })
 }
 
@@ -398,6 +437,8 @@ pub(crate) async fn preview(
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
+    let others = turns(engine, realm, std::slice::from_ref(request), now).await?;
+    let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
     let facts = Facts {
         realm,
         routes: &engine.routes,
@@ -406,12 +447,17 @@ pub(crate) async fn preview(
         gate: policy,
         suppressed: None,
         consent,
+        others,
     };
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
     let listed = listed.into_iter().next().flatten();
-    let (gate, sends_at) = gate::preview(request, listed, consent, policy, now);
+    let (gate, sends_at) = gate::preview(request, realm.environment, listed, consent, others, policy, now);
     let plan = match intake::plan(request, facts, now) {
-        Err(Refusal::Gate(_)) => intake::plan(request, Facts { gate: &gate::Policy::OPEN, ..facts }, now),
+        Err(Refusal::Gate(_)) => {
+            let content = policy.content.clone();
+            let open = gate::Policy { content: content.warning_only(), ..gate::Policy::OPEN };
+            intake::plan(request, Facts { gate: &open, ..facts }, now)
+        }
         plan => plan,
     };
     Ok(Preview { plan, gate, sends_at })

@@ -21,6 +21,7 @@ use tidings_domain::consent::{Consent, History, OptOut};
 use tidings_domain::contact::{Change, Contact, Excess, Group};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::import::{self, Import};
@@ -40,6 +41,17 @@ use tidings_domain::webhook::{Delivery, Verdict};
 /// Messages that one opt-out by text ends in its commit: a person has a few that wait, and a commit must not grow with a
 /// queue.
 pub const ENDED_BY_OPT_OUT_MAX: usize = 500;
+
+/// A message that asks for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedTurn {
+    /// Whose message it is.
+    pub realm: Realm,
+    /// To whom.
+    pub recipient: PhoneNumber,
+    /// The message.
+    pub message: MessageId,
+}
 
 /// Digits of a phone number that a carrier wrote without `+`, at least. A short code has eight at most.
 const PERSON_DIGITS_MIN: usize = 9;
@@ -103,6 +115,20 @@ pub trait Backend: Send + Sync + 'static {
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
     ) -> Reply<'_, Vec<Option<suppression::Reason>>>;
+
+    /// When each of these people was sent to within the last week by messages that took a turn, and when messages of these
+    /// purposes come up that wait in a queue for them: in order, the first
+    /// [`COUNTED_MAX`](tidings_domain::frequency::COUNTED_MAX) of them.
+    fn turns(
+        &self,
+        people: Vec<(Realm, PhoneNumber)>,
+        purposes: Vec<Purpose>,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<Vec<Timestamp>>>;
+
+    /// Takes the turn of each of these messages at this moment, one after the other and all in one commit, as far as the caps
+    /// leave one to its recipient beside the turns that others took. A message that had one has it moved.
+    fn take_turns(&self, asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Reply<'_, Vec<Turn>>;
 
     /// Ends messages that crash whoever handles them (`Input::Quarantined`). One that cannot be handled even for that
     /// is taken out of every queue as it is, so that nobody meets it again.

@@ -73,7 +73,7 @@ macro_rules! tables {
     (@filter $filter:literal) => { Some($filter) };
 }
 
-/// What was noted of a message may outlive it for some days: then nobody looks by its account.
+/// What was noted of a message may outlive it for some days; then any account will do until it is swept.
 const OF_MESSAGE: Way = Way::Made(
     "coalesce((SELECT m.account FROM message m WHERE m.id = message), (SELECT min(id) FROM account))",
 );
@@ -174,6 +174,9 @@ pub(crate) const TABLES: &[Table] = tables! {
         created: Long, changed: Long, unchanged: Long, left_over: Long, created_at: Long, updated_at: Long, swept: Short,
     }
     import_piece (import, kind, place) { import: Long, kind: Short, place: Long, rows: Text }
+    turn (account, live, recipient, message) {
+        account: Long, live: Short, recipient: Long, message: Long, at: Long,
+    }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };

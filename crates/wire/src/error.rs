@@ -6,9 +6,11 @@
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt;
+use tidings_domain::content;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate;
 use tidings_domain::intake::Refusal;
+use tidings_domain::registration::NotRegistered;
 use tidings_domain::suppression;
 use tidings_domain::text::Unsendable;
 use utoipa::ToSchema;
@@ -87,6 +89,16 @@ codes! {
         "Ask the person, and record the consent with what proves it before you send again."
     CountryNotEnabled "COUNTRY_NOT_ENABLED" 422 "The recipient's country is not enabled"
         "Have an operator add the country to `enabled` in `[countries]`, if you mean to send there."
+    RangeNotEnabled "RANGE_NOT_ENABLED" 422 "The recipient's number is of a range that is not enabled"
+        "Send to a number that a person has; have an operator add the range to `enabled` in `[ranges]`, if you mean it."
+    SenderNotRegistered "SENDER_NOT_REGISTERED" 422 "The sender is not registered for this message"
+        "Send from a sender that is registered for this country and purpose, or have an operator complete its `[[sender]]`."
+    TemplateRequired "TEMPLATE_REQUIRED" 422 "The text is not a registered template"
+        "Send a text as it was registered for this sender, or have an operator add its template to the `[[sender]]`."
+    RiskyContent "RISKY_CONTENT" 422 "The text has or lacks what carriers look at"
+        "Correct what `reason` names, or have an operator change what `[content]` does about it."
+    FrequencyCap "FREQUENCY_CAP" 422 "The recipient got as many messages as may be"
+        "Send fewer, or later; an operator sets in `[frequency]` how many, and whether one too many waits."
     QuietHours "QUIET_HOURS" 422 "The recipient must not be disturbed at this time"
         "Send it within the hours that are named, or have an operator set `outside = \"hold\"` in `[quiet_hours]`."
     LimitExceeded "LIMIT_EXCEEDED" 422 "The request is larger than a limit"
@@ -141,6 +153,11 @@ impl Code {
             gate::QUIET_HOURS => Self::QuietHours,
             gate::COUNTRY_NOT_ENABLED => Self::CountryNotEnabled,
             gate::NO_CONSENT => Self::NoConsent,
+            gate::RANGE_NOT_ENABLED => Self::RangeNotEnabled,
+            gate::SENDER_NOT_REGISTERED => Self::SenderNotRegistered,
+            gate::TEMPLATE_REQUIRED => Self::TemplateRequired,
+            gate::CONTENT => Self::RiskyContent,
+            gate::FREQUENCY_CAP => Self::FrequencyCap,
             _ => Self::of(failure.class),
         }
     }
@@ -155,6 +172,13 @@ impl Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(why: impl fmt::Display) -> String {
+    let text = why.to_string();
+    let mut letters = text.chars();
+    letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
 }
 
 /// One thing that is wrong with one field of a request.
@@ -223,12 +247,12 @@ impl FieldError {
                 "no_route",
                 "No carrier connection of this environment takes this recipient and sender.",
             ),
-            Refusal::Gate(reason) => Self::gate(reason),
+            Refusal::Gate(reason) => Self::gate(reason, text_field),
         }
     }
 
-    /// What a request is told that the gate does not let pass.
-    pub fn gate(reason: &gate::Reason) -> Self {
+    /// What a request is told that the gate does not let pass. `text_field` is the name under which the caller gave the text.
+    pub fn gate(reason: &gate::Reason, text_field: &'static str) -> Self {
         match reason {
             gate::Reason::Suppressed(reason) => Self::suppressed(*reason),
             gate::Reason::NoConsent(lack) => {
@@ -239,10 +263,29 @@ impl FieldError {
                 let country = "The number is from a country that the operator did not enable.";
                 Self::new("to", Code::CountryNotEnabled, reason.code(), country)
             }
+            gate::Reason::RangeNotEnabled(range) => {
+                let detail = format_args!("The number is {range}, which the operator did not enable.");
+                Self::new("to", Code::RangeNotEnabled, reason.code(), detail)
+            }
+            gate::Reason::SenderNotRegistered(why @ NotRegistered::Template) => {
+                Self::new(text_field, Code::TemplateRequired, why.as_str(), sentence(why))
+            }
+            gate::Reason::SenderNotRegistered(why) => {
+                Self::new("from", Code::SenderNotRegistered, why.as_str(), sentence(why))
+            }
+            gate::Reason::Content(finding) => Self::content(finding, text_field),
+            gate::Reason::FrequencyCap { .. } => {
+                Self::new("to", Code::FrequencyCap, reason.code(), format_args!("Too many: {reason}."))
+            }
             gate::Reason::QuietHours(_) => {
                 Self::new("to", Code::QuietHours, reason.code(), format_args!("Quiet hours: {reason}."))
             }
         }
+    }
+
+    /// What is said of a text that carriers may filter.
+    pub fn content(finding: &content::Finding, text_field: &'static str) -> Self {
+        Self::new(text_field, Code::RiskyContent, finding.check.as_str(), sentence(finding))
     }
 
     /// What a request to somebody on the suppression list is told.

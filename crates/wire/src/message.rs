@@ -11,6 +11,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::address::{Country, PhoneNumber};
 use tidings_domain::code;
 use tidings_domain::consent::Channel;
+use tidings_domain::content;
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
@@ -420,6 +421,8 @@ pub struct Preview {
     pub expires_at: Option<Shown<Timestamp>>,
     /// Why it would be refused; empty if it would be accepted.
     pub refused: Vec<FieldError>,
+    /// What in its text carriers may filter, though it would be accepted; empty if sender and recipient are not given.
+    pub warnings: Vec<Warning>,
     /// Every reason why it would not go at the time that it asks for, in a fixed order; empty if it would, or if sender and
     /// recipient are not given.
     pub gate: Vec<GateReason>,
@@ -448,8 +451,29 @@ pub struct GateReason {
 impl GateReason {
     /// Shows a finding of the gate. `base` is put before the address of its page.
     pub fn new(finding: &gate::Finding, base: &str) -> Self {
-        let FieldError { code, reason, detail, .. } = FieldError::gate(&finding.reason);
+        let FieldError { code, reason, detail, .. } = FieldError::gate(&finding.reason, "text");
         Self { code, reason, detail, page: code.address(base), holds_until: finding.holds_until.map(Shown) }
+    }
+}
+
+/// What in a text carriers may filter, though the message goes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Warning {
+    /// One of the public codes.
+    #[schema(value_type = String, example = "RISKY_CONTENT")]
+    pub code: Code,
+    /// The finer reason, a lower-case word: `url_shortener`, `restricted_goods`, `all_capitals`, `no_opt_out_wording` or
+    /// `no_brand`.
+    pub reason: &'static str,
+    /// A sentence for people. It never repeats the text.
+    pub detail: String,
+}
+
+impl Warning {
+    /// Shows what was found.
+    pub fn new(finding: &content::Finding) -> Self {
+        let FieldError { code, reason, detail, .. } = FieldError::content(finding, "text");
+        Self { code, reason, detail }
     }
 }
 
@@ -554,6 +578,7 @@ impl Preview {
             send_at: plan.and_then(|plan| plan.send_at.map(Shown)),
             expires_at: plan.map(|plan| Shown(plan.expires_at)),
             refused,
+            warnings: plan.map(|plan| plan.warnings.iter().map(Warning::new).collect()).unwrap_or_default(),
             gate: gated.reasons,
             sends_at,
         }
@@ -589,6 +614,8 @@ pub struct Accepted<'a> {
     pub send_at: Option<Shown<Timestamp>>,
     /// Why it is held until then, if it is.
     pub held: Option<MessageError<'a>>,
+    /// What in its text carriers may filter, as the operator's policy for its purpose has it looked at.
+    pub warnings: Vec<Warning>,
     /// After this it is not sent any more.
     #[schema(value_type = String)]
     pub expires_at: Shown<Timestamp>,
@@ -598,8 +625,13 @@ pub struct Accepted<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    /// Shows a message that was just accepted, with what the gate holds it for.
-    pub fn new(message: &'a domain::Message, status: Status, held: Option<&'a Hold>) -> Self {
+    /// Shows a message that was just accepted, with what the gate holds it for, and what was found in its text.
+    pub fn new(
+        message: &'a domain::Message,
+        status: Status,
+        held: Option<&'a Hold>,
+        warnings: &[content::Finding],
+    ) -> Self {
         Self {
             id: Shown(message.id),
             status: status.as_str(),
@@ -611,6 +643,7 @@ impl<'a> Accepted<'a> {
             created_at: Shown(message.created_at),
             send_at: message.send_at.map(Shown),
             held: held.map(|hold| MessageError::new(&hold.why, status, message.purpose)),
+            warnings: warnings.iter().map(Warning::new).collect(),
             expires_at: Shown(message.expires_at),
             reference: message.reference.as_deref(),
         }
@@ -934,7 +967,7 @@ pub(crate) mod tests {
         let at = message.created_at.plus_ms(877);
         let shown = Message::new(&message, &life, Some(&failure), at);
         golden("message.json", &serde_json::to_string_pretty(&shown).unwrap());
-        let accepted = Accepted::new(&message, Status::Queued, None);
+        let accepted = Accepted::new(&message, Status::Queued, None, &[]);
         golden("accepted.json", &serde_json::to_string_pretty(&accepted).unwrap());
     }
 }

@@ -15,7 +15,7 @@ const USAGE: &str = "usage: tidings-witness RUN --binary FILE [OPTIONS]
 
 runs
   kill     ends the binary by force under load, and compares
-  optout   lets opt-outs by API, by text and at the carrier race sends
+  optout   lets opt-outs by API, by text and by both words of a carrier (receipt, answer) race sends
   stop     asks the binary to stop under load
   restart  ends the binary by force while a long queue waits
   outage   lets the carrier be away while messages of all purposes are accepted

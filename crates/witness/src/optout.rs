@@ -1,6 +1,8 @@
 //! Lets opt-outs race sends to the same number (P-15): once the opt-out was answered, nothing more reaches the
-//! carrier. They come in turn by the API, by text, and by a receipt with the carrier's code; the answer of the last two is
-//! the acknowledgement. An opt-out by text is followed by one confirmation, and only that.
+//! carrier. They come in turn by the API, by text, by a receipt with the carrier's code, and by the carrier's code in answer to
+//! a submission; the answer of the second and third is the acknowledgement. An opt-out by text is followed by one confirmation,
+//! and only that. An answer is acknowledged by nobody: there the entry must come to be on the list, and from an answer of the API
+//! that the number is on it, on nothing may be submitted.
 //!
 //! Each pair has a number of its own. Right after an opt-out's answer the witness reads what has arrived at the
 //! carrier; whatever is read later left the binary too late, or was on its way for longer than the witness needs
@@ -36,14 +38,17 @@ enum Way {
     Text,
     /// At the carrier, whose receipt says so; nothing may be submitted after the receipt's acknowledgement.
     Carrier,
+    /// At the carrier, who takes nothing more and answers so; nothing may be submitted once the list has it and says so.
+    Refusal,
 }
 
 impl Way {
     const fn of(n: u64) -> Self {
-        match n % 3 {
+        match n % 4 {
             0 => Self::Api,
             1 => Self::Text,
-            _ => Self::Carrier,
+            2 => Self::Carrier,
+            _ => Self::Refusal,
         }
     }
 }
@@ -101,6 +106,8 @@ pub struct Outcome {
     pub texted: (usize, usize),
     /// Messages that ended with the carrier's word that the person opted out.
     pub ended_by_carrier: usize,
+    /// Submissions that the carrier refused because the person had opted out there.
+    pub refused_by_carrier: usize,
     /// Errors in the binary's own log, some of them.
     pub complaints: Vec<String>,
 }
@@ -174,7 +181,7 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc) -> Result<Outcome, String> 
     smsc.answer_within_ms(0, 1);
     let pairs = done.into_inner().expect("no thread panics with it");
     let shown = drain(plan, subject, smsc, &mut running)?;
-    let mut outcome = judge(&pairs, &smsc.submissions(), &shown);
+    let mut outcome = judge(&pairs, &smsc.submissions(), &smsc.refused_opted_out(), &shown);
     outcome.seed = plan.seed;
     outcome.complaints = subject.complaints(5);
     Ok(outcome)
@@ -217,13 +224,14 @@ fn opt_out(way: Way, smsc: &Smsc, to: &str, client: &mut Client) -> (Option<Mome
         clock::wait_until(HEARD_WITHIN_MS, 1, || when().is_some());
         when()
     };
+    let listed = |client: &mut Client| {
+        let body = serde_json::json!({ "to": to, "reason": "opted_out" }).to_string();
+        let answer = client.ask("POST", "/v1/suppressions", None, &body);
+        let answered = clock::now();
+        answer.is_ok_and(|answer| (200..300).contains(&answer.status)).then_some(answered)
+    };
     match way {
-        Way::Api => {
-            let body = serde_json::json!({ "to": to, "reason": "opted_out" }).to_string();
-            let answer = client.ask("POST", "/v1/suppressions", None, &body);
-            let answered = clock::now();
-            (answer.is_ok_and(|answer| (200..300).contains(&answer.status)).then_some(answered), None)
-        }
+        Way::Api => (listed(client), None),
         Way::Text => {
             let place = smsc.say(to, SENDER, "Stop!");
             (heard(&|| smsc.heard(place)), None)
@@ -233,6 +241,19 @@ fn opt_out(way: Way, smsc: &Smsc, to: &str, client: &mut Client) -> (Option<Mome
             // There must be something that the carrier can say it of.
             let more = send(client, to, Purpose::Transactional, 90);
             (heard(&|| smsc.opt_out_heard(to)), Some(more))
+        }
+        Way::Refusal => {
+            smsc.refuse(to);
+            let more = send(client, to, Purpose::Transactional, 91);
+            let target = format!("/v1/suppressions?to=%2B{}", to.trim_start_matches('+'));
+            let mut is_listed = false;
+            clock::wait_until(HEARD_WITHIN_MS, 1, || {
+                let answer = client.ask("GET", &target, None, "");
+                is_listed = answer.is_ok_and(|answer| !answer.json()["data"][0].is_null());
+                is_listed
+            });
+            // The carrier's word put it there; that it is there is said once nothing is on its way any more.
+            (if is_listed { listed(client) } else { None }, Some(more))
         }
     }
 }
@@ -277,7 +298,12 @@ fn drain(plan: &Plan, subject: &Subject, smsc: &Smsc, running: &mut Running) -> 
     }
 }
 
-fn judge(pairs: &BTreeMap<String, Pair>, submissions: &[Submission], shown: &[Shown]) -> Outcome {
+fn judge(
+    pairs: &BTreeMap<String, Pair>,
+    submissions: &[Submission],
+    refused: &[(String, Moment)],
+    shown: &[Shown],
+) -> Outcome {
     let shown: HashMap<&str, &Shown> = shown.iter().map(|shown| (shown.id.as_str(), shown)).collect();
     let mut outcome = Outcome { pairs: pairs.len() as u64, ..Outcome::default() };
     let mut submitted: HashMap<&str, usize> = HashMap::new();
@@ -295,6 +321,14 @@ fn judge(pairs: &BTreeMap<String, Pair>, submissions: &[Submission], shown: &[Sh
                 outcome.violations.push((submission.recipient.clone(), late, slow));
             }
             _ => outcome.submitted_before += 1,
+        }
+    }
+    for (recipient, at) in refused {
+        outcome.refused_by_carrier += 1;
+        if let Some(Pair { opted_out: Some((_, answered, fence)), slow, .. }) = pairs.get(recipient)
+            && at > fence
+        {
+            outcome.violations.push((recipient.clone(), (at.0 - answered.0) as f64 / 1e6, *slow));
         }
     }
     let mut took: Vec<f64> = Vec::new();
@@ -362,6 +396,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "blocked, but submitted            {}", self.blocked_but_submitted)?;
         writeln!(f, "submitted before the opt-out      {}", self.submitted_before)?;
         writeln!(f, "ended by the carrier's opt-out    {}", self.ended_by_carrier)?;
+        writeln!(f, "refused by the carrier            {}", self.refused_by_carrier)?;
         writeln!(f, "opted out by text                 {}", self.texted.0)?;
         writeln!(f, "of those not confirmed once       {}", self.texted.1)?;
         writeln!(
@@ -424,27 +459,44 @@ mod tests {
     #[test]
     fn a_submission_after_the_opt_out_is_seen() {
         let pairs = pair(Ok("msg_1".to_owned()));
-        let late = judge(&pairs, &[submission(Moment::at_ms(21))], &shown("delivered", None));
+        let late = judge(&pairs, &[submission(Moment::at_ms(21))], &[], &shown("delivered", None));
         assert_eq!((late.violations.len(), late.is_good()), (1, false));
-        let before = judge(&pairs, &[submission(Moment::at_ms(20))], &shown("delivered", None));
+        let before = judge(&pairs, &[submission(Moment::at_ms(20))], &[], &shown("delivered", None));
         assert_eq!((before.submitted_before, before.is_good()), (1, true));
+    }
+
+    #[test]
+    fn what_the_carrier_refuses_after_the_opt_out_came_too_late_as_well() {
+        let pairs = pair(Ok("msg_1".to_owned()));
+        let check = |ms, good| {
+            let refused = [(load::recipient(0), Moment::at_ms(ms))];
+            let outcome =
+                judge(&pairs, &[], &refused, &shown("rejected", Some("OPTED_OUT simulator 0x000004F3")));
+            assert_eq!((outcome.refused_by_carrier, outcome.is_good()), (1, good), "{ms}");
+        };
+        check(20, true);
+        check(21, false);
     }
 
     #[test]
     fn a_blocked_message_is_good_unless_the_carrier_has_it() {
         let pairs = pair(Ok("msg_1".to_owned()));
-        let blocked = judge(&pairs, &[], &shown("rejected", Some("OPTED_OUT suppressed")));
+        let blocked = judge(&pairs, &[], &[], &shown("rejected", Some("OPTED_OUT suppressed")));
         assert_eq!((blocked.blocked, blocked.is_good()), (1, true));
-        let lied =
-            judge(&pairs, &[submission(Moment::at_ms(19))], &shown("rejected", Some("OPTED_OUT suppressed")));
+        let lied = judge(
+            &pairs,
+            &[submission(Moment::at_ms(19))],
+            &[],
+            &shown("rejected", Some("OPTED_OUT suppressed")),
+        );
         assert_eq!((lied.blocked_but_submitted, lied.is_good()), (1, false));
     }
 
     #[test]
     fn a_refused_send_is_counted_and_other_refusals_are_not_overlooked() {
-        let refused = judge(&pair(Err("422 OPTED_OUT".to_owned())), &[], &[]);
+        let refused = judge(&pair(Err("422 OPTED_OUT".to_owned())), &[], &[], &[]);
         assert_eq!((refused.refused, refused.is_good()), (1, true));
-        assert!(!judge(&pair(Err("500 UNKNOWN_ERROR".to_owned())), &[], &[]).is_good());
-        assert!(!judge(&pair(Ok("msg_1".to_owned())), &[], &[]).is_good(), "a lost message");
+        assert!(!judge(&pair(Err("500 UNKNOWN_ERROR".to_owned())), &[], &[], &[]).is_good());
+        assert!(!judge(&pair(Ok("msg_1".to_owned())), &[], &[], &[]).is_good(), "a lost message");
     }
 }

@@ -36,6 +36,8 @@ const BIND_FAILED: u32 = 0x0000_000D;
 const QUEUE_FULL: u32 = 0x0000_0014;
 /// `ESME_RTHROTTLED`.
 const THROTTLED: u32 = 0x0000_0058;
+/// The person withdrew consent at the carrier: a code of the family that is called `simulator`.
+const OPTED_OUT: u32 = 0x0000_04F3;
 /// The longest PDU that is taken: octets.
 const PDU_MAX: usize = 64 * 1024;
 /// Receipts of a session that may be without acknowledgement, as carriers bound it.
@@ -147,6 +149,10 @@ struct Book {
     opted_out: HashSet<String>,
     /// When the first receipt that says so was acknowledged.
     opt_out_heard: HashMap<String, Moment>,
+    /// Recipients to whom the carrier takes nothing any more, and answers that they opted out.
+    refusing: HashSet<String>,
+    /// Submissions that were answered so: their recipient, and when they came.
+    refused_opted_out: Vec<(String, Moment)>,
 }
 
 /// What the carrier offers.
@@ -292,6 +298,16 @@ impl Smsc {
     /// From now on receipts for this recipient say that the person opted out at the carrier.
     pub fn opt_out(&self, recipient: &str) {
         self.centre.book().opted_out.insert(recipient.to_owned());
+    }
+
+    /// From now on submissions to this recipient are answered with the code for who opted out.
+    pub fn refuse(&self, recipient: &str) {
+        self.centre.book().refusing.insert(recipient.to_owned());
+    }
+
+    /// Submissions that were answered so: their recipient, and when they came.
+    pub fn refused_opted_out(&self) -> Vec<(String, Moment)> {
+        self.centre.book().refused_opted_out.clone()
     }
 
     /// When the first receipt that says so was acknowledged.
@@ -628,6 +644,12 @@ impl<'c> Session<'c> {
             self.put(GENERIC_NACK, INVALID_COMMAND, pdu.sequence, &[]);
             return;
         };
+        let recipient = submit.recipient.number();
+        if self.centre.book().refusing.contains(&recipient) {
+            self.centre.book().refused_opted_out.push((recipient, at));
+            self.put(SUBMIT_SM | RESPONSE, OPTED_OUT, pdu.sequence, &[]);
+            return;
+        }
         if let Some(status) = self.refusal(&submit) {
             self.centre.refused.fetch_add(1, Ordering::Relaxed);
             self.put(SUBMIT_SM | RESPONSE, status, pdu.sequence, &[]);

@@ -13,6 +13,7 @@ use tidings_domain::keyword::Language;
 use tidings_domain::node::Roles;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Window;
+use tidings_domain::range::Range;
 use tidings_domain::reply;
 use tidings_egress::Block;
 use toml::Spanned;
@@ -186,6 +187,19 @@ impl Setting for Purpose {
     const TEXT: bool = true;
     fn wanted() -> String {
         one_of(Self::ALL.iter().map(|purpose| purpose.as_str()))
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Self::parse(value.as_str()?)
+    }
+    fn print(&self) -> Option<String> {
+        Some(quoted(self.as_str()))
+    }
+}
+
+impl Setting for Range {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        one_of(Self::ALL.iter().map(|range| range.as_str()))
     }
     fn read(value: &DeValue<'_>) -> Option<Self> {
         Self::parse(value.as_str()?)

@@ -252,6 +252,22 @@ struct Remembered {
 }
 
 impl Messages {
+    /// When messages of some purposes come up that wait for a person in a queue.
+    pub(super) fn waiting_for(
+        &self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        purposes: &[Purpose],
+    ) -> impl Iterator<Item = Timestamp> {
+        let of_person = move |row: &&Row| {
+            let message = &row.message;
+            row.life.state.is_waiting()
+                && (message.realm(), message.recipient) == (realm, recipient)
+                && purposes.contains(&message.purpose)
+        };
+        self.rows.values().filter(of_person).filter_map(|row| Some(row.due.as_ref()?.due_at))
+    }
+
     /// What does not change about a message, without the text.
     pub(super) fn unchanging(&self, id: MessageId) -> Option<&Message> {
         self.rows.get(&id).map(|row| &row.message)

@@ -19,6 +19,7 @@ mod consent;
 mod contact;
 mod endpoint;
 mod event;
+mod frequency;
 mod import;
 mod inbound;
 mod message;
@@ -41,8 +42,10 @@ use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::contact::{Change, Contact, Group};
 use tidings_domain::failure::Failure;
+use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
+use tidings_domain::purpose::Purpose;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
@@ -408,6 +411,7 @@ struct Tables {
     inbounds: inbound::Inbounds,
     replies: inbound::Replies,
     codes: code::Codes,
+    turns: frequency::Turns,
     accounts: account::Accounts,
     operating: operating::Operating,
     nodes: node::Nodes,
@@ -428,6 +432,7 @@ impl Default for Tables {
             inbounds: inbound::Inbounds::default(),
             replies: inbound::Replies::default(),
             codes: code::Codes::default(),
+            turns: frequency::Turns::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
             nodes: node::Nodes::default(),
@@ -521,6 +526,9 @@ impl Backend for Model {
         write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
+
+        read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
+        write take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
 
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;

@@ -151,6 +151,7 @@ impl Tables {
         more |= self.replies.sweep(now, limit);
         more |= self.codes.sweep(now, limit);
         more |= self.imports.sweep(limit, now);
+        more |= self.turns.sweep(now, limit);
         self.endpoints.sweep_callbacks(before(CALLBACKS_MS));
         if let Some(messages_ms) = retention.messages_ms {
             more |= self.sweep_messages(before(messages_ms), limit);

@@ -49,6 +49,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0009_parts_put_together", needs 6),
     // Nodes of before know no contacts, and neither need nor change them.
     migration!("0010_contacts", needs 6),
+    // Nodes of before take no turns: nobody must set a cap before the last of them is gone.
+    migration!("0011_turns", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

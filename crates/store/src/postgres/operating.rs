@@ -363,6 +363,7 @@ pub(super) async fn sweep(
     more |= super::inbound::sweep_replies(tx, *now, *limit).await?;
     more |= super::code::sweep(tx, *limit, *now).await?;
     more |= super::import::sweep(&tx.sql, *limit, *now).await?;
+    more |= super::frequency::sweep(tx, *limit, *now).await?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS)).await?;
     let parts = part::make_ahead(&tx.sql, part::EVENTS, retention.messages_ms, *now).await?;
     if let Some(messages_ms) = retention.messages_ms {

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_one_time_codes", include_str!("../../migrations/sqlite/0008_one_time_codes.sql")),
     ("0009_parts_put_together", include_str!("../../migrations/sqlite/0009_parts_put_together.sql")),
     ("0010_contacts", include_str!("../../migrations/sqlite/0010_contacts.sql")),
+    ("0011_turns", include_str!("../../migrations/sqlite/0011_turns.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

@@ -15,6 +15,7 @@ pub(crate) mod copy;
 mod endpoint;
 mod event;
 mod executor;
+mod frequency;
 mod import;
 mod inbound;
 mod message;
@@ -37,8 +38,10 @@ use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::contact::{Change, Contact, Group};
 use tidings_domain::failure::Failure;
+use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
+use tidings_domain::purpose::Purpose;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
 use tidings_domain::time::Timestamp;
@@ -240,6 +243,9 @@ impl Backend for Sqlite {
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
+
+        readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
+        work frequency::take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         readers consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;

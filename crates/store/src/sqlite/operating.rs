@@ -426,6 +426,7 @@ pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: 
     more |= super::inbound::sweep_replies(tx, *now, *limit)?;
     more |= super::code::sweep(tx, *limit, *now)?;
     more |= super::import::sweep(tx.sql, *limit, *now)?;
+    more |= super::frequency::sweep(tx, *limit, *now)?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS))?;
     if let Some(messages_ms) = retention.messages_ms {
         more |= sweep_messages(tx.sql, before(messages_ms), *limit)?;

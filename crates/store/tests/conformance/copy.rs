@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tidings_cluster::Database;
+use tidings_domain::frequency::Caps;
 use tidings_store::copy::{self, Place, Progress, Report};
-use tidings_store::{Arrival, Backend, Error, Result, postgres, sqlite};
+use tidings_store::{Arrival, AskedTurn, Backend, Error, Result, postgres, sqlite};
 
 /// Messages of which there are more than fit into one piece.
 const MANY_MESSAGES: i64 = 1_000;
@@ -63,6 +64,9 @@ async fn lived(directory: &Directory, seed: u64, more: i64) -> Teller {
     receive(&store, vec![odd(&teller)], teller.now()).await;
     // A story seldom ends in the hour for which a prefix is stopped.
     crate::code::stop_a_prefix(&store, 200_000, teller.now()).await;
+    // Nor in the week in which a turn counts.
+    let asked = AskedTurn { realm: HOME, recipient: number(1), message: id(1) };
+    store.take_turns(vec![asked], Caps { day: 2, week: 0 }, teller.now()).await.expect("answered");
     teller.note(300_000);
     store.close().await.expect("closed");
     teller

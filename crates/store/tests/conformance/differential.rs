@@ -18,6 +18,7 @@ use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
 use tidings_domain::contact::{Change, Contact, Details, Group, Type, Value};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::frequency::Caps;
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Report, Row, State, Window};
@@ -149,6 +150,7 @@ enum Call {
     StageImport(Realm, ImportId, Box<Staged>),
     DecideImport(Realm, ImportId, Settled),
     ApplyImport(Option<ImportId>),
+    TakeTurns(Vec<AskedTurn>, Caps),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -354,6 +356,7 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::StopWaiting(people, limit) => {
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
+        Call::TakeTurns(asked, caps) => plain(store.take_turns(asked, caps, now).await),
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
         Call::CreateContact(contact) => plain(store.create_contact(contact, actor()).await),
         Call::ChangeContact(realm, id, change) => {
@@ -493,6 +496,9 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
             let ledger = async |page| store.consents(realm, number(person), page).await;
             let text = pages(2, |entry| format!("{entry:?}"), ledger).await;
             add(format!("consents of {person} in {name}"), text);
+            let asked = vec![(realm, number(person))];
+            let turns = store.turns(asked, Purpose::ALL.to_vec(), now).await.expect("read");
+            add(format!("turns of {person} in {name}"), format!("{turns:?}"));
         }
         let people = async |page| store.contacts(realm, ContactFilter::default(), page).await;
         add(format!("contacts of {name}"), pages(3, |one| format!("{one:?}"), people).await);
@@ -965,8 +971,10 @@ impl Teller {
             ),
             73..77 => self.endpoint(),
             77 => self.replay(),
+            79 if self.draw.one_in(2) => self.turns(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
+            80 if self.draw.one_in(2) => self.turns(),
             80 => Call::RecordConsents((0..1 + self.draw.below(3)).map(|_| self.consent()).collect()),
             81 | 82 => Call::Decide {
                 realm: self.realm(),
@@ -1385,6 +1393,17 @@ impl Teller {
         }
     }
 
+    /// Of messages that there are and of others: a turn asks nothing of its message.
+    fn turns(&mut self) -> Call {
+        let mut asked = Vec::new();
+        for _ in 0..1 + self.draw.below(4) {
+            let (realm, message) = self.known();
+            let recipient = self.recipient();
+            asked.push(AskedTurn { realm, recipient, message });
+        }
+        Call::TakeTurns(asked, Caps { day: self.draw.of(&[0, 1, 2]), week: self.draw.of(&[0, 2, 3]) })
+    }
+
     fn consent(&mut self) -> Consent {
         if !self.draw.one_in(15) {
             self.last_consent += 1;
@@ -1460,7 +1479,8 @@ impl Teller {
             4..6 => {
                 let Details { name, groups, fields, .. } = self.contact_details();
                 let numbers = self.draw.one_in(2).then(|| self.numbers());
-                let fields = fields.into_iter().map(|(name, value)| (name, (!self.draw.one_in(3)).then_some(value)));
+                let fields =
+                    fields.into_iter().map(|(name, value)| (name, (!self.draw.one_in(3)).then_some(value)));
                 let fields = fields.collect();
                 let groups = self.draw.one_in(2).then_some(groups);
                 let change = Change { numbers, name: Some(name), groups, fields, ..Change::default() };
@@ -1500,11 +1520,13 @@ impl Teller {
                 });
                 let window = Window { rows, refused: refused.collect() };
                 let state = self.draw.of(&[State::Reading, State::Ready, State::Ready, State::Broken]);
-                let staged = Staged { window, headings: vec!["é".to_owned()], report: Report::default(), state };
+                let staged =
+                    Staged { window, headings: vec!["é".to_owned()], report: Report::default(), state };
                 Call::StageImport(self.draw.of(&[HOME, realm]), import, Box::new(staged))
             }
             12 => {
-                let decision = self.draw.of(&[Settled::Commit, Settled::Commit, Settled::Commit, Settled::Discard]);
+                let decision =
+                    self.draw.of(&[Settled::Commit, Settled::Commit, Settled::Commit, Settled::Discard]);
                 Call::DecideImport(self.draw.of(&[HOME, realm]), import, decision)
             }
             _ => Call::ApplyImport(self.draw.one_in(6).then_some(import)),

@@ -12,6 +12,7 @@ mod contact;
 mod copy;
 mod differential;
 mod faults;
+mod frequency;
 mod gate;
 mod idempotency;
 mod import;

@@ -1,0 +1,185 @@
+//! Senders: what they are registered for, and what shows it.
+
+use super::key::{CountryCode, Reader, Section, Setting, Table, section, words};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use tidings_domain::account::Environment;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::registration::{Evidence, Kind, Listed, State, Template};
+use tidings_domain::sender::Sender as Value;
+use toml::Spanned;
+use toml::de::DeValue;
+
+words! {
+    /// What a sender is, as registries tell them apart.
+    KindWord {
+        /// An ordinary phone number.
+        LongCode = "long_code",
+        /// A phone number that is free for who calls.
+        TollFree = "toll_free",
+        /// A short number inside the networks of one country.
+        ShortCode = "short_code",
+        /// A name.
+        Alphanumeric = "alphanumeric",
+    }
+}
+
+words! {
+    /// How far a registration is.
+    StateWord {
+        /// Nobody asked for it.
+        Unregistered = "unregistered",
+        /// It was asked for.
+        Pending = "pending",
+        /// It was granted.
+        Registered = "registered",
+        /// It was refused, or taken away.
+        Rejected = "rejected",
+    }
+}
+
+/// A text that was registered in India.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateText(pub Template);
+
+impl Setting for TemplateText {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        r#"the id of a template, a colon, and its text, such as "1107160000000012345: Dear {#var#}, it is on its way.""#
+            .to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Template::parse(value.as_str()?).map(Self)
+    }
+    fn print(&self) -> Option<String> {
+        Some(toml::Value::String(self.0.to_string()).to_string())
+    }
+}
+
+section! {
+    /// A sender with what it is registered for. Write the section once for each that you have. What goes beyond it is refused;
+    /// see the guide about senders.
+    Sender = "sender", several: false {
+        /// The sender, as in "from": a phone number, a short code or a name.
+        value: String = String::new(), example r#""+12125551234""#;
+        /// What it is, if its digits do not say it.
+        kind: Option<KindWord> = None, example r#""long_code""#;
+        /// The countries whose numbers it is for, by their two letters; an empty list is all.
+        countries: Vec<CountryCode> = Vec::new(), example r#"["US"]"#;
+        /// The purposes that it is for; an empty list is all.
+        purposes: Vec<Purpose> = Vec::new(), example r#"["marketing"]"#;
+        /// How far its registration is, where networks ask for one.
+        registration: StateWord = StateWord::Unregistered;
+        /// The brand that it is registered for: 10DLC, for long codes in the United States.
+        brand_id: Option<String> = None, example r#""BXXXXXX""#;
+        /// The campaign that it is registered for: 10DLC.
+        campaign_id: Option<String> = None, example r#""CXXXXXX""#;
+        /// The verification of a toll-free number.
+        verification_id: Option<String> = None, example r#""HHXXXXXX""#;
+        /// The principal entity: DLT, in India.
+        entity_id: Option<String> = None, example r#""1101000000000012345""#;
+        /// The texts that are registered for it in India, each with its id. {#var#} stands for up to 30 characters.
+        templates: Vec<TemplateText> = Vec::new(), example r##"["1107160000000012345: Dear {#var#}, it is on its way."]"##;
+    }
+}
+
+impl Sender {
+    fn read_one<'a>(
+        reader: &mut Reader<'a>,
+        content: &'a Spanned<DeValue<'a>>,
+        before: &BTreeMap<Value, Self>,
+    ) -> Option<(Value, Self)> {
+        let value = content.get_ref().get("value").and_then(|value| value.get_ref().as_str());
+        let header =
+            value.map_or_else(|| "[[sender]]".to_owned(), |value| format!(r#"[[sender]] "{value}""#));
+        let mut table: Table<'a> = reader.table(header, "sender", value, Some(content));
+        let sender = Self::read(reader, &mut table);
+        let wrong = match Value::parse(&sender.value, None, Environment::Test) {
+            Ok(value) if before.contains_key(&value) => "is listed twice; join the two".to_owned(),
+            Ok(value) => return Some((value, sender)),
+            Err(_) if sender.value.is_empty() && !reader.is_written(&table, "value") => {
+                r#"is missing; write the sender, such as value = "+12125551234""#.to_owned()
+            }
+            Err(why) => format!("cannot be a sender: {why}; correct it"),
+        };
+        reader.complain_of(&table, "value", wrong);
+        None
+    }
+
+    /// As it was written.
+    pub fn print(&self) -> String {
+        let mut text = String::from("[[sender]]\n");
+        for (key, value) in self.show() {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
+        text
+    }
+
+    /// As the rules have it.
+    pub fn listed(&self, value: &Value) -> Listed {
+        Listed {
+            kind: match self.kind {
+                None => Kind::of(value),
+                Some(KindWord::LongCode) => Kind::LongCode,
+                Some(KindWord::TollFree) => Kind::TollFree,
+                Some(KindWord::ShortCode) => Kind::ShortCode,
+                Some(KindWord::Alphanumeric) => Kind::Alphanumeric,
+            },
+            countries: self.countries.iter().map(|country| country.0).collect(),
+            purposes: self.purposes.clone(),
+            state: match self.registration {
+                StateWord::Unregistered => State::Unregistered,
+                StateWord::Pending => State::Pending,
+                StateWord::Registered => State::Registered,
+                StateWord::Rejected => State::Rejected,
+            },
+            evidence: Evidence {
+                brand_id: self.brand_id.clone(),
+                campaign_id: self.campaign_id.clone(),
+                verification_id: self.verification_id.clone(),
+                entity_id: self.entity_id.clone(),
+            },
+            templates: self.templates.iter().map(|template| template.0.clone()).collect(),
+        }
+    }
+}
+
+/// Reads all of them.
+pub fn read<'a>(
+    reader: &mut Reader<'a>,
+    written: Option<&'a Spanned<DeValue<'a>>>,
+) -> BTreeMap<Value, Sender> {
+    let mut senders = BTreeMap::new();
+    match written.map(|value| (value, value.get_ref())) {
+        None => {}
+        Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => {
+            for content in tables {
+                senders.extend(Sender::read_one(reader, content, &senders));
+            }
+        }
+        Some((value, _)) => {
+            let place = reader.place(value.span().start);
+            reader.complain(
+                place,
+                "senders are written as [[sender]], in double brackets; add them".to_owned(),
+            );
+        }
+    }
+    senders
+}
+
+/// Prints the section as the example configuration has it.
+pub fn print_example(text: &mut String) {
+    let section = Sender::describe();
+    text.push('\n');
+    for line in &section.doc {
+        let _ = writeln!(text, "#{line}");
+    }
+    text.push_str("# [[sender]]\n");
+    for key in &section.keys {
+        text.push('\n');
+        key.print(text);
+    }
+}

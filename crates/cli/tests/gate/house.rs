@@ -1,0 +1,137 @@
+//! A data directory with its configuration, and `tidings serve` over it.
+
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tidings_domain::time::Timestamp;
+
+/// How often a thing that must come is looked for, and the pause between: together two minutes.
+const LOOKS: u32 = 1_200;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A data directory with its configuration, and what is done with it.
+pub struct House {
+    directory: PathBuf,
+    token: String,
+}
+
+/// `tidings serve`, which ends with the test.
+pub struct Served<'a> {
+    process: Child,
+    address: SocketAddr,
+    house: &'a House,
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl House {
+    /// In this directory, migrated, with a token of an environment.
+    pub fn new(directory: &Path, environment: &str) -> Self {
+        let mut house = Self { directory: directory.to_owned(), token: String::new() };
+        house.configure("");
+        house.run(&["migrate"]);
+        let made = house.run(&["token", "create", "--environment", environment, "--scope", "all", "--json"]);
+        let made: Value = serde_json::from_str(&made).expect("one JSON value");
+        house.token = made["token"].as_str().expect("a token").to_owned();
+        house
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("tidings.toml")
+    }
+
+    /// Writes its configuration, with these sections.
+    pub fn configure(&self, sections: &str) {
+        let data = self.directory.join("data");
+        let text = format!("[data]\ndirectory = {data:?}\n{sections}\n");
+        std::fs::write(self.file(), text).expect("written");
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        let output = command.args(arguments).arg("--config").arg(self.file()).output().expect("it starts");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    pub fn serve(&self) -> Served<'_> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        drop(listener);
+        let process = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(["serve", "--config"])
+            .arg(self.file())
+            .env("TIDINGS_HTTP__LISTEN", address.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let served = Served { process, address, house: self };
+        wait("it serves", || TcpStream::connect(address).is_ok().then_some(()));
+        served
+    }
+}
+
+impl Served<'_> {
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.house.token,
+            body.len()
+        )
+        .expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// The type, status and error of each event of a message.
+    pub fn timeline(&self, id: &str) -> Vec<(String, String, String)> {
+        let (status, timeline) = self.ask("GET", &format!("/v1/messages/{id}/timeline"), &Value::Null);
+        assert_eq!(status, 200, "{timeline}");
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let events = timeline["events"].as_array().expect("a list").iter();
+        events
+            .map(|event| (word(&event["type"]), word(&event["status"]), word(&event["error"]["code"])))
+            .collect()
+    }
+
+    pub fn is_delivered(&self, id: &str) {
+        wait("it is delivered", || {
+            let (_, shown) = self.ask("GET", &format!("/v1/messages/{id}"), &Value::Null);
+            (shown["status"] == "delivered").then_some(())
+        });
+    }
+}
+
+/// Looks until it is there.
+pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    panic!("{what}: it did not come");
+}
+
+pub fn now() -> Timestamp {
+    Timestamp::from_millis(tidings_witness::clock::wall_ms())
+}
+
+pub fn time(text: &Value) -> Timestamp {
+    Timestamp::parse(text.as_str().expect("a time")).expect("it is one")
+}

@@ -1,0 +1,122 @@
+//! Turns: how often a person is sent to.
+
+use crate::samples::*;
+use crate::{for_each_backend, for_each_place};
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::frequency::{Caps, Turn, WEEK_MS};
+use tidings_domain::id::AccountId;
+use tidings_domain::message::{Input, Message};
+use tidings_domain::purpose::Purpose;
+use tidings_store::*;
+
+const ONE_A_DAY: Caps = Caps { day: 1, week: 0 };
+const DAY_S: i64 = 24 * 3600;
+
+fn asked(message: i64, person: u64) -> AskedTurn {
+    AskedTurn { realm: HOME, recipient: number(person), message: id(message) }
+}
+
+#[test]
+fn of_messages_to_a_person_as_many_get_a_turn_as_the_caps_leave() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let take = async |store: &std::sync::Arc<dyn Backend>, asked: Vec<AskedTurn>, caps, seconds| {
+            store.take_turns(asked, caps, at(seconds)).await.expect("answered")
+        };
+        let full = |seconds: &[i64]| Turn::Full(seconds.iter().map(|seconds| at(*seconds)).collect());
+        // One after the other within a call; another person has turns of their own.
+        let call = vec![asked(1, 1), asked(2, 1), asked(3, 2)];
+        assert_eq!(take(&store, call, ONE_A_DAY, 10).await, [Turn::Taken, full(&[10]), Turn::Taken]);
+        store.close().await.expect("closed");
+        let store = place.open();
+        assert_eq!(take(&store, vec![asked(2, 1)], ONE_A_DAY, 11).await, [full(&[10])]);
+        // A message is never in its own way, and has one turn, which moves.
+        assert_eq!(take(&store, vec![asked(1, 1)], ONE_A_DAY, 20).await, [Turn::Taken]);
+        assert_eq!(take(&store, vec![asked(2, 1)], ONE_A_DAY, DAY_S + 10).await, [full(&[20])]);
+        assert_eq!(take(&store, vec![asked(2, 1)], ONE_A_DAY, DAY_S + 20).await, [Turn::Taken]);
+        // A week counts what a day forgot.
+        let week = Caps { day: 0, week: 2 };
+        assert_eq!(take(&store, vec![asked(4, 1)], week, 3 * DAY_S).await, [full(&[20, DAY_S + 20])]);
+        assert_eq!(take(&store, vec![asked(4, 1)], week, 7 * DAY_S + 20).await, [Turn::Taken]);
+        // A clock that went back does not open what is full.
+        assert_eq!(
+            take(&store, vec![asked(5, 1)], ONE_A_DAY, 7 * DAY_S).await,
+            [full(&[20, DAY_S + 20, 7 * DAY_S + 20])]
+        );
+        assert_eq!(take(&store, Vec::new(), ONE_A_DAY, 0).await, []);
+    });
+}
+
+#[test]
+fn turns_belong_to_a_realm() {
+    for_each_backend(|store| async move {
+        let other = Realm { account: AccountId::from_key(2), ..HOME };
+        let test = Realm { environment: Environment::Test, ..HOME };
+        let of = |realm, message| AskedTurn { realm, ..asked(message, 1) };
+        let call = vec![of(HOME, 1), of(other, 2), of(test, 3), of(HOME, 4)];
+        let turns = store.take_turns(call, ONE_A_DAY, at(5)).await.expect("answered");
+        assert_eq!(turns, [Turn::Taken, Turn::Taken, Turn::Taken, Turn::Full(vec![at(5)])]);
+        let people = vec![(HOME, number(1)), (other, number(1)), (test, number(1)), (test, number(2))];
+        let moments = store.turns(people, Vec::new(), at(6)).await.expect("read");
+        assert_eq!(moments, [vec![at(5)], vec![at(5)], vec![at(5)], vec![]]);
+    });
+}
+
+#[test]
+fn what_was_sent_and_what_waits_is_read_together_and_what_is_old_is_forgotten() {
+    for_each_backend(|store| async move {
+        let offer = |n: i64, person: u64, due: i64| Message {
+            purpose: Purpose::Marketing,
+            recipient: number(person),
+            send_at: Some(at(due)),
+            expires_at: at(due + 7_200),
+            ..message(n)
+        };
+        let alert = Message { purpose: Purpose::Alert, ..offer(3, 1, 70) };
+        let strange = Message { environment: Environment::Test, ..offer(4, 1, 80) };
+        accept(&store, [offer(1, 1, 100), offer(2, 1, 50), alert, offer(5, 2, 60)]).await;
+        let intake = Intake { realm: Realm { environment: Environment::Test, ..HOME }, ..intake([strange]) };
+        store.accept(intake, START).await.expect("accepted");
+        store.take_turns(vec![asked(9, 1)], ONE_A_DAY, at(20)).await.expect("answered");
+        let read = async |purposes: Vec<Purpose>, seconds| {
+            let people = vec![(HOME, number(1)), (HOME, number(3)), (HOME, number(1))];
+            store.turns(people, purposes, at(seconds)).await.expect("read")
+        };
+        let one = vec![at(20), at(50), at(100)];
+        assert_eq!(read(vec![Purpose::Marketing], 30).await, [one.clone(), vec![], one]);
+        let both = vec![at(20), at(50), at(70), at(100)];
+        assert_eq!(read(vec![Purpose::Marketing, Purpose::Alert], 30).await[0], both);
+        assert_eq!(read(Vec::new(), 30).await[0], [at(20)]);
+        // What is on its way waits for nothing; it has its turn.
+        let claimed = claim_at(&store, at(60)).await;
+        assert!(claimed.iter().any(|ticket| ticket.message.id == id(2)));
+        assert_eq!(read(vec![Purpose::Marketing], 60).await[0], [at(20), at(100)]);
+        let why = failure(tidings_domain::failure::FailureClass::Filtered, false);
+        advance(&store, vec![to(id(2), Input::Stopped(why))], at(60)).await;
+
+        let week_s = WEEK_MS / 1_000;
+        let retention =
+            Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, messages_ms: None };
+        store.sweep(retention, MANY, at(week_s + 19)).await.expect("swept");
+        assert_eq!(read(Vec::new(), week_s + 19).await[0], [at(20)]);
+        store.sweep(retention, MANY, at(week_s + 20)).await.expect("swept");
+        assert_eq!(read(Vec::new(), 30).await[0], []);
+    });
+}
+
+#[test]
+fn of_many_that_ask_at_once_one_has_the_turn() {
+    for_each_backend(|store| async move {
+        let asking = (0..40).map(|n| {
+            let store = std::sync::Arc::clone(&store);
+            tokio::spawn(async move { store.take_turns(vec![asked(n, 1)], ONE_A_DAY, at(n)).await })
+        });
+        let asking: Vec<_> = asking.collect();
+        let mut taken = 0;
+        for asking in asking {
+            let turns = asking.await.expect("no panic").expect("answered");
+            taken += usize::from(turns == [Turn::Taken]);
+        }
+        assert_eq!(taken, 1);
+    });
+}
