@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumberType, Region, ValidationError,
@@ -25,6 +26,11 @@ pub const TEXT_OCTETS_MAX: usize = 64;
 
 /// Numbers of up to so many digits, written without `+`, are codes inside a network.
 const SHORT_NUMBER_DIGITS_MAX: usize = 6;
+
+/// Bits in which what a number is for is kept beside its at most fifteen digits, which are fifty bits.
+const KIND_BITS: u32 = 4;
+/// Numbers that were looked at lately, each with what it is for, in the place that its last digits give.
+static LATELY: [AtomicU64; 16_384] = [const { AtomicU64::new(0) }; 16_384];
 
 /// A phone number in E.164.
 ///
@@ -60,7 +66,10 @@ impl PhoneNumber {
             Ok(parsed) => match (PHONE_NUMBER_UTIL.get_number_type(parsed), number) {
                 (PhoneNumberType::Unknown, _) => why_unknown(&written, parsed),
                 (PhoneNumberType::PremiumRate, _) => InvalidPhoneNumber::Premium,
-                (_, Some(number)) => return Ok(number),
+                (kind, Some(number)) => {
+                    number.remember(NumberKind::from_library(kind));
+                    return Ok(number);
+                }
                 (_, None) => InvalidPhoneNumber::TooLong,
             },
             Err(error) => why_unread(&written, error),
@@ -144,22 +153,26 @@ impl PhoneNumber {
             .and_then(Country::from_region)
     }
 
-    /// What the number is for, by its range. Takes up to some microseconds.
+    /// What the number is for, by its range. Takes some microseconds, unless the same number was parsed or asked for lately:
+    /// each recipient is looked at when a message is accepted and again just before it goes.
     pub fn kind(self) -> NumberKind {
-        match PHONE_NUMBER_UTIL.get_number_type(&self.for_library()) {
-            PhoneNumberType::FixedLine => NumberKind::FixedLine,
-            PhoneNumberType::Mobile => NumberKind::Mobile,
-            PhoneNumberType::FixedLineOrMobile => NumberKind::FixedLineOrMobile,
-            PhoneNumberType::TollFree => NumberKind::TollFree,
-            PhoneNumberType::PremiumRate => NumberKind::Premium,
-            PhoneNumberType::SharedCost => NumberKind::SharedCost,
-            PhoneNumberType::VoIP => NumberKind::Voip,
-            PhoneNumberType::PersonalNumber => NumberKind::Personal,
-            PhoneNumberType::Pager => NumberKind::Pager,
-            PhoneNumberType::UAN => NumberKind::UniversalAccess,
-            PhoneNumberType::VoiceMail => NumberKind::Voicemail,
-            PhoneNumberType::Unknown => NumberKind::Unknown,
+        let known = self.place().load(Ordering::Relaxed);
+        if known >> KIND_BITS == self.digits()
+            && let Some(kind) = NumberKind::ALL.get((known & ((1 << KIND_BITS) - 1)) as usize)
+        {
+            return *kind;
         }
+        let kind = NumberKind::from_library(PHONE_NUMBER_UTIL.get_number_type(&self.for_library()));
+        self.remember(kind);
+        kind
+    }
+
+    fn remember(self, kind: NumberKind) {
+        self.place().store(self.digits() << KIND_BITS | kind as u64, Ordering::Relaxed);
+    }
+
+    fn place(self) -> &'static AtomicU64 {
+        &LATELY[(self.digits() % LATELY.len() as u64) as usize]
     }
 
     /// The number for logs and for eyes that need not see it: `+4670•••••67`.
@@ -247,6 +260,39 @@ pub enum NumberKind {
 }
 
 impl NumberKind {
+    /// All of them, in their order.
+    const ALL: [Self; 12] = [
+        Self::Mobile,
+        Self::FixedLine,
+        Self::FixedLineOrMobile,
+        Self::TollFree,
+        Self::Premium,
+        Self::SharedCost,
+        Self::Voip,
+        Self::Personal,
+        Self::Pager,
+        Self::UniversalAccess,
+        Self::Voicemail,
+        Self::Unknown,
+    ];
+
+    const fn from_library(kind: PhoneNumberType) -> Self {
+        match kind {
+            PhoneNumberType::FixedLine => Self::FixedLine,
+            PhoneNumberType::Mobile => Self::Mobile,
+            PhoneNumberType::FixedLineOrMobile => Self::FixedLineOrMobile,
+            PhoneNumberType::TollFree => Self::TollFree,
+            PhoneNumberType::PremiumRate => Self::Premium,
+            PhoneNumberType::SharedCost => Self::SharedCost,
+            PhoneNumberType::VoIP => Self::Voip,
+            PhoneNumberType::PersonalNumber => Self::Personal,
+            PhoneNumberType::Pager => Self::Pager,
+            PhoneNumberType::UAN => Self::UniversalAccess,
+            PhoneNumberType::VoiceMail => Self::Voicemail,
+            PhoneNumberType::Unknown => Self::Unknown,
+        }
+    }
+
     /// The word for it in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -784,10 +830,22 @@ mod tests {
             assert_eq!(number.to_string(), example.to_string());
             assert_eq!(number.country(), example.get_region_code().and_then(Country::from_region));
             assert_ne!(number.kind(), NumberKind::Unknown);
+            let found = PHONE_NUMBER_UTIL.get_number_type(&number.for_library());
+            assert_eq!(number.kind(), NumberKind::from_library(found), "{number}");
         }
     }
 
     proptest! {
+        /// Numbers that share a place do not pass for each other.
+        #[test]
+        fn what_was_asked_lately_is_what_is_found_anew(digits in 1_000_000_u64..999_999_999_999_999, times in 1_u64..1_000) {
+            for digits in [digits, digits + times * LATELY.len() as u64, digits] {
+                let Some(number) = PhoneNumber::from_digits(digits) else { continue };
+                let found = PHONE_NUMBER_UTIL.get_number_type(&number.for_library());
+                prop_assert_eq!(number.kind(), NumberKind::from_library(found));
+            }
+        }
+
         #[test]
         fn parsing_never_panics(text: String, dialled in "[+0-9 ()./-]{0,30}", default_us: bool) {
             let default_country = default_us.then_some(Country::US);

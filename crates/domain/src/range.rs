@@ -11,13 +11,6 @@ use crate::account::Environment;
 use crate::address::{NumberKind, PhoneNumber};
 use std::fmt;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Bits in which a range is kept beside its number, or that there is none.
-const RANGE_BITS: u32 = 4;
-const RANGE_MASK: u64 = (1 << RANGE_BITS) - 1;
-/// Numbers that were asked for lately, each with its range, in the place that its last digits give.
-static LATELY: [AtomicU64; 16_384] = [const { AtomicU64::new(0) }; 16_384];
 
 /// Numbers that are given to nobody.
 const FICTITIOUS: &str = include_str!("../data/fictitious.csv");
@@ -77,22 +70,8 @@ impl Range {
     }
 
     /// The range of a number; `None` for what people have: mobile and fixed lines, those over the internet, and toll-free
-    /// numbers, many of which take messages. Takes some microseconds, unless it was asked for the same number lately: each
-    /// recipient is looked at when a message is accepted and again just before it goes.
+    /// numbers, many of which take messages. As quick as [`PhoneNumber::kind`].
     pub fn of(number: PhoneNumber) -> Option<Self> {
-        let place = &LATELY[(number.digits() % LATELY.len() as u64) as usize];
-        let known = place.load(Ordering::Relaxed);
-        // A number has at most fifteen digits, which are fifty bits.
-        if known >> RANGE_BITS == number.digits() {
-            return Self::ALL.get((known & RANGE_MASK) as usize).copied();
-        }
-        let range = Self::find(number);
-        let code = range.map_or(Self::ALL.len(), |range| range as usize) as u64;
-        place.store(number.digits() << RANGE_BITS | code, Ordering::Relaxed);
-        range
-    }
-
-    fn find(number: PhoneNumber) -> Option<Self> {
         if is_fictitious(number) {
             return Some(Self::Fictitious);
         }
@@ -263,15 +242,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn what_was_asked_lately_is_what_is_found(digits in 10_000_000_000_u64..19_999_999_999) {
-            let number = PhoneNumber::from_digits(digits).unwrap();
-            let other = PhoneNumber::from_digits(digits + LATELY.len() as u64).unwrap();
-            for number in [number, number, other, number] {
-                prop_assert_eq!(Range::of(number), Range::find(number));
-            }
-        }
-
         /// What people can have is never stopped by the table of what nobody has.
         #[test]
         fn only_numbers_of_the_table_are_fictitious(digits in 1_000_000_u64..999_999_999_999_999) {
