@@ -88,7 +88,9 @@ pub(crate) async fn delete(ask: Ask) -> Answer {
 
 pub(crate) async fn groups(ask: Ask) -> Answer {
     let found = ask.app.engine.store().groups(ask.realm()).await?;
-    let shown = found.into_iter().map(|(group, contacts)| contact::ContactGroup { name: group.to_string(), contacts });
+    let shown = found
+        .into_iter()
+        .map(|(group, contacts)| contact::ContactGroup { name: group.to_string(), contacts });
     json(200, &All { data: shown.collect() })
 }
 

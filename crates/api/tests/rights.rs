@@ -21,7 +21,9 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
     let code = r#"{"from":"+15550001111","to":"+15550002222"}"#;
     let code = house.post("/v1/codes", token, code).await.expect(201);
     let contact = house.post("/v1/contacts", token, r#"{"numbers":["+15550002222"]}"#).await.expect(201);
-    let import = house.with("POST", "/v1/imports", token, "Content-Type: text/csv\r\n", "number\n+15550003333\n").await;
+    let import = house
+        .with("POST", "/v1/imports", token, "Content-Type: text/csv\r\n", "number\n+15550003333\n")
+        .await;
     let import = import.expect(201);
     vec![
         ("/v1/contacts/", id(&contact["id"])),
@@ -132,9 +134,17 @@ async fn objects_of_others_look_as_if_they_were_not_there() {
             assert_eq!(theirs.body, nothing.body, "{method} {}", route.path);
             assert_eq!(theirs.body, nonsense.body, "{method} {}", route.path);
         }
-        for list in
-            ["/v1/messages", "/v1/batches", "/v1/events", "/v1/webhooks", "/v1/clients", "/v1/suppressions", "/v1/contacts", "/v1/groups", "/v1/imports"]
-        {
+        for list in [
+            "/v1/messages",
+            "/v1/batches",
+            "/v1/events",
+            "/v1/webhooks",
+            "/v1/clients",
+            "/v1/suppressions",
+            "/v1/contacts",
+            "/v1/groups",
+            "/v1/imports",
+        ] {
             let listed = house.get(list, &token).await.expect(200);
             assert!(listed["data"].as_array().unwrap().is_empty(), "{list}");
         }

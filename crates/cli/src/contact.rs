@@ -276,7 +276,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let realm = operator.realm(&whose).await?;
             let contact = find(&operator, realm, &who).await?;
             let shown = shown::shown(&contact);
-            output.show(&shown, || serde_json::to_string_pretty(&shown).expect("texts and numbers are JSON"))?;
+            output
+                .show(&shown, || serde_json::to_string_pretty(&shown).expect("texts and numbers are JSON"))?;
         }
         Command::Add { numbers, what, whose } => {
             let realm = operator.realm(&whose).await?;
@@ -299,7 +300,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 created_at: now,
                 updated_at: now,
             };
-            let contact = saved(operator.store.create_contact(contact, operator.actor(realm.account)).await?)?;
+            let contact =
+                saved(operator.store.create_contact(contact, operator.actor(realm.account)).await?)?;
             output.show(&shown::shown(&contact), || format!("{} is added.", contact.id))?;
         }
         Command::Change { who, what, whose } => {
@@ -320,9 +322,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::Groups { whose } => {
             let realm = operator.realm(&whose).await?;
             let groups = operator.store.groups(realm).await?;
-            let all = groups
-                .iter()
-                .map(|(group, contacts)| shown::ContactGroup { name: group.to_string(), contacts: *contacts });
+            let all = groups.iter().map(|(group, contacts)| shown::ContactGroup {
+                name: group.to_string(),
+                contacts: *contacts,
+            });
             output.show(&all.collect::<Vec<_>>(), || {
                 let mut table = Table::new(&["GROUP", "CONTACTS"]);
                 for (group, contacts) in &groups {
@@ -340,10 +343,11 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 groups: group.into_iter().collect(),
             };
             let import = read(&operator, realm, &file, options, output).await?;
-            let wanted = commit || (!output.json() && {
-                write(report(&import).as_bytes())?;
-                import.report.accepted() > 0 && agreed()
-            });
+            let wanted = commit
+                || (!output.json() && {
+                    write(report(&import).as_bytes())?;
+                    import.report.accepted() > 0 && agreed()
+                });
             if wanted {
                 let done = take_over(&operator, realm, import.id, output).await?;
                 output.show(&shown_import::shown(&done), || progress(&done))?;
@@ -495,8 +499,7 @@ async fn read(
     options: Options,
     output: Output,
 ) -> anyhow::Result<Import> {
-    let mut file =
-        std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let size = file.metadata().map_or(0, |about| about.len());
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let name = contact::line(&name, import::NAME_MAX).unwrap_or_else(|_| "contacts.csv".to_owned());

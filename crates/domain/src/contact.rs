@@ -162,8 +162,22 @@ impl Group {
 
 /// What columns of a table mean that are no fields, in small letters and without what is no letter or digit.
 pub(crate) const RESERVED: [&str; 16] = [
-    "number", "name", "fullname", "language", "lang", "locale", "timezone", "tz", "zone", "owner", "groups",
-    "group", "othernumbers", "id", "createdat", "updatedat",
+    "number",
+    "name",
+    "fullname",
+    "language",
+    "lang",
+    "locale",
+    "timezone",
+    "tz",
+    "zone",
+    "owner",
+    "groups",
+    "group",
+    "othernumbers",
+    "id",
+    "createdat",
+    "updatedat",
 ];
 
 impl FieldName {
@@ -539,8 +553,7 @@ impl Contact {
             let names = vec![name.as_str().to_owned()];
             return Some(Zone { names, source: Source::Stated, confidence: Confidence::High });
         }
-        let names: Vec<String> =
-            Place::of(*self.numbers.first()?)?.zones().map(str::to_owned).collect();
+        let names: Vec<String> = Place::of(*self.numbers.first()?)?.zones().map(str::to_owned).collect();
         let confidence = if names.len() == 1 { Confidence::Medium } else { Confidence::Low };
         Some(Zone { names, source: Source::Number, confidence })
     }
@@ -639,23 +652,32 @@ mod tests {
     #[test]
     fn names_are_read_in_their_form() {
         let language = |text: &str| Language::parse(text).map(|l| l.to_string());
-        for (text, expected) in
-            [("EN", "en"), ("en_gb", "en-GB"), ("zh-hant-TW", "zh-Hant-TW"), ("es-419", "es-419"), ("fil", "fil")]
-        {
+        for (text, expected) in [
+            ("EN", "en"),
+            ("en_gb", "en-GB"),
+            ("zh-hant-TW", "zh-Hant-TW"),
+            ("es-419", "es-419"),
+            ("fil", "fil"),
+        ] {
             assert_eq!(language(text).as_deref(), Ok(expected), "{text}");
         }
         for text in ["e", "english", "en-", "en-GB-GB", "en-GB-Latn", "1n", "en-G", "é"] {
             assert_eq!(language(text), Err(Invalid::Language), "{text}");
         }
         let heading = |text: &str| FieldName::of_heading(text).map(|name| name.to_string());
-        for (text, expected) in [("Last visit", "last_visit"), (" Plan (new) ", "plan_new"), ("Straße", "straße")] {
+        for (text, expected) in
+            [("Last visit", "last_visit"), (" Plan (new) ", "plan_new"), ("Straße", "straße")]
+        {
             assert_eq!(heading(text).as_deref(), Ok(expected), "{text}");
         }
         assert_eq!(heading("2nd"), Err(Invalid::Character));
         assert_eq!(heading("???"), Err(Invalid::Empty));
         assert!(FieldName::parse("Plan").is_err() && FieldName::parse("a b").is_err());
         assert!(Group::parse("VIP; gold").is_err() && Group::parse("a\u{7}").is_err());
-        assert_eq!(ZoneName::parse("europe/stockholm").map(|z| z.to_string()).as_deref(), Ok("Europe/Stockholm"));
+        assert_eq!(
+            ZoneName::parse("europe/stockholm").map(|z| z.to_string()).as_deref(),
+            Ok("Europe/Stockholm")
+        );
         assert_eq!(ZoneName::parse("Mars/Base"), Err(Invalid::TimeZone));
     }
 
@@ -715,11 +737,7 @@ mod tests {
         known.details.name = Some("Åsa".to_owned());
         known.details.fields = [field("plan", "free"), field("city", "Lund")].into();
         let (plan, _) = field("plan", "free");
-        let change = Change {
-            name: Some(None),
-            fields: [(plan, None)].into(),
-            ..Change::default()
-        };
+        let change = Change { name: Some(None), fields: [(plan, None)].into(), ..Change::default() };
         let changed = known.changed(&change, Timestamp::from_millis(9)).expect("it may be");
         assert_eq!(changed.details, Details { fields: [field("city", "Lund")].into(), ..Details::default() });
         let same = changed.changed(&Change::default(), Timestamp::from_millis(99)).expect("it may be");

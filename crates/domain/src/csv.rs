@@ -126,7 +126,10 @@ struct Cell {
 /// How far the look for a row came.
 enum Look {
     /// It ends here, and behind its line end.
-    Row { next: usize, lines: u32 },
+    Row {
+        next: usize,
+        lines: u32,
+    },
     /// More octets are needed.
     More,
     Broken(Broken),
@@ -511,7 +514,10 @@ mod tests {
         check(b"a\r1\r\r2", &[(1, &["a"]), (2, &["1"]), (4, &["2"])]);
         check(b"a;b\n\"x,\"\"y\"\"\";\n", &[(1, &["a", "b"]), (2, &["x,\"y\"", ""])]);
         check(b"a\tb\n1,5\t2\n", &[(1, &["a", "b"]), (2, &["1,5", "2"])]);
-        check(b"a,b\n\"two\nlines\",2\nc,d\n", &[(1, &["a", "b"]), (2, &["two\nlines", "2"]), (4, &["c", "d"])]);
+        check(
+            b"a,b\n\"two\nlines\",2\nc,d\n",
+            &[(1, &["a", "b"]), (2, &["two\nlines", "2"]), (4, &["c", "d"])],
+        );
         // A quote inside of a cell that is not quoted has one meaning.
         check(b"a,b\n5\" pipe,2\n", &[(1, &["a", "b"]), (2, &["5\" pipe", "2"])]);
         check(b"a,b\n\"\",\n\n\"\"\n", &[(1, &["a", "b"]), (2, &["", ""]), (4, &[""])]);
@@ -520,10 +526,7 @@ mod tests {
     #[test]
     fn broken_quotes_cost_their_line_and_no_other() {
         let begin: (u64, &[&str]) = (1, &["a", "b"]);
-        check(
-            b"a,b\n\"x\"y,2\n3,4\n",
-            &[begin, (2, &["Quotes!", "\"x\"y,2"]), (3, &["3", "4"])],
-        );
+        check(b"a,b\n\"x\"y,2\n3,4\n", &[begin, (2, &["Quotes!", "\"x\"y,2"]), (3, &["3", "4"])]);
         // Never closed: the end of the file, and the quote of a later row.
         check(b"a,b\n\"x,2\n3,4\n", &[begin, (2, &["Quotes!", "\"x,2"]), (3, &["3", "4"])]);
         check(
@@ -545,16 +548,14 @@ mod tests {
         let text = "näme,b\nÅsa 😀,€\n";
         check(text.as_bytes(), expected);
         check(format!("\u{FEFF}{text}").as_bytes(), expected);
-        let little: Vec<u8> =
-            format!("\u{FEFF}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let little: Vec<u8> = format!("\u{FEFF}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
         check(&little, expected);
         let big: Vec<u8> = format!("\u{FEFF}{text}").encode_utf16().flat_map(u16::to_be_bytes).collect();
         check(&big, expected);
-        check(b"n\xE4me,b\n\xC5sa \x96,\x80\n\xC3\x85sa,ok\n", &[
-            (1, &["näme", "b"]),
-            (2, &["Åsa –", "€"]),
-            (3, &["Åsa", "ok"]),
-        ]);
+        check(
+            b"n\xE4me,b\n\xC5sa \x96,\x80\n\xC3\x85sa,ok\n",
+            &[(1, &["näme", "b"]), (2, &["Åsa –", "€"]), (3, &["Åsa", "ok"])],
+        );
     }
 
     #[test]

@@ -412,8 +412,24 @@ enum Column {
 
 /// Headings that mean a number, in lower case and without what is no letter or digit; the first that is there counts.
 const NUMBERS: [&str; 18] = [
-    "number", "phonenumber", "phone", "mobilenumber", "mobilephone", "mobile", "cellphone", "cell", "msisdn",
-    "telephone", "telephonenumber", "tel", "to", "handy", "telefon", "telefono", "telephoneportable", "mobil",
+    "number",
+    "phonenumber",
+    "phone",
+    "mobilenumber",
+    "mobilephone",
+    "mobile",
+    "cellphone",
+    "cell",
+    "msisdn",
+    "telephone",
+    "telephonenumber",
+    "tel",
+    "to",
+    "handy",
+    "telefon",
+    "telefono",
+    "telephoneportable",
+    "mobil",
 ];
 /// Headings of our own tables that say what we know better.
 const OURS: [&str; 7] =
@@ -628,7 +644,9 @@ impl Reader {
     fn begin(&mut self, cells: Vec<String>) -> Result<(), Unusable> {
         self.headings = cells
             .iter()
-            .map(|cell| csv::plain(cell).chars().filter(|c| !c.is_control() && !is_invisible(*c)).collect::<String>())
+            .map(|cell| {
+                csv::plain(cell).chars().filter(|c| !c.is_control() && !is_invisible(*c)).collect::<String>()
+            })
             .map(|heading| heading.trim().to_owned())
             .collect();
         self.columns = columns(&self.headings, self.options.number_column.as_deref())?;
@@ -690,7 +708,10 @@ impl Reader {
             if text.is_empty() {
                 continue;
             }
-            let is_text = matches!(column, Column::Name | Column::Owner | Column::Groups | Column::Field(_, Type::Text));
+            let is_text = matches!(
+                column,
+                Column::Name | Column::Owner | Column::Groups | Column::Field(_, Type::Text)
+            );
             if is_text && csv::is_formula(text) {
                 mends.add(Mend::Formula);
             }
@@ -814,7 +835,14 @@ pub fn take_over(rows: &[Row], known: Vec<Contact>, realm: Realm, now: Timestamp
         let Some(&n) = by_number.get(&row.number) else {
             let details = row.details.clone();
             let numbers = vec![row.number];
-            taken.created.push(Contact { id: row.id, realm, numbers, details, created_at: now, updated_at: now });
+            taken.created.push(Contact {
+                id: row.id,
+                realm,
+                numbers,
+                details,
+                created_at: now,
+                updated_at: now,
+            });
             taken.progress.created += 1;
             continue;
         };
@@ -938,7 +966,10 @@ mod tests {
         );
         assert_eq!((report.rows, report.good, report.mended, report.refused), (6, 1, 1, 4));
         assert_eq!(report.mends, [("formula_kept_as_text".to_owned(), 1)].into());
-        assert_eq!((report.ignored, report.countries), (vec!["id".to_owned()], [("SE".to_owned(), 2)].into()));
+        assert_eq!(
+            (report.ignored, report.countries),
+            (vec!["id".to_owned()], [("SE".to_owned(), 2)].into())
+        );
     }
 
     #[test]
@@ -953,11 +984,15 @@ mod tests {
 
     #[test]
     fn the_first_good_row_of_a_number_counts() {
-        let table = "number,born:date\n+46701234567,never\n0701234567,2001-02-03\n+46 70 123 45 67,2002-02-03\n";
+        let table =
+            "number,born:date\n+46701234567,never\n0701234567,2001-02-03\n+46 70 123 45 67,2002-02-03\n";
         let (window, report) = read(table);
         assert_eq!((window.rows.len(), report.duplicates, report.refused), (1, 1, 1));
         assert_eq!(window.refused[1].reason, "duplicate");
-        assert_eq!(window.rows[0].details.fields.values().next().map(ToString::to_string).as_deref(), Some("2001-02-03"));
+        assert_eq!(
+            window.rows[0].details.fields.values().next().map(ToString::to_string).as_deref(),
+            Some("2001-02-03")
+        );
         assert_eq!(report.reasons, [("cell_no_date".to_owned(), 1)].into());
     }
 
@@ -965,14 +1000,21 @@ mod tests {
     fn rows_come_in_the_order_of_their_numbers_and_refused_ones_in_that_of_the_file() {
         let (window, _) = read("to\n+46701234569\nx\n+46701234567\n\"y\"z\n+46701234568\n");
         let numbers: Vec<_> = window.rows.iter().map(|row| (row.id.key(), row.number.to_string())).collect();
-        assert_eq!(numbers, [(1, "+46701234567".to_owned()), (2, "+46701234568".to_owned()), (3, "+46701234569".to_owned())]);
+        assert_eq!(
+            numbers,
+            [(1, "+46701234567".to_owned()), (2, "+46701234568".to_owned()), (3, "+46701234569".to_owned())]
+        );
         assert_eq!(window.refused.iter().map(|one| one.line).collect::<Vec<_>>(), [3, 5]);
     }
 
     #[test]
     fn what_is_no_table_is_refused_whole() {
         let check = |table: &str, expected: &str| {
-            assert_eq!(read_with(options(), table).map(drop).map_err(|why| why.code()), Err(expected), "{table}");
+            assert_eq!(
+                read_with(options(), table).map(drop).map_err(|why| why.code()),
+                Err(expected),
+                "{table}"
+            );
         };
         check("", "empty");
         check("\n\n", "empty");
@@ -990,7 +1032,12 @@ mod tests {
         let realm = Realm { account: AccountId::from_key(1), environment: Environment::Live };
         let number = |digits| PhoneNumber::from_digits(digits).expect("a number");
         let named = |name: &str| Details { name: Some(name.to_owned()), ..Details::default() };
-        let row = |id, digits, name| Row { id: ContactId::from_key(id), number: number(digits), details: named(name), octets: 9 };
+        let row = |id, digits, name| Row {
+            id: ContactId::from_key(id),
+            number: number(digits),
+            details: named(name),
+            octets: 9,
+        };
         let known = Contact {
             id: ContactId::from_key(9),
             realm,
@@ -1004,7 +1051,10 @@ mod tests {
         assert_eq!(taken.progress, Progress { created: 1, changed: 1, unchanged: 1, over: 0 });
         assert_eq!(taken.changed[0].0, known);
         assert_eq!(taken.changed[0].1.details, named("Bo"));
-        assert_eq!((taken.created[0].id, taken.created[0].numbers.clone()), (ContactId::from_key(3), vec![number(46_700_000_003)]));
+        assert_eq!(
+            (taken.created[0].id, taken.created[0].numbers.clone()),
+            (ContactId::from_key(3), vec![number(46_700_000_003)])
+        );
     }
 
     #[test]
@@ -1017,7 +1067,10 @@ mod tests {
         check(Commit, [None, Some(Committing), Some(Committing), Some(Done), None, None]);
         check(Discard, [Some(Discarded), Some(Discarded), None, None, Some(Broken), Some(Discarded)]);
         let (then, later) = (Timestamp::from_millis(0), Timestamp::from_millis(READY_MS + 1));
-        assert_eq!(State::ALL.map(|state| state.aged(then, later)), [Broken, Discarded, Committing, Done, Broken, Discarded]);
+        assert_eq!(
+            State::ALL.map(|state| state.aged(then, later)),
+            [Broken, Discarded, Committing, Done, Broken, Discarded]
+        );
         assert_eq!(State::ALL.map(|state| state.aged(then, then)), State::ALL);
     }
 }

@@ -146,10 +146,7 @@ impl Upload {
     }
 
     /// Works with the reader where nobody waits for it: it costs microseconds for each row.
-    async fn apart<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Reader) -> T + Send + 'static,
-    ) -> T {
+    async fn apart<T: Send + 'static>(&mut self, work: impl FnOnce(&mut Reader) -> T + Send + 'static) -> T {
         let mut reader = self.reader.take().expect("it is there between two calls");
         let done = tokio::task::spawn_blocking(move || {
             let done = work(&mut reader);

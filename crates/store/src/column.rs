@@ -515,7 +515,10 @@ pub(crate) fn details(
         zone: zone.as_deref().map(ZoneName::from_stored),
         owner,
         groups: groups.split(';').filter(|name| !name.is_empty()).map(Group::from_stored).collect(),
-        fields: read.iter().map(|(name, value)| field((name.as_str(), value.clone()))).collect::<Result<_>>()?,
+        fields: read
+            .iter()
+            .map(|(name, value)| field((name.as_str(), value.clone())))
+            .collect::<Result<_>>()?,
     })
 }
 
@@ -783,7 +786,10 @@ mod tests {
         };
         let all = [row(1, details), row(2, Details::default())];
         assert_eq!(rows(&rows_text(&all)).expect("readable"), all);
-        assert_eq!(numbers(&numbers_text(&[all[0].number, all[1].number])).expect("readable"), [all[0].number, all[1].number]);
+        assert_eq!(
+            numbers(&numbers_text(&[all[0].number, all[1].number])).expect("readable"),
+            [all[0].number, all[1].number]
+        );
         let one = |column: Option<&str>, cells: &[&str]| Refused {
             line: 3,
             reason: "duplicate".to_owned(),

@@ -406,7 +406,8 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
             let is_wrong = |item: &Json<'_>| matches!(item, Json::List(_) | Json::Object(_));
             for (name, item) in entries.iter().filter(|(_, item)| is_wrong(item)) {
                 let path = format!("{}.{:?}", field.name, Brief(name));
-                let detail = format!("`{path}` must be a string, a number, true, false or null, not {}.", item.kind());
+                let detail =
+                    format!("`{path}` must be a string, a number, true, false or null, not {}.", item.kind());
                 errors.push(FieldError::new(path, Code::InvalidRequest, "wrong_type", detail));
             }
             return;

@@ -22,8 +22,8 @@ const NUMBERS: Field = Field::new(
 )
 .example("[\"+15550002222\"]");
 const NAME: Field = Field::new("name", Kind::Text, "The name, as it is shown: at most 200 characters.");
-const LANGUAGE: Field =
-    Field::new("language", Kind::Text, "The language (BCP 47), such as `sv` or `en-GB`.").example("\"en-GB\"");
+const LANGUAGE: Field = Field::new("language", Kind::Text, "The language (BCP 47), such as `sv` or `en-GB`.")
+    .example("\"en-GB\"");
 const TIME_ZONE: Field = Field::new(
     "time_zone",
     Kind::Text,
@@ -50,15 +50,7 @@ const FIELDS: Field = Field::new(
 pub static NEW_CONTACT: Shape = Shape {
     name: "NewContact",
     about: "A person, with the numbers that they can be reached at.",
-    fields: &[
-        Field { required: true, ..NUMBERS },
-        NAME,
-        LANGUAGE,
-        TIME_ZONE,
-        OWNER,
-        GROUPS,
-        FIELDS,
-    ],
+    fields: &[Field { required: true, ..NUMBERS }, NAME, LANGUAGE, TIME_ZONE, OWNER, GROUPS, FIELDS],
 };
 
 /// The body of `PATCH /v1/contacts/{id}`.
@@ -184,8 +176,12 @@ fn values(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> BTreeMap<Fiel
         let value = match json {
             Json::Null => Ok(None),
             Json::Boolean(yes) => Ok(Some(Value::YesNo(*yes))),
-            Json::Integer(number) => Decimal::parse(&number.to_string()).map(|number| Some(Value::Number(number))),
-            Json::Number(number) => Decimal::parse(&number.to_string()).map(|number| Some(Value::Number(number))),
+            Json::Integer(number) => {
+                Decimal::parse(&number.to_string()).map(|number| Some(Value::Number(number)))
+            }
+            Json::Number(number) => {
+                Decimal::parse(&number.to_string()).map(|number| Some(Value::Number(number)))
+            }
             Json::Text(text) => match Value::text(text) {
                 Err(Invalid::Empty) => Ok(None),
                 other => other.map(Some),
@@ -340,7 +336,10 @@ mod tests {
             created_at: Timestamp::from_millis(1_790_000_000_000),
             updated_at: Timestamp::from_millis(1_790_000_000_000),
         };
-        crate::message::tests::golden("contact.json", &serde_json::to_string_pretty(&shown(&contact)).unwrap());
+        crate::message::tests::golden(
+            "contact.json",
+            &serde_json::to_string_pretty(&shown(&contact)).unwrap(),
+        );
     }
 
     #[test]

@@ -313,8 +313,14 @@ pub(super) async fn known_numbers(rx: &Rx<'_>, realm: &Realm, numbers: &[PhoneNu
 }
 
 fn read(realm: Realm, row: &Row) -> Result<Contact> {
-    let details =
-        column::details(cell(row, 2)?, cell(row, 3)?, cell(row, 4)?, cell(row, 5)?, cell(row, 6)?, cell(row, 7)?)?;
+    let details = column::details(
+        cell(row, 2)?,
+        cell(row, 3)?,
+        cell(row, 4)?,
+        cell(row, 5)?,
+        cell(row, 6)?,
+        cell(row, 7)?,
+    )?;
     Ok(Contact {
         id: ContactId::from_key(cell(row, 0)?),
         realm,

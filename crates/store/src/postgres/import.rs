@@ -217,9 +217,8 @@ pub(super) async fn refused_rows(
 /// Ends imports that nobody goes on with, and throws away rows that nobody needs: some pieces at a time. `true` if there may
 /// be more.
 pub(super) async fn sweep(sql: &Session, limit: usize, now: Timestamp) -> Result<bool> {
-    let open = sql
-        .rows("SELECT id FROM import WHERE swept = 0 ORDER BY id LIMIT $1", &[&(limit as i64)])
-        .await?;
+    let open =
+        sql.rows("SELECT id FROM import WHERE swept = 0 ORDER BY id LIMIT $1", &[&(limit as i64)]).await?;
     for row in &open {
         let id = ImportId::from_key(cell(row, 0)?);
         let Some(import) = find(sql, id).await? else { continue };
@@ -258,7 +257,12 @@ fn read(row: &Row) -> Result<Import> {
         state: listed("state of an import", &State::ALL, cell::<i16>(row, 5)?.into())?,
         headings: column::headings(cell(row, 6)?)?,
         report: column::report(cell(row, 7)?)?,
-        progress: Progress { created: count(8)?, changed: count(9)?, unchanged: count(10)?, over: count(11)? },
+        progress: Progress {
+            created: count(8)?,
+            changed: count(9)?,
+            unchanged: count(10)?,
+            over: count(11)?,
+        },
         created_at: Timestamp::from_millis(cell(row, 12)?),
         updated_at: Timestamp::from_millis(cell(row, 13)?),
     })

@@ -133,9 +133,11 @@ pub(super) fn put(sql: &Sql, before: Option<&Contact>, contact: &Contact) -> Res
         free(sql, *realm, *number)?;
     }
     for number in numbers.iter().filter(|number| !had.contains(number)) {
-        sql.prepare_cached("INSERT INTO contact_number (account, live, number, contact) VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut s| s.execute(params![account, is_live, number.digits() as i64, id.key()]))
-            .map_err(failed)?;
+        sql.prepare_cached(
+            "INSERT INTO contact_number (account, live, number, contact) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .and_then(|mut s| s.execute(params![account, is_live, number.digits() as i64, id.key()]))
+        .map_err(failed)?;
     }
     let none = BTreeSet::new();
     let was_in = before.map_or(&none, |before| &before.details.groups);
@@ -143,9 +145,11 @@ pub(super) fn put(sql: &Sql, before: Option<&Contact>, contact: &Contact) -> Res
         leave(sql, *realm, group, *id)?;
     }
     for group in details.groups.difference(was_in) {
-        sql.prepare_cached("INSERT INTO contact_group (account, live, name, contact) VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut s| s.execute(params![account, is_live, group.as_str(), id.key()]))
-            .map_err(failed)?;
+        sql.prepare_cached(
+            "INSERT INTO contact_group (account, live, name, contact) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .and_then(|mut s| s.execute(params![account, is_live, group.as_str(), id.key()]))
+        .map_err(failed)?;
     }
     Ok(())
 }

@@ -271,7 +271,12 @@ fn read(row: &Row<'_>) -> Result<Import> {
         state: listed("state of an import", &State::ALL, get(row, 5)?)?,
         headings: column::headings(&get::<String>(row, 6)?)?,
         report: column::report(&get::<String>(row, 7)?)?,
-        progress: Progress { created: count(8)?, changed: count(9)?, unchanged: count(10)?, over: count(11)? },
+        progress: Progress {
+            created: count(8)?,
+            changed: count(9)?,
+            unchanged: count(10)?,
+            over: count(11)?,
+        },
         created_at: Timestamp::from_millis(get(row, 12)?),
         updated_at: Timestamp::from_millis(get(row, 13)?),
     })

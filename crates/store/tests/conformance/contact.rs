@@ -132,7 +132,8 @@ fn a_change_is_made_to_what_is_there_then() {
             fields: [(plan, None)].into(),
             ..Change::default()
         };
-        let changed = store.change_contact(HOME, id, change.clone(), actor(), at(5)).await.expect("it answers");
+        let changed =
+            store.change_contact(HOME, id, change.clone(), actor(), at(5)).await.expect("it answers");
         let Some(Saved::Done(changed)) = changed else { panic!("not saved: {changed:?}") };
         assert_eq!(*changed, full(1, &[1]).changed(&change, at(5)).expect("it may be"));
         assert_eq!(store.contact(HOME, id).await.expect("read"), Some(*changed));

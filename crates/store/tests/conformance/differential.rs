@@ -1460,7 +1460,8 @@ impl Teller {
             4..6 => {
                 let Details { name, groups, fields, .. } = self.contact_details();
                 let numbers = self.draw.one_in(2).then(|| self.numbers());
-                let fields = fields.into_iter().map(|(name, value)| (name, (!self.draw.one_in(3)).then_some(value)));
+                let fields =
+                    fields.into_iter().map(|(name, value)| (name, (!self.draw.one_in(3)).then_some(value)));
                 let fields = fields.collect();
                 let groups = self.draw.one_in(2).then_some(groups);
                 let change = Change { numbers, name: Some(name), groups, fields, ..Change::default() };
@@ -1500,11 +1501,13 @@ impl Teller {
                 });
                 let window = Window { rows, refused: refused.collect() };
                 let state = self.draw.of(&[State::Reading, State::Ready, State::Ready, State::Broken]);
-                let staged = Staged { window, headings: vec!["é".to_owned()], report: Report::default(), state };
+                let staged =
+                    Staged { window, headings: vec!["é".to_owned()], report: Report::default(), state };
                 Call::StageImport(self.draw.of(&[HOME, realm]), import, Box::new(staged))
             }
             12 => {
-                let decision = self.draw.of(&[Settled::Commit, Settled::Commit, Settled::Commit, Settled::Discard]);
+                let decision =
+                    self.draw.of(&[Settled::Commit, Settled::Commit, Settled::Commit, Settled::Discard]);
                 Call::DecideImport(self.draw.of(&[HOME, realm]), import, decision)
             }
             _ => Call::ApplyImport(self.draw.one_in(6).then_some(import)),

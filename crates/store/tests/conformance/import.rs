@@ -38,7 +38,12 @@ fn row(n: i64, person: u64, name: &str) -> Row {
 }
 
 fn refused(line: u64, cell: &str) -> Refused {
-    Refused { line, reason: "no_number".to_owned(), column: Some("phone".to_owned()), cells: vec![cell.to_owned(), "x".to_owned()] }
+    Refused {
+        line,
+        reason: "no_number".to_owned(),
+        column: Some("phone".to_owned()),
+        cells: vec![cell.to_owned(), "x".to_owned()],
+    }
 }
 
 fn staged(rows: Vec<Row>, refused: Vec<Refused>, state: State) -> Staged {
@@ -48,7 +53,12 @@ fn staged(rows: Vec<Row>, refused: Vec<Refused>, state: State) -> Staged {
         countries: [("SE".to_owned(), rows.len() as u64)].into(),
         ..Report::default()
     };
-    Staged { window: Window { rows, refused }, headings: vec!["phone".to_owned(), "name".to_owned()], report, state }
+    Staged {
+        window: Window { rows, refused },
+        headings: vec!["phone".to_owned(), "name".to_owned()],
+        report,
+        state,
+    }
 }
 
 /// An import of these rows that waits for its decision.
@@ -75,9 +85,21 @@ fn rows_are_taken_over_once_and_only_when_it_is_decided() {
         let known = contact(1, &[1, 2]);
         store.create_contact(known.clone(), actor()).await.expect("created");
         store.begin_import(import(ID)).await.expect("begun");
-        let first = staged(vec![row(11, 1, "Åsa"), row(12, 3, "Bo")], vec![refused(3, "=1+1"), refused(9, "a\nb")], State::Reading);
+        let first = staged(
+            vec![row(11, 1, "Åsa"), row(12, 3, "Bo")],
+            vec![refused(3, "=1+1"), refused(9, "a\nb")],
+            State::Reading,
+        );
         assert!(store.stage_import(HOME, ID, first, at(1)).await.expect("staged"));
-        assert_eq!(store.decide_import(HOME, ID, Decision::Commit, actor(), at(1)).await.expect("asked").expect("there").state, State::Reading);
+        assert_eq!(
+            store
+                .decide_import(HOME, ID, Decision::Commit, actor(), at(1))
+                .await
+                .expect("asked")
+                .expect("there")
+                .state,
+            State::Reading
+        );
         let last = staged(vec![row(13, 2, "Åsa"), row(14, 4, "Ed")], vec![refused(10, "")], State::Ready);
         assert!(store.stage_import(HOME, ID, last.clone(), at(2)).await.expect("staged"));
         assert!(!store.stage_import(HOME, ID, last.clone(), at(2)).await.expect("too late"));
@@ -97,7 +119,10 @@ fn rows_are_taken_over_once_and_only_when_it_is_decided() {
         assert_eq!(store.next_import().await.expect("asked"), Some(ID));
         let done = store.apply_import(ID, at(4)).await.expect("applied").expect("there");
         // The second row of a person found what the first had left.
-        assert_eq!((done.state, done.progress), (State::Done, Progress { created: 2, changed: 2, ..progress }));
+        assert_eq!(
+            (done.state, done.progress),
+            (State::Done, Progress { created: 2, changed: 2, ..progress })
+        );
         assert_eq!(store.apply_import(ID, at(5)).await.expect("left").as_ref(), Some(&done));
         assert_eq!(store.import(HOME, ID).await.expect("read"), Some(done.clone()));
         assert_eq!((done.report, done.headings), (last.report, last.headings));
@@ -117,7 +142,8 @@ fn rows_are_taken_over_once_and_only_when_it_is_decided() {
 
         let (first, place) = store.refused_rows(HOME, ID, None).await.expect("read").expect("a piece");
         assert_eq!(first, [refused(3, "=1+1"), refused(9, "a\nb")]);
-        let (second, place) = store.refused_rows(HOME, ID, Some(place)).await.expect("read").expect("a piece");
+        let (second, place) =
+            store.refused_rows(HOME, ID, Some(place)).await.expect("read").expect("a piece");
         assert_eq!(second, [refused(10, "")]);
         assert_eq!(store.refused_rows(HOME, ID, Some(place)).await.expect("read"), None);
     });
@@ -145,8 +171,16 @@ fn an_import_belongs_to_a_realm_and_is_given_up_after_its_time() {
         let test = Realm { environment: Environment::Test, ..HOME };
         ready(&store, vec![row(1, 1, "one")]).await;
         assert_eq!(store.import(test, ID).await.expect("read"), None);
-        assert_eq!(store.decide_import(test, ID, Decision::Commit, actor(), at(2)).await.expect("read"), None);
-        assert!(!store.stage_import(test, ID, staged(Vec::new(), Vec::new(), State::Ready), at(2)).await.expect("no"));
+        assert_eq!(
+            store.decide_import(test, ID, Decision::Commit, actor(), at(2)).await.expect("read"),
+            None
+        );
+        assert!(
+            !store
+                .stage_import(test, ID, staged(Vec::new(), Vec::new(), State::Ready), at(2))
+                .await
+                .expect("no")
+        );
         let second = ImportId::from_key(8);
         store.begin_import(import(second)).await.expect("begun");
         let again = store.begin_import(import(second)).await;
@@ -156,7 +190,8 @@ fn an_import_belongs_to_a_realm_and_is_given_up_after_its_time() {
         let found = store.imports(HOME, page(9)).await.expect("read").items;
         assert_eq!(found.iter().map(|import| import.id).collect::<Vec<_>>(), [second, ID]);
 
-        let keep = Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, messages_ms: None };
+        let keep =
+            Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, messages_ms: None };
         let states = async |now| {
             store.sweep(keep, 1_000, now).await.expect("swept");
             let found = store.imports(HOME, page(9)).await.expect("read").items;
@@ -166,7 +201,15 @@ fn an_import_belongs_to_a_realm_and_is_given_up_after_its_time() {
         assert_eq!(states(at(2 * 3_600)).await, [State::Broken, State::Ready]);
         assert_eq!(store.refused_rows(HOME, second, None).await.expect("read"), None);
         assert_eq!(states(at(8 * 24 * 3_600)).await, [State::Broken, State::Discarded]);
-        assert_eq!(store.decide_import(HOME, ID, Decision::Commit, actor(), at(9)).await.expect("asked").expect("there").state, State::Discarded);
+        assert_eq!(
+            store
+                .decide_import(HOME, ID, Decision::Commit, actor(), at(9))
+                .await
+                .expect("asked")
+                .expect("there")
+                .state,
+            State::Discarded
+        );
         assert_eq!(all(&store).await, []);
     });
 }
@@ -175,10 +218,14 @@ fn an_import_belongs_to_a_realm_and_is_given_up_after_its_time() {
 fn who_decides_against_it_takes_nothing_over() {
     for_each_backend(|store| async move {
         ready(&store, vec![row(1, 1, "one")]).await;
-        let discarded = store.decide_import(HOME, ID, Decision::Discard, actor(), at(2)).await.expect("decided");
+        let discarded =
+            store.decide_import(HOME, ID, Decision::Discard, actor(), at(2)).await.expect("decided");
         assert_eq!(discarded.expect("there").state, State::Discarded);
         assert_eq!(commit(&store).await, State::Discarded);
-        assert_eq!(store.apply_import(ID, at(3)).await.expect("left").expect("there").state, State::Discarded);
+        assert_eq!(
+            store.apply_import(ID, at(3)).await.expect("left").expect("there").state,
+            State::Discarded
+        );
         assert_eq!(all(&store).await, []);
         assert_eq!(audited(&store).await, ["import.discard"]);
     });
