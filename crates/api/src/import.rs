@@ -13,6 +13,9 @@ use tidings_wire::error::{Code, FieldError};
 use tidings_wire::import;
 use tidings_wire::page::{List, Page};
 
+/// When to come back if all places are taken: seconds.
+const RETRY_S: u32 = 10;
+
 pub(crate) static OPTIONS: &[Field] = &[
     Field::new("name", Kind::Text, "What it is called, such as the name of the file."),
     Field::new(
@@ -66,6 +69,9 @@ impl From<Stopped> for Problem {
 pub(crate) async fn create(ask: Ask) -> Answer {
     let (name, options) = options(&ask)?;
     let engine = &ask.app.engine;
+    let Ok(_place) = ask.app.imports.try_acquire() else {
+        return Err(Problem::rate_limited(RETRY_S, "As many tables as can be are being read."));
+    };
     let (store, clock) = (Arc::clone(engine.store()), &**engine.clock());
     let mut upload = Upload::begin(store, clock, ask.realm(), (name, ask.actor().who), options).await?;
     let mut file = ask.file();

@@ -56,6 +56,7 @@ use tidings_wire::{
     message as msg,
 };
 use tidings_wire::{consent as con, contact as ctc, import as imp, review as rev, sms, suppression as sup};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -145,6 +146,9 @@ pub struct Route {
 const BODY_MAX: usize = 64 * 1024;
 /// A body of many: octets.
 const BATCH_BODY_MAX: usize = 1024 * 1024;
+
+/// Tables that are read at once. Each may remember two million numbers, and holds some ten thousand rows: up to 100 MiB.
+const IMPORTS_MAX: usize = 2;
 
 impl Route {
     const fn new(
@@ -454,6 +458,8 @@ pub(crate) struct Inner {
     gate: auth::Gate,
     messages: Pace<TokenId>,
     grants: Pace<ClientId>,
+    /// Places for tables that are read: each takes memory.
+    imports: Semaphore,
     started: Stopwatch,
 }
 
@@ -491,6 +497,7 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
         gate: auth::Gate::new(),
         messages: Pace::new(),
         grants: Pace::new(),
+        imports: Semaphore::new(IMPORTS_MAX),
         started,
     }));
     let mut router = Router::new();
