@@ -97,6 +97,7 @@ environment = "live"
 address = "{carrier}"
 system_id = "tidings"
 password = "witness"
+status_codes = ["smpp", "simulator"]
 receipt_codes = ["gsm-map", "simulator"]
 binds = {sessions}
 window = {window}

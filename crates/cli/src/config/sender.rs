@@ -71,11 +71,11 @@ section! {
         /// How far its registration is, where networks ask for one.
         registration: StateWord = StateWord::Unregistered;
         /// The brand that it is registered for: 10DLC, for long codes in the United States.
-        brand_id: Option<String> = None, example r#""BXXXXXX""#;
+        brand_id: Option<String> = None, example r#""B1A2B3C""#;
         /// The campaign that it is registered for: 10DLC.
-        campaign_id: Option<String> = None, example r#""CXXXXXX""#;
+        campaign_id: Option<String> = None, example r#""C4D5E6F""#;
         /// The verification of a toll-free number.
-        verification_id: Option<String> = None, example r#""HHXXXXXX""#;
+        verification_id: Option<String> = None, example r#""HH7A8B9C""#;
         /// The principal entity: DLT, in India.
         entity_id: Option<String> = None, example r#""1101000000000012345""#;
         /// The texts that are registered for it in India, each with its id. {#var#} stands for up to 30 characters.
