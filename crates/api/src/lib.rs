@@ -23,6 +23,7 @@ mod review;
 mod server;
 mod site;
 mod suppression;
+mod template;
 mod token;
 
 pub use server::serve;
@@ -53,7 +54,7 @@ use tidings_wire::{
     account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, inbound as inb,
     message as msg,
 };
-use tidings_wire::{consent as con, review as rev, sms, suppression as sup};
+use tidings_wire::{consent as con, review as rev, sms, suppression as sup, template as tpl};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -264,6 +265,8 @@ const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
 const CONTROL: Need = Need::Scope(Scope::CarriersWrite);
 const CODES_SEND: Need = Need::Scope(Scope::CodesSend);
 const CODES_CHECK: Need = Need::Scope(Scope::CodesCheck);
+const TEMPLATES: Need = Need::Scope(Scope::TemplatesRead);
+const WRITE_TEMPLATES: Need = Need::Scope(Scope::TemplatesWrite);
 const ADMIN: Need = Need::Scope(Scope::Admin);
 const OPEN: Need = Need::Nothing;
 
@@ -307,6 +310,17 @@ pub static ROUTES: &[Route] = &[
         .may_take(&otc::RESEND).gives(200, one!(otc::Code<'static>)),
     Route::new(POST, "/v1/codes/{id}/cancel", CODES_SEND, "codes", "Take a one-time code back", act!(code::cancel))
         .gives(200, one!(otc::Code<'static>)),
+
+    Route::new(POST, "/v1/templates", WRITE_TEMPLATES, "templates", "Make a template", act!(template::create))
+        .takes(&tpl::NEW_TEMPLATE).large().gives(201, one!(tpl::Template<'static>)),
+    Route::new(GET, "/v1/templates", TEMPLATES, "templates", "List templates in their newest versions, the last made first", act!(template::list))
+        .query(template::FILTERS).gives(200, page_of!(tpl::Template<'static>)),
+    Route::new(GET, "/v1/templates/{id}", TEMPLATES, "templates", "Read a template, by its id or name", act!(template::read))
+        .query(template::VERSION).gives(200, one!(tpl::Template<'static>)),
+    Route::new(POST, "/v1/templates/{id}/versions", WRITE_TEMPLATES, "templates", "Make a new version of a template", act!(template::add_version))
+        .takes(&tpl::NEW_VERSION).large().gives(201, one!(tpl::Template<'static>)),
+    Route::new(POST, "/v1/templates/{id}/preview", TEMPLATES, "templates", "Look at what a template says and costs: filled, as usual, and at the worst", act!(template::preview))
+        .may_take(&tpl::PREVIEW).gives(200, one!(tpl::TemplatePreview<'static>)),
 
     Route::new(POST, "/v1/webhooks", HOOKS, "webhooks", "Make an endpoint; shows its secret", act!(endpoint::create))
         .takes(&whk::NEW_ENDPOINT).gives(201, one!(whk::Endpoint<'static>)),

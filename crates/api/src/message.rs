@@ -4,6 +4,7 @@ use crate::ask::{Answer, Ask, bad_parameter, json};
 use crate::idempotency::{self, Remembered};
 use crate::pace::Pace;
 use crate::problem::Problem;
+use crate::template::Templates;
 use std::sync::Arc;
 use tidings_domain::id::{BatchId, EndpointId, MessageId, TokenId};
 use tidings_domain::message::Status;
@@ -76,9 +77,12 @@ pub(crate) async fn send(ask: Ask) -> Answer {
     send_one(ask, parsed).await
 }
 
-async fn send_one(ask: Ask, parsed: Parsed) -> Answer {
+async fn send_one(ask: Ask, mut parsed: Parsed) -> Answer {
     let key = idempotency::key(&ask.headers)?;
     pace(&ask, 1)?;
+    if let Err(errors) = Templates::default().fill(&ask, &mut parsed).await? {
+        return unfilled(&ask, key, errors).await;
+    }
     let mut request = parsed.request;
     if let Some(url) = &parsed.callback_url {
         request.callback = Some(callback(&ask, url).await?);
@@ -98,6 +102,30 @@ async fn send_one(ask: Ask, parsed: Parsed) -> Answer {
     });
     match sent.await? {
         Sent::New(_, items) => Ok(single(&items, text_field, &ask.app.settings.public_url).response(false)),
+        other => repeated(other),
+    }
+}
+
+/// Refuses a message whose text cannot be made of its template. A repeat of a call that was accepted gets that answer all the
+/// same: it is looked up, because there may be a new version of the template since.
+async fn unfilled(ask: &Ask, key: Option<String>, errors: Vec<FieldError>) -> Answer {
+    let problem = Problem::fields(errors);
+    let Some(key) = key else { return Err(problem) };
+    let refusal = Remembered { status: problem.status, body: problem.body(&ask.app.settings.public_url) };
+    let remembered = refusal.clone();
+    let sent = ask.app.engine.send(Call {
+        realm: ask.realm(),
+        token: Some(ask.caller().token()),
+        requests: Vec::new(),
+        batch: None,
+        idempotency: Some(IdempotencyKey {
+            key,
+            fingerprint: idempotency::fingerprint(ask.path, &ask.body),
+            answer: Arc::new(move |_, _| remembered.clone().write()),
+        }),
+    });
+    match sent.await? {
+        Sent::New(..) => Ok(refusal.response(false)),
         other => repeated(other),
     }
 }
@@ -204,14 +232,21 @@ pub(crate) async fn send_batch(ask: Ask) -> Answer {
     let mut requests = Vec::with_capacity(good);
     // What each item became before the engine saw it: the name of its text, or what is wrong.
     let mut parsed: Vec<Result<&'static str, FieldError>> = Vec::with_capacity(items.len());
+    let (mut templates, mut is_any_unfilled) = (Templates::default(), false);
     for item in items {
-        let Parsed { mut request, callback_url, text_field } = match item {
+        let mut item = match item {
             Ok(item) => item,
             Err(error) => {
                 parsed.push(Err(error));
                 continue;
             }
         };
+        if let Err(errors) = templates.fill(&ask, &mut item).await? {
+            is_any_unfilled = true;
+            parsed.push(Err(errors.into_iter().next().expect("a refusal has a reason")));
+            continue;
+        }
+        let Parsed { mut request, callback_url, text_field, .. } = item;
         if let Some(url) = callback_url {
             if !callbacks.iter().any(|(known, _)| *known == url) {
                 let found = match callback(&ask, &url).await {
@@ -235,16 +270,19 @@ pub(crate) async fn send_batch(ask: Ask) -> Answer {
         requests.push(request);
         parsed.push(Ok(text_field));
     }
-    if requests.is_empty() {
+    // What cannot be filled now may have been accepted under its key before there was a new version of its template.
+    let may_be_known = is_any_unfilled && key.is_some();
+    if requests.is_empty() && !may_be_known {
         return Ok(many(None, &[], &parsed).response(false));
     }
+    let batch = (!requests.is_empty()).then(|| u32::try_from(parsed.len()).unwrap_or(u32::MAX));
     let parsed = Arc::new(parsed);
     let remembered = Arc::clone(&parsed);
     let sent = ask.app.engine.send(Call {
         realm: ask.realm(),
         token: Some(ask.caller().token()),
         requests,
-        batch: Some(u32::try_from(parsed.len()).unwrap_or(u32::MAX)),
+        batch,
         idempotency: key.map(|key| IdempotencyKey {
             key,
             fingerprint: idempotency::fingerprint(ask.path, &ask.body),

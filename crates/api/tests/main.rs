@@ -11,6 +11,7 @@ mod oauth;
 mod rights;
 mod site;
 mod support;
+mod template;
 mod token;
 mod webhook;
 

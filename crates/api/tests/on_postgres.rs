@@ -9,6 +9,7 @@ mod message;
 mod oauth;
 mod rights;
 mod support;
+mod template;
 mod token;
 mod webhook;
 

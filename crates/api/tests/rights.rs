@@ -20,7 +20,10 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
     let client = house.post("/v1/clients", token, r#"{"name":"a"}"#).await.expect(201);
     let code = r#"{"from":"+15550001111","to":"+15550002222"}"#;
     let code = house.post("/v1/codes", token, code).await.expect(201);
+    let template = r#"{"name":"hello","texts":{"en":"Hi"}}"#;
+    let template = house.post("/v1/templates", token, template).await.expect(201);
     vec![
+        ("/v1/templates/", id(&template["id"])),
         ("/v1/codes/", id(&code["id"])),
         ("/v1/messages/", id(&batch["results"][0]["id"])),
         ("/v1/batches/", id(&batch["batch_id"])),
@@ -53,6 +56,7 @@ async fn inbound(house: &House) -> InboundId {
 
 fn absent(path: &str) -> String {
     match path.split('/').nth(2).unwrap() {
+        "templates" => TemplateId::from_key(1).to_string(),
         "codes" => CodeId::from_key(1).to_string(),
         "messages" => MessageId::from_key(1).to_string(),
         "batches" => BatchId::from_key(1).to_string(),
@@ -68,6 +72,7 @@ fn absent(path: &str) -> String {
 fn body(path: &str) -> &'static str {
     match path {
         "/v1/codes/{id}/check" => r#"{"code":"123456"}"#,
+        "/v1/templates/{id}/versions" => r#"{"texts":{"en":"Hi"}}"#,
         "/v1/connections/{name}/pause" => r#"{"reason":"a"}"#,
         "/v1/webhooks/{id}/replay" => r#"{"since":"2026-01-01T00:00:00Z","until":"2026-01-02T00:00:00Z"}"#,
         _ => "{}",

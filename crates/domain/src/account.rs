@@ -66,11 +66,15 @@ pub enum Scope {
     CodesSend,
     /// Check and read one-time codes.
     CodesCheck,
+    /// Read and preview templates.
+    TemplatesRead,
+    /// Make templates and new versions of them.
+    TemplatesWrite,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -88,6 +92,8 @@ impl Scope {
         Self::ConsentsExport,
         Self::CodesSend,
         Self::CodesCheck,
+        Self::TemplatesRead,
+        Self::TemplatesWrite,
     ];
 
     /// The public word, such as `messages.send`.
@@ -110,6 +116,8 @@ impl Scope {
             Self::ConsentsExport => "consents.export",
             Self::CodesSend => "codes.send",
             Self::CodesCheck => "codes.check",
+            Self::TemplatesRead => "templates.read",
+            Self::TemplatesWrite => "templates.write",
         }
     }
 

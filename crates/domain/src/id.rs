@@ -171,6 +171,8 @@ ids! {
     AuditId = "aud";
     /// A one-time code; the number is that of its first message.
     CodeId = "cod";
+    /// A template, with all its versions.
+    TemplateId = "tpl";
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::purpose::Purpose;
 use crate::routing::{self, Route};
 use crate::sender::Sender;
 use crate::suppression;
+use crate::template::Origin;
 use crate::text::{self, Measured, Replacement, Unsendable};
 use crate::time::Timestamp;
 
@@ -39,6 +40,8 @@ pub struct SendRequest {
     pub metadata: Option<String>,
     /// The message of which this is a repeat.
     pub retry_of: Option<MessageId>,
+    /// The template that the text was made of.
+    pub template: Option<Origin>,
 }
 
 /// The bounds of what is accepted; configuration, with these defaults.
@@ -260,6 +263,7 @@ pub fn accept(
         metadata: request.metadata,
         retry_of: request.retry_of,
         reply: None,
+        template: request.template,
     };
     (message, life)
 }

@@ -7,7 +7,7 @@
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
 //! people agreed to; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
 //! [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is the life of a one-time code,
-//! and [`velocity`] how fast codes may be asked for. [`text`], [`address`] and [`sender`] are
+//! and [`velocity`] how fast codes may be asked for. [`template`] makes texts from values. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
@@ -36,6 +36,7 @@ pub mod review;
 pub mod routing;
 pub mod sender;
 pub mod suppression;
+pub mod template;
 pub mod text;
 pub mod time;
 pub mod velocity;

@@ -71,6 +71,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         reference: None,
         metadata: None,
         retry_of: None,
+        template: None,
     };
     let now = engine.clock.now();
     let facts = Facts {

@@ -528,6 +528,7 @@ impl Engine {
             reference: old.reference,
             metadata: old.metadata,
             retry_of: Some(id),
+            template: old.template,
         };
         let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
         Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {

@@ -142,6 +142,7 @@ fn request(house: &House, wish: &Wish, asked_ms: u64) -> SendRequest {
         reference: Some(wish.reference.to_string()),
         metadata: None,
         retry_of: None,
+        template: None,
     }
 }
 

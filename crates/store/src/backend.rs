@@ -30,6 +30,7 @@ use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::{self, Decision};
 use tidings_domain::suppression;
+use tidings_domain::template::{Content, Template};
 use tidings_domain::text::{Part, Segment};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Client as Person, Prefix, Stop};
@@ -340,6 +341,32 @@ pub trait Backend: Send + Sync + 'static {
         actor: Actor,
         now: Timestamp,
     ) -> Reply<'_, Vec<Review>>;
+
+    // ── templates ───────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Makes a template with its first version. A name that another template of the realm has is a conflict.
+    fn create_template(&self, template: Template, actor: Actor) -> Reply<'_, ()>;
+
+    /// Adds the next version of a template and gives it. Those before stay as they are. `None` if there is no such template.
+    fn add_template_version(
+        &self,
+        realm: Realm,
+        id: TemplateId,
+        content: Content,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<Template>>;
+
+    /// A template in this version, or in its newest.
+    fn template(
+        &self,
+        realm: Realm,
+        which: WhichTemplate,
+        version: Option<u32>,
+    ) -> Reply<'_, Option<Template>>;
+
+    /// A page of templates in their newest versions, the last made first; only those whose name begins so.
+    fn templates(&self, realm: Realm, prefix: String, page: Page) -> Reply<'_, Paged<Template>>;
 
     // ── accounts, tokens, clients ───────────────────────────────────────────────────────────────────────────
 
@@ -1274,6 +1301,15 @@ pub enum ReviewChoice {
     Cause(String),
     /// This one.
     One(ReviewId),
+}
+
+/// How a template is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhichTemplate {
+    /// By its id.
+    Id(TemplateId),
+    /// By its name.
+    Name(String),
 }
 
 /// A tenant.

@@ -113,7 +113,7 @@ pub(crate) const TABLES: &[Table] = tables! {
         text: Text, form: Whole, segments: Short, connection: Long, created_at: Long, send_at: Long, expires_at: Long,
         callback: Long, reference: Text, metadata: Text, retry_of: Long, state: Short, until: Long, lane: Long,
         due_at: Long, attempt: Whole, tries: Whole, resends: Whole, parts: Text, failure: Text, updated_at: Long,
-        checksum: Long, reply: Short, reply_to: Long,
+        checksum: Long, reply: Short, reply_to: Long, template: Long, template_version: Whole,
     }
     due (lane, priority, due_at, message) {
         lane: Long, priority: Short, due_at: Long, message: Long, expires_at: Long, account: Long = OF_MESSAGE,
@@ -159,6 +159,12 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     code_stop (account, live, prefix) {
         account: Long, live: Short, prefix: Long, since: Long, until: Long, sends: Whole, verified: Whole,
+    }
+    template (id) {
+        id: Long, account: Long, live: Short, name: Text, description: Text, newest: Whole, created_at: Long,
+    }
+    template_version (template, version) {
+        template: Long, version: Whole, content: Text, created_at: Long, created_by: Text,
     }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }

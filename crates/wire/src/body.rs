@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
+use tidings_domain::template::Given;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
@@ -207,8 +208,12 @@ pub enum Kind {
     Boolean,
     /// An object whose values are strings.
     Strings,
+    /// An object whose values are strings, numbers, `true` or `false`.
+    Values,
     /// An array of strings.
     Texts,
+    /// A string, a number, `true` or `false`.
+    Value,
     /// An array of bodies.
     Bodies(&'static Shape),
 }
@@ -271,6 +276,15 @@ impl Field {
                 )))
                 .examples(example)
                 .into(),
+            Kind::Value => {
+                ObjectBuilder::new().schema_type(scalar()).description(about).examples(example).into()
+            }
+            Kind::Values => object(Type::Object)
+                .additional_properties(Some(AdditionalProperties::from(
+                    ObjectBuilder::new().schema_type(scalar()),
+                )))
+                .examples(example)
+                .into(),
             Kind::Texts => ArrayBuilder::new()
                 .items(ObjectBuilder::new().schema_type(SchemaType::new(Type::String)))
                 .description(about)
@@ -283,6 +297,11 @@ impl Field {
                 .into(),
         }
     }
+}
+
+/// A string, a number, `true` or `false`.
+fn scalar() -> SchemaType {
+    SchemaType::Array(vec![Type::String, Type::Number, Type::Boolean])
 }
 
 /// The fields of a body.
@@ -396,6 +415,26 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
             return;
         }
         (Kind::Strings, _) => (false, "an object whose values are strings"),
+        (Kind::Value, value) => (given(value).is_some(), "a string, a number, true or false"),
+        (Kind::Values, Json::Object(entries)) => {
+            for (name, item) in
+                entries.iter().filter(|(_, item)| *item != Json::Null && given(item).is_none())
+            {
+                let detail = format!(
+                    "`{}.{name}` must be a string, a number, true or false, not {}.",
+                    field.name,
+                    item.kind()
+                );
+                errors.push(FieldError::new(
+                    format!("{}.{name}", field.name),
+                    Code::InvalidRequest,
+                    "wrong_type",
+                    detail,
+                ));
+            }
+            return;
+        }
+        (Kind::Values, _) => (false, "an object of values"),
         (Kind::Integer(least, most), Json::Integer(value)) => {
             if !(least..=most).contains(value) {
                 let detail = format!("`{}` must be from {least} to {most}.", field.name);
@@ -422,6 +461,17 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
             "wrong_type",
             format_args!("`{}` must be {wanted}, not {}.", field.name, value.kind()),
         ));
+    }
+}
+
+/// A value of a template, as it was given.
+fn given<'j>(value: &'j Json<'_>) -> Option<Given<'j>> {
+    match value {
+        Json::Text(text) => Some(Given::Text(text)),
+        Json::Integer(number) => Some(Given::Integer(*number)),
+        Json::Number(number) => Some(Given::Number(*number)),
+        Json::Boolean(yes) => Some(Given::Boolean(*yes)),
+        Json::Null | Json::List(_) | Json::Object(_) => None,
     }
 }
 
@@ -481,6 +531,21 @@ impl<'j, 'a> Fields<'j, 'a> {
             Json::Text(text) => Some(text.as_ref()),
             _ => None,
         }))
+    }
+
+    /// A string, a number, `true` or `false`.
+    pub fn value(&self, name: &str) -> Option<Given<'j>> {
+        given(self.get(name)?)
+    }
+
+    /// An object of these; one that is null is left out.
+    pub fn values(&self, name: &str) -> Option<impl Iterator<Item = (&'j str, Given<'j>)>> {
+        match self.get(name)? {
+            Json::Object(entries) => {
+                Some(entries.iter().filter_map(|(key, value)| Some((key.as_ref(), given(value)?))))
+            }
+            _ => None,
+        }
     }
 
     /// An object of strings.

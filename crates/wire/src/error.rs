@@ -89,6 +89,8 @@ codes! {
         "Have an operator add the country to `enabled` in `[countries]`, if you mean to send there."
     QuietHours "QUIET_HOURS" 422 "The recipient must not be disturbed at this time"
         "Send it within the hours that are named, or have an operator set `outside = \"hold\"` in `[quiet_hours]`."
+    TemplateNotFilled "TEMPLATE_NOT_FILLED" 422 "The text cannot be made of the template"
+        "Give every value that the template has, each of its type; `errors` names what is missing or wrong."
     LimitExceeded "LIMIT_EXCEEDED" 422 "The request is larger than a limit"
         "Split the request into several within the limit that is named."
     IdempotencyConflict "IDEMPOTENCY_CONFLICT" 422 "The idempotency key was used for another request"

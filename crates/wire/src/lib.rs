@@ -23,6 +23,7 @@ pub mod review;
 mod show;
 pub mod sms;
 pub mod suppression;
+pub mod template;
 pub mod token;
 pub mod webhook;
 

@@ -31,6 +31,8 @@ pub enum List {
     Audit,
     /// What people agreed to.
     Consents,
+    /// Templates.
+    Templates,
 }
 
 /// Prints the place as a cursor.

@@ -5,3 +5,4 @@ mod keywords;
 mod parts;
 mod stories;
 mod subject;
+mod templates;

@@ -14,6 +14,7 @@ use tidings_domain::id::*;
 use tidings_domain::node::{LEASE_MS, share, surplus};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression::Reason;
+use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
@@ -260,6 +261,10 @@ impl Backend for Membership {
         write cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
         read stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
         write lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
+        write create_template(template: Template, actor: Actor) -> ();
+        write add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;
+        read template(realm: Realm, which: WhichTemplate, version: Option<u32>) -> Option<Template>;
+        read templates(realm: Realm, prefix: String, page: Page) -> Paged<Template>;
         write default_account(now: Timestamp) -> AccountId;
         read accounts() -> Vec<Account>;
         write create_account(account: Account, actor: Actor) -> ();

@@ -24,6 +24,7 @@ mod node;
 mod operating;
 mod review;
 mod suppression;
+mod template;
 
 use crate::backend::*;
 use crate::{Error, Result, Waiting};
@@ -41,6 +42,7 @@ use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
+use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
@@ -402,6 +404,7 @@ struct Tables {
     inbounds: inbound::Inbounds,
     replies: inbound::Replies,
     codes: code::Codes,
+    templates: template::Templates,
     accounts: account::Accounts,
     operating: operating::Operating,
     nodes: node::Nodes,
@@ -420,6 +423,7 @@ impl Default for Tables {
             inbounds: inbound::Inbounds::default(),
             replies: inbound::Replies::default(),
             codes: code::Codes::default(),
+            templates: template::Templates::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
             nodes: node::Nodes::default(),
@@ -529,6 +533,11 @@ impl Backend for Model {
         write cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
         read stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
         write lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
+
+        write create_template(template: Template, actor: Actor) -> ();
+        write add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;
+        read template(realm: Realm, which: WhichTemplate, version: Option<u32>) -> Option<Template>;
+        read templates(realm: Realm, prefix: String, page: Page) -> Paged<Template>;
 
         write default_account(now: Timestamp) -> AccountId;
         read accounts() -> Vec<Account>;

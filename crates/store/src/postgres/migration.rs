@@ -47,6 +47,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0008_one_time_codes", needs 6),
     // Nodes of before tell each part by itself as they did, and leave what waits for parts to the others.
     migration!("0009_parts_put_together", needs 6),
+    migration!("0013_templates", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

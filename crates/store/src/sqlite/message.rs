@@ -131,9 +131,10 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
     sql.prepare_cached(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of,
-           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum, reply, reply_to)
+           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum, reply, reply_to,
+           template, template_version)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31)",
+           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31, ?32, ?33)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -168,6 +169,8 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
             column::checksum(message),
             message.reply.map(|reply| reply.kind as i64),
             message.reply.map(|reply| reply.to.key()),
+            message.template.map(|origin| origin.template.key()),
+            message.template.map(|origin| origin.version),
         ])
     })
     .map_err(failed)?;
@@ -1127,7 +1130,9 @@ pub(super) fn all_damaged(sql: &Sql) -> Result<Option<(MessageId, u64)>> {
         return Ok(None);
     }
     let mut statement = sql
-        .prepare(&format!("SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message"))
+        .prepare(&format!(
+            "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version FROM message"
+        ))
         .map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut found = None;
@@ -1173,11 +1178,11 @@ const fn query_of_one(with_text: bool) -> &'static str {
     if with_text {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, text, checksum, reply, reply_to FROM message WHERE id = ?1"
+         failure, updated_at, text, checksum, reply, reply_to, template, template_version FROM message WHERE id = ?1"
     } else {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, NULL, NULL, reply, reply_to FROM message WHERE id = ?1"
+         failure, updated_at, NULL, NULL, reply, reply_to, template, template_version FROM message WHERE id = ?1"
     }
 }
 
@@ -1220,6 +1225,7 @@ fn hot(row: &Row<'_>) -> Result<Hot> {
         metadata: get(row, 16)?,
         retry_of: maybe(17)?.map(MessageId::from_key),
         reply: column::reply(maybe(30)?, maybe(31)?)?,
+        template: column::origin(maybe(32)?, maybe(33)?)?,
     };
     let parts: String = get(row, 25)?;
     let life = Life {
@@ -1296,7 +1302,7 @@ pub(super) fn messages(
         ceiling = ceiling.min(last.map_or(0, |last| last + 1));
     }
     let query = format!(
-        "SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
+        "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
     );
     let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
     let mut rows = statement.query(params![ceiling, floor]).map_err(failed)?;

@@ -15,6 +15,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_consent", include_str!("../../migrations/sqlite/0007_consent.sql")),
     ("0008_one_time_codes", include_str!("../../migrations/sqlite/0008_one_time_codes.sql")),
     ("0009_parts_put_together", include_str!("../../migrations/sqlite/0009_parts_put_together.sql")),
+    ("0013_templates", include_str!("../../migrations/sqlite/0013_templates.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

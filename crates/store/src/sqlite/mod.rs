@@ -21,6 +21,7 @@ mod operating;
 mod reserve;
 mod review;
 mod suppression;
+mod template;
 mod wal;
 
 use crate::backend::*;
@@ -37,6 +38,7 @@ use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
+use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
@@ -252,6 +254,11 @@ impl Backend for Sqlite {
         writer code::cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
         readers code::stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
         writer code::lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
+
+        calls template::create_template(template: Template, actor: Actor) -> ();
+        calls template::add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;
+        readers template::template(realm: Realm, which: WhichTemplate, version: Option<u32>) -> Option<Template>;
+        readers template::templates(realm: Realm, prefix: String, page: Page) -> Paged<Template>;
 
         writer account::default_account(now: Timestamp) -> AccountId;
         readers account::accounts() -> Vec<Account>;

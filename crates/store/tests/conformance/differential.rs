@@ -27,6 +27,7 @@ use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression::Reason;
+use tidings_domain::template::{Origin, Template};
 use tidings_domain::text::{Charset, Part, Segment};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Client as Person, Prefix, Watch};
@@ -46,6 +47,9 @@ const NEIGHBOUR: Realm = Realm { account: AccountId::from_key(2), ..HOME };
 const REALMS: [Realm; 3] = [HOME, TEST, NEIGHBOUR];
 const TEST_LINE: ConnectionId = ConnectionId::from_key(3);
 const LINES: [ConnectionId; 3] = [LINE, OTHER_LINE, TEST_LINE];
+
+/// Few, so that they are taken.
+const TEMPLATE_NAMES: [&str; 3] = ["hello", "reply.hours", "remind"];
 
 /// Where there is a server between: each story has a database of its own.
 const STORIES_OF_POSTGRES: u64 = 25;
@@ -139,6 +143,8 @@ enum Call {
     Suppress(Vec<Suppression>),
     StopWaiting(Vec<(Realm, PhoneNumber)>, usize),
     RecordConsents(Vec<Consent>),
+    CreateTemplate(Template),
+    AddTemplateVersion(Realm, TemplateId),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -345,6 +351,11 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
+        Call::CreateTemplate(template) => plain(store.create_template(template, actor()).await),
+        Call::AddTemplateVersion(realm, id) => {
+            let content = crate::template::content(now.as_millis());
+            plain(store.add_template_version(realm, id, content, actor(), now).await)
+        }
         Call::Lift(realm, recipient) => {
             answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
                 lines(lifted.iter().map(entry))
@@ -473,6 +484,12 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
         add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
         let codes = pages(3, one_code, async |page| store.codes(realm, page).await).await;
         add(format!("codes of {name}"), codes);
+        let listed = async |page| store.templates(realm, String::new(), page).await;
+        add(format!("templates of {name}"), pages(2, |one| format!("{one:?}"), listed).await);
+        for named in TEMPLATE_NAMES {
+            let first = store.template(realm, WhichTemplate::Name(named.to_owned()), Some(1)).await;
+            add(format!("the first {named} in {name}"), plain(first));
+        }
         add(format!("stops of {name}"), plain(store.stops(realm, now).await));
         add(format!("groups of {name}"), plain(store.review_groups(realm, 9).await));
         add(format!("clients of {name}"), plain(store.clients(realm).await));
@@ -914,6 +931,7 @@ impl Teller {
             77 => self.replay(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
+            97 if self.draw.one_in(2) => self.template(),
             80 => Call::RecordConsents((0..1 + self.draw.below(3)).map(|_| self.consent()).collect()),
             81 | 82 => Call::Decide {
                 realm: self.realm(),
@@ -953,6 +971,17 @@ impl Teller {
             _ if self.draw.one_in(5) => Call::GiveUp(self.limit()),
             _ => self.receive(),
         }
+    }
+
+    fn template(&mut self) -> Call {
+        let realm = self.realm();
+        if self.draw.one_in(2) {
+            let id = TemplateId::from_key(1 + self.draw.below(5) as i64);
+            return Call::AddTemplateVersion(realm, id);
+        }
+        let (n, name) = (1 + self.draw.below(4) as i64, self.draw.of(&TEMPLATE_NAMES));
+        let template = crate::template::template(n, name);
+        Call::CreateTemplate(Template { realm, created_at: self.now, ..template })
     }
 
     fn learn(&mut self, call: &Call, learned: Learned) {
@@ -1039,6 +1068,7 @@ impl Teller {
             metadata: self.draw.one_in(4).then(|| "{\"a\": [1, null]}".to_owned()),
             retry_of: self.draw.one_in(9).then(|| self.known().1),
             reply: None,
+            template: self.draw.one_in(5).then(|| Origin { template: TemplateId::from_key(3), version: 2 }),
             ..message(self.made)
         };
         let queued = Life::queued(message.segments, now, send_at);

@@ -24,6 +24,7 @@ mod review;
 mod samples;
 mod server;
 mod suppression;
+mod template;
 mod token;
 mod webhook;
 

@@ -96,7 +96,12 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 4] = [
+const UNDONE: [(i64, &str); 5] = [
+    (
+        10,
+        "DROP TABLE template, template_version;
+         ALTER TABLE message DROP COLUMN template, DROP COLUMN template_version",
+    ),
     (
         9,
         "DROP TABLE inbound_part;
