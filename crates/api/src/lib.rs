@@ -9,6 +9,7 @@ mod auth;
 mod code;
 mod connection;
 mod consent;
+mod conversation;
 mod endpoint;
 mod event;
 mod idempotency;
@@ -54,7 +55,9 @@ use tidings_wire::{
     account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, inbound as inb,
     message as msg,
 };
-use tidings_wire::{consent as con, review as rev, sms, suppression as sup, template as tpl};
+use tidings_wire::{
+    consent as con, conversation as cnv, review as rev, sms, suppression as sup, template as tpl,
+};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -265,6 +268,8 @@ const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
 const CONTROL: Need = Need::Scope(Scope::CarriersWrite);
 const CODES_SEND: Need = Need::Scope(Scope::CodesSend);
 const CODES_CHECK: Need = Need::Scope(Scope::CodesCheck);
+const TALKS: Need = Need::Scope(Scope::ConversationsRead);
+const TALK: Need = Need::Scope(Scope::ConversationsWrite);
 const TEMPLATES: Need = Need::Scope(Scope::TemplatesRead);
 const WRITE_TEMPLATES: Need = Need::Scope(Scope::TemplatesWrite);
 const ADMIN: Need = Need::Scope(Scope::Admin);
@@ -310,6 +315,31 @@ pub static ROUTES: &[Route] = &[
         .may_take(&otc::RESEND).gives(200, one!(otc::Code<'static>)),
     Route::new(POST, "/v1/codes/{id}/cancel", CODES_SEND, "codes", "Take a one-time code back", act!(code::cancel))
         .gives(200, one!(otc::Code<'static>)),
+
+    Route::new(POST, "/v1/conversations", TALK, "conversations", "Write to a person and keep it as a conversation; needs messages.send, too", act!(conversation::create))
+        .takes(&cnv::NEW_CONVERSATION).replayable().gives(202, one!(msg::Accepted<'static>)),
+    Route::new(GET, "/v1/conversations", TALKS, "conversations", "List conversations, those with the newest entries first", act!(conversation::list))
+        .query(conversation::FILTERS).gives(200, page_of!(cnv::Conversation<'static>)),
+    Route::new(GET, "/v1/conversations/search", TALKS, "conversations", "Search what was said and noted, the newest first", act!(conversation::search))
+        .query(conversation::SEARCH).gives(200, page_of!(cnv::FoundEntry<'static>)),
+    Route::new(GET, "/v1/conversations/{id}", TALKS, "conversations", "Read a conversation", act!(conversation::read))
+        .gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(GET, "/v1/conversations/{id}/messages", TALKS, "conversations", "Read what was said and noted, the last first", act!(conversation::lines))
+        .query(message::PAGING).gives(200, page_of!(cnv::ConversationEntry<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/reply", TALK, "conversations", "Reply, unless somebody wrote meanwhile", act!(conversation::reply))
+        .takes(&cnv::REPLY).replayable().gives(202, one!(msg::Accepted<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/notes", TALK, "conversations", "Leave a note that only you see", act!(conversation::note))
+        .takes(&cnv::NOTE).gives(201, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/assign", TALK, "conversations", "Say who looks after a conversation", act!(conversation::assign))
+        .may_take(&cnv::ASSIGNMENT).gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/tags", TALK, "conversations", "Add tags and take others away", act!(conversation::tag))
+        .takes(&cnv::TAGS).gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/snooze", TALK, "conversations", "Put a conversation off until a moment", act!(conversation::snooze))
+        .takes(&cnv::SNOOZE).gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/close", TALK, "conversations", "Close a conversation until something comes", act!(conversation::close))
+        .gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/reopen", TALK, "conversations", "Open a conversation that was closed or put off", act!(conversation::reopen))
+        .gives(200, one!(cnv::Conversation<'static>)),
 
     Route::new(POST, "/v1/templates", WRITE_TEMPLATES, "templates", "Make a template", act!(template::create))
         .takes(&tpl::NEW_TEMPLATE).large().gives(201, one!(tpl::Template<'static>)),

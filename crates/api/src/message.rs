@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidings_domain::id::{BatchId, EndpointId, MessageId, TokenId};
 use tidings_domain::message::Status;
 use tidings_engine::{self as engine, Call, Cancel, Item, Refused, Sent, intake::IdempotencyKey};
-use tidings_store::{Endpoint, MessageFilter, Page, Stored};
+use tidings_store::{Endpoint, MessageFilter, Page, Saying, Stored};
 use tidings_wire::batch::{self, BatchAccepted};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::endpoint::SECRET_OCTETS;
@@ -77,7 +77,12 @@ pub(crate) async fn send(ask: Ask) -> Answer {
     send_one(ask, parsed).await
 }
 
-async fn send_one(ask: Ask, mut parsed: Parsed) -> Answer {
+async fn send_one(ask: Ask, parsed: Parsed) -> Answer {
+    send_as(ask, parsed, None).await
+}
+
+/// Sends one message, perhaps as an entry of a conversation.
+pub(crate) async fn send_as(ask: Ask, mut parsed: Parsed, saying: Option<Saying>) -> Answer {
     let key = idempotency::key(&ask.headers)?;
     pace(&ask, 1)?;
     if let Err(errors) = Templates::default().fill(&ask, &mut parsed).await? {
@@ -89,7 +94,7 @@ async fn send_one(ask: Ask, mut parsed: Parsed) -> Answer {
     }
     let text_field = parsed.text_field;
     let base = ask.app.settings.public_url.clone();
-    let sent = ask.app.engine.send(Call {
+    let call = Call {
         realm: ask.realm(),
         token: Some(ask.caller().token()),
         requests: vec![request],
@@ -99,8 +104,12 @@ async fn send_one(ask: Ask, mut parsed: Parsed) -> Answer {
             fingerprint: idempotency::fingerprint(ask.path, &ask.body),
             answer: Arc::new(move |_, items| single(items, text_field, &base).write()),
         }),
-    });
-    match sent.await? {
+    };
+    let sent = match saying {
+        None => ask.app.engine.send(call).await?,
+        Some(saying) => ask.app.engine.converse(call, saying).await?,
+    };
+    match sent {
         Sent::New(_, items) => Ok(single(&items, text_field, &ask.app.settings.public_url).response(false)),
         other => repeated(other),
     }
@@ -130,6 +139,12 @@ async fn unfilled(ask: &Ask, key: Option<String>, errors: Vec<FieldError>) -> An
     }
 }
 
+/// What a reply is told that somebody else was quicker.
+fn overtaken() -> FieldError {
+    let detail = "Somebody wrote in this conversation since the entry that you saw last; nothing was sent.";
+    FieldError::new("if_last", Code::Overtaken, "overtaken", detail)
+}
+
 /// The answer to one message.
 fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
     let error = match items.first() {
@@ -139,6 +154,7 @@ fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
         }
         Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
         Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason),
+        Some(Item::Overtaken) => overtaken(),
         Some(Item::CodeRefused(_)) | None => {
             FieldError::new("", Code::UnknownError, "nothing", "The engine gave no answer.")
         }
@@ -310,7 +326,7 @@ fn many(batch: Option<BatchId>, items: &[Item], parsed: &[Result<&'static str, F
                 Some(Item::Accepted(accepted)) => Outcome::Accepted(shown_accepted(accepted)),
                 Some(Item::Refused(refusal)) => Outcome::Refused(FieldError::refusal(refusal, text_field)),
                 Some(Item::Suppressed(reason)) => Outcome::Refused(FieldError::suppressed(*reason)),
-                Some(Item::CodeRefused(_)) | None => {
+                Some(Item::CodeRefused(_) | Item::Overtaken) | None => {
                     Outcome::Refused(FieldError::new("", Code::UnknownError, "nothing", "No answer."))
                 }
             },
@@ -369,7 +385,7 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
     json(200, &Preview::new(&request, plan.as_ref(), refused, gated))
 }
 
-fn shown(stored: &Stored) -> Message<'_> {
+pub(crate) fn shown(stored: &Stored) -> Message<'_> {
     Message::new(&stored.message, &stored.life, stored.failure.as_ref(), stored.updated_at)
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 mod code;
+mod conversation;
 mod hostile;
 mod idempotency;
 mod message;

@@ -33,9 +33,9 @@ pub enum Command {
     Show {
         /// Its name or id
         name: String,
-        /// Which version, if not the newest
+        /// Which version by its number, if not the newest
         #[arg(long)]
-        version: Option<u32>,
+        number: Option<u32>,
         #[command(flatten)]
         whose: Whose,
     },
@@ -59,9 +59,9 @@ pub enum Command {
     Preview {
         /// Its name or id
         name: String,
-        /// Which version, if not the newest
+        /// Which version by its number, if not the newest
         #[arg(long)]
-        version: Option<u32>,
+        number: Option<u32>,
         /// Which language is wanted
         #[arg(long, value_parser = language)]
         language: Option<Language>,
@@ -109,8 +109,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 table.print(output, "There are no templates.")
             })?;
         }
-        Command::Show { name, version, whose } => {
-            let found = find(&operator, operator.realm(&whose).await?, &name, version).await?;
+        Command::Show { name, number, whose } => {
+            let found = find(&operator, operator.realm(&whose).await?, &name, number).await?;
             output.show(&wire::Template::new(&found), || print(&found, output))?;
         }
         Command::Create { file, whose } => {
@@ -147,8 +147,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let added = added.ok_or_else(|| anyhow!("there is no template {name} any more"))?;
             output.show(&wire::Template::new(&added), || print(&added, output))?;
         }
-        Command::Preview { name, version, language, values, whose } => {
-            let found = find(&operator, operator.realm(&whose).await?, &name, version).await?;
+        Command::Preview { name, number, language, values, whose } => {
+            let found = find(&operator, operator.realm(&whose).await?, &name, number).await?;
             let given: Vec<_> =
                 values.iter().map(|(name, value)| (name.as_str(), Given::Text(value))).collect();
             let text = if given.is_empty() {

@@ -70,11 +70,15 @@ pub enum Scope {
     TemplatesRead,
     /// Make templates and new versions of them.
     TemplatesWrite,
+    /// Read conversations, and search them.
+    ConversationsRead,
+    /// Reply in conversations, note, assign, tag, put off and close.
+    ConversationsWrite,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -94,6 +98,8 @@ impl Scope {
         Self::CodesCheck,
         Self::TemplatesRead,
         Self::TemplatesWrite,
+        Self::ConversationsRead,
+        Self::ConversationsWrite,
     ];
 
     /// The public word, such as `messages.send`.
@@ -118,6 +124,8 @@ impl Scope {
             Self::CodesCheck => "codes.check",
             Self::TemplatesRead => "templates.read",
             Self::TemplatesWrite => "templates.write",
+            Self::ConversationsRead => "conversations.read",
+            Self::ConversationsWrite => "conversations.write",
         }
     }
 

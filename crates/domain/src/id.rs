@@ -173,6 +173,10 @@ ids! {
     CodeId = "cod";
     /// A template, with all its versions.
     TemplateId = "tpl";
+    /// What was said between a person and one of our senders.
+    ConversationId = "cnv";
+    /// A note in a conversation.
+    NoteId = "not";
 }
 
 #[cfg(test)]

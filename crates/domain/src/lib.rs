@@ -7,7 +7,8 @@
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
 //! people agreed to; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
 //! [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is the life of a one-time code,
-//! and [`velocity`] how fast codes may be asked for. [`template`] makes texts from values. [`text`], [`address`] and [`sender`] are
+//! and [`velocity`] how fast codes may be asked for. [`template`] makes texts from values, and [`conversation`]
+//! says who waits for an answer. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
@@ -16,6 +17,7 @@ pub mod admission;
 pub mod assembly;
 pub mod code;
 pub mod consent;
+pub mod conversation;
 pub mod event;
 pub mod failure;
 pub mod gate;

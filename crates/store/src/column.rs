@@ -8,6 +8,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly;
 use tidings_domain::code;
+use tidings_domain::conversation::Entry;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::{InboundId, MessageId, TemplateId};
 use tidings_domain::keyword;
@@ -162,6 +163,20 @@ pub(crate) fn reply(kind: Option<i64>, to: Option<i64>) -> Result<Option<Reply>>
     let kind = usize::try_from(number).ok().and_then(|n| reply::Kind::ALL.get(n).copied());
     let kind = kind.ok_or_else(|| corrupt("kind of reply", number))?;
     Ok(Some(Reply { kind, to: InboundId::from_key(to) }))
+}
+
+/// Words and tags stand in one column, each between two spaces.
+pub(crate) fn spaced(words: &[String]) -> String {
+    words.iter().fold(String::from(" "), |text, word| text + word + " ")
+}
+
+pub(crate) fn unspaced(text: &str) -> Vec<String> {
+    text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// An entry of a conversation.
+pub(crate) fn entry(kind: i64, key: i64) -> Result<Entry> {
+    Entry::stored(kind, key).ok_or_else(|| corrupt("kind of an entry", kind))
 }
 
 /// Of which template a message was made, as its two columns say.

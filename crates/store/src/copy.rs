@@ -166,6 +166,18 @@ pub(crate) const TABLES: &[Table] = tables! {
     template_version (template, version) {
         template: Long, version: Whole, content: Text, created_at: Long, created_by: Text,
     }
+    conversation (id) {
+        id: Long, account: Long, live: Short, person: Long, sender: Text, last_kind: Short, last_ref: Long, seq: Long,
+        entries: Whole, asked: Whole, answered: Whole, closed: Whole, snoozed_until: Long, assignee: Text, tags: Text,
+        created_at: Long, last_at: Long,
+    }
+    conversation_entry (conversation, place) {
+        conversation: Long, place: Whole, seq: Long, kind: Short, ref: Long, author: Text, text: Text, words: Text,
+        at: Long,
+    }
+    conversation_word (account, live, word, seq) {
+        account: Long, live: Short, word: Text, seq: Long, conversation: Long, place: Whole,
+    }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };

@@ -105,6 +105,8 @@ codes! {
         "Ask for a new code; waiting does not help this one."
     VelocityExceeded "VELOCITY_EXCEEDED" 429 "One-time codes are asked for too fast"
         "Wait as long as `Retry-After` says; `errors` names what there were too many of."
+    Overtaken "OVERTAKEN" 409 "Somebody wrote in the conversation meanwhile"
+        "Read what came since the entry that you saw last, and send your reply again if it still fits."
     Conflict "CONFLICT" 409 "Something like that exists already"
         "Read what is there, and change it or choose another name."
     PayloadTooLarge "PAYLOAD_TOO_LARGE" 413 "The body is too large"

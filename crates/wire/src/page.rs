@@ -33,6 +33,12 @@ pub enum List {
     Consents,
     /// Templates.
     Templates,
+    /// Conversations.
+    Conversations,
+    /// What was said in a conversation.
+    Lines,
+    /// What a search found.
+    Found,
 }
 
 /// Prints the place as a cursor.

@@ -16,6 +16,7 @@
 mod account;
 mod code;
 mod consent;
+mod conversation;
 mod endpoint;
 mod event;
 mod inbound;
@@ -38,6 +39,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
+use tidings_domain::conversation::{Change, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -404,6 +406,7 @@ struct Tables {
     inbounds: inbound::Inbounds,
     replies: inbound::Replies,
     codes: code::Codes,
+    conversations: conversation::Conversations,
     templates: template::Templates,
     accounts: account::Accounts,
     operating: operating::Operating,
@@ -423,6 +426,7 @@ impl Default for Tables {
             inbounds: inbound::Inbounds::default(),
             replies: inbound::Replies::default(),
             codes: code::Codes::default(),
+            conversations: conversation::Conversations::default(),
             templates: template::Templates::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
@@ -533,6 +537,14 @@ impl Backend for Model {
         write cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
         read stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
         write lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
+
+        write converse(intake: Intake, saying: Saying, now: Timestamp) -> Accepted;
+        read conversations(realm: Realm, filter: ConversationFilter, page: Page, now: Timestamp) -> Paged<Conversation>;
+        read conversation(realm: Realm, id: ConversationId) -> Option<Conversation>;
+        read lines(realm: Realm, id: ConversationId, page: Page) -> Option<Paged<Line>>;
+        write add_note(realm: Realm, id: ConversationId, note: NewNote, now: Timestamp) -> Option<Conversation>;
+        write change_conversation(realm: Realm, id: ConversationId, change: Change, actor: Actor, now: Timestamp) -> Option<std::result::Result<Conversation, TooManyTags>>;
+        read search(realm: Realm, words: Vec<String>, page: Page) -> Paged<Found>;
 
         write create_template(template: Template, actor: Actor) -> ();
         write add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;

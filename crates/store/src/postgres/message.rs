@@ -6,7 +6,7 @@
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
-use super::{code, event, review, suppression};
+use super::{code, conversation, event, review, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
@@ -809,14 +809,14 @@ pub(super) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut executor::Needs
 }
 
 pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
-    accept_with(tx, intake, None, *now).await
+    accept_with(tx, intake, Beside::Nothing, *now).await
 }
 
-/// Accepts messages; a single one may carry a code.
+/// Accepts messages; a single one may carry a code, or be said in a conversation.
 pub(super) async fn accept_with(
     tx: &mut Tx,
     intake: &Intake,
-    sending: Option<&Sending>,
+    beside: Beside<'_>,
     now: Timestamp,
 ) -> Result<Accepted> {
     if let Some(idempotency) = &intake.idempotency {
@@ -841,13 +841,22 @@ pub(super) async fn accept_with(
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        if let Some(sending) = sending
-            && let Some(refused) = code::admit(tx, draft, sending, now).await?
-        {
-            // Not for the key: time cures it.
-            return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default()));
+        // What is refused now is not for the key: time cures it.
+        let refused = match beside {
+            Beside::Nothing => None,
+            Beside::Code(sending) => code::admit(tx, draft, sending, now).await?.map(Admission::Refused),
+            Beside::Saying(saying) => {
+                let is_overtaken = conversation::is_overtaken(&tx.sql, message, saying).await?;
+                is_overtaken.then_some(Admission::Overtaken)
+            }
+        };
+        if let Some(refused) = refused {
+            return Ok(Accepted::New(vec![refused], Box::default()));
         }
         insert(tx, draft, now).await?;
+        if let Beside::Saying(saying) = beside {
+            conversation::add(tx, vec![Addition::of_message(message, saying, now)]).await?;
+        }
         if let Some(hold) = &draft.held {
             let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
             let apply = async |tx: &mut Tx| commit.apply(tx, message.id, held).await;
@@ -1816,6 +1825,24 @@ async fn find(sql: &Session, realm: Realm, id: MessageId) -> Result<Option<Store
     Ok((owner == realm).then_some(stored))
 }
 
+/// Messages by their ids.
+pub(super) async fn find_all(sql: &Session, realm: Realm, ids: &[i64]) -> Result<HashMap<MessageId, Stored>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sql
+        .rows(concat!("SELECT ", columns!(), ", m.text FROM message m WHERE m.id = ANY ($1)"), &[&ids])
+        .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let stored = stored(row)?;
+        if stored.message.realm() == realm {
+            found.insert(stored.message.id, stored);
+        }
+    }
+    Ok(found)
+}
+
 /// Rows that one page may look at: a filter that fits nothing must not read the whole history at once.
 const SCAN_MAX: i64 = 50_000;
 
@@ -1954,6 +1981,7 @@ pub(super) async fn redact(
         let listeners = tx.listeners();
         publish(tx, &listeners, &stored.message, event, &mut Vec::new());
         super::operating::write_audit(tx, actor, "message.redact", &id.to_string(), "", *now);
+        conversation::forget_words(&tx.sql, *realm, *id).await?;
         stored.message.text = None;
         stored.updated_at = *now;
     }

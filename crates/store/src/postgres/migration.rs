@@ -48,6 +48,8 @@ const MIGRATIONS: &[Migration] = &[
     // Nodes of before tell each part by itself as they did, and leave what waits for parts to the others.
     migration!("0009_parts_put_together", needs 6),
     migration!("0013_templates", needs 6),
+    // What nodes of before hear meanwhile is told, and stands in no conversation.
+    migration!("0014_conversations", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

@@ -13,6 +13,7 @@ mod account;
 mod backup;
 mod code;
 mod consent;
+mod conversation;
 pub(crate) mod copy;
 mod endpoint;
 mod event;
@@ -42,6 +43,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
+use tidings_domain::conversation::{Change, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::*;
 use tidings_domain::review::Decision;
@@ -336,6 +338,14 @@ impl Backend for Postgres {
         writer code::cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
         single code::stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
         writer code::lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
+
+        calls conversation::converse(intake: Intake, saying: Saying, now: Timestamp) -> Accepted;
+        readers conversation::conversations(realm: Realm, filter: ConversationFilter, page: Page, now: Timestamp) -> Paged<Conversation>;
+        single conversation::conversation(realm: Realm, id: ConversationId) -> Option<Conversation>;
+        readers conversation::lines(realm: Realm, id: ConversationId, page: Page) -> Option<Paged<Line>>;
+        calls conversation::add_note(realm: Realm, id: ConversationId, note: NewNote, now: Timestamp) -> Option<Conversation>;
+        calls conversation::change_conversation(realm: Realm, id: ConversationId, change: Change, actor: Actor, now: Timestamp) -> Option<std::result::Result<Conversation, TooManyTags>>;
+        readers conversation::search(realm: Realm, words: Vec<String>, page: Page) -> Paged<Found>;
 
         calls template::create_template(template: Template, actor: Actor) -> ();
         calls template::add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;

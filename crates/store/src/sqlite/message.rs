@@ -3,7 +3,7 @@
 //! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
 
 use super::executor::{Rx, Tx, failed};
-use super::{code, event, review, suppression};
+use super::{code, conversation, event, review, suppression};
 use crate::backend::*;
 use crate::column;
 pub(super) use crate::column::{environment, live, number};
@@ -45,14 +45,14 @@ const CLOCK_BACK_MS: i64 = 3_600_000;
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
 pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
-    accept_with(tx, intake, None, *now)
+    accept_with(tx, intake, Beside::Nothing, *now)
 }
 
-/// Accepts messages; a single one may carry a code.
+/// Accepts messages; a single one may carry a code, or be said in a conversation.
 pub(super) fn accept_with(
     tx: &mut Tx<'_>,
     intake: &Intake,
-    sending: Option<&Sending>,
+    beside: Beside<'_>,
     now: Timestamp,
 ) -> Result<Accepted> {
     if let Some(idempotency) = &intake.idempotency {
@@ -82,13 +82,24 @@ pub(super) fn accept_with(
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        if let Some(sending) = sending
-            && let Some(refused) = code::admit(tx, draft, sending, now)?
-        {
-            // Not for the key: time cures it.
-            return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default()));
+        // What is refused now is not for the key: time cures it.
+        let refused = match beside {
+            Beside::Nothing => None,
+            Beside::Code(sending) => code::admit(tx, draft, sending, now)?.map(Admission::Refused),
+            Beside::Saying(saying) => {
+                let (person, sender) = (message.recipient, message.sender);
+                let is_overtaken =
+                    conversation::is_overtaken(tx.sql, message.realm(), person, sender, saying)?;
+                is_overtaken.then_some(Admission::Overtaken)
+            }
+        };
+        if let Some(refused) = refused {
+            return Ok(Accepted::New(vec![refused], Box::default()));
         }
         insert(tx.sql, message, &draft.life, now)?;
+        if let Beside::Saying(saying) = beside {
+            conversation::add(tx, &Addition::of_message(message, saying, now))?;
+        }
         if draft.life.state.is_waiting() {
             tx.waits(message, 1);
         }
@@ -1266,7 +1277,7 @@ pub(super) fn message(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<
     find(rx.sql, *realm, *id)
 }
 
-fn find(sql: &Sql, realm: Realm, id: MessageId) -> Result<Option<Stored>> {
+pub(super) fn find(sql: &Sql, realm: Realm, id: MessageId) -> Result<Option<Stored>> {
     let mut statement = sql.prepare_cached(query_of_one(true)).map_err(failed)?;
     let mut rows = statement.query([id.key()]).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
@@ -1396,6 +1407,7 @@ pub(super) fn redact(
         let listeners = tx.listeners()?;
         publish(tx, &listeners, &stored.message, event, &mut Vec::new())?;
         super::operating::write_audit(tx, actor, "message.redact", &id.to_string(), "", *now)?;
+        conversation::forget_words(tx.sql, *realm, *id)?;
     }
     find(tx.sql, *realm, *id)
 }

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_one_time_codes", include_str!("../../migrations/sqlite/0008_one_time_codes.sql")),
     ("0009_parts_put_together", include_str!("../../migrations/sqlite/0009_parts_put_together.sql")),
     ("0013_templates", include_str!("../../migrations/sqlite/0013_templates.sql")),
+    ("0014_conversations", include_str!("../../migrations/sqlite/0014_conversations.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

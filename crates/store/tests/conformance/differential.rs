@@ -15,6 +15,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::Bounds;
 use tidings_domain::code::{Code, Mark, NewCode};
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
+use tidings_domain::conversation::{self, Change, Entry};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::Hold;
@@ -143,6 +144,15 @@ enum Call {
     Suppress(Vec<Suppression>),
     StopWaiting(Vec<(Realm, PhoneNumber)>, usize),
     RecordConsents(Vec<Consent>),
+    Converse {
+        realm: Realm,
+        key: Option<(u8, u8)>,
+        draft: Draft,
+        seen: Option<Entry>,
+    },
+    /// About the conversation at this place of the list.
+    Note(Realm, usize, NoteId),
+    Change(Realm, usize, Change),
     CreateTemplate(Template),
     AddTemplateVersion(Realm, TemplateId),
     Lift(Realm, PhoneNumber),
@@ -351,6 +361,25 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
+        Call::Converse { realm, key, draft, seen } => {
+            let idempotency = key.map(|(key, fingerprint)| Idempotency {
+                key: [key; 32],
+                fingerprint: [fingerprint; 32],
+                answer: Arc::new(|admissions: &[Admission]| format!("{admissions:?}").into_bytes()),
+            });
+            let intake = Intake { realm, idempotency, batch: None, drafts: vec![draft] };
+            let saying = Saying { seen, author: "Maya".to_owned() };
+            plain(store.converse(intake, saying, now).await)
+        }
+        Call::Note(realm, place, id) => {
+            let note = NewNote { id, text: format!("hello note of {id}"), author: "Ben".to_owned() };
+            let to = nth(store, realm, place, now).await;
+            plain(store.add_note(realm, to, note, now).await)
+        }
+        Call::Change(realm, place, change) => {
+            let to = nth(store, realm, place, now).await;
+            plain(store.change_conversation(realm, to, change, actor(), now).await)
+        }
         Call::CreateTemplate(template) => plain(store.create_template(template, actor()).await),
         Call::AddTemplateVersion(realm, id) => {
             let content = crate::template::content(now.as_millis());
@@ -404,6 +433,13 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::Reopen | Call::Crash => String::new(),
     };
     (text, learned)
+}
+
+/// The conversation at this place of the list; one that is not there if there are fewer.
+async fn nth(store: &Arc<dyn Backend>, realm: Realm, place: usize, now: Timestamp) -> ConversationId {
+    let filter = ConversationFilter::default();
+    let all = store.conversations(realm, filter, page(MANY), now).await.expect("read").items;
+    all.get(place).map_or(ConversationId::from_key(1), |one| one.id)
 }
 
 fn advanced(result: Result<Advanced>, learned: &mut Learned) -> String {
@@ -484,6 +520,26 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
         add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
         let codes = pages(3, one_code, async |page| store.codes(realm, page).await).await;
         add(format!("codes of {name}"), codes);
+        for status in [None, Some(conversation::Status::NeedsReply), Some(conversation::Status::Closed)] {
+            let filter = ConversationFilter { status, ..ConversationFilter::default() };
+            let listed = async |page| store.conversations(realm, filter.clone(), page, now).await;
+            add(
+                format!("conversations of {name}, {status:?}"),
+                pages(3, |one| format!("{one:?}"), listed).await,
+            );
+        }
+        let listed = store.conversations(realm, ConversationFilter::default(), page(MANY), now).await;
+        for one in listed.expect("read").items {
+            let lines = async |page| Ok(store.lines(realm, one.id, page).await?.expect("it is there"));
+            add(
+                format!("what {} said in {name}", one.person),
+                pages(4, |line| format!("{line:?}"), lines).await,
+            );
+        }
+        for query in ["hello", "text", "hello note"] {
+            let searched = async |page| store.search(realm, conversation::words(query), page).await;
+            add(format!("{query} in {name}"), pages(3, |found| format!("{found:?}"), searched).await);
+        }
         let listed = async |page| store.templates(realm, String::new(), page).await;
         add(format!("templates of {name}"), pages(2, |one| format!("{one:?}"), listed).await);
         for named in TEMPLATE_NAMES {
@@ -534,8 +590,12 @@ struct Names(BTreeMap<(&'static str, i64), usize>);
 impl Names {
     fn rename(&mut self, text: &str) -> String {
         /// How the ids stand in a text: as `Debug` writes them, and printed.
-        const KINDS: [(&str, &str); 3] =
-            [("ReviewId(", "rev_"), ("SuppressionId(", "sup_"), ("AuditId(", "aud_")];
+        const KINDS: [(&str, &str); 4] = [
+            ("ReviewId(", "rev_"),
+            ("SuppressionId(", "sup_"),
+            ("AuditId(", "aud_"),
+            ("ConversationId(", "cnv_"),
+        ];
         let mut renamed = String::with_capacity(text.len());
         let mut rest = text;
         loop {
@@ -896,7 +956,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(145) {
+        match self.draw.below(154) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -968,9 +1028,38 @@ impl Teller {
             102 => Call::ReleaseDeliveries,
             103..136 => self.code(),
             136 => Call::Crash,
+            145..150 => self.converse(),
+            150 => Call::Note(self.realm(), self.draw.up_to(3), NoteId::from_key(self.id())),
+            151..154 => {
+                let change = match self.draw.below(6) {
+                    0 => Change::Assign(self.draw.of(&[None, Some("Maya".to_owned())])),
+                    1 => Change::Snooze(self.now.plus_ms(self.draw.of(&[1_000, HOUR_MS]))),
+                    2 => Change::Reopen,
+                    3 => {
+                        let tags = |draw: &mut Draw| {
+                            (0..draw.up_to(2)).map(|_| draw.of(&["a", "b", "c"]).to_owned()).collect()
+                        };
+                        Change::Tag { add: tags(&mut self.draw), remove: tags(&mut self.draw) }
+                    }
+                    _ => Change::Close,
+                };
+                Call::Change(self.realm(), self.draw.up_to(3), change)
+            }
             _ if self.draw.one_in(5) => Call::GiveUp(self.limit()),
             _ => self.receive(),
         }
+    }
+
+    fn converse(&mut self) -> Call {
+        let realm = self.realm();
+        let mut draft = self.draft(realm, None);
+        // Nobody else makes such an id.
+        draft.message.id = MessageId::from_key(self.id());
+        let heard = self.draw.lately(&self.inbounds).map(|(_, id)| Entry::Inbound(id));
+        let sent = self.draw.lately(&self.messages).map(|(_, id)| Entry::Message(id));
+        self.messages.push((realm, draft.message.id));
+        let key = self.draw.one_in(5).then(|| (self.draw.below(3) as u8, self.draw.below(2) as u8));
+        Call::Converse { realm, key, draft, seen: self.draw.of(&[None, None, heard, sent]) }
     }
 
     fn template(&mut self) -> Call {
@@ -987,7 +1076,7 @@ impl Teller {
     fn learn(&mut self, call: &Call, learned: Learned) {
         let drafts = match call {
             Call::Accept { drafts, .. } => drafts.as_slice(),
-            Call::SendCode { draft, .. } => std::slice::from_ref(draft),
+            Call::SendCode { draft, .. } | Call::Converse { draft, .. } => std::slice::from_ref(draft),
             _ => &[],
         };
         // What came claimed may be at its carrier at once. That of a refused call is, too: nobody knows it then.

@@ -8,6 +8,7 @@ mod backlog;
 mod batch;
 mod code;
 mod consent;
+mod conversation;
 mod copy;
 mod differential;
 mod faults;
