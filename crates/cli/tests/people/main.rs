@@ -1,6 +1,7 @@
 //! What people write, over SMPP, to the real binary.
 
 mod carrier;
+mod conversations;
 mod keywords;
 mod parts;
 mod stories;
