@@ -10,6 +10,7 @@ mod code;
 mod connection;
 mod consent;
 mod contact;
+mod conversation;
 mod endpoint;
 mod event;
 mod idempotency;
@@ -25,6 +26,7 @@ mod review;
 mod server;
 mod site;
 mod suppression;
+mod template;
 mod token;
 
 pub use server::serve;
@@ -55,7 +57,10 @@ use tidings_wire::{
     account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, inbound as inb,
     message as msg,
 };
-use tidings_wire::{consent as con, contact as ctc, import as imp, review as rev, sms, suppression as sup};
+use tidings_wire::{
+    consent as con, contact as ctc, conversation as cnv, import as imp, review as rev, sms,
+    suppression as sup, template as tpl,
+};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
@@ -281,6 +286,10 @@ const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
 const CONTROL: Need = Need::Scope(Scope::CarriersWrite);
 const CODES_SEND: Need = Need::Scope(Scope::CodesSend);
 const CODES_CHECK: Need = Need::Scope(Scope::CodesCheck);
+const TALKS: Need = Need::Scope(Scope::ConversationsRead);
+const TALK: Need = Need::Scope(Scope::ConversationsWrite);
+const TEMPLATES: Need = Need::Scope(Scope::TemplatesRead);
+const WRITE_TEMPLATES: Need = Need::Scope(Scope::TemplatesWrite);
 const ADMIN: Need = Need::Scope(Scope::Admin);
 const OPEN: Need = Need::Nothing;
 
@@ -324,6 +333,42 @@ pub static ROUTES: &[Route] = &[
         .may_take(&otc::RESEND).gives(200, one!(otc::Code<'static>)),
     Route::new(POST, "/v1/codes/{id}/cancel", CODES_SEND, "codes", "Take a one-time code back", act!(code::cancel))
         .gives(200, one!(otc::Code<'static>)),
+
+    Route::new(POST, "/v1/conversations", TALK, "conversations", "Write to a person and keep it as a conversation; needs messages.send, too", act!(conversation::create))
+        .takes(&cnv::NEW_CONVERSATION).replayable().gives(202, one!(msg::Accepted<'static>)),
+    Route::new(GET, "/v1/conversations", TALKS, "conversations", "List conversations, those with the newest entries first", act!(conversation::list))
+        .query(conversation::FILTERS).gives(200, page_of!(cnv::Conversation<'static>)),
+    Route::new(GET, "/v1/conversations/search", TALKS, "conversations", "Search what was said and noted, the newest first", act!(conversation::search))
+        .query(conversation::SEARCH).gives(200, page_of!(cnv::FoundEntry<'static>)),
+    Route::new(GET, "/v1/conversations/{id}", TALKS, "conversations", "Read a conversation", act!(conversation::read))
+        .gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(GET, "/v1/conversations/{id}/messages", TALKS, "conversations", "Read what was said and noted, the last first", act!(conversation::lines))
+        .query(message::PAGING).gives(200, page_of!(cnv::ConversationEntry<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/reply", TALK, "conversations", "Reply, unless somebody wrote meanwhile", act!(conversation::reply))
+        .takes(&cnv::REPLY).replayable().gives(202, one!(msg::Accepted<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/notes", TALK, "conversations", "Leave a note that only you see", act!(conversation::note))
+        .takes(&cnv::NOTE).gives(201, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/assign", TALK, "conversations", "Say who looks after a conversation", act!(conversation::assign))
+        .may_take(&cnv::ASSIGNMENT).gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/tags", TALK, "conversations", "Add tags and take others away", act!(conversation::tag))
+        .takes(&cnv::TAGS).gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/snooze", TALK, "conversations", "Put a conversation off until a moment", act!(conversation::snooze))
+        .takes(&cnv::SNOOZE).gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/close", TALK, "conversations", "Close a conversation until something comes", act!(conversation::close))
+        .gives(200, one!(cnv::Conversation<'static>)),
+    Route::new(POST, "/v1/conversations/{id}/reopen", TALK, "conversations", "Open a conversation that was closed or put off", act!(conversation::reopen))
+        .gives(200, one!(cnv::Conversation<'static>)),
+
+    Route::new(POST, "/v1/templates", WRITE_TEMPLATES, "templates", "Make a template", act!(template::create))
+        .takes(&tpl::NEW_TEMPLATE).large().gives(201, one!(tpl::Template<'static>)),
+    Route::new(GET, "/v1/templates", TEMPLATES, "templates", "List templates in their newest versions, the last made first", act!(template::list))
+        .query(template::FILTERS).gives(200, page_of!(tpl::Template<'static>)),
+    Route::new(GET, "/v1/templates/{id}", TEMPLATES, "templates", "Read a template, by its id or name", act!(template::read))
+        .query(template::VERSION).gives(200, one!(tpl::Template<'static>)),
+    Route::new(POST, "/v1/templates/{id}/versions", WRITE_TEMPLATES, "templates", "Make a new version of a template", act!(template::add_version))
+        .takes(&tpl::NEW_VERSION).large().gives(201, one!(tpl::Template<'static>)),
+    Route::new(POST, "/v1/templates/{id}/preview", TEMPLATES, "templates", "Look at what a template says and costs: filled, as usual, and at the worst", act!(template::preview))
+        .may_take(&tpl::PREVIEW).gives(200, one!(tpl::TemplatePreview<'static>)),
 
     Route::new(POST, "/v1/webhooks", HOOKS, "webhooks", "Make an endpoint; shows its secret", act!(endpoint::create))
         .takes(&whk::NEW_ENDPOINT).gives(201, one!(whk::Endpoint<'static>)),

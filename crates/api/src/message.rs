@@ -4,11 +4,12 @@ use crate::ask::{Answer, Ask, bad_parameter, json};
 use crate::idempotency::{self, Remembered};
 use crate::pace::Pace;
 use crate::problem::Problem;
+use crate::template::Templates;
 use std::sync::Arc;
 use tidings_domain::id::{BatchId, EndpointId, MessageId, TokenId};
 use tidings_domain::message::Status;
 use tidings_engine::{self as engine, Call, Cancel, Item, Refused, Sent, intake::IdempotencyKey};
-use tidings_store::{Endpoint, MessageFilter, Page, Stored};
+use tidings_store::{Endpoint, MessageFilter, Page, Saying, Stored};
 use tidings_wire::batch::{self, BatchAccepted};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::endpoint::SECRET_OCTETS;
@@ -77,15 +78,23 @@ pub(crate) async fn send(ask: Ask) -> Answer {
 }
 
 async fn send_one(ask: Ask, parsed: Parsed) -> Answer {
+    send_as(ask, parsed, None).await
+}
+
+/// Sends one message, perhaps as an entry of a conversation.
+pub(crate) async fn send_as(ask: Ask, mut parsed: Parsed, saying: Option<Saying>) -> Answer {
     let key = idempotency::key(&ask.headers)?;
     pace(&ask, 1)?;
+    if let Err(errors) = Templates::default().fill(&ask, &mut parsed).await? {
+        return unfilled(&ask, key, errors).await;
+    }
     let mut request = parsed.request;
     if let Some(url) = &parsed.callback_url {
         request.callback = Some(callback(&ask, url).await?);
     }
     let text_field = parsed.text_field;
     let base = ask.app.settings.public_url.clone();
-    let sent = ask.app.engine.send(Call {
+    let call = Call {
         realm: ask.realm(),
         token: Some(ask.caller().token()),
         requests: vec![request],
@@ -95,11 +104,45 @@ async fn send_one(ask: Ask, parsed: Parsed) -> Answer {
             fingerprint: idempotency::fingerprint(ask.path, &ask.body),
             answer: Arc::new(move |_, items| single(items, text_field, &base).write()),
         }),
-    });
-    match sent.await? {
+    };
+    let sent = match saying {
+        None => ask.app.engine.send(call).await?,
+        Some(saying) => ask.app.engine.converse(call, saying).await?,
+    };
+    match sent {
         Sent::New(_, items) => Ok(single(&items, text_field, &ask.app.settings.public_url).response(false)),
         other => repeated(other),
     }
+}
+
+/// Refuses a message whose text cannot be made of its template. A repeat of a call that was accepted gets that answer all the
+/// same: it is looked up, because there may be a new version of the template since.
+async fn unfilled(ask: &Ask, key: Option<String>, errors: Vec<FieldError>) -> Answer {
+    let problem = Problem::fields(errors);
+    let Some(key) = key else { return Err(problem) };
+    let refusal = Remembered { status: problem.status, body: problem.body(&ask.app.settings.public_url) };
+    let remembered = refusal.clone();
+    let sent = ask.app.engine.send(Call {
+        realm: ask.realm(),
+        token: Some(ask.caller().token()),
+        requests: Vec::new(),
+        batch: None,
+        idempotency: Some(IdempotencyKey {
+            key,
+            fingerprint: idempotency::fingerprint(ask.path, &ask.body),
+            answer: Arc::new(move |_, _| remembered.clone().write()),
+        }),
+    });
+    match sent.await? {
+        Sent::New(..) => Ok(refusal.response(false)),
+        other => repeated(other),
+    }
+}
+
+/// What a reply is told that somebody else was quicker.
+fn overtaken() -> FieldError {
+    let detail = "Somebody wrote in this conversation since the entry that you saw last; nothing was sent.";
+    FieldError::new("if_last", Code::Overtaken, "overtaken", detail)
 }
 
 /// The answer to one message.
@@ -111,6 +154,7 @@ fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
         }
         Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
         Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason),
+        Some(Item::Overtaken) => overtaken(),
         Some(Item::CodeRefused(_)) | None => {
             FieldError::new("", Code::UnknownError, "nothing", "The engine gave no answer.")
         }
@@ -204,14 +248,21 @@ pub(crate) async fn send_batch(ask: Ask) -> Answer {
     let mut requests = Vec::with_capacity(good);
     // What each item became before the engine saw it: the name of its text, or what is wrong.
     let mut parsed: Vec<Result<&'static str, FieldError>> = Vec::with_capacity(items.len());
+    let (mut templates, mut is_any_unfilled) = (Templates::default(), false);
     for item in items {
-        let Parsed { mut request, callback_url, text_field } = match item {
+        let mut item = match item {
             Ok(item) => item,
             Err(error) => {
                 parsed.push(Err(error));
                 continue;
             }
         };
+        if let Err(errors) = templates.fill(&ask, &mut item).await? {
+            is_any_unfilled = true;
+            parsed.push(Err(errors.into_iter().next().expect("a refusal has a reason")));
+            continue;
+        }
+        let Parsed { mut request, callback_url, text_field, .. } = item;
         if let Some(url) = callback_url {
             if !callbacks.iter().any(|(known, _)| *known == url) {
                 let found = match callback(&ask, &url).await {
@@ -235,16 +286,19 @@ pub(crate) async fn send_batch(ask: Ask) -> Answer {
         requests.push(request);
         parsed.push(Ok(text_field));
     }
-    if requests.is_empty() {
+    // What cannot be filled now may have been accepted under its key before there was a new version of its template.
+    let may_be_known = is_any_unfilled && key.is_some();
+    if requests.is_empty() && !may_be_known {
         return Ok(many(None, &[], &parsed).response(false));
     }
+    let batch = (!requests.is_empty()).then(|| u32::try_from(parsed.len()).unwrap_or(u32::MAX));
     let parsed = Arc::new(parsed);
     let remembered = Arc::clone(&parsed);
     let sent = ask.app.engine.send(Call {
         realm: ask.realm(),
         token: Some(ask.caller().token()),
         requests,
-        batch: Some(u32::try_from(parsed.len()).unwrap_or(u32::MAX)),
+        batch,
         idempotency: key.map(|key| IdempotencyKey {
             key,
             fingerprint: idempotency::fingerprint(ask.path, &ask.body),
@@ -272,7 +326,7 @@ fn many(batch: Option<BatchId>, items: &[Item], parsed: &[Result<&'static str, F
                 Some(Item::Accepted(accepted)) => Outcome::Accepted(shown_accepted(accepted)),
                 Some(Item::Refused(refusal)) => Outcome::Refused(FieldError::refusal(refusal, text_field)),
                 Some(Item::Suppressed(reason)) => Outcome::Refused(FieldError::suppressed(*reason)),
-                Some(Item::CodeRefused(_)) | None => {
+                Some(Item::CodeRefused(_) | Item::Overtaken) | None => {
                     Outcome::Refused(FieldError::new("", Code::UnknownError, "nothing", "No answer."))
                 }
             },
@@ -331,7 +385,7 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
     json(200, &Preview::new(&request, plan.as_ref(), refused, gated))
 }
 
-fn shown(stored: &Stored) -> Message<'_> {
+pub(crate) fn shown(stored: &Stored) -> Message<'_> {
     Message::new(&stored.message, &stored.life, stored.failure.as_ref(), stored.updated_at)
 }
 

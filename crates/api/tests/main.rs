@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 mod code;
+mod conversation;
 mod hostile;
 mod idempotency;
 mod message;
@@ -11,6 +12,7 @@ mod oauth;
 mod rights;
 mod site;
 mod support;
+mod template;
 mod token;
 mod webhook;
 

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 mod code;
+mod conversation;
 mod hostile;
 mod idempotency;
 mod message;
 mod oauth;
 mod rights;
 mod support;
+mod template;
 mod token;
 mod webhook;
 

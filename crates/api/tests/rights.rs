@@ -25,9 +25,13 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
         .with("POST", "/v1/imports", token, "Content-Type: text/csv\r\n", "number\n+15550003333\n")
         .await;
     let import = import.expect(201);
+    let template = r#"{"name":"hello","texts":{"en":"Hi"}}"#;
+    let template = house.post("/v1/templates", token, template).await.expect(201);
     vec![
         ("/v1/contacts/", id(&contact["id"])),
         ("/v1/imports/", id(&import["id"])),
+        ("/v1/conversations/", conversation(house, token).await),
+        ("/v1/templates/", id(&template["id"])),
         ("/v1/codes/", id(&code["id"])),
         ("/v1/messages/", id(&batch["results"][0]["id"])),
         ("/v1/batches/", id(&batch["batch_id"])),
@@ -37,6 +41,13 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
         ("/v1/clients/", id(&client["id"])),
         ("/v1/connections/", "simulator".to_owned()),
     ]
+}
+
+/// What was said between two numbers.
+async fn conversation(house: &House, token: &str) -> String {
+    house.post("/v1/conversations", token, HELLO).await.expect(202);
+    let listed = house.get("/v1/conversations", token).await.expect(200);
+    listed["data"][0]["id"].as_str().unwrap().to_owned()
 }
 
 /// Something that a person sent.
@@ -60,6 +71,8 @@ async fn inbound(house: &House) -> InboundId {
 
 fn absent(path: &str) -> String {
     match path.split('/').nth(2).unwrap() {
+        "conversations" => ConversationId::from_key(1).to_string(),
+        "templates" => TemplateId::from_key(1).to_string(),
         "codes" => CodeId::from_key(1).to_string(),
         "contacts" => ContactId::from_key(1).to_string(),
         "imports" => ImportId::from_key(1).to_string(),
@@ -77,6 +90,9 @@ fn absent(path: &str) -> String {
 fn body(path: &str) -> &'static str {
     match path {
         "/v1/codes/{id}/check" => r#"{"code":"123456"}"#,
+        "/v1/conversations/{id}/notes" => r#"{"text":"a"}"#,
+        "/v1/conversations/{id}/snooze" => r#"{"until":"2100-01-01T00:00:00Z"}"#,
+        "/v1/templates/{id}/versions" => r#"{"texts":{"en":"Hi"}}"#,
         "/v1/connections/{name}/pause" => r#"{"reason":"a"}"#,
         "/v1/webhooks/{id}/replay" => r#"{"since":"2026-01-01T00:00:00Z","until":"2026-01-02T00:00:00Z"}"#,
         _ => "{}",

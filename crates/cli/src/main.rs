@@ -28,6 +28,7 @@ mod review;
 mod serve;
 mod simulate;
 mod suppression;
+mod template;
 mod token;
 mod viewer;
 mod webhook;
@@ -90,6 +91,9 @@ enum Command {
     /// See one-time codes, and the prefixes that get none
     #[command(subcommand)]
     Code(code::Command),
+    /// Make templates, and see what they say and cost
+    #[command(subcommand)]
+    Template(template::Command),
     /// See and change who must not be sent to
     #[command(subcommand)]
     Suppression(suppression::Command),
@@ -210,6 +214,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Webhook(command) => webhook::run(command, place, output).await?,
                 Command::Review(command) => review::run(command, place, output).await?,
                 Command::Code(command) => code::run(command, place, output).await?,
+                Command::Template(command) => template::run(command, place, output).await?,
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
                 Command::Consent(command) => consent::run(command, place, output).await?,
                 Command::Contact(command) => contact::run(command, place, output).await?,

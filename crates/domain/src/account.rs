@@ -74,11 +74,19 @@ pub enum Scope {
     ContactsExport,
     /// Import tables of contacts.
     ContactsImport,
+    /// Read and preview templates.
+    TemplatesRead,
+    /// Make templates and new versions of them.
+    TemplatesWrite,
+    /// Read conversations, and search them.
+    ConversationsRead,
+    /// Reply in conversations, note, assign, tag, put off and close.
+    ConversationsWrite,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -100,6 +108,10 @@ impl Scope {
         Self::ContactsWrite,
         Self::ContactsExport,
         Self::ContactsImport,
+        Self::TemplatesRead,
+        Self::TemplatesWrite,
+        Self::ConversationsRead,
+        Self::ConversationsWrite,
     ];
 
     /// The public word, such as `messages.send`.
@@ -126,6 +138,10 @@ impl Scope {
             Self::ContactsWrite => "contacts.write",
             Self::ContactsExport => "contacts.export",
             Self::ContactsImport => "contacts.import",
+            Self::TemplatesRead => "templates.read",
+            Self::TemplatesWrite => "templates.write",
+            Self::ConversationsRead => "conversations.read",
+            Self::ConversationsWrite => "conversations.write",
         }
     }
 

@@ -175,6 +175,12 @@ ids! {
     ContactId = "ctc";
     /// A table of contacts that is read and then taken over.
     ImportId = "imp";
+    /// A template, with all its versions.
+    TemplateId = "tpl";
+    /// What was said between a person and one of our senders.
+    ConversationId = "cnv";
+    /// A note in a conversation.
+    NoteId = "not";
 }
 
 #[cfg(test)]

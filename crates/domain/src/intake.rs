@@ -12,6 +12,7 @@ use crate::purpose::Purpose;
 use crate::routing::{self, Route};
 use crate::sender::Sender;
 use crate::suppression;
+use crate::template::Origin;
 use crate::text::{self, Measured, Replacement, Unsendable};
 use crate::time::Timestamp;
 
@@ -40,6 +41,8 @@ pub struct SendRequest {
     pub metadata: Option<String>,
     /// The message of which this is a repeat.
     pub retry_of: Option<MessageId>,
+    /// The template that the text was made of.
+    pub template: Option<Origin>,
 }
 
 /// The bounds of what is accepted; configuration, with these defaults.
@@ -269,6 +272,7 @@ pub fn accept(
         metadata: request.metadata,
         retry_of: request.retry_of,
         reply: None,
+        template: request.template,
     };
     (message, life)
 }

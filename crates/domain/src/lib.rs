@@ -5,10 +5,12 @@
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
-//! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person is sent to, [`registration`] what senders may do; [`assembly`] puts long messages of people together, [`keyword`] reads what people ask for by text,
-//! [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is the life of a one-time code,
-//! and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`] reads and writes tables, and
-//! [`import`] judges the rows of one. [`text`], [`address`] and [`sender`] are
+//! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person
+//! is sent to, [`registration`] what senders may do; [`assembly`] puts long messages of people together, [`keyword`] reads
+//! what people ask for by text, [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is
+//! the life of a one-time code, and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`]
+//! reads and writes tables, and [`import`] judges the rows of one. [`template`] makes texts from values, and
+//! [`conversation`] says who waits for an answer. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
 pub mod account;
@@ -19,6 +21,7 @@ pub mod code;
 pub mod consent;
 pub mod contact;
 pub mod content;
+pub mod conversation;
 pub mod csv;
 pub mod event;
 pub mod failure;
@@ -44,6 +47,7 @@ pub mod review;
 pub mod routing;
 pub mod sender;
 pub mod suppression;
+pub mod template;
 pub mod text;
 pub mod time;
 pub mod velocity;

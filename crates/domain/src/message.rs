@@ -20,6 +20,7 @@ use crate::purpose::Purpose;
 use crate::reply::Reply;
 use crate::retry::{Jitter, RetryPolicy};
 use crate::sender::Sender;
+use crate::template::Origin;
 use crate::text::{self, Encoding};
 use crate::time::Timestamp;
 
@@ -77,6 +78,8 @@ pub struct Message {
     pub retry_of: Option<MessageId>,
     /// What it answers by itself, if nobody asked for it but the recipient.
     pub reply: Option<Reply>,
+    /// The template that its text was made of, if it was.
+    pub template: Option<Origin>,
 }
 
 /// The public word for where a message is.

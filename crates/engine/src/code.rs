@@ -175,6 +175,7 @@ impl Engine {
             reference: code.reference.clone(),
             metadata: None,
             retry_of: None,
+            template: None,
         };
         let token = client.token;
         let call = Call { realm, token, requests: vec![request], batch: None, idempotency };
@@ -212,6 +213,7 @@ impl Engine {
             reference: first.reference,
             metadata: None,
             retry_of: Some(first.id),
+            template: None,
         };
         let token = client.token;
         let call = Call { realm, token, requests: vec![request], batch: None, idempotency: None };

@@ -14,11 +14,7 @@ use tidings_domain::intake::{self, Asked, Facts, SendRequest};
 use tidings_domain::keyword::{self, Class, Keyword};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
-use tidings_domain::sender::Sender;
 use tidings_store::{Arrival, Draft, Hearing, Inbound};
-
-/// Digits of a phone number that a carrier wrote without `+`, at least: short codes have fewer.
-const PHONE_NUMBER_DIGITS_MIN: usize = 9;
 
 /// A part of what somebody sent, on its way into the store.
 pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival {
@@ -60,7 +56,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         return None;
     }
     let request = SendRequest {
-        sender: sender(&inbound.to)?,
+        sender: inbound.sender()?,
         recipient: person,
         text: texts.text(kind, found.language),
         purpose: Purpose::Transactional,
@@ -71,6 +67,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         reference: None,
         metadata: None,
         retry_of: None,
+        template: None,
     };
     let now = engine.clock.now();
     let facts = Facts {
@@ -95,28 +92,4 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
     let (mut message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     message.reply = Some(Reply { kind, to: inbound.id });
     Some(Draft::new(message, life))
-}
-
-/// The sender that was written to. Carriers write an international number with or without `+`.
-fn sender(to: &str) -> Option<Sender> {
-    let is_long = to.len() >= PHONE_NUMBER_DIGITS_MIN && to.bytes().all(|octet| octet.is_ascii_digit());
-    if is_long { Sender::from_stored(&format!("+{to}")) } else { Sender::from_stored(to) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_sender_is_what_was_written_to_however_the_carrier_writes_it() {
-        let check = |to: &str, expected: Option<&str>| {
-            assert_eq!(sender(to).map(|sender| sender.to_string()).as_deref(), expected, "{to}");
-        };
-        check("+46701234567", Some("+46701234567"));
-        check("46701234567", Some("+46701234567"));
-        check("72345", Some("72345"));
-        check("Tidings", Some("Tidings"));
-        check("", None);
-        check("0701234567", None);
-    }
 }

@@ -24,7 +24,7 @@ use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
-use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Sending, Ticket};
+use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket};
 
 /// One call that sends messages.
 pub struct Call {
@@ -77,6 +77,8 @@ pub enum Item {
     Suppressed(suppression::Reason),
     /// The code that it would carry may not be sent now.
     CodeRefused(code::Refused),
+    /// Somebody wrote in its conversation meanwhile.
+    Overtaken,
 }
 
 /// What became of a call.
@@ -126,7 +128,7 @@ pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Outpu
         let purpose = call.requests.iter().map(|request| request.purpose).max().unwrap_or(Purpose::Marketing);
         let messages = call.requests.len() as u64;
         match engine.admission.enter(call.realm.account, purpose, messages, &engine.clock) {
-            Ok(place) => accept(&engine, call, None, place).await,
+            Ok(place) => accept(&engine, call, With::Nothing, place).await,
             Err(why) => {
                 engine.telemetry.refused(why.as_str(), messages);
                 Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
@@ -143,7 +145,25 @@ pub(crate) fn send_code(
 ) -> Finished<impl Future<Output = Result<Sent>>> {
     Finished(Some(Box::pin(async move {
         match engine.admission.enter(call.realm.account, Purpose::Authentication, 1, &engine.clock) {
-            Ok(place) => accept(&engine, call, Some(sending), place).await,
+            Ok(place) => accept(&engine, call, With::Code(sending), place).await,
+            Err(why) => {
+                engine.telemetry.refused(why.as_str(), 1);
+                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
+            }
+        }
+    })))
+}
+
+/// As [`send`], for one message that is said in a conversation.
+pub(crate) fn converse(
+    engine: Arc<Inner>,
+    call: Call,
+    saying: Saying,
+) -> Finished<impl Future<Output = Result<Sent>>> {
+    Finished(Some(Box::pin(async move {
+        let purpose = call.requests.first().map_or(Purpose::Transactional, |request| request.purpose);
+        match engine.admission.enter(call.realm.account, purpose, 1, &engine.clock) {
+            Ok(place) => accept(&engine, call, With::Saying(saying), place).await,
             Err(why) => {
                 engine.telemetry.refused(why.as_str(), 1);
                 Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
@@ -156,7 +176,7 @@ pub(crate) fn send_code(
 pub(crate) fn send_anyway(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
     Finished(Some(Box::pin(async move {
         let place = engine.admission.enter_anyway(call.requests.len() as u64, &engine.clock);
-        accept(&engine, call, None, place).await
+        accept(&engine, call, With::Nothing, place).await
     })))
 }
 
@@ -186,13 +206,20 @@ impl<F: Future<Output: Send> + Send> Drop for Finished<F> {
     }
 }
 
-async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place: Place<'_>) -> Result<Sent> {
+/// What a message is besides.
+enum With {
+    Nothing,
+    Code(Sending),
+    Saying(Saying),
+}
+
+async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -> Result<Sent> {
     let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
     let mut others = turns(engine, call.realm, &call.requests, now).await?;
-    let carries_code = sending.is_some();
+    let carries_code = matches!(with, With::Code(_));
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
         .into_iter()
@@ -254,9 +281,10 @@ async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place
         Idempotency { key, fingerprint: given.fingerprint, answer: Arc::new(answer) }
     });
     let intake = Intake { realm: call.realm, idempotency, batch, drafts };
-    let accepted = match sending {
-        None => engine.store.accept(intake, now).await?,
-        Some(sending) => engine.store.send_code(intake, sending, now).await?,
+    let accepted = match with {
+        With::Nothing => engine.store.accept(intake, now).await?,
+        With::Code(sending) => engine.store.send_code(intake, sending, now).await?,
+        With::Saying(saying) => engine.store.converse(intake, saying, now).await?,
     };
     drop(place);
     let admissions = match accepted {
@@ -299,6 +327,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, sending: Option<Sending>, place
             Item::Refused(Refusal::Gate(reason)) => engine.telemetry.refused(reason.code(), 1),
             Item::Refused(_) => engine.telemetry.refused("rule", 1),
             Item::CodeRefused(why) => engine.telemetry.code_refused(why.as_str()),
+            Item::Overtaken => engine.telemetry.refused("overtaken", 1),
         }
     }
     Ok(Sent::New(batch_id, items))
@@ -421,6 +450,7 @@ fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admissi
             Ok(accepted) => match admissions.next() {
                 Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
                 Some(Admission::Refused(why)) => Item::CodeRefused(*why),
+                Some(Admission::Overtaken) => Item::Overtaken,
                 _ => Item::Accepted(Box::new(accepted.clone())),
             },
         })

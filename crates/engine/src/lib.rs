@@ -61,8 +61,8 @@ use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
     About, Actor, Advanced, Arrival, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key, Page,
-    Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Statistics, Stored, Suppression,
-    Ticket, Told,
+    Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Saying, Statistics, Stored,
+    Suppression, Ticket, Told,
 };
 use tokio::task::JoinSet;
 
@@ -423,6 +423,12 @@ impl Engine {
         intake::send(Arc::clone(&self.inner), call).await
     }
 
+    /// Accepts the one message of a call as an entry of the conversation between its recipient and its sender, unless somebody
+    /// wrote there since what its writer saw. Durable when it returns.
+    pub async fn converse(&self, call: Call, saying: Saying) -> Result<Sent> {
+        intake::converse(Arc::clone(&self.inner), call, saying).await
+    }
+
     /// Whether nothing is accepted now, whoever asks: why not, and when to come back, in seconds. Worth knowing before
     /// a body is parsed.
     pub fn accepts_nothing(&self) -> Option<(Refused, u32)> {
@@ -549,12 +555,13 @@ impl Engine {
             reference: old.reference,
             metadata: old.metadata,
             retry_of: Some(id),
+            template: old.template,
         };
         let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
         Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
             Sent::New(_, items) => items.into_iter().find_map(|item| match item {
                 Item::Accepted(accepted) => Some(accepted.message.id),
-                Item::Refused(_) | Item::Suppressed(_) | Item::CodeRefused(_) => None,
+                Item::Refused(_) | Item::Suppressed(_) | Item::CodeRefused(_) | Item::Overtaken => None,
             }),
             Sent::Replayed(_) | Sent::KeyReused | Sent::Overloaded { .. } => None,
         })

@@ -63,6 +63,7 @@ async fn send(engine: &Engine, realm: Realm, purpose: Purpose, count: u64) -> (u
             reference: None,
             metadata: None,
             retry_of: None,
+            template: None,
         };
         let call = Call { realm, token: None, requests: vec![request], batch: None, idempotency: None };
         match engine.send(call).await.expect("a store") {

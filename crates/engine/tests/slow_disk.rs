@@ -54,6 +54,7 @@ async fn send(engine: Engine, n: u64) -> Result<MessageId, String> {
         reference: None,
         metadata: None,
         retry_of: None,
+        template: None,
     };
     let call =
         Call { realm: realm(&engine), token: None, requests: vec![request], batch: None, idempotency: None };

@@ -55,6 +55,7 @@ pub static TARGETS: &[Target] = &[
     target("phone_number", number::phone, 64, number::WORDS),
     target("sender", number::sender, 64, number::WORDS),
     target("time", number::time, 64, number::TIME_WORDS),
+    target("template", text::template, 1_024, text::TEMPLATE_WORDS),
     target("webhook_url", url::webhook, 512, url::WORDS),
 ];
 

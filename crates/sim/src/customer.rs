@@ -142,6 +142,7 @@ fn request(house: &House, wish: &Wish, asked_ms: u64) -> SendRequest {
         reference: Some(wish.reference.to_string()),
         metadata: None,
         retry_of: None,
+        template: None,
     }
 }
 
@@ -153,7 +154,7 @@ fn read_items(items: &[engine::Item]) -> Vec<Item> {
     let read = |item: &engine::Item| match item {
         engine::Item::Accepted(accepted) => Item::Accepted(accepted.message.id.key()),
         engine::Item::Suppressed(_) => Item::Suppressed,
-        engine::Item::Refused(_) | engine::Item::CodeRefused(_) => Item::Refused,
+        engine::Item::Refused(_) | engine::Item::CodeRefused(_) | engine::Item::Overtaken => Item::Refused,
     };
     items.iter().map(read).collect()
 }

@@ -147,6 +147,7 @@ fn draft(n: usize) -> (Message, Life) {
         metadata: None,
         retry_of: None,
         reply: None,
+        template: None,
     };
     let life = Life::queued(message.segments, NOW, None);
     let retry = RetryPolicy::default();

@@ -11,6 +11,7 @@
 
 use crate::{Error, Guard, Result, Waiting};
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scopes};
@@ -19,6 +20,7 @@ use tidings_domain::assembly::{self, Bounds, Said};
 use tidings_domain::code::{self, Code, NewCode, Verdict as Checked};
 use tidings_domain::consent::{Consent, History, OptOut};
 use tidings_domain::contact::{Change, Contact, Excess, Group};
+use tidings_domain::conversation::{self, Change as ConversationChange, Conversation, Entry, TooManyTags};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::frequency::{Caps, Turn};
@@ -32,7 +34,9 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::{self, Decision};
+use tidings_domain::sender::Sender;
 use tidings_domain::suppression;
+use tidings_domain::template::{Content, Template};
 use tidings_domain::text::{Part, Segment};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Client as Person, Prefix, Stop};
@@ -441,6 +445,79 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> Reply<'_, Vec<Review>>;
 
+    // ── conversations ───────────────────────────────────────────────────────────────────────────────────────
+
+    /// Accepts the one message of a call, as [`Backend::accept`] does, as an entry of the conversation between its recipient
+    /// and its sender, which it begins if there is none. If somebody wrote since what its writer saw, nothing is done: it comes
+    /// back as [`Admission::Overtaken`], and that is not remembered for the idempotency key. All in one commit.
+    fn converse(&self, intake: Intake, saying: Saying, now: Timestamp) -> Reply<'_, Accepted>;
+
+    /// A page of conversations, those with the newest entries first. It may be short, or empty, and have a next one: what
+    /// fits nothing reads some thousands at most.
+    fn conversations(
+        &self,
+        realm: Realm,
+        filter: ConversationFilter,
+        page: Page,
+        now: Timestamp,
+    ) -> Reply<'_, Paged<Conversation>>;
+
+    /// One conversation.
+    fn conversation(&self, realm: Realm, id: ConversationId) -> Reply<'_, Option<Conversation>>;
+
+    /// A page of what was said in a conversation, the last first; what retention has taken is left out. `None` if there is no
+    /// such conversation.
+    fn lines(&self, realm: Realm, id: ConversationId, page: Page) -> Reply<'_, Option<Paged<Line>>>;
+
+    /// Adds a note to a conversation, and gives the conversation.
+    fn add_note(
+        &self,
+        realm: Realm,
+        id: ConversationId,
+        note: NewNote,
+        now: Timestamp,
+    ) -> Reply<'_, Option<Conversation>>;
+
+    /// Assigns, tags, puts off, closes or opens a conversation, with a line in the trail, and gives it.
+    fn change_conversation(
+        &self,
+        realm: Realm,
+        id: ConversationId,
+        change: ConversationChange,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<std::result::Result<Conversation, TooManyTags>>>;
+
+    /// A page of entries that have all of these words ([`tidings_domain::conversation::words`]; none have none), the newest
+    /// first. It may be short, or empty, and have a next one.
+    fn search(&self, realm: Realm, words: Vec<String>, page: Page) -> Reply<'_, Paged<Found>>;
+
+    // ── templates ───────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Makes a template with its first version. A name that another template of the realm has is a conflict.
+    fn create_template(&self, template: Template, actor: Actor) -> Reply<'_, ()>;
+
+    /// Adds the next version of a template and gives it. Those before stay as they are. `None` if there is no such template.
+    fn add_template_version(
+        &self,
+        realm: Realm,
+        id: TemplateId,
+        content: Content,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<Template>>;
+
+    /// A template in this version, or in its newest.
+    fn template(
+        &self,
+        realm: Realm,
+        which: WhichTemplate,
+        version: Option<u32>,
+    ) -> Reply<'_, Option<Template>>;
+
+    /// A page of templates in their newest versions, the last made first; only those whose name begins so.
+    fn templates(&self, realm: Realm, prefix: String, page: Page) -> Reply<'_, Paged<Template>>;
+
     // ── accounts, tokens, clients ───────────────────────────────────────────────────────────────────────────
 
     /// The account that exists from the start, made if the store is new.
@@ -777,6 +854,191 @@ impl Sending {
     }
 }
 
+/// How a message is said in a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saying {
+    /// The last entry that its writer saw; `None` if that is not asked.
+    pub seen: Option<Entry>,
+    /// Who wrote it.
+    pub author: String,
+}
+
+/// What else is done in the commit that accepts a message.
+#[derive(Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    Nothing,
+    Code(&'a Sending),
+    Saying(&'a Saying),
+}
+
+/// A note to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNote {
+    /// Its id.
+    pub id: NoteId,
+    /// What it says.
+    pub text: String,
+    /// Who wrote it.
+    pub author: String,
+}
+
+/// What a list of conversations is narrowed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConversationFilter {
+    /// Only those that stand so.
+    pub status: Option<conversation::Status>,
+    /// Only those of this one of us; the inner `None` for those of nobody.
+    pub assignee: Option<Option<String>>,
+    /// Only those with this tag.
+    pub tag: Option<String>,
+    /// Only those with this person.
+    pub person: Option<PhoneNumber>,
+}
+
+impl ConversationFilter {
+    /// Whether a conversation is one of these.
+    pub(crate) fn fits(&self, one: &Conversation, now: Timestamp) -> bool {
+        self.status.is_none_or(|status| one.status(now) == status)
+            && self.assignee.as_ref().is_none_or(|assignee| one.assignee == *assignee)
+            && self.tag.as_ref().is_none_or(|tag| one.tags.contains(tag))
+            && self.person.is_none_or(|person| one.person == person)
+    }
+
+    /// Whether it is one of those that nobody answered, which have an index.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.status == Some(conversation::Status::NeedsReply)
+    }
+}
+
+/// Conversations, or entries, that one page may look at: what fits nothing must not read everything at once.
+pub(crate) const LOOKED_AT_MAX: usize = 5_000;
+
+/// A page of a list that is looked through for what fits.
+pub(crate) struct Through<T> {
+    items: Vec<T>,
+    limit: usize,
+    looked_at: usize,
+    last: Option<i64>,
+    more: bool,
+}
+
+impl<T> Through<T> {
+    pub(crate) fn new(page: &Page) -> Self {
+        Self { items: Vec::new(), limit: page.limit, looked_at: 0, last: None, more: false }
+    }
+
+    /// Takes the next one, if it fits, whose key is this. Breaks where the page ends.
+    pub(crate) fn take(&mut self, item: Option<T>, key: i64) -> ControlFlow<()> {
+        if self.items.len() == self.limit || self.looked_at == LOOKED_AT_MAX {
+            self.more = true;
+            return ControlFlow::Break(());
+        }
+        self.items.extend(item);
+        self.looked_at += 1;
+        self.last = Some(key);
+        ControlFlow::Continue(())
+    }
+
+    pub(crate) fn page(self) -> Paged<T> {
+        Paged { items: self.items, next: self.last.filter(|_| self.more) }
+    }
+}
+
+/// An entry of a conversation.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Its place in the conversation, from 1.
+    pub place: u32,
+    /// When it came.
+    pub at: Timestamp,
+    /// Who of us wrote it.
+    pub author: Option<String>,
+    /// What it is.
+    pub what: What,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// Something that the person sent.
+    Inbound(Box<Inbound>),
+    /// Something that was sent to the person.
+    Message(Box<Stored>),
+    /// Something that only we see.
+    Note(NoteId, String),
+}
+
+/// An entry that was searched for.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The entry.
+    pub line: Line,
+}
+
+/// An entry on its way into a conversation.
+#[derive(Debug, Clone)]
+pub(crate) struct Addition {
+    pub realm: Realm,
+    pub person: PhoneNumber,
+    pub sender: Sender,
+    pub entry: Entry,
+    pub asks: bool,
+    pub author: Option<String>,
+    /// The text, if it is kept nowhere else.
+    pub text: Option<String>,
+    pub words: Vec<String>,
+    pub at: Timestamp,
+}
+
+impl Addition {
+    /// What a person sent, once it is told. `None` where nobody can be answered.
+    pub(crate) fn of_inbound(inbound: &Inbound) -> Option<Self> {
+        Some(Self {
+            realm: inbound.realm,
+            person: inbound.person()?,
+            sender: inbound.sender()?,
+            entry: Entry::Inbound(inbound.id),
+            asks: conversation::asks(inbound.keyword),
+            author: None,
+            text: None,
+            words: conversation::words(&inbound.text),
+            at: inbound.at,
+        })
+    }
+
+    /// A message that is said.
+    pub(crate) fn of_message(message: &Message, saying: &Saying, now: Timestamp) -> Self {
+        Self {
+            realm: message.realm(),
+            person: message.recipient,
+            sender: message.sender,
+            entry: Entry::Message(message.id),
+            asks: false,
+            author: Some(saying.author.clone()),
+            text: None,
+            words: conversation::words(message.text.as_deref().unwrap_or_default()),
+            at: now,
+        }
+    }
+
+    /// A note in a conversation.
+    pub(crate) fn of_note(to: &Conversation, note: &NewNote, now: Timestamp) -> Self {
+        Self {
+            realm: to.realm,
+            person: to.person,
+            sender: to.sender,
+            entry: Entry::Note(note.id),
+            asks: false,
+            author: Some(note.author.clone()),
+            text: Some(note.text.clone()),
+            words: conversation::words(&note.text),
+            at: now,
+        }
+    }
+}
+
 /// What the trail says of a prefix that is stopped, and who wrote it.
 pub(crate) fn stop_line(realm: Realm, stop: &Stop) -> (Actor, String) {
     let actor = Actor { account: realm.account, who: "velocity".to_owned() };
@@ -802,6 +1064,8 @@ pub enum Admission {
     Suppressed(suppression::Reason),
     /// The code that it carries may not be sent now; nothing was stored. Only [`Backend::send_code`] says so.
     Refused(code::Refused),
+    /// Somebody wrote in the conversation meanwhile; nothing was stored. Only [`Backend::converse`] says so.
+    Overtaken,
 }
 
 /// What became of a call.
@@ -1183,6 +1447,14 @@ impl Inbound {
         }
     }
 
+    /// To which of our senders it was, if something can be sent from there. Carriers write an international number with or
+    /// without `+`.
+    pub fn sender(&self) -> Option<Sender> {
+        let is_long =
+            self.to.len() >= PERSON_DIGITS_MIN && self.to.bytes().all(|octet| octet.is_ascii_digit());
+        if is_long { Sender::from_stored(&format!("+{}", self.to)) } else { Sender::from_stored(&self.to) }
+    }
+
     /// The place of its part with this number.
     pub(crate) fn place(&self, number: u8) -> Option<Part> {
         let parts = self.parts.as_ref()?;
@@ -1445,6 +1717,15 @@ pub enum ReviewChoice {
     Cause(String),
     /// This one.
     One(ReviewId),
+}
+
+/// How a template is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhichTemplate {
+    /// By its id.
+    Id(TemplateId),
+    /// By its name.
+    Name(String),
 }
 
 /// A tenant.

@@ -2,14 +2,16 @@
 
 use crate::backend::{Arrival, Parts};
 use crate::{Error, Result};
+use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly;
 use tidings_domain::code;
 use tidings_domain::contact::{Decimal, Details, FieldName, Group, Language as Tongue, Value, ZoneName};
+use tidings_domain::conversation::Entry;
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::id::{ContactId, InboundId, MessageId};
+use tidings_domain::id::{ContactId, InboundId, MessageId, TemplateId};
 use tidings_domain::import::{Refused, Report, Row};
 use tidings_domain::keyword;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
@@ -17,6 +19,7 @@ use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::review::About;
 use tidings_domain::sender::Sender;
+use tidings_domain::template::{self, Content, Kind as Typed, Origin, Variable};
 use tidings_domain::text::{
     Charset, Concatenation, Encoding, Language, Languages, Options, Part, Segment as Came, Tables,
 };
@@ -162,6 +165,112 @@ pub(crate) fn reply(kind: Option<i64>, to: Option<i64>) -> Result<Option<Reply>>
     let kind = usize::try_from(number).ok().and_then(|n| reply::Kind::ALL.get(n).copied());
     let kind = kind.ok_or_else(|| corrupt("kind of reply", number))?;
     Ok(Some(Reply { kind, to: InboundId::from_key(to) }))
+}
+
+/// Words and tags stand in one column, each between two spaces.
+pub(crate) fn spaced(words: &[String]) -> String {
+    words.iter().fold(String::from(" "), |text, word| text + word + " ")
+}
+
+pub(crate) fn unspaced(text: &str) -> Vec<String> {
+    text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// An entry of a conversation.
+pub(crate) fn entry(kind: i64, key: i64) -> Result<Entry> {
+    Entry::stored(kind, key).ok_or_else(|| corrupt("kind of an entry", kind))
+}
+
+/// Of which template a message was made, as its two columns say.
+pub(crate) fn origin(template: Option<i64>, version: Option<i64>) -> Result<Option<Origin>> {
+    let (Some(template), Some(number)) = (template, version) else { return Ok(None) };
+    let version = u32::try_from(number).map_err(|_| corrupt("version of a template", number))?;
+    Ok(Some(Origin { template: TemplateId::from_key(template), version }))
+}
+
+/// What a version of a template says, as JSON. It is stored: names may be added, and none is given another meaning.
+pub(crate) fn content_text(content: &Content) -> String {
+    let variables: Vec<_> = content
+        .variables
+        .iter()
+        .map(|variable| {
+            let mut one = json!({
+                "name": variable.name,
+                "type": variable.kind.as_str(),
+                "sample": sample_json(&variable.sample),
+            });
+            match variable.kind {
+                Typed::Text { most, any_alphabet, may_be_empty } => {
+                    one["most"] = json!(most);
+                    one["any_alphabet"] = json!(any_alphabet);
+                    one["may_be_empty"] = json!(may_be_empty);
+                }
+                Typed::Number { least, most } | Typed::Amount { least, most } => {
+                    one["least"] = json!(least);
+                    one["most"] = json!(most);
+                }
+                Typed::Date | Typed::YesNo => {}
+            }
+            one
+        })
+        .collect();
+    let texts: serde_json::Map<String, Json> =
+        content.texts.iter().map(|(tag, text)| (tag.to_string(), json!(text))).collect();
+    json!({ "language": content.language.as_str(), "texts": texts, "variables": variables }).to_string()
+}
+
+/// A number that stands for hundredths stays whole.
+fn sample_json(sample: &template::Value) -> Json {
+    match sample {
+        template::Value::Text(text) | template::Value::Date(text) => json!(text),
+        template::Value::Number(number) | template::Value::Amount(number) => json!(number),
+        template::Value::YesNo(yes) => json!(yes),
+    }
+}
+
+pub(crate) fn content(text: &str) -> Result<Content> {
+    read_content(text).ok_or_else(|| corrupt("version of a template", text.len()))
+}
+
+fn read_content(text: &str) -> Option<Content> {
+    let json: Json = serde_json::from_str(text).ok()?;
+    let tag = |text: &str| template::Language::parse(text);
+    let texts = json["texts"].as_object()?.iter();
+    let texts = texts.map(|(language, text)| Some((tag(language)?, text.as_str()?.to_owned())));
+    let variables = json["variables"].as_array()?.iter().map(read_variable);
+    Some(Content {
+        language: tag(json["language"].as_str()?)?,
+        texts: texts.collect::<Option<_>>()?,
+        variables: variables.collect::<Option<_>>()?,
+    })
+}
+
+fn read_variable(json: &Json) -> Option<Variable> {
+    let whole = |name: &str| json[name].as_i64();
+    let sample = &json["sample"];
+    let (kind, sample) = match json["type"].as_str()? {
+        "text" => {
+            let most = u16::try_from(whole("most")?).ok()?;
+            let (any_alphabet, may_be_empty) =
+                (json["any_alphabet"].as_bool()?, json["may_be_empty"].as_bool()?);
+            (
+                Typed::Text { most, any_alphabet, may_be_empty },
+                template::Value::Text(sample.as_str()?.to_owned()),
+            )
+        }
+        "number" => {
+            let kind = Typed::Number { least: whole("least")?, most: whole("most")? };
+            (kind, template::Value::Number(sample.as_i64()?))
+        }
+        "amount" => {
+            let kind = Typed::Amount { least: whole("least")?, most: whole("most")? };
+            (kind, template::Value::Amount(sample.as_i64()?))
+        }
+        "date" => (Typed::Date, template::Value::Date(sample.as_str()?.to_owned())),
+        "yes_no" => (Typed::YesNo, template::Value::YesNo(sample.as_bool()?)),
+        _ => return None,
+    };
+    Some(Variable { name: json["name"].as_str()?.to_owned(), kind, sample })
 }
 
 /// What an inbound message asks.
@@ -695,6 +804,7 @@ mod tests {
             metadata: None,
             retry_of: None,
             reply: None,
+            template: None,
         };
         // Databases hold it: if this fails, every message that waits in one would be set aside.
         assert_eq!(checksum(&message), 2_175_878_835_032_538_387);

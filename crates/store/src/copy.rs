@@ -116,7 +116,7 @@ pub(crate) const TABLES: &[Table] = tables! {
         text: Text, form: Whole, segments: Short, connection: Long, created_at: Long, send_at: Long, expires_at: Long,
         callback: Long, reference: Text, metadata: Text, retry_of: Long, state: Short, until: Long, lane: Long,
         due_at: Long, attempt: Whole, tries: Whole, resends: Whole, parts: Text, failure: Text, updated_at: Long,
-        checksum: Long, reply: Short, reply_to: Long,
+        checksum: Long, reply: Short, reply_to: Long, template: Long, template_version: Whole,
     }
     due (lane, priority, due_at, message) {
         lane: Long, priority: Short, due_at: Long, message: Long, expires_at: Long, account: Long = OF_MESSAGE,
@@ -176,6 +176,24 @@ pub(crate) const TABLES: &[Table] = tables! {
     import_piece (import, kind, place) { import: Long, kind: Short, place: Long, rows: Text }
     turn (account, live, recipient, message) {
         account: Long, live: Short, recipient: Long, message: Long, at: Long,
+    }
+    template (id) {
+        id: Long, account: Long, live: Short, name: Text, description: Text, newest: Whole, created_at: Long,
+    }
+    template_version (template, version) {
+        template: Long, version: Whole, content: Text, created_at: Long, created_by: Text,
+    }
+    conversation (id) {
+        id: Long, account: Long, live: Short, person: Long, sender: Text, last_kind: Short, last_ref: Long, seq: Long,
+        entries: Whole, asked: Whole, answered: Whole, closed: Whole, snoozed_until: Long, assignee: Text, tags: Text,
+        created_at: Long, last_at: Long,
+    }
+    conversation_entry (conversation, place) {
+        conversation: Long, place: Whole, seq: Long, kind: Short, ref: Long, author: Text, text: Text, words: Text,
+        at: Long,
+    }
+    conversation_word (account, live, word, seq) {
+        account: Long, live: Short, word: Text, seq: Long, conversation: Long, place: Whole,
     }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }

@@ -107,7 +107,7 @@ pub fn parse(json: &Json<'_>, door: Door, limits: &Limits) -> Result<Vec<Item>, 
         for body in &bodies {
             items.push(parsed.clone().map(|recipient| {
                 let (request, callback_url) = options.clone().with(sender, recipient, (*body).to_owned());
-                Parsed { request, callback_url, text_field: "bodies" }
+                Parsed { request, callback_url, text_field: "bodies", filling: None }
             }));
         }
     }

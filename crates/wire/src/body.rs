@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
+use tidings_domain::template::Given;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
@@ -211,6 +212,8 @@ pub enum Kind {
     Values,
     /// An array of strings.
     Texts,
+    /// A string, a number, `true` or `false`.
+    Value,
     /// An array of bodies.
     Bodies(&'static Shape),
 }
@@ -273,8 +276,13 @@ impl Field {
                 )))
                 .examples(example)
                 .into(),
+            Kind::Value => {
+                ObjectBuilder::new().schema_type(scalar()).description(about).examples(example).into()
+            }
             Kind::Values => object(Type::Object)
-                .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+                .additional_properties(Some(AdditionalProperties::from(
+                    ObjectBuilder::new().schema_type(scalar()),
+                )))
                 .examples(example)
                 .into(),
             Kind::Texts => ArrayBuilder::new()
@@ -289,6 +297,11 @@ impl Field {
                 .into(),
         }
     }
+}
+
+/// A string, a number, `true` or `false`.
+fn scalar() -> SchemaType {
+    SchemaType::Array(vec![Type::String, Type::Number, Type::Boolean])
 }
 
 /// The fields of a body.
@@ -412,7 +425,8 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
             }
             return;
         }
-        (Kind::Values, _) => (false, "an object"),
+        (Kind::Values, _) => (false, "an object of values"),
+        (Kind::Value, value) => (given(value).is_some(), "a string, a number, true or false"),
         (Kind::Integer(least, most), Json::Integer(value)) => {
             if !(least..=most).contains(value) {
                 let detail = format!("`{}` must be from {least} to {most}.", field.name);
@@ -439,6 +453,17 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
             "wrong_type",
             format_args!("`{}` must be {wanted}, not {}.", field.name, value.kind()),
         ));
+    }
+}
+
+/// A value of a template, as it was given.
+fn given<'j>(value: &'j Json<'_>) -> Option<Given<'j>> {
+    match value {
+        Json::Text(text) => Some(Given::Text(text)),
+        Json::Integer(number) => Some(Given::Integer(*number)),
+        Json::Number(number) => Some(Given::Number(*number)),
+        Json::Boolean(yes) => Some(Given::Boolean(*yes)),
+        Json::Null | Json::List(_) | Json::Object(_) => None,
     }
 }
 
@@ -500,6 +525,21 @@ impl<'j, 'a> Fields<'j, 'a> {
         }))
     }
 
+    /// A string, a number, `true` or `false`.
+    pub fn value(&self, name: &str) -> Option<Given<'j>> {
+        given(self.get(name)?)
+    }
+
+    /// An object of these; one that is null is left out.
+    pub fn values(&self, name: &str) -> Option<impl Iterator<Item = (&'j str, Given<'j>)>> {
+        match self.get(name)? {
+            Json::Object(entries) => {
+                Some(entries.iter().filter_map(|(key, value)| Some((key.as_ref(), given(value)?))))
+            }
+            _ => None,
+        }
+    }
+
     /// An object of strings.
     pub fn strings(&self, name: &str) -> Option<impl Iterator<Item = (&'j str, &'j str)> + Clone> {
         match self.get(name)? {
@@ -513,8 +553,8 @@ impl<'j, 'a> Fields<'j, 'a> {
 }
 
 impl<'j, 'a> Fields<'j, 'a> {
-    /// An object of values.
-    pub fn values(&self, name: &str) -> Option<&'j [(Cow<'a, str>, Json<'a>)]> {
+    /// An object of these, null among them, as it was written.
+    pub fn object(&self, name: &str) -> Option<&'j [(Cow<'a, str>, Json<'a>)]> {
         match self.get(name)? {
             Json::Object(entries) => Some(entries),
             _ => None,

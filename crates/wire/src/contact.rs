@@ -171,7 +171,7 @@ fn groups(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Option<BTreeS
 
 fn values(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> BTreeMap<FieldName, Option<Value>> {
     let mut found = BTreeMap::new();
-    for (name, json) in fields.values("fields").into_iter().flatten() {
+    for (name, json) in fields.object("fields").into_iter().flatten() {
         let brief: String = name.chars().take(contact::FIELD_NAME_MAX).collect();
         let value = match json {
             Json::Null => Ok(None),

@@ -14,6 +14,7 @@ pub mod code;
 pub mod connection;
 pub mod consent;
 pub mod contact;
+pub mod conversation;
 pub mod endpoint;
 pub mod error;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod review;
 mod show;
 pub mod sms;
 pub mod suppression;
+pub mod template;
 pub mod token;
 pub mod webhook;
 

@@ -4,6 +4,7 @@ use crate::body::{Field, Fields, Json, Kind, Shape};
 use crate::error::{Code, FieldError};
 use crate::show::Shown;
 use crate::sms;
+use crate::template::{self, Filling, TemplateOrigin};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -92,6 +93,10 @@ pub static MESSAGE: Shape = Shape {
         sms::BODY,
         sms::TEXT,
         sms::CONTENT,
+        template::TEMPLATE,
+        template::VERSION,
+        template::WANTED_LANGUAGE,
+        template::VALUES,
         PURPOSE,
         SEND_AT,
         EXPIRES_IN_S,
@@ -168,6 +173,8 @@ pub struct Parsed {
     pub callback_url: Option<String>,
     /// The name under which the text came, for errors about it.
     pub text_field: &'static str,
+    /// The template that the text is still to be made of. The request's text is empty until then.
+    pub filling: Option<Box<Filling>>,
 }
 
 /// What a message has besides sender, recipient and text.
@@ -232,6 +239,7 @@ impl Options {
             reference: self.reference,
             metadata: self.metadata,
             retry_of: None,
+            template: None,
         };
         (request, self.callback_url)
     }
@@ -295,25 +303,24 @@ pub fn parse(json: &Json<'_>, door: Door) -> Result<Parsed, Vec<FieldError>> {
     let mut errors = Vec::new();
     let fields = MESSAGE.read(json, "", &mut errors);
     let options = Options::read(fields, &mut errors);
-    finish(fields, door, options, errors)
+    let filling = Filling::read(fields, &mut errors);
+    finish(fields, door, options, filling, errors)
 }
 
 pub(crate) fn finish(
     fields: Fields<'_, '_>,
     door: Door,
     options: Options,
+    filling: Option<Filling>,
     mut errors: Vec<FieldError>,
 ) -> Result<Parsed, Vec<FieldError>> {
     let sender = fields.text("from").map(|from| door.sender("from", from));
     let recipient = fields.text("to").map(|to| door.recipient("to", to));
-    let (text_field, text) = sms::text(fields, true, &mut errors);
-    if let Some(text) = text {
-        check_length(text, text_field, &mut errors);
-    }
+    let (text_field, text) = text(fields, filling.is_some(), &mut errors);
     match (sender, recipient, text) {
         (Some(Ok(sender)), Some(Ok(recipient)), Some(text)) if errors.is_empty() => {
             let (request, callback_url) = options.with(sender, recipient, text.to_owned());
-            Ok(Parsed { request, callback_url, text_field })
+            Ok(Parsed { request, callback_url, text_field, filling: filling.map(Box::new) })
         }
         (sender, recipient, _) => {
             errors.extend(sender.and_then(Result::err));
@@ -321,6 +328,26 @@ pub(crate) fn finish(
             Err(errors)
         }
     }
+}
+
+/// The text and the name under which it came. With a template it is empty as yet.
+pub(crate) fn text<'j>(
+    fields: Fields<'j, '_>,
+    has_template: bool,
+    errors: &mut Vec<FieldError>,
+) -> (&'static str, Option<&'j str>) {
+    let (name, text) = sms::text(fields, !has_template, errors);
+    if has_template {
+        if fields.has(name) {
+            let detail = format!("Give `{name}` or `template`: the text is made of one of them.");
+            errors.push(FieldError::new(name, Code::InvalidRequest, "given_twice", detail));
+        }
+        return ("template", Some(""));
+    }
+    if let Some(text) = text {
+        check_length(text, name, errors);
+    }
+    (name, text)
 }
 
 pub(crate) fn check_length(text: &str, field: &'static str, errors: &mut Vec<FieldError>) {
@@ -375,7 +402,7 @@ pub fn parse_preview(json: &Json<'_>, door: Door) -> Result<PreviewRequest, Vec<
     match (sender, recipient) {
         (Some(Ok(sender)), Some(Ok(recipient))) if refused.is_empty() => {
             let (request, callback_url) = options.with(sender, recipient, text.to_owned());
-            message = Some(Parsed { request, callback_url, text_field });
+            message = Some(Parsed { request, callback_url, text_field, filling: None });
         }
         (sender, recipient) => {
             refused.extend(sender.and_then(Result::err));
@@ -709,6 +736,8 @@ pub struct Message<'a> {
     pub retry_of: Option<Shown<MessageId>>,
     /// What it answers by itself, if it does.
     pub reply: Option<Reply>,
+    /// The template that its text was made of, if it was.
+    pub template: Option<TemplateOrigin>,
 }
 
 /// What a message answers by itself.
@@ -793,6 +822,7 @@ impl<'a> Message<'a> {
             error: failure.map(|failure| MessageError::new(failure, life.state.status(), message.purpose)),
             retry_of: message.retry_of.map(Shown),
             reply: message.reply.map(Reply::new),
+            template: message.template.map(TemplateOrigin::new),
         }
     }
 }
@@ -940,6 +970,7 @@ pub(crate) mod tests {
             metadata: Some(r#"{"customer":"42"}"#.to_owned()),
             retry_of: None,
             reply: None,
+            template: None,
         };
         let life = Life {
             state: State::Rejected,

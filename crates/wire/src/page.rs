@@ -35,6 +35,14 @@ pub enum List {
     Contacts,
     /// Imports of contacts.
     Imports,
+    /// Templates.
+    Templates,
+    /// Conversations.
+    Conversations,
+    /// What was said in a conversation.
+    Lines,
+    /// What a search found.
+    Found,
 }
 
 /// Prints the place as a cursor.

@@ -48,7 +48,7 @@ pub fn parse(json: &Json<'_>, door: Door) -> Result<Parsed, Vec<FieldError>> {
             error.detail = format!("`{}` belongs to the general form: use POST /v1/messages.", error.field);
         }
     }
-    message::finish(fields, door, message::Options::new(Purpose::Transactional), errors)
+    message::finish(fields, door, message::Options::new(Purpose::Transactional), None, errors)
 }
 
 /// The text and the name under which it came.

@@ -1,7 +1,9 @@
 //! What people write, over SMPP, to the real binary.
 
 mod carrier;
+mod conversations;
 mod keywords;
 mod parts;
 mod stories;
 mod subject;
+mod templates;

@@ -148,6 +148,7 @@ impl Running {
             reference: None,
             metadata: None,
             retry_of: None,
+            template: None,
         };
         let call =
             Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };

@@ -5,6 +5,7 @@ use crate::observed::Observed;
 use tidings_domain::assembly::{self, Assembly, Bounds, Head, Known, Placing};
 use tidings_domain::id::{ConnectionId, InboundId};
 use tidings_domain::keyword::{self, Class};
+use tidings_domain::template::{Content, Given, Kind, Language, Value, Variable};
 use tidings_domain::text::{self, Charset, Concatenation, Languages, Options, Part, Segment};
 use tidings_domain::time::Timestamp;
 
@@ -62,6 +63,77 @@ pub const ASKED_WORDS: &[&[u8]] = &[
     "\u{200B}".as_bytes(),
     "\u{301}".as_bytes(),
 ];
+
+/// Pieces of templates.
+pub const TEMPLATE_WORDS: &[&[u8]] = &[
+    b"{{ name }}",
+    b"{{ count + 1 }}",
+    b"{{ name|upper }}",
+    b"|date('%d %B')",
+    b"|replace('a', name)",
+    b"{% if count > 1 %}",
+    b"{% elif name %}",
+    b"{% else %}",
+    b"{% endif %}",
+    b"{% for c in name %}",
+    b"{% endfor %}",
+    b"{% set x = ",
+    b" %}",
+    b"{% raw %}",
+    b"{# ",
+    b" * 9999999",
+    b" ~ name",
+    b"'%'",
+    b"[name, name]",
+    b"{'a': name}",
+    b"name[0]",
+    b"(((((((((((((((((((((((((((((((((((((((((",
+    b"{% include 'x' %}",
+    b"-%}",
+    "\u{1F600}".as_bytes(),
+];
+
+/// A text with places, and values to fill it with.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn template(octets: &[u8]) -> u64 {
+    let (flags, rest) = steer(octets);
+    let source = lossy(rest);
+    let language = Language::parse("en").expect("a language");
+    let name = Kind::Text { most: 40, any_alphabet: flags & 1 == 0, may_be_empty: flags & 2 != 0 };
+    let count = Kind::Number { least: -9, most: i64::from(flags) };
+    let variable = |name: &str, kind, sample| Variable { name: name.to_owned(), kind, sample };
+    let content = Content {
+        language: language.clone(),
+        texts: [(language.clone(), source.to_string())].into(),
+        variables: vec![
+            variable("name", name, Value::Text("Ana".to_owned())),
+            variable("count", count, Value::Number(1)),
+        ],
+    };
+    let flaws = content.check();
+    assert!(flaws.iter().all(|flaw| flaw.detail.len() < 1_000), "{flaws:?}");
+    if !flaws.is_empty() {
+        return flaws.iter().fold(Observed::new(), |seen, flaw| seen.word(flaw.code)).number();
+    }
+    // What was accepted can be filled, and says which value is missing.
+    assert!(content.median(&language).is_some_and(|text| !text.trim().is_empty()), "it makes a text");
+    let missing = content.fill(None, &[("count", Given::Integer(0))]).expect_err("there is no name");
+    assert_eq!(missing[0].variable.as_deref(), Some("name"));
+    // The source is a value as good as any: nothing in it is read.
+    let value: String = source.chars().filter(|c| !c.is_control()).take(40).collect();
+    let observed = Observed::new().size(source.len());
+    match content.fill(None, &[("name", Given::Text(&value)), ("count", Given::Integer(0))]) {
+        Ok(filled) => {
+            assert!(filled.text.len() <= 51_255, "{} octets", filled.text.len());
+            observed.size(filled.text.len()).number()
+        }
+        Err(failures) => {
+            failures.iter().fold(observed, |seen, failure| seen.word(failure.why.code())).number()
+        }
+    }
+}
 
 /// A part of a message as a carrier gives it.
 ///

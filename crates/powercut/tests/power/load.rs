@@ -240,6 +240,7 @@ impl Caller {
             metadata: self.random.chance(1, 3).then(|| format!(r#"{{"n":{n}}}"#)),
             retry_of: None,
             reply: None,
+            template: None,
         }
     }
 

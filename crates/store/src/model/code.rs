@@ -52,7 +52,7 @@ pub(super) struct Admitted {
 
 impl Tables {
     pub(super) fn send_code(&mut self, intake: Intake, sending: Sending, now: Timestamp) -> Result<Accepted> {
-        self.accept_with(intake, Some(sending), now)
+        self.accept_with(intake, Beside::Code(&sending), now)
     }
 
     /// Whether the code that a message carries may be sent. Of a prefix that is to be stopped the stop is stored.

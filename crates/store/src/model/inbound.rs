@@ -277,6 +277,9 @@ impl Tables {
             inbound.event(Kind::Received),
             &mut out.told,
         );
+        if let Some(said) = Addition::of_inbound(inbound) {
+            self.add_entry(said);
+        }
         if let Some(ask) = ask {
             self.follow(inbound, ask, now, out);
         }

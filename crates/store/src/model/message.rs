@@ -324,14 +324,14 @@ fn reference_form(reference: u16) -> String {
 
 impl Tables {
     pub(super) fn accept(&mut self, intake: Intake, now: Timestamp) -> Result<Accepted> {
-        self.accept_with(intake, None, now)
+        self.accept_with(intake, Beside::Nothing, now)
     }
 
-    /// Accepts messages; a single one may carry a code.
+    /// Accepts messages; a single one may carry a code, or be said in a conversation.
     pub(super) fn accept_with(
         &mut self,
         intake: Intake,
-        sending: Option<Sending>,
+        beside: Beside<'_>,
         now: Timestamp,
     ) -> Result<Accepted> {
         let Intake { realm, idempotency, batch, drafts } = intake;
@@ -352,8 +352,19 @@ impl Tables {
                 }
             })
             .collect();
-        let code = match (&sending, &drafts[..], &admissions[..]) {
-            (Some(sending), [draft], [Admission::Admitted]) => match self.admit_code(draft, sending, now) {
+        if let (Beside::Saying(saying), [draft], [Admission::Admitted]) =
+            (beside, &drafts[..], &admissions[..])
+        {
+            let message = &draft.message;
+            if self.is_overtaken(message.realm(), message.recipient, message.sender, saying) {
+                // Not for the key: who looks again may say it.
+                return Ok(Accepted::New(vec![Admission::Overtaken], Box::default()));
+            }
+        }
+        let code = match (beside, &drafts[..], &admissions[..]) {
+            (Beside::Code(sending), [draft], [Admission::Admitted]) => match self
+                .admit_code(draft, sending, now)
+            {
                 Ok(code) => Some(code),
                 // Not for the key: time cures it.
                 Err(refused) => return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default())),
@@ -388,6 +399,9 @@ impl Tables {
         for mut draft in admitted {
             let attempt = draft.life.attempt;
             held.extend(draft.held.take().map(|hold| (draft.message.id, Input::Held { attempt, hold })));
+            if let Beside::Saying(saying) = beside {
+                self.add_entry(Addition::of_message(&draft.message, saying, now));
+            }
             self.messages.insert(draft, now);
         }
         if let Some(Idempotency { key, fingerprint, answer }) = idempotency {
@@ -999,6 +1013,7 @@ impl Tables {
             let subject = Subject::Message(&row.message);
             self.events.publish(&self.endpoints, subject, event, &mut Vec::new());
             self.write_audit(&actor, "message.redact", id.to_string(), String::new(), now);
+            self.conversations.forget_words(id);
         }
         self.message(realm, id)
     }
@@ -1017,6 +1032,11 @@ impl Tables {
 }
 
 impl Messages {
+    /// A message as it is now.
+    pub(super) fn stored(&self, realm: Realm, id: MessageId) -> Option<Stored> {
+        self.find(realm, id).map(Row::stored)
+    }
+
     fn find(&self, realm: Realm, id: MessageId) -> Option<&Row> {
         self.rows.get(&id).filter(|row| row.message.realm() == realm)
     }

@@ -17,6 +17,7 @@ mod account;
 mod code;
 mod consent;
 mod contact;
+mod conversation;
 mod endpoint;
 mod event;
 mod frequency;
@@ -27,6 +28,7 @@ mod node;
 mod operating;
 mod review;
 mod suppression;
+mod template;
 
 use crate::backend::*;
 use crate::{Error, Result, Waiting};
@@ -41,6 +43,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::id::*;
@@ -48,6 +51,7 @@ use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
+use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
@@ -412,6 +416,8 @@ struct Tables {
     replies: inbound::Replies,
     codes: code::Codes,
     turns: frequency::Turns,
+    conversations: conversation::Conversations,
+    templates: template::Templates,
     accounts: account::Accounts,
     operating: operating::Operating,
     nodes: node::Nodes,
@@ -433,6 +439,8 @@ impl Default for Tables {
             replies: inbound::Replies::default(),
             codes: code::Codes::default(),
             turns: frequency::Turns::default(),
+            conversations: conversation::Conversations::default(),
+            templates: template::Templates::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
             nodes: node::Nodes::default(),
@@ -561,6 +569,19 @@ impl Backend for Model {
         write cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
         read stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
         write lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
+
+        write converse(intake: Intake, saying: Saying, now: Timestamp) -> Accepted;
+        read conversations(realm: Realm, filter: ConversationFilter, page: Page, now: Timestamp) -> Paged<Conversation>;
+        read conversation(realm: Realm, id: ConversationId) -> Option<Conversation>;
+        read lines(realm: Realm, id: ConversationId, page: Page) -> Option<Paged<Line>>;
+        write add_note(realm: Realm, id: ConversationId, note: NewNote, now: Timestamp) -> Option<Conversation>;
+        write change_conversation(realm: Realm, id: ConversationId, change: ConversationChange, actor: Actor, now: Timestamp) -> Option<std::result::Result<Conversation, TooManyTags>>;
+        read search(realm: Realm, words: Vec<String>, page: Page) -> Paged<Found>;
+
+        write create_template(template: Template, actor: Actor) -> ();
+        write add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;
+        read template(realm: Realm, which: WhichTemplate, version: Option<u32>) -> Option<Template>;
+        read templates(realm: Realm, prefix: String, page: Page) -> Paged<Template>;
 
         write default_account(now: Timestamp) -> AccountId;
         read accounts() -> Vec<Account>;

@@ -156,6 +156,7 @@ impl Tables {
         if let Some(messages_ms) = retention.messages_ms {
             more |= self.sweep_messages(before(messages_ms), limit);
             more |= self.sweep_inbounds(before(messages_ms), limit);
+            more |= self.conversations.sweep(before(messages_ms));
         }
         Ok(more)
     }

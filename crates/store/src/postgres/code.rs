@@ -25,7 +25,7 @@ pub(super) async fn send_code(
     sending: &Sending,
     now: &Timestamp,
 ) -> Result<Accepted> {
-    message::accept_with(tx, intake, Some(sending), *now).await
+    message::accept_with(tx, intake, Beside::Code(sending), *now).await
 }
 
 /// Stores the code that a message carries and counts it, or says why it may not be sent.

@@ -8,7 +8,7 @@ use super::executor::{Rx, Tx};
 use super::message::live;
 use super::part::Part;
 use super::session::{Flight, Session, cell, clean, values};
-use super::{event, message, review, suppression};
+use super::{conversation, event, message, review, suppression};
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -47,6 +47,7 @@ pub(super) async fn receive(
         }
     }
     desk.write(&tx.sql).await?;
+    conversation::add(tx, std::mem::take(&mut desk.said)).await?;
     Ok(desk.out)
 }
 
@@ -74,6 +75,7 @@ pub(super) async fn give_up(
         desk.end(tx, *id).await?;
     }
     desk.write(&tx.sql).await?;
+    conversation::add(tx, std::mem::take(&mut desk.said)).await?;
     desk.out.more = due.len() == *limit;
     Ok(desk.out)
 }
@@ -101,6 +103,8 @@ struct Desk<'h> {
     came: Vec<Came>,
     /// All that wait, once somebody asked.
     waiting: Option<Vec<Head>>,
+    /// What is told, for the conversations that it belongs to.
+    said: Vec<Addition>,
     out: Advanced,
 }
 
@@ -137,6 +141,7 @@ impl<'h> Desk<'h> {
             seen: HashMap::new(),
             came: Vec::new(),
             waiting: None,
+            said: Vec::new(),
             out: Advanced::default(),
         }
     }
@@ -343,6 +348,7 @@ impl<'h> Desk<'h> {
 
     async fn tell(&mut self, tx: &mut Tx, inbound: &Inbound, ask: Option<Ask>) -> Result<()> {
         event::publish_inbound(tx, inbound, Kind::Received, &mut self.out.told);
+        self.said.extend(Addition::of_inbound(inbound));
         let Some(ask) = ask else { return Ok(()) };
         tx.settle().await?;
         follow(tx, inbound, &ask, self.now, &mut self.out).await

@@ -6,7 +6,7 @@
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
-use super::{code, event, review, suppression};
+use super::{code, conversation, event, review, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
@@ -175,12 +175,13 @@ macro_rules! columns {
     () => {
         "m.id, m.account, m.live, m.token, m.batch, m.purpose, m.sender, m.recipient, m.form, m.segments, m.connection,
          m.created_at, m.send_at, m.expires_at, m.callback, m.reference, m.metadata, m.retry_of, m.state, m.until, m.lane,
-         m.due_at, m.attempt, m.tries, m.resends, m.parts, m.failure, m.updated_at, m.ctid, m.checksum, m.reply, m.reply_to"
+         m.due_at, m.attempt, m.tries, m.resends, m.parts, m.failure, m.updated_at, m.ctid, m.checksum, m.reply, m.reply_to,
+         m.template, m.template_version"
     };
 }
 
 /// The place of the text behind [`columns`].
-const TEXT: usize = 32;
+const TEXT: usize = 34;
 
 fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
     let (options, encoding) = column::form(i64::from(cell::<i32>(row, 8)?));
@@ -212,6 +213,7 @@ fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
         metadata: cell(row, 16)?,
         retry_of: maybe(17)?.map(MessageId::from_key),
         reply: column::reply(cell::<Option<i16>>(row, 30)?.map(i64::from), maybe(31)?)?,
+        template: column::origin(maybe(32)?, cell::<Option<i32>>(row, 33)?.map(i64::from))?,
     };
     let life = Life {
         state: column::state(i64::from(cell::<i16>(row, 18)?), maybe(19)?)?,
@@ -470,12 +472,12 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
     flight.statement(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries,
-           resends, parts, failure, updated_at, checksum, reply, reply_to)
+           resends, parts, failure, updated_at, checksum, reply, reply_to, template, template_version)
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[], $7::text[],
            $8::bigint[], $9::text[], $10::integer[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
            $16::bigint[], $17::text[], $18::text[], $19::bigint[], $20::smallint[], $21::bigint[], $22::bigint[], $23::bigint[],
            $24::integer[], $25::integer[], $26::integer[], $27::text[], $28::text[], $29::bigint[], $30::bigint[],
-           $31::smallint[], $32::bigint[])",
+           $31::smallint[], $32::bigint[], $33::bigint[], $34::integer[])",
         values![
             each(all, |s| s.message.id.key()),
             each(all, |s| s.message.account.key()),
@@ -509,6 +511,8 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
             each(all, |s| checksum(&s.message)),
             each(all, |s| s.message.reply.map(|reply| reply.kind as i16)),
             each(all, |s| s.message.reply.map(|reply| reply.to.key())),
+            each(all, |s| s.message.template.map(|origin| origin.template.key())),
+            each(all, |s| s.message.template.map(|origin| origin.version as i32)),
         ],
     );
 }
@@ -805,14 +809,14 @@ pub(super) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut executor::Needs
 }
 
 pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
-    accept_with(tx, intake, None, *now).await
+    accept_with(tx, intake, Beside::Nothing, *now).await
 }
 
-/// Accepts messages; a single one may carry a code.
+/// Accepts messages; a single one may carry a code, or be said in a conversation.
 pub(super) async fn accept_with(
     tx: &mut Tx,
     intake: &Intake,
-    sending: Option<&Sending>,
+    beside: Beside<'_>,
     now: Timestamp,
 ) -> Result<Accepted> {
     if let Some(idempotency) = &intake.idempotency {
@@ -837,13 +841,22 @@ pub(super) async fn accept_with(
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        if let Some(sending) = sending
-            && let Some(refused) = code::admit(tx, draft, sending, now).await?
-        {
-            // Not for the key: time cures it.
-            return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default()));
+        // What is refused now is not for the key: time cures it.
+        let refused = match beside {
+            Beside::Nothing => None,
+            Beside::Code(sending) => code::admit(tx, draft, sending, now).await?.map(Admission::Refused),
+            Beside::Saying(saying) => {
+                let is_overtaken = conversation::is_overtaken(&tx.sql, message, saying).await?;
+                is_overtaken.then_some(Admission::Overtaken)
+            }
+        };
+        if let Some(refused) = refused {
+            return Ok(Accepted::New(vec![refused], Box::default()));
         }
         insert(tx, draft, now).await?;
+        if let Beside::Saying(saying) = beside {
+            conversation::add(tx, vec![Addition::of_message(message, saying, now)]).await?;
+        }
         if let Some(hold) = &draft.held {
             let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
             let apply = async |tx: &mut Tx| commit.apply(tx, message.id, held).await;
@@ -1812,6 +1825,24 @@ async fn find(sql: &Session, realm: Realm, id: MessageId) -> Result<Option<Store
     Ok((owner == realm).then_some(stored))
 }
 
+/// Messages by their ids.
+pub(super) async fn find_all(sql: &Session, realm: Realm, ids: &[i64]) -> Result<HashMap<MessageId, Stored>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sql
+        .rows(concat!("SELECT ", columns!(), ", m.text FROM message m WHERE m.id = ANY ($1)"), &[&ids])
+        .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let stored = stored(row)?;
+        if stored.message.realm() == realm {
+            found.insert(stored.message.id, stored);
+        }
+    }
+    Ok(found)
+}
+
 /// Rows that one page may look at: a filter that fits nothing must not read the whole history at once.
 const SCAN_MAX: i64 = 50_000;
 
@@ -1950,6 +1981,7 @@ pub(super) async fn redact(
         let listeners = tx.listeners();
         publish(tx, &listeners, &stored.message, event, &mut Vec::new());
         super::operating::write_audit(tx, actor, "message.redact", &id.to_string(), "", *now);
+        conversation::forget_words(&tx.sql, *realm, *id).await?;
         stored.message.text = None;
         stored.updated_at = *now;
     }

@@ -51,6 +51,9 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0010_contacts", needs 6),
     // Nodes of before take no turns: nobody must set a cap before the last of them is gone.
     migration!("0011_turns", needs 6),
+    migration!("0012_templates", needs 6),
+    // What nodes of before hear meanwhile is told, and stands in no conversation.
+    migration!("0013_conversations", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

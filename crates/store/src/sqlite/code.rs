@@ -20,7 +20,7 @@ pub(super) fn send_code(
     sending: &Sending,
     now: &Timestamp,
 ) -> Result<Accepted> {
-    message::accept_with(tx, intake, Some(sending), *now)
+    message::accept_with(tx, intake, Beside::Code(sending), *now)
 }
 
 /// Stores the code that a message carries and counts it, or says why it may not be sent.

@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx, failed};
 use super::message::{self, environment, get, live};
-use super::{event, review, suppression};
+use super::{conversation, event, review, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
@@ -223,6 +223,9 @@ impl Desk<'_, '_> {
 
     fn tell(&mut self, inbound: &Inbound, ask: Option<Ask>) -> Result<()> {
         event::publish_inbound(self.tx, inbound, Kind::Received, &mut self.out.told)?;
+        if let Some(said) = Addition::of_inbound(inbound) {
+            conversation::add(self.tx, &said)?;
+        }
         match ask {
             Some(ask) => follow(self.tx, inbound, &ask, self.now, &mut self.out),
             None => Ok(()),

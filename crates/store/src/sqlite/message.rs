@@ -3,7 +3,7 @@
 //! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
 
 use super::executor::{Rx, Tx, failed};
-use super::{code, event, review, suppression};
+use super::{code, conversation, event, review, suppression};
 use crate::backend::*;
 use crate::column;
 pub(super) use crate::column::{environment, live, number};
@@ -45,14 +45,14 @@ const CLOCK_BACK_MS: i64 = 3_600_000;
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
 pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
-    accept_with(tx, intake, None, *now)
+    accept_with(tx, intake, Beside::Nothing, *now)
 }
 
-/// Accepts messages; a single one may carry a code.
+/// Accepts messages; a single one may carry a code, or be said in a conversation.
 pub(super) fn accept_with(
     tx: &mut Tx<'_>,
     intake: &Intake,
-    sending: Option<&Sending>,
+    beside: Beside<'_>,
     now: Timestamp,
 ) -> Result<Accepted> {
     if let Some(idempotency) = &intake.idempotency {
@@ -82,13 +82,24 @@ pub(super) fn accept_with(
             admissions.push(Admission::Suppressed(reason));
             continue;
         }
-        if let Some(sending) = sending
-            && let Some(refused) = code::admit(tx, draft, sending, now)?
-        {
-            // Not for the key: time cures it.
-            return Ok(Accepted::New(vec![Admission::Refused(refused)], Box::default()));
+        // What is refused now is not for the key: time cures it.
+        let refused = match beside {
+            Beside::Nothing => None,
+            Beside::Code(sending) => code::admit(tx, draft, sending, now)?.map(Admission::Refused),
+            Beside::Saying(saying) => {
+                let (person, sender) = (message.recipient, message.sender);
+                let is_overtaken =
+                    conversation::is_overtaken(tx.sql, message.realm(), person, sender, saying)?;
+                is_overtaken.then_some(Admission::Overtaken)
+            }
+        };
+        if let Some(refused) = refused {
+            return Ok(Accepted::New(vec![refused], Box::default()));
         }
         insert(tx.sql, message, &draft.life, now)?;
+        if let Beside::Saying(saying) = beside {
+            conversation::add(tx, &Addition::of_message(message, saying, now))?;
+        }
         if draft.life.state.is_waiting() {
             tx.waits(message, 1);
         }
@@ -131,9 +142,10 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
     sql.prepare_cached(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of,
-           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum, reply, reply_to)
+           state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum, reply, reply_to,
+           template, template_version)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31)",
+           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31, ?32, ?33)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -168,6 +180,8 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
             column::checksum(message),
             message.reply.map(|reply| reply.kind as i64),
             message.reply.map(|reply| reply.to.key()),
+            message.template.map(|origin| origin.template.key()),
+            message.template.map(|origin| origin.version),
         ])
     })
     .map_err(failed)?;
@@ -1127,7 +1141,9 @@ pub(super) fn all_damaged(sql: &Sql) -> Result<Option<(MessageId, u64)>> {
         return Ok(None);
     }
     let mut statement = sql
-        .prepare(&format!("SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message"))
+        .prepare(&format!(
+            "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version FROM message"
+        ))
         .map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut found = None;
@@ -1173,11 +1189,11 @@ const fn query_of_one(with_text: bool) -> &'static str {
     if with_text {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, text, checksum, reply, reply_to FROM message WHERE id = ?1"
+         failure, updated_at, text, checksum, reply, reply_to, template, template_version FROM message WHERE id = ?1"
     } else {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, NULL, NULL, reply, reply_to FROM message WHERE id = ?1"
+         failure, updated_at, NULL, NULL, reply, reply_to, template, template_version FROM message WHERE id = ?1"
     }
 }
 
@@ -1220,6 +1236,7 @@ fn hot(row: &Row<'_>) -> Result<Hot> {
         metadata: get(row, 16)?,
         retry_of: maybe(17)?.map(MessageId::from_key),
         reply: column::reply(maybe(30)?, maybe(31)?)?,
+        template: column::origin(maybe(32)?, maybe(33)?)?,
     };
     let parts: String = get(row, 25)?;
     let life = Life {
@@ -1260,7 +1277,7 @@ pub(super) fn message(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<
     find(rx.sql, *realm, *id)
 }
 
-fn find(sql: &Sql, realm: Realm, id: MessageId) -> Result<Option<Stored>> {
+pub(super) fn find(sql: &Sql, realm: Realm, id: MessageId) -> Result<Option<Stored>> {
     let mut statement = sql.prepare_cached(query_of_one(true)).map_err(failed)?;
     let mut rows = statement.query([id.key()]).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
@@ -1296,7 +1313,7 @@ pub(super) fn messages(
         ceiling = ceiling.min(last.map_or(0, |last| last + 1));
     }
     let query = format!(
-        "SELECT {COLUMNS}, text, checksum, reply, reply_to FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
+        "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
     );
     let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
     let mut rows = statement.query(params![ceiling, floor]).map_err(failed)?;
@@ -1390,6 +1407,7 @@ pub(super) fn redact(
         let listeners = tx.listeners()?;
         publish(tx, &listeners, &stored.message, event, &mut Vec::new())?;
         super::operating::write_audit(tx, actor, "message.redact", &id.to_string(), "", *now)?;
+        conversation::forget_words(tx.sql, *realm, *id)?;
     }
     find(tx.sql, *realm, *id)
 }

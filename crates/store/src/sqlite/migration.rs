@@ -17,6 +17,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0009_parts_put_together", include_str!("../../migrations/sqlite/0009_parts_put_together.sql")),
     ("0010_contacts", include_str!("../../migrations/sqlite/0010_contacts.sql")),
     ("0011_turns", include_str!("../../migrations/sqlite/0011_turns.sql")),
+    ("0012_templates", include_str!("../../migrations/sqlite/0012_templates.sql")),
+    ("0013_conversations", include_str!("../../migrations/sqlite/0013_conversations.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

@@ -11,6 +11,7 @@ mod backup;
 mod code;
 mod consent;
 mod contact;
+mod conversation;
 pub(crate) mod copy;
 mod endpoint;
 mod event;
@@ -24,6 +25,7 @@ mod operating;
 mod reserve;
 mod review;
 mod suppression;
+mod template;
 mod wal;
 
 use crate::backend::*;
@@ -37,6 +39,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::id::*;
@@ -44,6 +47,7 @@ use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::review::Decision;
 use tidings_domain::suppression as list;
+use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
@@ -278,6 +282,19 @@ impl Backend for Sqlite {
         writer code::cancel_code(realm: Realm, id: CodeId, now: Timestamp) -> Option<(Code, bool)>;
         readers code::stops(realm: Realm, now: Timestamp) -> Vec<Stop>;
         writer code::lift_stop(realm: Realm, prefix: Prefix, actor: Actor, now: Timestamp) -> Option<Stop>;
+
+        calls conversation::converse(intake: Intake, saying: Saying, now: Timestamp) -> Accepted;
+        readers conversation::conversations(realm: Realm, filter: ConversationFilter, page: Page, now: Timestamp) -> Paged<Conversation>;
+        readers conversation::conversation(realm: Realm, id: ConversationId) -> Option<Conversation>;
+        readers conversation::lines(realm: Realm, id: ConversationId, page: Page) -> Option<Paged<Line>>;
+        calls conversation::add_note(realm: Realm, id: ConversationId, note: NewNote, now: Timestamp) -> Option<Conversation>;
+        calls conversation::change_conversation(realm: Realm, id: ConversationId, change: ConversationChange, actor: Actor, now: Timestamp) -> Option<std::result::Result<Conversation, TooManyTags>>;
+        readers conversation::search(realm: Realm, words: Vec<String>, page: Page) -> Paged<Found>;
+
+        calls template::create_template(template: Template, actor: Actor) -> ();
+        calls template::add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;
+        readers template::template(realm: Realm, which: WhichTemplate, version: Option<u32>) -> Option<Template>;
+        readers template::templates(realm: Realm, prefix: String, page: Page) -> Paged<Template>;
 
         writer account::default_account(now: Timestamp) -> AccountId;
         readers account::accounts() -> Vec<Account>;

@@ -16,6 +16,7 @@ use tidings_domain::assembly::Bounds;
 use tidings_domain::code::{Code, Mark, NewCode};
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
 use tidings_domain::contact::{Change, Contact, Details, Group, Type, Value};
+use tidings_domain::conversation::{self, Change as ConversationChange, Entry};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::frequency::Caps;
@@ -30,6 +31,7 @@ use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
 use tidings_domain::suppression::Reason;
+use tidings_domain::template::{Origin, Template};
 use tidings_domain::text::{Charset, Part, Segment};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Client as Person, Prefix, Watch};
@@ -49,6 +51,9 @@ const NEIGHBOUR: Realm = Realm { account: AccountId::from_key(2), ..HOME };
 const REALMS: [Realm; 3] = [HOME, TEST, NEIGHBOUR];
 const TEST_LINE: ConnectionId = ConnectionId::from_key(3);
 const LINES: [ConnectionId; 3] = [LINE, OTHER_LINE, TEST_LINE];
+
+/// Few, so that they are taken.
+const TEMPLATE_NAMES: [&str; 3] = ["hello", "reply.hours", "remind"];
 
 /// Where there is a server between: each story has a database of its own.
 const STORIES_OF_POSTGRES: u64 = 25;
@@ -151,6 +156,17 @@ enum Call {
     DecideImport(Realm, ImportId, Settled),
     ApplyImport(Option<ImportId>),
     TakeTurns(Vec<AskedTurn>, Caps),
+    Converse {
+        realm: Realm,
+        key: Option<(u8, u8)>,
+        draft: Draft,
+        seen: Option<Entry>,
+    },
+    /// About the conversation at this place of the list.
+    Note(Realm, usize, NoteId),
+    Change(Realm, usize, ConversationChange),
+    CreateTemplate(Template),
+    AddTemplateVersion(Realm, TemplateId),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -373,6 +389,30 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             Some(id) => plain(store.apply_import(id, now).await),
             None => String::new(),
         },
+        Call::Converse { realm, key, draft, seen } => {
+            let idempotency = key.map(|(key, fingerprint)| Idempotency {
+                key: [key; 32],
+                fingerprint: [fingerprint; 32],
+                answer: Arc::new(|admissions: &[Admission]| format!("{admissions:?}").into_bytes()),
+            });
+            let intake = Intake { realm, idempotency, batch: None, drafts: vec![draft] };
+            let saying = Saying { seen, author: "Maya".to_owned() };
+            plain(store.converse(intake, saying, now).await)
+        }
+        Call::Note(realm, place, id) => {
+            let note = NewNote { id, text: format!("hello note of {id}"), author: "Ben".to_owned() };
+            let to = nth(store, realm, place, now).await;
+            plain(store.add_note(realm, to, note, now).await)
+        }
+        Call::Change(realm, place, change) => {
+            let to = nth(store, realm, place, now).await;
+            plain(store.change_conversation(realm, to, change, actor(), now).await)
+        }
+        Call::CreateTemplate(template) => plain(store.create_template(template, actor()).await),
+        Call::AddTemplateVersion(realm, id) => {
+            let content = crate::template::content(now.as_millis());
+            plain(store.add_template_version(realm, id, content, actor(), now).await)
+        }
         Call::Lift(realm, recipient) => {
             answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
                 lines(lifted.iter().map(entry))
@@ -421,6 +461,13 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         Call::Reopen | Call::Crash => String::new(),
     };
     (text, learned)
+}
+
+/// The conversation at this place of the list; one that is not there if there are fewer.
+async fn nth(store: &Arc<dyn Backend>, realm: Realm, place: usize, now: Timestamp) -> ConversationId {
+    let filter = ConversationFilter::default();
+    let all = store.conversations(realm, filter, page(MANY), now).await.expect("read").items;
+    all.get(place).map_or(ConversationId::from_key(1), |one| one.id)
 }
 
 fn advanced(result: Result<Advanced>, learned: &mut Learned) -> String {
@@ -528,6 +575,32 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
         add(format!("reviews of {name}"), pages(3, |item| format!("{item:?}"), items).await);
         let codes = pages(3, one_code, async |page| store.codes(realm, page).await).await;
         add(format!("codes of {name}"), codes);
+        for status in [None, Some(conversation::Status::NeedsReply), Some(conversation::Status::Closed)] {
+            let filter = ConversationFilter { status, ..ConversationFilter::default() };
+            let listed = async |page| store.conversations(realm, filter.clone(), page, now).await;
+            add(
+                format!("conversations of {name}, {status:?}"),
+                pages(3, |one| format!("{one:?}"), listed).await,
+            );
+        }
+        let listed = store.conversations(realm, ConversationFilter::default(), page(MANY), now).await;
+        for one in listed.expect("read").items {
+            let lines = async |page| Ok(store.lines(realm, one.id, page).await?.expect("it is there"));
+            add(
+                format!("what {} said in {name}", one.person),
+                pages(4, |line| format!("{line:?}"), lines).await,
+            );
+        }
+        for query in ["hello", "text", "hello note"] {
+            let searched = async |page| store.search(realm, conversation::words(query), page).await;
+            add(format!("{query} in {name}"), pages(3, |found| format!("{found:?}"), searched).await);
+        }
+        let listed = async |page| store.templates(realm, String::new(), page).await;
+        add(format!("templates of {name}"), pages(2, |one| format!("{one:?}"), listed).await);
+        for named in TEMPLATE_NAMES {
+            let first = store.template(realm, WhichTemplate::Name(named.to_owned()), Some(1)).await;
+            add(format!("the first {named} in {name}"), plain(first));
+        }
         add(format!("stops of {name}"), plain(store.stops(realm, now).await));
         add(format!("groups of {name}"), plain(store.review_groups(realm, 9).await));
         add(format!("clients of {name}"), plain(store.clients(realm).await));
@@ -572,8 +645,12 @@ struct Names(BTreeMap<(&'static str, i64), usize>);
 impl Names {
     fn rename(&mut self, text: &str) -> String {
         /// How the ids stand in a text: as `Debug` writes them, and printed.
-        const KINDS: [(&str, &str); 3] =
-            [("ReviewId(", "rev_"), ("SuppressionId(", "sup_"), ("AuditId(", "aud_")];
+        const KINDS: [(&str, &str); 4] = [
+            ("ReviewId(", "rev_"),
+            ("SuppressionId(", "sup_"),
+            ("AuditId(", "aud_"),
+            ("ConversationId(", "cnv_"),
+        ];
         let mut renamed = String::with_capacity(text.len());
         let mut rest = text;
         loop {
@@ -938,7 +1015,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(160) {
+        match self.draw.below(169) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -974,7 +1051,7 @@ impl Teller {
             79 if self.draw.one_in(2) => self.turns(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
-            80 if self.draw.one_in(2) => self.turns(),
+            97 if self.draw.one_in(2) => self.template(),
             80 => Call::RecordConsents((0..1 + self.draw.below(3)).map(|_| self.consent()).collect()),
             81 | 82 => Call::Decide {
                 realm: self.realm(),
@@ -1012,15 +1089,55 @@ impl Teller {
             103..136 => self.code(),
             136 => Call::Crash,
             145..160 => self.person(),
+            160..165 => self.converse(),
+            165 => Call::Note(self.realm(), self.draw.up_to(3), NoteId::from_key(self.id())),
+            166..169 => {
+                let change = match self.draw.below(6) {
+                    0 => ConversationChange::Assign(self.draw.of(&[None, Some("Maya".to_owned())])),
+                    1 => ConversationChange::Snooze(self.now.plus_ms(self.draw.of(&[1_000, HOUR_MS]))),
+                    2 => ConversationChange::Reopen,
+                    3 => {
+                        let tags = |draw: &mut Draw| {
+                            (0..draw.up_to(2)).map(|_| draw.of(&["a", "b", "c"]).to_owned()).collect()
+                        };
+                        ConversationChange::Tag { add: tags(&mut self.draw), remove: tags(&mut self.draw) }
+                    }
+                    _ => ConversationChange::Close,
+                };
+                Call::Change(self.realm(), self.draw.up_to(3), change)
+            }
             _ if self.draw.one_in(5) => Call::GiveUp(self.limit()),
             _ => self.receive(),
         }
     }
 
+    fn converse(&mut self) -> Call {
+        let realm = self.realm();
+        let mut draft = self.draft(realm, None);
+        // Nobody else makes such an id.
+        draft.message.id = MessageId::from_key(self.id());
+        let heard = self.draw.lately(&self.inbounds).map(|(_, id)| Entry::Inbound(id));
+        let sent = self.draw.lately(&self.messages).map(|(_, id)| Entry::Message(id));
+        self.messages.push((realm, draft.message.id));
+        let key = self.draw.one_in(5).then(|| (self.draw.below(3) as u8, self.draw.below(2) as u8));
+        Call::Converse { realm, key, draft, seen: self.draw.of(&[None, None, heard, sent]) }
+    }
+
+    fn template(&mut self) -> Call {
+        let realm = self.realm();
+        if self.draw.one_in(2) {
+            let id = TemplateId::from_key(1 + self.draw.below(5) as i64);
+            return Call::AddTemplateVersion(realm, id);
+        }
+        let (n, name) = (1 + self.draw.below(4) as i64, self.draw.of(&TEMPLATE_NAMES));
+        let template = crate::template::template(n, name);
+        Call::CreateTemplate(Template { realm, created_at: self.now, ..template })
+    }
+
     fn learn(&mut self, call: &Call, learned: Learned) {
         let drafts = match call {
             Call::Accept { drafts, .. } => drafts.as_slice(),
-            Call::SendCode { draft, .. } => std::slice::from_ref(draft),
+            Call::SendCode { draft, .. } | Call::Converse { draft, .. } => std::slice::from_ref(draft),
             _ => &[],
         };
         // What came claimed may be at its carrier at once. That of a refused call is, too: nobody knows it then.
@@ -1101,6 +1218,7 @@ impl Teller {
             metadata: self.draw.one_in(4).then(|| "{\"a\": [1, null]}".to_owned()),
             retry_of: self.draw.one_in(9).then(|| self.known().1),
             reply: None,
+            template: self.draw.one_in(5).then(|| Origin { template: TemplateId::from_key(3), version: 2 }),
             ..message(self.made)
         };
         let queued = Life::queued(message.segments, now, send_at);

@@ -9,6 +9,7 @@ mod batch;
 mod code;
 mod consent;
 mod contact;
+mod conversation;
 mod copy;
 mod differential;
 mod faults;
@@ -27,6 +28,7 @@ mod review;
 mod samples;
 mod server;
 mod suppression;
+mod template;
 mod token;
 mod webhook;
 

@@ -65,6 +65,7 @@ pub fn message(n: i64) -> Message {
         metadata: None,
         retry_of: None,
         reply: None,
+        template: None,
     }
 }
 

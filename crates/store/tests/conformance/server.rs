@@ -96,7 +96,13 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 6] = [
+const UNDONE: [(i64, &str); 8] = [
+    (13, "DROP TABLE conversation, conversation_entry, conversation_word"),
+    (
+        12,
+        "DROP TABLE template, template_version;
+         ALTER TABLE message DROP COLUMN template, DROP COLUMN template_version",
+    ),
     (11, "DROP TABLE turn"),
     (10, "DROP TABLE contact, contact_number, contact_group, import, import_piece"),
     (

@@ -1,0 +1,169 @@
+//! Templates: made, looked at, sent with, and never sent with a hole.
+
+use crate::support::{House, house};
+use serde_json::{Value, json};
+
+const TABLE: &str = r#"{"name":"table-ready","description":"when a table is free",
+    "texts":{"en":"Hi {{ name }}, table {{ table }} is ready.","de":"{{ name }}, Tisch {{ table }} ist frei."},
+    "variables":[{"name":"name","type":"text","sample":"Ana","max_length":30},
+                 {"name":"table","type":"number","sample":7,"min":1,"max":99}]}"#;
+
+async fn text(house: &House, token: &str, message: &Value) -> Value {
+    let path = format!("/v1/messages/{}", message["id"].as_str().unwrap());
+    house.get(&path, token).await.expect(200)
+}
+
+fn message(more: &Value) -> String {
+    let mut body = json!({ "from": "+15550001111", "to": "+15550002222" });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.to_string()
+}
+
+/// The fields and reasons of a refusal.
+fn reasons(body: &Value) -> String {
+    let errors = body["errors"].as_array().unwrap().iter();
+    let errors =
+        errors.map(|e| format!("{}:{}", e["field"].as_str().unwrap(), e["reason"].as_str().unwrap()));
+    errors.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn a_message_is_made_of_a_template_and_says_of_which() {
+    let house = house().await;
+    let token = house.token().await;
+    let made = house.post("/v1/templates", &token, TABLE).await.expect(201);
+    let id = made["id"].as_str().unwrap().to_owned();
+    for (named, language, expected) in [
+        ("table-ready", "en", "Hi Ben, table 4 is ready."),
+        (id.as_str(), "de-AT", "Ben, Tisch 4 ist frei."),
+        (id.as_str(), "fr", "Hi Ben, table 4 is ready."),
+    ] {
+        let body = message(&json!({
+            "template": named, "language": language, "values": { "name": "Ben", "table": 4 }
+        }));
+        let sent = house.post("/v1/messages", &token, &body).await.expect(202);
+        let shown = text(&house, &token, &sent).await;
+        assert_eq!(shown["text"], expected);
+        assert_eq!(shown["template"], json!({ "id": id, "version": 1 }));
+    }
+    let plain = house.post("/v1/messages", &token, &message(&json!({ "text": "a" }))).await.expect(202);
+    assert_eq!(text(&house, &token, &plain).await["template"], Value::Null);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_is_missing_or_wrong_is_named_and_nothing_is_sent() {
+    let house = house().await;
+    let token = house.token().await;
+    house.post("/v1/templates", &token, TABLE).await.expect(201);
+    for (more, expected) in [
+        (json!({ "template": "table-ready" }), "values.name:missing_value values.table:missing_value"),
+        (
+            json!({ "template": "table-ready", "values": { "name": " ", "table": 4 } }),
+            "values.name:missing_value",
+        ),
+        (
+            json!({ "template": "table-ready", "values": { "name": "B", "table": 100 } }),
+            "values.table:out_of_range",
+        ),
+        (
+            json!({ "template": "table-ready", "values": { "name": "B", "table": 4, "tabel": 4 } }),
+            "values.tabel:unknown_value",
+        ),
+        (json!({ "template": "tabel-ready" }), "template:unknown_template"),
+        (json!({ "template": "table-ready", "version": 2 }), "template:unknown_template"),
+    ] {
+        let refused = house.post("/v1/messages", &token, &message(&more)).await;
+        assert_eq!(refused.told(), "422 TEMPLATE_NOT_FILLED", "{more}");
+        assert_eq!(reasons(&refused.json()), expected, "{more}");
+    }
+    for (more, expected) in [
+        (json!({ "template": "table-ready", "text": "a" }), "text:given_twice"),
+        (json!({ "values": {}, "text": "a" }), "values:misplaced"),
+        (json!({ "template": "table-ready", "values": { "name": [] } }), "values.name:wrong_type"),
+        (json!({ "template": "table-ready", "language": "?" }), "language:language"),
+        (json!({}), "message:missing"),
+    ] {
+        let refused = house.post("/v1/messages", &token, &message(&more)).await.expect(422);
+        assert_eq!(reasons(&refused), expected, "{more}");
+    }
+    assert!(house.get("/v1/messages", &token).await.expect(200)["data"].as_array().unwrap().is_empty());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_batch_fills_each_message_and_refuses_those_that_it_cannot_fill() {
+    let house = house().await;
+    let token = house.token().await;
+    house.post("/v1/templates", &token, TABLE).await.expect(201);
+    let one = |values: Value| json!({ "from": "+15550001111", "to": "+15550002222", "template": "table-ready", "values": values });
+    let body = json!({ "messages": [
+        one(json!({ "name": "Ana", "table": 1 })),
+        one(json!({ "name": "Ben" })),
+        one(json!({ "name": "Cem", "table": 3 })),
+    ] });
+    let batch = house.post("/v1/messages/batch", &token, &body.to_string()).await.expect(202);
+    assert_eq!((&batch["accepted"], &batch["refused"]), (&json!(2), &json!(1)));
+    let error = &batch["results"][1]["error"];
+    assert_eq!((&error["code"], &error["field"]), (&json!("TEMPLATE_NOT_FILLED"), &json!("values.table")));
+    let last = text(&house, &token, &batch["results"][2]).await;
+    assert_eq!(last["text"], "Hi Cem, table 3 is ready.");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_version_never_changes_and_the_newest_is_taken() {
+    let house = house().await;
+    let token = house.token().await;
+    house.post("/v1/templates", &token, TABLE).await.expect(201);
+    assert_eq!(house.post("/v1/templates", &token, TABLE).await.told(), "409 CONFLICT");
+    let path = "/v1/templates/table-ready";
+    let id = house.get(path, &token).await.expect(200)["id"].as_str().unwrap().to_owned();
+    let key = "Idempotency-Key: k1\r\n";
+    let asked = message(&json!({ "template": "table-ready", "values": { "name": "Ben", "table": 4 } }));
+    let first = house.with("POST", "/v1/messages", &token, key, &asked).await;
+    let next = r#"{"texts":{"en":"{{ name }}: table {{ table }} until {{ until|date('%H:%M') }}."},
+        "variables":[{"name":"name","type":"text","sample":"Ana"},{"name":"table","type":"number","sample":7},
+                     {"name":"until","type":"date","sample":"2026-12-24T20:00"}]}"#;
+    let added = house.post(&format!("/v1/templates/{id}/versions"), &token, next).await.expect(201);
+    assert_eq!((&added["version"], &added["newest_version"]), (&json!(2), &json!(2)));
+    // The same call again is answered as the first one was, though there is a value more now.
+    let again = house.with("POST", "/v1/messages", &token, key, &asked).await;
+    assert_eq!((again.status, &again.body), (202, &first.body));
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    let refused = house.post("/v1/messages", &token, &asked).await;
+    assert_eq!(reasons(&refused.json()), "values.until:missing_value");
+    let old = json!({ "template": "table-ready", "version": 1, "values": { "name": "Ben", "table": 4 } });
+    let sent = house.post("/v1/messages", &token, &message(&old)).await.expect(202);
+    assert_eq!(text(&house, &token, &sent).await["template"]["version"], 1);
+    let before = house.get(&format!("{path}?version=1"), &token).await.expect(200);
+    assert_eq!((&before["version"], &before["newest_version"]), (&json!(1), &json!(2)));
+    assert_eq!(before["texts"]["en"], "Hi {{ name }}, table {{ table }} is ready.");
+    let listed = house.get("/v1/templates?prefix=table", &token).await.expect(200);
+    assert_eq!((listed["data"].as_array().unwrap().len(), &listed["data"][0]["version"]), (1, &json!(2)));
+    let others = house.get("/v1/templates?prefix=reply.", &token).await.expect(200);
+    assert!(others["data"].as_array().unwrap().is_empty());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_preview_says_what_a_template_costs() {
+    let house = house().await;
+    let token = house.token().await;
+    house.post("/v1/templates", &token, TABLE).await.expect(201);
+    let path = "/v1/templates/table-ready/preview";
+    let shown = house.post(path, &token, "").await.expect(200);
+    assert_eq!(shown["text"], Value::Null);
+    assert_eq!(
+        (&shown["usual"]["text"], &shown["usual"]["segments"]),
+        (&json!("Hi Ana, table 7 is ready."), &json!(1))
+    );
+    // Thirty characters of another alphabet, of two units each.
+    assert_eq!((&shown["worst"]["encoding"], &shown["worst"]["segments"]), (&json!("ucs2"), &json!(2)));
+    let values = r#"{"language":"de","values":{"name":"Ben","table":"4"}}"#;
+    let shown = house.post(path, &token, values).await.expect(200);
+    assert_eq!(shown["text"]["text"], "Ben, Tisch 4 ist frei.");
+    let refused = house.post(path, &token, r#"{"values":{"table":4}}"#).await;
+    assert_eq!(refused.told(), "422 TEMPLATE_NOT_FILLED");
+    house.close().await;
+}

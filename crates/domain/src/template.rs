@@ -1,0 +1,1090 @@
+//! Templates: texts with places that are filled from typed values, in several languages, and that never go out with a hole.
+//!
+//! A [`Content`] says which values there are, what each may be, and the text in each language. [`Content::check`] refuses
+//! what could not be filled, when it is written and not when it is sent. [`Content::fill`] makes the text of one message:
+//! a value that is missing, empty or not of its type stops it, by name. [`Content::median`] and [`Content::worst`] say what
+//! a message will cost before anybody is sent to.
+//!
+//! The language of templates is that of Jinja, as the crate `minijinja` has it, without anything that reaches outside of
+//! the text: no includes, no macros, no functions, and filters of our own only. What a template may do is counted
+//! ([`FUEL`]), and so is what it writes ([`OUTPUT_MAX`]). Values are data: nothing in them is ever read as a template.
+//!
+//! What this does not know: who a message goes to, and what a segment costs at a carrier.
+
+use crate::account::Realm;
+use crate::id::TemplateId;
+use crate::text::{self, Measured};
+use crate::time::Timestamp;
+use jiff::civil::{Date, DateTime};
+use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+/// Characters of a template's name, of a variable's, and of a language's.
+pub const NAME_MAX: usize = 64;
+/// Characters of a text with its places.
+pub const SOURCE_MAX: usize = 4_000;
+/// Languages of one template.
+pub const LANGUAGES_MAX: usize = 30;
+/// Variables of one template.
+pub const VARIABLES_MAX: usize = 30;
+/// Characters that the value of a text may have, at most.
+pub const TEXT_VALUE_MAX: u16 = 1_000;
+/// The characters of a text value if its template does not say.
+pub const TEXT_VALUE_DEFAULT: u16 = 100;
+/// The largest whole number that a value may be, and the smallest below zero: what a double holds exactly in hundredths.
+pub const NUMBER_MAX: i64 = 1_000_000_000_000;
+/// Steps of filling one text, as `minijinja` counts them: an instruction is one, and so are 64 octets that are worked on. A
+/// text of ten segments needs some hundreds.
+const FUEL: u64 = 5_000;
+/// Octets of a filled text: more than 255 segments of UCS-2 cannot be sent anyway.
+const OUTPUT_MAX: usize = 51_255;
+/// Expressions inside each other.
+const DEPTH_MAX: usize = 32;
+
+/// One version of a template. A version never changes; the next one is another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Template {
+    /// The id that all versions share.
+    pub id: TemplateId,
+    /// Whose.
+    pub realm: Realm,
+    /// What callers name it by.
+    pub name: String,
+    /// What it is for, in words for people; that of its first version.
+    pub description: String,
+    /// Which version this is, from 1.
+    pub version: u32,
+    /// The newest version that there is.
+    pub newest: u32,
+    /// What it says.
+    pub content: Content,
+    /// When this version was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+}
+
+/// Of which template, in which version, a message was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The template.
+    pub template: TemplateId,
+    /// The version, from 1.
+    pub version: u32,
+}
+
+/// What a version of a template says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    /// The language of who asks for none, or for one that there is not.
+    pub language: Language,
+    /// The text in each language.
+    pub texts: BTreeMap<Language, String>,
+    /// What the texts are filled with.
+    pub variables: Vec<Variable>,
+}
+
+/// A language as people write it: `en`, `pt-BR` (BCP 47; only its form is looked at).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Language(String);
+
+impl Language {
+    /// Reads it: letters and digits in parts of two to eight, the first of two or three letters. Upper and lower case are
+    /// the same.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let first = parts.next()?;
+        let is_first =
+            (2..=3).contains(&first.len()) && first.bytes().all(|octet| octet.is_ascii_alphabetic());
+        let is_part = |part: &str| {
+            (2..=8).contains(&part.len()) && part.bytes().all(|octet| octet.is_ascii_alphanumeric())
+        };
+        (is_first && text.len() <= NAME_MAX && parts.all(is_part)).then(|| Self(text.to_ascii_lowercase()))
+    }
+
+    /// As it is compared: in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A place in the texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variable {
+    /// Its name in the texts.
+    pub name: String,
+    /// What may stand there.
+    pub kind: Kind,
+    /// What usually stands there.
+    pub sample: Value,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Characters.
+    Text {
+        /// How many, at most: from 1 to [`TEXT_VALUE_MAX`].
+        most: u16,
+        /// Whether it may have characters outside of the GSM alphabet, each of which makes the whole message dearer.
+        any_alphabet: bool,
+        /// Whether it may be empty.
+        may_be_empty: bool,
+    },
+    /// A whole number.
+    Number {
+        /// The smallest.
+        least: i64,
+        /// The largest.
+        most: i64,
+    },
+    /// A number with two decimals, such as an amount of money, and always written with both.
+    Amount {
+        /// The smallest, in whole units.
+        least: i64,
+        /// The largest, in whole units.
+        most: i64,
+    },
+    /// A day by somebody's calendar, perhaps with the time of a clock there.
+    Date,
+    /// Yes or no: to be asked for, never to be written.
+    YesNo,
+}
+
+impl Kind {
+    /// The public words.
+    pub const WORDS: &[&str] = &["text", "number", "amount", "date", "yes_no"];
+
+    /// The public word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text { .. } => "text",
+            Self::Number { .. } => "number",
+            Self::Amount { .. } => "amount",
+            Self::Date => "date",
+            Self::YesNo => "yes_no",
+        }
+    }
+}
+
+/// A value of its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Characters.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// Hundredths.
+    Amount(i64),
+    /// `2026-12-24`, or `2026-12-24T15:30`.
+    Date(String),
+    /// Yes or no.
+    YesNo(bool),
+}
+
+impl fmt::Display for Value {
+    /// As it is written without a filter; yes and no as `true` and `false`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Amount(hundredths) => {
+                let sign = if *hundredths < 0 { "-" } else { "" };
+                let size = hundredths.unsigned_abs();
+                write!(f, "{sign}{}.{:02}", size / 100, size % 100)
+            }
+            Self::Date(date) => f.write_str(&date.replacen('T', " ", 1)),
+            Self::YesNo(yes) => write!(f, "{yes}"),
+        }
+    }
+}
+
+/// A value as a caller gave it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Given<'a> {
+    /// Characters; those of every other type can be read from them.
+    Text(&'a str),
+    /// A whole number.
+    Integer(i64),
+    /// Another number.
+    Number(f64),
+    /// Yes or no.
+    Boolean(bool),
+}
+
+/// Why a text is not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The value that stops it; `None` if it is the template as a whole.
+    pub variable: Option<String>,
+    /// What is wrong.
+    pub why: Wrong,
+}
+
+/// What is wrong with a value, or with filling a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// It was not given, or is empty where it must not be.
+    Missing,
+    /// The template has no such value.
+    Unknown,
+    /// It is not of this type.
+    Type(&'static str),
+    /// It has more characters than it may.
+    TooLong(u16),
+    /// It has control characters.
+    Controls,
+    /// It has characters outside of the GSM alphabet, which its template does not take.
+    Alphabet,
+    /// It lies outside of these.
+    Range(i64, i64),
+    /// The text cannot be made of these values; a sentence says why.
+    Render(String),
+}
+
+impl Wrong {
+    /// The finer reason, as errors name it.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing_value",
+            Self::Unknown => "unknown_value",
+            Self::Type(_) => "wrong_type",
+            Self::TooLong(_) => "too_long",
+            Self::Controls => "control_characters",
+            Self::Alphabet => "alphabet",
+            Self::Range(..) => "out_of_range",
+            Self::Render(_) => "render",
+        }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("is missing or empty"),
+            Self::Unknown => f.write_str("is not a value of this template"),
+            Self::Type("amount") => f.write_str("must be a number with two decimals at most"),
+            Self::Type("number") => f.write_str("must be a whole number"),
+            Self::Type("date") => f.write_str("must be a date such as 2026-12-24 or 2026-12-24T15:30"),
+            Self::Type("yes_no") => f.write_str("must be true or false"),
+            Self::Type(kind) => write!(f, "must be a {kind}"),
+            Self::TooLong(most) => write!(f, "must have {most} characters at most"),
+            Self::Controls => f.write_str("must not have control characters but line ends"),
+            Self::Alphabet => f.write_str("must have characters of the GSM alphabet only"),
+            Self::Range(least, most) => write!(f, "must be from {least} to {most}"),
+            Self::Render(why) => write!(f, "cannot be filled: {why}"),
+        }
+    }
+}
+
+/// What is wrong with a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// Where: `texts.de`, `variables[2].sample`.
+    pub place: String,
+    /// The finer reason.
+    pub code: &'static str,
+    /// A sentence that says what.
+    pub detail: String,
+}
+
+/// A text that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filled {
+    /// In which language.
+    pub language: Language,
+    /// The text.
+    pub text: String,
+}
+
+/// Whether a text can name a template: small letters, digits, and `.`, `_`, `-` inside.
+pub fn is_name(text: &str) -> bool {
+    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_inner = |c: char| is_end(c) || matches!(c, '.' | '_' | '-');
+    (1..=NAME_MAX).contains(&text.len())
+        && text.starts_with(is_end)
+        && text.ends_with(is_end)
+        && text.chars().all(is_inner)
+        // That is how its id begins.
+        && !text.starts_with("tpl_")
+}
+
+/// Words that the language of templates keeps for itself.
+const RESERVED: &[&str] =
+    &["and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "loop", "self", "caller"];
+
+fn is_variable_name(text: &str) -> bool {
+    (1..=NAME_MAX).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !RESERVED.contains(&text)
+}
+
+// ── values ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+impl Kind {
+    /// The value that was given, if it may be one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(self, given: Given<'_>) -> Result<Value, Wrong> {
+        // What is written in characters may have been written by a spreadsheet.
+        let given = match (self, given) {
+            (Self::Text { .. }, given) => given,
+            (_, Given::Text(text)) if text.trim().is_empty() => return Err(Wrong::Missing),
+            (_, Given::Text(text)) => Given::Text(text.trim()),
+            (_, given) => given,
+        };
+        match self {
+            Self::Text { most, any_alphabet, may_be_empty } => {
+                let text = match given {
+                    Given::Text(text) => text.to_owned(),
+                    Given::Integer(number) => number.to_string(),
+                    Given::Number(_) | Given::Boolean(_) => return Err(Wrong::Type("text")),
+                };
+                if text.trim().is_empty() && !may_be_empty {
+                    Err(Wrong::Missing)
+                } else if text.chars().count() > usize::from(most) {
+                    Err(Wrong::TooLong(most))
+                } else if text.chars().any(|c| c.is_control() && c != '\n') {
+                    Err(Wrong::Controls)
+                } else if !any_alphabet && is_dear(&text) {
+                    Err(Wrong::Alphabet)
+                } else {
+                    Ok(Value::Text(text))
+                }
+            }
+            Self::Number { least, most } => {
+                let number = match given {
+                    Given::Integer(number) => Some(number),
+                    Given::Text(text) => text.parse().ok(),
+                    Given::Number(_) | Given::Boolean(_) => None,
+                };
+                let number = number.ok_or(Wrong::Type("number"))?;
+                if (least..=most).contains(&number) {
+                    Ok(Value::Number(number))
+                } else {
+                    Err(Wrong::Range(least, most))
+                }
+            }
+            Self::Amount { least, most } => {
+                let hundredths = match given {
+                    Given::Integer(number) => number.checked_mul(100),
+                    Given::Number(number) => hundredths_of(&number.to_string()),
+                    Given::Text(text) => hundredths_of(text),
+                    Given::Boolean(_) => None,
+                };
+                let hundredths = hundredths.ok_or(Wrong::Type("amount"))?;
+                if (least.saturating_mul(100)..=most.saturating_mul(100)).contains(&hundredths) {
+                    Ok(Value::Amount(hundredths))
+                } else {
+                    Err(Wrong::Range(least, most))
+                }
+            }
+            Self::Date => match given {
+                Given::Text(text) => read_date(text).map(Value::Date).ok_or(Wrong::Type("date")),
+                _ => Err(Wrong::Type("date")),
+            },
+            Self::YesNo => match given {
+                Given::Boolean(yes) => Ok(Value::YesNo(yes)),
+                Given::Text("true" | "yes") => Ok(Value::YesNo(true)),
+                Given::Text("false" | "no") => Ok(Value::YesNo(false)),
+                _ => Err(Wrong::Type("yes_no")),
+            },
+        }
+    }
+
+    /// Two values at the ends of what it may be, the dearer first.
+    fn ends(self) -> [Value; 2] {
+        match self {
+            Self::Text { most, any_alphabet, may_be_empty } => {
+                // Two units each, in the one alphabet and in the other.
+                let dearest = if any_alphabet { "\u{1F600}" } else { "€" };
+                let least = if may_be_empty { "" } else { "x" };
+                [Value::Text(dearest.repeat(usize::from(most))), Value::Text(least.to_owned())]
+            }
+            Self::Number { least, most } => longer_first(Value::Number(least), Value::Number(most)),
+            Self::Amount { least, most } => longer_first(
+                Value::Amount(least.saturating_mul(100)),
+                Value::Amount(most.saturating_mul(100)),
+            ),
+            // A Wednesday in September, and a day in May: the longest and the shortest names there are.
+            Self::Date => [Value::Date("2026-09-30T22:30".into()), Value::Date("2026-05-01T01:00".into())],
+            Self::YesNo => [Value::YesNo(true), Value::YesNo(false)],
+        }
+    }
+}
+
+fn longer_first(one: Value, other: Value) -> [Value; 2] {
+    if one.to_string().len() > other.to_string().len() { [one, other] } else { [other, one] }
+}
+
+fn is_dear(text: &str) -> bool {
+    text::measure(text, &text::Options::default()).encoding == text::Encoding::Ucs2
+}
+
+/// `-12.5` in hundredths; nothing that has more decimals, or an exponent.
+fn hundredths_of(text: &str) -> Option<i64> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) || part.len() > 2 {
+        return None;
+    }
+    let part: i64 = format!("{part:0<2}").parse().ok()?;
+    whole.parse::<i64>().ok()?.checked_mul(100)?.checked_add(part)?.checked_mul(sign)
+}
+
+/// A day, or a day and a time to the minute, as it is kept.
+fn read_date(text: &str) -> Option<String> {
+    let is_day = text.len() == "2026-12-24".len();
+    if is_day {
+        return text.parse::<Date>().ok().map(|date| date.to_string());
+    }
+    let is_time =
+        text.len() >= "2026-12-24T15:30".len() && matches!(text.as_bytes().get(10), Some(b'T' | b' '));
+    let has_zone = text.get(11..).is_none_or(|time| !time.bytes().all(|c| c.is_ascii_digit() || c == b':'));
+    if !is_time || has_zone {
+        return None;
+    }
+    let at = text.parse::<DateTime>().ok()?;
+    Some(format!("{}T{:02}:{:02}", at.date(), at.hour(), at.minute()))
+}
+
+// ── filling ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+impl Content {
+    /// The language that is taken for the one that is wanted: the same, or without its last parts (`de-AT`, then `de`), or
+    /// that of the template (RFC 4647 §3.4).
+    pub fn language_for(&self, wanted: Option<&Language>) -> &Language {
+        let mut range = wanted.map_or("", |wanted| wanted.as_str());
+        loop {
+            if let Some((language, _)) = self.texts.iter().find(|(language, _)| language.as_str() == range) {
+                return language;
+            }
+            match range.rfind('-') {
+                Some(end) => range = &range[..end],
+                None => return &self.language,
+            }
+        }
+    }
+
+    /// Makes the text of one message.
+    ///
+    /// # Errors
+    /// Every value that is missing or wrong, by name; or why these values make no text.
+    pub fn fill(
+        &self,
+        wanted: Option<&Language>,
+        given: &[(&str, Given<'_>)],
+    ) -> Result<Filled, Vec<Failure>> {
+        let mut failures = Vec::new();
+        for (name, _) in given {
+            if !self.variables.iter().any(|variable| variable.name == *name) {
+                failures.push(Failure { variable: Some((*name).to_owned()), why: Wrong::Unknown });
+            }
+        }
+        let mut values = Vec::with_capacity(self.variables.len());
+        for variable in &self.variables {
+            let found = given.iter().find(|(name, _)| *name == variable.name);
+            match found.ok_or(Wrong::Missing).and_then(|(_, given)| variable.kind.read(*given)) {
+                Ok(value) => values.push((variable.name.as_str(), value)),
+                Err(why) => failures.push(Failure { variable: Some(variable.name.clone()), why }),
+            }
+        }
+        if !failures.is_empty() {
+            return Err(failures);
+        }
+        let language = self.language_for(wanted);
+        match self.render(language, &values) {
+            Ok(text) => Ok(Filled { language: language.clone(), text }),
+            Err(why) => Err(vec![Failure { variable: None, why: Wrong::Render(why) }]),
+        }
+    }
+
+    /// The text that is usual: filled with the samples. `None` if they make no text, which [`Content::check`] refuses.
+    pub fn median(&self, language: &Language) -> Option<String> {
+        let samples: Vec<_> =
+            self.variables.iter().map(|variable| (variable.name.as_str(), variable.sample.clone())).collect();
+        self.render(language, &samples).ok()
+    }
+
+    /// The dearest text that was found with every value at an end of what it may be: all at their dearer ends, all at their
+    /// cheaper, and each one alone at the other. `None` if none of these makes a text.
+    pub fn worst(&self, language: &Language) -> Option<(String, Measured)> {
+        let ends: Vec<(&str, [Value; 2])> =
+            self.variables.iter().map(|variable| (variable.name.as_str(), variable.kind.ends())).collect();
+        let alone = (0..ends.len()).map(Some);
+        let tried = [0, 1]
+            .into_iter()
+            .flat_map(|end| std::iter::once(None).chain(alone.clone()).map(move |other| (end, other)));
+        let texts = tried.filter_map(|(end, other)| {
+            let values: Vec<_> = ends
+                .iter()
+                .enumerate()
+                .map(|(n, (name, ends))| (*name, ends[if Some(n) == other { 1 - end } else { end }].clone()))
+                .collect();
+            let text = self.render(language, &values).ok()?;
+            let measured = text::measure(&text, &text::Options::default());
+            Some((text, measured))
+        });
+        texts.max_by_key(|(_, measured)| (measured.segments, measured.units))
+    }
+
+    fn render(&self, language: &Language, values: &[(&str, Value)]) -> Result<String, String> {
+        let source = self.texts.get(language).ok_or("there is no text in this language")?;
+        render(source, values)
+    }
+
+    /// Looks whether it can be sent with: everything that is wrong with it.
+    pub fn check(&self) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
+        let mut flaw = |place: String, code, detail: String| flaws.push(Flaw { place, code, detail });
+        if self.texts.is_empty() || self.texts.len() > LANGUAGES_MAX {
+            let detail = format!("A template has texts in 1 to {LANGUAGES_MAX} languages.");
+            flaw("texts".into(), "languages", detail);
+        } else if !self.texts.contains_key(&self.language) {
+            let detail =
+                format!("There is no text in `{}`, the language of who asks for no other.", self.language);
+            flaw("texts".into(), "missing_language", detail);
+        }
+        if self.variables.len() > VARIABLES_MAX {
+            let detail = format!("A template has {VARIABLES_MAX} variables at most.");
+            flaw("variables".into(), "too_many", detail);
+        }
+        for (n, variable) in self.variables.iter().enumerate().take(VARIABLES_MAX) {
+            let place = |field: &str| format!("variables[{n}].{field}");
+            if !is_variable_name(&variable.name) {
+                let detail = format!(
+                    "A variable is named by 1 to {NAME_MAX} small letters, digits and `_`, and no word of the language."
+                );
+                flaw(place("name"), "name", detail);
+            } else if self.variables[..n].iter().any(|other| other.name == variable.name) {
+                flaw(place("name"), "duplicate", "Two variables have this name.".into());
+            }
+            if let Some((place_of, detail)) = bounds_flaw(variable.kind) {
+                flaw(place(place_of), "bounds", detail);
+            }
+        }
+        for (language, source) in &self.texts {
+            let place = || format!("texts.{language}");
+            if source.chars().count() > SOURCE_MAX {
+                flaw(place(), "too_long", format!("A text has {SOURCE_MAX} characters at most."));
+                continue;
+            }
+            match undeclared(source) {
+                Err(why) => flaw(place(), "syntax", format!("This is no template: {why}.")),
+                Ok(names) => {
+                    let is_known =
+                        |name: &String| self.variables.iter().any(|variable| variable.name == *name);
+                    for name in names.iter().filter(|name| !is_known(name)) {
+                        let name: String = name.chars().take(NAME_MAX).collect();
+                        flaw(place(), "undeclared", format!("`{name}` is not one of the variables."));
+                    }
+                }
+            }
+        }
+        if !flaws.is_empty() {
+            return flaws;
+        }
+        // What is right so far must be fillable, in every language, with what it says is usual and with the ends.
+        for language in self.texts.keys() {
+            let samples: Vec<_> = self
+                .variables
+                .iter()
+                .map(|variable| (variable.name.as_str(), variable.sample.clone()))
+                .collect();
+            let found = match self.render(language, &samples) {
+                Ok(text) if text.trim().is_empty() => Some("the text is empty with the samples".to_owned()),
+                Ok(_) => {
+                    self.worst(language).is_none().then(|| "no value at its bounds makes a text".to_owned())
+                }
+                Err(why) => Some(why),
+            };
+            if let Some(why) = found {
+                flaws.push(Flaw {
+                    place: format!("texts.{language}"),
+                    code: "render",
+                    detail: format!("This cannot be filled: {why}."),
+                });
+            }
+        }
+        flaws
+    }
+}
+
+fn bounds_flaw(kind: Kind) -> Option<(&'static str, String)> {
+    match kind {
+        Kind::Text { most, .. } if !(1..=TEXT_VALUE_MAX).contains(&most) => {
+            Some(("max_length", format!("A text may have 1 to {TEXT_VALUE_MAX} characters.")))
+        }
+        Kind::Number { least, most } | Kind::Amount { least, most }
+            if least > most || least < -NUMBER_MAX || most > NUMBER_MAX =>
+        {
+            Some((
+                "min",
+                format!("`min` and `max` are in this order, and from -{NUMBER_MAX} to {NUMBER_MAX}."),
+            ))
+        }
+        _ => None,
+    }
+}
+
+// ── the language ────────────────────────────────────────────────────────────────────────────────────────────
+
+/// All that a template can use.
+static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut language = Environment::empty();
+    language.set_undefined_behavior(UndefinedBehavior::Strict);
+    language.set_fuel(Some(FUEL));
+    language.set_recursion_limit(DEPTH_MAX);
+    language.set_formatter(write_value);
+    language.add_filter("upper", |text: &str| text.to_uppercase());
+    language.add_filter("lower", |text: &str| text.to_lowercase());
+    language.add_filter("trim", |text: &str| text.trim().to_owned());
+    language.add_filter("capitalize", capitalize);
+    language.add_filter("replace", replace);
+    language.add_filter("date", date);
+    language
+});
+
+/// Writes a value into the text. Numbers with a fraction have two decimals. What has no form of its own is not written:
+/// nobody wants to read `true` or `none`.
+fn write_value(
+    out: &mut Output<'_>,
+    _: &mut State<'_, '_>,
+    value: &minijinja::Value,
+) -> Result<(), minijinja::Error> {
+    let written = if value.is_undefined() {
+        return Err(ErrorKind::UndefinedError.into());
+    } else if let Some(text) = value.as_str() {
+        out.write_str(text)
+    } else if value.is_integer() {
+        out.write_fmt(format_args!("{value}"))
+    } else if value.is_number() {
+        let number = f64::try_from(value.clone())?;
+        out.write_fmt(format_args!("{number:.2}"))
+    } else {
+        return Err(refused("only texts, numbers and dates can be written; ask for yes or no with `if`"));
+    };
+    written.map_err(|_| refused("the text becomes too long"))
+}
+
+/// The kind of errors of this file, whose sentences hold no value. Nothing else can have it: there are no includes.
+const OURS: ErrorKind = ErrorKind::BadInclude;
+
+fn refused(why: &'static str) -> minijinja::Error {
+    minijinja::Error::new(OURS, why)
+}
+
+fn capitalize(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+}
+
+fn replace(text: &str, from: &str, to: &str) -> Result<String, minijinja::Error> {
+    if from.is_empty() {
+        return Err(refused("there is nothing to replace"));
+    }
+    if text.matches(from).count().saturating_mul(to.len()) > OUTPUT_MAX {
+        return Err(refused("the text becomes too long"));
+    }
+    Ok(text.replace(from, to))
+}
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// Writes a date by a pattern with the letters of C's `strftime`: `%d %e %m %y %Y %H %I %M %p`, and the English names
+/// `%a %A %b %B`. `%-d` is `%d` without a zero before it.
+fn date(value: &str, pattern: &str) -> Result<String, minijinja::Error> {
+    let read = read_date(value).ok_or_else(|| refused("`date` writes dates only"))?;
+    let has_time = read.len() > "2026-12-24".len();
+    let at: DateTime = if has_time {
+        read.parse().map_err(|_| refused("`date` writes dates only"))?
+    } else {
+        read.parse::<Date>()
+            .map_err(|_| refused("`date` writes dates only"))?
+            .to_datetime(jiff::civil::Time::midnight())
+    };
+    let twelve = match at.hour() % 12 {
+        0 => 12,
+        hour => hour,
+    };
+    let month = MONTHS[usize::from(at.month().unsigned_abs()) - 1];
+    let day = DAYS[usize::from(at.weekday().to_monday_zero_offset().unsigned_abs())];
+    let mut text = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            text.push(c);
+            continue;
+        }
+        let mut letter = chars.next();
+        let is_bare = letter == Some('-');
+        if is_bare {
+            letter = chars.next();
+        }
+        if matches!(letter, Some('H' | 'I' | 'M' | 'p')) && !has_time {
+            return Err(refused("the date has no time"));
+        }
+        let two = |number: i8| if is_bare { number.to_string() } else { format!("{number:02}") };
+        match letter {
+            Some('d') => text.push_str(&two(at.day())),
+            Some('e') => text.push_str(&at.day().to_string()),
+            Some('m') => text.push_str(&two(at.month())),
+            Some('y') => text.push_str(&format!("{:02}", at.year().rem_euclid(100))),
+            Some('Y') => text.push_str(&format!("{:04}", at.year())),
+            Some('H') => text.push_str(&two(at.hour())),
+            Some('I') => text.push_str(&two(twelve)),
+            Some('M') => text.push_str(&format!("{:02}", at.minute())),
+            Some('p') => text.push_str(if at.hour() < 12 { "am" } else { "pm" }),
+            Some('a') => text.push_str(&day[..3]),
+            Some('A') => text.push_str(day),
+            Some('b') => text.push_str(&month[..3]),
+            Some('B') => text.push_str(month),
+            Some('%') => text.push('%'),
+            _ => return Err(refused("`date` does not know this letter after `%`")),
+        }
+    }
+    Ok(text)
+}
+
+/// The names that a source uses and does not set.
+fn undeclared(source: &str) -> Result<Vec<String>, String> {
+    let template = LANGUAGE.template_from_str(source).map_err(|error| sentence(&error))?;
+    let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+    names.sort();
+    Ok(names)
+}
+
+fn render(source: &str, values: &[(&str, Value)]) -> Result<String, String> {
+    let template = LANGUAGE.template_from_str(source).map_err(|error| sentence(&error))?;
+    let values: BTreeMap<&str, minijinja::Value> = values
+        .iter()
+        .map(|(name, value)| {
+            let value = match value {
+                Value::Text(text) => minijinja::Value::from(text.as_str()),
+                Value::Number(number) => minijinja::Value::from(*number),
+                Value::Amount(hundredths) => minijinja::Value::from(*hundredths as f64 / 100.0),
+                Value::Date(_) => minijinja::Value::from(value.to_string()),
+                Value::YesNo(yes) => minijinja::Value::from(*yes),
+            };
+            (*name, value)
+        })
+        .collect();
+    let mut text = Bounded(Vec::new());
+    template
+        .render_captured_to(minijinja::Value::from_pairs(values), &mut text)
+        .map_err(|error| sentence(&error))?;
+    String::from_utf8(text.0).map_err(|_| "the text is no text".to_owned())
+}
+
+/// Takes up to [`OUTPUT_MAX`] octets.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + octets.len() > OUTPUT_MAX {
+            return Err(std::io::Error::other("the text becomes too long"));
+        }
+        self.0.extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What went wrong, as the end of a sentence. Values are never in it: they may be anything.
+fn sentence(error: &minijinja::Error) -> String {
+    let what = match error.kind() {
+        ErrorKind::SyntaxError => error.detail().unwrap_or("it cannot be read").to_owned(),
+        ErrorKind::UndefinedError => "something is used that has no value".to_owned(),
+        ErrorKind::OutOfFuel => "it takes too many steps".to_owned(),
+        ErrorKind::WriteFailure => "the text becomes too long".to_owned(),
+        ErrorKind::UnknownFilter => "there is no such filter".to_owned(),
+        ErrorKind::UnknownFunction | ErrorKind::UnknownMethod => "there are no functions".to_owned(),
+        ErrorKind::UnknownTest => "there is no such test".to_owned(),
+        OURS => error.detail().unwrap_or_default().to_owned(),
+        kind => kind.to_string(),
+    };
+    let what: String = what.chars().filter(|c| !c.is_control()).take(200).collect();
+    match error.line() {
+        Some(line) => format!("{what} (line {line})"),
+        None => what,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn language(text: &str) -> Language {
+        Language::parse(text).expect("a language")
+    }
+
+    fn text(name: &str, sample: &str) -> Variable {
+        let kind = Kind::Text { most: 20, any_alphabet: true, may_be_empty: false };
+        Variable { name: name.to_owned(), kind, sample: Value::Text(sample.to_owned()) }
+    }
+
+    fn of(name: &str, kind: Kind, sample: Given<'_>) -> Variable {
+        Variable { name: name.to_owned(), kind, sample: kind.read(sample).expect("a sample") }
+    }
+
+    fn content(source: &str, variables: Vec<Variable>) -> Content {
+        let texts = BTreeMap::from([(language("en"), source.to_owned())]);
+        Content { language: language("en"), texts, variables }
+    }
+
+    const NUMBER: Kind = Kind::Number { least: -5, most: 1_000 };
+    const AMOUNT: Kind = Kind::Amount { least: 0, most: 100 };
+
+    #[test]
+    fn a_value_is_read_by_its_type() {
+        let check = |kind: Kind, given: Given<'_>, expected: Result<&str, &str>| {
+            let read = kind.read(given);
+            let read = read.as_ref().map(ToString::to_string).map_err(Wrong::code);
+            assert_eq!(read.as_deref().map_err(|code| *code), expected, "{kind:?} {given:?}");
+        };
+        let any = Kind::Text { most: 4, any_alphabet: true, may_be_empty: false };
+        let gsm = Kind::Text { most: 4, any_alphabet: false, may_be_empty: true };
+        check(any, Given::Text("Zoë"), Ok("Zoë"));
+        check(any, Given::Integer(12), Ok("12"));
+        check(any, Given::Number(1.5), Err("wrong_type"));
+        check(any, Given::Text("😀😀😀😀"), Ok("😀😀😀😀"));
+        check(any, Given::Text("abcde"), Err("too_long"));
+        check(any, Given::Text(""), Err("missing_value"));
+        check(any, Given::Text(" \u{a0} "), Err("missing_value"));
+        check(any, Given::Text("a\nb"), Ok("a\nb"));
+        check(any, Given::Text("a\u{1b}b"), Err("control_characters"));
+        check(gsm, Given::Text(""), Ok(""));
+        check(gsm, Given::Text("é€"), Ok("é€"));
+        check(gsm, Given::Text("ł"), Err("alphabet"));
+        check(NUMBER, Given::Integer(7), Ok("7"));
+        check(NUMBER, Given::Text(" -5 "), Ok("-5"));
+        check(NUMBER, Given::Integer(-6), Err("out_of_range"));
+        check(NUMBER, Given::Number(1.5), Err("wrong_type"));
+        check(NUMBER, Given::Text("seven"), Err("wrong_type"));
+        check(NUMBER, Given::Text(" "), Err("missing_value"));
+        check(AMOUNT, Given::Number(12.5), Ok("12.50"));
+        check(AMOUNT, Given::Integer(3), Ok("3.00"));
+        check(AMOUNT, Given::Text("0.07"), Ok("0.07"));
+        check(AMOUNT, Given::Text("1.234"), Err("wrong_type"));
+        check(AMOUNT, Given::Text("1e3"), Err("wrong_type"));
+        check(AMOUNT, Given::Text("100.01"), Err("out_of_range"));
+        check(AMOUNT, Given::Text("99999999999999999999"), Err("wrong_type"));
+        check(AMOUNT, Given::Number(f64::MAX), Err("wrong_type"));
+        check(Kind::Date, Given::Text("2026-12-24"), Ok("2026-12-24"));
+        check(Kind::Date, Given::Text("2026-12-24T15:30:10"), Ok("2026-12-24 15:30"));
+        check(Kind::Date, Given::Text("2026-02-30"), Err("wrong_type"));
+        check(Kind::Date, Given::Text("2026-12-24T15:30:00Z"), Err("wrong_type"));
+        check(Kind::Date, Given::Text("24.12.2026"), Err("wrong_type"));
+        check(Kind::Date, Given::Text("2026-12-2é"), Err("wrong_type"));
+        check(Kind::YesNo, Given::Boolean(true), Ok("true"));
+        check(Kind::YesNo, Given::Text("no"), Ok("false"));
+        check(Kind::YesNo, Given::Integer(1), Err("wrong_type"));
+    }
+
+    #[test]
+    fn an_amount_below_zero_keeps_its_sign() {
+        assert_eq!(hundredths_of("-0.5").map(|n| Value::Amount(n).to_string()).as_deref(), Some("-0.50"));
+        assert_eq!(hundredths_of("--1"), None);
+        assert_eq!(hundredths_of("."), None);
+    }
+
+    fn filled(content: &Content, given: &[(&str, Given<'_>)]) -> String {
+        match content.fill(None, given) {
+            Ok(filled) => filled.text,
+            Err(failures) => failures
+                .iter()
+                .map(|f| format!("!{}:{}", f.variable.as_deref().unwrap_or("-"), f.why.code()))
+                .collect::<Vec<_>>()
+                .join(" "),
+        }
+    }
+
+    #[test]
+    fn a_text_has_no_holes() {
+        let hello = content(
+            "Hello {{ name }}, see you {{ day|date('%-d %B at %H:%M') }}.",
+            vec![text("name", "Ana"), of("day", Kind::Date, Given::Text("2026-12-24T09:05"))],
+        );
+        assert_eq!(hello.check(), []);
+        let day = ("day", Given::Text("2026-03-07T15:30"));
+        let check = |given: &[(&str, Given<'_>)], expected: &str| assert_eq!(filled(&hello, given), expected);
+        check(&[("name", Given::Text("Ben")), day], "Hello Ben, see you 7 March at 15:30.");
+        check(&[day], "!name:missing_value");
+        check(&[("name", Given::Text("  ")), day], "!name:missing_value");
+        check(&[], "!name:missing_value !day:missing_value");
+        check(&[("name", Given::Text("Ben")), ("nmae", Given::Text("x")), day], "!nmae:unknown_value");
+        // The day has no time, so there would be a hole.
+        check(&[("name", Given::Text("Ben")), ("day", Given::Text("2026-03-07"))], "!-:render");
+    }
+
+    #[test]
+    fn values_are_never_read_as_a_template() {
+        let hello = content("Hi {{ name }}", vec![text("name", "Ana")]);
+        for value in ["{{ name }}", "{% if %}", "{# x #}", "<b>&"] {
+            assert_eq!(filled(&hello, &[("name", Given::Text(value))]), format!("Hi {value}"));
+        }
+    }
+
+    #[test]
+    fn what_a_text_can_say() {
+        let variables = || {
+            vec![
+                text("name", "ana"),
+                of("count", NUMBER, Given::Integer(2)),
+                of("sum", AMOUNT, Given::Number(12.5)),
+                of("vip", Kind::YesNo, Given::Boolean(true)),
+            ]
+        };
+        let check = |source: &str, expected: &str| {
+            let content = content(source, variables());
+            assert_eq!(content.median(&language("en")).unwrap_or_else(|| "-".into()), expected, "{source}");
+        };
+        check("{{ count }} table{% if count != 1 %}s{% endif %}", "2 tables");
+        check("{{ sum }} EUR{% if sum > 10 %}!{% endif %}", "12.50 EUR!");
+        check("{{ sum * 2 }} {{ count + 1 }}", "25.00 3");
+        check("{{ 'gold' if vip else 'plain' }}", "gold");
+        check("{{ name|capitalize }} {{ name|upper }} {{ name|replace('n', 'm') }}", "Ana ANA ama");
+        // One line end after the last line is not a part of the text.
+        check("a\nb\n", "a\nb");
+        // What has no form in a text is not written.
+        for source in [
+            "{{ vip }}",
+            "{{ none }}",
+            "{{ [1] }}",
+            "{{ other }}",
+            "{{ name.x }}",
+            "{% if other %}a{% endif %}",
+        ] {
+            check(source, "-");
+        }
+    }
+
+    #[test]
+    fn what_reaches_outside_or_goes_on_for_ever_is_refused() {
+        let long = "a".repeat(60_000);
+        for source in [
+            "{% include 'x' %}",
+            "{% extends 'x' %}",
+            "{% import 'x' as y %}",
+            "{% macro m() %}{% endmacro %}",
+            "{{ range(10) }}",
+            "{{ name|safe }}",
+            "{{ name|tojson }}",
+            "{{ name.upper() }}",
+            "{% for a in name %}{% for b in name %}{% for c in name %}{% for d in name %}{% for e in name %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}a",
+            "{% set a = name * 100000000 %}{{ a }}",
+            "{{ 'a' * 100000 }}",
+            "{{ name|date('%Q') }}",
+            "{{ name",
+            &long,
+        ] {
+            let flaws = content(source, vec![text("name", &"n".repeat(20))]).check();
+            assert!(!flaws.is_empty(), "{}", &source[..source.len().min(80)]);
+            assert!(
+                flaws.iter().all(|flaw| flaw.place == "texts.en" && flaw.detail.len() < 400),
+                "{flaws:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_template_that_could_not_be_sent_is_refused_when_it_is_made() {
+        let check = |content: Content, expected: &str| {
+            let flaws: Vec<_> =
+                content.check().iter().map(|flaw| format!("{} {}", flaw.place, flaw.code)).collect();
+            assert_eq!(flaws.join(", "), expected);
+        };
+        check(content("Hi {{ nmae }}", vec![text("name", "Ana")]), "texts.en undeclared");
+        check(content("{{ a }}", vec![text("a", "x"), text("a", "y")]), "variables[1].name duplicate");
+        check(content("{{ A }}", vec![text("A", "x")]), "variables[0].name name");
+        check(content("x", vec![text("loop", "x")]), "variables[0].name name");
+        check(content(" ", vec![]), "texts.en render");
+        let other = Content { language: language("de"), ..content("x", vec![]) };
+        check(other, "texts missing_language");
+        let none = Content { texts: BTreeMap::new(), ..content("", vec![]) };
+        check(none, "texts languages");
+        let kind = Kind::Number { least: 2, most: 1 };
+        let variable = Variable { name: "n".into(), kind, sample: Value::Number(1) };
+        check(content("{{ n }}", vec![variable]), "variables[0].min bounds");
+    }
+
+    #[test]
+    fn the_language_falls_back_to_a_wider_one_and_then_to_the_templates() {
+        let texts = ["en", "de", "pt-br"].map(|tag| (language(tag), tag.to_owned()));
+        let content = Content { language: language("en"), texts: BTreeMap::from(texts), variables: vec![] };
+        let check = |wanted: Option<&str>, expected: &str| {
+            let wanted = wanted.map(language);
+            assert_eq!(content.language_for(wanted.as_ref()).as_str(), expected, "{wanted:?}");
+        };
+        check(None, "en");
+        check(Some("de"), "de");
+        check(Some("de-AT"), "de");
+        check(Some("de-Latn-AT"), "de");
+        check(Some("pt-BR"), "pt-br");
+        check(Some("pt"), "en");
+        check(Some("fr"), "en");
+        for text in ["", "d", "deut", "de_AT", "de-", "de-A", "12", "dé"] {
+            assert_eq!(Language::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_worst_text_is_not_cheaper_than_the_usual_one() {
+        let kind = Kind::Text { most: 100, any_alphabet: true, may_be_empty: true };
+        let name = Variable { name: "name".into(), kind, sample: Value::Text("Ana".into()) };
+        let vip = of("vip", Kind::YesNo, Given::Boolean(true));
+        let source = "Dear {{ name or 'friend' }}{% if not vip %}, this part is for those who are not yet members{% endif %}.";
+        let content = content(source, vec![name, vip]);
+        assert_eq!(content.check(), []);
+        let english = language("en");
+        assert_eq!(content.median(&english).as_deref(), Some("Dear Ana."));
+        let (worst, measured) = content.worst(&english).expect("a text");
+        assert!(worst.contains("not yet members") && worst.contains('\u{1F600}'), "{worst}");
+        assert_eq!((measured.encoding, measured.segments), (text::Encoding::Ucs2, 4));
+    }
+
+    #[test]
+    fn templates_have_names_that_are_no_ids() {
+        for (name, expected) in [
+            ("reminder", true),
+            ("reply.opening-hours_2", true),
+            ("", false),
+            ("Reminder", false),
+            (".a", false),
+            ("a.", false),
+            ("a b", false),
+            ("tpl_01j8z0k2m4p6q", false),
+        ] {
+            assert_eq!(is_name(name), expected, "{name}");
+        }
+        assert!(!is_name(&"a".repeat(65)));
+    }
+}

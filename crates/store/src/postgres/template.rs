@@ -1,0 +1,184 @@
+//! Templates and their versions. Rows of versions are only ever added.
+
+use super::executor::{Rx, Tx};
+use super::message::live;
+use super::operating::write_audit;
+use super::session::{Session, cell, clean};
+use crate::backend::*;
+use crate::column::{self, corrupt, environment};
+use crate::{Error, Result};
+use tidings_domain::account::Realm;
+use tidings_domain::id::{AccountId, TemplateId};
+use tidings_domain::template::{Content, Template};
+use tidings_domain::time::Timestamp;
+use tokio_postgres::Row;
+
+pub(super) async fn create_template(tx: &mut Tx, template: &Template, actor: &Actor) -> Result<()> {
+    let (account, live) = (template.realm.account.key(), live(template.realm.environment));
+    let known = tx
+        .sql
+        .row(
+            "SELECT id FROM template WHERE id = $1 OR (account = $2 AND live = $3 AND name = $4) LIMIT 1",
+            &[&template.id.key(), &account, &live, &template.name],
+        )
+        .await?;
+    if known.is_some() {
+        return Err(Error::Conflict("there is a template of this name, or with this id, already".to_owned()));
+    }
+    tx.sql
+        .execute(
+            "INSERT INTO template (id, account, live, name, description, newest, created_at)
+             VALUES ($1, $2, $3, $4, $5, 1, $6)",
+            &[
+                &template.id.key(),
+                &account,
+                &live,
+                &template.name,
+                &clean(&template.description),
+                &template.created_at.as_millis(),
+            ],
+        )
+        .await?;
+    insert(&tx.sql, template.id, 1, &template.content, actor, template.created_at).await?;
+    let id = template.id.to_string();
+    write_audit(tx, actor, "template.create", &id, &template.name, template.created_at);
+    Ok(())
+}
+
+pub(super) async fn add_template_version(
+    tx: &mut Tx,
+    realm: &Realm,
+    id: &TemplateId,
+    content: &Content,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Option<Template>> {
+    let Some(before) = find(&tx.sql, *realm, &WhichTemplate::Id(*id), None).await? else { return Ok(None) };
+    let version = before.newest + 1;
+    insert(&tx.sql, *id, version, content, actor, *now).await?;
+    tx.sql.execute("UPDATE template SET newest = $2 WHERE id = $1", &[&id.key(), &(version as i32)]).await?;
+    write_audit(tx, actor, "template.version", &id.to_string(), &format!("version {version}"), *now);
+    find(&tx.sql, *realm, &WhichTemplate::Id(*id), None).await
+}
+
+async fn insert(
+    sql: &Session,
+    id: TemplateId,
+    version: u32,
+    content: &Content,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    let content = column::content_text(content);
+    sql.execute(
+        "INSERT INTO template_version (template, version, content, created_at, created_by) VALUES ($1, $2, $3, $4, $5)",
+        &[&id.key(), &(version as i32), &content, &now.as_millis(), &clean(&actor.who)],
+    )
+    .await
+    .map(drop)
+}
+
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "SELECT t.id, t.account, t.live, t.name, t.description, t.newest, v.version, v.content, v.created_at, v.created_by "
+    };
+}
+
+/// The version that is asked for, or the newest.
+macro_rules! version {
+    () => {
+        "CROSS JOIN LATERAL (SELECT x.* FROM template_version x WHERE x.template = t.id
+           AND x.version = coalesce($4::integer, t.newest) LIMIT 1) v"
+    };
+}
+
+pub(super) async fn template(
+    rx: &Rx<'_>,
+    realm: &Realm,
+    which: &WhichTemplate,
+    version: &Option<u32>,
+) -> Result<Option<Template>> {
+    find(rx.sql, *realm, which, *version).await
+}
+
+async fn find(
+    sql: &Session,
+    realm: Realm,
+    which: &WhichTemplate,
+    version: Option<u32>,
+) -> Result<Option<Template>> {
+    let (account, live) = (realm.account.key(), live(realm.environment));
+    // A number that no column holds is no version.
+    let Ok(version) = version.map(i32::try_from).transpose() else { return Ok(None) };
+    let row = match which {
+        WhichTemplate::Id(id) => {
+            let query = concat!(
+                columns!(),
+                "FROM (SELECT * FROM template WHERE id = $1 AND account = $2 AND live = $3) t ",
+                version!()
+            );
+            sql.row(query, &[&id.key(), &account, &live, &version]).await?
+        }
+        WhichTemplate::Name(name) => {
+            let query = concat!(
+                columns!(),
+                "FROM (SELECT * FROM template WHERE name = $1 AND account = $2 AND live = $3) t ",
+                version!()
+            );
+            sql.row(query, &[name, &account, &live, &version]).await?
+        }
+    };
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn templates(
+    rx: &Rx<'_>,
+    realm: &Realm,
+    prefix: &str,
+    page: &Page,
+) -> Result<Paged<Template>> {
+    let rows = rx
+        .sql
+        .rows(
+            concat!(
+                columns!(),
+                "FROM (SELECT * FROM template WHERE account = $1 AND live = $2 AND id < $3
+                   AND starts_with(name, $5) ORDER BY id DESC LIMIT $6) t ",
+                version!(),
+                " ORDER BY t.id DESC"
+            ),
+            &[
+                &realm.account.key(),
+                &live(realm.environment),
+                &page.before.unwrap_or(i64::MAX),
+                &None::<i32>,
+                &prefix,
+                &(page.limit as i64 + 1),
+            ],
+        )
+        .await?;
+    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Paged::of(items, page, |template| template.id.key()))
+}
+
+fn read(row: &Row) -> Result<Template> {
+    let count = |n| {
+        let number: i32 = cell(row, n)?;
+        u32::try_from(number).map_err(|_| corrupt("version of a template", number))
+    };
+    Ok(Template {
+        id: TemplateId::from_key(cell(row, 0)?),
+        realm: Realm {
+            account: AccountId::from_key(cell(row, 1)?),
+            environment: environment(i64::from(cell::<i16>(row, 2)?)),
+        },
+        name: cell(row, 3)?,
+        description: cell(row, 4)?,
+        newest: count(5)?,
+        version: count(6)?,
+        content: column::content(cell(row, 7)?)?,
+        created_at: Timestamp::from_millis(cell(row, 8)?),
+        created_by: cell(row, 9)?,
+    })
+}

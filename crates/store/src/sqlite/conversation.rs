@@ -1,0 +1,436 @@
+//! Conversations: their entries, written in the commits of what they are, and the words that these are found by.
+
+use super::executor::{Rx, Tx, failed};
+use super::inbound;
+use super::message::{self, environment, get, live, number};
+use super::operating::write_audit;
+use crate::Result;
+use crate::backend::*;
+use crate::column::{self, corrupt};
+use rusqlite::{Connection as Sql, Row, params};
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags};
+use tidings_domain::id::*;
+use tidings_domain::sender::Sender;
+use tidings_domain::time::Timestamp;
+
+// ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+pub(super) fn converse(
+    tx: &mut Tx<'_>,
+    intake: &Intake,
+    saying: &Saying,
+    now: &Timestamp,
+) -> Result<Accepted> {
+    message::accept_with(tx, intake, Beside::Saying(saying), *now)
+}
+
+/// Whether somebody wrote since what the writer of a message saw.
+pub(super) fn is_overtaken(
+    sql: &Sql,
+    realm: Realm,
+    person: PhoneNumber,
+    sender: Sender,
+    saying: &Saying,
+) -> Result<bool> {
+    let Some(seen) = saying.seen else { return Ok(false) };
+    Ok(between(sql, realm, person, sender)?.is_none_or(|(one, _)| one.last != seen))
+}
+
+/// Adds an entry to its conversation, which it begins if there is none.
+pub(super) fn add(tx: &mut Tx<'_>, new: &Addition) -> Result<Conversation> {
+    let known = between(tx.sql, new.realm, new.person, new.sender)?;
+    let mut one = match known {
+        Some((known, _)) => known,
+        None => {
+            let id = ConversationId::from_key(tx.next_id(new.at)?);
+            Conversation::begun(id, new.realm, new.person, new.sender, new.entry, new.at)
+        }
+    };
+    let place = one.add(new.entry, new.asks, new.at);
+    let seq = tx.next_id(new.at)?;
+    put(tx.sql, &one, seq)?;
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO conversation_entry (conversation, place, seq, kind, ref, author, text, words, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                one.id.key(),
+                place,
+                seq,
+                new.entry.kind(),
+                new.entry.key(),
+                new.author,
+                new.text,
+                column::spaced(&new.words),
+                new.at.as_millis(),
+            ])
+        })
+        .map_err(failed)?;
+    let mut statement = tx
+        .sql
+        .prepare_cached(
+            "INSERT OR IGNORE INTO conversation_word (account, live, word, seq, conversation, place)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .map_err(failed)?;
+    for word in &new.words {
+        let (account, live) = (new.realm.account.key(), live(new.realm.environment));
+        statement.execute(params![account, live, word, seq, one.id.key(), place]).map_err(failed)?;
+    }
+    Ok(one)
+}
+
+fn put(sql: &Sql, one: &Conversation, seq: i64) -> Result<()> {
+    sql.prepare_cached(
+        "INSERT INTO conversation (id, account, live, person, sender, last_kind, last_ref, seq, entries, asked, answered,
+           closed, snoozed_until, assignee, tags, created_at, last_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+         ON CONFLICT (id) DO UPDATE SET last_kind = excluded.last_kind, last_ref = excluded.last_ref, seq = excluded.seq,
+           entries = excluded.entries, asked = excluded.asked, answered = excluded.answered, closed = excluded.closed,
+           snoozed_until = excluded.snoozed_until, assignee = excluded.assignee, tags = excluded.tags,
+           last_at = excluded.last_at",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            one.id.key(),
+            one.realm.account.key(),
+            live(one.realm.environment),
+            one.person.digits() as i64,
+            one.sender.to_string(),
+            one.last.kind(),
+            one.last.key(),
+            seq,
+            one.entries,
+            one.asked,
+            one.answered,
+            one.closed,
+            one.snoozed_until.map(Timestamp::as_millis),
+            one.assignee,
+            column::spaced(&one.tags),
+            one.created_at.as_millis(),
+            one.last_at.as_millis(),
+        ])
+    })
+    .map(drop)
+    .map_err(failed)
+}
+
+pub(super) fn add_note(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    id: &ConversationId,
+    note: &NewNote,
+    now: &Timestamp,
+) -> Result<Option<Conversation>> {
+    let Some((known, _)) = find(tx.sql, *realm, *id)? else { return Ok(None) };
+    add(tx, &Addition::of_note(&known, note, *now)).map(Some)
+}
+
+pub(super) fn change_conversation(
+    tx: &mut Tx<'_>,
+    realm: &Realm,
+    id: &ConversationId,
+    change: &Change,
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<Option<std::result::Result<Conversation, TooManyTags>>> {
+    let Some((mut one, seq)) = find(tx.sql, *realm, *id)? else { return Ok(None) };
+    if let Err(why) = one.change(change) {
+        return Ok(Some(Err(why)));
+    }
+    put(tx.sql, &one, seq)?;
+    write_audit(tx, actor, change.as_str(), &id.to_string(), "", *now)?;
+    Ok(Some(Ok(one)))
+}
+
+/// A message whose text was removed is not found by its words any more.
+pub(super) fn forget_words(sql: &Sql, realm: Realm, message: MessageId) -> Result<()> {
+    let mut found = Vec::new();
+    {
+        let mut statement = sql
+            .prepare_cached(
+                "SELECT conversation, place, seq, words FROM conversation_entry WHERE kind = 1 AND ref = ?1",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query([message.key()]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            found.push((
+                get::<i64>(row, 0)?,
+                get::<i64>(row, 1)?,
+                get::<i64>(row, 2)?,
+                get::<String>(row, 3)?,
+            ));
+        }
+    }
+    for (conversation, place, seq, words) in found {
+        remove_words(sql, realm, seq, &words)?;
+        sql.prepare_cached(
+            "UPDATE conversation_entry SET words = ' ' WHERE conversation = ?1 AND place = ?2",
+        )
+        .and_then(|mut s| s.execute([conversation, place]))
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn remove_words(sql: &Sql, realm: Realm, seq: i64, words: &str) -> Result<()> {
+    let mut statement = sql
+        .prepare_cached(
+            "DELETE FROM conversation_word WHERE account = ?1 AND live = ?2 AND word = ?3 AND seq = ?4",
+        )
+        .map_err(failed)?;
+    for word in column::unspaced(words) {
+        statement
+            .execute(params![realm.account.key(), live(realm.environment), word, seq])
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Forgets entries from before then, and conversations that have none left. `true` if there may be more.
+pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> {
+    let mut old = Vec::new();
+    {
+        let mut statement = sql
+            .prepare_cached(
+                "SELECT e.conversation, e.place, e.seq, e.words, c.account, c.live FROM conversation_entry e
+                 JOIN conversation c ON c.id = e.conversation WHERE e.at < ?1 ORDER BY e.at LIMIT ?2",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query(params![before.as_millis(), limit as i64]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let realm =
+                Realm { account: AccountId::from_key(get(row, 4)?), environment: environment(get(row, 5)?) };
+            old.push((
+                get::<i64>(row, 0)?,
+                get::<i64>(row, 1)?,
+                get::<i64>(row, 2)?,
+                get::<String>(row, 3)?,
+                realm,
+            ));
+        }
+    }
+    for (conversation, place, seq, words, realm) in &old {
+        remove_words(sql, *realm, *seq, words)?;
+        sql.prepare_cached("DELETE FROM conversation_entry WHERE conversation = ?1 AND place = ?2")
+            .and_then(|mut s| s.execute([conversation, place]))
+            .map_err(failed)?;
+    }
+    let gone = sql
+        .prepare_cached(
+            "DELETE FROM conversation WHERE id IN (
+               SELECT c.id FROM conversation c WHERE c.last_at < ?1
+                 AND NOT EXISTS (SELECT 1 FROM conversation_entry e WHERE e.conversation = c.id)
+               ORDER BY c.last_at LIMIT ?2)",
+        )
+        .and_then(|mut s| s.execute(params![before.as_millis(), limit as i64]))
+        .map_err(failed)?;
+    Ok(old.len() == limit || gone == limit)
+}
+
+// ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "SELECT id, account, live, person, sender, last_kind, last_ref, seq, entries, asked, answered, closed,
+           snoozed_until, assignee, tags, created_at, last_at FROM conversation "
+    };
+}
+
+fn between(
+    sql: &Sql,
+    realm: Realm,
+    person: PhoneNumber,
+    sender: Sender,
+) -> Result<Option<(Conversation, i64)>> {
+    one(
+        sql,
+        concat!(columns!(), "WHERE account = ?1 AND live = ?2 AND person = ?3 AND sender = ?4"),
+        params![realm.account.key(), live(realm.environment), person.digits() as i64, sender.to_string()],
+    )
+}
+
+fn find(sql: &Sql, realm: Realm, id: ConversationId) -> Result<Option<(Conversation, i64)>> {
+    let found = one(sql, concat!(columns!(), "WHERE id = ?1"), [id.key()])?;
+    Ok(found.filter(|(one, _)| one.realm == realm))
+}
+
+fn one(sql: &Sql, query: &str, params: impl rusqlite::Params) -> Result<Option<(Conversation, i64)>> {
+    let mut statement = sql.prepare_cached(query).map_err(failed)?;
+    let mut rows = statement.query(params).map_err(failed)?;
+    rows.next().map_err(failed)?.map(read).transpose()
+}
+
+fn read(row: &Row<'_>) -> Result<(Conversation, i64)> {
+    let sender: String = get(row, 4)?;
+    let one = Conversation {
+        id: ConversationId::from_key(get(row, 0)?),
+        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        person: number(get(row, 3)?)?,
+        sender: Sender::from_stored(&sender).ok_or_else(|| corrupt("sender", &sender))?,
+        last: column::entry(get(row, 5)?, get(row, 6)?)?,
+        entries: get(row, 8)?,
+        asked: get(row, 9)?,
+        answered: get(row, 10)?,
+        closed: get(row, 11)?,
+        snoozed_until: get::<Option<i64>>(row, 12)?.map(Timestamp::from_millis),
+        assignee: get(row, 13)?,
+        tags: column::unspaced(&get::<String>(row, 14)?),
+        created_at: Timestamp::from_millis(get(row, 15)?),
+        last_at: Timestamp::from_millis(get(row, 16)?),
+    };
+    Ok((one, get(row, 7)?))
+}
+
+pub(super) fn conversation(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    id: &ConversationId,
+) -> Result<Option<Conversation>> {
+    Ok(find(rx.sql, *realm, *id)?.map(|(one, _)| one))
+}
+
+pub(super) fn conversations(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    filter: &ConversationFilter,
+    page: &Page,
+    now: &Timestamp,
+) -> Result<Paged<Conversation>> {
+    let query = match (filter.is_unanswered(), filter.person) {
+        (_, Some(_)) => concat!(
+            columns!(),
+            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND person = ?4 ORDER BY seq DESC"
+        ),
+        (true, None) => concat!(
+            columns!(),
+            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND ?4 IS NULL AND asked > answered AND asked > closed
+             ORDER BY seq DESC"
+        ),
+        (false, None) => concat!(
+            columns!(),
+            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND ?4 IS NULL ORDER BY seq DESC"
+        ),
+    };
+    let mut through = Through::new(page);
+    let mut statement = rx.sql.prepare_cached(query).map_err(failed)?;
+    let mut rows = statement
+        .query(params![
+            realm.account.key(),
+            live(realm.environment),
+            page.before.unwrap_or(i64::MAX),
+            filter.person.map(|person| person.digits() as i64)
+        ])
+        .map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let (one, seq) = read(row)?;
+        let fits = filter.fits(&one, *now);
+        if through.take(fits.then_some(one), seq).is_break() {
+            break;
+        }
+    }
+    Ok(through.page())
+}
+
+pub(super) fn lines(
+    rx: &mut Rx<'_>,
+    realm: &Realm,
+    id: &ConversationId,
+    page: &Page,
+) -> Result<Option<Paged<Line>>> {
+    if find(rx.sql, *realm, *id)?.is_none() {
+        return Ok(None);
+    }
+    let found = {
+        let mut statement = rx
+            .sql
+            .prepare_cached(
+                "SELECT place, kind, ref, author, text, at FROM conversation_entry WHERE conversation = ?1 AND place < ?2
+                 ORDER BY place DESC LIMIT ?3",
+            )
+            .map_err(failed)?;
+        let mut rows = statement
+            .query(params![id.key(), page.before.unwrap_or(i64::MAX), page.limit as i64 + 1])
+            .map_err(failed)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            found.push(written(row)?);
+        }
+        found
+    };
+    let Paged { items, next } = Paged::of(found, page, |written| i64::from(written.place));
+    let lines = items.into_iter().filter_map(|written| line(rx.sql, *realm, written).transpose());
+    Ok(Some(Paged { items: lines.collect::<Result<_>>()?, next }))
+}
+
+/// An entry as its row has it.
+struct Written {
+    place: u32,
+    entry: Entry,
+    author: Option<String>,
+    text: Option<String>,
+    at: Timestamp,
+}
+
+fn written(row: &Row<'_>) -> Result<Written> {
+    Ok(Written {
+        place: get(row, 0)?,
+        entry: column::entry(get(row, 1)?, get(row, 2)?)?,
+        author: get(row, 3)?,
+        text: get(row, 4)?,
+        at: Timestamp::from_millis(get(row, 5)?),
+    })
+}
+
+/// The entry with what it is; `None` if that is not kept any more.
+fn line(sql: &Sql, realm: Realm, written: Written) -> Result<Option<Line>> {
+    let what = match written.entry {
+        Entry::Inbound(id) => inbound::find(sql, id)?.map(|inbound| What::Inbound(Box::new(inbound))),
+        Entry::Message(id) => message::find(sql, realm, id)?.map(|stored| What::Message(Box::new(stored))),
+        Entry::Note(id) => Some(What::Note(id, written.text.unwrap_or_default())),
+    };
+    let Written { place, author, at, .. } = written;
+    Ok(what.map(|what| Line { place, at, author, what }))
+}
+
+pub(super) fn search(rx: &mut Rx<'_>, realm: &Realm, words: &[String], page: &Page) -> Result<Paged<Found>> {
+    // The longest word is likely the rarest.
+    let Some(rarest) = words.iter().max_by_key(|word| word.chars().count()) else {
+        return Ok(Paged { items: Vec::new(), next: None });
+    };
+    let mut through = Through::new(page);
+    {
+        let mut statement = rx
+            .sql
+            .prepare_cached(
+                "SELECT e.place, e.kind, e.ref, e.author, e.text, e.at, e.words, w.seq, w.conversation
+                 FROM conversation_word w JOIN conversation_entry e ON e.conversation = w.conversation AND e.place = w.place
+                 WHERE w.account = ?1 AND w.live = ?2 AND w.word = ?3 AND w.seq < ?4 ORDER BY w.seq DESC",
+            )
+            .map_err(failed)?;
+        let (account, live) = (realm.account.key(), live(realm.environment));
+        let mut rows = statement
+            .query(params![account, live, rarest, page.before.unwrap_or(i64::MAX)])
+            .map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let has: String = get(row, 6)?;
+            let fits = words.iter().all(|word| has.contains(&format!(" {word} ")));
+            let found =
+                if fits { Some((ConversationId::from_key(get(row, 8)?), written(row)?)) } else { None };
+            if through.take(found, get(row, 7)?).is_break() {
+                break;
+            }
+        }
+    }
+    let Paged { items, next } = through.page();
+    let mut found = Vec::with_capacity(items.len());
+    for (conversation, written) in items {
+        found.extend(line(rx.sql, *realm, written)?.map(|line| Found { conversation, line }));
+    }
+    Ok(Paged { items: found, next })
+}
