@@ -14,7 +14,7 @@ pub mod mutate;
 pub mod observed;
 pub mod target;
 
-use target::{body, number, request, smpp, text, url};
+use target::{body, number, request, smpp, table, text, url};
 
 /// One target.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub static TARGETS: &[Target] = &[
     target("phone_number", number::phone, 64, number::WORDS),
     target("sender", number::sender, 64, number::WORDS),
     target("time", number::time, 64, number::TIME_WORDS),
+    target("contact_table", table::contacts, 2_048, table::WORDS),
     target("webhook_url", url::webhook, 512, url::WORDS),
 ];
 
