@@ -1,8 +1,10 @@
 //! `tidings contact`: who people are, and tables of them in and out.
 //!
-//! An import is read here, in this process, and goes into the store beside whoever serves it. Taking it over is done here too,
-//! with what a running server does of it: each piece of rows is one commit, whoever makes it.
+//! An import is read here, in this process, and goes into the store beside whoever serves it. It is taken over here too, but
+//! where a server has the same file.
 
+use crate::directory;
+use crate::home::Home;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, remark, when, write};
 use anyhow::{Context, anyhow, bail};
@@ -11,6 +13,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tidings_domain::account::Realm;
 use tidings_domain::address::{Country, PhoneNumber};
 use tidings_domain::contact::{
@@ -26,6 +29,8 @@ use tidings_wire::{contact as shown, import as shown_import};
 
 /// Octets of a file that are read at once.
 const STEP: usize = 256 * 1024;
+/// How often it is looked how far a server is.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What to do with contacts.
 #[derive(Debug, Subcommand)]
@@ -527,7 +532,8 @@ async fn read(
     Ok(import)
 }
 
-/// Takes an import over, together with a server that may do the same.
+/// Takes an import over. Beside a server on the same file it is the server that does it, between all else that it writes: two
+/// processes that write without a pause would keep each other out.
 async fn take_over(
     operator: &Operator,
     realm: Realm,
@@ -542,8 +548,14 @@ async fn take_over(
     }
     let mut bar = Bar::new("taking over", output);
     while import.state == State::Committing {
-        let applied = operator.store.apply_import(id, operator.now()).await?;
-        import = applied.ok_or_else(|| anyhow!("there is no import {id} any more"))?;
+        let is_served = matches!(&operator.home, Home::Directory(path) if directory::holder(path).is_some());
+        let next = if is_served {
+            tokio::time::sleep(LOOK_EVERY).await;
+            operator.store.import(realm, id).await?
+        } else {
+            operator.store.apply_import(id, operator.now()).await?
+        };
+        import = next.ok_or_else(|| anyhow!("there is no import {id} any more"))?;
         bar.at(import.progress.rows(), import.report.accepted(), import.progress.rows());
     }
     bar.end();

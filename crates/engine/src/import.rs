@@ -16,7 +16,7 @@ use tidings_store::{Backend, Error, Result, Staged};
 use tokio::task::JoinHandle;
 
 /// How often it is looked whether there is an import to take over that another process or node left: ms.
-const EVERY_MS: u64 = 10_000;
+const EVERY_MS: u64 = 2_000;
 /// Octets that are judged at once.
 const STEP: usize = 64 * 1024;
 /// Octets that are held until they are judged: each time costs a change of threads.

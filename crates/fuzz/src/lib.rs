@@ -14,7 +14,7 @@ pub mod mutate;
 pub mod observed;
 pub mod target;
 
-use target::{body, number, request, smpp, text, url};
+use target::{body, number, request, smpp, table, text, url};
 
 /// One target.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub static TARGETS: &[Target] = &[
     target("sender", number::sender, 64, number::WORDS),
     target("time", number::time, 64, number::TIME_WORDS),
     target("template", text::template, 1_024, text::TEMPLATE_WORDS),
+    target("contact_table", table::contacts, 2_048, table::WORDS),
     target("webhook_url", url::webhook, 512, url::WORDS),
 ];
 

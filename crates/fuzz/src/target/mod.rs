@@ -4,6 +4,7 @@ pub mod body;
 pub mod number;
 pub mod request;
 pub mod smpp;
+pub mod table;
 pub mod text;
 pub mod url;
 
