@@ -23,7 +23,7 @@ use tidings_domain::id::{ContactId, ImportId};
 use tidings_domain::import::{self, Decision, Import, Options, State};
 use tidings_domain::text::display;
 use tidings_engine::contact::{Export, Form};
-use tidings_engine::import::{Refusals, Upload};
+use tidings_engine::import::{AIR, Refusals, Upload};
 use tidings_store::{ContactFilter, Page, Saved};
 use tidings_wire::{contact as shown, import as shown_import};
 
@@ -553,6 +553,7 @@ async fn take_over(
             tokio::time::sleep(LOOK_EVERY).await;
             operator.store.import(realm, id).await?
         } else {
+            tokio::time::sleep(AIR).await;
             operator.store.apply_import(id, operator.now()).await?
         };
         import = next.ok_or_else(|| anyhow!("there is no import {id} any more"))?;

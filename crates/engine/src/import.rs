@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 
 /// How often it is looked whether there is an import to take over that another process or node left: ms.
 const EVERY_MS: u64 = 2_000;
+/// The pause between two pieces that are taken over. Without it, another process that wants to write to the same file (a
+/// command beside a server) would hardly ever find it free.
+pub const AIR: Duration = Duration::from_millis(3);
 /// Octets that are judged at once.
 const STEP: usize = 64 * 1024;
 /// Octets that are held until they are judged: each time costs a change of threads.
@@ -286,6 +289,7 @@ async fn take_over(inner: &Inner) -> Result<()> {
             if import.is_none_or(|import| import.state != State::Committing) {
                 break;
             }
+            tokio::time::sleep(AIR).await;
         }
         if inner.stopping() {
             break;

@@ -1015,7 +1015,7 @@ impl Teller {
 
     fn call(&mut self) -> Call {
         let jitter = self.draw.next() as u32;
-        match self.draw.below(169) {
+        match self.draw.below(177) {
             0..16 => self.accept(),
             16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
             26..52 => {
@@ -1088,10 +1088,10 @@ impl Teller {
             102 => Call::ReleaseDeliveries,
             103..136 => self.code(),
             136 => Call::Crash,
-            145..160 => self.person(),
-            160..165 => self.converse(),
-            165 => Call::Note(self.realm(), self.draw.up_to(3), NoteId::from_key(self.id())),
-            166..169 => {
+            145..168 => self.person(),
+            168..173 => self.converse(),
+            173 => Call::Note(self.realm(), self.draw.up_to(3), NoteId::from_key(self.id())),
+            174..177 => {
                 let change = match self.draw.below(6) {
                     0 => ConversationChange::Assign(self.draw.of(&[None, Some("Maya".to_owned())])),
                     1 => ConversationChange::Snooze(self.now.plus_ms(self.draw.of(&[1_000, HOUR_MS]))),
@@ -1580,7 +1580,7 @@ impl Teller {
         let known = self.draw.lately(&self.contacts).unwrap_or((HOME, ContactId::from_key(1)));
         let (realm, id) = if self.draw.one_in(9) { (self.realm(), known.1) } else { known };
         let import = ImportId::from_key(self.last_import - i64::from(self.draw.one_in(3)));
-        match self.draw.below(15) {
+        match self.draw.below(18) {
             0..4 => {
                 let id = ContactId::from_key(self.id());
                 let realm = self.realm();
@@ -1606,11 +1606,11 @@ impl Teller {
             }
             6 => Call::DeleteContact(realm, id),
             7 => Call::Known(realm, self.numbers()),
-            8 => {
+            8..10 => {
                 self.last_import += i64::from(!self.draw.one_in(9));
                 Call::BeginImport(Import {
                     id: ImportId::from_key(self.last_import),
-                    realm: self.realm(),
+                    realm: self.draw.of(&[HOME, HOME, HOME, TEST]),
                     name: "people.csv".to_owned(),
                     who: "api".to_owned(),
                     state: State::Reading,
@@ -1621,7 +1621,7 @@ impl Teller {
                     updated_at: self.now,
                 })
             }
-            9..12 => {
+            10..14 => {
                 let numbers = self.numbers();
                 let rows = numbers.into_iter().map(|number| Row {
                     id: ContactId::from_key(self.id()),
@@ -1640,12 +1640,12 @@ impl Teller {
                 let state = self.draw.of(&[State::Reading, State::Ready, State::Ready, State::Broken]);
                 let staged =
                     Staged { window, headings: vec!["é".to_owned()], report: Report::default(), state };
-                Call::StageImport(self.draw.of(&[HOME, realm]), import, Box::new(staged))
+                Call::StageImport(self.draw.of(&[HOME, HOME, HOME, realm]), import, Box::new(staged))
             }
-            12 => {
+            14 => {
                 let decision =
                     self.draw.of(&[Settled::Commit, Settled::Commit, Settled::Commit, Settled::Discard]);
-                Call::DecideImport(self.draw.of(&[HOME, realm]), import, decision)
+                Call::DecideImport(self.draw.of(&[HOME, HOME, HOME, realm]), import, decision)
             }
             _ => Call::ApplyImport(self.draw.one_in(6).then_some(import)),
         }

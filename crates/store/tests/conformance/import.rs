@@ -104,7 +104,7 @@ fn rows_are_taken_over_once_and_only_when_it_is_decided() {
         assert!(store.stage_import(HOME, ID, last.clone(), at(2)).await.expect("staged"));
         assert!(!store.stage_import(HOME, ID, last.clone(), at(2)).await.expect("too late"));
         assert_eq!(store.apply_import(ID, at(2)).await.expect("left").expect("there").state, State::Ready);
-        assert_eq!(all(&store).await, [known.clone()]);
+        assert_eq!(all(&store).await, std::slice::from_ref(&known));
         assert_eq!(store.next_import().await.expect("asked"), None);
 
         assert_eq!(commit(&store).await, State::Committing);
