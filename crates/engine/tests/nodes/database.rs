@@ -265,7 +265,7 @@ impl Backend for Membership {
         write converse(intake: Intake, saying: Saying, now: Timestamp) -> Accepted;
         read conversations(realm: Realm, filter: ConversationFilter, page: Page, now: Timestamp) -> Paged<Conversation>;
         read conversation(realm: Realm, id: ConversationId) -> Option<Conversation>;
-        read lines(realm: Realm, id: ConversationId, page: Page) -> Option<Paged<Line>>;
+        read lines(realm: Realm, id: ConversationId, page: Page) -> Option<Paged<tidings_store::Line>>;
         write add_note(realm: Realm, id: ConversationId, note: NewNote, now: Timestamp) -> Option<Conversation>;
         write change_conversation(realm: Realm, id: ConversationId, change: Change, actor: Actor, now: Timestamp) -> Option<std::result::Result<Conversation, TooManyTags>>;
         read search(realm: Realm, words: Vec<String>, page: Page) -> Paged<Found>;
