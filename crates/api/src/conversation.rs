@@ -62,7 +62,7 @@ pub(crate) async fn read(ask: Ask) -> Answer {
 fn entry(line: &Line) -> ConversationEntry<'_> {
     let what = match &line.what {
         What::Inbound(inbound) => wire::What::Inbound(as_told(inbound)),
-        What::Message(stored) => wire::What::Message(shown(stored)),
+        What::Message(stored) => wire::What::Message(Box::new(shown(stored))),
         What::Note(id, text) => wire::What::Note(*id, text),
     };
     ConversationEntry::new(line.at, line.author.as_deref(), what)

@@ -338,7 +338,7 @@ pub enum What<'a> {
     /// Something that the person sent.
     Inbound(webhook::Inbound<'a>),
     /// Something that was sent to the person.
-    Message(Message<'a>),
+    Message(Box<Message<'a>>),
     /// Something that only we see.
     Note(NoteId, &'a str),
 }
@@ -367,7 +367,7 @@ impl<'a> ConversationEntry<'a> {
                 ..bare
             },
             What::Message(message) => {
-                Self { id: message.id.0.to_string(), kind: "message", message: Some(message), ..bare }
+                Self { id: message.id.0.to_string(), kind: "message", message: Some(*message), ..bare }
             }
             What::Note(id, text) => {
                 Self { id: id.to_string(), kind: "note", note: Some(NoteEntry { text }), ..bare }
@@ -433,7 +433,7 @@ mod tests {
             ConversationEntry::new(
                 NOW,
                 Some("Maya"),
-                What::Message(Message::new(&message, &life, None, NOW)),
+                What::Message(Box::new(Message::new(&message, &life, None, NOW))),
             ),
         ];
         golden("conversation_entries.json", &serde_json::to_string_pretty(&entries).unwrap());

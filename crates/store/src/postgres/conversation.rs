@@ -10,7 +10,7 @@ use super::session::{Session, cell, clean};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, corrupt, environment, number};
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags};
@@ -63,18 +63,19 @@ pub(super) async fn add(tx: &mut Tx, new: Vec<Addition>) -> Result<Option<Conver
     let mut last = None;
     for new in new {
         let parties = (new.realm, new.person, new.sender);
-        if !known.contains_key(&parties) {
-            let id = ConversationId::from_key(tx.next_id(new.at));
-            let begun = Conversation::begun(id, new.realm, new.person, new.sender, new.entry, new.at);
-            known.insert(parties, (begun, 0));
-        }
-        let seq_now = tx.next_id(new.at);
-        let Some((one, seq)) = known.get_mut(&parties) else { continue };
-        *seq = seq_now;
+        let (one, seq) = match known.entry(parties) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(new_one) => {
+                let id = ConversationId::from_key(tx.next_id(new.at));
+                let begun = Conversation::begun(id, new.realm, new.person, new.sender, new.entry, new.at);
+                new_one.insert((begun, 0))
+            }
+        };
+        *seq = tx.next_id(new.at);
         let place = one.add(new.entry, new.asks, new.at);
         last = Some(one.clone());
         let words = column::spaced(&new.words);
-        placed.push(Placed { conversation: one.id, new, place, seq: seq_now, words });
+        placed.push(Placed { conversation: one.id, new, place, seq: *seq, words });
     }
     put(&tx.sql, known.values()).await?;
     tx.sql

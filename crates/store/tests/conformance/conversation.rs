@@ -306,3 +306,27 @@ fn conversations_of_others_are_not_there() {
         assert_eq!(all(&store).await[0].status(at(5)), Status::NeedsReply);
     });
 }
+
+#[test]
+fn the_sender_is_what_was_written_to_however_the_carrier_writes_it() {
+    let check = |to: &str, expected: Option<&str>| {
+        let inbound = Inbound {
+            id: InboundId::from_key(1),
+            realm: HOME,
+            connection: LINE,
+            from: "+46701234567".to_owned(),
+            to: to.to_owned(),
+            text: String::new(),
+            parts: None,
+            at: START,
+            keyword: tidings_domain::keyword::Class::Nothing,
+        };
+        assert_eq!(inbound.sender().map(|sender| sender.to_string()).as_deref(), expected, "{to}");
+    };
+    check("+46701234567", Some("+46701234567"));
+    check("46701234567", Some("+46701234567"));
+    check("72345", Some("72345"));
+    check("Tidings", Some("Tidings"));
+    check("", None);
+    check("0701234567", None);
+}
