@@ -80,7 +80,7 @@ async fn what_is_missing_or_wrong_is_named_and_nothing_is_sent() {
     for (more, expected) in [
         (json!({ "template": "table-ready", "text": "a" }), "text:given_twice"),
         (json!({ "values": {}, "text": "a" }), "values:misplaced"),
-        (json!({ "template": "table-ready", "values": { "name": [] } }), "values.name:wrong_type"),
+        (json!({ "template": "table-ready", "values": { "name": [] } }), "values.\"name\":wrong_type"),
         (json!({ "template": "table-ready", "language": "?" }), "language:language"),
         (json!({}), "message:missing"),
     ] {

@@ -35,7 +35,7 @@ async fn after_a_break_offers_are_never_sent_again_and_alerts_are() {
         // whether it is still there, or be given up for its answers.
         let settings =
             smpp::Settings { window: N, enquire_link_s: 3_600, response_timeout_s: 60, ..peer.settings() };
-        connections.push(connection(&format!("peer-{k}"), &format!("467{k:02}"), settings));
+        connections.push(connection(&format!("peer-{k}"), &format!("46701{k:02}"), settings));
         peers.push(peer);
     }
     let house = House::open(connections).await;
@@ -46,7 +46,7 @@ async fn after_a_break_offers_are_never_sent_again_and_alerts_are() {
         // Those behind the window wait; the break is none of their business.
         for n in 0..N + 10 {
             let purpose = if n % 2 == 0 { Purpose::Marketing } else { Purpose::Alert };
-            let to = format!("467{k:02}000{n:02}");
+            let to = format!("46701{k:02}00{n:02}");
             messages.insert(to.clone(), (purpose, house.send(&format!("+{to}"), purpose, "a word").await));
         }
         let mut read = BTreeSet::new();
