@@ -39,9 +39,14 @@ async fn after_a_break_offers_are_never_sent_again_and_alerts_are() {
         peers.push(peer);
     }
     let house = House::open(connections).await;
-    let mut trials = Vec::new();
-    for (k, peer) in peers.iter().enumerate() {
-        let mut first = peer.bound().await;
+    // Each is answered at once when it binds, whoever's turn it is: what waits too long for that is given up.
+    let mut bound = Vec::new();
+    for peer in peers {
+        let first = peer.bound().await;
+        bound.push((peer, first));
+    }
+    let (mut trials, mut seconds) = (Vec::new(), Vec::new());
+    for (k, (peer, mut first)) in bound.into_iter().enumerate() {
         let mut messages = BTreeMap::new();
         // Those behind the window wait; the break is none of their business.
         for n in 0..N + 10 {
@@ -55,10 +60,6 @@ async fn after_a_break_offers_are_never_sent_again_and_alerts_are() {
             assert!(read.insert(submit.destination.value), "none comes twice");
         }
         drop(first);
-        trials.push((k, messages, read));
-    }
-    let mut seconds = Vec::new();
-    for peer in peers {
         seconds.push(tokio::spawn(async move {
             let (mut session, mut all) = (peer.bound().await, Vec::new());
             while let Some((sequence, submit)) = submission(&mut session).await {
@@ -68,6 +69,7 @@ async fn after_a_break_offers_are_never_sent_again_and_alerts_are() {
             }
             all
         }));
+        trials.push((k, messages, read));
     }
     let settled = |status| matches!(status, Status::Sent | Status::Unconfirmed);
     let mut ends: BTreeMap<String, Status> = BTreeMap::new();
