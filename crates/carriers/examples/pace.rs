@@ -82,6 +82,7 @@ async fn main() -> Result<(), Error> {
                     segment: segments[0].clone(),
                     purpose: Purpose::Transactional,
                     validity_s: 3_600,
+                    waits_s: 3_600,
                     since: tokio::time::Instant::now(),
                     our_reference: nth as u16,
                     dlt: None,

@@ -67,7 +67,10 @@ pub struct Submission {
     pub purpose: Purpose,
     /// How long it is still worth sending, counted from `since`: seconds, at least 1.
     pub validity_s: u32,
-    /// When it was handed over. What waits for a session for longer than it is worth is not submitted any more.
+    /// How long it may wait for a session until it must be asked again whether it may go, counted from `since`: seconds,
+    /// from 1 to `validity_s`. What waits for longer is given back.
+    pub waits_s: u32,
+    /// When it was handed over.
     pub since: tokio::time::Instant,
     /// A reference that some carriers give back on receipts.
     pub our_reference: u16,

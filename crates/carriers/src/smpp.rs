@@ -878,11 +878,12 @@ impl Shared {
         while let Some(mut submission) = waiting.pop_front() {
             // It may have waited here while sessions were full or away, or events were not read.
             let waited_s = u32::try_from(submission.since.elapsed().as_secs()).unwrap_or(u32::MAX);
-            if waited_s >= submission.validity_s || !(self.may_send)() {
+            if waited_s >= submission.waits_s || !(self.may_send)() {
                 self.report(submission.tag, Answer::Unsent, Some(submission.permit)).await;
                 continue;
             }
             submission.validity_s -= waited_s;
+            submission.waits_s -= waited_s;
             submission.since += Duration::from_secs(u64::from(waited_s));
             let pdu = match self.written(&submission) {
                 Ok(pdu) => pdu,
@@ -1210,6 +1211,7 @@ mod tests {
             segment,
             purpose: Purpose::Alert,
             validity_s: 3_661,
+            waits_s: 3_661,
             since: Instant::now(),
             our_reference: 0x1234,
             dlt: None,

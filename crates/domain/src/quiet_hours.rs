@@ -366,6 +366,11 @@ impl Policy {
     /// No quiet hours.
     pub const OFF: Self =
         Self { purposes: Vec::new(), outside: Outside::Hold, window: Window::ALL, except: Vec::new() };
+
+    /// Whether messages of a purpose have quiet hours.
+    pub fn concerns(&self, purpose: Purpose) -> bool {
+        self.purposes.contains(&purpose)
+    }
 }
 
 impl Default for Policy {
@@ -393,7 +398,7 @@ pub struct Closed {
 impl Closed {
     /// Asks whether it is quiet for a number at this moment.
     pub fn at(policy: &Policy, purpose: Purpose, number: PhoneNumber, at: Timestamp) -> Option<Self> {
-        if !policy.purposes.contains(&purpose) {
+        if !policy.concerns(purpose) {
             return None;
         }
         let place = Place::of(number)?;

@@ -542,6 +542,8 @@ impl Submit {
         let senders = &engine.settings.gate.senders;
         let dlt = text.as_deref().and_then(|text| senders.dlt(&message.sender, message.recipient, text));
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
+        // A window may close while it waits; one that no window concerns may wait for as long as it is worth.
+        let waits_s = if engine.settings.gate.quiet_hours.concerns(message.purpose) { 1 } else { validity_s };
         let (mut back, mut permits) = (Vec::new(), Vec::new());
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
@@ -561,6 +563,7 @@ impl Submit {
                 segment,
                 purpose: message.purpose,
                 validity_s,
+                waits_s,
                 since: engine.clock.stopwatch().since(),
                 our_reference: tidings_store::our_reference(message.id, n),
                 dlt: dlt.clone(),

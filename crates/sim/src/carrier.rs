@@ -308,11 +308,21 @@ impl Session {
 
     /// From here on the carrier may have it.
     async fn write(&mut self, submission: Submission) {
-        let Submission { tag, sender, recipient, segment, validity_s, since, our_reference, permit, .. } =
-            submission;
-        // It may have waited for a slow socket: the rest of its time is what is left of it.
+        let Submission {
+            tag,
+            sender,
+            recipient,
+            segment,
+            validity_s,
+            waits_s,
+            since,
+            our_reference,
+            permit,
+            ..
+        } = submission;
+        // It may have waited for a slow socket: the rest of its time is what is left of it, unless it is to be asked again.
         let waited_s = u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX);
-        if waited_s >= validity_s {
+        if waited_s >= waits_s {
             return self.unsent(tag, permit).await;
         }
         let validity_s = validity_s - waited_s;

@@ -189,3 +189,11 @@ fn a_lift_counts_from_when_it_is_done() {
     use Fault::*;
     holds(4_310, &[Stop, Freeze, OptOut, Lift, SeveralNodes]);
 }
+
+/// Quiet hours: offers were let go a moment before the hours began, waited for a socket that took nothing for some seconds,
+/// and left in the hours. Now they are given back after a second, and asked again.
+#[test]
+fn what_waits_for_a_socket_is_asked_again_before_it_goes() {
+    use Fault::*;
+    holds(51_350, &[SlowSocket, Burst, SlowPace, FewTries, SeveralNodes, QuietHours]);
+}
