@@ -197,3 +197,40 @@ fn what_waits_for_a_socket_is_asked_again_before_it_goes() {
     use Fault::*;
     holds(51_350, &[SlowSocket, Burst, SlowPace, FewTries, SeveralNodes, QuietHours]);
 }
+
+/// P-07: a node that had given a connection back took it for its own for some milliseconds more, and settled as in doubt what
+/// its new owner had just claimed: alerts went twice for no reason. The store asks whose the connection is.
+#[test]
+fn a_node_settles_nothing_on_a_connection_that_another_has() {
+    use Fault::*;
+    holds(
+        3_214,
+        &[
+            RefusedForNow,
+            HalfOpen,
+            Outage,
+            ReceiptEarly,
+            ReceiptNever,
+            ReceiptDoubled,
+            ReceiptOptedOut,
+            ReceiptProgress,
+            Inbound,
+            HookBusy,
+            HookDown,
+            CommitFails,
+            StoreSlow,
+            CrashAtCommit,
+            Stop,
+            Freeze,
+            ReplyLost,
+            OptOut,
+            Burst,
+            Paused,
+            SmallRooms,
+            SeveralNodes,
+            CutFromStore,
+            CutFromCarriers,
+            Failover,
+        ],
+    );
+}

@@ -104,7 +104,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Before anything is sent on a connection that had another owner (on every connection for `None`): feeds
     /// `Input::Orphaned` to up to `limit` messages that were claimed for it, the most urgent first. Call until it says
-    /// `more: false`.
+    /// `more: false`. For a node whose connection is not its own (any more), [`Error::Conflict`](crate::Error::Conflict): what
+    /// is claimed there is in the hands of its owner.
     fn recover(
         &self,
         connection: Option<ConnectionId>,

@@ -499,7 +499,6 @@ impl Backend for Model {
         write claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
         write advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
-        write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         write receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
         write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
@@ -607,6 +606,22 @@ impl Backend for Model {
         write record_audit(actor: Actor, action: String, subject: String, detail: String, now: Timestamp) -> ();
         write sweep(retention: Retention, limit: usize, now: Timestamp) -> bool;
         write ping() -> ();
+    }
+
+    fn recover(
+        &self,
+        connection: Option<ConnectionId>,
+        limit: usize,
+        now: Timestamp,
+        rules: Patience,
+    ) -> Reply<'_, Advanced> {
+        let process = Arc::clone(&self.process);
+        self.run(Operation { name: "recover", writes: true }, move |tables| {
+            if let (Some(id), Ok(node)) = (connection, process.node()) {
+                tables.check_owner(node, id)?;
+            }
+            tables.recover(connection, limit, now, rules)
+        })
     }
 
     fn join(&self, newcomer: Newcomer) -> Reply<'_, Standing> {

@@ -133,6 +133,11 @@ impl Tables {
         self.nodes.standing(key)
     }
 
+    /// Whether the connection is this node's.
+    pub(super) fn check_owner(&self, key: NodeKey, connection: ConnectionId) -> Result<()> {
+        if self.nodes.owners.get(&connection) == Some(&key) { Ok(()) } else { Err(of_another()) }
+    }
+
     pub(super) fn release(&mut self, key: NodeKey, connection: ConnectionId) -> Result<()> {
         if self.nodes.owners.get(&connection) == Some(&key) {
             self.nodes.owners.remove(&connection);
@@ -210,6 +215,10 @@ fn changes_settings(operation: &str) -> bool {
 }
 
 /// What a node hears that was ended.
+fn of_another() -> Error {
+    Error::Conflict("the connection is not this node's".to_owned())
+}
+
 pub(super) fn expelled() -> Error {
     Error::Expelled("it was silent for longer than its lease, and another node ended it".to_owned())
 }

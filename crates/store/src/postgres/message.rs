@@ -6,7 +6,7 @@
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
-use super::{code, conversation, event, review, suppression};
+use super::{code, conversation, event, node, review, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
@@ -1551,6 +1551,9 @@ pub(super) async fn recover(
     now: &Timestamp,
     rules: &Patience,
 ) -> Result<Advanced> {
+    if let Some(connection) = connection {
+        node::check_owner(tx, *connection).await?;
+    }
     let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
     // A claim's row in `due` stands at the end of its lease from the claim to the answer. So the claims of an earlier
     // process lie below this moment, and what waits for receipts, which may be millions, lies mostly above it.

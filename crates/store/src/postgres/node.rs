@@ -212,6 +212,24 @@ fn ours(tx: &Tx) -> Result<String> {
     tx.node().ok_or_else(|| Error::Unavailable("this process has not joined as a node".to_owned()))
 }
 
+/// Whether the connection is this node's, if this process is a node.
+///
+/// # Errors
+/// [`Error::Conflict`] if it is not.
+pub(super) async fn check_owner(tx: &mut Tx, connection: ConnectionId) -> Result<()> {
+    let Some(id) = tx.node() else { return Ok(()) };
+    let own = "SELECT count(*) FROM connection WHERE id = $1 AND owner = $2";
+    match tx.sql.value::<i64>(own, &[&connection.key(), &id]).await? {
+        0 => Err(of_another()),
+        _ => Ok(()),
+    }
+}
+
+/// What a node hears that reaches for what is not its own.
+fn of_another() -> Error {
+    Error::Conflict("the connection is not this node's".to_owned())
+}
+
 /// What a node hears that was ended.
 pub(super) fn expelled() -> Error {
     Error::Expelled("it was silent for longer than its lease, and another node ended it".to_owned())

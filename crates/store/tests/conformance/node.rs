@@ -137,6 +137,9 @@ fn a_node_that_was_ended_is_refused_whatever_it_writes() {
         assert_eq!(owned(&second).await, []);
         // Nobody ended it, so it goes on.
         assert_eq!(owned(&first).await, [LINE, OTHER_LINE]);
+        // What is in the hands of the owner is nobody else's to settle.
+        let early = second.recover(Some(LINE), MANY, START, patience()).await;
+        assert!(matches!(early, Err(Error::Conflict(_))), "{early:?}");
         let mut taken = Vec::new();
         for _ in 0..LEASE_MS / RENEW_MS {
             assert_eq!(taken, [], "it is not over yet");
