@@ -1,6 +1,7 @@
 //! `tidings dev`: everything on one machine, at once, to try with. SQLite in one directory, the simulated carrier, a
 //! viewer that receives webhooks, fresh tokens, and lines to paste.
 
+use crate::config::connection::Secrets;
 use crate::config::key::Whole;
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::directory;
@@ -50,8 +51,7 @@ pub struct How {
 pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow::Result<()> {
     log::start(LogFormat::Auto, LogLevel::Warn.louder(verbose));
     serve::raise_file_limit();
-    let mut config = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
-    config.data.reserve_mib = Whole::new(RESERVE_MIB);
+    let config = configuration(place)?;
     let home = home(place)?;
     match &home {
         Home::Directory(data) => {
@@ -111,6 +111,15 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     events.abort();
     drop(served);
     Ok(())
+}
+
+/// What the file decides about messages, on the simulated carrier alone: what is tried must reach nobody.
+fn configuration(place: &Place) -> anyhow::Result<Config> {
+    let own = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
+    let mut config = place.configuration(Secrets::Left)?;
+    (config.data, config.node, config.connections) = (own.data, own.node, own.connections);
+    config.data.reserve_mib = Whole::new(RESERVE_MIB);
+    Ok(config)
 }
 
 /// The directory or database that was named, else one for it alone.

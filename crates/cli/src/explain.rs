@@ -1,19 +1,25 @@
 //! `tidings explain`: why somebody would get a message, or would not, in one sentence. It asks what every message is asked
 //! before it goes, with the suppression list and the configuration as they are; it sends nothing and keeps nothing.
 
-use crate::config::connection::Secrets;
+use crate::config::Config;
+use crate::config::connection::{Connection, Secrets};
 use crate::message::{number, time};
 use crate::operator::{Operator, Place, Whose};
 use crate::output::Output;
 use clap::Args;
 use serde_json::json;
+use tidings_domain::account::Environment;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::Channel;
+use tidings_domain::content::{self, Act};
 use tidings_domain::gate::{self, Facts, Finding};
+use tidings_domain::id::ConnectionId;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::routing::{self, Route};
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use tidings_wire::Shown;
-use tidings_wire::message::GateReason;
+use tidings_wire::message::{GateReason, Warning};
 
 /// Which message is meant.
 #[derive(Debug, Args)]
@@ -58,7 +64,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let How { to, purpose, channel, from, text, at, whose } = how;
     let recipient = number(&to, whose.environment)?;
     let sender = from.map(|from| Sender::parse(&from, None, whose.environment)).transpose()?;
-    let policy = place.configuration(Secrets::Left)?.gate_policy();
+    let config = place.configuration(Secrets::Left)?;
+    let policy = config.gate_policy();
+    let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
     let operator = Operator::open(place).await?;
     let realm = operator.realm(&whose).await?;
     let now = operator.now();
@@ -84,7 +92,22 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     };
     let answer = gate::ask(&facts, at);
     let sends_at = answer.sends_at(at);
-    let sentence = sentence(answer.findings(), purpose, sends_at);
+    let found = content::look(&policy.content, purpose, text.as_deref().unwrap_or_default());
+    let found = found.filter(|(_, act)| text.is_some() && *act == Act::Warn);
+    let warnings: Vec<content::Finding> = found.map(|(finding, _)| finding).collect();
+    let mut sentence = if has_route {
+        sentence(answer.findings(), purpose, sends_at)
+    } else {
+        format!(
+            "This {} message would not go: no connection of the {} environment takes it.",
+            purpose.as_str(),
+            whose.environment.as_str()
+        )
+    };
+    if !warnings.is_empty() {
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        sentence.push_str(&format!(" Carriers may filter it: {}.", warnings.join("; and ")));
+    }
     let reasons: Vec<_> = answer.findings().iter().map(|finding| GateReason::new(finding, "")).collect();
     let value = json!({
         "sentence": sentence,
@@ -93,9 +116,29 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         "channel": channel.as_str(),
         "at": Shown(at),
         "sends_at": sends_at.map(Shown),
+        "has_route": has_route,
         "gate": reasons,
+        "warnings": warnings.iter().map(Warning::new).collect::<Vec<_>>(),
     });
     output.show(&value, || sentence)
+}
+
+/// Whether a connection takes it. Without a sender it is asked of any.
+fn has_route(
+    config: &Config,
+    environment: Environment,
+    sender: Option<&Sender>,
+    recipient: PhoneNumber,
+) -> bool {
+    let route = |(connection, n): (&Connection, i64)| Route {
+        connection: ConnectionId::from_key(n),
+        environment: connection.environment,
+        prefixes: connection.prefixes.clone(),
+        senders: if sender.is_some() { connection.senders.clone() } else { Vec::new() },
+    };
+    let routes: Vec<Route> = config.connections.iter().zip(1..).map(route).collect();
+    let anybody = Sender::PhoneNumber(recipient);
+    routing::route(&routes, environment, sender.unwrap_or(&anybody), recipient).is_some()
 }
 
 fn sentence(findings: &[Finding], purpose: Purpose, sends_at: Option<Timestamp>) -> String {

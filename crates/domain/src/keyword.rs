@@ -20,7 +20,7 @@
 //! Nothing here knows who is on the suppression list, or what is answered; see [`crate::suppression`] and
 //! [`crate::reply`].
 
-use crate::text::letters::{is_nothing, plain, without_accent};
+use crate::text::letters::{is_nothing, look_alike, plain, without_accent};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
@@ -396,7 +396,8 @@ impl Folded {
             }
             match without_accent(character) {
                 Some(letters) => folded.text.push_str(letters),
-                None => folded.text.push(character),
+                // Of small letters alone, so that the large and the small of another script stay one word.
+                None => folded.text.push(look_alike(character).unwrap_or(character)),
             }
         }
         folded
