@@ -158,6 +158,8 @@ impl House {
         let program = self.write(interpreter, text);
         let mut command = interpreter.command(&program);
         command
+            // What it writes is gone with the house.
+            .current_dir(&self.directory)
             .env("TIDINGS_TOKEN", &self.token)
             .env("SMS_API_TOKEN", &self.token)
             .env("TIDINGS_OPERATOR_TOKEN", &self.operator_token);
