@@ -5,7 +5,7 @@ use crate::message::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::id::TemplateId;
-use tidings_domain::template::{Origin, Template};
+use tidings_domain::template::{Content, Flaw, Origin, Template};
 use tidings_store::WhichTemplate;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
@@ -66,7 +66,17 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
     let text = if has_values { Some(filling.fill(&found.content)?.text) } else { None };
     let language = found.content.language_for(filling.language.as_ref());
     let shown = TemplatePreview::new(&found, language, text);
-    json(200, &shown.ok_or_else(|| Problem::new(Code::UnknownError, "This template makes no text."))?)
+    json(200, &shown.ok_or_else(|| makes_no_text(&found.content))?)
+}
+
+/// Why: nobody could make it as it is, so it was stored by other means, or before what it has was refused.
+fn makes_no_text(content: &Content) -> Problem {
+    let error = |flaw: Flaw| FieldError::new("template", Code::TemplateNotFilled, "render", flaw.detail);
+    let errors: Vec<_> = content.check().into_iter().map(error).collect();
+    if errors.is_empty() {
+        return Problem::new(Code::UnknownError, "This template makes no text.");
+    }
+    errors.into()
 }
 
 /// A template by its name or id.

@@ -2,6 +2,9 @@
 
 use crate::support::{House, house};
 use serde_json::{Value, json};
+use tidings_domain::id::TemplateId;
+use tidings_domain::template::Template;
+use tidings_store::{Actor, WhichTemplate};
 
 const TABLE: &str = r#"{"name":"table-ready","description":"when a table is free",
     "texts":{"en":"Hi {{ name }}, table {{ table }} is ready.","de":"{{ name }}, Tisch {{ table }} ist frei."},
@@ -48,6 +51,60 @@ async fn a_message_is_made_of_a_template_and_says_of_which() {
     }
     let plain = house.post("/v1/messages", &token, &message(&json!({ "text": "a" }))).await.expect(202);
     assert_eq!(text(&house, &token, &plain).await["template"], Value::Null);
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_text_that_could_not_be_sent_or_read_is_refused_when_it_is_made() {
+    let house = house().await;
+    let token = house.token().await;
+    for (source, expected) in [
+        (format!("{{{{ {}1 }}}}", "-".repeat(3_200)), "texts.en:syntax"),
+        (format!("{{{{ name{} }}}}", ".a".repeat(1_600)), "texts.en:syntax"),
+        (format!("{{{{ name{} }}}}", "()".repeat(1_300)), "texts.en:syntax"),
+        (format!("{{{{ 1{} }}}}", "~1".repeat(1_950)), "texts.en:syntax"),
+        (format!("{{% if 1 %}}{}{{% endif %}}", "{% elif 1 %}".repeat(320)), "texts.en:syntax"),
+        ("{% set a = 1 %}{{ a }}".to_owned(), "texts.en:syntax"),
+        ("Hi\0 {{ name }}".to_owned(), "texts.en:control_character"),
+        ("Hi {{ name }}\u{1b}".to_owned(), "texts.en:control_character"),
+    ] {
+        let variables = json!([{ "name": "name", "type": "text", "sample": "Ana" }]);
+        let body = json!({ "name": "a", "texts": { "en": source }, "variables": variables });
+        let refused = house.post("/v1/templates", &token, &body.to_string()).await.expect(422);
+        assert_eq!(reasons(&refused), expected, "{source}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_template_that_was_stored_by_other_means_is_refused_when_it_is_read() {
+    let house = house().await;
+    let token = house.token().await;
+    house.post("/v1/templates", &token, TABLE).await.expect(201);
+    let (store, realm) = (house.engine.store(), house.test_realm());
+    let good = WhichTemplate::Name("table-ready".to_owned());
+    let good = store.template(realm, good, None).await.unwrap().unwrap();
+    for (name, source) in [
+        ("deep", format!("{{{{ {}1 }}}}", "-".repeat(3_200))),
+        ("long", format!("{{{{ name{} }}}}", ".a".repeat(20_000))),
+        ("other", "{% set a = 1 %}{{ a }}".to_owned()),
+    ] {
+        let id = TemplateId::from_key(house.engine.clock().id());
+        let mut bad = Template { id, name: name.to_owned(), ..good.clone() };
+        bad.content.texts.values_mut().for_each(|text| text.clone_from(&source));
+        let actor = Actor { account: realm.account, who: "operator".to_owned() };
+        store.create_template(bad, actor).await.unwrap();
+        let asked = message(&json!({ "template": name, "values": { "name": "Ben", "table": 4 } }));
+        let refused = house.post("/v1/messages", &token, &asked).await;
+        assert_eq!(
+            (refused.told().as_str(), reasons(&refused.json()).as_str()),
+            ("422 TEMPLATE_NOT_FILLED", "template:render")
+        );
+        for values in ["{}", r#"{"values":{"name":"Ben","table":4}}"#] {
+            let refused = house.post(&format!("/v1/templates/{name}/preview"), &token, values).await;
+            assert_eq!(refused.told(), "422 TEMPLATE_NOT_FILLED", "{name} {values}");
+        }
+    }
     house.close().await;
 }
 
@@ -116,9 +173,12 @@ async fn a_version_never_changes_and_the_newest_is_taken() {
     let house = house().await;
     let token = house.token().await;
     house.post("/v1/templates", &token, TABLE).await.expect(201);
-    assert_eq!(house.post("/v1/templates", &token, TABLE).await.told(), "409 CONFLICT");
     let path = "/v1/templates/table-ready";
     let id = house.get(path, &token).await.expect(200)["id"].as_str().unwrap().to_owned();
+    let again = house.post("/v1/templates", &token, TABLE).await;
+    assert_eq!(again.told(), "409 CONFLICT");
+    let expected = format!("There is a conflict: the template {id} has the name `table-ready` already.");
+    assert_eq!(again.json()["detail"], expected);
     let key = "Idempotency-Key: k1\r\n";
     let asked = message(&json!({ "template": "table-ready", "values": { "name": "Ben", "table": 4 } }));
     let first = house.with("POST", "/v1/messages", &token, key, &asked).await;

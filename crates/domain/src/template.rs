@@ -6,14 +6,16 @@
 //! a message will cost before anybody is sent to.
 //!
 //! The language of templates is that of Jinja, as the crate `minijinja` has it, without anything that reaches outside of
-//! the text: no includes, no macros, no functions, and filters of our own only. What a template may do is counted
-//! ([`FUEL`]), and so is what it writes ([`OUTPUT_MAX`]). Values are data: nothing in them is ever read as a template.
+//! the text: no includes, no macros, no functions, and filters of our own only. Each source is looked at word by word before
+//! that crate reads it ([`look`]), so that there is only what the guide names, and no expression deep enough for a stack to end.
+//! What a template may do is counted ([`FUEL`]), and so is what it writes ([`OUTPUT_MAX`]). Values are data: nothing in them is
+//! ever read as a template.
 //!
 //! What this does not know: who a message goes to, and what a segment costs at a carrier.
 
 use crate::account::Realm;
 use crate::id::TemplateId;
-use crate::text::{self, Measured};
+use crate::text::{self, Measured, Unsendable};
 use crate::time::Timestamp;
 use jiff::civil::{Date, DateTime};
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior};
@@ -42,6 +44,15 @@ const FUEL: u64 = 5_000;
 const OUTPUT_MAX: usize = 51_255;
 /// Expressions inside each other.
 const DEPTH_MAX: usize = 32;
+/// Words and signs in one `{{ … }}` or `{% … %}`. `minijinja` calls itself for each that is chained to another, and the stack of
+/// a thread is finite. A sensible one has a dozen.
+const TOKENS_MAX: usize = 60;
+/// `(` inside each other, for the same reason.
+const BRACKETS_MAX: usize = 8;
+/// `if` inside each other, for the same reason.
+const IFS_MAX: usize = 8;
+/// `if` and `elif` inside each other, for the same reason: an `elif` is inside of what it follows.
+const BRANCHES_MAX: usize = 50;
 
 /// One version of a template. A version never changes; the next one is another.
 #[derive(Debug, Clone, PartialEq)]
@@ -580,6 +591,11 @@ impl Content {
                 flaw(place(), "too_long", format!("A text has {SOURCE_MAX} characters at most."));
                 continue;
             }
+            let sent = text::check(source, &text::Options::default(), text::SEGMENTS_MAX);
+            if let Err(why @ Unsendable::ControlCharacter { .. }) = sent {
+                flaw(place(), why.code(), why.to_string());
+                continue;
+            }
             match undeclared(source) {
                 Err(why) => flaw(place(), "syntax", format!("This is no template: {why}.")),
                 Ok(names) => {
@@ -602,19 +618,20 @@ impl Content {
                 .iter()
                 .map(|variable| (variable.name.as_str(), variable.sample.clone()))
                 .collect();
-            let found = match self.render(language, &samples) {
-                Ok(text) if text.trim().is_empty() => Some("the text is empty with the samples".to_owned()),
-                Ok(_) => {
-                    self.worst(language).is_none().then(|| "no value at its bounds makes a text".to_owned())
-                }
-                Err(why) => Some(why),
+            let usual = self.render(language, &samples).map(|text| {
+                text::check(&text, &text::Options::default(), text::SEGMENTS_MAX)
+                    .map_err(|why| why.to_string())
+            });
+            let found = match usual {
+                Ok(Ok(_)) => self
+                    .worst(language)
+                    .is_none()
+                    .then(|| "This cannot be filled: no value at its bounds makes a text.".to_owned()),
+                Ok(Err(why)) => Some(format!("This cannot be sent with the samples. {why}")),
+                Err(why) => Some(format!("This cannot be filled: {why}.")),
             };
-            if let Some(why) = found {
-                flaws.push(Flaw {
-                    place: format!("texts.{language}"),
-                    code: "render",
-                    detail: format!("This cannot be filled: {why}."),
-                });
+            if let Some(detail) = found {
+                flaws.push(Flaw { place: format!("texts.{language}"), code: "render", detail });
             }
         }
         flaws
@@ -647,6 +664,7 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     language.set_fuel(Some(FUEL));
     language.set_recursion_limit(DEPTH_MAX);
     language.set_formatter(write_value);
+    // Their names are those of FILTERS.
     language.add_filter("upper", |text: &str| text.to_uppercase());
     language.add_filter("lower", |text: &str| text.to_lowercase());
     language.add_filter("trim", |text: &str| text.trim().to_owned());
@@ -655,6 +673,182 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     language.add_filter("date", date);
     language
 });
+
+/// The filters of [`LANGUAGE`].
+const FILTERS: &[&str] = &["upper", "lower", "trim", "capitalize", "replace", "date"];
+/// The signs that may stand in a tag, the longer before those that they begin with.
+const SIGNS: &[&str] =
+    &["//", "**", "==", "!=", ">=", "<=", "+", "-", "*", "/", "%", "~", "|", ">", "<", "(", ")", ","];
+
+/// A word or a sign of a tag.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Token<'a> {
+    Word(&'a str),
+    Number,
+    Text,
+    Sign(&'static str),
+}
+
+/// Looks at each tag of a source: whether it has only what templates have, and is not deep. It finds the tags as `minijinja`
+/// finds them; what it leaves to that is whether the words and signs make sense together.
+///
+/// # Errors
+/// What is wrong, and where, as the end of a sentence.
+fn look(source: &str) -> Result<(), String> {
+    let octets = source.as_bytes();
+    // For each `if` that is open: how many there are of it with its `elif`s.
+    let mut branches = Vec::new();
+    let mut at = 0;
+    while let Some(ahead) = source[at..].find('{') {
+        let start = at + ahead;
+        let end = match octets.get(start + 1) {
+            Some(b'{') => "}}",
+            Some(b'%') => "%}",
+            Some(b'#') => "#}",
+            _ => {
+                at = start + 1;
+                continue;
+            }
+        };
+        at = start + 2 + usize::from(matches!(octets.get(start + 2), Some(b'-' | b'+')));
+        let inside = &source[at..];
+        let length = match end {
+            "#}" => {
+                inside.find(end).map(|ahead| ahead + end.len()).ok_or("a comment is not closed".to_owned())
+            }
+            _ => look_at_tag(inside, end, &mut branches),
+        };
+        let line = || source[..start].matches('\n').count() + 1;
+        at += length.map_err(|why| format!("{why} (line {})", line()))?;
+    }
+    Ok(())
+}
+
+/// Looks at one tag from its first word to its end, and says how many octets that are.
+fn look_at_tag(inside: &str, end: &str, branches: &mut Vec<usize>) -> Result<usize, String> {
+    let mut rest = inside;
+    let (mut brackets, mut before, mut is_operand) = (0_usize, Token::Sign(","), false);
+    let (mut begins, mut count) = (end == "%}", 0);
+    loop {
+        rest = rest.trim_ascii_start();
+        let closed = rest.strip_prefix(['-', '+']).unwrap_or(rest).strip_prefix(end);
+        match closed {
+            Some(after) if brackets == 0 => return Ok(inside.len() - after.len()),
+            Some(_) => return Err("a `(` is not closed".to_owned()),
+            None if count == TOKENS_MAX => {
+                return Err(format!("a tag has more than {TOKENS_MAX} words and signs"));
+            }
+            None => {}
+        }
+        let (token, after) = token(rest)?;
+        match token {
+            Token::Word(word) if begins => {
+                statement(word, branches)?;
+                is_operand = false;
+            }
+            _ if begins => return Err("after `{%` is no word".to_owned()),
+            Token::Word(word) if before == Token::Sign("|") => {
+                if !FILTERS.contains(&word) {
+                    return Err(format!("there is no filter `{}`", short(word)));
+                }
+                is_operand = false;
+            }
+            Token::Word("is") => return Err("`is` cannot stand in a tag".to_owned()),
+            Token::Word(word) => is_operand = !matches!(word, "and" | "or" | "not" | "in" | "if" | "else"),
+            Token::Number | Token::Text => is_operand = true,
+            Token::Sign("(") if is_operand => return Err("there are no functions".to_owned()),
+            Token::Sign("(") if brackets == BRACKETS_MAX => {
+                return Err(format!("a tag has more than {BRACKETS_MAX} `(` inside each other"));
+            }
+            Token::Sign("(") => brackets += 1,
+            Token::Sign(")") => {
+                brackets = brackets.checked_sub(1).ok_or("a `)` closes nothing")?;
+                is_operand = true;
+            }
+            Token::Sign(_) => is_operand = false,
+        }
+        (rest, before, begins) = (after, token, false);
+        count += 1;
+    }
+}
+
+/// Counts a statement, if there is one that begins with this word.
+fn statement(word: &str, branches: &mut Vec<usize>) -> Result<(), String> {
+    match word {
+        "if" => branches.push(1),
+        "elif" => *branches.last_mut().ok_or("an `elif` has no `if`")? += 1,
+        "else" => {}
+        "endif" => drop(branches.pop()),
+        other => {
+            let other = short(other);
+            return Err(format!("there is no statement `{other}`, only `if`, `elif`, `else` and `endif`"));
+        }
+    }
+    if branches.len() > IFS_MAX {
+        return Err(format!("more than {IFS_MAX} `if` are inside each other"));
+    }
+    if branches.iter().sum::<usize>() > BRANCHES_MAX {
+        return Err(format!("more than {BRANCHES_MAX} `if` and `elif` are inside each other"));
+    }
+    Ok(())
+}
+
+/// The first word or sign, and what comes after it.
+fn token(rest: &str) -> Result<(Token<'_>, &str), String> {
+    let first = rest.chars().next().ok_or("a tag is not closed")?;
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let run = |is: &dyn Fn(char) -> bool| rest.split_at(rest.find(|c| !is(c)).unwrap_or(rest.len()));
+    match first {
+        'a'..='z' | 'A'..='Z' | '_' => {
+            let (word, after) = run(&is_inner);
+            Ok((Token::Word(word), after))
+        }
+        '0'..='9' => {
+            let (number, after) = run(&|c| is_inner(c) || c == '.');
+            let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+            let is_number = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+            if !is_number(whole) || !is_number(part) {
+                return Err("numbers are written as `12` or `12.5`".to_owned());
+            }
+            Ok((Token::Number, after))
+        }
+        '\'' | '"' => {
+            let mut chars = rest.chars();
+            chars.next();
+            while let Some(c) = chars.next() {
+                // Others could write what cannot be sent.
+                if c == '\\' && !matches!(chars.next(), Some('n' | '\'' | '"' | '\\')) {
+                    return Err(
+                        "in quotes, a `\\` stands only before `n`, a quote or another `\\`".to_owned()
+                    );
+                }
+                if c == first {
+                    return Ok((Token::Text, chars.as_str()));
+                }
+            }
+            Err("a text in quotes is not closed".to_owned())
+        }
+        _ => {
+            let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
+            let sign = sign.ok_or_else(|| format!("`{}` cannot stand in a tag", first.escape_debug()))?;
+            Ok((Token::Sign(sign), &rest[sign.len()..]))
+        }
+    }
+}
+
+/// As much of a word as an error shows.
+fn short(word: &str) -> String {
+    word.chars().take(NAME_MAX).collect()
+}
+
+/// A source as `minijinja` reads it. Nothing else gives it one, so that what was stored by other means is looked at, too.
+fn read(source: &str) -> Result<minijinja::Template<'_, '_>, String> {
+    if source.chars().count() > SOURCE_MAX {
+        return Err(format!("it has more than {SOURCE_MAX} characters"));
+    }
+    look(source)?;
+    LANGUAGE.template_from_str(source).map_err(|error| sentence(&error))
+}
 
 /// Writes a value into the text. Numbers with a fraction have two decimals. What has no form of its own is not written:
 /// nobody wants to read `true` or `none`.
@@ -773,14 +967,14 @@ fn date(value: &str, pattern: &str) -> Result<String, minijinja::Error> {
 
 /// The names that a source uses and does not set.
 fn undeclared(source: &str) -> Result<Vec<String>, String> {
-    let template = LANGUAGE.template_from_str(source).map_err(|error| sentence(&error))?;
+    let template = read(source)?;
     let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
     names.sort();
     Ok(names)
 }
 
 fn render(source: &str, values: &[(&str, Value)]) -> Result<String, String> {
-    let template = LANGUAGE.template_from_str(source).map_err(|error| sentence(&error))?;
+    let template = read(source)?;
     let values: BTreeMap<&str, minijinja::Value> = values
         .iter()
         .map(|(name, value)| {
@@ -1015,6 +1209,166 @@ mod tests {
         }
     }
 
+    /// Runs in a thread with a stack of so many octets, of which those of the program have 2 MiB. An overflow ends the whole
+    /// process.
+    fn in_a_small_stack(octets: usize, run: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::Builder::new().stack_size(octets).spawn(run).expect("a thread");
+        thread.join().expect("nothing failed in it");
+    }
+
+    #[test]
+    fn no_chain_is_deep_enough_for_a_stack_to_end() {
+        in_a_small_stack(256 * 1024, || {
+            for times in [61, 300, 1_000, 1_900, 10_000] {
+                for (before, link, after) in [
+                    ("{{ ", "-", "1 }}"),
+                    ("{{ ", "- ", "1"),
+                    ("{{ name", ".a", " }}"),
+                    ("{{ name", "()", " }}"),
+                    ("{{ name", "[0]", " }}"),
+                    ("{{ name", "|upper", " }}"),
+                    ("{{ 1", "~1", " }}"),
+                    ("{{ 1", "**1", " }}"),
+                    ("{{ 1", " if 1", " }}"),
+                    ("{{ 1", " if 1 else 1", " }}"),
+                    ("{{ 1", " is defined", " }}"),
+                    ("{{ ", "not ", "1 }}"),
+                    ("{{ ", "(", "1 }}"),
+                    ("{{ ", "[", "1 }}"),
+                    ("{{ ", "{1:", "1 }}"),
+                    ("{{ name", "|replace('a',name", " }}"),
+                    ("{% if 1", " and 1", " %}a{% endif %}"),
+                    ("{%- if 1", " < 1", " -%}a{% endif %}"),
+                    ("{# {{ #}{% if ", "-", "1 %}a{% endif %}"),
+                    ("{{ '}}' ~ \"{#\" ~ '\\'' ~ ", "-", "1 }}{# #}"),
+                    ("{% raw %}{% endraw %}{{", "-", "1 }}"),
+                    ("", "{% if 1 %}", "a"),
+                    ("{% if 1 %}", "{% elif 1 %}", "{% endif %}"),
+                    ("{% if 1 %}a", "{% else %}{% if 1 %}", "{% endif %}"),
+                    ("", "{% for a in name %}", "a"),
+                    ("", "{% set a = 1 %}{% filter upper %}", "a"),
+                ] {
+                    let source = format!("{before}{}{after}", link.repeat(times));
+                    let shown = format!("{before}{link}{after} {times}");
+                    // Whatever its length.
+                    assert!(look(&source).is_err(), "{shown}");
+                    let content = content(&source, vec![text("name", "Ana")]);
+                    let flaws = content.check();
+                    assert!(flaws.len() == 1 && flaws[0].place == "texts.en", "{shown} {flaws:?}");
+                    // One that was stored by other means.
+                    let given = [("name", Given::Text("Ben"))];
+                    assert_eq!(filled(&content, &given), "!-:render", "{shown}");
+                    assert_eq!(
+                        (content.median(&language("en")), content.worst(&language("en"))),
+                        (None, None)
+                    );
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn the_deepest_that_is_read_fits_into_a_small_stack() {
+        in_a_small_stack(512 * 1024, || {
+            let dashes = "-".repeat(TOKENS_MAX - 1) + "1";
+            let brackets = format!("{}1{}", "(".repeat(BRACKETS_MAX), ")".repeat(BRACKETS_MAX));
+            let filters =
+                format!("{}name{}", "name|replace('a',".repeat(BRACKETS_MAX), ")".repeat(BRACKETS_MAX));
+            let ifs = |inside: &str| {
+                let (open, close) = ("{% if 1 %}".repeat(IFS_MAX), "{% endif %}".repeat(IFS_MAX));
+                format!("{open}{inside}{close}")
+            };
+            let elifs = |inside: &str| {
+                let chain = "{% elif 0 %}".repeat(BRANCHES_MAX - IFS_MAX);
+                ifs(&format!("{chain}{{% else %}}{inside}")).replacen(
+                    "{% if 1 %}{% elif",
+                    "{% if 0 %}{% elif",
+                    1,
+                )
+            };
+            for source in [
+                format!("{{{{ {dashes} }}}}"),
+                format!("{{{{ {brackets} }}}}"),
+                format!("{{{{ {filters} }}}}"),
+                format!("{{{{ {}1 }}}}", "1 if 1 else ".repeat(14)),
+                format!("{{{{ 1{} }}}}", " if 1".repeat(29)),
+                format!("{{{{ 1{} }}}}", "~1".repeat(29)),
+                format!("{{{{ 1{} }}}}", "**1".repeat(29)),
+                format!("{{{{ name{} }}}}", "|trim".repeat(29)),
+                format!("{{{{ 1 if {}1 else 1 }}}}", "not ".repeat(54)),
+                ifs(&format!("{{{{ {filters} }}}}")),
+                ifs(&format!("{{{{ {dashes} }}}}")),
+                elifs(&format!("{{{{ {filters} }}}}")),
+            ] {
+                let content = content(&source, vec![text("name", "Ana")]);
+                assert_eq!(content.check(), [], "{source}");
+                assert!(content.median(&language("en")).is_some(), "{source}");
+            }
+        });
+    }
+
+    #[test]
+    fn there_is_nothing_but_what_the_guide_names() {
+        let variables = || vec![text("name", "Ana"), of("vip", Kind::YesNo, Given::Boolean(true))];
+        let check = |source: &str, expected: &str| {
+            let flaws = content(source, variables()).check();
+            let details: Vec<_> = flaws.iter().map(|flaw| flaw.detail.as_str()).collect();
+            assert_eq!(details.join(" "), expected, "{source}");
+        };
+        let none = |statement: &str| {
+            format!(
+                "This is no template: there is no statement `{statement}`, only `if`, `elif`, `else` and `endif` (line 1)."
+            )
+        };
+        check("{% set a = 1 %}a", &none("set"));
+        check("{%- with a = 1 %}a{% endwith %}", &none("with"));
+        check("{% filter upper %}a{% endfilter %}", &none("filter"));
+        check("{% autoescape true %}a{% endautoescape %}", &none("autoescape"));
+        check("{% raw %}{{ a }}{% endraw %}", &none("raw"));
+        check("{% for a in name %}a{% endfor %}", &none("for"));
+        check("a\nb {{ name[0] }}", "This is no template: `[` cannot stand in a tag (line 2).");
+        // Also where the samples do not come by.
+        check(
+            "a{% if not vip %}{{ name.a }}{% endif %}",
+            "This is no template: `.` cannot stand in a tag (line 1).",
+        );
+        check(
+            "a{% if not vip %}{{ name() }}{% endif %}",
+            "This is no template: there are no functions (line 1).",
+        );
+        check(
+            "a{% if not vip %}{{ name|safe }}{% endif %}",
+            "This is no template: there is no filter `safe` (line 1).",
+        );
+        check("{{ name is defined }}", "This is no template: `is` cannot stand in a tag (line 1).");
+        check("{{ {'a': 1} }}", "This is no template: `{` cannot stand in a tag (line 1).");
+        check("{{ (name }}", "This is no template: a `(` is not closed (line 1).");
+        check("{{ name) }}", "This is no template: a `)` closes nothing (line 1).");
+        check("{{ 'a }}", "This is no template: a text in quotes is not closed (line 1).");
+        check("{{ name", "This is no template: a tag is not closed (line 1).");
+        check("a{# b", "This is no template: a comment is not closed (line 1).");
+        check("{{ 1e3 }}", "This is no template: numbers are written as `12` or `12.5` (line 1).");
+        check("{{ \u{202E} }}", "This is no template: `\\u{202e}` cannot stand in a tag (line 1).");
+        check("{{ é }}", "This is no template: `é` cannot stand in a tag (line 1).");
+        check("{% elif vip %}", "This is no template: an `elif` has no `if` (line 1).");
+        for (source, expected) in [
+            ("{# {{ name[0] }} {% for %} #}Hi { {name} {", "Hi { {name} {"),
+            ("{{ '{{' ~ \"}}\" ~ '\\'' ~ '%}' }}", "{{}}'%}"),
+            ("{{ 'a\\nb' }}", "a\nb"),
+            ("{%- if vip and ('n' in name) and 2 in (1, 2) -%} a {%- endif +%}", "a"),
+            ("{{ ((7 // 2 + 1.5) * 2 - 9 % 4) ** 2 / 2 }}", "32.00"),
+            (
+                "{{ name|trim|capitalize|replace('a', 'e')|upper if vip and name != 'x' and not name == 'y' or name >= 'b' and \
+                 (name < 'c' or name > 'd') else 'Dear friend, {{ we }} write to you (as ever) with [this]: ' ~ name|lower }}",
+                "ANE",
+            ),
+        ] {
+            let content = content(source, variables());
+            assert_eq!(content.check(), [], "{source}");
+            assert_eq!(content.median(&language("en")).as_deref(), Some(expected), "{source}");
+        }
+    }
+
     #[test]
     fn a_template_that_could_not_be_sent_is_refused_when_it_is_made() {
         let check = |content: Content, expected: &str| {
@@ -1027,6 +1381,11 @@ mod tests {
         check(content("{{ A }}", vec![text("A", "x")]), "variables[0].name name");
         check(content("x", vec![text("loop", "x")]), "variables[0].name name");
         check(content(" ", vec![]), "texts.en render");
+        check(content("\u{200B}{{ '' }}", vec![]), "texts.en render");
+        check(content("a\0b", vec![]), "texts.en control_character");
+        check(content("a{% if 0 %}\u{1B}{% endif %}", vec![]), "texts.en control_character");
+        check(content("a{% if 0 %}{{ '\\u0000' }}{% endif %}", vec![]), "texts.en syntax");
+        check(content("a\r\n\tb", vec![]), "");
         let other = Content { language: language("de"), ..content("x", vec![]) };
         check(other, "texts missing_language");
         let none = Content { texts: BTreeMap::new(), ..content("", vec![]) };

@@ -31,11 +31,15 @@ impl Templates {
 impl Tables {
     pub(super) fn create_template(&mut self, template: Template, actor: Actor) -> Result<()> {
         let all = &self.templates.versions;
-        let has_name = |first: &Template| (first.realm, &first.name) == (template.realm, &template.name);
-        if all.contains_key(&template.id) || all.values().flatten().any(has_name) {
-            return Err(Error::Conflict(
-                "there is a template of this name, or with this id, already".to_owned(),
-            ));
+        let has_name = |first: &&Template| (first.realm, &first.name) == (template.realm, &template.name);
+        if let Some(known) = all.values().flatten().find(has_name) {
+            return Err(Error::Conflict(format!(
+                "the template {} has the name `{}` already",
+                known.id, known.name
+            )));
+        }
+        if all.contains_key(&template.id) {
+            return Err(Error::Conflict(format!("there is a template {} already", template.id)));
         }
         let (id, now) = (template.id, template.created_at);
         self.write_audit(&actor, "template.create", id.to_string(), template.name.clone(), now);

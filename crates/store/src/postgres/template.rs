@@ -18,12 +18,19 @@ pub(super) async fn create_template(tx: &mut Tx, template: &Template, actor: &Ac
     let known = tx
         .sql
         .row(
-            "SELECT id FROM template WHERE id = $1 OR (account = $2 AND live = $3 AND name = $4) LIMIT 1",
-            &[&template.id.key(), &account, &live, &template.name],
+            "SELECT id FROM template WHERE account = $1 AND live = $2 AND name = $3",
+            &[&account, &live, &template.name],
         )
         .await?;
-    if known.is_some() {
-        return Err(Error::Conflict("there is a template of this name, or with this id, already".to_owned()));
+    if let Some(known) = &known {
+        let known = TemplateId::from_key(cell(known, 0)?);
+        return Err(Error::Conflict(format!(
+            "the template {known} has the name `{}` already",
+            template.name
+        )));
+    }
+    if tx.sql.row("SELECT id FROM template WHERE id = $1", &[&template.id.key()]).await?.is_some() {
+        return Err(Error::Conflict(format!("there is a template {} already", template.id)));
     }
     tx.sql
         .execute(

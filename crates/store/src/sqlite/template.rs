@@ -3,16 +3,21 @@
 use super::executor::{Rx, Tx, failed};
 use super::message::{environment, get, live};
 use super::operating::write_audit;
-use crate::Result;
 use crate::backend::*;
-use crate::column;
-use rusqlite::{Connection as Sql, Row, params};
+use crate::{Error, Result, column};
+use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, TemplateId};
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 
 pub(super) fn create_template(tx: &mut Tx<'_>, template: &Template, actor: &Actor) -> Result<()> {
+    if let Some(known) = named(tx.sql, template.realm, &template.name)? {
+        return Err(Error::Conflict(format!(
+            "the template {known} has the name `{}` already",
+            template.name
+        )));
+    }
     tx.sql
         .prepare_cached(
             "INSERT INTO template (id, account, live, name, description, newest, created_at)
@@ -50,6 +55,17 @@ pub(super) fn add_template_version(
         .map_err(failed)?;
     write_audit(tx, actor, "template.version", &id.to_string(), &format!("version {version}"), *now)?;
     find(tx.sql, *realm, &WhichTemplate::Id(*id), None)
+}
+
+/// Which template has this name.
+fn named(sql: &Sql, realm: Realm, name: &str) -> Result<Option<TemplateId>> {
+    sql.prepare_cached("SELECT id FROM template WHERE account = ?1 AND live = ?2 AND name = ?3")
+        .and_then(|mut s| {
+            let key = params![realm.account.key(), live(realm.environment), name];
+            s.query_row(key, |row| row.get(0)).optional()
+        })
+        .map(|found| found.map(TemplateId::from_key))
+        .map_err(failed)
 }
 
 fn insert(
