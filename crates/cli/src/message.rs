@@ -10,11 +10,13 @@ use std::fmt::Write as _;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::event::{Event, Kind};
+use tidings_domain::failure::Failure;
 use tidings_domain::id::{BatchId, MessageId};
 use tidings_domain::message::Status;
 use tidings_domain::text::display;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Attempt, MessageFilter, Page, Stored, Timeline};
+use tidings_wire::error::Code;
 use tidings_wire::{Shown, endpoint, event, message};
 
 /// What to look at.
@@ -107,7 +109,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                         stored
                             .failure
                             .as_ref()
-                            .map(|failure| failure.class.as_str().to_owned())
+                            .map(|failure| Code::of_failure(failure).as_str().to_owned())
                             .unwrap_or_default(),
                     ]);
                 }
@@ -244,7 +246,8 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
         line(
             "why",
             format!(
-                "{failure}; recovery: {}",
+                "{}; recovery: {}",
+                said(failure),
                 tidings_domain::message::done_about(failure, life.state.status(), message.purpose)
             ),
         );
@@ -336,8 +339,13 @@ fn precise(at: Timestamp) -> String {
     at.to_string().replace('T', " ").replace('Z', "")
 }
 
+/// A failure with the code that has a page.
+fn said(failure: &Failure) -> String {
+    format!("{} ({}: {})", Code::of_failure(failure).as_str(), failure.code, failure.detail)
+}
+
 fn happened(event: &Event, full: bool) -> [String; 4] {
-    let mut why = event.failure.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut why = event.failure.as_ref().map(said).unwrap_or_default();
     if let Some(due_at) = event.due_at {
         let _ = write!(why, "{}next try {}", if why.is_empty() { "" } else { "; " }, precise(due_at));
     }
