@@ -937,6 +937,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Retry::describe(),
         Webhooks::describe(),
         Retention::describe(),
+        Journal::describe(),
         Inbound::describe(),
         Replies::describe(),
         Countries::describe(),

@@ -113,11 +113,14 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     Ok(())
 }
 
-/// What the file decides about messages, on the simulated carrier alone: what is tried must reach nobody.
+/// What the file decides about messages, on the simulated carrier alone and with files of its own: what is tried must reach
+/// nobody, and leave nothing beside what is in service.
 fn configuration(place: &Place) -> anyhow::Result<Config> {
     let own = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
     let mut config = place.configuration(Secrets::Left)?;
-    (config.data, config.node, config.connections) = (own.data, own.node, own.connections);
+    (config.data, config.node, config.journal, config.connections) =
+        (own.data, own.node, own.journal, own.connections);
+    config.codes.key_file = own.codes.key_file;
     config.data.reserve_mib = Whole::new(RESERVE_MIB);
     Ok(config)
 }

@@ -28,7 +28,7 @@ pub struct Place {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The data directory, or the address of a database (postgres://…) [default: that of the configuration, else
-    /// ./tidings-dev] [env: TIDINGS_DATA]
+    /// ./tidings-dev; of `dev`: ./tidings-dev] [env: TIDINGS_DATA]
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
