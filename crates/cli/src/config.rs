@@ -872,6 +872,14 @@ impl Config {
                 ));
             }
         }
+        for (at, second) in self.connections.iter().enumerate() {
+            if let Some(first) = self.connections[..at].iter().find(|first| first.shares_account(second)) {
+                warnings.push(format!(
+                    r#"connections "{}" and "{}" bind as one account, and a receipt that comes on the other one finds no message: write one [[connection]] with more binds, or ask the carrier for a second system_id"#,
+                    first.name, second.name
+                ));
+            }
+        }
         warnings
     }
 
@@ -1171,6 +1179,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn two_connections_of_one_account_are_warned_of() {
+        let warned = |second: &str| {
+            let text = format!("{NORTH}password = \"x\"\n{}", second.replace("north", "south"));
+            let config =
+                Config::parse(FILE_NAME, &text, &BTreeMap::new(), Secrets::Left).expect("it is right");
+            config.warnings().iter().filter(|warning| warning.contains("bind as one account")).count()
+        };
+        let again = format!("{NORTH}password = \"x\"\n");
+        assert_eq!(warned(""), 0);
+        assert_eq!(warned(&again), 1);
+        assert_eq!(warned(&again.replace("system_id = \"", "system_id = \"second-")), 0, "another account");
     }
 
     fn password(config: &Config) -> &str {

@@ -91,6 +91,16 @@ impl Connection {
         text
     }
 
+    /// Whether both bind as one account of one carrier, which may give a receipt to either.
+    pub fn shares_account(&self, other: &Self) -> bool {
+        match (&self.carrier, &other.carrier) {
+            (Settings::Smpp(one), Settings::Smpp(two)) => {
+                one.address.eq_ignore_ascii_case(&two.address) && one.system_id == two.system_id
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a key of the carrier was written.
     pub fn has(&self, key: &str) -> bool {
         self.written.contains_key(key)
