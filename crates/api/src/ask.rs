@@ -23,9 +23,14 @@ use tidings_store::Actor;
 use tidings_wire::body::Json;
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::message::Door;
+use tokio::time::Sleep;
 
 /// How long a body may take to arrive: the largest, at 35 kB a second.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a file may take to arrive in all: the largest, at 150 kB a second. Without it, an octet every half minute would keep one
+/// of the few places for files for ever.
+const FILE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// What a handler gives.
 pub(crate) type Answer = Result<Response, Problem>;
@@ -80,7 +85,7 @@ impl Ask {
 
     /// The file that comes, on a route that takes one.
     pub fn file(&self) -> Upload {
-        Upload(self.file.lock().expect("nothing panics while it holds this").take().unwrap_or_default())
+        Upload::new(self.file.lock().expect("nothing panics while it holds this").take().unwrap_or_default())
     }
 
     /// A part of the address, as it came.
@@ -102,13 +107,27 @@ pub(crate) fn json(status: u16, body: &impl Serialize) -> Answer {
 }
 
 /// A file that comes piece by piece.
-pub(crate) struct Upload(Body);
+pub(crate) struct Upload {
+    body: Body,
+    /// When all of it must be here.
+    end: Pin<Box<Sleep>>,
+}
 
 impl Upload {
+    fn new(body: Body) -> Self {
+        Self { body, end: Box::pin(tokio::time::sleep(FILE_TIMEOUT)) }
+    }
+
     /// The next piece; `None` behind the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let late = |detail| Err(Problem::new(Code::InvalidRequest, detail).with_status(408));
         loop {
-            match tokio::time::timeout(BODY_TIMEOUT, self.0.frame()).await {
+            let frame = tokio::select! {
+                biased;
+                () = &mut self.end => return late("The body took longer than an hour."),
+                frame = tokio::time::timeout(BODY_TIMEOUT, self.body.frame()) => frame,
+            };
+            match frame {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(octets) = frame.into_data() {
@@ -118,10 +137,7 @@ impl Upload {
                 Ok(Some(Err(_))) => {
                     return Err(Problem::new(Code::InvalidRequest, "The body broke off before its end."));
                 }
-                Err(_) => {
-                    let detail = "Nothing of the body came for 30 seconds.";
-                    return Err(Problem::new(Code::InvalidRequest, detail).with_status(408));
-                }
+                Err(_) => return late("Nothing of the body came for 30 seconds."),
             }
         }
     }
@@ -292,4 +308,31 @@ async fn collect(body: Body, headers: &HeaderMap, most: usize) -> Result<Bytes, 
 /// A wrong parameter of the address, as a problem of status 400.
 pub(crate) fn bad_parameter(name: &'static str, reason: &'static str, detail: &str) -> Problem {
     Problem::from(FieldError::new(name, Code::InvalidRequest, reason, detail)).with_status(400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An octet every seven seconds, for ever.
+    fn trickle((): ()) -> Part<()> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            ((), Ok(Some("x".to_owned())))
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_trickles_in_is_not_waited_for_for_ever() {
+        let mut file = Upload::new(Body::new(Long { make: trickle, part: Some(trickle(())) }));
+        let mut octets = 0;
+        let problem = loop {
+            match file.next().await {
+                Ok(Some(some)) => octets += some.len(),
+                Ok(None) => panic!("it has no end"),
+                Err(problem) => break problem,
+            }
+        };
+        assert_eq!((octets, problem.response("").status().as_u16()), (3_600 / 7, 408));
+    }
 }

@@ -98,16 +98,13 @@ pub(crate) async fn export(ask: Ask) -> Answer {
     let form = ask.query.get("format").and_then(Form::parse).unwrap_or(Form::Csv);
     let group = group(&ask)?;
     let engine = &ask.app.engine;
-    // Before the first row leaves.
-    let subject = group.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
-    let (action, detail, now) = ("contact.export".to_owned(), form.as_str().to_owned(), engine.clock().now());
-    engine.store().record_audit(ask.actor(), action, subject, detail, now).await?;
+    let (store, now) = (engine.store().clone(), engine.clock().now());
+    let export = Export::begin(&*store, ask.actor(), ask.realm(), group, form, now).await?;
     let (kind, name) = match form {
         Form::Csv => ("text/csv; charset=utf-8", "contacts.csv"),
         Form::Ndjson => ("application/x-ndjson", "contacts.ndjson"),
     };
-    let state = (Export::new(ask.realm(), group, form), engine.store().clone());
-    long(kind, name, state, |(mut export, store)| {
+    long(kind, name, (export, store), |(mut export, store)| {
         Box::pin(async move {
             let next = export.next(&*store).await;
             ((export, store), next)

@@ -6,7 +6,7 @@ use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::address::Country;
 use tidings_domain::contact::{Group, line};
-use tidings_domain::import::{Decision, Import, NAME_MAX, Options, State, Unusable};
+use tidings_domain::import::{Decision, Import, NAME_MAX, Options, Unusable};
 use tidings_engine::import::{Refusals, Stopped, Upload};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
@@ -104,29 +104,21 @@ pub(crate) async fn read(ask: Ask) -> Answer {
 }
 
 pub(crate) async fn commit(ask: Ask) -> Answer {
-    let import = decided(&ask, Decision::Commit).await?;
-    if !matches!(import.state, State::Committing | State::Done) {
-        return Err(too_late(&import));
-    }
-    json(202, &import::shown(&import))
+    json(202, &import::shown(&decided(&ask, Decision::Commit).await?))
 }
 
 pub(crate) async fn discard(ask: Ask) -> Answer {
-    let import = decided(&ask, Decision::Discard).await?;
-    if !matches!(import.state, State::Discarded | State::Broken) {
-        return Err(too_late(&import));
-    }
-    json(200, &import::shown(&import))
+    json(200, &import::shown(&decided(&ask, Decision::Discard).await?))
 }
 
 async fn decided(ask: &Ask, decision: Decision) -> Result<Import, Problem> {
     let decided = ask.app.engine.decide_import(ask.realm(), ask.id()?, decision, ask.actor()).await?;
-    decided.ok_or_else(Problem::not_found)
-}
-
-fn too_late(import: &Import) -> Problem {
+    let import = decided.ok_or_else(Problem::not_found)?;
+    if import.state.is_decided(decision) {
+        return Ok(import);
+    }
     let detail = format!("The import is {} and cannot be decided so.", import.state.as_str());
-    Problem::new(Code::Conflict, detail).cured_by("Send the file again for a new import.")
+    Err(Problem::new(Code::Conflict, detail).cured_by("Send the file again for a new import."))
 }
 
 pub(crate) async fn refused(ask: Ask) -> Answer {

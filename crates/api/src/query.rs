@@ -1,6 +1,7 @@
 //! Parameters of an address, and forms: decoded, each known and given once.
 
 use crate::problem::Problem;
+use tidings_domain::text::brief;
 use tidings_domain::time::Timestamp;
 use tidings_wire::body::{Field, Kind, nearest};
 use tidings_wire::error::{Code, FieldError};
@@ -59,7 +60,7 @@ impl Query {
             let Some(field) = known.iter().find(|field| field.name == name) else {
                 let near = nearest(name, known.iter().map(|field| field.name));
                 let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
-                let shown: String = name.chars().take(40).collect();
+                let shown = brief(name, 40).to_owned();
                 let detail = format!("There is no parameter {shown:?} here.{near}");
                 errors.push(FieldError::new(shown, Code::InvalidRequest, "unknown_parameter", detail));
                 continue;

@@ -62,7 +62,9 @@ async fn a_text_that_could_not_be_sent_or_read_is_refused_when_it_is_made() {
         (format!("{{{{ {}1 }}}}", "-".repeat(3_200)), "texts.en:syntax"),
         (format!("{{{{ name{} }}}}", ".a".repeat(1_600)), "texts.en:syntax"),
         (format!("{{{{ name{} }}}}", "()".repeat(1_300)), "texts.en:syntax"),
-        (format!("{{{{ 1{} }}}}", "~1".repeat(1_950)), "texts.en:syntax"),
+        (format!("{{{{ 1{} }}}}", "+1".repeat(1_950)), "texts.en:syntax"),
+        ("{{ '' ~ name }}".to_owned(), "texts.en:syntax"),
+        ("{{ 10.0 ** 400 }}".to_owned(), "texts.en:render"),
         (format!("{{% if 1 %}}{}{{% endif %}}", "{% elif 1 %}".repeat(320)), "texts.en:syntax"),
         ("{% set a = 1 %}{{ a }}".to_owned(), "texts.en:syntax"),
         ("Hi\0 {{ name }}".to_owned(), "texts.en:control_character"),
@@ -137,7 +139,7 @@ async fn what_is_missing_or_wrong_is_named_and_nothing_is_sent() {
     for (more, expected) in [
         (json!({ "template": "table-ready", "text": "a" }), "text:given_twice"),
         (json!({ "values": {}, "text": "a" }), "values:misplaced"),
-        (json!({ "template": "table-ready", "values": { "name": [] } }), "values.\"name\":wrong_type"),
+        (json!({ "template": "table-ready", "values": { "name": [] } }), "values.name:wrong_type"),
         (json!({ "template": "table-ready", "language": "?" }), "language:language"),
         (json!({}), "message:missing"),
     ] {

@@ -8,7 +8,7 @@ use crate::database;
 use crate::directory;
 use crate::home::Home;
 use crate::operator::{Operator, Place};
-use crate::output::{Output, Tone};
+use crate::output::{Output, Tone, numbered};
 use crate::suppression;
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -191,7 +191,7 @@ pub async fn migrate(place: &Place, output: Output) -> anyhow::Result<()> {
     };
     let value = json!({ "directory": home.to_string(), "applied": applied });
     output.show(&value, || match &applied[..] {
-        [] => format!("{home} is up to date ({before} migrations)."),
+        [] => format!("{home} is up to date ({}).", numbered(before, "migration", "migrations")),
         applied => format!("{home}: applied {}.", applied.join(", ")),
     })
 }

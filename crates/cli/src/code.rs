@@ -1,7 +1,7 @@
 //! `tidings code`: which one-time codes there were, and which prefixes get none. It shows no code: none is stored.
 
 use crate::operator::{Operator, Place, Whose};
-use crate::output::{Output, Table, when};
+use crate::output::{Output, Table, numbered, when};
 use anyhow::anyhow;
 use clap::Subcommand;
 use serde_json::json;
@@ -107,13 +107,13 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 code.ok_or_else(|| anyhow!("there is no code {id} in {}", whose.environment.as_str()))?;
             output.show(&value(&code, full)?, || {
                 format!(
-                    "{id} to {}: {}. Made {}, good until {}. Sent {} times, typed in wrong {} times. Message {}.",
+                    "{id} to {}: {}. Made {}, good until {}. Sent {}, typed in wrong {}. Message {}.",
                     to(&code, full),
                     code.status(now).as_str(),
                     when(Some(code.created_at)),
                     when(Some(code.expires_at)),
-                    code.life.sends,
-                    code.life.wrong,
+                    numbered(code.life.sends, "time", "times"),
+                    numbered(code.life.wrong, "time", "times"),
                     code.life.message
                 )
             })?;

@@ -26,7 +26,7 @@ use tidings_domain::assembly::WAIT_S;
 use tidings_domain::code::{BRAND_MAX, RESEND_AFTER_S};
 use tidings_domain::consent;
 use tidings_domain::content::{self, Act};
-use tidings_domain::frequency::{self, Beyond, Caps};
+use tidings_domain::frequency::{self, Beyond, CAP_MAX, Caps};
 use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
 use tidings_domain::keyword::Language;
@@ -354,9 +354,9 @@ section! {
         /// Which messages count together, and are capped.
         purposes: Vec<Purpose> = vec![Purpose::Marketing];
         /// In a day.
-        per_day: Whole<0, 100> = Whole::new(0), example "1";
+        per_day: Whole<0, { CAP_MAX as i64 }> = Whole::new(0), example "1";
         /// In seven days.
-        per_week: Whole<0, 100> = Whole::new(0), example "3";
+        per_week: Whole<0, { CAP_MAX as i64 }> = Whole::new(0), example "3";
         /// What happens to one too many: it waits for its turn ("hold"), at most a week, or it is refused ("refuse").
         beyond: BeyondWord = BeyondWord::Hold;
     }
@@ -638,6 +638,7 @@ impl Config {
             );
         }
         config.check_codes(&mut reader, root);
+        config.check_brands(&mut reader, root);
         config.check_database(&mut reader, root, secrets);
         config.listed = sender::read(&mut reader, section_of(root, "sender"));
         config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
@@ -656,6 +657,24 @@ impl Config {
         if !self.codes.brand.as_deref().is_none_or(fits) {
             let sentence = format!("must have 1 to {BRAND_MAX} characters; shorten it");
             reader.complain_of(&table, "brand", sentence);
+        }
+    }
+
+    /// What is no name would stand in every text, or in none.
+    fn check_brands<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        let table = |name| reader.table(format!("[{name}]"), name, None, section_of(root, name));
+        let (of_content, of_replies) = (table("content"), table("replies"));
+        if let Some(brand) = self.content.brands.iter().find(|brand| !content::is_name(brand)) {
+            let sentence = format!("has {brand:?}, which has no letter and no digit to look for; correct it");
+            reader.complain_of(&of_content, "brands", sentence);
+        }
+        let is_looked_for = self.content.brands.is_empty()
+            && !self.content.purposes.is_empty()
+            && self.content.no_brand.act() != content::Act::Off;
+        let brand = self.replies.brand.as_deref().filter(|brand| !brand.is_empty());
+        if is_looked_for && brand.is_some_and(|brand| !content::is_name(brand)) {
+            let sentence = r#"has no letter and no digit, and texts are looked at for it; correct it, or write "brands" into [content]"#;
+            reader.complain_of(&of_replies, "brand", sentence.to_owned());
         }
     }
 
@@ -1042,6 +1061,18 @@ mod tests {
             "[limits]\nmax_segments = 300\n",
             &[
                 r#"tidings.toml:2: key "max_segments" in [limits] is 300, but must be a whole number from 1 to 255"#,
+            ],
+        );
+        check(
+            "[content]\nbrands = [\"Acme\", \"***\"]\n",
+            &[
+                r#"tidings.toml:2: key "brands" in [content] has "***", which has no letter and no digit to look for; correct it"#,
+            ],
+        );
+        check(
+            "[replies]\nbrand = \"***\"\n",
+            &[
+                r#"tidings.toml:2: key "brand" in [replies] has no letter and no digit, and texts are looked at for it; correct it, or write "brands" into [content]"#,
             ],
         );
         check(

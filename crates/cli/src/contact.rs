@@ -6,7 +6,7 @@
 use crate::directory;
 use crate::home::Home;
 use crate::operator::{Operator, Place, Whose};
-use crate::output::{Output, Table, remark, when, write};
+use crate::output::{Output, Table, numbered, remark, when, write};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -169,7 +169,7 @@ pub struct What {
     /// A group that it is in (more than once for several)
     #[arg(long = "group", value_parser = group)]
     groups: Vec<Group>,
-    /// A field of your own: plan=pro, visits:number=3, born:date=1990-01-31 or vip:yesno=yes (more than once for several)
+    /// A field of your own: plan=pro, visits:number=3, born:date=1990-01-31 or vip:yes_no=yes (more than once for several)
     #[arg(long = "field", value_name = "FIELD", value_parser = field)]
     fields: Vec<(FieldName, Value)>,
 }
@@ -198,10 +198,7 @@ fn field(text: &str) -> Result<(FieldName, Value), String> {
     let (name, value) = text.split_once('=').ok_or("write it as plan=pro")?;
     let (name, wanted) = match name.split_once(':') {
         None => (name, Type::Text),
-        Some((name, word)) => {
-            let wanted = Type::ALL.into_iter().find(|wanted| wanted.as_str() == word);
-            (name, wanted.ok_or("the type is text, number, date or yesno")?)
-        }
+        Some((name, word)) => (name, Type::parse(word).ok_or("the type is text, number, date or yes_no")?),
     };
     let name = FieldName::parse(name).map_err(|why| why.to_string())?;
     Ok((name, Value::parse(value, wanted).map_err(|why| why.to_string())?))
@@ -348,12 +345,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 groups: group.into_iter().collect(),
             };
             let import = read(&operator, realm, &file, options, output).await?;
-            let wanted = commit
-                || (!output.json() && {
-                    write(report(&import).as_bytes())?;
-                    import.report.accepted() > 0 && agreed()
-                });
-            if wanted {
+            if !output.json() {
+                write(report(&import).as_bytes())?;
+            }
+            if commit || (!output.json() && import.report.accepted() > 0 && agreed()) {
                 let done = take_over(&operator, realm, import.id, output).await?;
                 output.show(&shown_import::shown(&done), || progress(&done))?;
             } else {
@@ -394,7 +389,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let (actor, now) = (operator.actor(realm.account), operator.now());
             let decided = operator.store.decide_import(realm, import, Decision::Discard, actor, now).await?;
             let decided = decided.ok_or_else(|| anyhow!("there is no import {import}"))?;
-            if !matches!(decided.state, State::Discarded | State::Broken) {
+            if !decided.state.is_decided(Decision::Discard) {
                 bail!("{import} is {} already", decided.state.as_str());
             }
             output.show(&shown_import::shown(&decided), || format!("{import} is forgotten."))?;
@@ -411,12 +406,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::Export { format, group, to, whose } => {
             let realm = operator.realm(&whose).await?;
             let mut sink = Sink::open(to.as_deref())?;
-            // Before the first row leaves.
-            let subject = group.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
-            let (actor, action) = (operator.actor(realm.account), "contact.export".to_owned());
-            let (detail, now) = (format.as_str().to_owned(), operator.now());
-            operator.store.record_audit(actor, action, subject, detail, now).await?;
-            let mut export = Export::new(realm, group, format);
+            let (actor, now) = (operator.actor(realm.account), operator.now());
+            let mut export = Export::begin(&*operator.store, actor, realm, group, format, now).await?;
             while let Some(text) = export.next(&*operator.store).await? {
                 sink.write(&text)?;
             }
@@ -543,7 +534,7 @@ async fn take_over(
     let (actor, now) = (operator.actor(realm.account), operator.now());
     let decided = operator.store.decide_import(realm, id, Decision::Commit, actor, now).await?;
     let mut import = decided.ok_or_else(|| anyhow!("there is no import {id}"))?;
-    if !matches!(import.state, State::Committing | State::Done) {
+    if !import.state.is_decided(Decision::Commit) {
         bail!("{id} is {} and cannot be taken over: read the file again", import.state.as_str());
     }
     let mut bar = Bar::new("taking over", output);
@@ -577,8 +568,12 @@ fn agreed() -> bool {
 fn report(import: &Import) -> String {
     let report = &import.report;
     let mut text = format!(
-        "{} rows: {} good, {} mended, {} duplicates, {} refused\n",
-        report.rows, report.good, report.mended, report.duplicates, report.refused
+        "{}: {} good, {} mended, {}, {} refused\n",
+        numbered(report.rows, "row", "rows"),
+        report.good,
+        report.mended,
+        numbered(report.duplicates, "duplicate", "duplicates"),
+        report.refused
     );
     let mut counts = |what: &str, counts: &std::collections::BTreeMap<String, u64>| {
         let mut counts: Vec<_> = counts.iter().collect();
@@ -596,8 +591,14 @@ fn report(import: &Import) -> String {
     }
     let _ = writeln!(
         text,
-        "{} numbers are a contact's already and change it; {} are on the suppression list and stay there",
-        report.known, report.suppressed
+        "{}; {} on the suppression list and {} there",
+        numbered(
+            report.known,
+            "number is a contact's already and changes it",
+            "numbers are a contact's already and change it"
+        ),
+        numbered(report.suppressed, "is", "are"),
+        if report.suppressed == 1 { "stays" } else { "stay" }
     );
     text
 }
@@ -609,7 +610,9 @@ fn progress(import: &Import) -> String {
         over => format!(", {over} left out (too many fields or groups)"),
     };
     format!(
-        "Taken over: {} contacts made, {} rows changed one, {} said what was known{left}.",
-        progress.created, progress.changed, progress.unchanged
+        "Taken over: {} made, {} changed one, {} said what was known{left}.",
+        numbered(progress.created, "contact", "contacts"),
+        numbered(progress.changed, "row", "rows"),
+        progress.unchanged
     )
 }

@@ -7,7 +7,7 @@ use crate::directory;
 use crate::duration;
 use crate::home::Home;
 use crate::operator::{Operator, Place};
-use crate::output::{Output, Tone};
+use crate::output::{Output, Tone, numbered};
 use crate::serve::FILES_WANTED;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -258,13 +258,13 @@ async fn database_server(
     if !about.is_current {
         report.wrong(
             "schema",
-            format!("{} migrations, which is not all", about.migrations.len()),
+            format!("{}, which is not all", migrations(about.migrations.len())),
             format!("run `{migrate}`"),
         );
         return false;
     }
     let last = about.migrations.last().map_or("none", String::as_str);
-    report.well("schema", format!("{} migrations, the last is {last}", about.migrations.len()));
+    report.well("schema", format!("{}, the last is {last}", migrations(about.migrations.len())));
     if about.is_served {
         report.well("server", "a process serves it");
     } else {
@@ -297,8 +297,8 @@ fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
         Ok(names) => report.well(
             "schema",
             format!(
-                "{} migrations, the last is {}",
-                names.len(),
+                "{}, the last is {}",
+                migrations(names.len()),
                 names.last().map_or("none", String::as_str)
             ),
         ),
@@ -308,6 +308,10 @@ fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
 }
 
 /// Whether somebody does each part of the work, where several nodes may share it.
+fn migrations(count: usize) -> String {
+    numbered(count, "migration", "migrations")
+}
+
 fn roles(report: &mut Report, nodes: &[Node]) {
     let alive: Vec<&Node> = nodes.iter().filter(|node| node.lease_left_ms > 0).collect();
     if nodes.is_empty() {
@@ -328,6 +332,10 @@ fn roles(report: &mut Report, nodes: &[Node]) {
     if missing.iter().all(|(.., there)| *there) {
         report.well("nodes", format!("{} alive", alive.len()));
     }
+}
+
+fn wait(count: u64) -> String {
+    numbered(count, "waits", "wait")
 }
 
 async fn store(report: &mut Report, operator: Operator, place: &Place) {
@@ -360,17 +368,17 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
         if let Some(why) = &connection.paused {
             report.wrong(
                 "connection",
-                format!("{name} is paused: {why}; {waiting} wait"),
+                format!("{name} is paused: {why}; {}", wait(waiting)),
                 format!("cure the reason, then `tidings carrier resume {}`", connection.name),
             );
         } else if age_ms > QUEUE_AGE_MS {
             report.wrong(
                 "connection",
-                format!("{name}: {waiting} wait, the oldest has been due for {}", duration::age(age_ms)),
+                format!("{name}: {}, the oldest has been due for {}", wait(waiting), duration::age(age_ms)),
                 "look at GET /v1/connections: the link may be down, or its pace too low",
             );
         } else {
-            report.well("connection", format!("{name}: {waiting} wait"));
+            report.well("connection", format!("{name}: {}", wait(waiting)));
         }
     }
     let unknown: u64 = numbers
@@ -382,30 +390,34 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
     if unknown > 0 {
         report.wrong(
             "connection",
-            format!("{unknown} messages wait for a connection that is not configured"),
+            format!(
+                "{} for a connection that is not configured",
+                numbered(unknown, "message waits", "messages wait")
+            ),
             "write the connection again under its old name",
         );
     }
     let (open, oldest) = numbers.deliveries;
+    let calls = numbered(open, "call waits", "calls wait");
     match oldest.map(|at| now.since_ms(at)).filter(|age_ms| *age_ms > WEBHOOK_AGE_MS) {
         Some(age_ms) => report.doubtful(
             "webhooks",
-            format!("{open} calls wait, the oldest has been due for {}", duration::age(age_ms)),
+            format!("{calls}, the oldest has been due for {}", duration::age(age_ms)),
             "see whether the server runs, and `tidings webhook list`",
         ),
-        None => report.well("webhooks", format!("{open} calls wait")),
+        None => report.well("webhooks", calls),
     }
     if numbers.reviews > 0 {
         report.doubtful(
             "review",
-            format!("{} failures wait for a decision", numbers.reviews),
+            format!("{} for a decision", numbered(numbers.reviews, "failure waits", "failures wait")),
             "`tidings review list`",
         );
     }
     if numbers.parked > 0 {
         report.doubtful(
             "receipts",
-            format!("{} belong to no message that is known", numbers.parked),
+            format!("{} to no message that is known", numbered(numbers.parked, "belongs", "belong")),
             "if they stay, set receipt_id of the connection to what the carrier writes",
         );
     }

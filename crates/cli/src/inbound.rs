@@ -2,7 +2,7 @@
 //! is shown so that it does nothing to the terminal.
 
 use crate::operator::{Operator, Place};
-use crate::output::{Output, Table, Tone, when};
+use crate::output::{Output, Table, Tone, hidden, when};
 use anyhow::anyhow;
 use clap::Subcommand;
 use std::fmt::Write as _;
@@ -87,10 +87,7 @@ fn print(shown: &InboundMessage<'_>, found: &Received, full: bool, output: Outpu
     match (shown.text, full) {
         (None, _) => {}
         (Some(text), true) => line("text", &display(text)),
-        (Some(_), false) => {
-            let count = found.inbound.text.chars().count();
-            line("text", &format!("{count} characters (--full shows them)"));
-        }
+        (Some(_), false) => line("text", &hidden(&found.inbound.text)),
     }
     if let Some(keyword) = shown.keyword {
         line("asks", keyword);

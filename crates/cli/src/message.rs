@@ -3,7 +3,7 @@
 
 use crate::duration;
 use crate::operator::{Operator, Place, Whose};
-use crate::output::{Output, Table, Tone, when};
+use crate::output::{Output, Table, Tone, hidden, numbered, when};
 use anyhow::anyhow;
 use clap::Subcommand;
 use std::fmt::Write as _;
@@ -258,16 +258,11 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
     let body = match (&message.text, full) {
         (None, _) => "removed".to_owned(),
         (Some(text), true) => display(&tidings_domain::code::masked(text)).into_owned(),
-        (Some(text), false) => format!("{} characters (--full shows them)", text.chars().count()),
+        (Some(text), false) => hidden(text),
     };
     line(
         "text",
-        format!(
-            "{body} · {} segment{}, {}",
-            message.segments,
-            if message.segments == 1 { "" } else { "s" },
-            message.encoding
-        ),
+        format!("{body} · {}, {}", numbered(message.segments, "segment", "segments"), message.encoding),
     );
     if let Some(connection) = &timeline.connection {
         let paused = connection.paused.as_ref().map(|why| format!(" · paused: {why}")).unwrap_or_default();

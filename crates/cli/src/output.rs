@@ -29,6 +29,22 @@ pub fn remark(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// A number with its word, or words, in the singular or the plural: `1 row`, `2 rows`.
+pub fn numbered(count: impl TryInto<u64>, one: &str, more: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+/// What is shown in the place of a person's text.
+pub fn hidden(text: &str) -> String {
+    let count = text.chars().count();
+    format!(
+        "{} (--full shows {})",
+        numbered(count, "character", "characters"),
+        if count == 1 { "it" } else { "them" }
+    )
+}
+
 /// A meaning that is shown in colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {

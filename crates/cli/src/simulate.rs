@@ -1,6 +1,6 @@
 //! `tidings simulate`: the simulated carrier alone, as an SMPP server for others' clients, and its magic recipients.
 
-use crate::output::{Output, Table};
+use crate::output::{Output, Table, numbered};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -110,12 +110,12 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     server.run(crate::serve::asked_to_stop()).await;
     let count = |number: &std::sync::atomic::AtomicU64| number.load(std::sync::atomic::Ordering::Relaxed);
     crate::output::remark(&format!(
-        "{} submitted: {} accepted, {} refused, {} never answered; {} receipts and replies acknowledged",
+        "{} submitted: {} accepted, {} refused, {} never answered; {} acknowledged",
         count(&tally.submitted),
         count(&tally.accepted),
         count(&tally.refused),
         count(&tally.unanswered),
-        count(&tally.acknowledged)
+        numbered(count(&tally.acknowledged), "receipt or reply", "receipts and replies")
     ));
     Ok(())
 }

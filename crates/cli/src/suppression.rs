@@ -4,7 +4,7 @@ use crate::config::connection::Secrets;
 use crate::home::Home;
 use crate::message::{number, time};
 use crate::operator::{Operator, Place, Whose};
-use crate::output::{Output, Table, when};
+use crate::output::{Output, Table, numbered, when};
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
@@ -186,7 +186,8 @@ pub fn counted(replayed: Replayed) -> serde_json::Value {
 /// And for people.
 pub fn told(replayed: Replayed) -> String {
     let Replayed { lines, added, lifted } = replayed;
-    format!("The journal of opt-outs is replayed: {lines} lines, {added} entries added, {lifted} lifted.")
+    let (lines, added) = (numbered(lines, "line", "lines"), numbered(added, "entry", "entries"));
+    format!("The journal of opt-outs is replayed: {lines}, {added} added, {lifted} lifted.")
 }
 
 pub fn shown(one: &Suppression) -> suppression::Suppression<'_> {

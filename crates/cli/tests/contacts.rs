@@ -438,6 +438,18 @@ fn contacts_are_kept_at_the_command_line() {
     assert!(lines.len() == 2 && lines[1].starts_with("'+15550004444,Ed,,,,new,,ctc_"), "{csv}");
     let discarded = subject.command(&["contact", "discard", import]).output().expect("it starts");
     assert!(!discarded.status.success());
+    // Whoever does not want to be asked is told what was in the file all the same.
+    let one = directory.path().join("one.csv");
+    std::fs::write(&one, "phone,VIP:yes_no\n+15550005555,yes\n").expect("written");
+    let one = one.to_str().expect("text");
+    let told = String::from_utf8(subject.run(&["contact", "import", one, "--commit"])).expect("text");
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.first(), Some(&"1 row: 1 good, 0 mended, 0 duplicates, 0 refused"), "{told}");
+    let end = "Taken over: 1 contact made, 0 rows changed one, 0 said what was known.";
+    assert_eq!(lines.last(), Some(&end), "{told}");
+    let again = String::from_utf8(subject.run(&["contact", "import", one, "--commit"])).expect("text");
+    assert!(again.contains("\n1 number is a contact's already and changes it; 0 are on the"), "{again}");
+
     let unusable = directory.path().join("photo.csv");
     std::fs::write(&unusable, "no,table\n1,2\n").expect("written");
     let unusable = subject

@@ -9,6 +9,7 @@
 
 use crate::account::Realm;
 use crate::address::PhoneNumber;
+use crate::csv::yes_no;
 use crate::id::ContactId;
 use crate::quiet_hours::Place;
 use crate::time::Timestamp;
@@ -46,6 +47,8 @@ pub enum Invalid {
     ControlCharacter,
     /// It has another character that it may not have.
     Character,
+    /// It has a `_` at its end, or two in a row.
+    Underscores,
     /// It is the name of something that every contact has.
     Reserved,
     /// It is no language tag.
@@ -68,6 +71,7 @@ impl Invalid {
             Self::TooLong => "too_long",
             Self::ControlCharacter => "control_character",
             Self::Character => "unexpected_character",
+            Self::Underscores => "underscores",
             Self::Reserved => "reserved",
             Self::Language => "no_language",
             Self::TimeZone => "no_time_zone",
@@ -86,6 +90,7 @@ impl fmt::Display for Invalid {
             Self::TooLong => "It is too long.",
             Self::ControlCharacter => "It has a control character, such as a line end.",
             Self::Character => "It has a character that may not be in it.",
+            Self::Underscores => "It has a `_` at its end, or two in a row.",
             Self::Reserved => "It is the name of something that every contact has.",
             Self::Language => "It is no language: write it as en, en-GB or zh-Hant.",
             Self::TimeZone => "No time zone is called so: write it as Europe/Stockholm.",
@@ -141,7 +146,8 @@ macro_rules! names {
 names! {
     /// A group that contacts are in: any name of one line, without `;` and `|`, which set groups apart in a table.
     Group;
-    /// The name of a field: lower-case letters, digits and `_`, beginning with a letter.
+    /// The name of a field: lower-case letters and digits, beginning with a letter, with single `_` between them. As the heading
+    /// of a column it names the same field.
     FieldName;
     /// A language, as BCP 47 has it, of language, script and region: `en`, `en-GB`, `zh-Hant`.
     Language;
@@ -161,7 +167,7 @@ impl Group {
 }
 
 /// What columns of a table mean that are no fields, in small letters and without what is no letter or digit.
-pub(crate) const RESERVED: [&str; 16] = [
+pub(crate) const RESERVED: [&str; 19] = [
     "number",
     "name",
     "fullname",
@@ -178,6 +184,9 @@ pub(crate) const RESERVED: [&str; 16] = [
     "id",
     "createdat",
     "updatedat",
+    "refusedline",
+    "refusedwhy",
+    "refusedcolumn",
 ];
 
 impl FieldName {
@@ -187,11 +196,15 @@ impl FieldName {
     /// Why it is none.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let text = line(text, FIELD_NAME_MAX)?;
-        let is_lower = |c: char| c == '_' || (c.is_alphanumeric() && !c.is_uppercase());
+        // Some capitals have no other case, and some small letters become others.
+        let is_lower = |c: char| c == '_' || (c.is_alphanumeric() && c.to_lowercase().eq([c]));
         if !text.starts_with(char::is_alphabetic) || !text.chars().all(is_lower) {
             return Err(Invalid::Character);
         }
         // A table that is written out and read again must mean the same.
+        if folded(&text) != text {
+            return Err(Invalid::Underscores);
+        }
         if RESERVED.contains(&text.replace('_', "").as_str()) {
             return Err(Invalid::Reserved);
         }
@@ -203,16 +216,22 @@ impl FieldName {
     /// # Errors
     /// There is no letter to begin with, or it would be too long.
     pub fn of_heading(heading: &str) -> Result<Self, Invalid> {
-        let mut name = String::with_capacity(heading.len());
-        for c in heading.trim().chars().flat_map(char::to_lowercase) {
-            if c.is_alphanumeric() {
-                name.push(c);
-            } else if !name.is_empty() && !name.ends_with('_') {
-                name.push('_');
-            }
-        }
-        Self::parse(name.trim_end_matches('_'))
+        Self::parse(&folded(heading))
     }
+}
+
+/// Small letters and digits, with one `_` for whatever stands between them.
+fn folded(heading: &str) -> String {
+    let mut name = String::with_capacity(heading.len());
+    for c in heading.trim().chars().flat_map(char::to_lowercase) {
+        if c.is_alphanumeric() {
+            name.push(c);
+        } else if !name.is_empty() && !name.ends_with('_') {
+            name.push('_');
+        }
+    }
+    name.truncate(name.trim_end_matches('_').len());
+    name
 }
 
 impl Language {
@@ -287,7 +306,16 @@ impl Type {
             Self::Text => "text",
             Self::Number => "number",
             Self::Date => "date",
-            Self::YesNo => "yesno",
+            Self::YesNo => "yes_no",
+        }
+    }
+
+    /// From the public word, in any case.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word.trim().to_lowercase().as_str() {
+            // It can mean nothing else.
+            "yesno" => Some(Self::YesNo),
+            word => Self::ALL.into_iter().find(|kind| kind.as_str() == word),
         }
     }
 }
@@ -388,11 +416,7 @@ impl Value {
             Type::Text => Self::text(text),
             Type::Number => Decimal::parse(text).map(Self::Number),
             Type::Date => Self::date(text),
-            Type::YesNo => match text.to_ascii_lowercase().as_str() {
-                "yes" | "y" | "true" | "1" => Ok(Self::YesNo(true)),
-                "no" | "n" | "false" | "0" => Ok(Self::YesNo(false)),
-                _ => Err(Invalid::YesNo),
-            },
+            Type::YesNo => yes_no(text).map(Self::YesNo).ok_or(Invalid::YesNo),
         }
     }
 
@@ -672,7 +696,17 @@ mod tests {
         }
         assert_eq!(heading("2nd"), Err(Invalid::Character));
         assert_eq!(heading("???"), Err(Invalid::Empty));
-        assert!(FieldName::parse("Plan").is_err() && FieldName::parse("a b").is_err());
+        let name = |text: &str| FieldName::parse(text).map(|name| name.to_string());
+        for text in ["Plan", "a b", "a-b", "_a", "2nd", "ǅ", "İ", "a:number"] {
+            assert_eq!(name(text), Err(Invalid::Character), "{text}");
+        }
+        for text in ["a_", "a__b", "a___"] {
+            assert_eq!(name(text), Err(Invalid::Underscores), "{text}");
+        }
+        for text in ["refused_line", "refused_why", "refusedcolumn", "time_zone", "n_ame"] {
+            assert_eq!(name(text), Err(Invalid::Reserved), "{text}");
+        }
+        assert_eq!(name(" last_visit_2 ").as_deref(), Ok("last_visit_2"));
         assert!(Group::parse("VIP; gold").is_err() && Group::parse("a\u{7}").is_err());
         assert_eq!(
             ZoneName::parse("europe/stockholm").map(|z| z.to_string()).as_deref(),

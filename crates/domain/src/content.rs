@@ -82,7 +82,7 @@ pub struct Policy {
     pub opt_out: Act,
     /// [`Check::Brand`]; nothing is looked for without a brand.
     pub brand: Act,
-    /// The names by which people know the sender: one of them is enough.
+    /// The names by which people know the sender: one of them is enough. One that is no [name](is_name) is passed over.
     pub brands: Vec<String>,
 }
 
@@ -173,7 +173,7 @@ pub fn look<'p>(
                 Check::Restricted => table.restricted(&plain.words()),
                 Check::Capitals => found(shouts),
                 Check::OptOut => found(!table.says_how_to_opt_out(&plain.words())),
-                Check::Brand => found(!policy.brands.is_empty() && !plain.names_one_of(&policy.brands)),
+                Check::Brand => found(plain.names_one_of(&policy.brands) == Some(false)),
             };
             Some((Finding { check, matched: matched? }, act))
         })
@@ -214,12 +214,22 @@ impl Plain {
         self.signs.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
     }
 
-    /// Whether a name stands in it, however it is spaced.
-    fn names_one_of(&self, names: &[String]) -> bool {
-        let close = |plain: &Self| plain.words().concat();
-        let all = close(self);
-        names.iter().map(|name| close(&Self::of(name))).any(|name| all.contains(&name))
+    /// Its letters and digits, without what stands between them.
+    fn close(&self) -> String {
+        self.words().concat()
     }
+
+    /// Whether a name stands in it, however it is spaced. `None` if none is a name.
+    fn names_one_of(&self, names: &[String]) -> Option<bool> {
+        let all = self.close();
+        let names = names.iter().map(|name| Self::of(name).close()).filter(|name| !name.is_empty());
+        names.map(|name| all.contains(&name)).reduce(|one, other| one || other)
+    }
+}
+
+/// Whether a text can be looked for as a name: it has a letter or a digit. Without one it would be found in every text.
+pub fn is_name(text: &str) -> bool {
+    !Plain::of(text).close().is_empty()
 }
 
 // ── the table ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -400,7 +410,19 @@ mod tests {
         let acts = |purpose| look(&one, purpose, bad).map(|(finding, _)| finding.check).collect::<Vec<_>>();
         assert_eq!((acts(Purpose::Alert), acts(Purpose::Marketing)), (vec![Check::Capitals], vec![]));
         let nameless = Policy { brands: Vec::new(), ..all(Act::Warn) };
-        assert!(look(&nameless, Purpose::Marketing, bad).all(|(finding, _)| finding.check != Check::Brand));
+        let says_nothing_of_it = |policy: Policy| {
+            look(&policy, Purpose::Marketing, bad).all(|(finding, _)| finding.check != Check::Brand)
+        };
+        assert!(says_nothing_of_it(nameless));
+        // Nor does what is no name stand in every text, or in none.
+        let sign = |brands: &[&str]| Policy {
+            brands: brands.iter().map(|brand| (*brand).to_owned()).collect(),
+            ..all(Act::Warn)
+        };
+        assert!(says_nothing_of_it(sign(&["***", "\u{200B}"])));
+        assert!(!says_nothing_of_it(sign(&["***", "Acme"])));
+        assert!(says_nothing_of_it(sign(&["***", "vod-ka"])));
+        assert!(is_name("Ⓐ+") && is_name("小米") && is_name("+1") && !is_name("**") && !is_name(""));
     }
 
     proptest! {

@@ -443,6 +443,15 @@ pub fn plain(text: &str) -> &str {
     if is_behind_apostrophes(text) { &text[1..] } else { text }
 }
 
+/// Yes or no, as people and spreadsheets write it, in any case: `yes`, `y`, `true` or `1`, and `no`, `n`, `false` or `0`.
+pub fn yes_no(cell: &str) -> Option<bool> {
+    match cell.trim().to_ascii_lowercase().as_str() {
+        "yes" | "y" | "true" | "1" => Some(true),
+        "no" | "n" | "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// Writes a row with CR LF at its end (RFC 4180): each cell quoted where it must be, and inert: one that a spreadsheet might
 /// take for a formula gets an apostrophe before it. [`plain`] takes that away, whatever the text was.
 pub fn write_row<'c>(to: &mut String, cells: impl IntoIterator<Item = &'c str>) {

@@ -43,8 +43,8 @@ impl Caps {
     pub fn opens_at(self, others: &[Timestamp], from: Timestamp) -> Option<Timestamp> {
         let mut others = others.to_vec();
         others.sort_unstable();
-        let lets =
-            |at: &Timestamp| fits(&others, *at, self.day, DAY_MS) && fits(&others, *at, self.week, WEEK_MS);
+        let (day, week) = (Window::new(&others, self.day, DAY_MS), Window::new(&others, self.week, WEEK_MS));
+        let lets = |at: &Timestamp| day.fits(*at) && week.fits(*at);
         if lets(&from) {
             return Some(from);
         }
@@ -56,14 +56,44 @@ impl Caps {
     }
 }
 
-/// Whether one more at this moment leaves every window with at most `cap` of them. `others` are in order.
-fn fits(others: &[Timestamp], at: Timestamp, cap: u32, window_ms: i64) -> bool {
-    let Some(cap) = usize::try_from(cap).ok().filter(|cap| *cap > 0) else { return true };
-    let near = |other: &&Timestamp| at.since_ms(**other).abs() < window_ms;
-    let mut near: Vec<Timestamp> = others.iter().filter(near).copied().collect();
-    near.insert(near.partition_point(|other| *other <= at), at);
-    // One too many is as many as the cap and one more within less than a window.
-    near.windows(cap + 1).all(|run| run[cap].since_ms(run[0]) >= window_ms)
+/// A window that slides over moments in order, prepared so that each question costs a search and not a pass.
+struct Window<'o> {
+    others: &'o [Timestamp],
+    /// More than 0, or nothing is asked.
+    cap: usize,
+    ms: i64,
+    /// For each moment, and behind the last: how many of those before it begin a run of `cap` within less than a window.
+    full: Vec<usize>,
+}
+
+impl<'o> Window<'o> {
+    fn new(others: &'o [Timestamp], cap: u32, ms: i64) -> Self {
+        let cap = usize::try_from(cap).unwrap_or(usize::MAX);
+        let mut full = vec![0];
+        if cap > 0 {
+            full.extend(others.windows(cap).scan(0, |count, run| {
+                *count += usize::from(run[cap - 1].since_ms(run[0]) < ms);
+                Some(*count)
+            }));
+        }
+        Self { others, cap, ms, full }
+    }
+
+    /// Whether one more at this moment leaves every window that it is in with at most `cap` of them.
+    fn fits(&self, at: Timestamp) -> bool {
+        let Self { others, cap, ms, ref full } = *self;
+        if cap == 0 {
+            return true;
+        }
+        // One too many is `cap` of the others and this one within less than a window: this one behind them, before them, or
+        // between the first and the last of them.
+        let before = others.partition_point(|other| *other <= at);
+        let is_behind = before >= cap && at.since_ms(others[before - cap]) < ms;
+        let is_ahead = others.get(before + cap - 1).is_some_and(|last| last.since_ms(at) < ms);
+        let runs = |begin: usize| full[begin.min(full.len() - 1)];
+        let is_between = runs(before) > runs((before + 1).saturating_sub(cap));
+        !(is_behind || is_ahead || is_between)
+    }
 }
 
 /// What happens to a message for which there is no turn.
@@ -145,7 +175,31 @@ mod tests {
         check(0, 1, &[24], 0, None);
     }
 
+    /// By the words alone: looks at every hour, and at every window that one more would be in then.
+    fn plainly(caps: Caps, others: &[Timestamp], from: i64) -> Option<Timestamp> {
+        let fits = |at: Timestamp, cap: u32, window_ms: i64| {
+            let mut all = others.to_vec();
+            all.push(at);
+            let is_in = |begin: Timestamp, one: &&Timestamp| (0..window_ms).contains(&one.since_ms(begin));
+            let begins = all.iter().filter(|begin| is_in(**begin, &&at));
+            cap == 0
+                || begins
+                    .map(|begin| all.iter().filter(|one| is_in(*begin, one)).count())
+                    .all(|count| count <= cap as usize)
+        };
+        (from..=from + 168).map(at).find(|at| fits(*at, caps.day, DAY_MS) && fits(*at, caps.week, WEEK_MS))
+    }
+
     proptest! {
+        /// Also where there are too many already.
+        #[test]
+        fn a_turn_opens_when_the_plain_definition_says(
+            others in prop::collection::vec(0_i64..400, 0..40), from in 0_i64..400, day in 0_u32..6, week in 0_u32..12
+        ) {
+            let (caps, others) = (Caps { day, week }, others.into_iter().map(at).collect::<Vec<_>>());
+            prop_assert_eq!(caps.opens_at(&others, at(from)), plainly(caps, &others, from));
+        }
+
         /// Whatever was there: with one more at the moment that is said no window has more than the cap, unless it had before;
         /// and no earlier moment would have done.
         #[test]

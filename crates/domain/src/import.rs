@@ -78,6 +78,11 @@ impl State {
         }
     }
 
+    /// Whether a decision was made of it: to make it once more would change nothing.
+    pub fn is_decided(self, decision: Decision) -> bool {
+        self.decided(decision) == Some(self)
+    }
+
     /// What it is after a decision; `None` if it cannot be decided so any more. The same decision twice is one.
     pub const fn decided(self, decision: Decision) -> Option<Self> {
         match (decision, self) {
@@ -235,7 +240,8 @@ pub struct Refused {
     pub reason: String,
     /// Which column it is about, by its heading.
     pub column: Option<String>,
-    /// Its cells; of a row that cannot be cut into cells the text, as one.
+    /// Its cells, and of those behind the last column only the first that is not empty; of a row that cannot be cut into
+    /// cells the text, as one.
     pub cells: Vec<String>,
 }
 
@@ -431,6 +437,8 @@ const NUMBERS: [&str; 18] = [
     "telephoneportable",
     "mobil",
 ];
+/// The first columns of the table of refused rows, before those of the file.
+pub const REFUSED: [&str; 3] = ["refused_line", "refused_why", "refused_column"];
 /// Headings of our own tables that say what we know better.
 const OURS: [&str; 7] =
     ["id", "othernumbers", "createdat", "updatedat", "refusedline", "refusedwhy", "refusedcolumn"];
@@ -467,10 +475,9 @@ fn columns(headings: &[String], number_column: Option<&str>) -> Result<Vec<Colum
             "groups" | "group" => Column::Groups,
             name if OURS.contains(&name) => Column::Ignored,
             _ => {
-                let typed = heading.rsplit_once(':').and_then(|(heading, word)| {
-                    let word = word.trim().to_lowercase();
-                    Some((heading, Type::ALL.into_iter().find(|wanted| wanted.as_str() == word)?))
-                });
+                let typed = heading
+                    .rsplit_once(':')
+                    .and_then(|(heading, word)| Type::parse(word).map(|wanted| (heading, wanted)));
                 let (heading, wanted) = typed.unwrap_or((heading, Type::Text));
                 FieldName::of_heading(heading).map_or(Column::Ignored, |name| Column::Field(name, wanted))
             }
@@ -674,7 +681,13 @@ impl Reader {
         self.rows.push(Row { id: ContactId::from_key(0), number, details, octets });
     }
 
-    fn refuse(&mut self, line: u64, (reason, column): Refusal, cells: Vec<String>) {
+    fn refuse(&mut self, line: u64, (reason, column): Refusal, mut cells: Vec<String>) {
+        // A row may have more cells than there are octets for in a window of rows.
+        if cells.len() > self.columns.len() {
+            let behind = cells.split_off(self.columns.len());
+            cells.extend(behind.into_iter().find(|cell| !cell.trim().is_empty()));
+            cells.shrink_to_fit();
+        }
         let word = reason.to_string();
         if reason == Reason::Duplicate {
             self.report.duplicates += 1;
@@ -865,6 +878,7 @@ pub fn take_over(rows: &[Row], known: Vec<Contact>, realm: Realm, now: Timestamp
 mod tests {
     use super::*;
     use crate::id::AccountId;
+    use proptest::prelude::*;
 
     fn options() -> Options {
         Options {
@@ -933,7 +947,7 @@ mod tests {
 
     #[test]
     fn columns_mean_what_their_headings_say() {
-        let table = "Name,Mobile,Last visit:date,Visits:number,VIP:yesno,City,Groups,Time zone,Language,id,\n\
+        let table = "Name,Mobile,Last visit:date,Visits:number,VIP:yes_no,City,Groups,Time zone,Language,id,\n\
                      Åsa,+46701234567,2026-01-02,3.50,yes,=Lund,gold; new|gold,europe/stockholm,SV,ctc_1,\n\
                      ,+46701234568,,,,,,,,,\n\
                      Bo,+46701234569,1.2.2026,,,,,,,,\n\
@@ -979,7 +993,42 @@ mod tests {
             assert!(!matches!(found[1], Column::Field(..)), "{name}");
             assert_eq!(FieldName::parse(name), Err(Invalid::Reserved));
         }
-        assert_eq!(FieldName::parse("time_zone"), Err(Invalid::Reserved));
+        for heading in REFUSED {
+            assert!(OURS.contains(&folded(heading).as_str()), "{heading}");
+            assert_eq!(FieldName::parse(heading), Err(Invalid::Reserved));
+        }
+    }
+
+    proptest! {
+        /// Whatever may be the name of a field: as an export writes it, an import reads it.
+        #[test]
+        fn a_name_that_is_accepted_comes_back(text in "[a-cA-Cé2_ :ǅßİ-]{1,8}|\\PC{1,6}|[a-z]{2,7}_?[a-z]{2,6}") {
+            if let Ok(name) = FieldName::parse(&text) {
+                prop_assert_eq!(FieldName::parse(name.as_str()), Ok(name.clone()));
+                for kind in Type::ALL {
+                    let typed = if kind == Type::Text { String::new() } else { format!(":{}", kind.as_str()) };
+                    let mut reader = Reader::new(options());
+                    reader.feed(format!("number,{name}{typed}\n").as_bytes()).expect("headings");
+                    prop_assert_eq!(&reader.columns[1], &Column::Field(name.clone(), kind));
+                }
+            }
+        }
+    }
+
+    /// Of cells behind the last column the first is kept that makes the row a refused one.
+    #[test]
+    fn of_a_refused_row_only_so_many_cells_are_kept() {
+        let (many, some) = (",".repeat(60_000), format!("{}x{}", ",".repeat(9), ",y".repeat(30_000)));
+        let (window, report) =
+            read(&format!("to,born:date\n+46701234567,2001-02-03,{some}\n+46701234568,never{many}\n"));
+        let kept: Vec<&[String]> = window.refused.iter().map(|row| row.cells.as_slice()).collect();
+        assert_eq!(
+            kept,
+            [["+46701234567", "2001-02-03", "x"].as_slice(), ["+46701234568", "never"].as_slice()]
+        );
+        assert!(window.refused.iter().all(|row| row.cells.capacity() <= 3));
+        let why = [("cell_no_date".to_owned(), 1), ("too_many_cells".to_owned(), 1)];
+        assert_eq!(report.reasons, why.into());
     }
 
     #[test]
@@ -1066,6 +1115,9 @@ mod tests {
         };
         check(Commit, [None, Some(Committing), Some(Committing), Some(Done), None, None]);
         check(Discard, [Some(Discarded), Some(Discarded), None, None, Some(Broken), Some(Discarded)]);
+        let stand = |decision| State::ALL.into_iter().filter(move |state| state.is_decided(decision));
+        assert_eq!(stand(Commit).collect::<Vec<_>>(), [Committing, Done]);
+        assert_eq!(stand(Discard).collect::<Vec<_>>(), [Broken, Discarded]);
         let (then, later) = (Timestamp::from_millis(0), Timestamp::from_millis(READY_MS + 1));
         assert_eq!(
             State::ALL.map(|state| state.aged(then, later)),

@@ -21,7 +21,7 @@ use std::fmt;
 
 use unicode_segmentation::GraphemeCursor;
 
-pub use display::{display, is_active};
+pub use display::{brief, display, is_active};
 pub use substitute::{Replacement, Transliterated, transliterate};
 
 /// The segments one message can have: the total is one octet in every form of concatenation.

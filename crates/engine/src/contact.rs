@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::contact::{Contact, FieldName, Group, Language, Type, ZoneName};
 use tidings_domain::csv::write_row;
-use tidings_store::{Backend, ContactFilter, Page, Result};
+use tidings_domain::time::Timestamp;
+use tidings_store::{Actor, Backend, ContactFilter, Page, Result};
 
 /// Contacts of one page.
 const STEP: usize = 500;
@@ -49,8 +50,26 @@ pub struct Export {
 }
 
 impl Export {
-    /// Before the first contact; of one group, if one is named.
-    pub const fn new(realm: Realm, group: Option<Group>, form: Form) -> Self {
+    /// Before the first contact; of one group, if one is named. Leaves a line in the audit trail, since no row may leave before
+    /// it.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn begin(
+        store: &dyn Backend,
+        actor: Actor,
+        realm: Realm,
+        group: Option<Group>,
+        form: Form,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let subject = group.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
+        let (action, detail) = ("contact.export".to_owned(), form.as_str().to_owned());
+        store.record_audit(actor, action, subject, detail, now).await?;
+        Ok(Self::new(realm, group, form))
+    }
+
+    const fn new(realm: Realm, group: Option<Group>, form: Form) -> Self {
         let filter = ContactFilter { number: None, group };
         Self { realm, filter, form, columns: None, before: None, is_ended: false }
     }

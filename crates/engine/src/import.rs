@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidings_domain::account::Realm;
 use tidings_domain::csv::write_row;
 use tidings_domain::id::{ContactId, ImportId};
-use tidings_domain::import::{Import, Options, Progress, Reader, Report, State, Unusable, Window};
+use tidings_domain::import::{Import, Options, Progress, REFUSED, Reader, Report, State, Unusable, Window};
 use tidings_store::{Backend, Error, Result, Staged};
 use tokio::task::JoinHandle;
 
@@ -238,8 +238,7 @@ impl Refusals {
     /// Before the first row.
     pub fn of(import: &Import) -> Self {
         let mut heading = String::new();
-        let ours = ["refused_line", "refused_why", "refused_column"];
-        write_row(&mut heading, ours.into_iter().chain(import.headings.iter().map(String::as_str)));
+        write_row(&mut heading, REFUSED.into_iter().chain(import.headings.iter().map(String::as_str)));
         Self { realm: import.realm, id: import.id, heading: Some(heading), place: None }
     }
 

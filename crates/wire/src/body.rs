@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use tidings_domain::template::Given;
+use tidings_domain::text::brief;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
@@ -20,6 +21,9 @@ const VALUES_MAX: u32 = 50_000;
 const KEYS_MAX: usize = 64;
 /// Arrays and objects inside each other: no body here needs more than five.
 const DEPTH_MAX: u8 = 16;
+
+/// Characters of a caller's name that an error repeats: what any name here may have, and too few to fill an answer.
+pub(crate) const NAME_SHOWN: usize = 64;
 
 /// A JSON value that borrows from its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,7 +155,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut object: Vec<(Cow<'de, str>, Json<'de>)> = Vec::with_capacity(4);
         while let Some(Key(key)) = entries.next_key_seed(Key(Cow::Borrowed("")))? {
             if object.iter().any(|(known, _)| *known == key) {
-                return Err(A::Error::custom(format_args!("the key {:?} comes twice", Brief(&key))));
+                return Err(A::Error::custom(format_args!(
+                    "the key {:?} comes twice",
+                    brief(&key, NAME_SHOWN)
+                )));
             }
             if object.len() == KEYS_MAX {
                 return Err(A::Error::custom("an object with more than 64 keys"));
@@ -182,16 +189,6 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
             }
         }
         deserializer.deserialize_str(Keys)
-    }
-}
-
-/// A name of the caller's, cut so that it cannot fill an answer.
-struct Brief<'a>(&'a str);
-
-impl fmt::Debug for Brief<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.char_indices().nth(40).map_or(self.0.len(), |(at, _)| at);
-        fmt::Debug::fmt(&self.0[..end], f)
     }
 }
 
@@ -384,11 +381,12 @@ impl Shape {
     fn unknown(&self, name: &str) -> FieldError {
         let known = self.fields.iter().map(|field| field.name);
         let detail = match nearest(name, known) {
-            Some(near) => format!("There is no field {:?} here; did you mean `{near}`?", Brief(name)),
-            None => format!("There is no field {:?} here.", Brief(name)),
+            Some(near) => {
+                format!("There is no field {:?} here; did you mean `{near}`?", brief(name, NAME_SHOWN))
+            }
+            None => format!("There is no field {:?} here.", brief(name, NAME_SHOWN)),
         };
-        let end = name.char_indices().nth(64).map_or(name.len(), |(at, _)| at);
-        FieldError::new(name[..end].to_owned(), Code::InvalidRequest, "unknown_field", detail)
+        FieldError::new(brief(name, NAME_SHOWN).to_owned(), Code::InvalidRequest, "unknown_field", detail)
     }
 }
 
@@ -404,13 +402,9 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
         (Kind::Texts, _) => (false, "an array of strings"),
         (Kind::Strings, Json::Object(entries)) => {
             for (name, item) in entries.iter().filter(|(_, item)| !matches!(item, Json::Text(_))) {
-                let detail = format!("`{}.{name}` must be a string, not {}.", field.name, item.kind());
-                errors.push(FieldError::new(
-                    format!("{}.{name}", field.name),
-                    Code::InvalidRequest,
-                    "wrong_type",
-                    detail,
-                ));
+                let path = format!("{}.{}", field.name, brief(name, NAME_SHOWN));
+                let detail = format!("`{path}` must be a string, not {}.", item.kind());
+                errors.push(FieldError::new(path, Code::InvalidRequest, "wrong_type", detail));
             }
             return;
         }
@@ -418,7 +412,7 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
         (Kind::Values, Json::Object(entries)) => {
             let is_wrong = |item: &Json<'_>| matches!(item, Json::List(_) | Json::Object(_));
             for (name, item) in entries.iter().filter(|(_, item)| is_wrong(item)) {
-                let path = format!("{}.{:?}", field.name, Brief(name));
+                let path = format!("{}.{}", field.name, brief(name, NAME_SHOWN));
                 let detail =
                     format!("`{path}` must be a string, a number, true, false or null, not {}.", item.kind());
                 errors.push(FieldError::new(path, Code::InvalidRequest, "wrong_type", detail));
@@ -613,6 +607,7 @@ mod tests {
             Field::new("expires_in_s", Kind::Integer(1, 9), ""),
             Field::new("transliterate", Kind::Boolean, ""),
             Field::new("metadata", Kind::Strings, ""),
+            Field::new("values", Kind::Values, ""),
             Field::new("events", Kind::Texts, ""),
             Field::new("items", Kind::Bodies(&INNER), ""),
         ],
@@ -647,11 +642,30 @@ mod tests {
             (r#"{"message":"","expires_in_s":1.5}"#, "expires_in_s:wrong_type"),
             (r#"{"message":"","expires_in_s":18446744073709551615}"#, "expires_in_s:wrong_type"),
             (r#"{"message":"","metadata":{"a":1}}"#, "metadata.a:wrong_type"),
+            (
+                r#"{"message":"","values":{"a":[],"b.c":{},"d":1,"e":null}}"#,
+                "values.a:wrong_type values.b.c:wrong_type",
+            ),
             (r#"{"message":"","events":["a",{}],"items":{}}"#, "events:wrong_type items:wrong_type"),
             ("[]", ":wrong_type"),
             ("null", ":wrong_type"),
         ] {
             assert_eq!(wrong(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_does_not_fill_an_answer() {
+        static SHAPE: Shape = OUTER;
+        let name = "é".repeat(5_000);
+        for body in [
+            format!(r#"{{"{name}":1}}"#),
+            format!(r#"{{"values":{{"{name}":[]}}}}"#),
+            format!(r#"{{"metadata":{{"{name}":1}}}}"#),
+        ] {
+            let mut errors = Vec::new();
+            SHAPE.read(&Json::parse(body.as_bytes()).unwrap(), "", &mut errors);
+            assert!(errors.iter().all(|e| e.field.len() < 200 && e.detail.len() < 300), "{errors:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Contacts: adding, changing, showing.
 
-use crate::body::{Field, Fields, Json, Kind, Shape};
+use crate::body::{Field, Fields, Json, Kind, NAME_SHOWN, Shape};
 use crate::error::{Code, FieldError};
 use crate::message::Door;
 use crate::show::Shown;
@@ -12,6 +12,7 @@ use tidings_domain::contact::{
     NUMBERS_MAX, Value, ZoneName,
 };
 use tidings_domain::id::ContactId;
+use tidings_domain::text::brief;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -41,7 +42,7 @@ const GROUPS: Field = Field::new(
 const FIELDS: Field = Field::new(
     "fields",
     Kind::Values,
-    "Your own fields, at most 50: names of lower-case letters, digits and `_`; values are text (at most 1000 characters), \
+    "Your own fields, at most 50: names of lower-case letters and digits, with single `_` between them; values are text (at most 1000 characters), \
      numbers, true or false, and dates as `2026-11-29`.",
 )
 .example("{\"plan\":\"pro\",\"visits\":3,\"born\":\"1990-01-31\"}");
@@ -172,7 +173,6 @@ fn groups(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Option<BTreeS
 fn values(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> BTreeMap<FieldName, Option<Value>> {
     let mut found = BTreeMap::new();
     for (name, json) in fields.object("fields").into_iter().flatten() {
-        let brief: String = name.chars().take(contact::FIELD_NAME_MAX).collect();
         let value = match json {
             Json::Null => Ok(None),
             Json::Boolean(yes) => Ok(Some(Value::YesNo(*yes))),
@@ -193,7 +193,9 @@ fn values(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> BTreeMap<Fiel
             (Ok(name), Ok(value)) => {
                 found.insert(name, value);
             }
-            (Err(why), _) | (_, Err(why)) => errors.push(wrong(format!("fields.{brief}"), why)),
+            (Err(why), _) | (_, Err(why)) => {
+                errors.push(wrong(format!("fields.{}", brief(name, NAME_SHOWN)), why))
+            }
         }
     }
     if found.values().filter(|value| value.is_some()).count() > FIELDS_MAX {
@@ -357,8 +359,10 @@ mod tests {
         check(&one(r#""language":"swedish""#), &[("language", "no_language")]);
         check(&one(r#""groups":["a;b"]"#), &[("groups[0]", "unexpected_character")]);
         check(&one(r#""fields":{"Plan":"x"}"#), &[("fields.Plan", "unexpected_character")]);
+        check(&one(r#""fields":{"n_":"x"}"#), &[("fields.n_", "underscores")]);
+        check(&one(r#""fields":{"refused_why":"x"}"#), &[("fields.refused_why", "reserved")]);
         check(&one(r#""fields":{"n":1e15}"#), &[("fields.n", "no_number")]);
-        check(&one(r#""fields":{"n":[]}"#), &[("fields.\"n\"", "wrong_type")]);
+        check(&one(r#""fields":{"n":[]}"#), &[("fields.n", "wrong_type")]);
         check(&one(r#""fields":[]"#), &[("fields", "wrong_type")]);
         check(&one(r#""nmae":"x""#), &[("nmae", "unknown_field")]);
     }

@@ -1,7 +1,7 @@
 //! Conversations: what was said with a person, who must answer, and what somebody of us does about it.
 
 use crate::body::{Field, Fields, Json, Kind, Shape};
-use crate::error::{Code, FieldError};
+use crate::error::{Code, FieldError, sentence};
 use crate::message::{self, Door, Message, Options, Parsed, bounded};
 use crate::show::Shown;
 use crate::template::{self, Filling};
@@ -227,13 +227,18 @@ fn tags(fields: Fields<'_, '_>, name: &'static str, errors: &mut Vec<FieldError>
 pub fn parse_snooze(json: &Json<'_>, now: Timestamp) -> Result<Change, Vec<FieldError>> {
     let mut errors = Vec::new();
     let fields = SNOOZE.read(json, "", &mut errors);
-    match fields.text("until").map(Timestamp::parse) {
-        Some(Ok(until)) if until > now && errors.is_empty() => Ok(Change::Snooze(until)),
-        Some(Ok(_)) => {
-            Err(vec![FieldError::new("until", Code::InvalidTime, "in_past", "`until` has passed.")])
-        }
-        Some(Err(why)) => Err(vec![FieldError::new("until", Code::InvalidTime, "unreadable", why)]),
-        None => Err(errors),
+    let until = fields.text("until").map(Timestamp::parse);
+    let mut wrong = |reason, detail: String| {
+        errors.push(FieldError::new("until", Code::InvalidTime, reason, detail));
+    };
+    match until {
+        Some(Err(why)) => wrong("unreadable", sentence(why)),
+        Some(Ok(until)) if until <= now => wrong("in_past", "`until` has passed.".to_owned()),
+        Some(Ok(_)) | None => {}
+    }
+    match until {
+        Some(Ok(until)) if errors.is_empty() => Ok(Change::Snooze(until)),
+        _ => Err(errors),
     }
 }
 
@@ -460,6 +465,15 @@ mod tests {
         let snooze = |body| parse_snooze(&json(body), NOW).map_err(reasons);
         assert_eq!(snooze(r#"{"until":"2020-01-01T00:00:00Z"}"#), Err("until:in_past".to_owned()));
         assert_eq!(snooze(r#"{}"#), Err("until:missing".to_owned()));
+        assert_eq!(snooze(r#"{"until":7}"#), Err("until:wrong_type".to_owned()));
+        let both = snooze(r#"{"until":"2030-01-01T00:00:00Z","untill":"x"}"#);
+        assert_eq!(both, Err("untill:unknown_field".to_owned()));
+        let both = snooze(r#"{"until":"2020-01-01T00:00:00Z","note":"x"}"#);
+        assert_eq!(both, Err("note:unknown_field until:in_past".to_owned()));
+        let both = snooze(r#"{"until":"tomorrow","note":"x"}"#);
+        assert_eq!(both, Err("note:unknown_field until:unreadable".to_owned()));
+        let why = parse_snooze(&json(r#"{"until":"tomorrow"}"#), NOW).unwrap_err();
+        assert!(why[0].detail.starts_with("Write ") && why[0].detail.ends_with('.'), "{}", why[0].detail);
         assert!(matches!(snooze(r#"{"until":"2030-01-01T00:00:00Z"}"#), Ok(Change::Snooze(_))));
     }
 }

@@ -179,7 +179,7 @@ impl Serialize for Code {
 }
 
 /// With a capital letter and a full stop.
-fn sentence(why: impl fmt::Display) -> String {
+pub(crate) fn sentence(why: impl fmt::Display) -> String {
     let text = why.to_string();
     let mut letters = text.chars();
     letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()

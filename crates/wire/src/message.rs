@@ -1,7 +1,7 @@
 //! Messages: the general form of sending, what a preview tells, and how a message is shown.
 
 use crate::body::{Field, Fields, Json, Kind, Shape};
-use crate::error::{Code, FieldError};
+use crate::error::{Code, FieldError, sentence};
 use crate::show::Shown;
 use crate::sms;
 use crate::template::{self, Filling, TemplateOrigin};
@@ -243,13 +243,6 @@ impl Options {
         };
         (request, self.callback_url)
     }
-}
-
-/// The time's own sentence with a capital letter and a full stop.
-fn sentence(why: impl std::fmt::Display) -> String {
-    let text = why.to_string();
-    let mut chars = text.chars();
-    chars.next().map(|first| format!("{}{}.", first.to_uppercase(), chars.as_str())).unwrap_or_default()
 }
 
 /// A text of 1 to `most` characters without control characters.

@@ -1,6 +1,6 @@
 //! Templates: making one, a new version of it, looking at what it would say and cost, and sending with it.
 
-use crate::body::{Field, Fields, Json, Kind, Shape};
+use crate::body::{Field, Fields, Json, Kind, NAME_SHOWN, Shape};
 use crate::error::{Code, FieldError};
 use crate::message::bounded;
 use crate::show::Shown;
@@ -8,9 +8,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tidings_domain::id::TemplateId;
 use tidings_domain::template::{
-    self, Content, Failure, Filled, Given, Kind as Typed, Language, Origin, Value, Variable,
+    self, Content, Failure, Filled, Given, Kind as Typed, Language, Origin, Outlook, Value, Variable,
 };
-use tidings_domain::text::{self, Encoding, Measured};
+use tidings_domain::text::{self, Encoding, Measured, brief};
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -357,7 +357,7 @@ impl FieldError {
     pub fn unfilled(failure: Failure) -> Self {
         match failure.variable {
             Some(name) => {
-                let shown: String = name.chars().take(template::NAME_MAX).collect();
+                let shown = brief(&name, NAME_SHOWN);
                 let detail = format!("`{shown}` {}.", failure.why);
                 Self::new(format!("values.{shown}"), Code::TemplateNotFilled, failure.why.code(), detail)
             }
@@ -519,7 +519,12 @@ pub struct MadeText {
 impl MadeText {
     /// Measures a text as a carrier without special tables takes it.
     pub fn new(text: String) -> Self {
-        let Measured { encoding, units, segments, .. } = text::measure(&text, &text::Options::default());
+        let measured = text::measure(&text, &text::Options::default());
+        Self::measured(text, measured)
+    }
+
+    fn measured(text: String, measured: Measured) -> Self {
+        let Measured { encoding, units, segments, .. } = measured;
         Self { text, encoding: Shown(encoding), units, segments }
     }
 }
@@ -532,13 +537,14 @@ impl<'a> TemplatePreview<'a> {
         language: &'a Language,
         text: Option<String>,
     ) -> Option<Self> {
+        let Outlook { usual, worst, worst_measured } = template.content.outlook(language)?;
         Some(Self {
             id: Shown(template.id),
             version: template.version,
             language: language.as_str(),
             text: text.map(MadeText::new),
-            usual: MadeText::new(template.content.median(language)?),
-            worst: MadeText::new(template.content.worst(language)?.0),
+            usual: MadeText::new(usual),
+            worst: MadeText::measured(worst, worst_measured),
         })
     }
 }

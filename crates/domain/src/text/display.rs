@@ -9,6 +9,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+/// As much of somebody's word as an error repeats: its first `most` characters.
+pub fn brief(word: &str, most: usize) -> &str {
+    let end = word.char_indices().nth(most).map_or(word.len(), |(at, _)| at);
+    &word[..end]
+}
+
 /// The text, with nothing in it that acts on what shows it. The same text if there is nothing of the kind.
 ///
 /// - A control character of ASCII is shown as its picture (`␛`), a line break as `␊`: it is one line.

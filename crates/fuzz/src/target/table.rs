@@ -11,7 +11,7 @@ use tidings_domain::import::{Options, Reader, Unusable, Window};
 /// Pieces of tables, and what goes wrong with them.
 pub const WORDS: &[&[u8]] = &[
     b"number,name,groups\n",
-    b"phone;visits:number;since:date;vip:yesno\r\n",
+    b"phone;visits:number;since:date;vip:yes_no\r\n",
     b"mobile\ttime zone\tlanguage\n",
     b"+46701234567",
     b"070-123 45 67",

@@ -15,27 +15,11 @@ use tokio_postgres::Row;
 
 pub(super) async fn create_template(tx: &mut Tx, template: &Template, actor: &Actor) -> Result<()> {
     let (account, live) = (template.realm.account.key(), live(template.realm.environment));
-    let known = tx
+    let made = tx
         .sql
-        .row(
-            "SELECT id FROM template WHERE account = $1 AND live = $2 AND name = $3",
-            &[&account, &live, &template.name],
-        )
-        .await?;
-    if let Some(known) = &known {
-        let known = TemplateId::from_key(cell(known, 0)?);
-        return Err(Error::Conflict(format!(
-            "the template {known} has the name `{}` already",
-            template.name
-        )));
-    }
-    if tx.sql.row("SELECT id FROM template WHERE id = $1", &[&template.id.key()]).await?.is_some() {
-        return Err(Error::Conflict(format!("there is a template {} already", template.id)));
-    }
-    tx.sql
         .execute(
             "INSERT INTO template (id, account, live, name, description, newest, created_at)
-             VALUES ($1, $2, $3, $4, $5, 1, $6)",
+             VALUES ($1, $2, $3, $4, $5, 1, $6) ON CONFLICT DO NOTHING",
             &[
                 &template.id.key(),
                 &account,
@@ -46,6 +30,23 @@ pub(super) async fn create_template(tx: &mut Tx, template: &Template, actor: &Ac
             ],
         )
         .await?;
+    if made == 0 {
+        // Looked for only now: before, one that somebody was just making would not have been seen.
+        let known = tx
+            .sql
+            .row(
+                "SELECT id FROM template WHERE account = $1 AND live = $2 AND name = $3",
+                &[&account, &live, &template.name],
+            )
+            .await?;
+        return Err(Error::Conflict(match &known {
+            Some(row) => {
+                let known = TemplateId::from_key(cell(row, 0)?);
+                format!("the template {known} has the name `{}` already", template.name)
+            }
+            None => format!("there is a template {} already", template.id),
+        }));
+    }
     insert(&tx.sql, template.id, 1, &template.content, actor, template.created_at).await?;
     let id = template.id.to_string();
     write_audit(tx, actor, "template.create", &id, &template.name, template.created_at);

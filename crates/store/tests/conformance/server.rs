@@ -618,3 +618,31 @@ async fn a_character_that_postgresql_cannot_keep_is_marked_and_nothing_fails() {
     assert_eq!(store.hold().await.expect("read").as_deref(), Some("why\u{FFFD}"));
     store.close().await.expect("closed");
 }
+
+/// Whoever writes without taking a turn is seen by nobody before its commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_somebody_is_just_making_has_its_name() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    let config: tokio_postgres::Config = database.address().parse().expect("an address");
+    let (stranger, connection) = config.connect(tokio_postgres::NoTls).await.expect("it opens");
+    let connection = tokio::spawn(connection);
+    stranger
+        .batch_execute("BEGIN; INSERT INTO template VALUES (7, 1, 1, 'hello', '', 1, 0)")
+        .await
+        .expect("it makes one");
+    let making = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.create_template(crate::template::template(8, "hello"), actor()).await }
+    });
+    until(async || database.run("SELECT count(*) FROM pg_locks WHERE NOT granted").trim() == "1").await;
+    stranger.batch_execute("COMMIT").await.expect("it has made it");
+    let expected = format!("the template {} has the name `hello` already", TemplateId::from_key(7));
+    match making.await.expect("no panic") {
+        Err(Error::Conflict(why)) => assert_eq!(why, expected),
+        other => panic!("{other:?}"),
+    }
+    store.close().await.expect("closed");
+    drop(stranger);
+    connection.await.expect("no panic").expect("it ended");
+}
