@@ -7,6 +7,7 @@ use crate::directory;
 use crate::home::Home;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, remark, when, write};
+use crate::segment;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -22,7 +23,7 @@ use tidings_domain::contact::{
 use tidings_domain::id::{ContactId, ImportId};
 use tidings_domain::import::{self, Decision, Import, Options, State};
 use tidings_domain::text::display;
-use tidings_engine::contact::{Export, Form};
+use tidings_engine::contact::{Export, Form, exported};
 use tidings_engine::import::{AIR, Refusals, Upload};
 use tidings_store::{ContactFilter, Page, Saved};
 use tidings_wire::{contact as shown, import as shown_import};
@@ -143,6 +144,9 @@ pub enum Command {
         /// Only who is in this group
         #[arg(long, value_parser = group)]
         group: Option<Group>,
+        /// Only whom this segment finds, by its name or id
+        #[arg(long)]
+        segment: Option<String>,
         /// Into this new file instead of standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
@@ -408,15 +412,25 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 sink.write(&text)?;
             }
         }
-        Command::Export { format, group, to, whose } => {
+        Command::Export { format, group, segment, to, whose } => {
             let realm = operator.realm(&whose).await?;
+            let segment = match segment {
+                Some(name) => Some(segment::find(&operator, realm, &name).await?),
+                None => None,
+            };
+            if let Some(segment) = &segment {
+                segment::ready(&operator, realm, &segment.query).await?;
+            }
             let mut sink = Sink::open(to.as_deref())?;
             // Before the first row leaves.
-            let subject = group.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
+            let subject = exported(group.as_ref(), segment.as_ref());
             let (actor, action) = (operator.actor(realm.account), "contact.export".to_owned());
             let (detail, now) = (format.as_str().to_owned(), operator.now());
             operator.store.record_audit(actor, action, subject, detail, now).await?;
             let mut export = Export::new(realm, group, format);
+            if let Some(segment) = segment {
+                export = export.within(segment.query, now);
+            }
             while let Some(text) = export.next(&*operator.store).await? {
                 sink.write(&text)?;
             }

@@ -1,9 +1,12 @@
 //! Contacts as one table, read page by page, so that a million take no more memory than a page.
 
+use crate::segment;
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::contact::{Contact, FieldName, Group, Language, Type, ZoneName};
 use tidings_domain::csv::write_row;
+use tidings_domain::segment::{Query, Segment};
+use tidings_domain::time::Timestamp;
 use tidings_store::{Backend, ContactFilter, Page, Result};
 
 /// Contacts of one page.
@@ -41,6 +44,8 @@ impl Form {
 pub struct Export {
     realm: Realm,
     filter: ContactFilter,
+    /// Only whom it finds, as of this moment.
+    query: Option<(Query, Timestamp)>,
     form: Form,
     /// The columns of fields, once they are known.
     columns: Option<Vec<(FieldName, Type)>>,
@@ -52,7 +57,16 @@ impl Export {
     /// Before the first contact; of one group, if one is named.
     pub const fn new(realm: Realm, group: Option<Group>, form: Form) -> Self {
         let filter = ContactFilter { number: None, group };
-        Self { realm, filter, form, columns: None, before: None, is_ended: false }
+        Self { realm, filter, query: None, form, columns: None, before: None, is_ended: false }
+    }
+
+    /// The same, but only whom a query finds at this moment. The history that it asks for was
+    /// [read](crate::segment::read_history) before.
+    #[must_use]
+    pub fn within(mut self, query: Query, now: Timestamp) -> Self {
+        self.filter.group = self.filter.group.or_else(|| query.within().cloned());
+        self.query = Some((query, now));
+        self
     }
 
     /// The next part of the table; `None` behind its end. Before a table of cells begins, all contacts are read once for the
@@ -102,13 +116,17 @@ impl Export {
         let found = store.contacts(self.realm, self.filter.clone(), page).await?;
         self.before = found.next;
         self.is_ended = found.next.is_none();
-        Ok(Some(found.items))
+        match &self.query {
+            Some((query, now)) => segment::found(store, self.realm, query, found.items, *now).await.map(Some),
+            None => Ok(Some(found.items)),
+        }
     }
 
     /// The fields that contacts have, with their type: text, where they differ.
     async fn look(&self, store: &dyn Backend) -> Result<Vec<(FieldName, Type)>> {
         let mut columns: BTreeMap<FieldName, Type> = BTreeMap::new();
-        let mut ahead = Self::new(self.realm, self.filter.group.clone(), self.form);
+        let mut ahead =
+            Self { query: self.query.clone(), ..Self::new(self.realm, self.filter.group.clone(), self.form) };
         while let Some(page) = ahead.page(store).await? {
             for (name, value) in page.iter().flat_map(|contact| &contact.details.fields) {
                 match columns.get_mut(name) {
@@ -121,6 +139,16 @@ impl Export {
             }
         }
         Ok(columns.into_iter().collect())
+    }
+}
+
+/// What the trail says of who is taken out.
+pub fn exported(group: Option<&Group>, segment: Option<&Segment>) -> String {
+    match (group, segment) {
+        (None, None) => "all".to_owned(),
+        (Some(group), None) => group.to_string(),
+        (None, Some(segment)) => segment.id.to_string(),
+        (Some(group), Some(segment)) => format!("{} in {group}", segment.id),
     }
 }
 
