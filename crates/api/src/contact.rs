@@ -3,6 +3,7 @@
 use crate::ask::{Answer, Ask, json, long, nothing};
 use crate::message::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
+use crate::segment;
 use tidings_domain::contact::{Contact, Group};
 use tidings_domain::id::ContactId;
 use tidings_engine::contact::{Export, Form};
@@ -14,10 +15,19 @@ use tidings_wire::page::{All, List, Page};
 
 const GROUP: Field = Field::new("group", Kind::Text, "Only who is in this group.");
 
+const SEGMENT: Field = Field::new(
+    "segment",
+    Kind::Text,
+    "Only whom this segment finds, by its id or name. Needs the scope `segments.read`, too.",
+);
+
 pub(crate) static FILTERS: &[Field] =
     &[Field::new("number", Kind::Text, "Only who has this phone number."), GROUP, LIMIT, CURSOR];
-pub(crate) static EXPORT: &[Field] =
-    &[Field::new("format", Kind::Word(&["csv", "ndjson"]), "How it is written; `csv` if not given."), GROUP];
+pub(crate) static EXPORT: &[Field] = &[
+    Field::new("format", Kind::Word(&["csv", "ndjson"]), "How it is written; `csv` if not given."),
+    GROUP,
+    SEGMENT,
+];
 
 fn group(ask: &Ask) -> Result<Option<Group>, Problem> {
     let read = ask.query.get("group").map(Group::parse).transpose();
@@ -96,10 +106,10 @@ pub(crate) async fn groups(ask: Ask) -> Answer {
 
 pub(crate) async fn export(ask: Ask) -> Answer {
     let form = ask.query.get("format").and_then(Form::parse).unwrap_or(Form::Csv);
-    let group = group(&ask)?;
+    let (group, segment) = (group(&ask)?, segment::of_parameter(&ask).await?);
     let engine = &ask.app.engine;
     let (store, now) = (engine.store().clone(), engine.clock().now());
-    let export = Export::begin(&*store, ask.actor(), ask.realm(), group, form, now).await?;
+    let export = Export::begin(&*store, ask.actor(), ask.realm(), (group, segment), form, now).await?;
     let (kind, name) = match form {
         Form::Csv => ("text/csv; charset=utf-8", "contacts.csv"),
         Form::Ndjson => ("application/x-ndjson", "contacts.ndjson"),

@@ -23,6 +23,7 @@ mod pace;
 mod problem;
 mod query;
 mod review;
+mod segment;
 mod server;
 mod site;
 mod suppression;
@@ -58,7 +59,7 @@ use tidings_wire::{
     message as msg,
 };
 use tidings_wire::{
-    consent as con, contact as ctc, conversation as cnv, import as imp, review as rev, sms,
+    consent as con, contact as ctc, conversation as cnv, import as imp, review as rev, segment as seg, sms,
     suppression as sup, template as tpl,
 };
 use tokio::sync::Semaphore;
@@ -151,6 +152,9 @@ pub struct Route {
 const BODY_MAX: usize = 64 * 1024;
 /// A body of many: octets.
 const BATCH_BODY_MAX: usize = 1024 * 1024;
+
+/// Segments that are counted at once.
+const COUNTS_MAX: usize = 2;
 
 /// Tables that are read at once. Each may remember two million numbers, and holds some ten thousand rows: up to 100 MiB.
 const IMPORTS_MAX: usize = 2;
@@ -280,6 +284,8 @@ const CONTACTS: Need = Need::Scope(Scope::ContactsRead);
 const CONTACT: Need = Need::Scope(Scope::ContactsWrite);
 const EXPORT: Need = Need::Scope(Scope::ContactsExport);
 const IMPORT: Need = Need::Scope(Scope::ContactsImport);
+const SEGMENTS: Need = Need::Scope(Scope::SegmentsRead);
+const SEGMENT: Need = Need::Scope(Scope::SegmentsWrite);
 const REVIEW: Need = Need::Scope(Scope::ReviewRead);
 const DECIDE: Need = Need::Scope(Scope::ReviewWrite);
 const CARRIERS: Need = Need::Scope(Scope::CarriersRead);
@@ -430,6 +436,23 @@ pub static ROUTES: &[Route] = &[
     Route::new(GET, "/v1/imports/{id}/refused", IMPORT, "imports", "The rows that are not taken over, with why, as a table", act!(import::refused))
         .gives(200, Gives::Other("text/csv")),
 
+    Route::new(POST, "/v1/segments", SEGMENT, "segments", "Keep a query over contacts under a name", act!(segment::create))
+        .takes(&seg::NEW_SEGMENT).gives(201, one!(seg::Segment<'static>)),
+    Route::new(GET, "/v1/segments", SEGMENTS, "segments", "List segments, the last made first", act!(segment::list))
+        .query(message::PAGING).gives(200, page_of!(seg::Segment<'static>)),
+    Route::new(POST, "/v1/segments/preview", SEGMENTS, "segments", "Try a query without keeping it", act!(segment::preview))
+        .takes(&seg::PREVIEW).gives(200, one!(seg::SegmentPreview<'static>)),
+    Route::new(GET, "/v1/segments/{id}", SEGMENTS, "segments", "Read a segment, by its id or name", act!(segment::read))
+        .gives(200, one!(seg::Segment<'static>)),
+    Route::new(PATCH, "/v1/segments/{id}", SEGMENT, "segments", "Change a segment", act!(segment::change))
+        .takes(&seg::SEGMENT_CHANGE).gives(200, one!(seg::Segment<'static>)),
+    Route::new(DELETE, "/v1/segments/{id}", SEGMENT, "segments", "Delete a segment; the contacts that it finds stay", act!(segment::delete))
+        .gives(204, Gives::Nothing),
+    Route::new(GET, "/v1/segments/{id}/contacts", SEGMENTS, "segments", "List the contacts that a segment finds, newest first", act!(segment::contacts))
+        .query(segment::MEMBERS).gives(200, one!(seg::SegmentContacts<'static>)),
+    Route::new(GET, "/v1/segments/{id}/count", SEGMENTS, "segments", "Count the contacts that a segment finds", act!(segment::count))
+        .query(segment::COUNT).gives(200, one!(seg::SegmentCount)),
+
     Route::new(GET, "/v1/review/groups", REVIEW, "review", "Failures that wait for a decision, by like cause", act!(review::groups))
         .gives(200, all_of!(rev::ReviewGroup<'static>)),
     Route::new(GET, "/v1/review/items", REVIEW, "review", "Failures one by one, newest first", act!(review::items))
@@ -505,6 +528,8 @@ pub(crate) struct Inner {
     grants: Pace<ClientId>,
     /// Places for tables that are read: each takes memory.
     imports: Semaphore,
+    /// Places for segments that are counted: each takes a reader of the store.
+    counts: Semaphore,
     started: Stopwatch,
 }
 
@@ -543,6 +568,7 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
         messages: Pace::new(),
         grants: Pace::new(),
         imports: Semaphore::new(IMPORTS_MAX),
+        counts: Semaphore::new(COUNTS_MAX),
         started,
     }));
     let mut router = Router::new();

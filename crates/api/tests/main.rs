@@ -10,6 +10,7 @@ mod idempotency;
 mod message;
 mod oauth;
 mod rights;
+mod segment;
 mod site;
 mod support;
 mod template;

@@ -9,6 +9,7 @@ mod idempotency;
 mod message;
 mod oauth;
 mod rights;
+mod segment;
 mod support;
 mod template;
 mod token;

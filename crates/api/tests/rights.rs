@@ -27,8 +27,11 @@ async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
     let import = import.expect(201);
     let template = r#"{"name":"hello","texts":{"en":"Hi"}}"#;
     let template = house.post("/v1/templates", token, template).await.expect(201);
+    let segment = r#"{"name":"hello","query":{"group":"a"}}"#;
+    let segment = house.post("/v1/segments", token, segment).await.expect(201);
     vec![
         ("/v1/contacts/", id(&contact["id"])),
+        ("/v1/segments/", id(&segment["id"])),
         ("/v1/imports/", id(&import["id"])),
         ("/v1/conversations/", conversation(house, token).await),
         ("/v1/templates/", id(&template["id"])),
@@ -72,6 +75,7 @@ async fn inbound(house: &House) -> InboundId {
 fn absent(path: &str) -> String {
     match path.split('/').nth(2).unwrap() {
         "conversations" => ConversationId::from_key(1).to_string(),
+        "segments" => SegmentId::from_key(1).to_string(),
         "templates" => TemplateId::from_key(1).to_string(),
         "codes" => CodeId::from_key(1).to_string(),
         "contacts" => ContactId::from_key(1).to_string(),

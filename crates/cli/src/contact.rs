@@ -7,6 +7,7 @@ use crate::directory;
 use crate::home::Home;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, numbered, remark, when, write};
+use crate::segment;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -143,6 +144,9 @@ pub enum Command {
         /// Only who is in this group
         #[arg(long, value_parser = group)]
         group: Option<Group>,
+        /// Only whom this segment finds, by its name or id
+        #[arg(long)]
+        segment: Option<String>,
         /// Into this new file instead of standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
@@ -403,8 +407,15 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 sink.write(&text)?;
             }
         }
-        Command::Export { format, group, to, whose } => {
+        Command::Export { format, group, segment, to, whose } => {
             let realm = operator.realm(&whose).await?;
+            let segment = match segment {
+                Some(name) => Some(segment::find(&operator, realm, &name).await?),
+                None => None,
+            };
+            if let Some(segment) = &segment {
+                segment::ready(&operator, realm, &segment.query).await?;
+            }
             let mut sink = Sink::open(to.as_deref())?;
             let (actor, now) = (operator.actor(realm.account), operator.now());
             let mut export = Export::begin(&*operator.store, actor, realm, group, format, now).await?;

@@ -25,6 +25,7 @@ mod node;
 mod operator;
 mod output;
 mod review;
+mod segment;
 mod serve;
 mod simulate;
 mod suppression;
@@ -103,6 +104,9 @@ enum Command {
     /// See and change who people are, and take tables of them in and out
     #[command(subcommand)]
     Contact(contact::Command),
+    /// Keep queries over contacts, and see whom they find
+    #[command(subcommand)]
+    Segment(segment::Command),
     /// Say in one sentence why somebody would get a message now, or would not
     Explain(explain::How),
     /// See, set or release the hold on all sending
@@ -218,6 +222,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
                 Command::Suppression(command) => suppression::run(command, place, output).await?,
                 Command::Consent(command) => consent::run(command, place, output).await?,
                 Command::Contact(command) => contact::run(command, place, output).await?,
+                Command::Segment(command) => segment::run(command, place, output).await?,
                 Command::Explain(how) => explain::run(how, place, output).await?,
                 Command::Hold(command) => backup::hold(command, place, output).await?,
                 Command::Audit(trail) => account::audit(trail, place, output).await?,

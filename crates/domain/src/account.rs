@@ -82,11 +82,16 @@ pub enum Scope {
     ConversationsRead,
     /// Reply in conversations, note, assign, tag, put off and close.
     ConversationsWrite,
+    /// Read and try segments, and see the contacts that they find: what is asked about consent, suppressions and history is
+    /// answered with it.
+    SegmentsRead,
+    /// Make, change and delete segments.
+    SegmentsWrite,
 }
 
 impl Scope {
     /// All of them; the place in this list is the bit in the store.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::MessagesSend,
         Self::MessagesRead,
         Self::MessagesRedact,
@@ -112,6 +117,8 @@ impl Scope {
         Self::TemplatesWrite,
         Self::ConversationsRead,
         Self::ConversationsWrite,
+        Self::SegmentsRead,
+        Self::SegmentsWrite,
     ];
 
     /// The public word, such as `messages.send`.
@@ -142,6 +149,8 @@ impl Scope {
             Self::TemplatesWrite => "templates.write",
             Self::ConversationsRead => "conversations.read",
             Self::ConversationsWrite => "conversations.write",
+            Self::SegmentsRead => "segments.read",
+            Self::SegmentsWrite => "segments.write",
         }
     }
 

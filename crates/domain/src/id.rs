@@ -173,6 +173,8 @@ ids! {
     CodeId = "cod";
     /// A person with the numbers that they can be reached at.
     ContactId = "ctc";
+    /// A segment of contacts.
+    SegmentId = "seg";
     /// A table of contacts that is read and then taken over.
     ImportId = "imp";
     /// A template, with all its versions.

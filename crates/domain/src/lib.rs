@@ -9,7 +9,8 @@
 //! is sent to, [`registration`] what senders may do; [`assembly`] puts long messages of people together, [`keyword`] reads
 //! what people ask for by text, [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is
 //! the life of a one-time code, and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`]
-//! reads and writes tables, and [`import`] judges the rows of one. [`template`] makes texts from values, and
+//! reads and writes tables, [`import`] judges the rows of one, and [`segment`] says whom a
+//! saved query finds. [`template`] makes texts from values, and
 //! [`conversation`] says who waits for an answer. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
@@ -45,6 +46,7 @@ pub mod reply;
 pub mod retry;
 pub mod review;
 pub mod routing;
+pub mod segment;
 pub mod sender;
 pub mod suppression;
 pub mod template;

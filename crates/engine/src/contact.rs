@@ -1,9 +1,11 @@
 //! Contacts as one table, read page by page, so that a million take no more memory than a page.
 
+use crate::segment;
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::contact::{Contact, FieldName, Group, Language, Type, ZoneName};
 use tidings_domain::csv::write_row;
+use tidings_domain::segment::{Query, Segment};
 use tidings_domain::time::Timestamp;
 use tidings_store::{Actor, Backend, ContactFilter, Page, Result};
 
@@ -42,6 +44,8 @@ impl Form {
 pub struct Export {
     realm: Realm,
     filter: ContactFilter,
+    /// Only whom it finds, as of this moment.
+    query: Option<(Query, Timestamp)>,
     form: Form,
     /// The columns of fields, once they are known.
     columns: Option<Vec<(FieldName, Type)>>,
@@ -50,8 +54,9 @@ pub struct Export {
 }
 
 impl Export {
-    /// Before the first contact; of one group, if one is named. Leaves a line in the audit trail, since no row may leave before
-    /// it.
+    /// Before the first contact; of one group, if one is named, and only whom a segment finds at this moment, if one is given: the
+    /// history that it asks for was [read](crate::segment::read_history) before. Leaves a line in the audit trail, since no row may
+    /// leave before it.
     ///
     /// # Errors
     /// The store does not answer.
@@ -59,19 +64,18 @@ impl Export {
         store: &dyn Backend,
         actor: Actor,
         realm: Realm,
-        group: Option<Group>,
+        wanted: (Option<Group>, Option<Segment>),
         form: Form,
         now: Timestamp,
     ) -> Result<Self> {
-        let subject = group.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string);
+        let (group, segment) = wanted;
+        let subject = exported(group.as_ref(), segment.as_ref());
         let (action, detail) = ("contact.export".to_owned(), form.as_str().to_owned());
         store.record_audit(actor, action, subject, detail, now).await?;
-        Ok(Self::new(realm, group, form))
-    }
-
-    const fn new(realm: Realm, group: Option<Group>, form: Form) -> Self {
+        let group = group.or_else(|| segment.as_ref().and_then(|segment| segment.query.within().cloned()));
+        let query = segment.map(|segment| (segment.query, now));
         let filter = ContactFilter { number: None, group };
-        Self { realm, filter, form, columns: None, before: None, is_ended: false }
+        Ok(Self { realm, filter, query, form, columns: None, before: None, is_ended: false })
     }
 
     /// The next part of the table; `None` behind its end. Before a table of cells begins, all contacts are read once for the
@@ -121,13 +125,17 @@ impl Export {
         let found = store.contacts(self.realm, self.filter.clone(), page).await?;
         self.before = found.next;
         self.is_ended = found.next.is_none();
-        Ok(Some(found.items))
+        match &self.query {
+            Some((query, now)) => segment::found(store, self.realm, query, found.items, *now).await.map(Some),
+            None => Ok(Some(found.items)),
+        }
     }
 
     /// The fields that contacts have, with their type: text, where they differ.
     async fn look(&self, store: &dyn Backend) -> Result<Vec<(FieldName, Type)>> {
         let mut columns: BTreeMap<FieldName, Type> = BTreeMap::new();
-        let mut ahead = Self::new(self.realm, self.filter.group.clone(), self.form);
+        let mut ahead =
+            Self { query: self.query.clone(), ..Self::new(self.realm, self.filter.group.clone(), self.form) };
         while let Some(page) = ahead.page(store).await? {
             for (name, value) in page.iter().flat_map(|contact| &contact.details.fields) {
                 match columns.get_mut(name) {
@@ -140,6 +148,16 @@ impl Export {
             }
         }
         Ok(columns.into_iter().collect())
+    }
+}
+
+/// What the trail says of who is taken out.
+fn exported(group: Option<&Group>, segment: Option<&Segment>) -> String {
+    match (group, segment) {
+        (None, None) => "all".to_owned(),
+        (Some(group), None) => group.to_string(),
+        (None, Some(segment)) => segment.id.to_string(),
+        (Some(group), Some(segment)) => format!("{} in {group}", segment.id),
     }
 }
 

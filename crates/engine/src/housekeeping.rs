@@ -1,7 +1,7 @@
 //! What nobody asks for: lost claims and doubts, expiry, parts that never came, operators' pauses made by another
 //! process, retention, and what an earlier process left behind.
 
-use crate::{Inner, inbound};
+use crate::{Inner, inbound, segment};
 use std::sync::{Arc, Weak};
 use tidings_domain::id::ConnectionId;
 use tidings_domain::time::Timestamp;
@@ -134,10 +134,21 @@ pub(crate) async fn follow(engine: &Weak<Inner>) {
     }
 }
 
-/// Takes out what is older than its retention.
+/// How often the event log is read on for the segments that ask for history.
+const READ_ON_EVERY_MS: u64 = 60_000;
+
+/// Takes out what is older than its retention, and reads the event log on for segments.
 pub(crate) async fn sweep(engine: &Weak<Inner>) {
+    let mut read_on = None;
     loop {
         let Some(inner) = engine.upgrade() else { return };
+        let since = read_on.get_or_insert_with(|| inner.clock.stopwatch());
+        if since.elapsed_ms() >= READ_ON_EVERY_MS {
+            if let Err(error) = segment::read_on(&*inner.store, &inner.clock).await {
+                tracing::warn!(%error, "the event log could not be read on for segments");
+            }
+            read_on = None;
+        }
         let stopwatch = inner.clock.stopwatch();
         let rest_ms = match inner.store.sweep(inner.settings.retention, SWEEP_MAX, inner.clock.now()).await {
             Ok(true) => {

@@ -32,6 +32,7 @@ pub mod intake;
 pub mod journal;
 mod node;
 pub mod proof;
+pub mod segment;
 pub mod signature;
 mod supervise;
 mod suppression;

@@ -34,6 +34,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::{self, Decision};
+use tidings_domain::segment::{self, Past, Touch};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression;
 use tidings_domain::template::{Content, Template};
@@ -518,6 +519,41 @@ pub trait Backend: Send + Sync + 'static {
 
     /// A page of templates in their newest versions, the last made first; only those whose name begins so.
     fn templates(&self, realm: Realm, prefix: String, page: Page) -> Reply<'_, Paged<Template>>;
+
+    // ── segments ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Makes a segment. A name that another segment of the realm has is a conflict. With a line in the trail.
+    fn create_segment(&self, segment: segment::Segment, actor: Actor) -> Reply<'_, ()>;
+
+    /// Changes a segment by `domain::segment`, as it is then, and gives it. `None` if there is no such segment. A name that
+    /// another one has is a conflict. With a line in the trail, if anything is changed.
+    fn change_segment(
+        &self,
+        realm: Realm,
+        id: SegmentId,
+        change: segment::Change,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Reply<'_, Option<segment::Segment>>;
+
+    /// Deletes a segment; `false` if there is none. With a line in the trail.
+    fn delete_segment(&self, realm: Realm, id: SegmentId, actor: Actor, now: Timestamp) -> Reply<'_, bool>;
+
+    /// One segment.
+    fn segment(&self, realm: Realm, which: WhichSegment) -> Reply<'_, Option<segment::Segment>>;
+
+    /// A page of segments, the last made first.
+    fn segments(&self, realm: Realm, page: Page) -> Reply<'_, Paged<segment::Segment>>;
+
+    /// When everything happened last with each of these numbers, as far as the event log was read for it.
+    fn touches(&self, realm: Realm, numbers: Vec<PhoneNumber>) -> Reply<'_, Vec<Past>>;
+
+    /// The realms for which the event log is read for that, and how far it was.
+    fn touch_places(&self) -> Reply<'_, Vec<(Realm, EventId)>>;
+
+    /// Adds what was read in the event log of a realm, and how far it was read then, in one commit. `false`, and nothing is
+    /// done, if it was not read just so far before: somebody else read on meanwhile. However many read, nothing is missed.
+    fn add_touches(&self, realm: Realm, read: Touched) -> Reply<'_, bool>;
 
     // ── accounts, tokens, clients ───────────────────────────────────────────────────────────────────────────
 
@@ -1727,6 +1763,33 @@ pub enum WhichTemplate {
     Id(TemplateId),
     /// By its name.
     Name(String),
+}
+
+/// How a segment is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhichSegment {
+    /// By its id.
+    Id(SegmentId),
+    /// By its name.
+    Name(String),
+}
+
+impl WhichSegment {
+    /// By its id, if the text is one, and by its name otherwise: no name looks like an id.
+    pub fn of(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Id)
+    }
+}
+
+/// What was read in the event log of a realm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// The last event that was read before; `None` if none was.
+    pub after: Option<EventId>,
+    /// The last one that was read now.
+    pub upto: EventId,
+    /// What happened between them.
+    pub touches: Vec<(PhoneNumber, Touch, Timestamp)>,
 }
 
 /// A tenant.

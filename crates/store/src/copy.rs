@@ -195,6 +195,12 @@ pub(crate) const TABLES: &[Table] = tables! {
     conversation_word (account, live, word, seq) {
         account: Long, live: Short, word: Text, seq: Long, conversation: Long, place: Whole,
     }
+    segment (id) {
+        id: Long, account: Long, live: Short, name: Text, description: Text, query: Text, created_at: Long,
+        updated_at: Long,
+    }
+    touch (account, live, number, kind) { account: Long, live: Short, number: Long, kind: Short, at: Long }
+    touch_place (account, live) { account: Long, live: Short, upto: Long }
     audit (account, id) { id: Long, account: Long, at: Long, who: Text, action: Text, subject: Text, detail: Text }
     setting (name) where "name NOT IN ('copy', 'needs', 'ping')" { name: Text, value: Text }
 };

@@ -14,6 +14,7 @@ mod looked;
 pub mod model;
 pub mod postgres;
 mod reference;
+mod segment;
 pub mod sqlite;
 mod turn;
 mod waiting;

@@ -213,6 +213,8 @@ pub enum Kind {
     Value,
     /// An array of bodies.
     Bodies(&'static Shape),
+    /// An object of this published schema, which is read by whoever takes it.
+    Of(&'static str, fn() -> RefOr<Schema>),
 }
 
 /// One field of a body, or one parameter of a query.
@@ -287,6 +289,7 @@ impl Field {
                 .description(about)
                 .examples(example)
                 .into(),
+            Kind::Of(name, _) => Ref::from_schema_name(name).into(),
             Kind::Bodies(shape) => ArrayBuilder::new()
                 .items(Ref::from_schema_name(shape.name))
                 .description(about)
@@ -323,8 +326,10 @@ impl Shape {
             if field.required {
                 object = object.required(field.name);
             }
-            if let Kind::Bodies(inner) = field.kind {
-                inner.schema(all);
+            match field.kind {
+                Kind::Bodies(inner) => inner.schema(all),
+                Kind::Of(name, schema) => all.push((name.to_owned(), schema())),
+                _ => {}
             }
         }
         all.push((self.name.to_owned(), object.into()));
@@ -396,6 +401,7 @@ fn check(field: &Field, value: &Json<'_>, errors: &mut Vec<FieldError>) {
         (Kind::Text, value) => (matches!(value, Json::Text(_)), "a string"),
         (Kind::Boolean, value) => (matches!(value, Json::Boolean(_)), "true or false"),
         (Kind::Bodies(_), value) => (matches!(value, Json::List(_)), "an array of objects"),
+        (Kind::Of(..), value) => (matches!(value, Json::Object(_)), "an object"),
         (Kind::Texts, Json::List(items)) => {
             (items.iter().all(|item| matches!(item, Json::Text(_))), "an array of strings")
         }
@@ -477,6 +483,11 @@ impl<'j, 'a> Fields<'j, 'a> {
     /// Whether the field is there, be it right or wrong.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| *value != Json::Null)
+    }
+
+    /// Whatever was written there, but null.
+    pub fn json(&self, name: &str) -> Option<&'j Json<'a>> {
+        self.get(name).filter(|value| **value != Json::Null)
     }
 
     /// A string.

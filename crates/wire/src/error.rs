@@ -103,6 +103,8 @@ codes! {
         "Send it within the hours that are named, or have an operator set `outside = \"hold\"` in `[quiet_hours]`."
     TemplateNotFilled "TEMPLATE_NOT_FILLED" 422 "The text cannot be made of the template"
         "Give every value that the template has, each of its type; `errors` names what is missing or wrong."
+    InvalidQuery "INVALID_QUERY" 422 "The query of a segment cannot be used"
+        "Correct what `errors` names by its path, and send it again; POST /v1/segments/preview tries a query."
     LimitExceeded "LIMIT_EXCEEDED" 422 "The request is larger than a limit"
         "Split the request into several within the limit that is named."
     IdempotencyConflict "IDEMPOTENCY_CONFLICT" 422 "The idempotency key was used for another request"

@@ -23,6 +23,7 @@ pub mod inbound;
 pub mod message;
 pub mod page;
 pub mod review;
+pub mod segment;
 mod show;
 pub mod sms;
 pub mod suppression;

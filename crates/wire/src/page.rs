@@ -43,6 +43,10 @@ pub enum List {
     Lines,
     /// What a search found.
     Found,
+    /// Segments.
+    Segments,
+    /// Contacts that a segment finds.
+    Members,
 }
 
 /// Prints the place as a cursor.

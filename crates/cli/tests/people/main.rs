@@ -4,6 +4,7 @@ mod carrier;
 mod conversations;
 mod keywords;
 mod parts;
+mod segments;
 mod stories;
 mod subject;
 mod templates;

@@ -27,6 +27,7 @@ mod message;
 mod node;
 mod operating;
 mod review;
+mod segment;
 mod suppression;
 mod template;
 
@@ -50,6 +51,7 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::review::Decision;
+use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::suppression as list;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -418,6 +420,7 @@ struct Tables {
     turns: frequency::Turns,
     conversations: conversation::Conversations,
     templates: template::Templates,
+    segments: segment::Segments,
     accounts: account::Accounts,
     operating: operating::Operating,
     nodes: node::Nodes,
@@ -441,6 +444,7 @@ impl Default for Tables {
             turns: frequency::Turns::default(),
             conversations: conversation::Conversations::default(),
             templates: template::Templates::default(),
+            segments: segment::Segments::default(),
             accounts: account::Accounts::default(),
             operating: operating::Operating::default(),
             nodes: node::Nodes::default(),
@@ -581,6 +585,14 @@ impl Backend for Model {
         write add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;
         read template(realm: Realm, which: WhichTemplate, version: Option<u32>) -> Option<Template>;
         read templates(realm: Realm, prefix: String, page: Page) -> Paged<Template>;
+        write create_segment(segment: People, actor: Actor) -> ();
+        write change_segment(realm: Realm, id: SegmentId, change: PeopleChange, actor: Actor, now: Timestamp) -> Option<People>;
+        write delete_segment(realm: Realm, id: SegmentId, actor: Actor, now: Timestamp) -> bool;
+        read segment(realm: Realm, which: WhichSegment) -> Option<People>;
+        read segments(realm: Realm, page: Page) -> Paged<People>;
+        read touches(realm: Realm, numbers: Vec<PhoneNumber>) -> Vec<Past>;
+        read touch_places() -> Vec<(Realm, EventId)>;
+        write add_touches(realm: Realm, read: Touched) -> bool;
 
         write default_account(now: Timestamp) -> AccountId;
         read accounts() -> Vec<Account>;

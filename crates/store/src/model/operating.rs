@@ -157,6 +157,7 @@ impl Tables {
             more |= self.sweep_messages(before(messages_ms), limit);
             more |= self.sweep_inbounds(before(messages_ms), limit);
             more |= self.conversations.sweep(before(messages_ms));
+            more |= self.segments.sweep(before(messages_ms), limit);
         }
         Ok(more)
     }

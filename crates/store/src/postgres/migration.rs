@@ -54,6 +54,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0012_templates", needs 6),
     // What nodes of before hear meanwhile is told, and stands in no conversation.
     migration!("0013_conversations", needs 6),
+    // Nodes of before know no segments, and write nothing of what these ask.
+    migration!("0014_segments", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

@@ -30,6 +30,7 @@ mod node;
 mod operating;
 mod part;
 mod review;
+mod segment;
 mod session;
 mod suppression;
 mod template;
@@ -54,6 +55,7 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::review::Decision;
+use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::suppression as list;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -377,6 +379,15 @@ impl Backend for Postgres {
         calls template::add_template_version(realm: Realm, id: TemplateId, content: Content, actor: Actor, now: Timestamp) -> Option<Template>;
         single template::template(realm: Realm, which: WhichTemplate, version: Option<u32>) -> Option<Template>;
         single template::templates(realm: Realm, prefix: String, page: Page) -> Paged<Template>;
+
+        calls segment::create_segment(segment: People, actor: Actor) -> ();
+        calls segment::change_segment(realm: Realm, id: SegmentId, change: PeopleChange, actor: Actor, now: Timestamp) -> Option<People>;
+        writer segment::delete_segment(realm: Realm, id: SegmentId, actor: Actor, now: Timestamp) -> bool;
+        readers segment::segment(realm: Realm, which: WhichSegment) -> Option<People>;
+        single segment::segments(realm: Realm, page: Page) -> Paged<People>;
+        single segment::touches(realm: Realm, numbers: Vec<PhoneNumber>) -> Vec<Past>;
+        single segment::touch_places() -> Vec<(Realm, EventId)>;
+        writer segment::add_touches(realm: Realm, read: Touched) -> bool;
 
         writer account::default_account(now: Timestamp) -> AccountId;
         single account::accounts() -> Vec<Account>;

@@ -368,6 +368,7 @@ pub(super) async fn sweep(
     let parts = part::make_ahead(&tx.sql, part::EVENTS, retention.messages_ms, *now).await?;
     if let Some(messages_ms) = retention.messages_ms {
         more |= super::conversation::sweep(&tx.sql, before(messages_ms), *limit).await?;
+        more |= super::segment::sweep(&tx.sql, before(messages_ms), *limit).await?;
         let before = part::floor(&parts, messages_ms, before(messages_ms));
         let (whole, others): (Vec<Part>, Vec<Part>) =
             parts.into_iter().partition(|part| part.is_whole(messages_ms));

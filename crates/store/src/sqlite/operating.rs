@@ -432,6 +432,7 @@ pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: 
         more |= sweep_messages(tx.sql, before(messages_ms), *limit)?;
         more |= super::inbound::sweep(tx.sql, before(messages_ms), *limit)?;
         more |= super::conversation::sweep(tx.sql, before(messages_ms), *limit)?;
+        more |= super::segment::sweep(tx.sql, before(messages_ms), *limit)?;
     }
     Ok(more)
 }

@@ -9,8 +9,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use tidings_cluster::Database;
 use tidings_domain::frequency::Caps;
+use tidings_domain::id::EventId;
+use tidings_domain::segment::Touch;
 use tidings_store::copy::{self, Place, Progress, Report};
-use tidings_store::{Arrival, AskedTurn, Backend, Error, Result, postgres, sqlite};
+use tidings_store::{Arrival, AskedTurn, Backend, Error, Result, Touched, postgres, sqlite};
 
 /// Messages of which there are more than fit into one piece.
 const MANY_MESSAGES: i64 = 1_000;
@@ -67,6 +69,11 @@ async fn lived(directory: &Directory, seed: u64, more: i64) -> Teller {
     // Nor in the week in which a turn counts.
     let asked = AskedTurn { realm: HOME, recipient: number(1), message: id(1) };
     store.take_turns(vec![asked], Caps { day: 2, week: 0 }, teller.now()).await.expect("answered");
+    // Segments are seldom in a story.
+    store.create_segment(crate::segment::segment(400_000, "kept"), actor()).await.expect("made");
+    let touches = vec![(number(1), Touch::Answered, teller.now())];
+    let read = Touched { after: None, upto: EventId::from_key(1), touches };
+    store.add_touches(HOME, read).await.expect("answered");
     teller.note(300_000);
     store.close().await.expect("closed");
     teller

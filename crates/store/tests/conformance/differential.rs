@@ -30,6 +30,7 @@ use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
+use tidings_domain::segment::{Change as SegmentChange, Segment as SavedQuery, Touch};
 use tidings_domain::suppression::Reason;
 use tidings_domain::template::{Origin, Template};
 use tidings_domain::text::{Charset, Part, Segment};
@@ -167,6 +168,10 @@ enum Call {
     Change(Realm, usize, ConversationChange),
     CreateTemplate(Template),
     AddTemplateVersion(Realm, TemplateId),
+    CreateSegment(SavedQuery),
+    ChangeSegment(Realm, SegmentId, SegmentChange),
+    DeleteSegment(Realm, SegmentId),
+    AddTouches(Realm, Touched),
     Lift(Realm, PhoneNumber),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
@@ -409,6 +414,12 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             plain(store.change_conversation(realm, to, change, actor(), now).await)
         }
         Call::CreateTemplate(template) => plain(store.create_template(template, actor()).await),
+        Call::CreateSegment(segment) => plain(store.create_segment(segment, actor()).await),
+        Call::ChangeSegment(realm, id, change) => {
+            plain(store.change_segment(realm, id, change, actor(), now).await)
+        }
+        Call::DeleteSegment(realm, id) => plain(store.delete_segment(realm, id, actor(), now).await),
+        Call::AddTouches(realm, read) => plain(store.add_touches(realm, read).await),
         Call::AddTemplateVersion(realm, id) => {
             let content = crate::template::content(now.as_millis());
             plain(store.add_template_version(realm, id, content, actor(), now).await)
@@ -601,6 +612,14 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
             let first = store.template(realm, WhichTemplate::Name(named.to_owned()), Some(1)).await;
             add(format!("the first {named} in {name}"), plain(first));
         }
+        let listed = async |page| store.segments(realm, page).await;
+        add(format!("segments of {name}"), pages(2, |one| format!("{one:?}"), listed).await);
+        for named in TEMPLATE_NAMES {
+            let found = store.segment(realm, WhichSegment::of(named)).await;
+            add(format!("the segment {named} in {name}"), plain(found));
+        }
+        let people = (0..5).map(number).collect();
+        add(format!("touches in {name}"), plain(store.touches(realm, people).await));
         add(format!("stops of {name}"), plain(store.stops(realm, now).await));
         add(format!("groups of {name}"), plain(store.review_groups(realm, 9).await));
         add(format!("clients of {name}"), plain(store.clients(realm).await));
@@ -1052,6 +1071,7 @@ impl Teller {
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
             97 if self.draw.one_in(2) => self.template(),
+            97 if self.draw.one_in(2) => self.segment(),
             80 => Call::RecordConsents((0..1 + self.draw.below(3)).map(|_| self.consent()).collect()),
             81 | 82 => Call::Decide {
                 realm: self.realm(),
@@ -1121,6 +1141,45 @@ impl Teller {
         self.messages.push((realm, draft.message.id));
         let key = self.draw.one_in(5).then(|| (self.draw.below(3) as u8, self.draw.below(2) as u8));
         Call::Converse { realm, key, draft, seen: self.draw.of(&[None, None, heard, sent]) }
+    }
+
+    /// Of few names, ids and places, so that they are taken.
+    fn segment(&mut self) -> Call {
+        let (realm, id) = (self.realm(), SegmentId::from_key(1 + self.draw.below(4) as i64));
+        let name = self.draw.of(&TEMPLATE_NAMES);
+        match self.draw.below(7) {
+            0 => Call::DeleteSegment(realm, id),
+            1 => {
+                let change = SegmentChange { name: Some(name.to_owned()), ..SegmentChange::default() };
+                Call::ChangeSegment(realm, id, change)
+            }
+            2 => {
+                let query = Some(crate::segment::query(self.draw.below(3) as u32));
+                Call::ChangeSegment(realm, id, SegmentChange { query, ..SegmentChange::default() })
+            }
+            3 | 4 => {
+                let segment = crate::segment::segment(id.key(), name);
+                Call::CreateSegment(SavedQuery {
+                    realm,
+                    created_at: self.now,
+                    updated_at: self.now,
+                    ..segment
+                })
+            }
+            _ => {
+                let place = |n| EventId::from_key(1 + n as i64);
+                let after = self.draw.of(&[None, Some(place(0)), Some(place(1))]);
+                let upto = place(self.draw.below(2));
+                let touch = |teller: &mut Self| {
+                    let touch = Touch::from_number(teller.draw.below(13) as u8).expect("a number of one");
+                    let at = teller.now.plus_ms(-(teller.draw.below(40) as i64) * DAY_MS);
+                    (teller.recipient(), touch, at)
+                };
+                let count = self.draw.below(4);
+                let touches = (0..count).map(|_| touch(self)).collect();
+                Call::AddTouches(realm, Touched { after, upto, touches })
+            }
+        }
     }
 
     fn template(&mut self) -> Call {

@@ -26,6 +26,7 @@ mod part;
 mod receipt;
 mod review;
 mod samples;
+mod segment;
 mod server;
 mod suppression;
 mod template;
