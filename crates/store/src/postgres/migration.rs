@@ -54,6 +54,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0012_templates", needs 6),
     // What nodes of before hear meanwhile is told, and stands in no conversation.
     migration!("0013_conversations", needs 6),
+    // Nodes of before know no pools and no limits: nobody must configure one before the last of them is gone.
+    migration!("0014_senders", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0011_turns", include_str!("../../migrations/sqlite/0011_turns.sql")),
     ("0012_templates", include_str!("../../migrations/sqlite/0012_templates.sql")),
     ("0013_conversations", include_str!("../../migrations/sqlite/0013_conversations.sql")),
+    ("0014_senders", include_str!("../../migrations/sqlite/0014_senders.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

@@ -67,6 +67,10 @@ async fn lived(directory: &Directory, seed: u64, more: i64) -> Teller {
     // Nor in the week in which a turn counts.
     let asked = AskedTurn { realm: HOME, recipient: number(1), message: id(1) };
     store.take_turns(vec![asked], Caps { day: 2, week: 0 }, teller.now()).await.expect("answered");
+    // Nor is a message from a pool always accepted in it.
+    crate::pool::have_a_sender(&store, 250_000, teller.now()).await;
+    let quota = AskedQuota { count: crate::quota::count("kept", teller.now()), segments: 1, limit: 9 };
+    store.take_quotas(vec![quota]).await.expect("answered");
     teller.note(300_000);
     store.close().await.expect("closed");
     teller
