@@ -165,6 +165,7 @@ fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
 
 pub(crate) fn shown_accepted(accepted: &engine::Accepted) -> Accepted<'_> {
     Accepted::new(&accepted.message, accepted.status, accepted.held.as_ref(), &accepted.warnings)
+        .chosen(accepted.picked.as_ref())
 }
 
 pub(crate) fn repeated(sent: Sent) -> Answer {
@@ -349,12 +350,13 @@ fn many(batch: Option<BatchId>, items: &[Item], parsed: &[Result<&'static str, F
 }
 
 pub(crate) async fn preview(ask: Ask) -> Answer {
-    let request = message::parse_preview(&ask.json()?, ask.door())?;
+    let mut request = message::parse_preview(&ask.json()?, ask.door())?;
     let mut refused = request.refused.clone();
     let mut plan = None;
     let mut gated = Gated::default();
-    if let Some(message) = &request.message {
+    if let Some(message) = &mut request.message {
         let told = ask.app.engine.preview(ask.realm(), &message.request, request.channel).await?;
+        message.request.from = told.from;
         match told.plan {
             Ok(planned) => plan = Some(planned),
             Err(refusal) => refused.push(FieldError::refusal(&refusal, message.text_field)),

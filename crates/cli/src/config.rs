@@ -9,12 +9,14 @@
 pub mod connection;
 pub mod database;
 pub mod key;
+pub mod pool;
 pub mod sender;
 
 use connection::{Connection, Secrets};
 use database::Address;
 use key::{
-    CountryCode, LanguageCode, Problem, Reader, RoleList, Section, SectionDescription, Whole, section, words,
+    CountryCode, LanguageCode, Money, PriceLine, Problem, Reader, RoleList, Section, SectionDescription,
+    Whole, section, words,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -38,6 +40,7 @@ use tidings_domain::registration;
 use tidings_domain::reply::{Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::sender::{InvalidSender, Sender};
+use tidings_domain::spend;
 use tidings_domain::velocity::{Bounds as Velocity, Watch};
 use tidings_egress::{Block, Policy, Ports};
 use tidings_engine::code::{Key, OneTimeCodes};
@@ -349,6 +352,21 @@ words! {
 }
 
 section! {
+    /// How much each account may spend in the live environment, by these prices, in whatever currency they are written. It is an
+    /// estimate; see the guide about what accounts spend. Days and months are those of UTC.
+    Spend = "spend", several: false {
+        /// What a segment costs, by the beginnings of numbers; the longest that fits counts.
+        prices: Vec<PriceLine> = Vec::new(), example r#"["1: 0.0079", "46: 0.045"]"#;
+        /// What a segment costs to numbers that none of them fits. Must be written where there is a limit.
+        other: Option<Money> = None, example "0.10";
+        /// How much an account may spend in a day; without it, as much as it likes.
+        per_day: Option<Money> = None, example "250";
+        /// How much in a month.
+        per_month: Option<Money> = None, example "5000";
+    }
+}
+
+section! {
     /// How many messages a person may get. Days and weeks slide: any 24 hours, any seven days. 0 is no cap.
     Frequency = "frequency", several: false {
         /// Which messages count together, and are capped.
@@ -477,6 +495,8 @@ pub struct Config {
     pub content: Content,
     /// `[consent]`
     pub consent: ConsentRules,
+    /// `[spend]`
+    pub spend: Spend,
     /// `[frequency]`
     pub frequency: Frequency,
     /// `[quiet_hours]`
@@ -487,11 +507,13 @@ pub struct Config {
     pub failures: Failures,
     /// `[[sender]]`
     pub listed: BTreeMap<Sender, sender::Sender>,
+    /// `[[pool]]`
+    pub pools: Vec<pool::Pool>,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 24] = [
     "data",
     "node",
     "http",
@@ -508,11 +530,13 @@ const SECTIONS: [&str; 22] = [
     "senders",
     "content",
     "consent",
+    "spend",
     "frequency",
     "quiet_hours",
     "codes",
     "failures",
     "sender",
+    "pool",
     "connection",
 ];
 
@@ -590,7 +614,7 @@ impl Config {
                     if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
                 let cure = key::cure(known, SECTIONS.into_iter());
                 reader.complain(place, format!(r#"{what} "{known}" is not known; {cure}"#));
-            } else if !matches!(known, "connection" | "sender") && !value.get_ref().is_table() {
+            } else if !matches!(known, "connection" | "sender" | "pool") && !value.get_ref().is_table() {
                 reader.complain(
                     place,
                     format!(
@@ -622,11 +646,13 @@ impl Config {
             senders: one(&mut reader, root),
             content: one(&mut reader, root),
             consent: one(&mut reader, root),
+            spend: one(&mut reader, root),
             frequency: one(&mut reader, root),
             quiet_hours: one(&mut reader, root),
             codes: one(&mut reader, root),
             failures: one(&mut reader, root),
             listed: BTreeMap::new(),
+            pools: Vec::new(),
             connections: Vec::new(),
         };
         if config.retry.max_delay_s.get::<i64>() < config.retry.first_delay_s.get::<i64>() {
@@ -639,11 +665,28 @@ impl Config {
         }
         config.check_codes(&mut reader, root);
         config.check_brands(&mut reader, root);
+        config.check_spend(&mut reader, root);
         config.check_database(&mut reader, root, secrets);
         config.listed = sender::read(&mut reader, section_of(root, "sender"));
+        config.pools = pool::read(&mut reader, section_of(root, "pool"));
         config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
+    }
+
+    fn check_spend<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        let Spend { prices, other, per_day, per_month } = &self.spend;
+        let table = reader.table("[spend]".to_owned(), "spend", None, section_of(root, "spend"));
+        if (per_day.is_some() || per_month.is_some()) && other.is_none() {
+            let wrong = "is missing; write what a segment costs to numbers that no price is for";
+            reader.complain_of(&table, "other", wrong.to_owned());
+        }
+        for (n, PriceLine(prefix, _)) in prices.iter().enumerate() {
+            if prices[..n].iter().any(|line| line.0 == *prefix) {
+                let wrong = format!(r#"has a price for "{prefix}" twice; remove one"#);
+                reader.complain_of(&table, "prices", wrong);
+            }
+        }
     }
 
     fn check_codes<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
@@ -729,6 +772,11 @@ impl Config {
         })
     }
 
+    /// The pools of senders.
+    pub fn pools(&self) -> Vec<tidings_domain::pool::Pool> {
+        self.pools.iter().filter_map(pool::Pool::pool).collect()
+    }
+
     /// What the gate is to hold and refuse.
     pub fn gate_policy(&self) -> gate::Policy {
         let QuietHours { purposes, outside, window, except } = &self.quiet_hours;
@@ -741,6 +789,19 @@ impl Config {
             },
             content: self.content_policy(),
             consent: consent::Policy { purposes: self.consent.required.clone() },
+            spend: spend::Policy {
+                prices: self
+                    .spend
+                    .prices
+                    .iter()
+                    .map(|PriceLine(prefix, price)| (prefix.clone(), *price))
+                    .collect(),
+                other: self.spend.other.map_or(spend::Amount::ZERO, |Money(price)| price),
+                limits: spend::Limits {
+                    day: self.spend.per_day.map(|Money(limit)| limit),
+                    month: self.spend.per_month.map(|Money(limit)| limit),
+                },
+            },
             frequency: frequency::Policy {
                 purposes: self.frequency.purposes.clone(),
                 caps: Caps { day: self.frequency.per_day.get(), week: self.frequency.per_week.get() },
@@ -921,12 +982,16 @@ impl Config {
         print(&mut text, "[senders]", self.senders.show());
         print(&mut text, "[content]", self.content.show());
         print(&mut text, "[consent]", self.consent.show());
+        print(&mut text, "[spend]", self.spend.show());
         print(&mut text, "[frequency]", self.frequency.show());
         print(&mut text, "[quiet_hours]", self.quiet_hours.show());
         print(&mut text, "[codes]", self.codes.show());
         print(&mut text, "[failures]", self.failures.show());
         for sender in self.listed.values() {
             let _ = write!(text, "\n{}", sender.print());
+        }
+        for pool in &self.pools {
+            let _ = write!(text, "\n{}", pool.print());
         }
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());
@@ -972,6 +1037,7 @@ pub fn describe() -> Vec<SectionDescription> {
         Senders::describe(),
         Content::describe(),
         ConsentRules::describe(),
+        Spend::describe(),
         Frequency::describe(),
         QuietHours::describe(),
         Codes::describe(),
@@ -999,6 +1065,7 @@ pub fn example() -> String {
         }
     }
     sender::print_example(&mut text);
+    pool::print_example(&mut text);
     connection::print_example(&mut text);
     text
 }

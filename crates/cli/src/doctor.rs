@@ -13,6 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
+use tidings_domain::spend::Period;
 use tidings_store::Node;
 use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::FILE_NAME;
@@ -25,6 +26,8 @@ const FREE_DOUBTFUL: u64 = 4 * FREE_WRONG;
 const QUEUE_AGE_MS: i64 = 10 * 60 * 1000;
 /// The same for webhooks: the second try comes after five minutes.
 const WEBHOOK_AGE_MS: i64 = 15 * 60 * 1000;
+/// So much of a limit is spent, in percent, and somebody should look.
+const SPENT_PERCENT: u64 = 80;
 /// The clock was last known to be later than this: the day these lines were written.
 const CLOCK_FLOOR_MS: i64 = 1_795_000_000_000;
 /// And it stays below this: ids end in 2093.
@@ -338,6 +341,29 @@ fn wait(count: u64) -> String {
     numbered(count, "waits", "wait")
 }
 
+/// How much each account spent, where that is limited.
+async fn spending(operator: &Operator, place: &Place) -> anyhow::Result<Vec<(u64, String)>> {
+    let policy = place.configuration(Secrets::Left)?.gate_policy().spend;
+    if !policy.is_any() {
+        return Ok(Vec::new());
+    }
+    let accounts = operator.store.accounts().await?;
+    let ids = accounts.iter().map(|account| account.id).collect();
+    let spent = operator.store.spent(ids, operator.now()).await?;
+    let mut lines = Vec::new();
+    for (account, spent) in accounts.iter().zip(spent) {
+        for period in Period::ALL {
+            if let Some(limit) = policy.limits.of(period) {
+                let (spent, word) = (spent.of(period), period.as_str());
+                let percent = spent.percent_of(limit);
+                let name = &account.name;
+                lines.push((percent, format!("{name} spent {spent} of {limit} this {word} ({percent} %)")));
+            }
+        }
+    }
+    Ok(lines)
+}
+
 async fn store(report: &mut Report, operator: Operator, place: &Place) {
     let looked = async {
         let now = operator.now();
@@ -345,9 +371,10 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
         let connections = crate::carrier::connections(&operator, place).await?;
         let hold = operator.store.hold().await?;
         let nodes = operator.store.nodes().await?;
-        anyhow::Ok((now, numbers, connections, hold, nodes))
+        let spending = spending(&operator, place).await?;
+        anyhow::Ok((now, numbers, connections, hold, nodes, spending))
     };
-    let (now, numbers, connections, hold, nodes) = match looked.await {
+    let (now, numbers, connections, hold, nodes, spending) = match looked.await {
         Ok(looked) => looked,
         Err(why) => return report.wrong("store", format!("{why:#}"), "look at the log of the server"),
     };
@@ -359,6 +386,13 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
             format!("nothing is sent: {why}"),
             "look what was sent, then `tidings hold release`",
         );
+    }
+    for (percent, sentence) in spending {
+        if percent < SPENT_PERCENT {
+            report.well("spend", sentence);
+        } else {
+            report.doubtful("spend", sentence, "raise the limit in [spend], or look who sends so much");
+        }
     }
     for (connection, kind) in &connections {
         let mine = || numbers.queues.iter().filter(|(id, ..)| *id == connection.id);

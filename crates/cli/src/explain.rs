@@ -14,9 +14,12 @@ use tidings_domain::consent::Channel;
 use tidings_domain::content::{self, Act};
 use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::ConnectionId;
+use tidings_domain::pool::{self, Choice, Name, Pool, Wish};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::{Count, Full};
 use tidings_domain::routing::{self, Route};
 use tidings_domain::sender::Sender;
+use tidings_domain::text;
 use tidings_domain::time::Timestamp;
 use tidings_wire::Shown;
 use tidings_wire::message::{GateReason, Warning};
@@ -33,7 +36,7 @@ pub struct How {
     /// What the consent is looked at for: text, recorded_voice or live_voice
     #[arg(long, default_value = "text", value_parser = channel)]
     channel: Channel,
-    /// From whom, to have looked at whether that sender may be used: a phone number, a short code or a name
+    /// From whom, to have looked at whether that sender may be used: a phone number, a short code, a name, or pool:NAME
     #[arg(long, value_name = "SENDER")]
     from: Option<String>,
     /// What it says, to have that looked at too
@@ -63,19 +66,70 @@ fn channel(word: &str) -> Result<Channel, String> {
 pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> {
     let How { to, purpose, channel, from, text, at, whose } = how;
     let recipient = number(&to, whose.environment)?;
-    let sender = from.map(|from| Sender::parse(&from, None, whose.environment)).transpose()?;
     let config = place.configuration(Secrets::Left)?;
     let policy = config.gate_policy();
-    let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
+    let pool = from.as_deref().and_then(Name::after_prefix).map(|name| pool_of(&config, name)).transpose()?;
     let operator = Operator::open(place).await?;
     let realm = operator.realm(&whose).await?;
     let now = operator.now();
     let at = at.unwrap_or(now);
+    let (sender, choice) = match (pool, from) {
+        (Some(pool), _) => {
+            let asked = (pool.name.clone(), pool.senders.clone(), vec![(realm, recipient)]);
+            let last = operator.store.last_senders(asked.0, asked.1, asked.2).await?;
+            let connections = operator.store.connections().await?;
+            let is_paused = |connection: &Connection| {
+                let is_it = |one: &tidings_store::Connection| {
+                    one.name == connection.name && one.environment == connection.environment
+                };
+                connections.iter().any(|one| is_it(one) && one.paused.is_some())
+            };
+            let wish = Wish { environment: whose.environment, recipient, purpose, text: text.as_deref() };
+            let routes = routes(&config, true);
+            let mut full = Vec::new();
+            for sender in &pool.senders {
+                if let Some(daily) = policy.senders.daily(sender, recipient) {
+                    let used = operator.store.quotas(vec![Count::of(daily, whose.environment, at)]).await?;
+                    let used = used.first().copied().unwrap_or(0);
+                    full.extend(Full::of(daily, used, 1, at).map(|_| *sender));
+                }
+            }
+            let is_full = |sender: &Sender| full.contains(sender);
+            let look = |sender: &Sender| {
+                let number = |one: ConnectionId| usize::try_from(one.key() - 1).unwrap_or(usize::MAX);
+                let paused = |one| config.connections.get(number(one)).is_some_and(is_paused);
+                pool::look(*sender, wish, &routes, &policy.senders, is_full(sender), paused)
+            };
+            let last = last.first().copied().unwrap_or_default();
+            let (sender, choice) = pool::choose(&pool, recipient, last, look);
+            (Some(sender), Some((choice, pool.name)))
+        }
+        (None, Some(from)) => (Some(Sender::parse(&from, None, whose.environment)?), None),
+        (None, None) => (None, None),
+    };
+    let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
     let said = operator.store.said(vec![(realm, recipient)]).await?;
     let counts = policy.frequency.concerns(purpose);
     let people = if counts { vec![(realm, recipient)] } else { Vec::new() };
     let others = operator.store.turns(people, policy.frequency.purposes.clone(), now).await?;
+    let full = match sender.and_then(|sender| policy.senders.daily(&sender, recipient)) {
+        Some(daily) => {
+            let used = operator.store.quotas(vec![Count::of(daily, whose.environment, at)]).await?;
+            Full::of(daily, used.first().copied().unwrap_or(0), 1, at)
+        }
+        None => None,
+    };
+    let overspent = match policy.spend.is_any() && whose.environment == Environment::Live {
+        true => {
+            let segments =
+                text.as_deref().map_or(1, |text| text::measure(text, &Default::default()).segments);
+            let spent = operator.store.spent(vec![realm.account], now).await?;
+            let spent = spent.first().copied().unwrap_or_default();
+            policy.spend.limits.beyond(spent, policy.spend.price(recipient, segments))
+        }
+        false => None,
+    };
     operator.close().await?;
     let facts = Facts {
         environment: whose.environment,
@@ -88,6 +142,8 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         suppressed: listed.into_iter().next().flatten(),
         consent: said.first().and_then(|said| said.lacks(purpose, channel, now)),
         others: others.first().map_or(&[][..], Vec::as_slice),
+        full,
+        overspent,
         policy: &policy,
     };
     let answer = gate::ask(&facts, at);
@@ -101,6 +157,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         against.push(format!("no connection of the {} environment takes it", whose.environment.as_str()));
     }
     let mut sentence = sentence(&against, purpose, sends_at);
+    if let (Some((choice, _)), Some(sender)) = (&choice, sender) {
+        sentence.push_str(&format!(" It would be from {sender}. {choice}"));
+    }
     if !warnings.is_empty() {
         let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         sentence.push_str(&format!(" Carriers may filter it: {}.", warnings.join("; and ")));
@@ -108,6 +167,8 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let reasons: Vec<_> = answer.findings().iter().map(|finding| GateReason::new(finding, "")).collect();
     let value = json!({
         "sentence": sentence,
+        "from": sender.map(Shown),
+        "sender_choice": choice.as_ref().map(|(choice, pool)| chosen(*choice, pool)),
         "to": recipient.masked().to_string(),
         "purpose": purpose.as_str(),
         "channel": channel.as_str(),
@@ -120,25 +181,45 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     output.show(&value, || sentence)
 }
 
-/// Whether a connection takes it; the test environment has the simulated carrier if it has no other. Without a sender it is
-/// asked of any.
+fn pool_of(config: &Config, name: &str) -> anyhow::Result<Pool> {
+    let found = config.pools().into_iter().find(|pool| pool.name.as_str() == name);
+    found.ok_or_else(|| anyhow::anyhow!(r#"there is no [[pool]] "{name}" in the configuration"#))
+}
+
+fn chosen(choice: Choice, pool: &Name) -> serde_json::Value {
+    json!({ "pool": pool.as_str(), "choice": choice.as_str(), "detail": choice.to_string() })
+}
+
+/// The connections as routing sees them, numbered from 1. The test environment has the simulated carrier if it has no other.
+fn routes(config: &Config, with_senders: bool) -> Vec<Route> {
+    let route = |(connection, n): (&Connection, i64)| Route {
+        connection: ConnectionId::from_key(n),
+        environment: connection.environment,
+        prefixes: connection.prefixes.clone(),
+        senders: if with_senders { connection.senders.clone() } else { Vec::new() },
+    };
+    let mut routes: Vec<Route> = config.connections.iter().zip(1..).map(route).collect();
+    if routes.iter().all(|route| route.environment != Environment::Test) {
+        routes.push(Route {
+            connection: ConnectionId::from_key(0),
+            environment: Environment::Test,
+            prefixes: Vec::new(),
+            senders: Vec::new(),
+        });
+    }
+    routes
+}
+
+/// Whether a connection takes it. Without a sender it is asked of any.
 fn has_route(
     config: &Config,
     environment: Environment,
     sender: Option<&Sender>,
     recipient: PhoneNumber,
 ) -> bool {
-    let route = |(connection, n): (&Connection, i64)| Route {
-        connection: ConnectionId::from_key(n),
-        environment: connection.environment,
-        prefixes: connection.prefixes.clone(),
-        senders: if sender.is_some() { connection.senders.clone() } else { Vec::new() },
-    };
-    let routes: Vec<Route> = config.connections.iter().zip(1..).map(route).collect();
+    let routes = routes(config, sender.is_some());
     let anybody = Sender::PhoneNumber(recipient);
-    let is_simulated =
-        environment == Environment::Test && routes.iter().all(|route| route.environment != environment);
-    is_simulated || routing::route(&routes, environment, sender.unwrap_or(&anybody), recipient).is_some()
+    routing::route(&routes, environment, sender.unwrap_or(&anybody), recipient).is_some()
 }
 
 fn sentence(against: &[String], purpose: Purpose, sends_at: Option<Timestamp>) -> String {

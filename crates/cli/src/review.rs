@@ -199,11 +199,15 @@ async fn repeat(
     };
     let pieces = u8::try_from(old.life.segments.len()).unwrap_or(u8::MAX);
     let (new, life) = (message.id, Life::queued(pieces, now, message.send_at));
-    let intake =
-        Intake { realm, idempotency: None, batch: None, drafts: vec![Draft { message, life, held }] };
+    let intake = Intake {
+        realm,
+        idempotency: None,
+        batch: None,
+        drafts: vec![Draft { held, ..Draft::new(message, life) }],
+    };
     Ok(match operator.store.accept(intake, now).await? {
         Accepted::New(admissions, _) if admissions == [Admission::Admitted] => Some(new),
-        Accepted::New(..) | Accepted::Replayed(_) | Accepted::KeyReused => None,
+        Accepted::New(..) | Accepted::Replayed(_) | Accepted::KeyReused | Accepted::Moved => None,
     })
 }
 

@@ -277,6 +277,7 @@ pub async fn start(
         journal,
         replies: config.reply_texts(),
         gate: config.gate_policy(),
+        pools: config.pools(),
         one_time_codes: config.one_time_codes(key),
         parts_wait_ms: config.inbound.parts_wait_s.get::<i64>() * 1_000,
     };

@@ -38,11 +38,13 @@ pub enum Kind {
     OptedOut,
     /// A person asked by text for messages again, and is off the suppression list now.
     OptedIn,
+    /// Timeline only: its sender was chosen from a pool.
+    SenderChosen,
 }
 
 impl Kind {
     /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Sent,
         Self::Delivered,
         Self::Undelivered,
@@ -58,6 +60,7 @@ impl Kind {
         Self::Received,
         Self::OptedOut,
         Self::OptedIn,
+        Self::SenderChosen,
     ];
 
     /// The public name, such as `message.delivered`.
@@ -78,6 +81,7 @@ impl Kind {
             Self::Received => "message.received",
             Self::OptedOut => "contact.opted_out",
             Self::OptedIn => "contact.opted_in",
+            Self::SenderChosen => "message.sender_chosen",
         }
     }
 
@@ -88,7 +92,7 @@ impl Kind {
 
     /// Whether webhooks and the feed carry it; the others are for the timeline.
     pub const fn is_public(self) -> bool {
-        !matches!(self, Self::Unanswered | Self::Progress | Self::Redacted)
+        !matches!(self, Self::Unanswered | Self::Progress | Self::Redacted | Self::SenderChosen)
     }
 
     /// One bit for each, for an endpoint's filter.
@@ -127,6 +131,6 @@ pub struct Event {
     pub due_at: Option<Timestamp>,
     /// Why, if something went wrong.
     pub failure: Option<Failure>,
-    /// The carrier's own words, as they came.
+    /// The carrier's own words, as they came; for a sender that was chosen, why and from which pool ([`crate::pool::noted`]).
     pub raw: Option<String>,
 }

@@ -18,10 +18,12 @@ use crate::intake::SendRequest;
 use crate::message::Message;
 use crate::purpose::Purpose;
 use crate::quiet_hours::{self, Closed, Outside, Place};
+use crate::quota::Full;
 use crate::range::{self, Range};
 use crate::registration::{self, NotRegistered};
 use crate::reply::Reply;
 use crate::sender::Sender;
+use crate::spend::{self, Period};
 use crate::suppression;
 use crate::time::Timestamp;
 use std::fmt;
@@ -45,11 +47,15 @@ pub enum Reason {
     SenderNotRegistered(NotRegistered),
     /// Its text has, or lacks, what the operator does not let go.
     Content(content::Finding),
+    /// Its account would spend more in this time than it may.
+    SpendLimit(Period),
     /// Its recipient got as many messages as may be.
     FrequencyCap {
         /// The moment at which there is a turn again; `None` if there is none within a week.
         opens_at: Option<Timestamp>,
     },
+    /// As much went from its sender on this day as may.
+    DailyLimit(Full),
     /// Its recipient must not be disturbed at this time.
     QuietHours(Closed),
 }
@@ -64,7 +70,10 @@ impl Reason {
             Self::RangeNotEnabled(range) => range.as_str(),
             Self::SenderNotRegistered(why) => why.as_str(),
             Self::Content(finding) => finding.check.as_str(),
+            Self::SpendLimit(Period::Day) => "day_spent",
+            Self::SpendLimit(Period::Month) => "month_spent",
             Self::FrequencyCap { .. } => "frequency_cap",
+            Self::DailyLimit(_) => "daily_limit",
             Self::QuietHours(_) => "quiet_hours",
         }
     }
@@ -80,8 +89,14 @@ impl Reason {
             Self::SenderNotRegistered(NotRegistered::Template) => filtered(TEMPLATE_REQUIRED),
             Self::SenderNotRegistered(_) => filtered(SENDER_NOT_REGISTERED),
             Self::Content(_) => filtered(CONTENT),
+            Self::SpendLimit(_) => {
+                Failure::new(FailureClass::UnknownError, false, SPEND_LIMIT, self.to_string())
+            }
             Self::FrequencyCap { .. } => {
                 Failure::new(FailureClass::UnknownError, true, FREQUENCY_CAP, self.to_string())
+            }
+            Self::DailyLimit(_) => {
+                Failure::new(FailureClass::UnknownError, true, DAILY_LIMIT, self.to_string())
             }
             Self::QuietHours(closed) => {
                 Failure::new(FailureClass::UnknownError, true, QUIET_HOURS, format!("quiet hours: {closed}"))
@@ -107,6 +122,9 @@ impl fmt::Display for Reason {
             }
             Self::SenderNotRegistered(why) => why.fmt(f),
             Self::Content(finding) => finding.fmt(f),
+            Self::SpendLimit(period) => {
+                write!(f, "the account would spend more this {} than it may", period.as_str())
+            }
             Self::FrequencyCap { opens_at: Some(at) } => {
                 write!(
                     f,
@@ -116,6 +134,12 @@ impl fmt::Display for Reason {
             Self::FrequencyCap { opens_at: None } => f.write_str(
                 "the recipient got as many messages like this as may be, and has no turn within a week",
             ),
+            Self::DailyLimit(Full { opens_at: Some(at) }) => {
+                write!(f, "as much was sent from the sender today as may be, and its next day begins at {at}")
+            }
+            Self::DailyLimit(Full { opens_at: None }) => {
+                f.write_str("the message has more segments than may go from the sender in a day")
+            }
             Self::QuietHours(closed) => closed.fmt(f),
         }
     }
@@ -131,6 +155,10 @@ pub const COUNTRY_NOT_ENABLED: &str = "tidings country_not_enabled";
 pub const RANGE_NOT_ENABLED: &str = "tidings range_not_enabled";
 /// The code of a message to somebody who got as many as may be.
 pub const FREQUENCY_CAP: &str = "tidings frequency_cap";
+/// The code of a message from a sender from which as much went as may in a day.
+pub const DAILY_LIMIT: &str = "tidings daily_limit";
+/// The code of a message beyond what its account may spend.
+pub const SPEND_LIMIT: &str = "tidings spend_limit";
 /// The code of a message whose sender is not registered for it.
 pub const SENDER_NOT_REGISTERED: &str = "tidings sender_not_registered";
 /// The code of a message whose text is no template that is registered for its sender.
@@ -149,6 +177,8 @@ pub fn is_own_word(failure: &Failure) -> bool {
         RANGE_NOT_ENABLED,
         CONTENT,
         FREQUENCY_CAP,
+        DAILY_LIMIT,
+        SPEND_LIMIT,
     ]
     .contains(&failure.code.as_str())
 }
@@ -166,6 +196,8 @@ pub struct Policy {
     pub content: content::Policy,
     /// Which messages need the consent of their recipient.
     pub consent: consent::Policy,
+    /// How much accounts may spend.
+    pub spend: spend::Policy,
     /// How often people are sent to.
     pub frequency: frequency::Policy,
     /// When people must not be disturbed.
@@ -180,6 +212,7 @@ impl Policy {
         senders: registration::Policy::OFF,
         content: content::Policy::OFF,
         consent: consent::Policy::OFF,
+        spend: spend::Policy::OFF,
         frequency: frequency::Policy::OFF,
         quiet_hours: quiet_hours::Policy::OFF,
     };
@@ -210,6 +243,11 @@ pub struct Facts<'a> {
     /// When its recipient was sent to lately, and will be, by messages that count; empty too where that was not looked up,
     /// which is needed only where the policy concerns its purpose.
     pub others: &'a [Timestamp],
+    /// That its sender's limit of the day is used up; `None` too where that was not looked up, which is needed only where the
+    /// policy has one for it.
+    pub full: Option<Full>,
+    /// Which of its account's limits it goes beyond; `None` too where that was not looked up: the commit that accepts it looks.
+    pub overspent: Option<Period>,
     /// What the operator decided.
     pub policy: &'a Policy,
 }
@@ -225,7 +263,7 @@ impl<'a> Facts<'a> {
         Self {
             environment,
             purpose: request.purpose,
-            sender: Some(request.sender),
+            sender: request.from.sender(),
             recipient: request.recipient,
             text: Some(&request.text),
             reply: None,
@@ -233,6 +271,8 @@ impl<'a> Facts<'a> {
             suppressed: None,
             consent: None,
             others: &[],
+            full: None,
+            overspent: None,
             policy,
         }
     }
@@ -250,6 +290,8 @@ impl<'a> Facts<'a> {
             suppressed: None,
             consent: None,
             others: &[],
+            full: None,
+            overspent: None,
             policy,
         }
     }
@@ -271,21 +313,24 @@ impl<'a> Facts<'a> {
     pub const fn others(self, others: &'a [Timestamp]) -> Self {
         Self { others, ..self }
     }
+
+    /// With what is said of its sender's limit of the day.
+    #[must_use]
+    pub const fn full(self, full: Option<Full>) -> Self {
+        Self { full, ..self }
+    }
+
+    /// With which of its account's limits it goes beyond.
+    #[must_use]
+    pub const fn overspent(self, overspent: Option<Period>) -> Self {
+        Self { overspent, ..self }
+    }
 }
 
-/// What the gate says of a request at the moment at which it would go, and when that is in the end; `None` if it may not.
-pub fn preview(
-    request: &SendRequest,
-    environment: Environment,
-    listed: Option<suppression::Reason>,
-    lack: Option<Lack>,
-    others: &[Timestamp],
-    policy: &Policy,
-    now: Timestamp,
-) -> (Answer, Option<Timestamp>) {
-    let at = request.send_at.filter(|at| *at > now).unwrap_or(now);
-    let facts = Facts::of_request(request, environment, policy, now);
-    let answer = ask(&facts.suppressed(listed).consent(lack).others(others), at);
+/// What the gate says at the moment at which a request would go, and when that is in the end; `None` if it may not.
+pub fn preview(facts: &Facts<'_>, send_at: Option<Timestamp>, now: Timestamp) -> (Answer, Option<Timestamp>) {
+    let at = send_at.filter(|at| *at > now).unwrap_or(now);
+    let answer = ask(facts, at);
     let sends_at = answer.sends_at(at);
     (answer, sends_at)
 }
@@ -379,7 +424,8 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
         // Who asked by text a moment ago may have the answer, wherever and whenever that is.
         return Answer(found);
     }
-    let Policy { countries, ranges, senders, content, consent, frequency, quiet_hours } = facts.policy;
+    let Policy { countries, ranges, senders, content, consent, spend: _, frequency, quiet_hours } =
+        facts.policy;
     let mut refuse = |reason| found.push(Finding { reason, holds_until: None });
     if let Some(lack) = facts.consent.filter(|_| consent.concerns(facts.purpose)) {
         refuse(Reason::NoConsent(lack));
@@ -401,11 +447,18 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
         let stopped = content::look(content, facts.purpose, text).filter(|(_, act)| *act == Act::Stop);
         stopped.for_each(|(finding, _)| refuse(Reason::Content(finding)));
     }
+    if let Some(period) = facts.overspent {
+        refuse(Reason::SpendLimit(period));
+    }
     let time = Time { facts, at };
     let (turn, closed) = (time.turn(at), time.closed(at));
     if turn != Some(at) {
         let holds_until = time.opens_at().filter(|_| frequency.beyond == Beyond::Hold);
         found.push(Finding { reason: Reason::FrequencyCap { opens_at: turn }, holds_until });
+    }
+    if let Some(full) = facts.full {
+        let holds_until = full.opens_at.and_then(|_| time.opens_at());
+        found.push(Finding { reason: Reason::DailyLimit(full), holds_until });
     }
     if let Some(closed) = closed {
         let holds_until = time.opens_at().filter(|_| quiet_hours.outside == Outside::Hold);
@@ -414,7 +467,7 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     Answer(found)
 }
 
-/// The two rules that time cures. What is held for one of them must be open for the other when it comes up.
+/// The rules that time cures. What is held for one of them must be open for the others when it comes up.
 struct Time<'a> {
     facts: &'a Facts<'a>,
     at: Timestamp,
@@ -437,9 +490,10 @@ impl Time<'_> {
         Closed::at(&self.facts.policy.quiet_hours, self.facts.purpose, self.facts.recipient, at)
     }
 
-    /// The first moment at which neither rule is against it.
+    /// The first moment at which none of them is against it, as far as is known: what goes tomorrow is counted then.
     fn opens_at(&self) -> Option<Timestamp> {
-        let mut at = self.at;
+        let next_day = self.facts.full.and_then(|full| full.opens_at);
+        let mut at = next_day.map_or(self.at, |next_day| next_day.max(self.at));
         for _ in 0..Self::STEPS_MAX {
             at = self.turn(at)?;
             match self.closed(at) {
@@ -481,6 +535,8 @@ mod tests {
             suppressed: None,
             consent: None,
             others: &[],
+            full: None,
+            overspent: None,
             policy,
         }
     }
@@ -640,6 +696,41 @@ mod tests {
         let others = [time("2026-07-06T15:00:00Z")];
         let alert = facts(Purpose::Alert, "+13055550100", &hold).others(&others);
         assert_eq!(told(ask(&alert, time(noon)).decision()), "send");
+    }
+
+    /// Sunday, 23:00 in Miami; the hours are 08:00 to 20:00, which is 12:00 to 00:00 in UTC.
+    #[test]
+    fn what_is_beyond_the_day_of_a_sender_waits_for_the_next_one_and_that_for_the_morning() {
+        let hold = policy(Outside::Hold);
+        let check = |purpose, opens_at: Option<&str>, at: &str, reasons: &[&str], decision: &str| {
+            let full = Full { opens_at: opens_at.map(time) };
+            let answer = ask(&facts(purpose, "+13055550100", &hold).full(Some(full)), time(at));
+            let found: Vec<&str> = answer.findings().iter().map(|finding| finding.reason.code()).collect();
+            assert_eq!((found.as_slice(), told(answer.decision()).as_str()), (reasons, decision), "{at}");
+        };
+        let until = |at: &str, why: &str| format!("hold until {at} for tidings {why}");
+        let (day, both) = (&["daily_limit"][..], &["daily_limit", "quiet_hours"][..]);
+        let midnight = until("2026-07-07T00:00:00.000Z", "daily_limit");
+        check(Purpose::Alert, Some("2026-07-07T00:00:00Z"), "2026-07-06T16:00:00Z", day, &midnight);
+        let morning = until("2026-07-07T12:00:00.000Z", "daily_limit");
+        check(Purpose::Marketing, Some("2026-07-07T00:00:00Z"), "2026-07-06T16:00:00Z", day, &morning);
+        let first = until("2026-07-07T12:00:00.000Z", "quiet_hours");
+        check(Purpose::Marketing, Some("2026-07-07T00:00:00Z"), "2026-07-06T03:00:00Z", both, &first);
+        check(Purpose::Alert, None, "2026-07-06T16:00:00Z", day, "refuse for daily_limit");
+        let reply = Some(Reply { kind: reply::Kind::Help, to: InboundId::from_key(1) });
+        let answer = Facts { reply, ..facts(Purpose::Alert, "+13055550100", &hold) };
+        let full = Full { opens_at: None };
+        assert_eq!(told(ask(&answer.full(Some(full)), answer.created_at).decision()), "send");
+    }
+
+    #[test]
+    fn what_goes_beyond_what_may_be_spent_is_refused() {
+        let open = Policy::OPEN;
+        let beyond = facts(Purpose::Alert, "+13055550100", &open).overspent(Some(Period::Month));
+        let answer = ask(&beyond, beyond.created_at);
+        assert_eq!(told(answer.decision()), "refuse for month_spent");
+        let told = answer.findings()[0].reason.to_string();
+        assert_eq!(told, "the account would spend more this month than it may");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use crate::content::{self, Act};
 use crate::gate::{self, Decision, Hold};
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
+use crate::pool;
 use crate::purpose::Purpose;
+use crate::quota::Full;
 use crate::routing::{self, Route};
 use crate::sender::Sender;
 use crate::suppression;
@@ -20,7 +22,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq)]
 pub struct SendRequest {
     /// Who it is from.
-    pub sender: Sender,
+    pub from: pool::Source,
     /// Who it is to.
     pub recipient: PhoneNumber,
     /// The text as the caller wrote it.
@@ -100,11 +102,15 @@ pub struct Facts<'a> {
     pub consent: Option<Lack>,
     /// When the request's recipient was sent to lately and will be, where the gate's policy counts its purpose.
     pub others: &'a [Timestamp],
+    /// That the limit of the day of the request's sender is used up, where the gate's policy has one for it.
+    pub full: Option<Full>,
 }
 
 /// What a request would become: measured, routed and dated, but not yet a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// Who it is from.
+    pub sender: Sender,
     /// The text as it will be sent.
     pub text: String,
     /// What was replaced in it to save segments.
@@ -144,6 +150,8 @@ pub enum Refusal {
         /// The longest allowed: seconds.
         allowed_s: i64,
     },
+    /// The operator made no pool of this name.
+    NoPool,
     /// No connection takes this recipient and sender.
     NoRoute,
     /// The gate does not let it pass, by what is known before the store is asked.
@@ -158,10 +166,10 @@ const CLOCK_TOLERANCE_MS: i64 = 5_000;
 /// # Errors
 /// The first reason against it, in the order in which its fields are read.
 pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<Plan, Refusal> {
-    request.sender.check_for(request.recipient).map_err(Refusal::Sender)?;
-    let connection =
-        routing::route(facts.routes, facts.realm.environment, &request.sender, request.recipient)
-            .ok_or(Refusal::NoRoute)?;
+    let sender = request.from.sender().ok_or(Refusal::NoPool)?;
+    sender.check_for(request.recipient).map_err(Refusal::Sender)?;
+    let connection = routing::route(facts.routes, facts.realm.environment, &sender, request.recipient)
+        .ok_or(Refusal::NoRoute)?;
     let place = facts.routes.iter().position(|route| route.connection == connection);
     let options = place.and_then(|place| facts.text.get(place)).copied().unwrap_or_default();
     let (text, replacements) = if request.transliterate {
@@ -190,7 +198,8 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         &gate::Facts::of_request(request, facts.realm.environment, facts.gate, now)
             .suppressed(facts.suppressed)
             .consent(facts.consent)
-            .others(facts.others),
+            .others(facts.others)
+            .full(facts.full),
         send_at.unwrap_or(now),
     )
     .decision()
@@ -205,6 +214,7 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
     let looked = content::look(&facts.gate.content, request.purpose, &request.text);
     let warnings = looked.filter(|(_, act)| *act == Act::Warn).map(|(finding, _)| finding).collect();
     Ok(Plan {
+        sender,
         text,
         replacements,
         measured,
@@ -257,7 +267,7 @@ pub fn accept(
         token: asked.token,
         batch: asked.batch,
         purpose: request.purpose,
-        sender: request.sender,
+        sender: plan.sender,
         recipient: request.recipient,
         text: Some(plan.text),
         encoding: plan.measured.encoding,

@@ -6,7 +6,7 @@
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
 //! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person
-//! is sent to, [`registration`] what senders may do; [`assembly`] puts long messages of people together, [`keyword`] reads
+//! is sent to, [`registration`] what senders may do; [`pool`] chooses one of several senders, and [`quota`] counts what goes from one in a day; [`spend`] is how much an account may spend; [`assembly`] puts long messages of people together, [`keyword`] reads
 //! what people ask for by text, [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is
 //! the life of a one-time code, and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`]
 //! reads and writes tables, [`import`] judges the rows of one, and [`segment`] says whom a
@@ -37,8 +37,10 @@ pub mod message;
 pub mod node;
 pub mod pacing;
 pub mod poison;
+pub mod pool;
 pub mod purpose;
 pub mod quiet_hours;
+pub mod quota;
 pub mod range;
 pub mod receipt;
 pub mod registration;
@@ -48,6 +50,7 @@ pub mod review;
 pub mod routing;
 pub mod segment;
 pub mod sender;
+pub mod spend;
 pub mod suppression;
 pub mod template;
 pub mod text;

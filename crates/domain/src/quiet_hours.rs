@@ -187,7 +187,7 @@ fn next_opening(week: &Week, clock: &TimeZone, after: Instant, end: Instant) -> 
     [set, shown].into_iter().flatten().min()
 }
 
-fn instant(at: Timestamp) -> Instant {
+pub(crate) fn instant(at: Timestamp) -> Instant {
     let limits = Instant::MIN.as_millisecond()..=Instant::MAX.as_millisecond();
     Instant::from_millisecond(at.as_millis().clamp(*limits.start(), *limits.end()))
         .expect("within its limits")

@@ -12,6 +12,7 @@
 use crate::address::{Country, NumberKind, PhoneNumber};
 use crate::purpose::Purpose;
 use crate::quiet_hours::Place;
+use crate::quota::Daily;
 use crate::sender::Sender;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -178,6 +179,8 @@ pub struct Listed {
     pub evidence: Evidence,
     /// The templates of its texts, where they must be registered.
     pub templates: Vec<Template>,
+    /// How much may go from it in a day.
+    pub daily: Option<Daily>,
 }
 
 /// What an operator says of senders.
@@ -301,6 +304,11 @@ impl Policy {
         found
     }
 
+    /// How much may go from a sender in a day, if a message to this number counts.
+    pub fn daily(&self, sender: &Sender, recipient: PhoneNumber) -> Option<&Daily> {
+        self.listed.get(sender)?.daily.as_ref().filter(|daily| daily.concerns(recipient))
+    }
+
     /// What networks in India want to be told with a message: the entity and the template that fits.
     pub fn dlt(&self, sender: &Sender, recipient: PhoneNumber, text: &str) -> Option<Dlt> {
         let listed = self.listed.get(sender)?;
@@ -389,6 +397,7 @@ mod tests {
             state,
             evidence: Evidence::default(),
             templates: Vec::new(),
+            daily: None,
         }
     }
 

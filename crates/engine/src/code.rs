@@ -20,6 +20,7 @@ use tidings_domain::code::{self, Code, Mark, NewCode, OtherKey, Template, Verdic
 use tidings_domain::id::{CodeId, MessageId};
 use tidings_domain::intake::SendRequest;
 use tidings_domain::message::{Input, Message};
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::velocity::{Bounds, Client};
@@ -164,7 +165,7 @@ impl Engine {
         let Some(key) = &self.one_time_codes().key else { return Ok(CodeSent::NoKey) };
         let Wanted { realm, client, sender, recipient, template, code, idempotency } = wanted;
         let request = SendRequest {
-            sender,
+            from: Source::Sender(sender),
             recipient,
             text: template.blank(code.digits, key.mark),
             purpose: Purpose::Authentication,
@@ -201,7 +202,7 @@ impl Engine {
         };
         let left_ms = code.expires_at.since_ms(self.inner.clock.now());
         let request = SendRequest {
-            sender: first.sender,
+            from: Source::Sender(first.sender),
             recipient: first.recipient,
             text,
             purpose: Purpose::Authentication,

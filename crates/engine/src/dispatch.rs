@@ -24,10 +24,11 @@ use tidings_domain::id::{ConnectionId, MessageId};
 use tidings_domain::message::{self, Answer, Input, Message};
 use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
+use tidings_domain::quota::{Count, Full};
 use tidings_domain::suppression;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Arrival, AskedTurn, Happening, Ticket};
+use tidings_store::{Arrival, AskedQuota, AskedTurn, Happening, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
@@ -382,9 +383,10 @@ impl Submit {
             let suppressed = engine.store.suppressed(recipients, engine.clock.now()).await?;
             let lacks = self.lacks(engine, &step).await?;
             let full = self.take_turns(engine, &step, &suppressed, &lacks).await?;
-            Ok::<_, tidings_store::Error>((suppressed, lacks, full))
+            let used_up = self.take_quotas(engine, &step, &suppressed, &lacks, &full).await?;
+            Ok::<_, tidings_store::Error>((suppressed, lacks, full, used_up))
         };
-        let (suppressed, lacks, full) = match looked.await {
+        let (suppressed, lacks, full, used_up) = match looked.await {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(connection = self.lane.name, %error, "it cannot be read who may be sent to; putting messages back");
@@ -403,6 +405,7 @@ impl Submit {
             let over = now >= ticket.message.expires_at;
             let lack = lacks.get(&ticket.message.id).copied();
             let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed).consent(lack);
+            let facts = facts.full(used_up.get(&ticket.message.id).copied());
             let others = full.get(&ticket.message.id).map(Vec::as_slice);
             let input = match gate::ask(&facts.others(others.unwrap_or_default()), now).decision() {
                 Decision::Refuse(reason) => Input::Stopped(reason.failure()),
@@ -494,6 +497,45 @@ impl Submit {
             Turn::Full(others) => Some((asked.message, others)),
         });
         Ok(full.collect())
+    }
+
+    /// Takes the segments of those messages whose senders have a limit of the day, and that may go otherwise. Gives those that do
+    /// not fit. An answer to somebody who asked by text a moment ago counts, and goes.
+    async fn take_quotas(
+        &self,
+        engine: &Inner,
+        step: &[(Ticket, Permit)],
+        suppressed: &[Option<suppression::Reason>],
+        lacks: &HashMap<MessageId, Lack>,
+        full: &HashMap<MessageId, Vec<Timestamp>>,
+    ) -> tidings_store::Result<HashMap<MessageId, Full>> {
+        let policy = &engine.settings.gate;
+        let now = engine.clock.now();
+        let mut asked = Vec::new();
+        let mut whose = Vec::new();
+        for ((ticket, _), listed) in step.iter().zip(suppressed) {
+            let message = &ticket.message;
+            let Some(daily) = policy.senders.daily(&message.sender, message.recipient) else { continue };
+            let facts =
+                Facts::of(message, policy).suppressed(*listed).consent(lacks.get(&message.id).copied());
+            let may_go = !full.contains_key(&message.id) && now < message.expires_at;
+            if may_go && gate::ask(&facts, now).decision() == Decision::Send {
+                let limit = if message.reply.is_some() { u32::MAX } else { daily.segments };
+                let count = Count::of(daily, message.environment, now);
+                asked.push(AskedQuota { count, segments: u32::from(message.segments), limit });
+                whose.push((message, daily));
+            }
+        }
+        if asked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let taken = engine.store.take_quotas(asked).await?;
+        let full = whose.into_iter().zip(taken).filter(|(_, (_, is_taken))| !is_taken);
+        Ok(full
+            .filter_map(|((message, daily), (used, _))| {
+                Some((message.id, Full::of(daily, used, u32::from(message.segments), now)?))
+            })
+            .collect())
     }
 
     /// Gives each segment to the link; gives back what must be recorded instead, with its places.

@@ -12,6 +12,7 @@ use tidings_domain::gate;
 use tidings_domain::id::InboundId;
 use tidings_domain::intake::{self, Asked, Facts, SendRequest};
 use tidings_domain::keyword::{self, Class, Keyword};
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
 use tidings_store::{Arrival, Draft, Hearing, Inbound};
@@ -56,7 +57,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         return None;
     }
     let request = SendRequest {
-        sender: inbound.sender()?,
+        from: Source::Sender(inbound.sender()?),
         recipient: person,
         text: texts.text(kind, found.language),
         purpose: Purpose::Transactional,
@@ -80,6 +81,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
         suppressed: None,
         consent: None,
         others: &[],
+        full: None,
     };
     let plan = match intake::plan(&request, facts, now) {
         Ok(plan) => plan,

@@ -11,22 +11,31 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tidings_carriers::Permit;
-use tidings_domain::account::Realm;
+use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Refused;
 use tidings_domain::code;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::content;
 use tidings_domain::gate::{self, Hold};
-use tidings_domain::id::{BatchId, TokenId};
+use tidings_domain::id::{BatchId, ConnectionId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
+use tidings_domain::pool::{self, Last, Picked, Source, Wish};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::{Count, Daily, Full};
+use tidings_domain::sender::Sender;
+use tidings_domain::spend::Priced;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
 use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket};
 
+/// How often the senders of a call are chosen from their pools, at most. Who has none gets the same from whoever asks, so that
+/// they are chosen twice only where something changed in between.
+const PICKS_MAX: usize = 8;
+
 /// One call that sends messages.
+#[derive(Clone)]
 pub struct Call {
     /// Whose call.
     pub realm: Realm,
@@ -44,6 +53,7 @@ pub struct Call {
 pub type RenderAnswer = Arc<dyn Fn(Option<BatchId>, &[Item]) -> Vec<u8> + Send + Sync>;
 
 /// An idempotency key with what it stands for.
+#[derive(Clone)]
 pub struct IdempotencyKey {
     /// The key as given, 1 to 255 characters.
     pub key: String,
@@ -64,6 +74,8 @@ pub struct Accepted {
     pub held: Option<Hold>,
     /// What in its text carriers may filter.
     pub warnings: Vec<content::Finding>,
+    /// How its sender was chosen, if it was chosen from a pool.
+    pub picked: Option<Picked>,
 }
 
 /// What became of one request.
@@ -102,6 +114,8 @@ pub enum Sent {
 /// What a request would become.
 #[derive(Debug, Clone)]
 pub struct Preview {
+    /// Who it would be from.
+    pub from: Source,
     /// The plan, or the reason against it. The gate is asked apart, so that none of its reasons hides another.
     pub plan: std::result::Result<Plan, Refusal>,
     /// What the gate says for the moment at which it would go.
@@ -119,6 +133,8 @@ struct Planned {
     life: Life,
     held: Option<Hold>,
     warnings: Vec<content::Finding>,
+    picked: Option<Picked>,
+    priced: Option<Priced>,
     handed_over: Option<HandedOver>,
 }
 
@@ -214,18 +230,94 @@ enum With {
 }
 
 async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -> Result<Sent> {
+    let moved = || store::Error::Unavailable("who has which sender of a pool changes too fast".to_owned());
+    if !call.requests.iter().any(|request| matches!(request.from, Source::Pool(_))) {
+        return attempt(engine, call, with, Some(place)).await?.ok_or_else(moved);
+    }
+    for _ in 0..PICKS_MAX {
+        let mut call = call.clone();
+        pick(engine, call.realm, &mut call.requests).await?;
+        // Codes and what is said in a conversation have a sender.
+        if let Some(sent) = attempt(engine, call, With::Nothing, None).await? {
+            return Ok(sent);
+        }
+    }
+    Err(moved())
+}
+
+/// Chooses the senders of those requests that want one of a pool. Where there is no such pool, nothing is changed.
+async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Result<()> {
+    let now = engine.clock.now();
+    let paused: HashSet<ConnectionId> = {
+        let connections = engine.connections.lock().expect("nothing panics while it holds this");
+        connections.values().filter(|one| one.paused.is_some()).map(|one| one.id).collect()
+    };
+    for pool in &engine.settings.pools {
+        let of_it = |request: &SendRequest| matches!(&request.from, Source::Pool(name) if *name == pool.name);
+        let people: HashSet<PhoneNumber> =
+            requests.iter().filter(|request| of_it(request)).map(|request| request.recipient).collect();
+        if people.is_empty() {
+            continue;
+        }
+        let people: Vec<PhoneNumber> = people.into_iter().collect();
+        let asked = people.iter().map(|person| (realm, *person)).collect();
+        let last = engine.store.last_senders(pool.name.clone(), pool.senders.clone(), asked).await?;
+        let limits = pool.senders.iter().filter_map(|sender| {
+            Some((*sender, engine.settings.gate.senders.listed.get(sender)?.daily.clone()?))
+        });
+        let limits: Vec<(Sender, Daily)> = limits.collect();
+        let counts = limits.iter().map(|(_, daily)| Count::of(daily, realm.environment, now)).collect();
+        let used = if limits.is_empty() { Vec::new() } else { engine.store.quotas(counts).await? };
+        let seen: HashMap<PhoneNumber, Last> = people.into_iter().zip(last).collect();
+        let mut had = seen.clone();
+        for request in requests.iter_mut().filter(|request| of_it(request)) {
+            let wish = Wish {
+                environment: realm.environment,
+                recipient: request.recipient,
+                purpose: request.purpose,
+                text: Some(&request.text),
+            };
+            let senders = &engine.settings.gate.senders;
+            let look = |sender: &Sender| {
+                let mut limits = limits.iter().zip(&used).filter(|((of, _), _)| of == sender);
+                let is_full = limits.any(|((_, daily), used)| {
+                    daily.concerns(request.recipient) && Full::of(daily, *used, 1, now).is_some()
+                });
+                let is_paused = |connection| paused.contains(&connection);
+                pool::look(*sender, wish, &engine.routes, senders, is_full, is_paused)
+            };
+            let last = had.entry(request.recipient).or_default();
+            let (sender, choice) = pool::choose(pool, request.recipient, *last, look);
+            // The next one of this call has it from this one.
+            last.sent = Some((sender, now));
+            let seen = seen.get(&request.recipient).and_then(|last| last.sent).map(|(sender, _)| sender);
+            request.from = Source::Picked(Picked { pool: pool.name.clone(), sender, choice, seen });
+        }
+    }
+    Ok(())
+}
+
+/// Accepts a call whose senders are known. `None` if somebody has another sender of a pool by now.
+async fn attempt(
+    engine: &Arc<Inner>,
+    call: Call,
+    with: With,
+    place: Option<Place<'_>>,
+) -> Result<Option<Sent>> {
     let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
     let mut others = turns(engine, call.realm, &call.requests, now).await?;
+    let full = full(engine, call.realm, &call.requests, now).await?;
     let carries_code = matches!(with, With::Code(_));
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
         .into_iter()
         .enumerate()
         .map(|(place, request)| {
-            let looked = looked.get(&place).copied().unwrap_or_default();
+            let mut looked = looked.get(&place).copied().unwrap_or_default();
+            looked.full = full.get(&place).copied();
             let (recipient, purpose) = (request.recipient, request.purpose);
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
             let planned = plan(engine, request, looked, before, carries_code, asked, now);
@@ -244,7 +336,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
             .iter()
             .map(|item| match item {
                 // Handed over or waiting is a matter of microseconds: to its caller it is queued either way.
-                Ok(Planned { message, life, held, warnings, .. }) => Ok(Accepted {
+                Ok(Planned { message, life, held, warnings, picked, .. }) => Ok(Accepted {
                     message: message.clone(),
                     status: match life.state.status() {
                         Status::Sending => Status::Queued,
@@ -252,6 +344,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
                     },
                     held: held.clone(),
                     warnings: warnings.clone(),
+                    picked: picked.clone(),
                 }),
                 Err(refusal) => Err(refusal.clone()),
             })
@@ -259,13 +352,13 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
     );
     let mut drafts = Vec::with_capacity(planned.len());
     let mut places = Vec::with_capacity(planned.len());
-    for Planned { message, life, held, handed_over, .. } in planned.into_iter().flatten() {
+    for Planned { message, life, held, picked, priced, handed_over, .. } in planned.into_iter().flatten() {
         places.push((handed_over, message.connection, life.state));
-        drafts.push(Draft { message, life, held });
+        drafts.push(Draft { message, life, held, picked, priced });
     }
     // With a key it must be looked up: the same call may have been accepted when its time had not yet passed.
     if drafts.is_empty() && batch.is_none() && call.idempotency.is_none() {
-        return Ok(Sent::New(None, items(&shown, &[])));
+        return Ok(Some(Sent::New(None, items(&shown, &[]))));
     }
     let batch_id = batch.map(|(id, _)| id);
     let is_any_held = drafts.iter().any(|draft| draft.held.is_some());
@@ -294,8 +387,9 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
             }
             admissions
         }
-        store::Accepted::Replayed(answer) => return Ok(Sent::Replayed(answer)),
-        store::Accepted::KeyReused => return Ok(Sent::KeyReused),
+        store::Accepted::Replayed(answer) => return Ok(Some(Sent::Replayed(answer))),
+        store::Accepted::KeyReused => return Ok(Some(Sent::KeyReused)),
+        store::Accepted::Moved => return Ok(None),
     };
     for ((handed_over, connection, state), admission) in places.into_iter().zip(&admissions) {
         if *admission != Admission::Admitted {
@@ -330,7 +424,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
             Item::Overtaken => engine.telemetry.refused("overtaken", 1),
         }
     }
-    Ok(Sent::New(batch_id, items))
+    Ok(Some(Sent::New(batch_id, items)))
 }
 
 /// What was looked up of a recipient before the commit.
@@ -338,6 +432,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
 struct Looked {
     suppressed: Option<suppression::Reason>,
     consent: Option<Lack>,
+    full: Option<Full>,
 }
 
 /// Looks recipients up, by the places of their requests; only where the operator wants consent for a purpose. An opt-out
@@ -360,7 +455,7 @@ async fn look(
     let suppressed = engine.store.suppressed(people, now).await?;
     let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
         let consent = said.lacks(requests[place].purpose, Channel::Text, now);
-        (place, Looked { suppressed, consent })
+        (place, Looked { suppressed, consent, full: None })
     });
     Ok(looked.collect())
 }
@@ -383,6 +478,30 @@ async fn turns(
     let asked = people.iter().map(|person| (realm, *person)).collect();
     let turns = engine.store.turns(asked, policy.purposes.clone(), now).await?;
     Ok(people.into_iter().zip(turns).collect())
+}
+
+/// Of which requests, by their places, the sender's limit is used up on the day on which they would go. What waits for that day
+/// is not counted: it takes what is left at its last moment.
+async fn full(
+    engine: &Inner,
+    realm: Realm,
+    requests: &[SendRequest],
+    now: Timestamp,
+) -> Result<HashMap<usize, Full>> {
+    let policy = &engine.settings.gate.senders;
+    let limited = |(place, request): (usize, &SendRequest)| {
+        let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
+        Some((place, daily, request.send_at.filter(|at| *at > now).unwrap_or(now)))
+    };
+    let limited: Vec<(usize, Daily, Timestamp)> = requests.iter().enumerate().filter_map(limited).collect();
+    if limited.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let counts = limited.iter().map(|(_, daily, at)| Count::of(daily, realm.environment, *at)).collect();
+    let used = engine.store.quotas(counts).await?;
+    let full = limited.into_iter().zip(used);
+    // One segment at least; how many there are is known once it is planned.
+    Ok(full.filter_map(|((place, daily, at), used)| Some((place, Full::of(&daily, used, 1, at)?))).collect())
 }
 
 fn plan(
@@ -408,18 +527,29 @@ fn plan(
         suppressed: looked.suppressed,
         consent: looked.consent,
         others,
+        full: looked.full,
     };
     let mut plan = intake::plan(&request, facts, now)?;
+    let picked = request.from.picked().cloned();
+    let priced = priced(engine, asked.realm, &request, plan.measured.segments);
     plan.text = blank.unwrap_or(plan.text);
     let (held, warnings) = (plan.held.clone(), std::mem::take(&mut plan.warnings));
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
     Ok(match handed_over {
         Some((life, handed_over)) => {
-            Planned { message, life, held, warnings, handed_over: Some(handed_over) }
+            let handed_over = Some(handed_over);
+            Planned { message, life, held, warnings, picked, priced, handed_over }
         }
-        None => Planned { message, life, held, warnings, handed_over: None },
+        None => Planned { message, life, held, warnings, picked, priced, handed_over: None },
     })
+}
+
+/// What a message costs, where that is counted. Messages of the test environment cost nothing.
+fn priced(engine: &Inner, realm: Realm, request: &SendRequest, segments: u32) -> Option<Priced> {
+    let policy = &engine.settings.gate.spend;
+    let is_counted = policy.is_any() && realm.environment == Environment::Live;
+    is_counted.then(|| Priced { price: policy.price(request.recipient, segments), limits: policy.limits })
 }
 
 /// The claim rides on the acceptance: one commit less on the way to the carrier, and still nothing happens that was
@@ -449,6 +579,9 @@ fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admissi
             Err(refusal) => Item::Refused(refusal.clone()),
             Ok(accepted) => match admissions.next() {
                 Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
+                Some(Admission::Overspent(period)) => {
+                    Item::Refused(Refusal::Gate(gate::Reason::SpendLimit(*period)))
+                }
                 Some(Admission::Refused(why)) => Item::CodeRefused(*why),
                 Some(Admission::Overtaken) => Item::Overtaken,
                 _ => Item::Accepted(Box::new(accepted.clone())),
@@ -464,11 +597,15 @@ pub(crate) async fn preview(
     channel: Channel,
 ) -> Result<Preview> {
     let now = engine.clock.now();
+    let mut requests = [request.clone()];
+    pick(engine, realm, &mut requests).await?;
+    let [request] = &requests;
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
     let others = turns(engine, realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
+    let full = full(engine, realm, std::slice::from_ref(request), now).await?.get(&0).copied();
     let facts = Facts {
         realm,
         routes: &engine.routes,
@@ -478,10 +615,10 @@ pub(crate) async fn preview(
         suppressed: None,
         consent,
         others,
+        full,
     };
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
     let listed = listed.into_iter().next().flatten();
-    let (gate, sends_at) = gate::preview(request, realm.environment, listed, consent, others, policy, now);
     let plan = match intake::plan(request, facts, now) {
         Err(Refusal::Gate(_)) => {
             let content = policy.content.clone();
@@ -490,5 +627,20 @@ pub(crate) async fn preview(
         }
         plan => plan,
     };
-    Ok(Preview { plan, gate, sends_at })
+    let segments = plan.as_ref().map_or(1, |plan| plan.measured.segments);
+    let overspent = match priced(engine, realm, request, segments) {
+        Some(Priced { price, limits }) => {
+            let spent = engine.store.spent(vec![realm.account], now).await?;
+            limits.beyond(spent.first().copied().unwrap_or_default(), price)
+        }
+        None => None,
+    };
+    let facts = gate::Facts::of_request(request, realm.environment, policy, now)
+        .suppressed(listed)
+        .consent(consent)
+        .others(others)
+        .full(full)
+        .overspent(overspent);
+    let (gate, sends_at) = gate::preview(&facts, request.send_at, now);
+    Ok(Preview { from: request.from.clone(), plan, gate, sends_at })
 }

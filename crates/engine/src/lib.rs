@@ -55,6 +55,7 @@ use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
@@ -133,6 +134,8 @@ pub struct Settings {
     pub replies: Option<tidings_domain::reply::Texts>,
     /// What the operator decided about the gate.
     pub gate: tidings_domain::gate::Policy,
+    /// The pools of senders, by name.
+    pub pools: Vec<tidings_domain::pool::Pool>,
     /// How one-time codes are made and sent.
     pub one_time_codes: code::OneTimeCodes,
     /// How long a message of a person waits for its parts, from the first one: ms.
@@ -545,7 +548,7 @@ impl Engine {
         };
         let Some(text) = old.text else { return Ok(None) };
         let request = SendRequest {
-            sender: old.sender,
+            from: Source::Sender(old.sender),
             recipient: old.recipient,
             text,
             purpose: old.purpose,

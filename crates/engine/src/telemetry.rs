@@ -312,7 +312,8 @@ impl Telemetry {
             | Kind::Redacted
             | Kind::Received
             | Kind::OptedOut
-            | Kind::OptedIn => {}
+            | Kind::OptedIn
+            | Kind::SenderChosen => {}
         }
         let class = counted.class.map_or("", |class| class.as_str());
         self.events

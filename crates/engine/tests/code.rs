@@ -29,6 +29,7 @@ async fn open(directory: &std::path::Path, key: Option<[u8; 32]>) -> (Engine, Re
         node: Default::default(),
         journal: None,
         replies: None,
+        pools: Vec::new(),
         one_time_codes: OneTimeCodes { key: key.map(Key::new), ..OneTimeCodes::default() },
     };
     let engine = Engine::start(store, settings).await.expect("an engine");

@@ -5,6 +5,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Bounds;
 use tidings_domain::intake::{Limits, SendRequest};
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_engine::{Call, Engine, Item, Refused, SIMULATOR, Sent, Settings};
@@ -24,6 +25,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        pools: Vec::new(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     };
@@ -52,7 +54,7 @@ async fn pause(engine: &Engine, pause: Option<&str>) {
 async fn send(engine: &Engine, realm: Realm, purpose: Purpose, count: u64) -> (u64, Option<Refused>) {
     for n in 0..count {
         let request = SendRequest {
-            sender: Sender::from_stored("+15550001111").expect("a sender"),
+            from: Source::Sender(Sender::from_stored("+15550001111").expect("a sender")),
             recipient: PhoneNumber::from_digits(15_550_002_222 + n).expect("a number"),
             text: "one of many".to_owned(),
             purpose,

@@ -6,6 +6,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::MessageId;
 use tidings_domain::intake::SendRequest;
 use tidings_domain::message::Status;
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_engine::{Call, Engine, Item, Sent, Settings};
@@ -31,6 +32,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        pools: Vec::new(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     };
@@ -42,7 +44,7 @@ async fn open(directory: tempfile::TempDir) -> House {
 impl House {
     async fn send(&self, to: &str, text: &str) -> MessageId {
         let request = SendRequest {
-            sender: Sender::from_stored("+15550001111").expect("a sender"),
+            from: Source::Sender(Sender::from_stored("+15550001111").expect("a sender")),
             recipient: PhoneNumber::from_stored(to).expect("a number"),
             text: text.to_owned(),
             purpose: Purpose::Transactional,

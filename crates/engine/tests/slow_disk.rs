@@ -7,6 +7,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::MessageId;
 use tidings_domain::intake::SendRequest;
 use tidings_domain::message::Status;
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_engine::{Call, Engine, Item, Sent, Settings};
@@ -30,6 +31,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        pools: Vec::new(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     };
@@ -43,7 +45,7 @@ fn realm(engine: &Engine) -> Realm {
 /// A call with one message; its id, or why there is none.
 async fn send(engine: Engine, n: u64) -> Result<MessageId, String> {
     let request = SendRequest {
-        sender: Sender::from_stored("+15550001111").expect("a sender"),
+        from: Source::Sender(Sender::from_stored("+15550001111").expect("a sender")),
         recipient: PhoneNumber::from_digits(15_550_100_000 + n).expect("a number"),
         text: "one of many".to_owned(),
         purpose: Purpose::Transactional,

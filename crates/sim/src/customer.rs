@@ -13,6 +13,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{MessageId, SuppressionId};
 use tidings_domain::intake::SendRequest;
+use tidings_domain::pool::Source;
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
@@ -131,7 +132,7 @@ fn request(house: &House, wish: &Wish, asked_ms: u64) -> SendRequest {
     };
     text.extend(std::iter::repeat_n('x', letters));
     SendRequest {
-        sender: Sender::from_stored("+15550001111").expect("a sender"),
+        from: Source::Sender(Sender::from_stored("+15550001111").expect("a sender")),
         recipient: number(&Plan::number(wish.connection, wish.person)),
         text,
         purpose: wish.purpose,

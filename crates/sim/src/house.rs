@@ -293,6 +293,7 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         journal: None,
         replies: None,
         gate: gate(plan),
+        pools: Vec::new(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     }

@@ -30,12 +30,15 @@ use tidings_domain::import::{self, Import};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::{Input, Life, Message, Status};
 use tidings_domain::node::Roles;
+use tidings_domain::pool::{self, Last, Picked};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::Count;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::{self, Decision};
 use tidings_domain::segment::{self, Past, Touch};
 use tidings_domain::sender::Sender;
+use tidings_domain::spend::{Period, Priced, Spent};
 use tidings_domain::suppression;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::text::{Part, Segment};
@@ -58,6 +61,17 @@ pub struct AskedTurn {
     pub message: MessageId,
 }
 
+/// Segments that want to go in a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedQuota {
+    /// Where they are counted.
+    pub count: Count,
+    /// How many.
+    pub segments: u32,
+    /// How many may go in the day.
+    pub limit: u32,
+}
+
 /// Digits of a phone number that a carrier wrote without `+`, at least. A short code has eight at most.
 const PERSON_DIGITS_MIN: usize = 9;
 
@@ -73,7 +87,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Accepts the messages of one call: rows, due items, batch, idempotency record, all in one commit.
     /// A draft whose recipient is suppressed is not inserted and comes back as [`Admission::Suppressed`]. To one that is
-    /// held `Input::Held` is applied, with its event.
+    /// held `Input::Held` is applied, with its event. Of one whose sender was chosen from a pool, the sender is noted as the one
+    /// that its recipient has, with an event; if another one is noted by then than was seen, nothing of the call is done:
+    /// [`Accepted::Moved`]. What one costs is counted of its account; beyond a limit it is not inserted and comes back as
+    /// [`Admission::Overspent`].
     /// If the idempotency key is known, nothing is written: see [`Accepted`].
     fn accept(&self, intake: Intake, now: Timestamp) -> Reply<'_, Accepted>;
 
@@ -135,6 +152,25 @@ pub trait Backend: Send + Sync + 'static {
     /// Takes the turn of each of these messages at this moment, one after the other and all in one commit, as far as the caps
     /// leave one to its recipient beside the turns that others took. A message that had one has it moved.
     fn take_turns(&self, asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Reply<'_, Vec<Turn>>;
+
+    /// What each of these accounts spent in the day and the month that it is.
+    fn spent(&self, accounts: Vec<AccountId>, now: Timestamp) -> Reply<'_, Vec<Spent>>;
+
+    /// Takes segments of days, one after the other and all in one commit, as far as they fit into what is left; gives for each how
+    /// many were taken before it, and whether it fits.
+    fn take_quotas(&self, asked: Vec<AskedQuota>) -> Reply<'_, Vec<(u64, bool)>>;
+
+    /// How many segments were taken of each of these days.
+    fn quotas(&self, counts: Vec<Count>) -> Reply<'_, Vec<u64>>;
+
+    /// Which of these senders each of these people had last: from which they were sent to by this pool, and to which they
+    /// wrote, as far as that is an entry of a conversation.
+    fn last_senders(
+        &self,
+        pool: pool::Name,
+        senders: Vec<Sender>,
+        people: Vec<(Realm, PhoneNumber)>,
+    ) -> Reply<'_, Vec<Last>>;
 
     /// Ends messages that crash whoever handles them (`Input::Quarantined`). One that cannot be handled even for that
     /// is taken out of every queue as it is, so that nobody meets it again.
@@ -815,12 +851,16 @@ pub struct Draft {
     pub life: Life,
     /// Why it waits, if the gate holds it: `Input::Held`, in the commit that accepts it. It is due when the hold ends.
     pub held: Option<Hold>,
+    /// How its sender was chosen, if it was chosen from a pool.
+    pub picked: Option<Picked>,
+    /// What it costs its account, if that is counted.
+    pub priced: Option<Priced>,
 }
 
 impl Draft {
     /// A message that nothing holds.
     pub const fn new(message: Message, life: Life) -> Self {
-        Self { message, life, held: None }
+        Self { message, life, held: None, picked: None, priced: None }
     }
 }
 
@@ -1099,6 +1139,8 @@ pub enum Admission {
     Admitted,
     /// Its recipient is on the suppression list; nothing was stored.
     Suppressed(suppression::Reason),
+    /// Its account would spend more than it may; nothing was stored.
+    Overspent(Period),
     /// The code that it carries may not be sent now; nothing was stored. Only [`Backend::send_code`] says so.
     Refused(code::Refused),
     /// Somebody wrote in the conversation meanwhile; nothing was stored. Only [`Backend::converse`] says so.
@@ -1114,6 +1156,48 @@ pub enum Accepted {
     Replayed(Vec<u8>),
     /// The key was used for another request.
     KeyReused,
+    /// Somebody has another sender of a pool than was seen when it was chosen. Nothing was stored; choose anew.
+    Moved,
+}
+
+/// What is spent by the messages of one call, one after the other.
+pub(crate) struct Spending {
+    spent: Spent,
+    new: Spent,
+}
+
+impl Spending {
+    pub(crate) fn new(spent: Spent) -> Self {
+        Self { spent, new: Spent::default() }
+    }
+
+    /// Counts a message, unless it goes beyond a limit: then that.
+    pub(crate) fn add(&mut self, priced: &Priced) -> Option<Period> {
+        let beyond = priced.limits.beyond(self.spent, priced.price);
+        if beyond.is_none() {
+            self.spent = self.spent.plus(priced.price);
+            self.new = self.new.plus(priced.price);
+        }
+        beyond
+    }
+
+    /// What was counted: the same in each period.
+    pub(crate) fn counted(&self) -> i64 {
+        i64::try_from(self.new.day.millionths()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What the event says by which the sender of a message was chosen from a pool.
+pub(crate) fn chosen_event(draft: &Draft, picked: &Picked, now: Timestamp) -> Event {
+    Event {
+        kind: Kind::SenderChosen,
+        status: draft.life.state.status(),
+        attempt: draft.life.attempt,
+        at: now,
+        due_at: None,
+        failure: None,
+        raw: Some(pool::noted(picked)),
+    }
 }
 
 /// A message to submit, as it is now.

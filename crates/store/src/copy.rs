@@ -177,6 +177,11 @@ pub(crate) const TABLES: &[Table] = tables! {
     turn (account, live, recipient, message) {
         account: Long, live: Short, recipient: Long, message: Long, at: Long,
     }
+    sticky (account, live, pool, person) {
+        account: Long, live: Short, pool: Text, person: Long, sender: Text, at: Long,
+    }
+    quota (live, name, day) { live: Short, name: Text, day: Long, segments: Long }
+    spend (account, period, begins) { account: Long, period: Short, begins: Long, amount: Long }
     template (id) {
         id: Long, account: Long, live: Short, name: Text, description: Text, newest: Whole, created_at: Long,
     }

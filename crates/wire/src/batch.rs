@@ -78,7 +78,7 @@ pub fn parse(json: &Json<'_>, door: Door, limits: &Limits) -> Result<Vec<Item>, 
         message::check_length(body, "bodies", &mut errors);
     }
     let options = Options::read(fields, &mut errors);
-    let sender = match fields.text("from").map(|from| door.sender("from", from)) {
+    let sender = match fields.text("from").map(|from| door.source("from", from)) {
         Some(Ok(sender)) => Some(sender),
         Some(Err(error)) => {
             errors.push(error);
@@ -106,7 +106,8 @@ pub fn parse(json: &Json<'_>, door: Door, limits: &Limits) -> Result<Vec<Item>, 
         });
         for body in &bodies {
             items.push(parsed.clone().map(|recipient| {
-                let (request, callback_url) = options.clone().with(sender, recipient, (*body).to_owned());
+                let (request, callback_url) =
+                    options.clone().with(sender.clone(), recipient, (*body).to_owned());
                 Parsed { request, callback_url, text_field: "bodies", filling: None }
             }));
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::conversation::{self as domain, Change, Entry, NAME_MAX, NOTE_MAX, is_tag};
 use tidings_domain::id::{ConversationId, NoteId};
+use tidings_domain::pool::Source;
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
@@ -160,7 +161,7 @@ pub fn parse_reply(json: &Json<'_>, to: &domain::Conversation) -> Result<Reply, 
     let (text_field, text) = message::text(fields, filling.is_some(), &mut errors);
     match text {
         Some(text) if errors.is_empty() => {
-            let (request, callback_url) = options.with(to.sender, to.person, text.to_owned());
+            let (request, callback_url) = options.with(Source::Sender(to.sender), to.person, text.to_owned());
             let message = Parsed { request, callback_url, text_field, filling: filling.map(Box::new) };
             Ok(Reply { message, seen, author })
         }

@@ -97,8 +97,12 @@ codes! {
         "Send a text as it was registered for this sender, or have an operator add its template to the `[[sender]]`."
     RiskyContent "RISKY_CONTENT" 422 "The text has or lacks what carriers look at"
         "Correct what `reason` names, or have an operator change what `[content]` does about it."
+    SpendLimit "SPEND_LIMIT" 422 "The account would spend more than it may"
+        "Wait for the next day or month, or have an operator change the limits in `[spend]`."
     FrequencyCap "FREQUENCY_CAP" 422 "The recipient got as many messages as may be"
         "Send fewer, or later; an operator sets in `[frequency]` how many, and whether one too many waits."
+    DailyLimit "DAILY_LIMIT" 422 "As much was sent from the sender today as may be"
+        "Wait for the next day, send from another sender, or have an operator change the `daily_limit` of the `[[sender]]`."
     QuietHours "QUIET_HOURS" 422 "The recipient must not be disturbed at this time"
         "Send it within the hours that are named, or have an operator set `outside = \"hold\"` in `[quiet_hours]`."
     TemplateNotFilled "TEMPLATE_NOT_FILLED" 422 "The text cannot be made of the template"
@@ -164,6 +168,8 @@ impl Code {
             gate::TEMPLATE_REQUIRED => Self::TemplateRequired,
             gate::CONTENT => Self::RiskyContent,
             gate::FREQUENCY_CAP => Self::FrequencyCap,
+            gate::DAILY_LIMIT => Self::DailyLimit,
+            gate::SPEND_LIMIT => Self::SpendLimit,
             _ => Self::of(failure.class),
         }
     }
@@ -247,6 +253,11 @@ impl FieldError {
                 "validity",
                 format_args!("For this purpose a message can be worth sending for 1 to {allowed_s} seconds."),
             ),
+            Refusal::NoPool => {
+                let detail =
+                    "There is no pool of senders of this name; an operator makes one as a `[[pool]]`.";
+                Self::new("from", Code::InvalidSender, "no_pool", detail)
+            }
             Refusal::NoRoute => Self::new(
                 "to",
                 Code::NoRoute,
@@ -280,8 +291,12 @@ impl FieldError {
                 Self::new("from", Code::SenderNotRegistered, why.as_str(), sentence(why))
             }
             gate::Reason::Content(finding) => Self::content(finding, text_field),
+            gate::Reason::SpendLimit(_) => Self::new("", Code::SpendLimit, reason.code(), sentence(reason)),
             gate::Reason::FrequencyCap { .. } => {
                 Self::new("to", Code::FrequencyCap, reason.code(), format_args!("Too many: {reason}."))
+            }
+            gate::Reason::DailyLimit(_) => {
+                Self::new("from", Code::DailyLimit, reason.code(), sentence(reason))
             }
             gate::Reason::QuietHours(_) => {
                 Self::new("to", Code::QuietHours, reason.code(), format_args!("Quiet hours: {reason}."))

@@ -1,10 +1,11 @@
 //! Events as a timeline shows them. How webhooks and the feed show them is in `webhook`.
 
-use crate::message::{Message, MessageError};
+use crate::message::{Message, MessageError, SenderChoice};
 use crate::show::Shown;
 use serde::Serialize;
-use tidings_domain::event::Event;
+use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::EventId;
+use tidings_domain::pool;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
@@ -30,6 +31,9 @@ pub struct TimelineEvent<'a> {
     pub next_attempt_at: Option<Shown<Timestamp>>,
     /// What went wrong, if anything did.
     pub error: Option<MessageError<'a>>,
+    /// Why the message is from its sender, where that was chosen from a pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_choice: Option<SenderChoice>,
     /// The carrier's own words.
     pub raw: Option<&'a str>,
 }
@@ -37,6 +41,8 @@ pub struct TimelineEvent<'a> {
 impl<'a> TimelineEvent<'a> {
     /// Shows an event.
     pub fn new(id: EventId, event: &'a Event, purpose: Purpose) -> Self {
+        let is_choice = event.kind == Kind::SenderChosen;
+        let noted = event.raw.as_deref().filter(|_| is_choice).and_then(pool::read_noted);
         Self {
             id: Shown(id),
             kind: event.kind.as_str(),
@@ -45,7 +51,8 @@ impl<'a> TimelineEvent<'a> {
             attempt: event.attempt,
             next_attempt_at: event.due_at.map(Shown),
             error: event.failure.as_ref().map(|failure| MessageError::new(failure, event.status, purpose)),
-            raw: event.raw.as_deref(),
+            sender_choice: noted.map(|(choice, pool)| SenderChoice::of(choice, &pool)),
+            raw: event.raw.as_deref().filter(|_| !is_choice),
         }
     }
 }

@@ -18,6 +18,7 @@ use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
 use tidings_domain::intake::{Plan, SendRequest};
 use tidings_domain::message::{self as domain, Life, Status};
+use tidings_domain::pool::{self, Picked, Source};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{self, Cost, Encoding};
@@ -162,6 +163,23 @@ impl Door {
         Sender::parse(text, self.default_country, self.environment)
             .map_err(|why| FieldError::new(field, Code::InvalidSender, why.code(), why))
     }
+
+    /// Parses a sender in `field`, or `pool:` and the name of a pool of senders.
+    ///
+    /// # Errors
+    /// Why it is neither.
+    pub fn source(self, field: &'static str, text: &str) -> Result<Source, FieldError> {
+        match pool::Name::after_prefix(text) {
+            None => self.sender(field, text).map(Source::Sender),
+            Some(name) => pool::Name::parse(name).map(Source::Pool).ok_or_else(|| {
+                let detail = format!(
+                    "After `pool:` stands the name of a pool: 1 to {} of a to z, digits, - and _.",
+                    pool::NAME_MAX
+                );
+                FieldError::new(field, Code::InvalidSender, "no_pool", detail)
+            }),
+        }
+    }
 }
 
 /// A request, all parsed; only its callback address must still be turned into an endpoint.
@@ -223,12 +241,12 @@ impl Options {
 
     pub(crate) fn with(
         self,
-        sender: Sender,
+        from: Source,
         recipient: PhoneNumber,
         text: String,
     ) -> (SendRequest, Option<String>) {
         let request = SendRequest {
-            sender,
+            from,
             recipient,
             text,
             purpose: self.purpose,
@@ -307,12 +325,12 @@ pub(crate) fn finish(
     filling: Option<Filling>,
     mut errors: Vec<FieldError>,
 ) -> Result<Parsed, Vec<FieldError>> {
-    let sender = fields.text("from").map(|from| door.sender("from", from));
+    let sender = fields.text("from").map(|from| door.source("from", from));
     let recipient = fields.text("to").map(|to| door.recipient("to", to));
     let (text_field, text) = text(fields, filling.is_some(), &mut errors);
     match (sender, recipient, text) {
-        (Some(Ok(sender)), Some(Ok(recipient)), Some(text)) if errors.is_empty() => {
-            let (request, callback_url) = options.with(sender, recipient, text.to_owned());
+        (Some(Ok(from)), Some(Ok(recipient)), Some(text)) if errors.is_empty() => {
+            let (request, callback_url) = options.with(from, recipient, text.to_owned());
             Ok(Parsed { request, callback_url, text_field, filling: filling.map(Box::new) })
         }
         (sender, recipient, _) => {
@@ -388,13 +406,13 @@ pub fn parse_preview(json: &Json<'_>, door: Door) -> Result<PreviewRequest, Vec<
     let Some(text) = text.filter(|text| form.is_empty() && text.len() <= TEXT_MAX) else {
         return Err([form, refused].concat());
     };
-    let sender = fields.text("from").map(|from| door.sender("from", from));
+    let sender = fields.text("from").map(|from| door.source("from", from));
     let recipient = fields.text("to").map(|to| door.recipient("to", to));
     let transliterate = options.transliterate;
     let mut message = None;
     match (sender, recipient) {
-        (Some(Ok(sender)), Some(Ok(recipient))) if refused.is_empty() => {
-            let (request, callback_url) = options.with(sender, recipient, text.to_owned());
+        (Some(Ok(from)), Some(Ok(recipient))) if refused.is_empty() => {
+            let (request, callback_url) = options.with(from, recipient, text.to_owned());
             message = Some(Parsed { request, callback_url, text_field, filling: None });
         }
         (sender, recipient) => {
@@ -427,6 +445,8 @@ pub struct Preview {
     /// Who it would be from.
     #[schema(value_type = Option<String>)]
     pub from: Option<Shown<Sender>>,
+    /// Why it would be from this sender, if it is of a pool.
+    pub sender_choice: Option<SenderChoice>,
     /// Who it would go to.
     #[schema(value_type = Option<String>)]
     pub to: Option<Shown<PhoneNumber>>,
@@ -592,7 +612,8 @@ impl Preview {
                 })
                 .collect(),
             transliteration,
-            from: message.map(|message| Shown(message.sender)),
+            from: message.and_then(|message| message.from.sender()).map(Shown),
+            sender_choice: message.and_then(|message| message.from.picked()).map(SenderChoice::new),
             to: message.map(|message| Shown(message.recipient)),
             connection: plan.map(|plan| Shown(plan.connection)),
             send_at: plan.and_then(|plan| plan.send_at.map(Shown)),
@@ -616,6 +637,9 @@ pub struct Accepted<'a> {
     /// Who it is from, as it will be sent.
     #[schema(value_type = String)]
     pub from: Shown<Sender>,
+    /// Why it is from this sender, if that was chosen from a pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_choice: Option<SenderChoice>,
     /// Who it is to, in E.164.
     #[schema(value_type = String)]
     pub to: Shown<PhoneNumber>,
@@ -656,6 +680,7 @@ impl<'a> Accepted<'a> {
             id: Shown(message.id),
             status: status.as_str(),
             from: Shown(message.sender),
+            sender_choice: None,
             to: Shown(message.recipient),
             purpose: message.purpose.as_str(),
             segments: message.segments,
@@ -667,6 +692,34 @@ impl<'a> Accepted<'a> {
             expires_at: Shown(message.expires_at),
             reference: message.reference.as_deref(),
         }
+    }
+
+    /// With why it is from its sender, if that was chosen from a pool.
+    #[must_use]
+    pub fn chosen(self, picked: Option<&Picked>) -> Self {
+        Self { sender_choice: picked.map(SenderChoice::new), ..self }
+    }
+}
+
+/// Why a message is from a sender that was chosen from a pool.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SenderChoice {
+    /// The pool's name.
+    pub pool: String,
+    /// `sticky`, `area`, `spread` or `failover`.
+    pub choice: &'static str,
+    /// A sentence for people. It never repeats phone numbers.
+    pub detail: String,
+}
+
+impl SenderChoice {
+    /// Shows why a sender was chosen.
+    pub fn new(picked: &Picked) -> Self {
+        Self::of(picked.choice, &picked.pool)
+    }
+
+    pub(crate) fn of(choice: pool::Choice, pool: &pool::Name) -> Self {
+        Self { pool: pool.to_string(), choice: choice.as_str(), detail: choice.to_string() }
     }
 }
 
@@ -839,7 +892,10 @@ pub(crate) mod tests {
         match parsed {
             Ok(parsed) => format!(
                 "{} -> {} {} {}",
-                parsed.request.sender,
+                match &parsed.request.from {
+                    Source::Pool(name) => format!("pool {name}"),
+                    from => from.sender().map(|sender| sender.to_string()).unwrap_or_default(),
+                },
                 parsed.request.recipient,
                 parsed.request.purpose.as_str(),
                 parsed.text_field

@@ -11,7 +11,8 @@ pub const TEXT_FIELDS: [&str; 4] = ["message", "body", "text", "content"];
 pub(crate) const FROM: Field = Field::new(
     "from",
     Kind::Text,
-    "Who it is from: a phone number, a short code, or a name of up to 11 characters.",
+    "Who it is from: a phone number, a short code, a name of up to 11 characters, or `pool:` and the name of a pool of \
+     senders, of which one is chosen.",
 )
 .required()
 .example("\"+15550001111\"");

@@ -104,6 +104,7 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
         journal: None,
         replies: None,
         gate: tidings_domain::gate::Policy::OPEN,
+        pools: Vec::new(),
         one_time_codes: OneTimeCodes {
             key: Some(tidings_engine::code::Key::new([7; 32])),
             ..OneTimeCodes::default()

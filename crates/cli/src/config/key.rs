@@ -15,6 +15,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Window;
 use tidings_domain::range::Range;
 use tidings_domain::reply;
+use tidings_domain::spend::Amount;
 use tidings_egress::Block;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -219,6 +220,49 @@ impl Setting for Window {
     }
     fn print(&self) -> Option<String> {
         Some(quoted(&self.to_string()))
+    }
+}
+
+/// An amount of money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Money(pub Amount);
+
+impl Setting for Money {
+    fn wanted() -> String {
+        "a number from 0 to 1000000000 with at most six digits after the point, such as 250 or 0.0079"
+            .to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let text = match value {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            _ => return None,
+        };
+        Amount::parse(&text.replace('_', "")).map(Self)
+    }
+    fn print(&self) -> Option<String> {
+        Some(self.0.to_string())
+    }
+}
+
+/// What a segment costs to numbers that begin so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceLine(pub String, pub Amount);
+
+impl Setting for PriceLine {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        r#"the beginning of numbers, a colon, and what a segment costs, such as "46: 0.045""#.to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        let (prefix, price) = value.as_str()?.split_once(':')?;
+        let prefix = prefix.trim().trim_start_matches('+');
+        let is_prefix =
+            (1..=15).contains(&prefix.len()) && prefix.bytes().all(|octet| octet.is_ascii_digit());
+        Amount::parse(price.trim()).filter(|_| is_prefix).map(|price| Self(prefix.to_owned(), price))
+    }
+    fn print(&self) -> Option<String> {
+        Some(quoted(&format!("{}: {}", self.0, self.1)))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Senders: what they are registered for, and what shows it.
 
-use super::key::{CountryCode, Reader, Section, Setting, Table, section, words};
+use super::key::{CountryCode, Reader, Section, Setting, Table, Whole, section, words};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use tidings_domain::account::Environment;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::Daily;
 use tidings_domain::registration::{Evidence, Kind, Listed, State, Template};
 use tidings_domain::sender::Sender as Value;
 use toml::Spanned;
@@ -78,6 +79,11 @@ section! {
         verification_id: Option<String> = None, example r#""HH7A8B9C""#;
         /// The principal entity: DLT, in India.
         entity_id: Option<String> = None, example r#""1101000000000012345""#;
+        /// How many segments may go from it in a day that begins at midnight UTC; without it, as many as there are.
+        daily_limit: Option<Whole<1, 1_000_000_000>> = None, example "10_000";
+        /// The trust score of its brand, 0 to 100: 10DLC. Without a daily_limit, all senders of the brand together send as much a
+        /// day to numbers in the United States as T-Mobile takes from a brand with this score.
+        trust_score: Option<Whole<0, 100>> = None, example "60";
         /// The texts that are registered for it in India, each with its id. {#var#} stands for up to 30 characters.
         templates: Vec<TemplateText> = Vec::new(), example r##"["1107160000000012345: Dear {#var#}, it is on its way."]"##;
     }
@@ -96,6 +102,11 @@ impl Sender {
         let sender = Self::read(reader, &mut table);
         let wrong = match Value::parse(&sender.value, None, Environment::Test) {
             Ok(value) if before.contains_key(&value) => "is listed twice; join the two".to_owned(),
+            Ok(_) if sender.trust_score.is_some() && sender.brand_id.is_none() => {
+                let wrong = r#"is that of a brand; write the brand as "brand_id""#.to_owned();
+                reader.complain_of(&table, "trust_score", wrong);
+                return None;
+            }
             Ok(value) => return Some((value, sender)),
             Err(_) if sender.value.is_empty() && !reader.is_written(&table, "value") => {
                 r#"is missing; write the sender, such as value = "+12125551234""#.to_owned()
@@ -115,6 +126,14 @@ impl Sender {
             }
         }
         text
+    }
+
+    fn daily(&self, value: &Value) -> Option<Daily> {
+        match (self.daily_limit, self.trust_score, &self.brand_id) {
+            (Some(limit), _, _) => Some(Daily::of_sender(&value.to_string(), limit.get())),
+            (None, Some(score), Some(brand)) => Some(Daily::of_brand(brand, score.get())),
+            (None, Some(_), None) | (None, None, _) => None,
+        }
     }
 
     /// As the rules have it.
@@ -142,6 +161,7 @@ impl Sender {
                 entity_id: self.entity_id.clone(),
             },
             templates: self.templates.iter().map(|template| template.0.clone()).collect(),
+            daily: self.daily(value),
         }
     }
 }

@@ -3,3 +3,4 @@
 mod house;
 mod quiet_hours;
 mod reasons;
+mod senders;

@@ -10,6 +10,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::MessageId;
 use tidings_domain::intake::SendRequest;
 use tidings_domain::message::Status;
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_engine::clock::{Clock, Nature};
@@ -109,6 +110,7 @@ impl House {
             journal: None,
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
+            pools: Vec::new(),
             one_time_codes: Default::default(),
             parts_wait_ms: 180_000,
         };
@@ -122,7 +124,7 @@ impl House {
 
     pub async fn send(&self, to: &str, purpose: Purpose, text: &str) -> MessageId {
         let request = SendRequest {
-            sender: Sender::from_stored("+15550001111").unwrap(),
+            from: Source::Sender(Sender::from_stored("+15550001111").unwrap()),
             recipient: PhoneNumber::from_stored(to).unwrap(),
             text: text.to_owned(),
             purpose,

@@ -17,6 +17,7 @@ use tidings_domain::id::{MessageId, SuppressionId};
 use tidings_domain::intake::SendRequest;
 use tidings_domain::message::Status;
 use tidings_domain::node::{LEASE_MS, MARGIN_MS, RENEW_MS, Roles};
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
@@ -114,6 +115,7 @@ impl Site {
             journal: None,
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
+            pools: Vec::new(),
             one_time_codes: Default::default(),
             parts_wait_ms: 180_000,
         };
@@ -137,7 +139,7 @@ impl Site {
 impl Running {
     async fn send(&self, to: &str) -> MessageId {
         let request = SendRequest {
-            sender: Sender::from_stored("+15550001111").unwrap(),
+            from: Source::Sender(Sender::from_stored("+15550001111").unwrap()),
             recipient: PhoneNumber::from_stored(to).unwrap(),
             text: "one of many".to_owned(),
             purpose: Purpose::Transactional,

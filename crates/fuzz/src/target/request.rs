@@ -133,6 +133,7 @@ fn build() -> House {
             journal: None,
             replies: None,
             gate: tidings_domain::gate::Policy::OPEN,
+            pools: Vec::new(),
             one_time_codes: Default::default(),
             parts_wait_ms: 180_000,
         };

@@ -40,6 +40,23 @@ impl Conversations {
         self.rows.get(&id).filter(|kept| kept.conversation.realm == realm)
     }
 
+    /// To which of these senders somebody wrote last, as far as that was not forgotten.
+    pub(super) fn wrote_last(
+        &self,
+        realm: Realm,
+        person: PhoneNumber,
+        senders: &[Sender],
+    ) -> Option<(Sender, Timestamp)> {
+        let wrote = |sender: &Sender| {
+            let id = self.between.get(&(realm, person, *sender))?;
+            let mut entries = self.rows.get(id)?.entries.values().rev();
+            entries
+                .find(|written| matches!(written.entry, Entry::Inbound(_)))
+                .map(|written| (written.at, *sender))
+        };
+        senders.iter().filter_map(wrote).max().map(|(at, sender)| (sender, at))
+    }
+
     /// Forgets entries from before then, and conversations that have none left. `true` if there may be more.
     pub(super) fn sweep(&mut self, before: Timestamp) -> bool {
         for kept in self.rows.values_mut() {

@@ -341,6 +341,11 @@ impl Tables {
             let same = known.fingerprint == asked.fingerprint;
             return Ok(if same { Accepted::Replayed(known.answer.clone()) } else { Accepted::KeyReused });
         }
+        if self.sticky.is_moved(&drafts) {
+            return Ok(Accepted::Moved);
+        }
+        let drafts_are_priced = drafts.iter().any(|draft| draft.priced.is_some());
+        let mut spending = Spending::new(self.spends.of(realm.account, now));
         let admissions: Vec<Admission> = drafts
             .iter()
             .map(|draft| {
@@ -348,7 +353,10 @@ impl Tables {
                 let listed = self.suppressions.in_force(message.realm(), message.recipient, now);
                 match gate::refuses_listed(message, listed, now) {
                     Some(reason) => Admission::Suppressed(reason),
-                    None => Admission::Admitted,
+                    None => match draft.priced.as_ref().and_then(|priced| spending.add(priced)) {
+                        Some(period) => Admission::Overspent(period),
+                        None => Admission::Admitted,
+                    },
                 }
             })
             .collect();
@@ -388,6 +396,9 @@ impl Tables {
             return Err(Error::Conflict(format!("there is a batch {id} already")));
         }
         // From here on nothing can fail.
+        if drafts_are_priced {
+            self.spends.count(realm.account, &spending, now);
+        }
         if let Some(code) = code {
             self.put_code(code);
         }
@@ -395,13 +406,19 @@ impl Tables {
             let call = Call { realm, created_at: now, asked, members: ids.into_iter().collect() };
             self.messages.batches.insert(id, call);
         }
-        let mut held = Vec::new();
+        let mut after = Vec::new();
         for mut draft in admitted {
             let attempt = draft.life.attempt;
-            held.extend(draft.held.take().map(|hold| (draft.message.id, Input::Held { attempt, hold })));
+            let held = draft.held.take().map(|hold| Input::Held { attempt, hold });
             if let Beside::Saying(saying) = beside {
                 self.add_entry(Addition::of_message(&draft.message, saying, now));
             }
+            let message = &draft.message;
+            let chosen = draft.picked.as_ref().map(|picked| {
+                self.sticky.note(message.realm(), message.recipient, picked, now);
+                Effect::Publish(chosen_event(&draft, picked, now))
+            });
+            after.push((message.id, chosen, held));
             self.messages.insert(draft, now);
         }
         if let Some(Idempotency { key, fingerprint, answer }) = idempotency {
@@ -411,8 +428,13 @@ impl Tables {
         }
         let retry = RetryPolicy::default();
         let mut commit = Commit::new(self, now, &retry, Jitter(0));
-        for (id, input) in held {
-            commit.apply(id, input);
+        for (id, chosen, held) in after {
+            if let Some(chosen) = chosen {
+                commit.follow(id, chosen);
+            }
+            if let Some(held) = held {
+                commit.apply(id, held);
+            }
         }
         Ok(Accepted::New(admissions, Box::new(commit.out)))
     }
@@ -420,7 +442,7 @@ impl Tables {
 
 impl Messages {
     fn insert(&mut self, draft: Draft, now: Timestamp) {
-        let Draft { mut message, life, held: _ } = draft;
+        let Draft { mut message, life, .. } = draft;
         let text = message.text.take();
         let due = Due::of(&message, &life.state);
         if let Some(due) = due {

@@ -26,8 +26,11 @@ mod inbound;
 mod message;
 mod node;
 mod operating;
+mod pool;
+mod quota;
 mod review;
 mod segment;
+mod spend;
 mod suppression;
 mod template;
 
@@ -49,9 +52,13 @@ use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
+use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::Count;
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
+use tidings_domain::sender::Sender;
+use tidings_domain::spend::Spent;
 use tidings_domain::suppression as list;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -418,6 +425,9 @@ struct Tables {
     replies: inbound::Replies,
     codes: code::Codes,
     turns: frequency::Turns,
+    sticky: pool::Sticky,
+    quotas: quota::Quotas,
+    spends: spend::Spends,
     conversations: conversation::Conversations,
     templates: template::Templates,
     segments: segment::Segments,
@@ -442,6 +452,9 @@ impl Default for Tables {
             replies: inbound::Replies::default(),
             codes: code::Codes::default(),
             turns: frequency::Turns::default(),
+            sticky: pool::Sticky::default(),
+            quotas: quota::Quotas::default(),
+            spends: spend::Spends::default(),
             conversations: conversation::Conversations::default(),
             templates: template::Templates::default(),
             segments: segment::Segments::default(),
@@ -539,6 +552,10 @@ impl Backend for Model {
         read listed(after: AuditId, limit: usize) -> Listed;
 
         read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
+        read spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
+        read quotas(counts: Vec<Count>) -> Vec<u64>;
+        write take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
+        read last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
         write take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
 
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();

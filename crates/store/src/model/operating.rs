@@ -13,6 +13,10 @@ const OUTSTANDING_MS: i64 = 80 * 3_600_000;
 /// A callback address may be needed as long as a message that names it may wait and live: 35 days ahead, 72 hours
 /// of life, 72 hours for late receipts.
 const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
+/// Days of senders are counted for so long.
+const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
+/// What accounts spent is known for so long: two months and some more.
+const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
 
 /// Connections, the hold, and the trail.
 #[derive(Debug, Clone, Default)]
@@ -152,10 +156,13 @@ impl Tables {
         more |= self.codes.sweep(now, limit);
         more |= self.imports.sweep(limit, now);
         more |= self.turns.sweep(now, limit);
+        self.spends.sweep(before(SPENDS_MS));
+        self.quotas.sweep(before(QUOTAS_MS));
         self.endpoints.sweep_callbacks(before(CALLBACKS_MS));
         if let Some(messages_ms) = retention.messages_ms {
             more |= self.sweep_messages(before(messages_ms), limit);
             more |= self.sweep_inbounds(before(messages_ms), limit);
+            more |= self.sticky.sweep(before(messages_ms), limit);
             more |= self.conversations.sweep(before(messages_ms));
             more |= self.segments.sweep(before(messages_ms), limit);
         }

@@ -6,7 +6,7 @@
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
-use super::{code, conversation, event, node, review, suppression};
+use super::{code, conversation, event, node, pool, review, spend, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
@@ -830,6 +830,10 @@ pub(super) async fn accept_with(
             return Ok(if same { Accepted::Replayed(answer.clone()) } else { Accepted::KeyReused });
         }
     }
+    if pool::is_moved(&tx.sql, &intake.drafts).await? {
+        return Ok(Accepted::Moved);
+    }
+    let mut spending = spend::begin(&tx.sql, intake, now).await?;
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
     let retry = RetryPolicy::default();
@@ -839,6 +843,12 @@ pub(super) async fn accept_with(
         let listed = suppression::look(tx, message.realm(), message.recipient, now).await?;
         if let Some(reason) = gate::refuses_listed(message, listed, now) {
             admissions.push(Admission::Suppressed(reason));
+            continue;
+        }
+        if let (Some(spending), Some(priced)) = (&mut spending, &draft.priced)
+            && let Some(period) = spending.add(priced)
+        {
+            admissions.push(Admission::Overspent(period));
             continue;
         }
         // What is refused now is not for the key: time cures it.
@@ -857,6 +867,9 @@ pub(super) async fn accept_with(
         if let Beside::Saying(saying) = beside {
             conversation::add(tx, vec![Addition::of_message(message, saying, now)]).await?;
         }
+        if let Some(picked) = &draft.picked {
+            commit.publish(tx, message, chosen_event(draft, picked, now));
+        }
         if let Some(hold) = &draft.held {
             let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
             let apply = async |tx: &mut Tx| commit.apply(tx, message.id, held).await;
@@ -865,6 +878,11 @@ pub(super) async fn accept_with(
         }
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
+    }
+    let admitted = intake.drafts.iter().zip(&admissions).filter(|(_, what)| **what == Admission::Admitted);
+    pool::note(&tx.sql, &admitted.map(|(draft, _)| draft).collect::<Vec<_>>(), now).await?;
+    if let Some(spending) = &spending {
+        spend::write(&tx.sql, intake.realm.account, spending, now).await?;
     }
     let sheet = &mut tx.sheets.messages;
     if let Some((id, asked)) = intake.batch {
@@ -1782,7 +1800,7 @@ pub(super) async fn enqueue(tx: &mut Tx, draft: &Draft, now: Timestamp, out: &mu
     Ok(())
 }
 
-async fn insert(tx: &mut Tx, Draft { message, life, held: _ }: &Draft, now: Timestamp) -> Result<()> {
+async fn insert(tx: &mut Tx, Draft { message, life, .. }: &Draft, now: Timestamp) -> Result<()> {
     if tx.find_message(message.id).await? {
         return Err(Error::Conflict(format!("there is a message {} already", message.id)));
     }

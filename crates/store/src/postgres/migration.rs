@@ -56,6 +56,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0013_conversations", needs 6),
     // Nodes of before know no segments, and write nothing of what these ask.
     migration!("0014_segments", needs 6),
+    // Nodes of before know no pools and no limits: nobody must configure one before the last of them is gone.
+    migration!("0015_senders", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

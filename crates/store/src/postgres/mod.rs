@@ -29,9 +29,12 @@ mod news;
 mod node;
 mod operating;
 mod part;
+mod pool;
+mod quota;
 mod review;
 mod segment;
 mod session;
+mod spend;
 mod suppression;
 mod template;
 
@@ -53,9 +56,13 @@ use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
+use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::Count;
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
+use tidings_domain::sender::Sender;
+use tidings_domain::spend::Spent;
 use tidings_domain::suppression as list;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -333,6 +340,10 @@ impl Backend for Postgres {
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
         readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
+        single spend::spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
+        single quota::quotas(counts: Vec<Count>) -> Vec<u64>;
+        writer quota::take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
+        readers pool::last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
         writer frequency::take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();

@@ -347,6 +347,11 @@ const OUTSTANDING_CURSOR: &str = "sweep.outstanding";
 /// of life, 72 hours for late receipts.
 const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
 
+/// Days of senders are counted for so long: whichever day it is anywhere, and some more for a clock that is set back.
+const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
+/// What accounts spent is known for so long: two months and some more.
+const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
+
 pub(super) async fn sweep(
     tx: &mut Tx,
     retention: &Retention,
@@ -364,9 +369,12 @@ pub(super) async fn sweep(
     more |= super::code::sweep(tx, *limit, *now).await?;
     more |= super::import::sweep(&tx.sql, *limit, *now).await?;
     more |= super::frequency::sweep(tx, *limit, *now).await?;
+    super::spend::sweep(tx, before(SPENDS_MS)).await?;
+    super::quota::sweep(tx, before(QUOTAS_MS)).await?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS)).await?;
     let parts = part::make_ahead(&tx.sql, part::EVENTS, retention.messages_ms, *now).await?;
     if let Some(messages_ms) = retention.messages_ms {
+        more |= super::pool::sweep(tx, *limit, before(messages_ms)).await?;
         more |= super::conversation::sweep(&tx.sql, before(messages_ms), *limit).await?;
         more |= super::segment::sweep(&tx.sql, before(messages_ms), *limit).await?;
         let before = part::floor(&parts, messages_ms, before(messages_ms));

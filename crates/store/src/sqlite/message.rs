@@ -3,7 +3,7 @@
 //! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
 
 use super::executor::{Rx, Tx, failed};
-use super::{code, conversation, event, review, suppression};
+use super::{code, conversation, event, pool, review, spend, suppression};
 use crate::backend::*;
 use crate::column;
 pub(super) use crate::column::{environment, live, number};
@@ -71,6 +71,10 @@ pub(super) fn accept_with(
             return Ok(if same { Accepted::Replayed(answer) } else { Accepted::KeyReused });
         }
     }
+    if pool::is_moved(tx.sql, &intake.drafts)? {
+        return Ok(Accepted::Moved);
+    }
+    let mut spending = spend::begin(tx.sql, intake, now)?;
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
     let retry = RetryPolicy::default();
@@ -80,6 +84,12 @@ pub(super) fn accept_with(
         let listed = suppression::look(tx, message.realm(), message.recipient, now)?;
         if let Some(reason) = gate::refuses_listed(message, listed, now) {
             admissions.push(Admission::Suppressed(reason));
+            continue;
+        }
+        if let (Some(spending), Some(priced)) = (&mut spending, &draft.priced)
+            && let Some(period) = spending.add(priced)
+        {
+            admissions.push(Admission::Overspent(period));
             continue;
         }
         // What is refused now is not for the key: time cures it.
@@ -103,6 +113,10 @@ pub(super) fn accept_with(
         if draft.life.state.is_waiting() {
             tx.waits(message, 1);
         }
+        if let Some(picked) = &draft.picked {
+            pool::note(tx.sql, message.realm(), message.recipient, picked, now)?;
+            commit.publish(tx, message, chosen_event(draft, picked, now))?;
+        }
         if let Some(hold) = &draft.held {
             let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
             tx.contain(message.id, |tx| commit.apply(tx, message.id, held))?;
@@ -110,6 +124,9 @@ pub(super) fn accept_with(
         }
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
+    }
+    if let Some(spending) = &spending {
+        spend::write(tx.sql, intake.realm.account, spending, now)?;
     }
     if let Some((id, asked)) = intake.batch {
         tx.sql
@@ -1124,7 +1141,7 @@ pub(super) fn end_waiting_for(
 
 /// Puts a message into its connection's queue without a look at the suppression list.
 pub(super) fn enqueue(tx: &mut Tx<'_>, draft: &Draft, now: Timestamp, out: &mut Advanced) -> Result<()> {
-    let Draft { message, life, held: _ } = draft;
+    let Draft { message, life, .. } = draft;
     insert(tx.sql, message, life, now)?;
     if life.state.is_waiting() {
         tx.waits(message, 1);

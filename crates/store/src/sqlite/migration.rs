@@ -20,6 +20,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0012_templates", include_str!("../../migrations/sqlite/0012_templates.sql")),
     ("0013_conversations", include_str!("../../migrations/sqlite/0013_conversations.sql")),
     ("0014_segments", include_str!("../../migrations/sqlite/0014_segments.sql")),
+    ("0015_senders", include_str!("../../migrations/sqlite/0015_senders.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

@@ -415,6 +415,11 @@ const OUTSTANDING_CURSOR: &str = "sweep.outstanding";
 /// of life, 72 hours for late receipts.
 const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
 
+/// Days of senders are counted for so long: whichever day it is anywhere, and some more for a clock that is set back.
+const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
+/// What accounts spent is known for so long: two months and some more.
+const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
+
 pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: &Timestamp) -> Result<bool> {
     let before = |age_ms: i64| now.plus_ms(age_ms.saturating_neg());
     let mut more = sweep_idempotency(tx.sql, before(retention.idempotency_ms), *limit)?;
@@ -427,10 +432,13 @@ pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: 
     more |= super::code::sweep(tx, *limit, *now)?;
     more |= super::import::sweep(tx.sql, *limit, *now)?;
     more |= super::frequency::sweep(tx, *limit, *now)?;
+    super::spend::sweep(tx, before(SPENDS_MS))?;
+    super::quota::sweep(tx, before(QUOTAS_MS))?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS))?;
     if let Some(messages_ms) = retention.messages_ms {
         more |= sweep_messages(tx.sql, before(messages_ms), *limit)?;
         more |= super::inbound::sweep(tx.sql, before(messages_ms), *limit)?;
+        more |= super::pool::sweep(tx, *limit, before(messages_ms))?;
         more |= super::conversation::sweep(tx.sql, before(messages_ms), *limit)?;
         more |= super::segment::sweep(tx.sql, before(messages_ms), *limit)?;
     }

@@ -142,7 +142,7 @@ fn a_reply_is_refused_if_somebody_wrote_meanwhile_and_nothing_is_kept_of_it() {
     });
 }
 
-fn remembered(key: u8) -> Idempotency {
+pub fn remembered(key: u8) -> Idempotency {
     Idempotency { key: [key; 32], fingerprint: [0; 32], answer: Arc::new(|_| b"answer".to_vec()) }
 }
 

@@ -74,6 +74,10 @@ async fn lived(directory: &Directory, seed: u64, more: i64) -> Teller {
     let touches = vec![(number(1), Touch::Answered, teller.now())];
     let read = Touched { after: None, upto: EventId::from_key(1), touches };
     store.add_touches(HOME, read).await.expect("answered");
+    // Nor is a message from a pool always accepted in it.
+    crate::pool::have_a_sender(&store, 250_000, teller.now()).await;
+    let quota = AskedQuota { count: crate::quota::count("kept", teller.now()), segments: 1, limit: 9 };
+    store.take_quotas(vec![quota]).await.expect("answered");
     teller.note(300_000);
     store.close().await.expect("closed");
     teller

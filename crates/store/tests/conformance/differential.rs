@@ -25,12 +25,15 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Report, Row, State, Window};
 use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
+use tidings_domain::pool::{Choice, Name, Picked};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as SegmentChange, Segment as SavedQuery, Touch};
+use tidings_domain::sender::Sender;
+use tidings_domain::spend::{Amount, Limits, Priced};
 use tidings_domain::suppression::Reason;
 use tidings_domain::template::{Origin, Template};
 use tidings_domain::text::{Charset, Part, Segment};
@@ -157,6 +160,7 @@ enum Call {
     DecideImport(Realm, ImportId, Settled),
     ApplyImport(Option<ImportId>),
     TakeTurns(Vec<AskedTurn>, Caps),
+    TakeQuotas(Vec<AskedQuota>),
     Converse {
         realm: Realm,
         key: Option<(u8, u8)>,
@@ -378,6 +382,7 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
         Call::TakeTurns(asked, caps) => plain(store.take_turns(asked, caps, now).await),
+        Call::TakeQuotas(asked) => plain(store.take_quotas(asked).await),
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
         Call::CreateContact(contact) => plain(store.create_contact(contact, actor()).await),
         Call::ChangeContact(realm, id, change) => {
@@ -557,6 +562,16 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
             let asked = vec![(realm, number(person))];
             let turns = store.turns(asked, Purpose::ALL.to_vec(), now).await.expect("read");
             add(format!("turns of {person} in {name}"), format!("{turns:?}"));
+            let day = Timestamp::from_millis(now.as_millis() / DAY_MS * DAY_MS);
+            let counts = ["ACME", "brand B1"].map(|name| crate::quota::count(name, day));
+            let used = store.quotas(counts.to_vec()).await.expect("read");
+            let spent = store.spent(vec![realm.account], now).await.expect("read");
+            add(format!("limits in {name} after {person}"), format!("{used:?} {spent:?}"));
+            let senders = ["ACME", "72345"].map(|text| Sender::from_stored(text).expect("a sender"));
+            let pool = Name::parse("p").expect("a name");
+            let asked = vec![(realm, number(person))];
+            let last = store.last_senders(pool, senders.to_vec(), asked).await.expect("read");
+            add(format!("senders of {person} in {name}"), format!("{last:?}"));
         }
         let people = async |page| store.contacts(realm, ContactFilter::default(), page).await;
         add(format!("contacts of {name}"), pages(3, |one| format!("{one:?}"), people).await);
@@ -1068,6 +1083,7 @@ impl Teller {
             73..77 => self.endpoint(),
             77 => self.replay(),
             79 if self.draw.one_in(2) => self.turns(),
+            79 if self.draw.one_in(2) => self.quotas(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
             97 if self.draw.one_in(2) => self.template(),
@@ -1244,6 +1260,35 @@ impl Teller {
         Call::Accept { realm, key, batch: batch.map(|id| (id, drafts.len() as u32 + 1)), drafts }
     }
 
+    fn quotas(&mut self) -> Call {
+        let day = Timestamp::from_millis(self.now.as_millis() / DAY_MS * DAY_MS);
+        let one = |draw: &mut Draw| AskedQuota {
+            count: crate::quota::count(draw.of(&["ACME", "brand B1"]), day),
+            segments: draw.of(&[0, 1, 3]),
+            limit: draw.of(&[1, 5, 40]),
+        };
+        Call::TakeQuotas((0..self.draw.up_to(4)).map(|_| one(&mut self.draw)).collect())
+    }
+
+    /// Of different prices, and under limits that are reached.
+    fn priced(&mut self) -> Priced {
+        let amount = Amount::from_millionths;
+        let limits = self.draw.of(&[(Some(40), None), (None, Some(90)), (Some(20), Some(60))]);
+        let (day, month) = (limits.0.map(amount), limits.1.map(amount));
+        Priced { price: amount(self.draw.of(&[0, 1, 7])), limits: Limits { day, month } }
+    }
+
+    /// From one of two pools with two senders, often as it was seen, and often not.
+    fn picked(&mut self) -> Picked {
+        let sender = |text| Sender::from_stored(text).expect("a sender");
+        Picked {
+            pool: Name::parse(self.draw.of(&["p", "p", "q"])).expect("a name"),
+            sender: sender(self.draw.of(&["ACME", "72345"])),
+            choice: self.draw.of(&[Choice::Sent, Choice::Area, Choice::Spread]),
+            seen: self.draw.of(&[None, None, Some("ACME"), Some("72345")]).map(sender),
+        }
+    }
+
     fn draft(&mut self, realm: Realm, batch: Option<BatchId>) -> Draft {
         let now = self.now;
         // An id that is taken; in a batch by another of its messages, since their ids are greater than its own.
@@ -1290,7 +1335,9 @@ impl Teller {
             None => {
                 let held =
                     send_at.filter(|_| self.draw.one_in(2)).map(|until| Hold { until, why: self.failure() });
-                Draft { message, life: queued, held }
+                let picked = self.draw.one_in(6).then(|| self.picked());
+                let priced = self.draw.one_in(5).then(|| self.priced());
+                Draft { held, picked, priced, ..Draft::new(message, queued) }
             }
         }
     }

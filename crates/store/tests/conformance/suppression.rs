@@ -11,7 +11,7 @@ use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
 
-fn entry(n: i64, recipient: u64, reason: Reason) -> Suppression {
+pub fn entry(n: i64, recipient: u64, reason: Reason) -> Suppression {
     Suppression {
         id: SuppressionId::from_key(n),
         realm: HOME,

@@ -1,0 +1,39 @@
+//! How many segments went in a day.
+
+use super::Tables;
+use crate::Result;
+use crate::backend::*;
+use std::collections::BTreeMap;
+use tidings_domain::quota::{Count, fits};
+use tidings_domain::time::Timestamp;
+
+/// What was taken of each day.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Quotas {
+    rows: BTreeMap<Count, u64>,
+}
+
+impl Quotas {
+    /// Forgets days that began before then.
+    pub(super) fn sweep(&mut self, before: Timestamp) {
+        self.rows.retain(|count, _| count.day >= before);
+    }
+}
+
+impl Tables {
+    pub(super) fn quotas(&mut self, counts: Vec<Count>) -> Result<Vec<u64>> {
+        Ok(counts.iter().map(|count| self.quotas.rows.get(count).copied().unwrap_or(0)).collect())
+    }
+
+    pub(super) fn take_quotas(&mut self, asked: Vec<AskedQuota>) -> Result<Vec<(u64, bool)>> {
+        let take = |AskedQuota { count, segments, limit }| {
+            let before = self.quotas.rows.get(&count).copied().unwrap_or(0);
+            let is_taken = fits(before, segments, limit);
+            if is_taken {
+                self.quotas.rows.insert(count, before + u64::from(segments));
+            }
+            (before, is_taken)
+        };
+        Ok(asked.into_iter().map(take).collect())
+    }
+}

@@ -1,0 +1,85 @@
+//! How many segments may go from a sender in a day.
+
+use crate::samples::*;
+use crate::{for_each_backend, for_each_place};
+use std::sync::Arc;
+use tidings_domain::account::Environment;
+use tidings_domain::quota::Count;
+use tidings_domain::time::Timestamp;
+use tidings_store::*;
+
+pub fn count(name: &str, day: Timestamp) -> Count {
+    Count { environment: Environment::Live, name: name.to_owned(), day }
+}
+
+fn asked(name: &str, segments: u32, limit: u32) -> AskedQuota {
+    AskedQuota { count: count(name, START), segments, limit }
+}
+
+async fn take(store: &Arc<dyn Backend>, asked: Vec<AskedQuota>) -> Vec<(u64, bool)> {
+    store.take_quotas(asked).await.expect("answered")
+}
+
+#[test]
+fn of_what_wants_to_go_as_much_goes_as_is_left_of_the_day() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        // One after the other within a call: what is too long does not stop what is short enough.
+        let call =
+            vec![asked("A", 3, 5), asked("A", 3, 5), asked("B", 1, 1), asked("A", 2, 5), asked("A", 1, 5)];
+        let expected = [(0, true), (3, false), (0, true), (3, true), (5, false)];
+        assert_eq!(take(&store, call).await, expected);
+        store.close().await.expect("closed");
+        let store = place.open();
+        assert_eq!(
+            take(&store, vec![asked("A", 1, 5), asked("A", 1, u32::MAX)]).await,
+            [(5, false), (5, true)]
+        );
+        // Another day and another environment are counted by themselves.
+        let tomorrow = AskedQuota { count: count("A", START.plus_ms(DAY_MS)), ..asked("A", 4, 5) };
+        let test = Count { environment: Environment::Test, ..count("A", START) };
+        let pretended = AskedQuota { count: test.clone(), ..asked("A", 2, 5) };
+        assert_eq!(take(&store, vec![tomorrow, pretended]).await, [(0, true), (0, true)]);
+        let counts = vec![
+            count("A", START),
+            count("A", START.plus_ms(DAY_MS)),
+            test,
+            count("C", START),
+            count("A", START),
+        ];
+        assert_eq!(store.quotas(counts).await.expect("read"), [6, 4, 2, 0, 6]);
+        assert_eq!(take(&store, Vec::new()).await, []);
+        assert_eq!(store.quotas(Vec::new()).await.expect("read"), [0; 0]);
+    });
+}
+
+#[test]
+fn days_are_forgotten_when_they_are_over_everywhere() {
+    for_each_backend(|store| async move {
+        take(&store, vec![asked("A", 3, 5)]).await;
+        let retention =
+            Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, messages_ms: None };
+        let week_s = 7 * 24 * 3_600;
+        store.sweep(retention, MANY, at(week_s)).await.expect("swept");
+        assert_eq!(store.quotas(vec![count("A", START)]).await.expect("read"), [3]);
+        store.sweep(retention, MANY, at(week_s + 1)).await.expect("swept");
+        assert_eq!(store.quotas(vec![count("A", START)]).await.expect("read"), [0]);
+    });
+}
+
+#[test]
+fn of_many_that_ask_at_once_as_many_get_it_as_fit() {
+    for_each_backend(|store| async move {
+        let asking = (0..40).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { take(&store, vec![asked("A", 2, 15)]).await })
+        });
+        let asking: Vec<_> = asking.collect();
+        let mut taken = 0;
+        for asking in asking {
+            taken += usize::from(asking.await.expect("no panic")[0].1);
+        }
+        assert_eq!(taken, 7);
+        assert_eq!(store.quotas(vec![count("A", START)]).await.expect("read"), [14]);
+    });
+}
