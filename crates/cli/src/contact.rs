@@ -418,7 +418,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             }
             let mut sink = Sink::open(to.as_deref())?;
             let (actor, now) = (operator.actor(realm.account), operator.now());
-            let mut export = Export::begin(&*operator.store, actor, realm, group, format, now).await?;
+            let mut export =
+                Export::begin(&*operator.store, actor, realm, (group, segment), format, now).await?;
             while let Some(text) = export.next(&*operator.store).await? {
                 sink.write(&text)?;
             }

@@ -74,8 +74,11 @@ impl Export {
         store.record_audit(actor, action, subject, detail, now).await?;
         let group = group.or_else(|| segment.as_ref().and_then(|segment| segment.query.within().cloned()));
         let query = segment.map(|segment| (segment.query, now));
-        let filter = ContactFilter { number: None, group };
-        Ok(Self { realm, filter, query, form, columns: None, before: None, is_ended: false })
+        Ok(Self::new(realm, ContactFilter { number: None, group }, query, form))
+    }
+
+    const fn new(realm: Realm, filter: ContactFilter, query: Option<(Query, Timestamp)>, form: Form) -> Self {
+        Self { realm, filter, query, form, columns: None, before: None, is_ended: false }
     }
 
     /// The next part of the table; `None` behind its end. Before a table of cells begins, all contacts are read once for the
@@ -134,8 +137,7 @@ impl Export {
     /// The fields that contacts have, with their type: text, where they differ.
     async fn look(&self, store: &dyn Backend) -> Result<Vec<(FieldName, Type)>> {
         let mut columns: BTreeMap<FieldName, Type> = BTreeMap::new();
-        let mut ahead =
-            Self { query: self.query.clone(), ..Self::new(self.realm, self.filter.group.clone(), self.form) };
+        let mut ahead = Self::new(self.realm, self.filter.clone(), self.query.clone(), self.form);
         while let Some(page) = ahead.page(store).await? {
             for (name, value) in page.iter().flat_map(|contact| &contact.details.fields) {
                 match columns.get_mut(name) {
