@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tidings_cluster::Database;
 use tidings_domain::frequency::Caps;
 use tidings_store::copy::{self, Place, Progress, Report};
-use tidings_store::{Arrival, AskedTurn, Backend, Error, Result, postgres, sqlite};
+use tidings_store::{Arrival, AskedQuota, AskedTurn, Backend, Error, Result, postgres, sqlite};
 
 /// Messages of which there are more than fit into one piece.
 const MANY_MESSAGES: i64 = 1_000;
