@@ -1209,6 +1209,36 @@ mod tests {
                 ),
             ],
         );
+        check(
+            "[[pool]]\nname = \"Support\"\nsenders = []\n",
+            &[
+                r#"tidings.toml:2: key "name" in [[pool]] "Support" must be 1 to 40 of a to z, digits, - and _"#,
+                r#"tidings.toml:3: key "senders" in [[pool]] "Support" is empty; write the senders of the pool"#,
+            ],
+        );
+        check(
+            "[[pool]]\nname = \"a\"\nsenders = [\"Acme\", \"Acme\"]\n[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n",
+            &[r#"tidings.toml:3: key "senders" in [[pool]] "a" has "Acme" twice; remove one"#],
+        );
+        check(
+            "[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n",
+            &[
+                r#"tidings.toml:5: key "name" in [[pool]] "a" is the name of another pool too; choose another"#,
+            ],
+        );
+        check(
+            "[spend]\nper_day = 5\nprices = [\"46: 1\", \"+46: 2\"]\n",
+            &[
+                r#"tidings.toml:1: key "other" in [spend] is missing; write what a segment costs to numbers that no price is for"#,
+                r#"tidings.toml:3: key "prices" in [spend] has a price for "46" twice; remove one"#,
+            ],
+        );
+        check(
+            "[[sender]]\nvalue = \"Acme\"\ntrust_score = 60\n",
+            &[
+                r#"tidings.toml:3: key "trust_score" in [[sender]] "Acme" is that of a brand; write the brand as "brand_id""#,
+            ],
+        );
         let broken = load("[http]\nlisten = \n", &[]).expect_err("it is no TOML");
         assert_eq!((broken.len(), broken[0].place.as_str()), (1, "tidings.toml:2"), "{broken:?}");
     }
@@ -1400,13 +1430,25 @@ mod tests {
         }
     }
 
+    fn number() -> tidings_domain::address::PhoneNumber {
+        tidings_domain::address::PhoneNumber::from_stored("+46701234567").unwrap()
+    }
+
     #[test]
     fn what_is_shown_reads_back_as_itself() {
         let config = load(
-            &format!("{NORTH}password = \"x\"\npace_per_s = 0.5\ntls = {{ server_name = \"x\" }}\n"),
+            &format!(
+                "[spend]\nprices = [\"46: 0.045\"]\nother = 1\nper_day = 2_000.50\n[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n\
+                 [[sender]]\nvalue = \"Acme\"\ndaily_limit = 5\n{NORTH}password = \"x\"\npace_per_s = 0.5\n\
+                 tls = {{ server_name = \"x\" }}\n"
+            ),
             &[],
         )
         .unwrap();
+        assert_eq!(
+            (config.pools().len(), config.gate_policy().spend.price(number(), 2).to_string()),
+            (1, "0.09".to_owned())
+        );
         let shown = config.show();
         let again = load(&shown, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{shown}"));
         assert_eq!(again.show(), shown);

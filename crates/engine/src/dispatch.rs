@@ -26,7 +26,7 @@ use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
 use tidings_domain::quota::{Count, Full};
 use tidings_domain::suppression;
-use tidings_domain::text;
+use tidings_domain::text::{self, Concatenation};
 use tidings_domain::time::Timestamp;
 use tidings_store::{Arrival, AskedQuota, AskedTurn, Happening, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
@@ -72,6 +72,9 @@ pub struct Lane {
     closing: AtomicBool,
     ended: AtomicBool,
     submitted_at: Mutex<HashMap<Tag, crate::clock::Stopwatch>>,
+    /// What was taken of the day of its sender for what is on its way, where there is a limit: given back if it certainly did
+    /// not go.
+    counted: Mutex<HashMap<Tag, (Count, u32)>>,
     unreadable: Mutex<Unreadable>,
 }
 
@@ -199,6 +202,7 @@ pub(crate) fn open(
         closing: AtomicBool::new(false),
         ended: AtomicBool::new(false),
         submitted_at: Mutex::default(),
+        counted: Mutex::default(),
         unreadable: Mutex::default(),
     });
     let submit = Submit {
@@ -383,10 +387,10 @@ impl Submit {
             let suppressed = engine.store.suppressed(recipients, engine.clock.now()).await?;
             let lacks = self.lacks(engine, &step).await?;
             let full = self.take_turns(engine, &step, &suppressed, &lacks).await?;
-            let used_up = self.take_quotas(engine, &step, &suppressed, &lacks, &full).await?;
-            Ok::<_, tidings_store::Error>((suppressed, lacks, full, used_up))
+            let quotas = self.take_quotas(engine, &step, &suppressed, &lacks, &full).await?;
+            Ok::<_, tidings_store::Error>((suppressed, lacks, full, quotas))
         };
-        let (suppressed, lacks, full, used_up) = match looked.await {
+        let (suppressed, lacks, full, mut quotas) = match looked.await {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(connection = self.lane.name, %error, "it cannot be read who may be sent to; putting messages back");
@@ -399,17 +403,21 @@ impl Submit {
         let mut stopped = Vec::new();
         // What does not go is claimed until that is committed, and keeps its places so long: see [`Heard::commit`].
         let mut permits = Vec::new();
+        // What was taken of the days of senders for what does not go.
+        let mut returned = Vec::new();
         for ((ticket, permit), listed) in step.into_iter().zip(suppressed) {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
             let lack = lacks.get(&ticket.message.id).copied();
             let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed).consent(lack);
-            let facts = facts.full(used_up.get(&ticket.message.id).copied());
+            let taken = quotas.taken.remove(&ticket.message.id).map(|count| (count, segments_of(&ticket)));
+            let facts = facts.full(quotas.full.get(&ticket.message.id).copied());
             let others = full.get(&ticket.message.id).map(Vec::as_slice);
             let input = match gate::ask(&facts.others(others.unwrap_or_default()), now).decision() {
                 Decision::Refuse(reason) => Input::Stopped(reason.failure()),
                 Decision::Hold(_) | Decision::Send if over => {
+                    returned.extend(taken);
                     stopped.extend(unsent(&ticket));
                     permits.push(permit);
                     continue;
@@ -423,15 +431,17 @@ impl Submit {
                 // It comes up outside of its time: after an outage, from a slow queue, under a policy that is new.
                 Decision::Hold(hold) => Input::Held { attempt: ticket.attempt, hold },
                 Decision::Send => {
-                    let (back, places) = self.hand_to_link(engine, ticket, permit, now).await;
+                    let (back, places) = self.hand_to_link(engine, ticket, permit, taken, now).await;
                     stopped.extend(back);
                     permits.extend(places);
                     continue;
                 }
             };
+            returned.extend(taken);
             stopped.push(Happening::To { message: ticket.message.id, input });
             permits.push(permit);
         }
+        give_back(engine, returned).await;
         if !stopped.is_empty() {
             engine.advance(stopped).await;
         }
@@ -508,7 +518,7 @@ impl Submit {
         suppressed: &[Option<suppression::Reason>],
         lacks: &HashMap<MessageId, Lack>,
         full: &HashMap<MessageId, Vec<Timestamp>>,
-    ) -> tidings_store::Result<HashMap<MessageId, Full>> {
+    ) -> tidings_store::Result<Quotas> {
         let policy = &engine.settings.gate;
         let now = engine.clock.now();
         let mut asked = Vec::new();
@@ -522,20 +532,24 @@ impl Submit {
             if may_go && gate::ask(&facts, now).decision() == Decision::Send {
                 let limit = if message.reply.is_some() { u32::MAX } else { daily.segments };
                 let count = Count::of(daily, message.environment, now);
-                asked.push(AskedQuota { count, segments: u32::from(message.segments), limit });
-                whose.push((message, daily));
+                asked.push(AskedQuota { count, segments: segments_of(ticket), limit });
+                whose.push((ticket, daily));
             }
         }
+        let mut quotas = Quotas::default();
         if asked.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(quotas);
         }
         let taken = engine.store.take_quotas(asked).await?;
-        let full = whose.into_iter().zip(taken).filter(|(_, (_, is_taken))| !is_taken);
-        Ok(full
-            .filter_map(|((message, daily), (used, _))| {
-                Some((message.id, Full::of(daily, used, u32::from(message.segments), now)?))
-            })
-            .collect())
+        for ((ticket, daily), (used, is_taken)) in whose.into_iter().zip(taken) {
+            let message = &ticket.message;
+            if is_taken {
+                quotas.taken.insert(message.id, Count::of(daily, message.environment, now));
+            } else if let Some(full) = Full::of(daily, used, segments_of(ticket), now) {
+                quotas.full.insert(message.id, full);
+            }
+        }
+        Ok(quotas)
     }
 
     /// Gives each segment to the link; gives back what must be recorded instead, with its places.
@@ -544,6 +558,7 @@ impl Submit {
         engine: &Inner,
         ticket: Ticket,
         mut permit: Permit,
+        taken: Option<(Count, u32)>,
         now: Timestamp,
     ) -> (Vec<Happening>, Vec<Permit>) {
         let Ticket { message, attempt, segments } = ticket;
@@ -586,7 +601,7 @@ impl Submit {
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
         // A window may close while it waits; one that no window concerns may wait for as long as it is worth.
         let waits_s = if engine.settings.gate.quiet_hours.concerns(message.purpose) { 1 } else { validity_s };
-        let (mut back, mut permits) = (Vec::new(), Vec::new());
+        let (mut back, mut permits, mut returned) = (Vec::new(), Vec::new(), Vec::new());
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
             let not_sent = Happening::To {
@@ -616,14 +631,48 @@ impl Submit {
                 .lock()
                 .expect("nothing panics while it holds this")
                 .insert(tag, engine.clock.stopwatch());
+            if let Some((count, _)) = &taken {
+                let mut counted = self.lane.counted.lock().expect("nothing panics while it holds this");
+                counted.insert(tag, (count.clone(), weight(&message)));
+            }
             if let Err(mpsc::error::SendError(submission)) = self.link.send(submission).await {
                 back.push(not_sent);
                 permits.push(submission.permit);
+                let mut counted = self.lane.counted.lock().expect("nothing panics while it holds this");
+                returned.extend(counted.remove(&tag));
             }
         }
+        give_back(engine, returned).await;
         permits.push(permit);
         (back, permits)
     }
+}
+
+/// Gives back what was taken of the days of senders for what certainly did not go. If that fails, less is sent than might be.
+async fn give_back(engine: &Inner, returned: Vec<(Count, u32)>) {
+    if !returned.is_empty()
+        && let Err(error) = engine.store.return_quotas(returned).await
+    {
+        crate::warn(&error, "what did not go stays counted of the day of its sender");
+    }
+}
+
+/// What became of the segments that messages wanted of the days of their senders.
+#[derive(Default)]
+struct Quotas {
+    /// What is in the way of those that do not fit.
+    full: HashMap<MessageId, Full>,
+    /// Where those are counted that go.
+    taken: HashMap<MessageId, Count>,
+}
+
+/// The segments as which one submission of a message counts: with `message_payload` the carrier cuts the text.
+fn weight(message: &Message) -> u32 {
+    if message.options.concatenation == Concatenation::Payload { u32::from(message.segments) } else { 1 }
+}
+
+fn segments_of(ticket: &Ticket) -> u32 {
+    ticket.segments.len() as u32 * weight(&ticket.message)
 }
 
 /// What a lane waits for.
@@ -732,6 +781,8 @@ struct Heard {
     /// Of parts of messages: what they ask is known once they are committed.
     parts: Vec<Acknowledge>,
     permits: Vec<Permit>,
+    /// Of the days of senders, for what certainly did not go.
+    returned: Vec<(Count, u32)>,
 }
 
 impl Heard {
@@ -742,6 +793,8 @@ impl Heard {
                 let started =
                     lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
                 let seconds = started.map(|stopwatch| stopwatch.elapsed_s());
+                let counted = lane.counted.lock().expect("nothing panics while it holds this").remove(&tag);
+                self.returned.extend(counted.filter(|_| answer == Answer::Unsent));
                 // A full queue of one phone says nothing about the connection; see `carriers::codes`.
                 let throttled = matches!(&answer, Answer::Refused(failure)
                     if failure.class == FailureClass::RateLimited && tidings_carriers::codes::slows_connection(failure));
@@ -796,6 +849,8 @@ impl Heard {
 
     /// Commits what was heard and acknowledges it, but the opt-outs: those are given back.
     async fn commit(mut self, engine: &Arc<Inner>) -> Vec<Acknowledge> {
+        // Before it is in its queue again, where it would find its own segments taken.
+        give_back(engine, self.returned).await;
         let received = match engine.advance(self.happenings).await {
             true => engine.receive(self.arrivals).await,
             false => None,

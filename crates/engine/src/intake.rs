@@ -280,8 +280,10 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Res
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
                 let mut limits = limits.iter().zip(&used).filter(|((of, _), _)| of == sender);
+                let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
                 let is_full = limits.any(|((_, daily), used)| {
-                    daily.concerns(request.recipient) && Full::of(daily, *used, 1, now).is_some()
+                    let is_today = daily.day(now).ends_at > goes_at;
+                    is_today && daily.concerns(request.recipient) && Full::of(daily, *used, 1, now).is_some()
                 });
                 let is_paused = |connection| paused.contains(&connection);
                 pool::look(*sender, wish, &engine.routes, senders, is_full, is_paused)

@@ -160,6 +160,9 @@ pub trait Backend: Send + Sync + 'static {
     /// many were taken before it, and whether it fits.
     fn take_quotas(&self, asked: Vec<AskedQuota>) -> Reply<'_, Vec<(u64, bool)>>;
 
+    /// Gives segments back that were taken and certainly did not go.
+    fn return_quotas(&self, returned: Vec<(Count, u32)>) -> Reply<'_, ()>;
+
     /// How many segments were taken of each of these days.
     fn quotas(&self, counts: Vec<Count>) -> Reply<'_, Vec<u64>>;
 

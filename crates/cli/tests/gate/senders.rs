@@ -25,8 +25,10 @@ kind = "simulator"
 senders = ["+13055551234", "+14155551234"]
 "#;
 
+/// One that is worth sending for two days, so that it lives to see the next one.
 fn message(to: &str, from: &str) -> Value {
-    json!({ "from": from, "to": to, "text": "Your order is ready.", "purpose": "alert" })
+    let life_s = 2 * 24 * 3600;
+    json!({ "from": from, "to": to, "text": "Acme: bread is here.", "purpose": "marketing", "expires_in_s": life_s })
 }
 
 fn send(served: &Served<'_>, to: &str, from: &str) -> (u16, Value) {
@@ -96,7 +98,7 @@ fn a_person_keeps_the_sender_of_a_pool_until_it_cannot_be_used() {
 
     // A batch too, and what is wrong with a name.
     let batch = json!({ "from": "pool:support", "recipients": [miami, york], "bodies": ["Hello"] });
-    let (status, answer) = served.ask("POST", "/v1/batches", &batch);
+    let (status, answer) = served.ask("POST", "/v1/messages/batch", &batch);
     assert_eq!(status, 202, "{answer}");
     let results = answer["results"].as_array().expect("a list");
     let froms: Vec<&str> = results.iter().filter_map(|one| one["from"].as_str()).collect();
@@ -216,6 +218,9 @@ prices = ["46: 0.40", "4670: 0.50"]
 other = 9
 per_month = 1.5
 
+[quiet_hours]
+purposes = []
+
 [[connection]]
 name = "north"
 kind = "smpp"
@@ -234,7 +239,7 @@ environment = "live"
         .iter()
         .map(|to| message(to, "Acme"))
         .collect();
-    let (status, answer) = served.ask("POST", "/v1/batches", &json!({ "messages": items }));
+    let (status, answer) = served.ask("POST", "/v1/messages/batch", &json!({ "messages": items }));
     assert_eq!(status, 202, "{answer}");
     let codes: Vec<&str> = answer["results"]
         .as_array()

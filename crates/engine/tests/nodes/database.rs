@@ -261,6 +261,7 @@ impl Backend for Membership {
         read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
         read spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
         read quotas(counts: Vec<Count>) -> Vec<u64>;
+        write return_quotas(returned: Vec<(Count, u32)>) -> ();
         write take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
         read last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
         write take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;

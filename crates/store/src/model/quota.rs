@@ -25,6 +25,15 @@ impl Tables {
         Ok(counts.iter().map(|count| self.quotas.rows.get(count).copied().unwrap_or(0)).collect())
     }
 
+    pub(super) fn return_quotas(&mut self, returned: Vec<(Count, u32)>) -> Result<()> {
+        for (count, segments) in returned {
+            if let Some(used) = self.quotas.rows.get_mut(&count) {
+                *used = used.saturating_sub(u64::from(segments));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn take_quotas(&mut self, asked: Vec<AskedQuota>) -> Result<Vec<(u64, bool)>> {
         let take = |AskedQuota { count, segments, limit }| {
             let before = self.quotas.rows.get(&count).copied().unwrap_or(0);

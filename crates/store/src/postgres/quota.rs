@@ -53,6 +53,24 @@ pub(super) async fn take_quotas(tx: &mut Tx, asked: &[AskedQuota]) -> Result<Vec
     Ok(answers)
 }
 
+pub(super) async fn return_quotas(tx: &mut Tx, returned: &[(Count, u32)]) -> Result<()> {
+    let mut all: BTreeMap<Key, i64> = BTreeMap::new();
+    for (count, segments) in returned {
+        *all.entry(key(count)).or_default() += i64::from(*segments);
+    }
+    let (lives, names, days) = columns(all.keys());
+    let segments: Vec<i64> = all.values().copied().collect();
+    tx.sql
+        .execute(
+            "UPDATE quota SET segments = greatest(quota.segments - u.segments, 0)
+             FROM unnest($1::smallint[], $2::text[], $3::bigint[], $4::bigint[]) AS u (live, name, day, segments)
+             WHERE quota.live = u.live AND quota.name = u.name AND quota.day = u.day",
+            &[&lives, &names, &days, &segments],
+        )
+        .await
+        .map(drop)
+}
+
 fn columns<'k>(keys: impl Iterator<Item = &'k Key>) -> (Vec<i16>, Vec<&'k str>, Vec<i64>) {
     let (mut lives, mut names, mut days) = (Vec::new(), Vec::new(), Vec::new());
     for (live, name, day) in keys {

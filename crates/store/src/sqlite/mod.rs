@@ -260,6 +260,7 @@ impl Backend for Sqlite {
         readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
         readers spend::spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
         readers quota::quotas(counts: Vec<Count>) -> Vec<u64>;
+        writer quota::return_quotas(returned: Vec<(Count, u32)>) -> ();
         work quota::take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
         readers pool::last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
         work frequency::take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;

@@ -32,6 +32,20 @@ pub(super) fn take_quotas(tx: &mut Tx<'_>, asked: &[AskedQuota]) -> Result<Vec<(
     asked.iter().map(take).collect()
 }
 
+pub(super) fn return_quotas(tx: &mut Tx<'_>, returned: &[(Count, u32)]) -> Result<()> {
+    for (count, segments) in returned {
+        tx.sql
+            .prepare_cached(
+                "UPDATE quota SET segments = max(segments - ?4, 0) WHERE live = ?1 AND name = ?2 AND day = ?3",
+            )
+            .and_then(|mut s| {
+                s.execute(params![live(count.environment), count.name, count.day.as_millis(), segments])
+            })
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
 fn used(sql: &Sql, count: &Count) -> Result<u64> {
     let segments: Option<i64> = sql
         .prepare_cached("SELECT segments FROM quota WHERE live = ?1 AND name = ?2 AND day = ?3")

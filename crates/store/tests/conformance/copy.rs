@@ -12,7 +12,7 @@ use tidings_domain::frequency::Caps;
 use tidings_domain::id::EventId;
 use tidings_domain::segment::Touch;
 use tidings_store::copy::{self, Place, Progress, Report};
-use tidings_store::{Arrival, AskedTurn, Backend, Error, Result, Touched, postgres, sqlite};
+use tidings_store::{Arrival, AskedQuota, AskedTurn, Backend, Error, Result, Touched, postgres, sqlite};
 
 /// Messages of which there are more than fit into one piece.
 const MANY_MESSAGES: i64 = 1_000;

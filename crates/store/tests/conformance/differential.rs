@@ -161,6 +161,7 @@ enum Call {
     ApplyImport(Option<ImportId>),
     TakeTurns(Vec<AskedTurn>, Caps),
     TakeQuotas(Vec<AskedQuota>),
+    ReturnQuotas(Vec<AskedQuota>),
     Converse {
         realm: Realm,
         key: Option<(u8, u8)>,
@@ -383,6 +384,10 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
         }
         Call::TakeTurns(asked, caps) => plain(store.take_turns(asked, caps, now).await),
         Call::TakeQuotas(asked) => plain(store.take_quotas(asked).await),
+        Call::ReturnQuotas(asked) => {
+            let returned = asked.into_iter().map(|asked| (asked.count, asked.segments)).collect();
+            plain(store.return_quotas(returned).await)
+        }
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
         Call::CreateContact(contact) => plain(store.create_contact(contact, actor()).await),
         Call::ChangeContact(realm, id, change) => {
@@ -1267,7 +1272,8 @@ impl Teller {
             segments: draw.of(&[0, 1, 3]),
             limit: draw.of(&[1, 5, 40]),
         };
-        Call::TakeQuotas((0..self.draw.up_to(4)).map(|_| one(&mut self.draw)).collect())
+        let asked = (0..self.draw.up_to(4)).map(|_| one(&mut self.draw)).collect();
+        if self.draw.one_in(4) { Call::ReturnQuotas(asked) } else { Call::TakeQuotas(asked) }
     }
 
     /// Of different prices, and under limits that are reached.

@@ -88,7 +88,7 @@ fn who_was_sent_to_from_a_pool_has_that_sender_and_who_saw_another_chooses_anew(
         assert_eq!(last(&store, "other", &[1, 3]).await, [none, sent("B", 3)]);
         let timeline = store.timeline(HOME, id(5)).await.expect("read").expect("there is one");
         let events: Vec<_> =
-            timeline.events.iter().map(|told| (told.event.kind, told.event.raw.as_deref())).collect();
+            timeline.events.iter().map(|(_, event)| (event.kind, event.raw.as_deref())).collect();
         assert_eq!(events, [(Kind::SenderChosen, Some("sticky_sent p"))]);
         assert!(
             store.events(HOME, None, MANY).await.expect("read").is_empty(),
@@ -122,7 +122,7 @@ fn what_is_not_accepted_moves_nobody() {
             drafts: vec![picked(5, 3, "p", "A", None)],
             ..intake([])
         };
-        assert_eq!(store.accept(moved, at(4)).await, Ok(Accepted::Moved));
+        assert_eq!(store.accept(moved, at(4)).await.expect("asked"), Accepted::Moved);
         let anew = Intake {
             idempotency: Some(remembered(2)),
             drafts: vec![picked(5, 3, "p", "A", Some("A"))],

@@ -54,6 +54,20 @@ fn of_what_wants_to_go_as_much_goes_as_is_left_of_the_day() {
 }
 
 #[test]
+fn what_certainly_did_not_go_is_given_back() {
+    for_each_backend(|store| async move {
+        take(&store, vec![asked("A", 4, 5), asked("B", 2, 5)]).await;
+        let back = |name, segments| (count(name, START), segments);
+        let returned = vec![back("A", 1), back("A", 2), back("B", 9), back("C", 1)];
+        store.return_quotas(returned).await.expect("returned");
+        let counts = ["A", "B", "C"].map(|name| count(name, START)).to_vec();
+        assert_eq!(store.quotas(counts).await.expect("read"), [1, 0, 0]);
+        store.return_quotas(Vec::new()).await.expect("nothing to do");
+        assert_eq!(take(&store, vec![asked("A", 4, 5), asked("A", 1, 5)]).await, [(1, true), (5, false)]);
+    });
+}
+
+#[test]
 fn days_are_forgotten_when_they_are_over_everywhere() {
     for_each_backend(|store| async move {
         take(&store, vec![asked("A", 3, 5)]).await;
