@@ -402,8 +402,9 @@ pub trait Backend: Send + Sync + 'static {
     fn next_import(&self) -> Reply<'_, Option<ImportId>>;
 
     /// Takes the next piece of rows of an import over, by `domain::import`, and deletes the piece, in one commit: however
-    /// often and by how many this is called, no row is taken over twice. With the last piece the import is done. Gives
-    /// the import as it is then; one that is not to be taken over is left as it is.
+    /// often and by how many this is called, no row is taken over twice. With the last piece the import is done. If the piece
+    /// cannot be read, the import is broken, and others go on. Gives the import as it is then; one that is not to be taken
+    /// over is left as it is.
     fn apply_import(&self, id: ImportId, now: Timestamp) -> Reply<'_, Option<Import>>;
 
     /// One import.
@@ -1639,6 +1640,15 @@ pub struct Staged {
     pub state: import::State,
 }
 
+/// What the rows of a piece of an import are. The number is the one in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PieceOf {
+    /// Those that can be taken over.
+    Good = 0,
+    /// Those that cannot.
+    Refused = 1,
+}
+
 /// Rows of an import in one piece, and so in one commit: some 20 ms of the writer's time.
 const PIECE_ROWS: usize = 2_000;
 /// Octets of a file in one piece.
@@ -1670,6 +1680,11 @@ pub(crate) fn decided_line(import: &Import) -> (&'static str, String) {
         }
         _ => ("import.discard", import.name.clone()),
     }
+}
+
+/// The line of the log about an import that ends because what is stored of it, or of a contact that it concerns, cannot be read.
+pub(crate) fn damaged_line(id: ImportId, why: &str) {
+    tracing::error!(import = %id, why, "rows of an import cannot be read; it is broken, and what was taken over before stays");
 }
 
 /// What a refused row takes: octets.
