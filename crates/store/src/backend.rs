@@ -72,7 +72,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Accepts the messages of one call: rows, due items, batch, idempotency record, all in one commit.
     /// A draft whose recipient is suppressed is not inserted and comes back as [`Admission::Suppressed`]. To one that is
-    /// held `Input::Held` is applied, with its event.
+    /// held `Input::Held` is applied, with its event. One that repeats a message of a conversation is an entry there, too, by
+    /// the same author.
     /// If the idempotency key is known, nothing is written: see [`Accepted`].
     fn accept(&self, intake: Intake, now: Timestamp) -> Reply<'_, Accepted>;
 
@@ -89,7 +90,8 @@ pub trait Backend: Send + Sync + 'static {
     /// too late to change anything; and one with our own reference, where that answer gave no id or counts as lost. The
     /// reference decides only where the id does not. When the message ends, the ids on its segments are forgotten; what
     /// else was noted is forgotten by [`Backend::sweep`], and a receipt that finds only a message that ended is ignored.
-    /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored.
+    /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored. One that is
+    /// [lost](conversation::is_lost) answers nothing any more in its conversation, whichever operation ends it.
     ///
     /// A receipt whose segment is not known, or not certain, is parked, and looked at again when an answer gives an id, or
     /// a loss a reference, under which it was parked; not where it came before the submission (a second is allowed for a
@@ -944,6 +946,17 @@ impl<T> Through<T> {
     pub(crate) fn page(self) -> Paged<T> {
         Paged { items: self.items, next: self.last.filter(|_| self.more) }
     }
+}
+
+/// How many entries that have these words, as their column has them, are forgotten in one sweep. Each word is a row of what
+/// entries are found by, and these are bounded, too; one entry goes however many it has.
+pub(crate) fn swept_at_once<'w>(words: impl Iterator<Item = &'w str>, limit: usize) -> usize {
+    let mut rows = 0;
+    let fits = |words: &&str| {
+        rows += words.split_ascii_whitespace().count();
+        rows <= limit
+    };
+    words.take_while(fits).count().max(1)
 }
 
 /// An entry of a conversation.
