@@ -24,7 +24,7 @@ use tidings_domain::id::{ContactId, ImportId};
 use tidings_domain::import::{self, Decision, Import, Options, State};
 use tidings_domain::text::display;
 use tidings_engine::contact::{Export, Form};
-use tidings_engine::import::{AIR, Refusals, Upload};
+use tidings_engine::import::{Refusals, Upload, rest};
 use tidings_store::{ContactFilter, Page, Saved};
 use tidings_wire::{contact as shown, import as shown_import};
 
@@ -550,19 +550,29 @@ async fn take_over(
         bail!("{id} is {} and cannot be taken over: read the file again", import.state.as_str());
     }
     let mut bar = Bar::new("taking over", output);
+    let mut took_ms = 0;
     while import.state == State::Committing {
         let is_served = matches!(&operator.home, Home::Directory(path) if directory::holder(path).is_some());
         let next = if is_served {
             tokio::time::sleep(LOOK_EVERY).await;
             operator.store.import(realm, id).await?
         } else {
-            tokio::time::sleep(AIR).await;
-            operator.store.apply_import(id, operator.now()).await?
+            tokio::time::sleep(rest(took_ms)).await;
+            let took = operator.clock.stopwatch();
+            let applied = operator.store.apply_import(id, operator.now()).await?;
+            took_ms = took.elapsed_ms();
+            applied
         };
         import = next.ok_or_else(|| anyhow!("there is no import {id} any more"))?;
         bar.at(import.progress.rows(), import.report.accepted(), import.progress.rows());
     }
     bar.end();
+    if import.state == State::Broken {
+        bail!(
+            "rows of {id} that waited were damaged; {} were taken over before: import the file again",
+            import.progress.rows()
+        );
+    }
     Ok(import)
 }
 

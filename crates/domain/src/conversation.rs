@@ -2,8 +2,8 @@
 //!
 //! There is one conversation for a pair of numbers, for ever. Its entries are what the person sent, what was sent to the
 //! person as a part of it, and notes that only we see. How it stands ([`Conversation::status`]) is not set by anybody but
-//! follows from three places among its entries: the last that asks for an answer, the last that we sent, and the one at
-//! which it was closed. So what a person writes opens it again, and nobody can forget to.
+//! follows from three places among its entries: the last that asks for an answer, the last that we sent and that was not
+//! lost on its way, and the one at which it was closed. So what a person writes opens it again, and nobody can forget to.
 //!
 //! What this does not know: who the person is, and who works here: an assignee is a name.
 
@@ -11,6 +11,7 @@ use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::id::{ConversationId, InboundId, MessageId, NoteId};
 use crate::keyword::Class;
+use crate::message::Status as Sent;
 use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::fmt;
@@ -46,7 +47,8 @@ pub struct Conversation {
     pub entries: u32,
     /// The place of the last entry of the person that asks for an answer; 0 for none.
     pub asked: u32,
-    /// The place of the last message to the person; 0 for none.
+    /// The place of the last message to the person that is not [lost](is_lost). Once one was, 0 if the person asked since the
+    /// one before it, and also if there is none.
     pub answered: u32,
     /// The place of the entry at which it was closed; 0 for none.
     pub closed: u32,
@@ -159,6 +161,17 @@ pub const fn asks(class: Class) -> bool {
     matches!(class, Class::Nothing | Class::Doubtful)
 }
 
+/// Whether a message that stands so will certainly not reach its person, so that it answers nothing. One of which nobody knows
+/// may have.
+pub const fn is_lost(status: Sent) -> bool {
+    match status {
+        Sent::Undelivered | Sent::Failed | Sent::Rejected | Sent::Expired | Sent::Canceled => true,
+        Sent::Scheduled | Sent::Queued | Sent::Sending | Sent::Sent | Sent::Delivered | Sent::Unconfirmed => {
+            false
+        }
+    }
+}
+
 /// What somebody of us does with a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -241,6 +254,13 @@ impl Conversation {
             Entry::Inbound(_) | Entry::Note(_) => {}
         }
         self.entries
+    }
+
+    /// The message that it was answered with is lost. `before` are the places of other messages that are not; only those
+    /// that came since the person asked matter.
+    pub fn lose(&mut self, before: impl Iterator<Item = u32>) {
+        let places = before.filter(|place| (self.asked + 1..self.answered).contains(place));
+        self.answered = places.max().unwrap_or(0);
     }
 
     /// How it stands.
@@ -379,6 +399,43 @@ mod tests {
         check("isr", Status::NeedsReply);
         check("ics", Status::Snoozed);
         check("isc", Status::Closed);
+    }
+
+    #[test]
+    fn what_is_lost_answers_nothing() {
+        // i: the person asks; o: we send; x: we send what is lost then; c: close.
+        let check = |story: &str, expected: Status| {
+            let mut one = conversation();
+            let mut sent = Vec::new();
+            let mut lost = Vec::new();
+            for (n, step) in (1..).zip(story.chars()) {
+                match step {
+                    'i' => drop(one.add(Entry::Inbound(InboundId::from_key(n)), true, at(n))),
+                    'c' => one.change(&Change::Close).expect("done"),
+                    _ => {
+                        let place = one.add(Entry::Message(MessageId::from_key(n)), false, at(n));
+                        sent.push(place);
+                        lost.extend((step == 'x').then_some(place));
+                    }
+                }
+            }
+            for place in lost {
+                sent.retain(|other| *other != place);
+                if one.answered == place {
+                    one.lose(sent.iter().copied());
+                }
+            }
+            assert_eq!(one.status(at(50)), expected, "{story}");
+        };
+        check("ix", Status::NeedsReply);
+        check("x", Status::Waiting);
+        check("iox", Status::Waiting);
+        check("ixo", Status::Waiting);
+        check("oix", Status::NeedsReply);
+        check("ixx", Status::NeedsReply);
+        check("iocx", Status::Closed);
+        check("ixc", Status::Closed);
+        assert!(is_lost(Sent::Rejected) && !is_lost(Sent::Unconfirmed));
     }
 
     #[test]

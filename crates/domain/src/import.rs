@@ -55,7 +55,7 @@ pub enum State {
     Committing,
     /// They were.
     Done,
-    /// The file broke off, or is no table that can be read.
+    /// The file broke off, or is no table that can be read; or, once it was decided, the store lost rows of it.
     Broken,
     /// Somebody decided against it, or nobody decided for a week.
     Discarded,

@@ -24,6 +24,7 @@ use tidings_domain::id::{ConnectionId, MessageId};
 use tidings_domain::message::{self, Answer, Input, Message};
 use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
+use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Full};
 use tidings_domain::suppression;
 use tidings_domain::text::{self, Concatenation};
@@ -384,8 +385,8 @@ impl Submit {
             step.iter().map(|(ticket, _)| (ticket.message.realm(), ticket.message.recipient)).collect();
         // A list or a ledger that cannot be read means wait, never allow.
         let looked = async {
-            let suppressed = engine.store.suppressed(recipients, engine.clock.now()).await?;
-            let lacks = self.lacks(engine, &step).await?;
+            let suppressed = engine.store.suppressed(recipients, engine.clock.now());
+            let (suppressed, lacks) = tokio::try_join!(suppressed, self.lacks(engine, &step))?;
             let full = self.take_turns(engine, &step, &suppressed, &lacks).await?;
             let quotas = self.take_quotas(engine, &step, &suppressed, &lacks, &full).await?;
             Ok::<_, tidings_store::Error>((suppressed, lacks, full, quotas))
@@ -599,8 +600,7 @@ impl Submit {
         let senders = &engine.settings.gate.senders;
         let dlt = text.as_deref().and_then(|text| senders.dlt(&message.sender, message.recipient, text));
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
-        // A window may close while it waits; one that no window concerns may wait for as long as it is worth.
-        let waits_s = if engine.settings.gate.quiet_hours.concerns(message.purpose) { 1 } else { validity_s };
+        let waits_s = waits_s(&engine.settings.gate, message.purpose, validity_s);
         let (mut back, mut permits, mut returned) = (Vec::new(), Vec::new(), Vec::new());
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
@@ -646,6 +646,14 @@ impl Submit {
         permits.push(permit);
         (back, permits)
     }
+}
+
+/// How long a submission may wait for its link before it is asked again whether it may go: seconds. While it waits, the time in
+/// which its recipient may be disturbed may end, and it would go at another moment than its turn is counted for. What neither
+/// concerns may wait for as long as it is worth.
+fn waits_s(gate: &gate::Policy, purpose: Purpose, validity_s: u32) -> u32 {
+    let may_end = gate.quiet_hours.concerns(purpose) || gate.frequency.concerns(purpose);
+    if may_end { 1 } else { validity_s }
 }
 
 /// Gives back what was taken of the days of senders for what certainly did not go. If that fails, less is sent than might be.
@@ -866,5 +874,30 @@ impl Heard {
             acknowledge.stored();
         }
         self.opt_outs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_domain::frequency::{self, Caps};
+    use tidings_domain::quiet_hours;
+
+    #[test]
+    fn what_may_close_while_a_link_stands_still_is_asked_again_soon() {
+        let quiet = quiet_hours::Policy { purposes: vec![Purpose::Marketing], ..quiet_hours::Policy::OFF };
+        let caps = Caps { day: 3, ..Caps::NONE };
+        let purposes = vec![Purpose::Transactional];
+        let capped = frequency::Policy { purposes: purposes.clone(), caps, ..frequency::Policy::OFF };
+        let uncapped = frequency::Policy { purposes, ..frequency::Policy::OFF };
+        for (quiet_hours, frequency, purpose, expected) in [
+            (quiet.clone(), capped.clone(), Purpose::Marketing, 1),
+            (quiet.clone(), capped.clone(), Purpose::Transactional, 1),
+            (quiet, capped, Purpose::Authentication, 3_600),
+            (quiet_hours::Policy::OFF, uncapped, Purpose::Transactional, 3_600),
+        ] {
+            let gate = gate::Policy { quiet_hours, frequency, ..gate::Policy::OPEN };
+            assert_eq!(waits_s(&gate, purpose, 3_600), expected, "{purpose:?} {gate:?}");
+        }
     }
 }

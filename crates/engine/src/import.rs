@@ -6,6 +6,7 @@
 
 use crate::Inner;
 use crate::clock::Clock;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tidings_domain::account::Realm;
@@ -17,9 +18,8 @@ use tokio::task::JoinHandle;
 
 /// How often it is looked whether there is an import to take over that another process or node left: ms.
 const EVERY_MS: u64 = 2_000;
-/// The pause between two pieces that are taken over. Without it, another process that wants to write to the same file (a
-/// command beside a server) would hardly ever find it free.
-pub const AIR: Duration = Duration::from_millis(3);
+/// Bounds of the rest between two pieces that are taken over: ms.
+const REST_MS: RangeInclusive<u64> = 3..=1_000;
 /// Octets that are judged at once.
 const STEP: usize = 64 * 1024;
 /// Octets that are held until they are judged: each time costs a change of threads.
@@ -264,6 +264,12 @@ impl Refusals {
     }
 }
 
+/// How long to rest after a piece whose commit took so long: as long. Without that, whoever else writes (to the same file: a
+/// command beside a server) would hardly ever have the turn.
+pub fn rest(took_ms: u64) -> Duration {
+    Duration::from_millis(took_ms.clamp(*REST_MS.start(), *REST_MS.end()))
+}
+
 /// Takes over what is to be taken over.
 pub(crate) async fn watch(engine: &Weak<Inner>) {
     loop {
@@ -284,15 +290,28 @@ pub(crate) async fn watch(engine: &Weak<Inner>) {
 async fn take_over(inner: &Inner) -> Result<()> {
     while let Some(id) = inner.store.next_import().await? {
         while !inner.stopping() {
+            let took = inner.clock.stopwatch();
             let import = inner.store.apply_import(id, inner.clock.now()).await?;
             if import.is_none_or(|import| import.state != State::Committing) {
                 break;
             }
-            tokio::time::sleep(AIR).await;
+            tokio::time::sleep(rest(took.elapsed_ms())).await;
         }
         if inner.stopping() {
             break;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_over_rests_as_long_as_it_worked() {
+        for (took_ms, rest_ms) in [(0, 3), (3, 3), (40, 40), (1_000, 1_000), (30_000, 1_000)] {
+            assert_eq!(rest(took_ms), Duration::from_millis(rest_ms), "{took_ms}");
+        }
+    }
 }

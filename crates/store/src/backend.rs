@@ -87,7 +87,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Accepts the messages of one call: rows, due items, batch, idempotency record, all in one commit.
     /// A draft whose recipient is suppressed is not inserted and comes back as [`Admission::Suppressed`]. To one that is
-    /// held `Input::Held` is applied, with its event. Of one whose sender was chosen from a pool, the sender is noted as the one
+    /// held `Input::Held` is applied, with its event. One that repeats a message of a conversation is an entry there, too, by
+    /// the same author. Of one whose sender was chosen from a pool, the sender is noted as the one
     /// that its recipient has, with an event; if another one is noted by then than was seen, nothing of the call is done:
     /// [`Accepted::Moved`]. What one costs is counted of its account; beyond a limit it is not inserted and comes back as
     /// [`Admission::Overspent`].
@@ -107,7 +108,8 @@ pub trait Backend: Send + Sync + 'static {
     /// too late to change anything; and one with our own reference, where that answer gave no id or counts as lost. The
     /// reference decides only where the id does not. When the message ends, the ids on its segments are forgotten; what
     /// else was noted is forgotten by [`Backend::sweep`], and a receipt that finds only a message that ended is ignored.
-    /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored.
+    /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored. One that is
+    /// [lost](conversation::is_lost) answers nothing any more in its conversation, whichever operation ends it.
     ///
     /// A receipt whose segment is not known, or not certain, is parked, and looked at again when an answer gives an id, or
     /// a loss a reference, under which it was parked; not where it came before the submission (a second is allowed for a
@@ -442,8 +444,9 @@ pub trait Backend: Send + Sync + 'static {
     fn next_import(&self) -> Reply<'_, Option<ImportId>>;
 
     /// Takes the next piece of rows of an import over, by `domain::import`, and deletes the piece, in one commit: however
-    /// often and by how many this is called, no row is taken over twice. With the last piece the import is done. Gives
-    /// the import as it is then; one that is not to be taken over is left as it is.
+    /// often and by how many this is called, no row is taken over twice. With the last piece the import is done. If the piece
+    /// cannot be read, the import is broken, and others go on. Gives the import as it is then; one that is not to be taken
+    /// over is left as it is.
     fn apply_import(&self, id: ImportId, now: Timestamp) -> Reply<'_, Option<Import>>;
 
     /// One import.
@@ -1022,6 +1025,17 @@ impl<T> Through<T> {
     pub(crate) fn page(self) -> Paged<T> {
         Paged { items: self.items, next: self.last.filter(|_| self.more) }
     }
+}
+
+/// How many entries that have these words, as their column has them, are forgotten in one sweep. Each word is a row of what
+/// entries are found by, and these are bounded, too; one entry goes however many it has.
+pub(crate) fn swept_at_once<'w>(words: impl Iterator<Item = &'w str>, limit: usize) -> usize {
+    let mut rows = 0;
+    let fits = |words: &&str| {
+        rows += words.split_ascii_whitespace().count();
+        rows <= limit
+    };
+    words.take_while(fits).count().max(1)
 }
 
 /// An entry of a conversation.
@@ -1762,6 +1776,15 @@ pub struct Staged {
     pub state: import::State,
 }
 
+/// What the rows of a piece of an import are. The number is the one in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PieceOf {
+    /// Those that can be taken over.
+    Good = 0,
+    /// Those that cannot.
+    Refused = 1,
+}
+
 /// Rows of an import in one piece, and so in one commit: some 20 ms of the writer's time.
 const PIECE_ROWS: usize = 2_000;
 /// Octets of a file in one piece.
@@ -1793,6 +1816,11 @@ pub(crate) fn decided_line(import: &Import) -> (&'static str, String) {
         }
         _ => ("import.discard", import.name.clone()),
     }
+}
+
+/// The line of the log about an import that ends because what is stored of it, or of a contact that it concerns, cannot be read.
+pub(crate) fn damaged_line(id: ImportId, why: &str) {
+    tracing::error!(import = %id, why, "rows of an import cannot be read; it is broken, and what was taken over before stays");
 }
 
 /// What a refused row takes: octets.

@@ -16,7 +16,7 @@ pub struct Import<'a> {
     pub id: Shown<ImportId>,
     /// What it is called.
     pub name: &'a str,
-    /// `reading`, `ready` (the report waits for a decision), `committing`, `done`, `broken` (the file broke off or is no table)
+    /// `reading`, `ready` (the report waits for a decision), `committing`, `done`, `broken` (the file broke off or is no table, or stored rows were damaged)
     /// or `discarded`.
     pub state: &'static str,
     /// The headings of the table.

@@ -8,6 +8,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags};
 use tidings_domain::id::*;
+use tidings_domain::message::Message;
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 
@@ -16,6 +17,7 @@ use tidings_domain::time::Timestamp;
 pub(super) struct Conversations {
     rows: BTreeMap<ConversationId, Kept>,
     between: BTreeMap<(Realm, PhoneNumber, Sender), ConversationId>,
+    messages: BTreeMap<MessageId, (ConversationId, u32)>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,7 +66,27 @@ impl Conversations {
         }
         self.rows.retain(|_, kept| !kept.entries.is_empty() || kept.conversation.last_at >= before);
         self.between.retain(|_, id| self.rows.contains_key(id));
+        let is_kept = |id, place| self.rows.get(&id).is_some_and(|kept| kept.entries.contains_key(&place));
+        self.messages.retain(|_, (id, place)| is_kept(*id, *place));
         false
+    }
+
+    /// How the message was said that this one repeats, if it was.
+    pub(super) fn said_before(&self, message: &Message) -> Option<Saying> {
+        let (id, place) = self.messages.get(&message.retry_of?)?;
+        let written = &self.rows[id].entries[place];
+        Some(Saying { seen: None, author: written.author.clone().unwrap_or_default() })
+    }
+
+    /// A message that is lost answers nothing in its conversation. `is_lost` says that of others.
+    pub(super) fn lose(&mut self, message: MessageId, is_lost: impl Fn(MessageId) -> bool) {
+        let Some((id, place)) = self.messages.get(&message) else { return };
+        let kept = self.rows.get_mut(id).filter(|kept| kept.conversation.answered == *place);
+        let Some(Kept { conversation, entries, .. }) = kept else { return };
+        let others = entries.iter().filter(
+            |(_, written)| matches!(written.entry, Entry::Message(other) if other != message && !is_lost(other)),
+        );
+        conversation.lose(others.map(|(place, _)| *place));
     }
 
     /// A message whose text was removed is not found by its words any more.
@@ -113,6 +135,9 @@ impl Tables {
         let kept = self.conversations.rows.get_mut(&id).expect("it was found, or made just now");
         kept.seq = seq;
         let place = kept.conversation.add(new.entry, new.asks, new.at);
+        if let Entry::Message(message) = new.entry {
+            self.conversations.messages.insert(message, (kept.conversation.id, place));
+        }
         let Addition { entry, author, text, words, at, .. } = new;
         kept.entries.insert(place, Written { seq, entry, author, text, words, at });
         kept.conversation.clone()

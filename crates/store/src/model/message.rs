@@ -10,6 +10,7 @@ use crate::{ByPurpose, Error, Result, our_reference};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::conversation::is_lost;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
 use tidings_domain::gate;
@@ -410,8 +411,13 @@ impl Tables {
         for mut draft in admitted {
             let attempt = draft.life.attempt;
             let held = draft.held.take().map(|hold| Input::Held { attempt, hold });
-            if let Beside::Saying(saying) = beside {
-                self.add_entry(Addition::of_message(&draft.message, saying, now));
+            let saying = match beside {
+                Beside::Saying(saying) => Some(saying.clone()),
+                Beside::Nothing => self.conversations.said_before(&draft.message),
+                Beside::Code(_) => None,
+            };
+            if let Some(saying) = saying {
+                self.add_entry(Addition::of_message(&draft.message, &saying, now));
             }
             let message = &draft.message;
             let chosen = draft.picked.as_ref().map(|picked| {
@@ -615,6 +621,10 @@ impl<'a> Commit<'a> {
                     );
                 }
             }
+        }
+        if is_lost(life.state.status()) && !is_lost(before.state.status()) {
+            let is_lost = |other| rows.get(&other).is_some_and(|row| is_lost(row.life.state.status()));
+            self.tables.conversations.lose(id, is_lost);
         }
         for effect in effects {
             self.follow(id, effect);

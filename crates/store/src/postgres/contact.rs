@@ -17,6 +17,13 @@ use tidings_domain::id::ContactId;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "c.id, c.numbers, c.name, c.language, c.zone, c.owner, c.member_of, c.fields, c.created_at, c.updated_at"
+    };
+}
+
 // ── saving ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 pub(super) async fn create_contact(tx: &mut Tx, contact: &Contact, actor: &Actor) -> Result<Saved> {
@@ -198,10 +205,15 @@ async fn unlist(
         )
         .await?;
     }
-    for (group, id) in groups {
+    if !groups.is_empty() {
+        let (names, members): (Vec<_>, Vec<i64>) =
+            groups.into_iter().map(|(group, id)| (clean(group), id.key())).unzip();
         sql.execute(
-            "DELETE FROM contact_group WHERE account = $1 AND live = $2 AND name = $3 AND contact = $4",
-            &[&account, &is_live, &group, &id.key()],
+            "DELETE FROM contact_group WHERE ctid = ANY (ARRAY (
+               SELECT g.place FROM unnest($3::text[], $4::bigint[]) AS k (name, contact)
+               CROSS JOIN LATERAL (SELECT x.ctid AS place FROM contact_group x WHERE x.account = $1 AND x.live = $2
+                 AND x.name = k.name AND x.contact = k.contact LIMIT 1) g))",
+            &[&account, &is_live, &names, &members],
         )
         .await?;
     }
@@ -220,8 +232,11 @@ async fn find_all(sql: &Session, realm: Realm, ids: Vec<i64>) -> Result<Vec<Cont
     }
     let rows = sql
         .rows(
-            "SELECT c.id, c.numbers, c.name, c.language, c.zone, c.owner, c.member_of, c.fields, c.created_at, c.updated_at
-             FROM contact c WHERE c.account = $1 AND c.live = $2 AND c.id = ANY ($3) ORDER BY c.id",
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM contact c WHERE c.account = $1 AND c.live = $2 AND c.id = ANY ($3) ORDER BY c.id"
+            ),
             &[&realm.account.key(), &live(realm.environment), &ids],
         )
         .await?;
@@ -262,9 +277,11 @@ pub(super) async fn contacts(
         None => {
             rx.sql
                 .rows(
-                    "SELECT c.id, c.numbers, c.name, c.language, c.zone, c.owner, c.member_of, c.fields, c.created_at,
-                       c.updated_at
-                     FROM contact c WHERE c.account = $1 AND c.live = $2 AND c.id < $3 ORDER BY c.id DESC LIMIT $4",
+                    concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM contact c WHERE c.account = $1 AND c.live = $2 AND c.id < $3 ORDER BY c.id DESC LIMIT $4"
+                    ),
                     &[&account, &is_live, &before, &limit],
                 )
                 .await?
@@ -272,13 +289,15 @@ pub(super) async fn contacts(
         Some(group) => {
             rx.sql
                 .rows(
-                    "SELECT c.id, c.numbers, c.name, c.language, c.zone, c.owner, c.member_of, c.fields, c.created_at,
-                       c.updated_at
-                     FROM (SELECT x.contact FROM contact_group x WHERE x.account = $1 AND x.live = $2 AND x.name = $5
-                       AND x.contact < $3 ORDER BY x.contact DESC LIMIT $4) g
-                     CROSS JOIN LATERAL (SELECT y.* FROM contact y WHERE y.account = $1 AND y.live = $2
-                       AND y.id = g.contact LIMIT 1) c
-                     ORDER BY c.id DESC",
+                    concat!(
+                        "SELECT ",
+                        columns!(),
+                        " FROM (SELECT x.contact FROM contact_group x WHERE x.account = $1 AND x.live = $2 AND x.name = $5
+                            AND x.contact < $3 ORDER BY x.contact DESC LIMIT $4) g
+                          CROSS JOIN LATERAL (SELECT y.* FROM contact y WHERE y.account = $1 AND y.live = $2
+                            AND y.id = g.contact LIMIT 1) c
+                          ORDER BY c.id DESC"
+                    ),
                     &[&account, &is_live, &before, &limit, &group.as_str()],
                 )
                 .await?

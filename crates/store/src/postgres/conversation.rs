@@ -6,16 +6,16 @@ use super::executor::{Rx, Tx};
 use super::inbound;
 use super::message::{self, live};
 use super::operating::write_audit;
-use super::session::{Session, cell, clean};
+use super::session::{Flight, Session, cell, clean, values};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, corrupt, environment, number};
 use std::collections::{HashMap, hash_map};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags};
+use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags, is_lost};
 use tidings_domain::id::*;
-use tidings_domain::message::Message;
+use tidings_domain::message::{Message, Status};
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -40,6 +40,38 @@ pub(super) async fn is_overtaken(sql: &Session, message: &Message, saying: &Sayi
     let parties = (message.realm(), message.recipient, message.sender);
     let known = between(sql, &[parties]).await?;
     Ok(known.get(&parties).is_none_or(|(one, _)| one.last != seen))
+}
+
+/// How the message was said that this one repeats, if it was.
+pub(super) async fn said_before(sql: &Session, message: &Message) -> Result<Option<Saying>> {
+    let Some(first) = message.retry_of else { return Ok(None) };
+    let row = sql
+        .row("SELECT author FROM conversation_entry WHERE kind = 1 AND ref = $1 LIMIT 1", &[&first.key()])
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let author: Option<String> = cell(&row, 0)?;
+    Ok(Some(Saying { seen: None, author: author.unwrap_or_default() }))
+}
+
+/// Messages that are lost answer nothing. Where a conversation was answered with one, the last one since the person asked that is
+/// not lost takes its place (`Conversation::lose`).
+pub(super) fn write_lost<'v>(flight: &mut Flight<'v>, lost: &'v [i64]) {
+    let states: Vec<i16> =
+        Status::ALL.into_iter().filter(|status| is_lost(*status)).flat_map(column::state_numbers).collect();
+    flight.statement(
+        "UPDATE conversation c SET answered = o.answered FROM (
+           SELECT e.conversation, e.place, coalesce((
+               SELECT x.place FROM conversation_entry x
+               WHERE x.conversation = e.conversation AND x.place > a.asked AND x.place < e.place AND x.kind = 1
+                 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.ref AND m.state = ANY ($2) LIMIT 1)
+               ORDER BY x.place DESC LIMIT 1), 0) AS answered
+           FROM unnest($1::bigint[]) AS k (message)
+           CROSS JOIN LATERAL (SELECT y.conversation, y.place FROM conversation_entry y
+             WHERE y.kind = 1 AND y.ref = k.message LIMIT 1) e
+           CROSS JOIN LATERAL (SELECT z.asked FROM conversation z WHERE z.id = e.conversation LIMIT 1) a) o
+         WHERE c.id = o.conversation AND c.answered = o.place",
+        values![lost, states],
+    );
 }
 
 /// An entry with its place, and the words that it is found by.
@@ -97,11 +129,13 @@ pub(super) async fn add(tx: &mut Tx, new: Vec<Addition>) -> Result<Option<Conver
         )
         .await?;
     let words = || placed.iter().flat_map(|one| one.new.words.iter().map(move |word| (one, word)));
+    if words().next().is_none() {
+        return Ok(last);
+    }
     tx.sql
         .execute(
             "INSERT INTO conversation_word (account, live, word, seq, conversation, place)
-             SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[], $5::bigint[], $6::integer[])
-             ON CONFLICT DO NOTHING",
+             SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[], $5::bigint[], $6::integer[])",
             &[
                 &words().map(|(one, _)| one.new.realm.account.key()).collect::<Vec<_>>(),
                 &words().map(|(one, _)| live(one.new.realm.environment)).collect::<Vec<_>>(),
@@ -207,6 +241,9 @@ async fn remove_words(sql: &Session, gone: &[(Realm, i64, String)]) -> Result<()
             column::unspaced(words).into_iter().map(move |word| (*realm, *seq, word))
         })
     };
+    if words().next().is_none() {
+        return Ok(());
+    }
     sql.execute(
         "DELETE FROM conversation_word w USING unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[])
            AS k (account, live, word, seq)
@@ -226,21 +263,31 @@ async fn remove_words(sql: &Session, gone: &[(Realm, i64, String)]) -> Result<()
 pub(super) async fn sweep(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
     let rows = sql
         .rows(
-            "DELETE FROM conversation_entry e USING
-               (SELECT x.conversation, x.place, c.account, c.live FROM
-                  (SELECT conversation, place FROM conversation_entry WHERE at < $1 ORDER BY at LIMIT $2) x
-                CROSS JOIN LATERAL (SELECT y.account, y.live FROM conversation y WHERE y.id = x.conversation LIMIT 1) c) o
-             WHERE e.conversation = o.conversation AND e.place = o.place
-             RETURNING o.account, o.live, e.seq, e.words",
+            "SELECT c.account, c.live, x.seq, x.words, x.conversation, x.place FROM
+               (SELECT conversation, place, seq, words, at FROM conversation_entry WHERE at < $1 ORDER BY at LIMIT $2) x
+             CROSS JOIN LATERAL (SELECT y.account, y.live FROM conversation y WHERE y.id = x.conversation LIMIT 1) c
+             ORDER BY x.at",
             &[&before.as_millis(), &(limit as i64)],
         )
         .await?;
-    let mut gone = Vec::with_capacity(rows.len());
+    let (mut gone, mut conversations, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for row in &rows {
         gone.push((realm(row, 0)?, cell(row, 2)?, cell::<String>(row, 3)?));
+        conversations.push(cell::<i64>(row, 4)?);
+        places.push(cell::<i32>(row, 5)?);
     }
+    let now = swept_at_once(gone.iter().map(|(.., words)| words.as_str()), limit);
+    gone.truncate(now);
+    conversations.truncate(now);
+    places.truncate(now);
     if !gone.is_empty() {
         remove_words(sql, &gone).await?;
+        sql.execute(
+            "DELETE FROM conversation_entry e USING unnest($1::bigint[], $2::integer[]) AS k (conversation, place)
+             WHERE e.conversation = k.conversation AND e.place = k.place",
+            &[&conversations, &places],
+        )
+        .await?;
     }
     let empty = sql
         .execute(
@@ -251,7 +298,7 @@ pub(super) async fn sweep(sql: &Session, before: Timestamp, limit: usize) -> Res
             &[&before.as_millis(), &(limit as i64)],
         )
         .await?;
-    Ok(gone.len() == limit || empty == limit as u64)
+    Ok(rows.len() == limit || gone.len() < rows.len() || empty == limit as u64)
 }
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -264,6 +311,8 @@ macro_rules! columns {
     };
 }
 
+/// The conversations between these. While the table is new, the index by place looks as good as the one by person, and would read
+/// those of everybody: the order leaves no choice.
 async fn between(sql: &Session, parties: &[Parties]) -> Result<HashMap<Parties, (Conversation, i64)>> {
     let rows = sql
         .rows(
@@ -273,7 +322,7 @@ async fn between(sql: &Session, parties: &[Parties]) -> Result<HashMap<Parties, 
                 " FROM (SELECT DISTINCT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::text[])
                     AS u (account, live, person, sender)) k
                   CROSS JOIN LATERAL (SELECT x.* FROM conversation x WHERE x.account = k.account AND x.live = k.live
-                    AND x.person = k.person AND x.sender = k.sender LIMIT 1) c"
+                    AND x.person BETWEEN k.person AND k.person AND x.sender = k.sender ORDER BY x.person LIMIT 1) c"
             ),
             &[
                 &parties.iter().map(|(realm, ..)| realm.account.key()).collect::<Vec<_>>(),
@@ -338,8 +387,14 @@ pub(super) async fn conversation(
     Ok(find(rx.sql, *realm, *id).await?.map(|(one, _)| one))
 }
 
-/// Rows that are fetched at once while a list is looked through.
+/// Rows that are fetched at once while a list is looked through, at most.
 const PIECE: i64 = 500;
+
+/// Rows that are fetched first: those of the page, and the one that says that there is another. If all of them fit, which is
+/// usual, nothing else is read.
+fn first_piece(page: &Page) -> i64 {
+    i64::try_from(page.limit).map_or(PIECE, |limit| limit.saturating_add(1).min(PIECE))
+}
 
 pub(super) async fn conversations(
     rx: &Rx<'_>,
@@ -351,16 +406,19 @@ pub(super) async fn conversations(
     let (account, live) = (realm.account.key(), live(realm.environment));
     let mut through = Through::new(page);
     let mut before = page.before.unwrap_or(i64::MAX);
+    let mut piece = first_piece(page);
     loop {
         let rows = match (filter.person, filter.is_unanswered()) {
+            // A person has a few, one for a sender of ours. The index by place would read those of everybody: `+ 0` hides the
+            // place, and the order by person leaves no other choice.
             (Some(person), _) => {
                 let query = concat!(
                     "SELECT ",
                     columns!(),
-                    " FROM conversation c WHERE c.account = $1 AND c.live = $2 AND c.person = $4 AND c.seq < $3
-                      ORDER BY c.seq DESC LIMIT $5"
+                    " FROM conversation c WHERE c.account = $1 AND c.live = $2 AND c.person BETWEEN $4 AND $4
+                        AND c.seq + 0 < $3 ORDER BY c.person, c.seq + 0 DESC LIMIT $5"
                 );
-                rx.sql.rows(query, &[&account, &live, &before, &(person.digits() as i64), &PIECE]).await?
+                rx.sql.rows(query, &[&account, &live, &before, &(person.digits() as i64), &piece]).await?
             }
             (None, true) => {
                 let query = concat!(
@@ -369,7 +427,7 @@ pub(super) async fn conversations(
                     " FROM conversation c WHERE c.account = $1 AND c.live = $2 AND c.seq < $3
                       AND c.asked > c.answered AND c.asked > c.closed ORDER BY c.seq DESC LIMIT $4"
                 );
-                rx.sql.rows(query, &[&account, &live, &before, &PIECE]).await?
+                rx.sql.rows(query, &[&account, &live, &before, &piece]).await?
             }
             (None, false) => {
                 let query = concat!(
@@ -378,7 +436,7 @@ pub(super) async fn conversations(
                     " FROM conversation c WHERE c.account = $1 AND c.live = $2 AND c.seq < $3
                       ORDER BY c.seq DESC LIMIT $4"
                 );
-                rx.sql.rows(query, &[&account, &live, &before, &PIECE]).await?
+                rx.sql.rows(query, &[&account, &live, &before, &piece]).await?
             }
         };
         for row in &rows {
@@ -389,9 +447,10 @@ pub(super) async fn conversations(
                 return Ok(through.page());
             }
         }
-        if (rows.len() as i64) < PIECE {
+        if (rows.len() as i64) < piece {
             return Ok(through.page());
         }
+        piece = PIECE;
     }
 }
 
@@ -474,6 +533,7 @@ pub(super) async fn search(
     let (account, live) = (realm.account.key(), live(realm.environment));
     let mut through = Through::new(page);
     let mut before = page.before.unwrap_or(i64::MAX);
+    let mut piece = first_piece(page);
     'looking: loop {
         let rows = rx
             .sql
@@ -484,7 +544,7 @@ pub(super) async fn search(
                  CROSS JOIN LATERAL (SELECT x.* FROM conversation_entry x WHERE x.conversation = w.conversation
                    AND x.place = w.place LIMIT 1) e
                  ORDER BY w.seq DESC",
-                &[&account, &live, rarest, &before, &PIECE],
+                &[&account, &live, rarest, &before, &piece],
             )
             .await?;
         for row in &rows {
@@ -497,9 +557,10 @@ pub(super) async fn search(
                 break 'looking;
             }
         }
-        if (rows.len() as i64) < PIECE {
+        if (rows.len() as i64) < piece {
             break;
         }
+        piece = PIECE;
     }
     let Paged { items, next } = through.page();
     let found = lines_of(rx.sql, *realm, items).await?;

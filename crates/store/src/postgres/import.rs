@@ -10,13 +10,16 @@ use crate::column::{self, environment, listed};
 use crate::{Error, Result};
 use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, ImportId};
-use tidings_domain::import::{self, Decision, Import, Progress, Refused, State};
+use tidings_domain::import::{self, Decision, Import, Progress, Refused, State, Taken};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
-/// The kinds of pieces.
-const ROWS: i16 = 0;
-const REFUSED: i16 = 1;
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "id, account, live, name, who, state, headings, report, created, changed, unchanged, left_over, created_at, updated_at"
+    };
+}
 
 pub(super) async fn begin_import(tx: &mut Tx, import: &Import) -> Result<()> {
     if find(&tx.sql, import.id).await?.is_some() {
@@ -24,9 +27,11 @@ pub(super) async fn begin_import(tx: &mut Tx, import: &Import) -> Result<()> {
     }
     tx.sql
         .execute(
-            "INSERT INTO import (id, account, live, name, who, state, headings, report, created, changed, unchanged,
-               left_over, created_at, updated_at, swept)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)",
+            concat!(
+                "INSERT INTO import (",
+                columns!(),
+                ", swept) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)"
+            ),
             &[
                 &import.id.key(),
                 &import.realm.account.key(),
@@ -58,35 +63,44 @@ pub(super) async fn stage_import(
     let found = of_realm(&tx.sql, *realm, *id).await?;
     let Some(import) = found.filter(|import| import.state == State::Reading) else { return Ok(false) };
     for piece in pieces(&staged.window.rows, |row| row.octets as usize) {
-        add_piece(&tx.sql, *id, ROWS, &column::rows_text(piece)).await?;
+        add_piece(&tx.sql, *id, PieceOf::Good, &column::rows_text(piece)).await?;
     }
     for piece in pieces(&staged.window.refused, refused_octets) {
-        add_piece(&tx.sql, *id, REFUSED, &column::refused_text(piece)).await?;
+        add_piece(&tx.sql, *id, PieceOf::Refused, &column::refused_text(piece)).await?;
     }
-    let (headings, report) = (staged.headings.clone(), staged.report.clone());
-    update(&tx.sql, &Import { state: staged.state, headings, report, updated_at: *now, ..import }).await?;
+    tx.sql
+        .execute(
+            "UPDATE import SET state = $2, headings = $3, report = $4, updated_at = $5 WHERE id = $1",
+            &[
+                &import.id.key(),
+                &(staged.state as i16),
+                &clean(&column::headings_text(&staged.headings)),
+                &clean(&column::report_text(&staged.report)),
+                &now.as_millis(),
+            ],
+        )
+        .await?;
     Ok(true)
 }
 
-async fn add_piece(sql: &Session, id: ImportId, kind: i16, rows: &str) -> Result<()> {
+async fn add_piece(sql: &Session, id: ImportId, of: PieceOf, rows: &str) -> Result<()> {
     sql.execute(
         "INSERT INTO import_piece (import, kind, place, rows)
          VALUES ($1, $2, coalesce((SELECT max(place) FROM import_piece WHERE import = $1 AND kind = $2), 0) + 1, $3)",
-        &[&id.key(), &kind, &clean(rows)],
+        &[&id.key(), &(of as i16), &clean(rows)],
     )
     .await
     .map(drop)
 }
 
-async fn update(sql: &Session, import: &Import) -> Result<()> {
+/// Writes how far it is.
+async fn put_progress(sql: &Session, import: &Import) -> Result<()> {
     sql.execute(
-        "UPDATE import SET state = $2, headings = $3, report = $4, created = $5, changed = $6, unchanged = $7,
-           left_over = $8, updated_at = $9 WHERE id = $1",
+        "UPDATE import SET state = $2, created = $3, changed = $4, unchanged = $5, left_over = $6, updated_at = $7
+         WHERE id = $1",
         &[
             &import.id.key(),
             &(import.state as i16),
-            &clean(&column::headings_text(&import.headings)),
-            &clean(&column::report_text(&import.report)),
             &(import.progress.created as i64),
             &(import.progress.changed as i64),
             &(import.progress.unchanged as i64),
@@ -111,7 +125,7 @@ pub(super) async fn decide_import(
         return Ok(Some(import));
     };
     let decided = Import { state, updated_at: *now, ..import };
-    update(&tx.sql, &decided).await?;
+    put_progress(&tx.sql, &decided).await?;
     let (action, detail) = decided_line(&decided);
     write_audit(tx, actor, action, &id.to_string(), &detail, *now);
     Ok(Some(decided))
@@ -133,45 +147,63 @@ pub(super) async fn apply_import(tx: &mut Tx, id: &ImportId, now: &Timestamp) ->
     if import.state != State::Committing {
         return Ok(Some(import));
     }
-    let mut progress = import.progress;
-    if let Some(piece) = piece_after(&tx.sql, *id, ROWS, 0).await? {
-        let rows = column::rows(cell(&piece, 1)?)?;
-        let known = contact::holders(&tx.sql, import.realm, rows.iter().map(|row| row.number)).await?;
-        let taken = import::take_over(&rows, known, import.realm, *now);
-        let created = taken.created.iter().map(|contact| (None, contact));
-        let changed = taken.changed.iter().map(|(before, after)| (Some(before), after));
-        contact::put(&tx.sql, import.realm, &created.chain(changed).collect::<Vec<_>>()).await?;
-        tx.sql
-            .execute(
-                "DELETE FROM import_piece WHERE import = $1 AND kind = $2 AND place = $3",
-                &[&id.key(), &ROWS, &cell::<i64>(&piece, 0)?],
-            )
-            .await?;
-        progress = progress.plus(taken.progress);
-    }
-    let is_last = piece_after(&tx.sql, *id, ROWS, 0).await?.is_none();
-    let state = if is_last { State::Done } else { State::Committing };
+    let (state, progress) = match piece_after(&tx.sql, *id, PieceOf::Good, 0).await? {
+        None => (State::Done, import.progress),
+        Some(piece) => match judge(&tx.sql, &import, cell(&piece, 1)?, *now).await {
+            // Nothing was written yet. It would not be read the next time either, and others wait behind it.
+            Err(Error::Corrupt(why)) => {
+                damaged_line(*id, &why);
+                (State::Broken, import.progress)
+            }
+            taken => {
+                let taken = taken?;
+                let created = taken.created.iter().map(|contact| (None, contact));
+                let changed = taken.changed.iter().map(|(before, after)| (Some(before), after));
+                contact::put(&tx.sql, import.realm, &created.chain(changed).collect::<Vec<_>>()).await?;
+                tx.sql
+                    .execute(
+                        "DELETE FROM import_piece WHERE import = $1 AND kind = $2 AND place = $3",
+                        &[&id.key(), &(PieceOf::Good as i16), &cell::<i64>(&piece, 0)?],
+                    )
+                    .await?;
+                let state = if has_rows(&tx.sql, *id).await? { State::Committing } else { State::Done };
+                (state, import.progress.plus(taken.progress))
+            }
+        },
+    };
     let import = Import { state, progress, updated_at: *now, ..import };
-    update(&tx.sql, &import).await?;
+    put_progress(&tx.sql, &import).await?;
     Ok(Some(import))
 }
 
-async fn piece_after(sql: &Session, id: ImportId, kind: i16, after: i64) -> Result<Option<Row>> {
+/// What the rows of a piece make of contacts.
+async fn judge(sql: &Session, import: &Import, rows: &str, now: Timestamp) -> Result<Taken> {
+    let rows = column::rows(rows)?;
+    let known = contact::holders(sql, import.realm, rows.iter().map(|row| row.number)).await?;
+    Ok(import::take_over(&rows, known, import.realm, now))
+}
+
+/// Whether rows wait to be taken over.
+async fn has_rows(sql: &Session, id: ImportId) -> Result<bool> {
+    sql.value(
+        "SELECT EXISTS (SELECT 1 FROM import_piece WHERE import = $1 AND kind = $2 LIMIT 1)",
+        &[&id.key(), &(PieceOf::Good as i16)],
+    )
+    .await
+}
+
+/// The place and the rows of the next piece.
+async fn piece_after(sql: &Session, id: ImportId, of: PieceOf, after: i64) -> Result<Option<Row>> {
     sql.row(
         "SELECT place, rows FROM import_piece WHERE import = $1 AND kind = $2 AND place > $3 ORDER BY place LIMIT 1",
-        &[&id.key(), &kind, &after],
+        &[&id.key(), &(of as i16), &after],
     )
     .await
 }
 
 async fn find(sql: &Session, id: ImportId) -> Result<Option<Import>> {
-    let found = sql
-        .row(
-            "SELECT id, account, live, name, who, state, headings, report, created, changed, unchanged, left_over,
-               created_at, updated_at FROM import WHERE id = $1",
-            &[&id.key()],
-        )
-        .await?;
+    let query = concat!("SELECT ", columns!(), " FROM import WHERE id = $1");
+    let found = sql.row(query, &[&id.key()]).await?;
     found.as_ref().map(read).transpose()
 }
 
@@ -187,8 +219,11 @@ pub(super) async fn imports(rx: &Rx<'_>, realm: &Realm, page: &Page) -> Result<P
     let rows = rx
         .sql
         .rows(
-            "SELECT id, account, live, name, who, state, headings, report, created, changed, unchanged, left_over,
-               created_at, updated_at FROM import WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM import WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
+            ),
             &[
                 &realm.account.key(),
                 &live(realm.environment),
@@ -210,36 +245,41 @@ pub(super) async fn refused_rows(
     if of_realm(rx.sql, *realm, *id).await?.is_none() {
         return Ok(None);
     }
-    let piece = piece_after(rx.sql, *id, REFUSED, after.unwrap_or(0)).await?;
+    let piece = piece_after(rx.sql, *id, PieceOf::Refused, after.unwrap_or(0)).await?;
     piece.map(|piece| Ok((column::refused(cell(&piece, 1)?)?, cell(&piece, 0)?))).transpose()
 }
 
 /// Ends imports that nobody goes on with, and throws away rows that nobody needs: some pieces at a time. `true` if there may
 /// be more.
 pub(super) async fn sweep(sql: &Session, limit: usize, now: Timestamp) -> Result<bool> {
-    let open =
-        sql.rows("SELECT id FROM import WHERE swept = 0 ORDER BY id LIMIT $1", &[&(limit as i64)]).await?;
+    let open = sql
+        .rows(
+            "SELECT id, state, updated_at FROM import WHERE swept = 0 ORDER BY id LIMIT $1",
+            &[&(limit as i64)],
+        )
+        .await?;
     for row in &open {
-        let id = ImportId::from_key(cell(row, 0)?);
-        let Some(import) = find(sql, id).await? else { continue };
-        let state = import.state.aged(import.updated_at, now);
-        if state != import.state {
-            update(sql, &Import { state, ..import.clone() }).await?;
+        let id: i64 = cell(row, 0)?;
+        let before = listed("state of an import", &State::ALL, cell::<i16>(row, 1)?.into())?;
+        let updated_at = Timestamp::from_millis(cell(row, 2)?);
+        let state = before.aged(updated_at, now);
+        if state != before {
+            sql.execute("UPDATE import SET state = $2 WHERE id = $1", &[&id, &(state as i16)]).await?;
         }
-        if state.keeps_rows(import.updated_at, now) {
+        if state.keeps_rows(updated_at, now) {
             continue;
         }
         let gone = sql
             .execute(
                 "DELETE FROM import_piece WHERE ctid = ANY (ARRAY (
                    SELECT ctid FROM import_piece WHERE import = $1 ORDER BY kind, place LIMIT $2))",
-                &[&id.key(), &(PIECES_SWEPT as i64)],
+                &[&id, &(PIECES_SWEPT as i64)],
             )
             .await?;
         if gone == PIECES_SWEPT as u64 {
             return Ok(true);
         }
-        sql.execute("UPDATE import SET swept = 1 WHERE id = $1", &[&id.key()]).await?;
+        sql.execute("UPDATE import SET swept = 1 WHERE id = $1", &[&id]).await?;
     }
     Ok(false)
 }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::conversation::is_lost;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::gate;
@@ -75,6 +76,8 @@ pub(super) struct Sheet {
     calls: HashMap<[u8; 32], Option<Answered>>,
     calls_now: Vec<Call>,
     batches_now: Vec<(BatchId, Realm, Timestamp, u32, i64)>,
+    /// Messages that will not reach anybody now.
+    lost: Vec<i64>,
 }
 
 /// A message as decisions need it.
@@ -342,6 +345,9 @@ impl Sheet {
         self.write_expected(flight);
         self.write_parked(flight);
         self.write_calls(flight);
+        if !self.lost.is_empty() {
+            conversation::write_lost(flight, &self.lost);
+        }
     }
 
     /// What is put into queues, with the times that they are read by.
@@ -864,8 +870,13 @@ pub(super) async fn accept_with(
             return Ok(Accepted::New(vec![refused], Box::default()));
         }
         insert(tx, draft, now).await?;
-        if let Beside::Saying(saying) = beside {
-            conversation::add(tx, vec![Addition::of_message(message, saying, now)]).await?;
+        let saying = match beside {
+            Beside::Saying(saying) => Some(saying.clone()),
+            Beside::Nothing => conversation::said_before(&tx.sql, message).await?,
+            Beside::Code(_) => None,
+        };
+        if let Some(saying) = saying {
+            conversation::add(tx, vec![Addition::of_message(message, &saying, now)]).await?;
         }
         if let Some(picked) = &draft.picked {
             commit.publish(tx, message, chosen_event(draft, picked, now));
@@ -1161,6 +1172,9 @@ impl<'a> Commit<'a> {
                     sheet.forget_receipt(&message, n as u8, expected_form(&message, n as u8, carrier_id));
                 }
             }
+        }
+        if is_lost(life.state.status()) && !is_lost(before.state.status()) {
+            sheet.lost.push(id.key());
         }
         if change != 0 {
             tx.waits(&message, change);

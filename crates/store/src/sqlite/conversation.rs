@@ -7,13 +7,22 @@ use super::operating::write_audit;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, corrupt};
-use rusqlite::{Connection as Sql, Row, params};
+use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags};
+use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags, is_lost};
 use tidings_domain::id::*;
+use tidings_domain::message::Message;
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
+
+/// What [`read`] reads.
+macro_rules! columns {
+    () => {
+        "SELECT id, account, live, person, sender, last_kind, last_ref, seq, entries, asked, answered, closed,
+           snoozed_until, assignee, tags, created_at, last_at FROM conversation "
+    };
+}
 
 // ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -36,6 +45,46 @@ pub(super) fn is_overtaken(
 ) -> Result<bool> {
     let Some(seen) = saying.seen else { return Ok(false) };
     Ok(between(sql, realm, person, sender)?.is_none_or(|(one, _)| one.last != seen))
+}
+
+/// How the message was said that this one repeats, if it was.
+pub(super) fn said_before(sql: &Sql, message: &Message) -> Result<Option<Saying>> {
+    let Some(first) = message.retry_of else { return Ok(None) };
+    let author: Option<Option<String>> = sql
+        .prepare_cached("SELECT author FROM conversation_entry WHERE kind = 1 AND ref = ?1")
+        .and_then(|mut s| s.query_row([first.key()], |row| row.get(0)).optional())
+        .map_err(failed)?;
+    Ok(author.map(|author| Saying { seen: None, author: author.unwrap_or_default() }))
+}
+
+/// A message that is lost answers nothing. If its conversation was answered with it, the last one since the person asked that is
+/// not lost takes its place.
+pub(super) fn lose(sql: &Sql, message: MessageId) -> Result<()> {
+    let entry: Option<(i64, u32)> = sql
+        .prepare_cached("SELECT conversation, place FROM conversation_entry WHERE kind = 1 AND ref = ?1")
+        .and_then(|mut s| s.query_row([message.key()], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .map_err(failed)?;
+    let Some((id, place)) = entry else { return Ok(()) };
+    let found = one(sql, concat!(columns!(), "WHERE id = ?1"), [id])?;
+    let Some((mut conversation, seq)) = found.filter(|(one, _)| one.answered == place) else { return Ok(()) };
+    let mut others = Vec::new();
+    {
+        let mut statement = sql
+            .prepare_cached(
+                "SELECT e.place, m.state FROM conversation_entry e LEFT JOIN message m ON m.id = e.ref
+                 WHERE e.conversation = ?1 AND e.place > ?2 AND e.place < ?3 AND e.kind = 1",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query(params![id, conversation.asked, place]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let status = get::<Option<i64>>(row, 1)?.map(column::status).transpose()?;
+            if !status.is_some_and(is_lost) {
+                others.push(get(row, 0)?);
+            }
+        }
+    }
+    conversation.lose(others.into_iter());
+    put(sql, &conversation, seq)
 }
 
 /// Adds an entry to its conversation, which it begins if there is none.
@@ -73,7 +122,7 @@ pub(super) fn add(tx: &mut Tx<'_>, new: &Addition) -> Result<Conversation> {
     let mut statement = tx
         .sql
         .prepare_cached(
-            "INSERT OR IGNORE INTO conversation_word (account, live, word, seq, conversation, place)
+            "INSERT INTO conversation_word (account, live, word, seq, conversation, place)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .map_err(failed)?;
@@ -198,7 +247,7 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
         let mut statement = sql
             .prepare_cached(
                 "SELECT e.conversation, e.place, e.seq, e.words, c.account, c.live FROM conversation_entry e
-                 JOIN conversation c ON c.id = e.conversation WHERE e.at < ?1 ORDER BY e.at LIMIT ?2",
+                 CROSS JOIN conversation c ON c.id = e.conversation WHERE e.at < ?1 ORDER BY e.at LIMIT ?2",
             )
             .map_err(failed)?;
         let mut rows = statement.query(params![before.as_millis(), limit as i64]).map_err(failed)?;
@@ -214,6 +263,8 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
             ));
         }
     }
+    let found = old.len();
+    old.truncate(swept_at_once(old.iter().map(|(.., words, _)| words.as_str()), limit));
     for (conversation, place, seq, words, realm) in &old {
         remove_words(sql, *realm, *seq, words)?;
         sql.prepare_cached("DELETE FROM conversation_entry WHERE conversation = ?1 AND place = ?2")
@@ -229,18 +280,10 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
         )
         .and_then(|mut s| s.execute(params![before.as_millis(), limit as i64]))
         .map_err(failed)?;
-    Ok(old.len() == limit || gone == limit)
+    Ok(found == limit || old.len() < found || gone == limit)
 }
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// What [`read`] reads.
-macro_rules! columns {
-    () => {
-        "SELECT id, account, live, person, sender, last_kind, last_ref, seq, entries, asked, answered, closed,
-           snoozed_until, assignee, tags, created_at, last_at FROM conversation "
-    };
-}
 
 fn between(
     sql: &Sql,
@@ -295,6 +338,26 @@ pub(super) fn conversation(
     Ok(find(rx.sql, *realm, *id)?.map(|(one, _)| one))
 }
 
+/// The query for a list, the newest entry first.
+fn list(filter: &ConversationFilter) -> &'static str {
+    match (filter.person, filter.is_unanswered()) {
+        // A person has a few, one for a sender of ours. The index by place would read those of everybody: `+` hides it.
+        (Some(_), _) => concat!(
+            columns!(),
+            "WHERE account = ?1 AND live = ?2 AND +seq < ?3 AND person = ?4 ORDER BY +seq DESC"
+        ),
+        (None, true) => concat!(
+            columns!(),
+            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND ?4 IS NULL AND asked > answered AND asked > closed
+             ORDER BY seq DESC"
+        ),
+        (None, false) => concat!(
+            columns!(),
+            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND ?4 IS NULL ORDER BY seq DESC"
+        ),
+    }
+}
+
 pub(super) fn conversations(
     rx: &mut Rx<'_>,
     realm: &Realm,
@@ -302,23 +365,8 @@ pub(super) fn conversations(
     page: &Page,
     now: &Timestamp,
 ) -> Result<Paged<Conversation>> {
-    let query = match (filter.is_unanswered(), filter.person) {
-        (_, Some(_)) => concat!(
-            columns!(),
-            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND person = ?4 ORDER BY seq DESC"
-        ),
-        (true, None) => concat!(
-            columns!(),
-            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND ?4 IS NULL AND asked > answered AND asked > closed
-             ORDER BY seq DESC"
-        ),
-        (false, None) => concat!(
-            columns!(),
-            "WHERE account = ?1 AND live = ?2 AND seq < ?3 AND ?4 IS NULL ORDER BY seq DESC"
-        ),
-    };
     let mut through = Through::new(page);
-    let mut statement = rx.sql.prepare_cached(query).map_err(failed)?;
+    let mut statement = rx.sql.prepare_cached(list(filter)).map_err(failed)?;
     let mut rows = statement
         .query(params![
             realm.account.key(),
@@ -433,4 +481,35 @@ pub(super) fn search(rx: &mut Rx<'_>, realm: &Realm, words: &[String], page: &Pa
         found.extend(line(rx.sql, *realm, written)?.map(|line| Found { conversation, line }));
     }
     Ok(Paged { items: found, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_domain::conversation::Status;
+
+    #[test]
+    fn each_list_reads_the_index_that_has_what_is_asked_for() {
+        let mut sql = Sql::open_in_memory().expect("it opens");
+        crate::sqlite::migration::migrate(&mut sql).expect("migrated");
+        let plan = |query: &str| -> String {
+            let mut statement = sql.prepare(&format!("EXPLAIN QUERY PLAN {query}")).expect("a query");
+            let rows =
+                statement.query_map(params![1, 1, 1, 1], |row| row.get::<_, String>(3)).expect("planned");
+            rows.collect::<rusqlite::Result<Vec<_>>>().expect("read").join("; ")
+        };
+        let base = ConversationFilter::default;
+        let of_a_person = ConversationFilter { person: PhoneNumber::from_digits(15_550_002_222), ..base() };
+        let unanswered = |of| ConversationFilter { status: Some(Status::NeedsReply), ..of };
+        let by_person = "INDEX sqlite_autoindex_conversation_1 (account=? AND live=? AND person=?)";
+        for (filter, index) in [
+            (of_a_person.clone(), by_person),
+            (unanswered(of_a_person), by_person),
+            (base(), "INDEX conversation_seq (account=? AND live=? AND seq<?)"),
+            (unanswered(base()), "INDEX conversation_asked (account=? AND live=? AND seq<?)"),
+        ] {
+            let plan = plan(list(&filter));
+            assert!(plan.contains(index), "{filter:?}: {plan}");
+        }
+    }
 }

@@ -10,15 +10,11 @@ use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, ImportId};
-use tidings_domain::import::{self, Decision, Import, Progress, Refused, State};
+use tidings_domain::import::{self, Decision, Import, Progress, Refused, State, Taken};
 use tidings_domain::time::Timestamp;
 
 const COLUMNS: &str = "id, account, live, name, who, state, headings, report, created, changed, unchanged, left_over, \
      created_at, updated_at";
-/// The kinds of pieces.
-const ROWS: i64 = 0;
-const REFUSED: i64 = 1;
-
 pub(super) fn begin_import(tx: &mut Tx<'_>, import: &Import) -> Result<()> {
     if find(tx.sql, import.id)?.is_some() {
         return Err(Error::Conflict(format!("there is an import {} already", import.id)));
@@ -60,37 +56,47 @@ pub(super) fn stage_import(
         return Ok(false);
     };
     for piece in pieces(&staged.window.rows, |row| row.octets as usize) {
-        add_piece(tx.sql, *id, ROWS, &column::rows_text(piece))?;
+        add_piece(tx.sql, *id, PieceOf::Good, &column::rows_text(piece))?;
     }
     for piece in pieces(&staged.window.refused, refused_octets) {
-        add_piece(tx.sql, *id, REFUSED, &column::refused_text(piece))?;
+        add_piece(tx.sql, *id, PieceOf::Refused, &column::refused_text(piece))?;
     }
-    let (headings, report) = (staged.headings.clone(), staged.report.clone());
-    update(tx.sql, &Import { state: staged.state, headings, report, updated_at: *now, ..import })?;
+    tx.sql
+        .prepare_cached(
+            "UPDATE import SET state = ?2, headings = ?3, report = ?4, updated_at = ?5 WHERE id = ?1",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                import.id.key(),
+                staged.state as i64,
+                column::headings_text(&staged.headings),
+                column::report_text(&staged.report),
+                now.as_millis(),
+            ])
+        })
+        .map_err(failed)?;
     Ok(true)
 }
 
-fn add_piece(sql: &Sql, id: ImportId, kind: i64, rows: &str) -> Result<()> {
+fn add_piece(sql: &Sql, id: ImportId, of: PieceOf, rows: &str) -> Result<()> {
     sql.prepare_cached(
         "INSERT INTO import_piece (import, kind, place, rows)
          VALUES (?1, ?2, (SELECT coalesce(max(place), 0) + 1 FROM import_piece WHERE import = ?1 AND kind = ?2), ?3)",
     )
-    .and_then(|mut s| s.execute(params![id.key(), kind, rows]))
+    .and_then(|mut s| s.execute(params![id.key(), of as i64, rows]))
     .map(drop)
     .map_err(failed)
 }
 
-fn update(sql: &Sql, import: &Import) -> Result<()> {
+/// Writes how far it is.
+fn put_progress(sql: &Sql, import: &Import) -> Result<()> {
     sql.prepare_cached(
-        "UPDATE import SET state = ?2, headings = ?3, report = ?4, created = ?5, changed = ?6, unchanged = ?7, left_over = ?8,
-           updated_at = ?9 WHERE id = ?1",
+        "UPDATE import SET state = ?2, created = ?3, changed = ?4, unchanged = ?5, left_over = ?6, updated_at = ?7 WHERE id = ?1",
     )
     .and_then(|mut s| {
         s.execute(params![
             import.id.key(),
             import.state as i64,
-            column::headings_text(&import.headings),
-            column::report_text(&import.report),
             import.progress.created as i64,
             import.progress.changed as i64,
             import.progress.unchanged as i64,
@@ -115,7 +121,7 @@ pub(super) fn decide_import(
         return Ok(Some(import));
     };
     let decided = Import { state, updated_at: *now, ..import };
-    update(tx.sql, &decided)?;
+    put_progress(tx.sql, &decided)?;
     let (action, detail) = decided_line(&decided);
     write_audit(tx, actor, action, &id.to_string(), &detail, *now)?;
     Ok(Some(decided))
@@ -134,36 +140,59 @@ pub(super) fn apply_import(tx: &mut Tx<'_>, id: &ImportId, now: &Timestamp) -> R
     if import.state != State::Committing {
         return Ok(Some(import));
     }
-    let mut progress = import.progress;
-    if let Some((place, rows)) = first_piece(tx.sql, *id)? {
-        let rows = column::rows(&rows)?;
-        let known = contact::holders(tx.sql, import.realm, rows.iter().map(|row| row.number))?;
-        let taken = import::take_over(&rows, known, import.realm, *now);
-        for created in &taken.created {
-            contact::put(tx.sql, None, created)?;
-        }
-        for (before, after) in &taken.changed {
-            contact::put(tx.sql, Some(before), after)?;
-        }
-        tx.sql
-            .prepare_cached("DELETE FROM import_piece WHERE import = ?1 AND kind = ?2 AND place = ?3")
-            .and_then(|mut s| s.execute(params![id.key(), ROWS, place]))
-            .map_err(failed)?;
-        progress = progress.plus(taken.progress);
-    }
-    let is_last = first_piece(tx.sql, *id)?.is_none();
-    let state = if is_last { State::Done } else { State::Committing };
+    let (state, progress) = match piece_after(tx.sql, *id, PieceOf::Good, 0)? {
+        None => (State::Done, import.progress),
+        Some((place, rows)) => match judge(tx.sql, &import, &rows, *now) {
+            // Nothing was written yet. It would not be read the next time either, and others wait behind it.
+            Err(Error::Corrupt(why)) => {
+                damaged_line(*id, &why);
+                (State::Broken, import.progress)
+            }
+            taken => {
+                let taken = taken?;
+                for created in &taken.created {
+                    contact::put(tx.sql, None, created)?;
+                }
+                for (before, after) in &taken.changed {
+                    contact::put(tx.sql, Some(before), after)?;
+                }
+                tx.sql
+                    .prepare_cached("DELETE FROM import_piece WHERE import = ?1 AND kind = ?2 AND place = ?3")
+                    .and_then(|mut s| s.execute(params![id.key(), PieceOf::Good as i64, place]))
+                    .map_err(failed)?;
+                let state = if has_rows(tx.sql, *id)? { State::Committing } else { State::Done };
+                (state, import.progress.plus(taken.progress))
+            }
+        },
+    };
     let import = Import { state, progress, updated_at: *now, ..import };
-    update(tx.sql, &import)?;
+    put_progress(tx.sql, &import)?;
     Ok(Some(import))
 }
 
-fn first_piece(sql: &Sql, id: ImportId) -> Result<Option<(i64, String)>> {
+/// What the rows of a piece make of contacts.
+fn judge(sql: &Sql, import: &Import, rows: &str, now: Timestamp) -> Result<Taken> {
+    let rows = column::rows(rows)?;
+    let known = contact::holders(sql, import.realm, rows.iter().map(|row| row.number))?;
+    Ok(import::take_over(&rows, known, import.realm, now))
+}
+
+/// The place and the rows of the next piece.
+fn piece_after(sql: &Sql, id: ImportId, of: PieceOf, after: i64) -> Result<Option<(i64, String)>> {
     sql.prepare_cached(
-        "SELECT place, rows FROM import_piece WHERE import = ?1 AND kind = ?2 ORDER BY place LIMIT 1",
+        "SELECT place, rows FROM import_piece WHERE import = ?1 AND kind = ?2 AND place > ?3 ORDER BY place LIMIT 1",
     )
-    .and_then(|mut s| s.query_row([id.key(), ROWS], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+    .and_then(|mut s| {
+        s.query_row([id.key(), of as i64, after], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    })
     .map_err(failed)
+}
+
+/// Whether rows wait to be taken over.
+fn has_rows(sql: &Sql, id: ImportId) -> Result<bool> {
+    sql.prepare_cached("SELECT 1 FROM import_piece WHERE import = ?1 AND kind = ?2")
+        .and_then(|mut s| s.exists([id.key(), PieceOf::Good as i64]))
+        .map_err(failed)
 }
 
 fn find(sql: &Sql, id: ImportId) -> Result<Option<Import>> {
@@ -212,36 +241,30 @@ pub(super) fn refused_rows(
     if of_realm(rx.sql, *realm, *id)?.is_none() {
         return Ok(None);
     }
-    let found: Option<(i64, String)> = rx
-        .sql
-        .prepare_cached(
-            "SELECT place, rows FROM import_piece WHERE import = ?1 AND kind = ?2 AND place > ?3 ORDER BY place LIMIT 1",
-        )
-        .and_then(|mut s| {
-            let key = params![id.key(), REFUSED, after.unwrap_or(0)];
-            s.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()
-        })
-        .map_err(failed)?;
+    let found = piece_after(rx.sql, *id, PieceOf::Refused, after.unwrap_or(0))?;
     found.map(|(place, rows)| Ok((column::refused(&rows)?, place))).transpose()
 }
 
 /// Ends imports that nobody goes on with, and throws away rows that nobody needs: some pieces at a time. `true` if there may
 /// be more.
 pub(super) fn sweep(sql: &Sql, limit: usize, now: Timestamp) -> Result<bool> {
-    let open: Vec<i64> = {
+    let open: Vec<(i64, i64, i64)> = {
         let mut statement = sql
-            .prepare_cached("SELECT id FROM import WHERE swept = 0 ORDER BY id LIMIT ?1")
+            .prepare_cached("SELECT id, state, updated_at FROM import WHERE swept = 0 ORDER BY id LIMIT ?1")
             .map_err(failed)?;
-        let rows = statement.query_map([limit as i64], |row| row.get(0)).map_err(failed)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(failed)?
+        let rows = statement.query_map([limit as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.and_then(Iterator::collect).map_err(failed)?
     };
-    for id in open.into_iter().map(ImportId::from_key) {
-        let Some(import) = find(sql, id)? else { continue };
-        let state = import.state.aged(import.updated_at, now);
-        if state != import.state {
-            update(sql, &Import { state, ..import.clone() })?;
+    for (id, number, updated_at) in open {
+        let before = listed("state of an import", &State::ALL, number)?;
+        let updated_at = Timestamp::from_millis(updated_at);
+        let state = before.aged(updated_at, now);
+        if state != before {
+            sql.prepare_cached("UPDATE import SET state = ?2 WHERE id = ?1")
+                .and_then(|mut s| s.execute([id, state as i64]))
+                .map_err(failed)?;
         }
-        if state.keeps_rows(import.updated_at, now) {
+        if state.keeps_rows(updated_at, now) {
             continue;
         }
         let gone = sql
@@ -249,13 +272,13 @@ pub(super) fn sweep(sql: &Sql, limit: usize, now: Timestamp) -> Result<bool> {
                 "DELETE FROM import_piece WHERE rowid IN (
                    SELECT rowid FROM import_piece WHERE import = ?1 ORDER BY kind, place LIMIT ?2)",
             )
-            .and_then(|mut s| s.execute(params![id.key(), PIECES_SWEPT as i64]))
+            .and_then(|mut s| s.execute([id, PIECES_SWEPT as i64]))
             .map_err(failed)?;
         if gone == PIECES_SWEPT {
             return Ok(true);
         }
         sql.prepare_cached("UPDATE import SET swept = 1 WHERE id = ?1")
-            .and_then(|mut s| s.execute([id.key()]))
+            .and_then(|mut s| s.execute([id]))
             .map_err(failed)?;
     }
     Ok(false)

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::conversation::is_lost;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
 use tidings_domain::gate;
@@ -107,8 +108,13 @@ pub(super) fn accept_with(
             return Ok(Accepted::New(vec![refused], Box::default()));
         }
         insert(tx.sql, message, &draft.life, now)?;
-        if let Beside::Saying(saying) = beside {
-            conversation::add(tx, &Addition::of_message(message, saying, now))?;
+        let saying = match beside {
+            Beside::Saying(saying) => Some(saying.clone()),
+            Beside::Nothing => conversation::said_before(tx.sql, message)?,
+            Beside::Code(_) => None,
+        };
+        if let Some(saying) = saying {
+            conversation::add(tx, &Addition::of_message(message, &saying, now))?;
         }
         if draft.life.state.is_waiting() {
             tx.waits(message, 1);
@@ -450,6 +456,9 @@ impl<'a> Commit<'a> {
                     forget_receipt(tx.sql, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
                 }
             }
+        }
+        if is_lost(life.state.status()) && !is_lost(before.state.status()) {
+            conversation::lose(tx.sql, message.id)?;
         }
         self.effects(tx, &message, effects)
     }

@@ -18,6 +18,9 @@ pub(super) fn create_template(tx: &mut Tx<'_>, template: &Template, actor: &Acto
             template.name
         )));
     }
+    if is_there(tx.sql, template.id)? {
+        return Err(Error::Conflict(format!("there is a template {} already", template.id)));
+    }
     tx.sql
         .prepare_cached(
             "INSERT INTO template (id, account, live, name, description, newest, created_at)
@@ -65,6 +68,13 @@ fn named(sql: &Sql, realm: Realm, name: &str) -> Result<Option<TemplateId>> {
             s.query_row(key, |row| row.get(0)).optional()
         })
         .map(|found| found.map(TemplateId::from_key))
+        .map_err(failed)
+}
+
+/// Whether a template has this id, in any realm.
+fn is_there(sql: &Sql, id: TemplateId) -> Result<bool> {
+    sql.prepare_cached("SELECT 1 FROM template WHERE id = ?1")
+        .and_then(|mut s| s.exists([id.key()]))
         .map_err(failed)
 }
 

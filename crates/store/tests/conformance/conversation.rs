@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::conversation::{Change, Conversation, Entry, Status, words};
 use tidings_domain::id::*;
-use tidings_domain::message::Message;
+use tidings_domain::message::{Input, Message};
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{Charset, Segment};
 use tidings_store::*;
@@ -172,6 +172,78 @@ fn a_message_in_a_conversation_is_a_message_like_others() {
 }
 
 #[test]
+fn a_message_that_repeats_one_of_a_conversation_is_said_there_too() {
+    for_each_backend(|store| async move {
+        hear(&store, vec![said(1, 1, "Where is my order?", 1)], 1).await;
+        assert_eq!(say(&store, to(10, 1, "It comes today."), None, 2).await, Admission::Admitted);
+        accept(&store, [to(11, 1, "An offer!")]).await;
+        let again = |n, text, first| Message { retry_of: Some(id(first)), ..to(n, 1, text) };
+        // Of those that come in one call each is looked at; what is in no conversation comes into none.
+        accept(&store, [again(20, "It comes today.", 10), again(21, "An offer!", 11)]).await;
+        accept(&store, [again(22, "It comes today.", 20)]).await;
+        let one = all(&store).await.remove(0);
+        assert_eq!(
+            told(&store, one.id).await,
+            [
+                "< Where is my order?",
+                "> It comes today. (Maya)",
+                "> It comes today. (Maya)",
+                "> It comes today. (Maya)"
+            ]
+        );
+        assert_eq!((one.last, one.status(at(9))), (Entry::Message(id(22)), Status::Waiting));
+        assert_eq!(found(&store, "today").await, ["4", "3", "2"]);
+    });
+}
+
+#[test]
+fn a_message_that_certainly_reaches_nobody_answers_nothing() {
+    for_each_backend(|store| async move {
+        let standing = async || {
+            let one = all(&store).await.remove(0);
+            assert_eq!(listed_as_unanswered(&store).await, one.is_unanswered());
+            one.status(at(90))
+        };
+        let cancel = async |n| advance(&store, vec![crate::samples::to(id(n), Input::Cancel)], at(5)).await;
+        // Nobody asked: nothing is to be done about what is lost.
+        say(&store, to(10, 1, "Hello"), None, 1).await;
+        cancel(10).await;
+        assert_eq!(standing().await, Status::Waiting);
+        hear(&store, vec![said(1, 1, "Where is my order?", 2)], 2).await;
+        for n in 11..=13 {
+            say(&store, to(n, 1, "It comes today."), None, 3).await;
+        }
+        assert_eq!(standing().await, Status::Waiting);
+        // As long as one of them may go, it answers; an earlier one that is lost changes nothing.
+        cancel(12).await;
+        assert_eq!(standing().await, Status::Waiting);
+        cancel(13).await;
+        assert_eq!(standing().await, Status::Waiting);
+        cancel(11).await;
+        assert_eq!(standing().await, Status::NeedsReply);
+        say(&store, to(14, 1, "It comes today."), None, 6).await;
+        assert_eq!(standing().await, Status::Waiting);
+        // Several at once.
+        say(&store, to(15, 1, "Or tomorrow."), None, 6).await;
+        let both = [14, 15].map(|n| crate::samples::to(id(n), Input::Cancel));
+        advance(&store, both.into(), at(7)).await;
+        assert_eq!(standing().await, Status::NeedsReply);
+        // One whose time is over.
+        let late = Message { expires_at: at(20), ..to(16, 1, "It was there.") };
+        say(&store, late, None, 8).await;
+        assert_eq!(standing().await, Status::Waiting);
+        wake(&store, at(30)).await;
+        assert_eq!(standing().await, Status::NeedsReply);
+    });
+}
+
+/// Whether the only conversation is on the list of those that need a reply, which has an index of its own.
+async fn listed_as_unanswered(store: &Arc<dyn Backend>) -> bool {
+    let filter = ConversationFilter { status: Some(Status::NeedsReply), ..Default::default() };
+    !store.conversations(HOME, filter, page(MANY), at(90)).await.expect("read").items.is_empty()
+}
+
+#[test]
 fn how_a_conversation_stands_follows_from_what_was_said_and_done() {
     for_each_backend(|store| async move {
         hear(&store, vec![said(1, 1, "one", 1), said(2, 2, "two", 1), said(3, 3, "STOP", 1)], 1).await;
@@ -246,6 +318,84 @@ fn conversations_are_listed_by_how_they_stand_by_whom_and_by_tag() {
         let rest = Page { before: first.next, limit: 2 };
         let rest = store.conversations(HOME, needs, rest, soon).await.expect("read");
         assert_eq!((first.items.len(), rest.items.len(), rest.next), (2, 1, None));
+    });
+}
+
+#[test]
+fn a_page_is_full_wherever_in_the_list_stands_what_fits() {
+    for_each_backend(|store| async move {
+        const PEOPLE: i64 = 520;
+        hear(&store, (1..=PEOPLE).map(|n| said(n, n as u64, "hi there", 1)).collect(), 1).await;
+        let ids: Vec<ConversationId> = all(&store).await.iter().rev().map(|one| one.id).collect();
+        let vip = [1, 2, 260, 519, 520];
+        for n in vip {
+            let tag = Change::Tag { add: vec!["vip".to_owned()], remove: Vec::new() };
+            let changed = store.change_conversation(HOME, ids[n - 1], tag, actor(), at(2)).await;
+            changed.expect("asked").expect("there is one").expect("done");
+        }
+        let pages = async |filter: ConversationFilter, limit| {
+            let (mut pages, mut before) = (Vec::new(), None);
+            loop {
+                let page = Page { before, limit };
+                let page = store.conversations(HOME, filter.clone(), page, at(3)).await.expect("read");
+                let place = |one: &Conversation| ids.iter().position(|id| *id == one.id).expect("known") + 1;
+                pages.push(page.items.iter().map(place).collect::<Vec<_>>());
+                before = page.next;
+                if before.is_none() {
+                    return pages;
+                }
+            }
+        };
+        let tagged = ConversationFilter { tag: Some("vip".into()), ..Default::default() };
+        assert_eq!(pages(tagged.clone(), 2).await, [vec![520, 519], vec![260, 2], vec![1]]);
+        assert_eq!(pages(tagged, 5).await.concat(), [520, 519, 260, 2, 1]);
+        for limit in [1, 499, 500, 501, 520, 600] {
+            let whole: Vec<usize> = (1..=PEOPLE as usize).rev().collect();
+            let found = pages(ConversationFilter::default(), limit).await;
+            let expected: Vec<&[usize]> = whole.chunks(limit).collect();
+            assert_eq!(found, expected, "{limit} at once");
+            let (mut places, mut before) = (0, None);
+            while let Some(page) =
+                Some(store.search(HOME, words("hi"), Page { before, limit }).await.expect("searched"))
+            {
+                places += page.items.len();
+                assert!(page.items.len() == limit || page.next.is_none(), "{limit} at once");
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(places, PEOPLE as usize, "{limit} at once");
+        }
+    });
+}
+
+#[test]
+fn a_sweep_forgets_no_more_words_at_once_than_it_may_delete_rows() {
+    for_each_backend(|store| async move {
+        // Three entries of 60 words, and one of more than a sweep of so many may delete.
+        let text = |from: i64, count: i64| (from..from + count).map(|n| format!("w{n} ")).collect::<String>();
+        let texts = [text(0, 60), text(0, 60), text(0, 60), text(0, 300)];
+        for (n, text) in (1..).zip(texts) {
+            let note = Arrival {
+                segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+                ..said(n, 1, "", n)
+            };
+            hear(&store, vec![note], n).await;
+        }
+        let retention = Retention {
+            idempotency_ms: DAY_MS,
+            parked_ms: DAY_MS,
+            attempts_ms: DAY_MS,
+            messages_ms: Some(DAY_MS),
+        };
+        let mut sweeps = 0;
+        while store.sweep(retention, 130, at(100).plus_ms(DAY_MS)).await.expect("swept") {
+            sweeps += 1;
+            assert!(sweeps < 10, "it ends");
+        }
+        assert_eq!(all(&store).await, []);
+        assert_eq!(found(&store, "w1").await, [""; 0]);
     });
 }
 

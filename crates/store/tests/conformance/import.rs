@@ -2,7 +2,7 @@
 
 use crate::contact::{contact, field, group};
 use crate::samples::*;
-use crate::{for_each_backend, for_each_place};
+use crate::{Place, for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::contact::{Contact, Details, Type};
@@ -162,6 +162,46 @@ fn many_rows_come_in_many_commits() {
         }
         assert_eq!(sums, [2_000, 4_000, 4_500]);
         assert_eq!(all(&store).await.len(), 4_500);
+    });
+}
+
+#[test]
+fn rows_that_cannot_be_read_break_their_own_import_and_no_other() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let rows: Vec<Row> = (0..2_500).map(|n| row(100 + n, n as u64, "one")).collect();
+        ready(&store, rows).await;
+        commit(&store).await;
+        let second = ImportId::from_key(8);
+        store.begin_import(import(second)).await.expect("begun");
+        let staged = staged(vec![row(1, 3_000, "two")], Vec::new(), State::Ready);
+        assert!(store.stage_import(HOME, second, staged, at(1)).await.expect("staged"));
+        store.decide_import(HOME, second, Decision::Commit, actor(), at(2)).await.expect("decided");
+        store.apply_import(ID, at(3)).await.expect("applied");
+        store.close().await.expect("closed");
+        let damage = format!("UPDATE import_piece SET rows = 'what is this?' WHERE import = {}", ID.key());
+        match &place {
+            Place::Sqlite(directory) => {
+                let file = directory.path().join(tidings_store::sqlite::FILE_NAME);
+                let sql = rusqlite::Connection::open(file).expect("it opens");
+                sql.execute(&damage, []).expect("damaged");
+            }
+            Place::Postgres(database) => drop(database.run(&damage)),
+            // It keeps no text that could be damaged.
+            Place::Model(_) => return,
+        }
+
+        let store = place.open();
+        assert_eq!(store.next_import().await.expect("asked"), Some(ID));
+        let broken = store.apply_import(ID, at(4)).await.expect("applied").expect("there");
+        assert_eq!((broken.state, broken.progress.rows(), broken.updated_at), (State::Broken, 2_000, at(4)));
+        assert_eq!(store.import(HOME, ID).await.expect("read").as_ref(), Some(&broken));
+        assert_eq!(store.next_import().await.expect("asked"), Some(second));
+        let done = store.apply_import(second, at(4)).await.expect("applied").expect("there");
+        assert_eq!((done.state, done.progress.rows()), (State::Done, 1));
+        assert_eq!(all(&store).await.len(), 2_001);
+        assert_eq!(commit(&store).await, State::Broken, "it is not taken up again");
+        store.close().await.expect("closed");
     });
 }
 

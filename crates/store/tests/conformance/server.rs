@@ -488,6 +488,35 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
     assert_eq!(seen.lines().count(), 8, "{seen}");
 }
 
+/// A person has a few conversations, everybody together millions.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_conversations_of_a_person_are_found_without_those_of_others() {
+    let Some(database) = database() else { return };
+    database.run("ALTER TABLE conversation SET (autovacuum_enabled = false)");
+    let store = open_database(&database);
+    let people = (1..=300).map(|n| crate::conversation::said(n, n as u64, "hi", n)).collect();
+    receive(&store, people, at(300)).await;
+    let filter = ConversationFilter { person: Some(number(7)), ..Default::default() };
+    let found = store.conversations(HOME, filter, page(MANY), at(301)).await.expect("read").items;
+    assert_eq!(found.len(), 1);
+    receive(&store, vec![crate::conversation::said(301, 7, "hi again", 301)], at(302)).await;
+    store.close().await.expect("closed");
+    drop(store);
+    let seen = || {
+        database.run(
+            "SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes WHERE relname = 'conversation' ORDER BY 1",
+        )
+    };
+    // Sessions report what they did when they end.
+    let by_person = "conversation_account_live_person_sender_key|";
+    until(async || seen().lines().any(|line| line.starts_with(by_person) && !line.ends_with("|0"))).await;
+    for line in seen().lines() {
+        let (index, read) = line.split_once('|').expect("two words");
+        let read: i64 = read.trim().parse().expect("a number");
+        assert!(read <= 10, "{index}: {read} entries were read: {}", seen());
+    }
+}
+
 /// P-33: claims, wake-ups and looks at what is due next do not read again and again what others' old transactions keep alive.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_stays_open_slows_no_queue() {
