@@ -237,6 +237,9 @@ async fn counted(
 }
 
 /// Reads what a query asks of history, however long it takes.
+///
+/// # Errors
+/// The store does not answer.
 pub async fn ready(operator: &Operator, realm: Realm, query: &Query) -> anyhow::Result<()> {
     let mut is_said = false;
     while query.needs().history && !read_history(&*operator.store, &operator.clock, realm, READ_MS).await? {
