@@ -101,7 +101,7 @@ fn a_person_keeps_the_sender_of_a_pool_until_it_cannot_be_used() {
     let (status, answer) = served.ask("POST", "/v1/messages/batch", &batch);
     assert_eq!(status, 202, "{answer}");
     let results = answer["results"].as_array().expect("a list");
-    let froms: Vec<&str> = results.iter().filter_map(|one| one["from"].as_str()).collect();
+    let froms: Vec<&str> = results.iter().filter_map(|one| one["message"]["from"].as_str()).collect();
     assert_eq!(froms, [SOUTH, EAST], "{answer}");
     for (from, reason) in [("pool:nobody", "no_pool"), ("pool:Not a name", "no_pool")] {
         let (status, problem) = send(&served, miami, from);
