@@ -1396,7 +1396,7 @@ mod tests {
         let purpose = || proptest::sample::select(&Purpose::ALL[..]);
         let moment = || (0..4_000_000_000_000_i64).prop_map(Timestamp::from_millis);
         prop_oneof![
-            ("f[a-z_0-9]{0,9}", any_test()).prop_map(|(name, test)| Condition::Field(
+            ("f(_?[a-z0-9]){0,5}", any_test()).prop_map(|(name, test)| Condition::Field(
                 FieldName::parse(&format!("x{name}")).expect("a name"),
                 test
             )),
