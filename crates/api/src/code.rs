@@ -84,7 +84,7 @@ fn refused(items: &[Item]) -> Problem {
         Some(Item::Refused(refusal)) => FieldError::refusal(refusal, "text").into(),
         Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason).into(),
         Some(Item::CodeRefused(why)) => not_sent(*why),
-        Some(Item::Accepted(..) | Item::Overtaken) | None => {
+        Some(Item::Accepted(..) | Item::Overtaken | Item::Asked) | None => {
             Problem::new(Code::UnknownError, "The engine gave no answer.")
         }
     }

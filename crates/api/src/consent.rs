@@ -10,6 +10,7 @@ use tidings_engine::proof::Proof;
 use tidings_wire::Shown;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::consent;
+use tidings_wire::consent_request;
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::{All, List, Page};
 
@@ -18,7 +19,7 @@ const TO: Field = Field::new("to", Kind::Text, "The phone number.").required();
 pub(crate) static OF_ONE: &[Field] = &[TO];
 pub(crate) static FILTERS: &[Field] = &[TO, LIMIT, CURSOR];
 
-fn recipient(ask: &Ask) -> Result<PhoneNumber, Problem> {
+pub(crate) fn recipient(ask: &Ask) -> Result<PhoneNumber, Problem> {
     let to = ask.query.number("to").ok_or_else(|| {
         FieldError::new("to", Code::InvalidRequest, "missing", "Say whose: `?to=` and the phone number.")
     })?;
@@ -62,7 +63,8 @@ pub(crate) async fn list(ask: Ask) -> Answer {
 pub(crate) async fn proof(ask: Ask) -> Answer {
     let engine = &ask.app.engine;
     let proof = Proof::of(&**engine.store(), ask.realm(), recipient(&ask)?, engine.clock().now()).await?;
-    let exported = format!("{} entries", proof.consents.len() + proof.suppressions.len());
+    let exported =
+        format!("{} entries", proof.consents.len() + proof.suppressions.len() + proof.requests.len());
     engine
         .store()
         .record_audit(ask.actor(), "consent.prove".to_owned(), "proof".to_owned(), exported, proof.made_at)
@@ -76,6 +78,7 @@ pub(crate) async fn proof(ask: Ask) -> Answer {
             standing: consent::standings(&proof.consents, &proof.opt_outs(), proof.made_at),
             consents: proof.consents.iter().map(consent::shown).collect(),
             suppressions: proof.suppressions.iter().map(crate::suppression::shown).collect(),
+            requests: proof.requests.iter().map(consent_request::shown).collect(),
         },
     )
 }

@@ -9,6 +9,7 @@ mod auth;
 mod code;
 mod connection;
 mod consent;
+mod consent_request;
 mod contact;
 mod conversation;
 mod endpoint;
@@ -59,8 +60,8 @@ use tidings_wire::{
     message as msg,
 };
 use tidings_wire::{
-    consent as con, contact as ctc, conversation as cnv, import as imp, review as rev, segment as seg, sms,
-    suppression as sup, template as tpl,
+    consent as con, consent_request as crq, contact as ctc, conversation as cnv, import as imp,
+    review as rev, segment as seg, sms, suppression as sup, template as tpl,
 };
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -408,6 +409,10 @@ pub static ROUTES: &[Route] = &[
         .query(consent::FILTERS).gives(200, page_of!(con::Consent<'static>)),
     Route::new(GET, "/v1/consents/proof", PROVE, "consents", "Everything that a person said, and how it stands", act!(consent::proof))
         .query(consent::OF_ONE).gives(200, one!(con::Proof<'static>)),
+    Route::new(POST, "/v1/consents/requests", CONSENT, "consents", "Ask a person for consent by a message; needs messages.send, too", act!(consent_request::ask))
+        .takes(&crq::NEW_REQUEST).replayable().gives(202, one!(crq::ConsentRequest<'static>)),
+    Route::new(GET, "/v1/consents/requests", CONSENTED, "consents", "List how a person was asked for consent, and what came of it, the last first", act!(consent_request::list))
+        .query(consent::OF_ONE).gives(200, all_of!(crq::ConsentRequest<'static>)),
 
     Route::new(POST, "/v1/contacts", CONTACT, "contacts", "Add a contact", act!(contact::create))
         .takes(&ctc::NEW_CONTACT).gives(201, one!(ctc::Contact<'static>)),

@@ -155,7 +155,7 @@ fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
         Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
         Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason),
         Some(Item::Overtaken) => overtaken(),
-        Some(Item::CodeRefused(_)) | None => {
+        Some(Item::CodeRefused(_) | Item::Asked) | None => {
             FieldError::new("", Code::UnknownError, "nothing", "The engine gave no answer.")
         }
     };
@@ -327,7 +327,7 @@ fn many(batch: Option<BatchId>, items: &[Item], parsed: &[Result<&'static str, F
                 Some(Item::Accepted(accepted)) => Outcome::Accepted(shown_accepted(accepted)),
                 Some(Item::Refused(refusal)) => Outcome::Refused(FieldError::refusal(refusal, text_field)),
                 Some(Item::Suppressed(reason)) => Outcome::Refused(FieldError::suppressed(*reason)),
-                Some(Item::CodeRefused(_) | Item::Overtaken) | None => {
+                Some(Item::CodeRefused(_) | Item::Overtaken | Item::Asked) | None => {
                     Outcome::Refused(FieldError::new("", Code::UnknownError, "nothing", "No answer."))
                 }
             },

@@ -24,7 +24,12 @@ async fn says(house: &House, text: &str) -> String {
         opened: None,
         at: now,
     };
-    let hearing = Hearing { wait_ms: 1_000, bounds: Bounds::default(), reply: Arc::new(|_: &_, _, _| None) };
+    let hearing = Hearing {
+        wait_ms: 1_000,
+        bounds: Bounds::default(),
+        reply: Arc::new(|_: &_, _, _| None),
+        rules: None,
+    };
     house.engine.store().receive(vec![arrival], hearing, now).await.expect("stored");
     id.to_string()
 }

@@ -67,7 +67,12 @@ async fn inbound(house: &House) -> InboundId {
         opened: None,
         at: now,
     };
-    let hearing = Hearing { wait_ms: 1_000, bounds: Bounds::default(), reply: Arc::new(|_: &_, _, _| None) };
+    let hearing = Hearing {
+        wait_ms: 1_000,
+        bounds: Bounds::default(),
+        reply: Arc::new(|_: &_, _, _| None),
+        rules: None,
+    };
     house.engine.store().receive(vec![arrival], hearing, now).await.expect("stored");
     id
 }

@@ -8,6 +8,7 @@
 
 pub mod connection;
 pub mod database;
+pub mod inbound_rule;
 pub mod key;
 pub mod pool;
 pub mod sender;
@@ -509,11 +510,13 @@ pub struct Config {
     pub listed: BTreeMap<Sender, sender::Sender>,
     /// `[[pool]]`
     pub pools: Vec<pool::Pool>,
+    /// `[[inbound_rule]]`, in their order.
+    pub inbound_rules: Vec<inbound_rule::Written>,
     /// `[[connection]]`, the simulator of the test environment included.
     pub connections: Vec<Connection>,
 }
 
-const SECTIONS: [&str; 24] = [
+const SECTIONS: [&str; 25] = [
     "data",
     "node",
     "http",
@@ -537,6 +540,7 @@ const SECTIONS: [&str; 24] = [
     "failures",
     "sender",
     "pool",
+    "inbound_rule",
     "connection",
 ];
 
@@ -614,7 +618,9 @@ impl Config {
                     if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
                 let cure = key::cure(known, SECTIONS.into_iter());
                 reader.complain(place, format!(r#"{what} "{known}" is not known; {cure}"#));
-            } else if !matches!(known, "connection" | "sender" | "pool") && !value.get_ref().is_table() {
+            } else if !matches!(known, "connection" | "sender" | "pool" | "inbound_rule")
+                && !value.get_ref().is_table()
+            {
                 reader.complain(
                     place,
                     format!(
@@ -653,6 +659,7 @@ impl Config {
             failures: one(&mut reader, root),
             listed: BTreeMap::new(),
             pools: Vec::new(),
+            inbound_rules: Vec::new(),
             connections: Vec::new(),
         };
         if config.retry.max_delay_s.get::<i64>() < config.retry.first_delay_s.get::<i64>() {
@@ -669,6 +676,7 @@ impl Config {
         config.check_database(&mut reader, root, secrets);
         config.listed = sender::read(&mut reader, section_of(root, "sender"));
         config.pools = pool::read(&mut reader, section_of(root, "pool"));
+        config.inbound_rules = inbound_rule::read(&mut reader, section_of(root, "inbound_rule"));
         config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
         reader.finish_variables(&SECTIONS);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
@@ -993,6 +1001,9 @@ impl Config {
         for pool in &self.pools {
             let _ = write!(text, "\n{}", pool.print());
         }
+        for rule in &self.inbound_rules {
+            let _ = write!(text, "\n{}", rule.print());
+        }
         for connection in &self.connections {
             let _ = write!(text, "\n{}", connection.show());
         }
@@ -1066,6 +1077,7 @@ pub fn example() -> String {
     }
     sender::print_example(&mut text);
     pool::print_example(&mut text);
+    inbound_rule::print_example(&mut text);
     connection::print_example(&mut text);
     text
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use tidings_domain::text::display;
 use tidings_engine::proof::Proof;
 use tidings_store::Page;
-use tidings_wire::consent;
+use tidings_wire::{consent, consent_request};
 
 /// What to do with the ledger.
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,13 @@ pub enum Command {
         /// How many
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// List how a person was asked for consent by text, and what came of it, the last first
+    Requests {
+        /// The phone number, with +
+        number: String,
         #[command(flatten)]
         whose: Whose,
     },
@@ -76,12 +83,35 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 table.print(output, "Nothing is recorded of this person.")
             })?;
         }
+        Command::Requests { number: text, whose } => {
+            let realm = operator.realm(&whose).await?;
+            let recipient = number(&text, whose.environment)?;
+            let list = operator.store.consent_requests(realm, recipient, operator.now()).await?;
+            output.show(&list.iter().map(consent_request::shown).collect::<Vec<_>>(), || {
+                let mut table =
+                    Table::new(&["ASKED", "STANDS", "WHAT", "PURPOSES", "FROM", "UNTIL", "ANSWERED BY"]);
+                for one in &list {
+                    let purposes: Vec<&str> = one.purposes.iter().map(|purpose| purpose.as_str()).collect();
+                    table.row([
+                        when(Some(one.requested_at)),
+                        one.state.as_str().to_owned(),
+                        one.act.as_str().to_owned(),
+                        purposes.join(", "),
+                        one.sender.to_string(),
+                        when(Some(one.expires_at)),
+                        one.answer.map(|id| id.to_string()).unwrap_or_default(),
+                    ]);
+                }
+                table.print(output, "This person was not asked by text.")
+            })?;
+        }
         Command::Proof { number: text, page, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = number(&text, whose.environment)?;
             let now = operator.now();
             let proof = Proof::of(&*operator.store, realm, recipient, now).await?;
-            let rows = format!("{} entries", proof.consents.len() + proof.suppressions.len());
+            let rows =
+                format!("{} entries", proof.consents.len() + proof.suppressions.len() + proof.requests.len());
             let actor = operator.actor(realm.account);
             operator
                 .store
@@ -105,6 +135,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 standing: consent::standings(&proof.consents, &proof.opt_outs(), now),
                 consents: proof.consents.iter().map(consent::shown).collect(),
                 suppressions: proof.suppressions.iter().map(crate::suppression::shown).collect(),
+                requests: proof.requests.iter().map(consent_request::shown).collect(),
             };
             output
                 .show(&shown, || serde_json::to_string_pretty(&shown).expect("texts and numbers are JSON"))?;
@@ -189,6 +220,25 @@ fn printed(proof: &Proof) -> String {
             if let Some(value) = value {
                 line(name, value);
             }
+        }
+        page.push_str("</table>\n</section>\n");
+    }
+    page.push_str("<h2>Asked for by text</h2>\n");
+    for one in &proof.requests {
+        let _ = writeln!(page, "<section>\n<h3>{}: {}</h3>\n<table>", one.requested_at, one.state.as_str());
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(page, "<tr><th>{name}<td><pre>{}</pre>", inert(value));
+        };
+        line(
+            "Request",
+            &format!("{}, message {} from {}, by {}", one.id, one.message, one.sender, one.source),
+        );
+        line("Words sent", &one.wording.text);
+        let hash: String = one.wording.hash.iter().map(|octet| format!("{octet:02x}")).collect();
+        line("SHA-256 of the words", &hash);
+        match (one.ended_at, one.answer) {
+            (Some(at), Some(by)) => line("Answered", &format!("{at} by {by}")),
+            _ => line("An answer counts until", &one.expires_at.to_string()),
         }
         page.push_str("</table>\n</section>\n");
     }

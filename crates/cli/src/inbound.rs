@@ -92,6 +92,9 @@ fn print(shown: &InboundMessage<'_>, found: &Received, full: bool, output: Outpu
     if let Some(keyword) = shown.keyword {
         line("asks", keyword);
     }
+    if let Some(rule) = shown.rule {
+        line("rule", rule);
+    }
     line("received", &when(Some(shown.received_at.0)));
     if let Some(parts) = &shown.parts {
         let missing: Vec<String> = parts.missing.iter().map(u8::to_string).collect();

@@ -276,6 +276,7 @@ pub async fn start(
         node,
         journal,
         replies: config.reply_texts(),
+        inbound_rules: config.inbound_rules.iter().map(|rule| rule.rule.clone()).collect(),
         gate: config.gate_policy(),
         pools: config.pools(),
         one_time_codes: config.one_time_codes(key),

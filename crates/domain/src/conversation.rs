@@ -205,6 +205,15 @@ impl Change {
     }
 }
 
+/// What a rule did with a conversation when something came in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Routed {
+    /// Who gets it, if nobody has it.
+    pub assignee: Option<String>,
+    /// The tags that it gets, as far as there is room.
+    pub tags: Vec<String>,
+}
+
 /// There are more tags than a conversation may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyTags;
@@ -237,7 +246,8 @@ impl Conversation {
         }
     }
 
-    /// Adds an entry and gives its place. `asks` for what a person sent: whether it wants an answer.
+    /// Adds an entry and gives its place. `asks` says whether somebody of us must answer after it: for what a person sent
+    /// that it wants an answer, for a message to the person that it was sent by itself and answers nothing.
     pub fn add(&mut self, entry: Entry, asks: bool, at: Timestamp) -> u32 {
         self.entries += 1;
         self.last = entry;
@@ -247,11 +257,11 @@ impl Conversation {
                 self.asked = self.entries;
                 self.snoozed_until = None;
             }
-            Entry::Message(_) => {
+            Entry::Message(_) if !asks => {
                 self.answered = self.entries;
                 self.snoozed_until = None;
             }
-            Entry::Inbound(_) | Entry::Note(_) => {}
+            Entry::Inbound(_) | Entry::Message(_) | Entry::Note(_) => {}
         }
         self.entries
     }
@@ -261,6 +271,18 @@ impl Conversation {
     pub fn lose(&mut self, before: impl Iterator<Item = u32>) {
         let places = before.filter(|place| (self.asked + 1..self.answered).contains(place));
         self.answered = places.max().unwrap_or(0);
+    }
+
+    /// Does what a rule says: takes nothing from anybody, and leaves out a tag that is one too many.
+    pub fn route(&mut self, routed: &Routed) {
+        if self.assignee.is_none() {
+            self.assignee.clone_from(&routed.assignee);
+        }
+        for tag in &routed.tags {
+            let one = Change::Tag { add: vec![tag.clone()], remove: Vec::new() };
+            // What is one too many is left out.
+            let _ = self.change(&one);
+        }
     }
 
     /// How it stands.
@@ -355,13 +377,14 @@ mod tests {
 
     #[test]
     fn how_it_stands_follows_from_what_was_said() {
-        // i: the person asks; k: the person sends a keyword; o: we send; n: a note; c: close; s: snooze; r: reopen.
+        // i: the person asks; k: the person sends a keyword; o: we send; a: we send by a rule; n: a note; c: close; s: snooze; r: reopen.
         let check = |story: &str, expected: Status| {
             let mut one = conversation();
             for (n, step) in (1..).zip(story.chars()) {
                 let changed = match step {
                     'i' => Some((Entry::Inbound(InboundId::from_key(n)), true)),
                     'k' => Some((Entry::Inbound(InboundId::from_key(n)), false)),
+                    'a' => Some((Entry::Message(MessageId::from_key(n)), true)),
                     'o' => Some((Entry::Message(MessageId::from_key(n)), false)),
                     'n' => Some((Entry::Note(NoteId::from_key(n)), false)),
                     _ => None,
@@ -381,6 +404,9 @@ mod tests {
         check("i", Status::NeedsReply);
         check("in", Status::NeedsReply);
         check("io", Status::Waiting);
+        check("ia", Status::NeedsReply);
+        check("iao", Status::Waiting);
+        check("isa", Status::Snoozed);
         check("ioi", Status::NeedsReply);
         check("o", Status::Waiting);
         check("k", Status::Waiting);
@@ -472,6 +498,21 @@ mod tests {
         {
             assert_eq!(is_tag(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_rule_takes_a_conversation_from_nobody_and_adds_what_there_is_room_for() {
+        let routed = |who: &str, tags: &[&str]| Routed {
+            assignee: Some(who.to_owned()),
+            tags: tags.iter().map(ToString::to_string).collect(),
+        };
+        let mut one = conversation();
+        one.route(&routed("Maya", &["b", "a"]));
+        one.route(&routed("Bob", &["a", "c"]));
+        assert_eq!((one.assignee.as_deref(), one.tags.join(" ")), (Some("Maya"), "a b c".to_owned()));
+        let many: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
+        one.route(&Routed { assignee: None, tags: many });
+        assert_eq!((one.tags.len(), one.tags[TAGS_MAX - 1].as_str()), (TAGS_MAX, "t16"));
     }
 
     #[test]

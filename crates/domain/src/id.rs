@@ -163,6 +163,8 @@ ids! {
     SuppressionId = "sup";
     /// An entry of what people agreed to.
     ConsentId = "con";
+    /// A request for consent.
+    ConsentRequestId = "crq";
     /// A failure that a person must look at.
     ReviewId = "rev";
     /// A message that came from a phone.

@@ -157,6 +157,26 @@ pub fn classify_part(text: &str) -> Keyword {
     }
 }
 
+/// The words of a text as words of the table are compared, and whether these are all of it and it asks nothing.
+pub(crate) fn words_of(text: &str) -> (Vec<String>, bool) {
+    let folded = Folded::of(text);
+    let words = folded.text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    (words, !folded.is_cut && !folded.asks)
+}
+
+/// Whether a text is one word, whatever is around it.
+pub fn is_one_word(text: &str) -> bool {
+    let folded = Folded::of(text).text;
+    !folded.is_empty() && !folded.contains(' ')
+}
+
+/// The first word of a message, as words of the table are compared: without case, accents and what is around it. `None` if
+/// there is none.
+pub fn first_word(text: &str) -> Option<String> {
+    let folded = Folded::of(text).text;
+    folded.split(' ').next().filter(|word| !word.is_empty()).map(str::to_owned)
+}
+
 // ── the table ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// What a line of the table is for.

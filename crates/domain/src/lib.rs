@@ -6,8 +6,10 @@
 //! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
 //! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person
-//! is sent to, [`registration`] what senders may do; [`pool`] chooses one of several senders, and [`quota`] counts what goes from one in a day; [`spend`] is how much an account may spend; [`assembly`] puts long messages of people together, [`keyword`] reads
-//! what people ask for by text, [`reply`] is what they are answered by itself, and [`inbound`] says what follows. [`code`] is
+//! is sent to, [`registration`] what senders may do; [`pool`] chooses one of several senders, [`quota`] counts what goes from
+//! one in a day, and [`spend`] what an account may spend; [`assembly`] puts long messages of people together, [`keyword`] reads
+//! what people ask for by text, [`reply`] is what they are answered by itself, [`inbound`] says what follows, and
+//! [`inbound_rule`] where the rest goes. [`code`] is
 //! the life of a one-time code, and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`]
 //! reads and writes tables, [`import`] judges the rows of one, and [`segment`] says whom a
 //! saved query finds. [`template`] makes texts from values, and
@@ -20,6 +22,7 @@ pub mod admission;
 pub mod assembly;
 pub mod code;
 pub mod consent;
+pub mod consent_request;
 pub mod contact;
 pub mod content;
 pub mod conversation;
@@ -31,6 +34,7 @@ pub mod gate;
 pub mod id;
 pub mod import;
 pub mod inbound;
+pub mod inbound_rule;
 pub mod intake;
 pub mod keyword;
 pub mod message;

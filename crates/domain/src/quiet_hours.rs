@@ -55,7 +55,8 @@ impl Window {
         (window.opens < window.closes).then_some(window)
     }
 
-    const fn holds(self, minute: u16) -> bool {
+    /// Whether it is open in this minute of the day.
+    pub(crate) const fn holds(self, minute: u16) -> bool {
         self.opens <= minute && minute < self.closes
     }
 

@@ -1,4 +1,5 @@
-//! What a person is answered by itself: that an opt-out was heard, that messages come again, or who we are.
+//! What a person is answered by itself: that an opt-out was heard, that messages come again, who we are, or what a rule of
+//! the operator says ([`crate::inbound_rule`]).
 //!
 //! The texts are data, `data/replies.csv`, and configuration puts others in their place. A reply is an ordinary message
 //! that says what it answers ([`Reply`]). It goes to whom wrote, from the sender that was written to, within minutes or
@@ -21,6 +22,8 @@ const TABLE: &str = include_str!("../data/replies.csv");
 pub const VALIDITY_S: i64 = 5 * 60;
 /// Replies of all kinds to one phone number within [`WINDOW_MS`]. More than a person needs, few enough for a machine.
 pub const IN_WINDOW_MAX: u32 = 5;
+/// How many replies there may have been for a rule to answer, too: some are left for who asks by a keyword afterwards.
+const BY_RULE_MAX: u32 = 3;
 /// The time in which replies to a number are counted, from the first of them: milliseconds.
 pub const WINDOW_MS: i64 = 24 * 3_600_000;
 
@@ -33,11 +36,15 @@ pub enum Kind {
     OptIn,
     /// Who we are, and how to reach us.
     Help,
+    /// What a rule says.
+    Rule,
 }
 
 impl Kind {
     /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 3] = [Self::OptOut, Self::OptIn, Self::Help];
+    pub const ALL: [Self; 4] = [Self::OptOut, Self::OptIn, Self::Help, Self::Rule];
+    /// Those that answer a keyword: there is a text of each in the table.
+    pub const TO_KEYWORDS: [Self; 3] = [Self::OptOut, Self::OptIn, Self::Help];
 
     /// The public word.
     pub const fn as_str(self) -> &'static str {
@@ -45,6 +52,15 @@ impl Kind {
             Self::OptOut => "opt_out_confirmation",
             Self::OptIn => "opt_in_confirmation",
             Self::Help => "help",
+            Self::Rule => "rule",
+        }
+    }
+
+    /// How many replies of all kinds there may have been before one of this.
+    const fn before_max(self) -> u32 {
+        match self {
+            Self::OptOut | Self::OptIn | Self::Help => IN_WINDOW_MAX,
+            Self::Rule => BY_RULE_MAX,
         }
     }
 
@@ -77,11 +93,11 @@ pub struct Count {
     pub replies: u32,
 }
 
-/// The count with one more reply, or `None` if there were enough.
-pub fn is_one_more_allowed(known: Option<Count>, now: Timestamp) -> Option<Count> {
+/// The count with one more reply of this kind, or `None` if there were enough.
+pub fn is_one_more_allowed(known: Option<Count>, kind: Kind, now: Timestamp) -> Option<Count> {
     match known {
         Some(count) if now < count.since.plus_ms(WINDOW_MS) => {
-            (count.replies < IN_WINDOW_MAX).then_some(Count { replies: count.replies + 1, ..count })
+            (count.replies < kind.before_max()).then_some(Count { replies: count.replies + 1, ..count })
         }
         _ => Some(Count { since: now, replies: 1 }),
     }
@@ -107,7 +123,7 @@ impl Default for Texts {
 }
 
 impl Texts {
-    /// The text of a reply to somebody who wrote in this language.
+    /// The text of a reply to a keyword of somebody who wrote in this language.
     pub fn text(&self, kind: Kind, language: Option<Language>) -> String {
         if let Some(own) = self.own.get(&kind) {
             return own.clone();
@@ -143,7 +159,7 @@ static BUILT_IN: LazyLock<BTreeMap<(Kind, Language), &'static str>> = LazyLock::
     let read = |line: &'static str| {
         let mut cells = line.splitn(3, ',');
         let word = cells.next()?;
-        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == word)?;
+        let kind = Kind::TO_KEYWORDS.into_iter().find(|kind| kind.as_str() == word)?;
         Some(((kind, Language::parse(cells.next()?)?), cells.next()?))
     };
     lines.map(|line| read(line).unwrap_or_else(|| panic!("in data/replies.csv: {line}"))).collect()
@@ -183,7 +199,7 @@ mod tests {
         for code in ["en", "fr", "es", "de", "pt", "it", "nl", "pl", "sv"] {
             let language = Language::parse(code).unwrap();
             assert!(languages().any(|known| known == language), "{code}");
-            for kind in Kind::ALL {
+            for kind in Kind::TO_KEYWORDS {
                 assert!(BUILT_IN.contains_key(&(kind, language)), "{code} {kind:?}");
                 let text = acme.text(kind, Some(language));
                 let measured = crate::text::measure(&text, &crate::text::Options::default());
@@ -208,11 +224,12 @@ mod tests {
         let at = |ms| Timestamp::from_millis(1_000_000_000_000 + ms);
         let mut count = None;
         for n in 1..=IN_WINDOW_MAX {
-            count = is_one_more_allowed(count, at(i64::from(n)));
+            assert_eq!(is_one_more_allowed(count, Kind::Rule, at(i64::from(n))).is_some(), n <= BY_RULE_MAX);
+            count = is_one_more_allowed(count, Kind::Help, at(i64::from(n)));
             assert_eq!(count, Some(Count { since: at(1), replies: n }));
         }
-        assert_eq!(is_one_more_allowed(count, at(WINDOW_MS)), None);
+        assert_eq!(is_one_more_allowed(count, Kind::OptOut, at(WINDOW_MS)), None);
         let again = Some(Count { since: at(WINDOW_MS + 1), replies: 1 });
-        assert_eq!(is_one_more_allowed(count, at(WINDOW_MS + 1)), again);
+        assert_eq!(is_one_more_allowed(count, Kind::Rule, at(WINDOW_MS + 1)), again);
     }
 }

@@ -10,12 +10,13 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::Bounds;
 use tidings_domain::gate;
 use tidings_domain::id::InboundId;
+use tidings_domain::inbound_rule::Answer;
 use tidings_domain::intake::{self, Asked, Facts, SendRequest};
 use tidings_domain::keyword::{self, Class, Keyword};
 use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
-use tidings_store::{Arrival, Draft, Hearing, Inbound};
+use tidings_store::{Arrival, Draft, Hearing, Inbound, InboundRules};
 
 /// A part of what somebody sent, on its way into the store.
 pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival {
@@ -46,7 +47,21 @@ pub(crate) fn hearing(engine: &Arc<Inner>) -> Hearing {
         wait_ms: engine.settings.parts_wait_ms,
         bounds: Bounds::default(),
         reply: Arc::new(move |inbound, person, found| reply(&*weak.upgrade()?, inbound, person, found)),
+        rules: rules(engine),
     }
+}
+
+/// The rules that what people write goes by, if there are any.
+fn rules(engine: &Arc<Inner>) -> Option<Arc<InboundRules>> {
+    let all = &engine.settings.inbound_rules;
+    if all.is_empty() {
+        return None;
+    }
+    let weak = Arc::downgrade(engine);
+    let answer = move |inbound: &Inbound, person: PhoneNumber, answer: &Answer| {
+        draft(&*weak.upgrade()?, inbound, person, Kind::Rule, answer.text.clone())
+    };
+    Some(Arc::new(InboundRules { all: all.clone(), answer: Box::new(answer) }))
 }
 
 /// The answer, from the sender that was written to. `None` if there is none for this, if the carrier answers by itself,
@@ -56,10 +71,15 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
     if !engine.places.get(&inbound.connection)?.replies {
         return None;
     }
+    draft(engine, inbound, person, kind, texts.text(kind, found.language))
+}
+
+/// A message that answers by itself, from the sender that was written to.
+fn draft(engine: &Inner, inbound: &Inbound, person: PhoneNumber, kind: Kind, text: String) -> Option<Draft> {
     let request = SendRequest {
         from: Source::Sender(inbound.sender()?),
         recipient: person,
-        text: texts.text(kind, found.language),
+        text,
         purpose: Purpose::Transactional,
         send_at: None,
         validity_s: Some(VALIDITY_S),
@@ -86,7 +106,7 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
     let plan = match intake::plan(&request, facts, now) {
         Ok(plan) => plan,
         Err(refusal) => {
-            tracing::warn!(connection = %inbound.connection, ?refusal, "somebody who asks by text cannot be answered");
+            tracing::warn!(connection = %inbound.connection, ?refusal, "somebody who wrote cannot be answered");
             return None;
         }
     };

@@ -28,7 +28,9 @@ use tidings_domain::sender::Sender;
 use tidings_domain::spend::Priced;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
-use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket};
+use tidings_store::{
+    self as store, Admission, Asking, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket,
+};
 
 /// How often the senders of a call are chosen from their pools, at most. Who has none gets the same from whoever asks, so that
 /// they are chosen twice only where something changed in between.
@@ -91,6 +93,8 @@ pub enum Item {
     CodeRefused(code::Refused),
     /// Somebody wrote in its conversation meanwhile.
     Overtaken,
+    /// Its recipient is already asked for consent from its sender.
+    Asked,
 }
 
 /// What became of a call.
@@ -188,6 +192,23 @@ pub(crate) fn converse(
     })))
 }
 
+/// As [`send`], for one message that asks for consent.
+pub(crate) fn ask_consent(
+    engine: Arc<Inner>,
+    call: Call,
+    asking: Asking,
+) -> Finished<impl Future<Output = Result<Sent>>> {
+    Finished(Some(Box::pin(async move {
+        match engine.admission.enter(call.realm.account, Purpose::Transactional, 1, &engine.clock) {
+            Ok(place) => accept(&engine, call, With::Asking(asking), place).await,
+            Err(why) => {
+                engine.telemetry.refused(why.as_str(), 1);
+                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
+            }
+        }
+    })))
+}
+
 /// As [`send`], without asking whether there is room: for what a person decided.
 pub(crate) fn send_anyway(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
     Finished(Some(Box::pin(async move {
@@ -227,6 +248,7 @@ enum With {
     Nothing,
     Code(Sending),
     Saying(Saying),
+    Asking(Asking),
 }
 
 async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -> Result<Sent> {
@@ -380,6 +402,7 @@ async fn attempt(
         With::Nothing => engine.store.accept(intake, now).await?,
         With::Code(sending) => engine.store.send_code(intake, sending, now).await?,
         With::Saying(saying) => engine.store.converse(intake, saying, now).await?,
+        With::Asking(asking) => engine.store.ask_consent(intake, asking, now).await?,
     };
     drop(place);
     let admissions = match accepted {
@@ -424,6 +447,7 @@ async fn attempt(
             Item::Refused(_) => engine.telemetry.refused("rule", 1),
             Item::CodeRefused(why) => engine.telemetry.code_refused(why.as_str()),
             Item::Overtaken => engine.telemetry.refused("overtaken", 1),
+            Item::Asked => engine.telemetry.refused("asked", 1),
         }
     }
     Ok(Some(Sent::New(batch_id, items)))
@@ -586,6 +610,7 @@ fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admissi
                 }
                 Some(Admission::Refused(why)) => Item::CodeRefused(*why),
                 Some(Admission::Overtaken) => Item::Overtaken,
+                Some(Admission::Asked) => Item::Asked,
                 _ => Item::Accepted(Box::new(accepted.clone())),
             },
         })

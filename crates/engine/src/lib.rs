@@ -62,8 +62,8 @@ use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Arrival, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key, Page,
-    Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Saying, Statistics, Stored,
+    About, Actor, Advanced, Arrival, Asking, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key,
+    Page, Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Saying, Statistics, Stored,
     Suppression, Ticket, Told,
 };
 use tokio::task::JoinSet;
@@ -132,6 +132,8 @@ pub struct Settings {
     pub journal: Option<std::path::PathBuf>,
     /// What people are answered who ask by text; `None` for nothing. What they ask is done either way.
     pub replies: Option<tidings_domain::reply::Texts>,
+    /// Where what people write goes, and what they are answered by a rule.
+    pub inbound_rules: Vec<tidings_domain::inbound_rule::InboundRule>,
     /// What the operator decided about the gate.
     pub gate: tidings_domain::gate::Policy,
     /// The pools of senders, by name.
@@ -433,6 +435,12 @@ impl Engine {
         intake::converse(Arc::clone(&self.inner), call, saying).await
     }
 
+    /// Accepts the one message of a call, which asks its recipient for consent, unless the person is already asked from its
+    /// sender. Durable when it returns.
+    pub async fn ask_consent(&self, call: Call, asking: Asking) -> Result<Sent> {
+        intake::ask_consent(Arc::clone(&self.inner), call, asking).await
+    }
+
     /// Whether nothing is accepted now, whoever asks: why not, and when to come back, in seconds. Worth knowing before
     /// a body is parsed.
     pub fn accepts_nothing(&self) -> Option<(Refused, u32)> {
@@ -565,7 +573,11 @@ impl Engine {
         Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
             Sent::New(_, items) => items.into_iter().find_map(|item| match item {
                 Item::Accepted(accepted) => Some(accepted.message.id),
-                Item::Refused(_) | Item::Suppressed(_) | Item::CodeRefused(_) | Item::Overtaken => None,
+                Item::Refused(_)
+                | Item::Suppressed(_)
+                | Item::CodeRefused(_)
+                | Item::Overtaken
+                | Item::Asked => None,
             }),
             Sent::Replayed(_) | Sent::KeyReused | Sent::Overloaded { .. } => None,
         })

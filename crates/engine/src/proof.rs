@@ -3,6 +3,7 @@
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Consent, OptOut};
+use tidings_domain::consent_request::ConsentRequest;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Backend, Page, Paged, Reply, Result, Suppression};
 
@@ -22,6 +23,8 @@ pub struct Proof {
     pub consents: Vec<Consent>,
     /// The entries of the suppression list, the first first; also those that were lifted.
     pub suppressions: Vec<Suppression>,
+    /// The requests for consent by text, the first first, each as it stood then.
+    pub requests: Vec<ConsentRequest>,
 }
 
 impl Proof {
@@ -37,7 +40,9 @@ impl Proof {
     ) -> Result<Self> {
         let consents = all(|page| store.consents(realm, recipient, page)).await?;
         let suppressions = all(|page| store.suppressions(realm, Some(recipient), true, page)).await?;
-        Ok(Self { realm, recipient, made_at: now, consents, suppressions })
+        let mut requests = store.consent_requests(realm, recipient, now).await?;
+        requests.reverse();
+        Ok(Self { realm, recipient, made_at: now, consents, suppressions, requests })
     }
 
     /// When the person opted out of everything.

@@ -24,6 +24,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         node: Default::default(),
         journal: None,
         replies: None,
+        inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
         one_time_codes: Default::default(),

@@ -31,6 +31,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         node: Default::default(),
         journal: None,
         replies: None,
+        inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
         one_time_codes: Default::default(),

@@ -30,6 +30,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         node: tidings_engine::NodeSettings::default(),
         journal: None,
         replies: None,
+        inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
         one_time_codes: Default::default(),

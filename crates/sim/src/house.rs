@@ -292,6 +292,7 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         },
         journal: None,
         replies: None,
+        inbound_rules: Vec::new(),
         gate: gate(plan),
         pools: Vec::new(),
         one_time_codes: Default::default(),

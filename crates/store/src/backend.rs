@@ -9,7 +9,7 @@
 //! suppressions that a carrier's word brings about) only grow, whatever the clock does and over restarts. An id or name
 //! of the caller that is taken is [`Conflict`](crate::Error::Conflict), and then nothing of the call is done.
 
-use crate::{Error, Guard, Result, Waiting};
+use crate::{Error, Guard, Result, Waiting, column};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -18,8 +18,9 @@ use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Bounds, Said};
 use tidings_domain::code::{self, Code, NewCode, Verdict as Checked};
-use tidings_domain::consent::{Consent, History, OptOut};
-use tidings_domain::contact::{Change, Contact, Excess, Group};
+use tidings_domain::consent::{Act, Channel, Consent, History, OptOut};
+use tidings_domain::consent_request::{self, ConsentRequest};
+use tidings_domain::contact::{Change, Contact, Details, Excess, Group};
 use tidings_domain::conversation::{self, Change as ConversationChange, Conversation, Entry, TooManyTags};
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
@@ -27,6 +28,7 @@ use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::import::{self, Import};
+use tidings_domain::inbound_rule::{self, InboundRule};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::{Input, Life, Message, Status};
 use tidings_domain::node::Roles;
@@ -387,6 +389,21 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What the ledger has of a number, the last recorded first.
     fn consents(&self, realm: Realm, recipient: PhoneNumber, page: Page) -> Reply<'_, Paged<Consent>>;
+
+    /// Accepts a message that asks its recipient for consent, and writes the request down in the same commit. If the person is
+    /// already asked from this sender, and has not answered, nothing is accepted: [`Admission::Asked`].
+    ///
+    /// What the person answers ends the request, and writes what follows into the ledger, in the commit that
+    /// [hears](Self::receive) it.
+    fn ask_consent(&self, intake: Intake, asking: Asking, now: Timestamp) -> Reply<'_, Accepted>;
+
+    /// Every request to this person, the last first, each as it stands at `now`.
+    fn consent_requests(
+        &self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        now: Timestamp,
+    ) -> Reply<'_, Vec<ConsentRequest>>;
 
     /// What decides how these people's consents stand, as of the newest commit: the ledger and the opt-outs of each.
     fn said(&self, recipients: Vec<(Realm, PhoneNumber)>) -> Reply<'_, Vec<History>>;
@@ -946,10 +963,58 @@ pub struct Saying {
     pub author: String,
 }
 
+/// What a message asks its recipient for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// To be contacted why: each once.
+    pub purposes: Vec<Purpose>,
+    /// And how: each once.
+    pub channels: Vec<Channel>,
+    /// What a yes is: express or written consent.
+    pub act: Act,
+    /// How long an answer counts: seconds.
+    pub life_s: i64,
+    /// Where the person asked for it before.
+    pub place: Option<String>,
+    /// Who may contact the person.
+    pub seller: Option<String>,
+    /// Which programme of the seller.
+    pub programme: Option<String>,
+    /// Who asks.
+    pub source: String,
+}
+
+impl Asking {
+    /// The request that the message makes: it has the number of the message.
+    pub fn request(&self, message: &Message, now: Timestamp) -> ConsentRequest {
+        ConsentRequest {
+            id: ConsentRequestId::from_key(message.id.key()),
+            realm: message.realm(),
+            recipient: message.recipient,
+            sender: message.sender,
+            message: message.id,
+            purposes: column::purposes_of(column::purposes_bits(&self.purposes)),
+            channels: column::channels_of(column::channels_bits(&self.channels)),
+            act: self.act,
+            wording: column::wording(message.text.as_deref().unwrap_or_default()),
+            place: self.place.clone(),
+            seller: self.seller.clone(),
+            programme: self.programme.clone(),
+            source: self.source.clone(),
+            requested_at: now,
+            expires_at: now.plus_s(self.life_s),
+            state: consent_request::State::Pending,
+            ended_at: None,
+            answer: None,
+        }
+    }
+}
+
 /// What else is done in the commit that accepts a message.
 #[derive(Clone, Copy)]
 pub(crate) enum Beside<'a> {
     Nothing,
+    Asking(&'a Asking),
     Code(&'a Sending),
     Saying(&'a Saying),
 }
@@ -1084,22 +1149,44 @@ pub(crate) struct Addition {
     pub text: Option<String>,
     pub words: Vec<String>,
     pub at: Timestamp,
+    /// What a rule does with its conversation.
+    pub routed: conversation::Routed,
 }
 
 impl Addition {
-    /// What a person sent, once it is told. `None` where nobody can be answered.
-    pub(crate) fn of_inbound(inbound: &Inbound) -> Option<Self> {
+    /// What a person sent, once it is told, and where a rule puts it. `None` where nobody can be answered.
+    pub(crate) fn of_inbound(inbound: &Inbound, handled: &Handled) -> Option<Self> {
         Some(Self {
             realm: inbound.realm,
             person: inbound.person()?,
             sender: inbound.sender()?,
             entry: Entry::Inbound(inbound.id),
-            asks: conversation::asks(inbound.keyword),
+            asks: conversation::asks(inbound.keyword) && !matches!(handled, Handled::Consent),
             author: None,
             text: None,
             words: conversation::words(&inbound.text),
             at: inbound.at,
+            routed: match handled {
+                Handled::Rule(ruled) => ruled.routed.clone(),
+                Handled::Nothing | Handled::Consent => conversation::Routed::default(),
+            },
         })
+    }
+
+    /// What a rule answers: nobody of us did.
+    pub(crate) fn of_answer(message: &Message, now: Timestamp) -> Self {
+        Self {
+            realm: message.realm(),
+            person: message.recipient,
+            sender: message.sender,
+            entry: Entry::Message(message.id),
+            asks: true,
+            author: None,
+            text: None,
+            words: conversation::words(message.text.as_deref().unwrap_or_default()),
+            at: now,
+            routed: conversation::Routed::default(),
+        }
     }
 
     /// A message that is said.
@@ -1114,6 +1201,7 @@ impl Addition {
             text: None,
             words: conversation::words(message.text.as_deref().unwrap_or_default()),
             at: now,
+            routed: conversation::Routed::default(),
         }
     }
 
@@ -1129,6 +1217,7 @@ impl Addition {
             text: Some(note.text.clone()),
             words: conversation::words(&note.text),
             at: now,
+            routed: conversation::Routed::default(),
         }
     }
 }
@@ -1162,6 +1251,8 @@ pub enum Admission {
     Refused(code::Refused),
     /// Somebody wrote in the conversation meanwhile; nothing was stored. Only [`Backend::converse`] says so.
     Overtaken,
+    /// The person is already asked for consent from this sender.
+    Asked,
 }
 
 /// What became of a call.
@@ -1437,6 +1528,8 @@ pub struct Inbound {
     pub at: Timestamp,
     /// What it asks.
     pub keyword: keyword::Class,
+    /// The name of the rule that acted on it, if one did.
+    pub rule: Option<String>,
 }
 
 /// The parts of one message.
@@ -1501,6 +1594,7 @@ impl Arrival {
             }),
             at: self.at,
             keyword: keyword::Class::Nothing,
+            rule: None,
         }
     }
 }
@@ -1515,6 +1609,76 @@ pub struct Hearing {
     /// Writes the answer to somebody who asks by a keyword, to be given if something follows: a message that waits, and says
     /// what it answers. `None` if there is none.
     pub reply: Arc<Answering>,
+    /// The rules that what people write goes by, if there are any.
+    pub rules: Option<Arc<InboundRules>>,
+}
+
+/// The rules that what people write goes by.
+pub struct InboundRules {
+    /// In their order.
+    pub all: Vec<InboundRule>,
+    /// Writes the answer that a rule gives: a message that waits, and says what it answers. `None` if none can be sent.
+    pub answer: Box<AnsweringByRule>,
+}
+
+/// Writes the answer of a rule to a message of a person.
+pub type AnsweringByRule =
+    dyn Fn(&Inbound, PhoneNumber, &inbound_rule::Answer) -> Option<Draft> + Send + Sync;
+
+impl Hearing {
+    /// The rules, with who wrote to whom, if they are to look at this message.
+    pub(crate) fn rules_for(&self, inbound: &Inbound) -> Option<(&InboundRules, PhoneNumber, Sender)> {
+        let rules = self.rules.as_deref().filter(|_| inbound_rule::concerns(inbound.keyword))?;
+        Some((rules, inbound.person()?, inbound.sender()?))
+    }
+}
+
+impl InboundRules {
+    /// Whether it must be known who the person is.
+    pub(crate) fn need_contact(&self) -> bool {
+        self.all.iter().any(InboundRule::needs_contact)
+    }
+
+    /// What the first rule that fits does, whose name the message gets.
+    pub(crate) fn route(
+        &self,
+        inbound: &mut Inbound,
+        person: PhoneNumber,
+        to: Sender,
+        contact: Option<&Details>,
+    ) -> Option<Ruled> {
+        let facts = inbound_rule::Facts { to, text: &inbound.text, at: inbound.at, contact };
+        let rule = inbound_rule::choose(&self.all, &facts)?;
+        inbound.rule = Some(rule.name.clone());
+        let answer = rule.then.reply.as_ref().filter(|_| inbound_rule::may_answer(inbound.keyword));
+        Some(Ruled {
+            person,
+            routed: conversation::Routed { assignee: rule.assignee(contact), tags: rule.then.tags.clone() },
+            answer: answer.and_then(|answer| Some(((self.answer)(inbound, person, answer)?, answer.every_h))),
+        })
+    }
+}
+
+/// What was done about a message of a person that asks nothing by a keyword.
+#[derive(Debug)]
+pub(crate) enum Handled {
+    /// Nothing.
+    Nothing,
+    /// It answered a request for consent, which is done.
+    Consent,
+    /// A rule acts.
+    Rule(Ruled),
+}
+
+/// What a rule does about a message of a person.
+#[derive(Debug)]
+pub(crate) struct Ruled {
+    /// Who wrote it.
+    pub person: PhoneNumber,
+    /// What becomes of the conversation.
+    pub routed: conversation::Routed,
+    /// The answer, if it has its turn, and how long the rule is silent then: hours.
+    pub answer: Option<(Draft, i64)>,
 }
 
 /// Writes the answer to a message of a person that asks something.
@@ -1597,6 +1761,14 @@ impl Inbound {
     pub(crate) fn place(&self, number: u8) -> Option<Part> {
         let parts = self.parts.as_ref()?;
         Some(Part { reference: parts.reference, total: parts.total, number })
+    }
+
+    /// What it answers if a request for consent waits for that, who, and to which of our senders. Few texts answer anything.
+    pub(crate) fn answer(&self) -> Option<(consent_request::Answer, PhoneNumber, Sender)> {
+        if self.keyword != keyword::Class::Nothing {
+            return None;
+        }
+        Some((consent_request::answer(&self.text)?, self.person()?, self.sender()?))
     }
 
     /// Who changes the list by it.

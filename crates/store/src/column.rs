@@ -8,6 +8,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly;
 use tidings_domain::code;
+use tidings_domain::consent::{Channel, Wording};
 use tidings_domain::contact::{Decimal, Details, FieldName, Group, Language as Tongue, Value, ZoneName};
 use tidings_domain::conversation::Entry;
 use tidings_domain::failure::{Failure, FailureClass};
@@ -15,6 +16,7 @@ use tidings_domain::id::{ContactId, InboundId, MessageId, TemplateId};
 use tidings_domain::import::{Refused, Report, Row};
 use tidings_domain::keyword;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
+use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::review::About;
@@ -168,6 +170,29 @@ pub(crate) fn reply(kind: Option<i64>, to: Option<i64>) -> Result<Option<Reply>>
 }
 
 /// Words and tags stand in one column, each between two spaces.
+/// A bit for each purpose, by its number.
+pub(crate) fn purposes_bits(purposes: &[Purpose]) -> i64 {
+    purposes.iter().fold(0, |bits, purpose| bits | 1 << purpose.priority())
+}
+
+pub(crate) fn purposes_of(bits: i64) -> Vec<Purpose> {
+    Purpose::ALL.into_iter().filter(|purpose| bits & 1 << purpose.priority() != 0).collect()
+}
+
+/// A bit for each channel, by its number.
+pub(crate) fn channels_bits(channels: &[Channel]) -> i64 {
+    channels.iter().fold(0, |bits, channel| bits | 1 << *channel as i64)
+}
+
+pub(crate) fn channels_of(bits: i64) -> Vec<Channel> {
+    Channel::ALL.into_iter().filter(|channel| bits & 1 << *channel as i64 != 0).collect()
+}
+
+/// The words that a person was shown.
+pub(crate) fn wording(text: &str) -> Wording {
+    Wording { hash: Sha256::digest(text.as_bytes()).into(), text: text.to_owned() }
+}
+
 pub(crate) fn spaced(words: &[String]) -> String {
     words.iter().fold(String::from(" "), |text, word| text + word + " ")
 }

@@ -137,6 +137,7 @@ pub(crate) const TABLES: &[Table] = tables! {
     inbound (id) {
         id: Long, account: Long, live: Short, connection: Long, sender: Text, recipient: Text, text: Text, part: Text,
         at: Long, fingerprint: Octets, keyword: Short, reference: Whole, total: Short, missing: Octets, due_at: Long,
+        rule: Text,
     }
     inbound_part (inbound, number) {
         inbound: Long, number: Short, charset: Short, has_header: Flag, octets: Octets, at: Long,
@@ -153,6 +154,12 @@ pub(crate) const TABLES: &[Table] = tables! {
         decision: Short, decided_at: Long, decided_by: Text, inbound: Long,
     }
     reply (account, live, recipient) { account: Long, live: Short, recipient: Long, since: Long, replies: Whole }
+    rule_reply (account, live, recipient, rule) { account: Long, live: Short, recipient: Long, rule: Text, at: Long }
+    consent_request (id) {
+        id: Long, account: Long, live: Short, recipient: Long, sender: Text, message: Long, purposes: Short,
+        channels: Short, act: Short, wording: Octets, place: Text, seller: Text, programme: Text, source: Text,
+        requested_at: Long, expires_at: Long, state: Short, ended_at: Long, answer: Long,
+    }
     code (id) {
         id: Long, account: Long, live: Short, recipient: Long, digits: Short, mark: Whole, reference: Text,
         created_at: Long, expires_at: Long, state: Short, wrong: Short, sends: Short, sent_at: Long, message: Long,

@@ -1,6 +1,7 @@
 //! What people agreed to: recording it, showing how it stands, and the proof of it.
 
 use crate::body::{Field, Fields, Json, Kind, Shape};
+use crate::consent_request::ConsentRequest;
 use crate::error::{Code, FieldError};
 use crate::message::{Door, bounded};
 use crate::show::Shown;
@@ -164,7 +165,7 @@ fn wording(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Option<Wordi
 }
 
 /// Each different word of a list, in its order; one if there is no list.
-fn words<T: PartialEq>(
+pub(crate) fn words<T: PartialEq>(
     fields: Fields<'_, '_>,
     name: &'static str,
     parse: fn(&str) -> Option<T>,
@@ -331,6 +332,8 @@ pub struct Proof<'a> {
     /// Every entry of the suppression list, the first first. The source of an opt-out by text, and the reason for its end,
     /// name the inbound message and the word.
     pub suppressions: Vec<Suppression<'a>>,
+    /// Every request for consent by text, the first first: what was asked, when, and the answer.
+    pub requests: Vec<ConsentRequest<'a>>,
 }
 
 #[cfg(test)]

@@ -328,6 +328,8 @@ pub struct InboundEntry<'a> {
     pub text: &'a str,
     /// What it asks: `stop`, `start`, `help`, or `doubtful` if a person must look; null for nothing that is known.
     pub keyword: Option<&'static str>,
+    /// The name of the rule of the configuration that acted on it, if one did.
+    pub rule: Option<&'a str>,
     /// The numbers of parts that did not come; empty if it is whole.
     pub missing_parts: &'a [u8],
 }
@@ -368,6 +370,7 @@ impl<'a> ConversationEntry<'a> {
                 inbound: Some(InboundEntry {
                     text: inbound.text,
                     keyword: inbound.keyword.as_str(),
+                    rule: inbound.rule,
                     missing_parts: inbound.parts.map_or(&[][..], |(.., missing)| missing),
                 }),
                 ..bare
@@ -430,6 +433,7 @@ mod tests {
             connection: ConnectionId::from_key(3),
             parts: None,
             keyword: Class::Nothing,
+            rule: None,
             at: NOW,
         };
         let (message, life) = example();

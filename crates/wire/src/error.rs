@@ -123,6 +123,8 @@ codes! {
         "Ask for a new code; waiting does not help this one."
     VelocityExceeded "VELOCITY_EXCEEDED" 429 "One-time codes are asked for too fast"
         "Wait as long as `Retry-After` says; `errors` names what there were too many of."
+    ConsentPending "CONSENT_PENDING" 409 "The person was asked for consent and has not answered"
+        "Wait for the answer; `GET /v1/consents/requests?to=…` says until when it counts."
     Overtaken "OVERTAKEN" 409 "Somebody wrote in the conversation meanwhile"
         "Read what came since the entry that you saw last, and send your reply again if it still fits."
     Conflict "CONFLICT" 409 "Something like that exists already"

@@ -30,6 +30,8 @@ pub struct InboundMessage<'a> {
     pub parts: Option<Parts>,
     /// What it asks: `stop`, `start`, `help`, or `doubtful` if a person must look; null for nothing that is known.
     pub keyword: Option<&'static str>,
+    /// The name of the rule of the configuration that acted on it, if one did.
+    pub rule: Option<&'a str>,
     /// When it was told; while it waits, when its first part came.
     #[schema(value_type = String)]
     pub received_at: Shown<Timestamp>,
@@ -72,6 +74,7 @@ impl<'a> InboundMessage<'a> {
             connection: Shown(message.connection),
             parts: message.parts.map(Parts::new),
             keyword: message.keyword.as_str(),
+            rule: message.rule,
             received_at: Shown(message.at),
             waits_until: waits_until.map(Shown),
             originals: came.iter().map(original).collect(),
@@ -103,6 +106,7 @@ mod tests {
             connection: ConnectionId::from_key(3),
             parts: Some((7, 3, &[2, 3])),
             keyword: Class::Nothing,
+            rule: Some("support"),
             at: Timestamp::from_millis(1_700_000_000_000),
         };
         let place = Part { reference: 7, total: 3, number: 1 };
@@ -110,7 +114,7 @@ mod tests {
         assert_eq!(part.part, Some(place));
         let body = InboundMessage::new(message, None, &[(1, part)]);
         golden("inbound.json", &serde_json::to_string_pretty(&body).expect("strings and numbers are JSON"));
-        let waits = InboundMessage::new(message, Some(message.at.plus_s(180)), &[]);
+        let waits = InboundMessage::new(Inbound { rule: None, ..message }, Some(message.at.plus_s(180)), &[]);
         golden("inbound_waiting.json", &serde_json::to_string_pretty(&waits).expect("the same"));
     }
 }

@@ -13,6 +13,7 @@ pub mod body;
 pub mod code;
 pub mod connection;
 pub mod consent;
+pub mod consent_request;
 pub mod contact;
 pub mod conversation;
 pub mod endpoint;

@@ -789,7 +789,7 @@ pub struct Message<'a> {
 /// What a message answers by itself.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Reply {
-    /// `opt_out_confirmation`, `opt_in_confirmation` or `help`. The first is sent to a number that is on the
+    /// `opt_out_confirmation`, `opt_in_confirmation`, `help`, or `rule` for what a rule of the configuration says. The first is sent to a number that is on the
     /// suppression list, for five minutes; nothing else is.
     pub kind: &'static str,
     /// The inbound message that it answers.

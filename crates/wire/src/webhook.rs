@@ -104,6 +104,8 @@ pub struct InboundData<'a> {
     pub parts: Option<Parts>,
     /// What it asks: `stop`, `start`, `help`, or `doubtful` if a person must look; null for nothing that is known.
     pub keyword: Option<&'static str>,
+    /// The name of the rule of the configuration that acted on it, if one did.
+    pub rule: Option<&'a str>,
 }
 
 /// The parts of a message that a person sent.
@@ -147,6 +149,8 @@ pub struct Inbound<'a> {
     pub parts: Option<(u16, u8, &'a [u8])>,
     /// What it asks.
     pub keyword: keyword::Class,
+    /// The rule that acted on it.
+    pub rule: Option<&'a str>,
     /// When.
     pub at: Timestamp,
 }
@@ -196,6 +200,7 @@ pub fn render_inbound(id: EventId, kind: Kind, inbound: Inbound<'_>) -> Vec<u8> 
             connection: Shown(inbound.connection),
             parts: inbound.parts.map(Parts::new),
             keyword: inbound.keyword.as_str(),
+            rule: inbound.rule,
         },
     })
 }
@@ -248,12 +253,13 @@ mod tests {
             connection: message.connection,
             parts: None,
             keyword: keyword::Class::Nothing,
+            rule: Some("after-hours"),
             at: event.at,
         };
         golden("event_received.json", &pretty(&render_inbound(id, Kind::Received, inbound)));
-        let long = Inbound { text: "Thanks […]!", parts: Some((7, 3, &[2])), ..inbound };
+        let long = Inbound { rule: None, text: "Thanks […]!", parts: Some((7, 3, &[2])), ..inbound };
         golden("event_received_parts.json", &pretty(&render_inbound(id, Kind::Received, long)));
-        let stop = Inbound { text: "STOP", keyword: keyword::Class::Stop, ..inbound };
+        let stop = Inbound { text: "STOP", keyword: keyword::Class::Stop, parts: None, ..long };
         golden("event_opted_out.json", &pretty(&render_inbound(id, Kind::OptedOut, stop)));
         let start = Inbound { text: "START", keyword: keyword::Class::Start, ..stop };
         golden("event_opted_in.json", &pretty(&render_inbound(id, Kind::OptedIn, start)));

@@ -103,6 +103,7 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
         node: Default::default(),
         journal: None,
         replies: None,
+        inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
         one_time_codes: OneTimeCodes {

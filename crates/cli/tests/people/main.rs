@@ -1,9 +1,11 @@
 //! What people write, over SMPP, to the real binary.
 
 mod carrier;
+mod consents;
 mod conversations;
 mod keywords;
 mod parts;
+mod rules;
 mod segments;
 mod stories;
 mod subject;

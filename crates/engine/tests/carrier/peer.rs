@@ -109,6 +109,7 @@ impl House {
             node: Default::default(),
             journal: None,
             replies: None,
+            inbound_rules: Vec::new(),
             gate: tidings_domain::gate::Policy::OPEN,
             pools: Vec::new(),
             one_time_codes: Default::default(),

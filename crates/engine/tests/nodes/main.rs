@@ -114,6 +114,7 @@ impl Site {
             },
             journal: None,
             replies: None,
+            inbound_rules: Vec::new(),
             gate: tidings_domain::gate::Policy::OPEN,
             pools: Vec::new(),
             one_time_codes: Default::default(),

@@ -132,6 +132,7 @@ fn build() -> House {
             node: Default::default(),
             journal: None,
             replies: None,
+            inbound_rules: Vec::new(),
             gate: tidings_domain::gate::Policy::OPEN,
             pools: Vec::new(),
             one_time_codes: Default::default(),

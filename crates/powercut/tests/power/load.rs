@@ -475,7 +475,7 @@ impl Caller {
                     at: now,
                 };
                 let reply = Arc::new(|_: &Inbound, _, _| None);
-                let hearing = Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply };
+                let hearing = Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply, rules: None };
                 self.store.receive(vec![arrival], hearing, now).await
             })
             .await;

@@ -135,6 +135,7 @@ impl Tables {
         let kept = self.conversations.rows.get_mut(&id).expect("it was found, or made just now");
         kept.seq = seq;
         let place = kept.conversation.add(new.entry, new.asks, new.at);
+        kept.conversation.route(&new.routed);
         if let Entry::Message(message) = new.entry {
             self.conversations.messages.insert(message, (kept.conversation.id, place));
         }

@@ -11,28 +11,45 @@ use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, decide, is_repeated};
+use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
-use tidings_domain::reply::{Count, WINDOW_MS, is_one_more_allowed};
+use tidings_domain::reply::{Count, Kind as ReplyKind, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// Replies to each number, as they are counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Replies {
     counts: BTreeMap<(Realm, PhoneNumber), Count>,
+    /// When each rule answered somebody last.
+    by_rules: BTreeMap<(Realm, PhoneNumber, String), Timestamp>,
 }
 
 impl Replies {
     /// Counts a reply to the person, if there were not enough.
-    fn count(&mut self, realm: Realm, person: PhoneNumber, now: Timestamp) -> bool {
-        let key = (realm, person);
-        let count = is_one_more_allowed(self.counts.get(&key).copied(), now);
+    fn count(&mut self, draft: &Draft, now: Timestamp) -> bool {
+        let kind = draft.message.reply.map_or(ReplyKind::Rule, |reply| reply.kind);
+        let key = (draft.message.realm(), draft.message.recipient);
+        let count = is_one_more_allowed(self.counts.get(&key).copied(), kind, now);
         self.counts.extend(count.map(|count| (key, count)));
         count.is_some()
     }
 
     /// Forgets counts that count no more. `true` if there may be more of them.
     pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> bool {
+        let until = now.plus_ms(-EVERY_H_MAX * HOUR_MS);
+        let mut old: Vec<_> = self.by_rules.iter().filter(|(_, at)| **at <= until).collect();
+        old.sort_by_key(|(_, at)| **at);
+        let old: Vec<_> = old.into_iter().take(limit).map(|(key, _)| key.clone()).collect();
+        for key in &old {
+            self.by_rules.remove(key);
+        }
+        self.sweep_counts(now, limit) || old.len() == limit
+    }
+
+    fn sweep_counts(&mut self, now: Timestamp, limit: usize) -> bool {
         let mut over: Vec<_> = self
             .counts
             .iter()
@@ -195,9 +212,14 @@ impl Tables {
             return Ok(());
         }
         let said = Assembly::of(arrival.segment.clone()).read();
-        let (inbound, ask) = arrival.inbound().told(said, arrival.at, hearing);
+        let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, hearing);
+        // From here on nothing can fail.
         self.inbounds.insert(arrival, inbound.clone(), None)?;
-        self.tell(&inbound, ask, now, out);
+        let handled = self.answer_or_route(&mut inbound, hearing, now);
+        if let Some(kept) = self.inbounds.rows.get_mut(&inbound.id) {
+            kept.inbound = inbound.clone();
+        }
+        self.tell(&inbound, ask, handled, now, out);
         Ok(())
     }
 
@@ -265,24 +287,68 @@ impl Tables {
     fn end(&mut self, id: InboundId, hearing: &Hearing, now: Timestamp, out: &mut Advanced) {
         let Some(kept) = self.inbounds.rows.get_mut(&id) else { return };
         kept.waits_until = None;
-        let (inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), now, hearing);
-        kept.inbound = inbound.clone();
-        self.tell(&inbound, ask, now, out);
+        let (mut inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), now, hearing);
+        let handled = self.answer_or_route(&mut inbound, hearing, now);
+        if let Some(kept) = self.inbounds.rows.get_mut(&id) {
+            kept.inbound = inbound.clone();
+        }
+        self.tell(&inbound, ask, handled, now, out);
     }
 
-    fn tell(&mut self, inbound: &Inbound, ask: Option<Ask>, now: Timestamp, out: &mut Advanced) {
+    /// What is done about it where no keyword asks for anything.
+    fn answer_or_route(&mut self, inbound: &mut Inbound, hearing: &Hearing, now: Timestamp) -> Handled {
+        if self.answer_request(inbound, now) {
+            return Handled::Consent;
+        }
+        self.route(inbound, hearing).map_or(Handled::Nothing, Handled::Rule)
+    }
+
+    /// What a rule does about it, if one fits.
+    fn route(&self, inbound: &mut Inbound, hearing: &Hearing) -> Option<Ruled> {
+        let (rules, person, to) = hearing.rules_for(inbound)?;
+        let contact = self.contacts.holder(inbound.realm, person);
+        rules.route(inbound, person, to, contact.map(|contact| &contact.details))
+    }
+
+    fn tell(
+        &mut self,
+        inbound: &Inbound,
+        ask: Option<Ask>,
+        handled: Handled,
+        now: Timestamp,
+        out: &mut Advanced,
+    ) {
         self.events.publish(
             &self.endpoints,
             Subject::Inbound(inbound),
             inbound.event(Kind::Received),
             &mut out.told,
         );
-        if let Some(said) = Addition::of_inbound(inbound) {
+        if let Some(said) = Addition::of_inbound(inbound, &handled) {
             self.add_entry(said);
+        }
+        if let Handled::Rule(ruled) = handled {
+            self.answer(inbound, ruled, now, out);
         }
         if let Some(ask) = ask {
             self.follow(inbound, ask, now, out);
         }
+    }
+
+    /// Answers as a rule says, if the person may be sent to and the rule has its turn.
+    fn answer(&mut self, inbound: &Inbound, ruled: Ruled, now: Timestamp, out: &mut Advanced) {
+        let (Some((reply, every_h)), Some(rule)) = (ruled.answer, &inbound.rule) else { return };
+        let key = (inbound.realm, ruled.person, rule.clone());
+        let before = self.replies.by_rules.get(&key);
+        let is_early = before.is_some_and(|before| *before > now.plus_ms(-every_h * HOUR_MS));
+        let is_listed = self.suppressions.in_force(inbound.realm, ruled.person, now).is_some();
+        if is_early || is_listed || !self.replies.count(&reply, now) {
+            return;
+        }
+        self.replies.by_rules.insert(key, now);
+        let said = Addition::of_answer(&reply.message, now);
+        self.enqueue(reply, now, out);
+        self.add_entry(said);
     }
 
     pub(super) fn inbound(&mut self, realm: Realm, id: InboundId) -> Result<Option<Received>> {
@@ -322,7 +388,7 @@ impl Tables {
         let may_be_sent =
             inbound.keyword == Class::Stop || self.suppressions.in_force(realm, person, now).is_none();
         if let Some(reply) = ask.reply.filter(|_| may_be_sent)
-            && self.replies.count(realm, person, now)
+            && self.replies.count(&reply, now)
         {
             self.enqueue(reply, now, out);
         }

@@ -328,7 +328,7 @@ impl Tables {
         self.accept_with(intake, Beside::Nothing, now)
     }
 
-    /// Accepts messages; a single one may carry a code, or be said in a conversation.
+    /// Accepts messages; a single one may carry a code, be said in a conversation, or ask for consent.
     pub(super) fn accept_with(
         &mut self,
         intake: Intake,
@@ -369,6 +369,11 @@ impl Tables {
                 // Not for the key: who looks again may say it.
                 return Ok(Accepted::New(vec![Admission::Overtaken], Box::default()));
             }
+        }
+        if let (Beside::Asking(_), [draft], [Admission::Admitted]) = (beside, &drafts[..], &admissions[..])
+            && self.is_asked(&draft.message, now)
+        {
+            return Ok(Accepted::New(vec![Admission::Asked], Box::default()));
         }
         let code = match (beside, &drafts[..], &admissions[..]) {
             (Beside::Code(sending), [draft], [Admission::Admitted]) => match self
@@ -413,6 +418,10 @@ impl Tables {
             let held = draft.held.take().map(|hold| Input::Held { attempt, hold });
             let saying = match beside {
                 Beside::Saying(saying) => Some(saying.clone()),
+                Beside::Asking(asking) => {
+                    self.consent_requests.insert(asking.request(&draft.message, now));
+                    None
+                }
                 Beside::Nothing => self.conversations.said_before(&draft.message),
                 Beside::Code(_) => None,
             };

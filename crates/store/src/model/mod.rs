@@ -16,6 +16,7 @@
 mod account;
 mod code;
 mod consent;
+mod consent_request;
 mod contact;
 mod conversation;
 mod endpoint;
@@ -46,6 +47,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
+use tidings_domain::consent_request::ConsentRequest;
 use tidings_domain::contact::{Change, Contact, Group};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
@@ -418,6 +420,7 @@ struct Tables {
     endpoints: endpoint::Endpoints,
     suppressions: suppression::Suppressions,
     consents: consent::Consents,
+    consent_requests: consent_request::ConsentRequests,
     contacts: contact::Contacts,
     imports: import::Imports,
     reviews: review::Reviews,
@@ -445,6 +448,7 @@ impl Default for Tables {
             endpoints: endpoint::Endpoints::default(),
             suppressions: suppression::Suppressions::default(),
             consents: consent::Consents::default(),
+            consent_requests: consent_request::ConsentRequests::default(),
             contacts: contact::Contacts::default(),
             imports: import::Imports::default(),
             reviews: review::Reviews::default(),
@@ -561,6 +565,8 @@ impl Backend for Model {
 
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
+        write ask_consent(intake: Intake, asking: Asking, now: Timestamp) -> Accepted;
+        read consent_requests(realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Vec<ConsentRequest>;
         read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
 
         write create_contact(contact: Contact, actor: Actor) -> Saved;

@@ -105,6 +105,7 @@ pub(super) async fn add(tx: &mut Tx, new: Vec<Addition>) -> Result<Option<Conver
         };
         *seq = tx.next_id(new.at);
         let place = one.add(new.entry, new.asks, new.at);
+        one.route(&new.routed);
         last = Some(one.clone());
         let words = column::spaced(&new.words);
         placed.push(Placed { conversation: one.id, new, place, seq: *seq, words });

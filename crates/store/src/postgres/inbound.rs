@@ -8,7 +8,7 @@ use super::executor::{Rx, Tx};
 use super::message::live;
 use super::part::Part;
 use super::session::{Flight, Session, cell, clean, values};
-use super::{conversation, event, message, review, suppression};
+use super::{consent_request, contact, conversation, event, message, review, suppression};
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -17,8 +17,10 @@ use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, decide, is_repeated};
+use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
-use tidings_domain::reply::{Count, WINDOW_MS, is_one_more_allowed};
+use tidings_domain::message::Message;
+use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::suppression::Reason;
 use tidings_domain::text::Segment;
 use tidings_domain::time::Timestamp;
@@ -28,7 +30,7 @@ use tokio_postgres::Row;
 macro_rules! columns {
     () => {
         "i.id, i.account, i.live, i.connection, i.sender, i.recipient, i.text, i.part, i.at, i.keyword, i.reference,
-           i.total, i.missing, i.due_at, i.fingerprint"
+           i.total, i.missing, i.due_at, i.fingerprint, i.rule"
     };
 }
 
@@ -90,6 +92,8 @@ pub(super) async fn inbound(rx: &Rx<'_>, realm: &Realm, id: &InboundId) -> Resul
     let parts = parts(rx.sql, &[&inbound]).await?.into_values().next().unwrap_or_default();
     Ok(Some(Received { inbound, parts, waits_until }))
 }
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// One operation's work on messages of people: what was loaded of them, and what must be written.
 struct Desk<'h> {
@@ -217,13 +221,14 @@ impl<'h> Desk<'h> {
         }
         self.seen.insert(print, before.map_or(arrival.at, |before| before.max(arrival.at)));
         let assembly = Assembly::of(arrival.segment.clone());
-        let (inbound, ask) = arrival.inbound().told(assembly.read(), arrival.at, self.hearing);
+        let (mut inbound, ask) = arrival.inbound().told(assembly.read(), arrival.at, self.hearing);
+        let handled = self.answer_or_route(tx, &mut inbound).await?;
         self.begin(
             arrival,
             1,
             Kept { inbound: inbound.clone(), assembly, waits_until: None, print, change: Change::New },
         )?;
-        self.tell(tx, &inbound, ask).await
+        self.tell(tx, &inbound, ask, &handled).await
     }
 
     async fn receive_part(&mut self, tx: &mut Tx, arrival: &Arrival, number: u8) -> Result<()> {
@@ -333,8 +338,10 @@ impl<'h> Desk<'h> {
             let rows = of_ids(&tx.sql, &[id.key()]).await?;
             self.keep(&tx.sql, &rows).await?;
         }
+        let Some(kept) = self.kept.get(&id) else { return Ok(()) };
+        let (mut inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), self.now, self.hearing);
+        let handled = self.answer_or_route(tx, &mut inbound).await?;
         let Some(kept) = self.kept.get_mut(&id) else { return Ok(()) };
-        let (inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), self.now, self.hearing);
         kept.inbound = inbound.clone();
         kept.waits_until = None;
         if kept.change != Change::New {
@@ -343,12 +350,43 @@ impl<'h> Desk<'h> {
         if let Some(waiting) = &mut self.waiting {
             waiting.retain(|head| head.id != id);
         }
-        self.tell(tx, &inbound, ask).await
+        self.tell(tx, &inbound, ask, &handled).await
     }
 
-    async fn tell(&mut self, tx: &mut Tx, inbound: &Inbound, ask: Option<Ask>) -> Result<()> {
+    /// What is done about it where no keyword asks for anything.
+    async fn answer_or_route(&self, tx: &mut Tx, inbound: &mut Inbound) -> Result<Handled> {
+        if consent_request::answer(tx, inbound, self.now).await? {
+            return Ok(Handled::Consent);
+        }
+        Ok(self.route(&tx.sql, inbound).await?.map_or(Handled::Nothing, Handled::Rule))
+    }
+
+    /// What a rule does about it, if one fits.
+    async fn route(&self, sql: &Session, inbound: &mut Inbound) -> Result<Option<Ruled>> {
+        let Some((rules, person, to)) = self.hearing.rules_for(inbound) else { return Ok(None) };
+        let contact = if rules.need_contact() {
+            contact::holders(sql, inbound.realm, std::iter::once(person)).await?.pop()
+        } else {
+            None
+        };
+        Ok(rules.route(inbound, person, to, contact.as_ref().map(|contact| &contact.details)))
+    }
+
+    async fn tell(
+        &mut self,
+        tx: &mut Tx,
+        inbound: &Inbound,
+        ask: Option<Ask>,
+        handled: &Handled,
+    ) -> Result<()> {
         event::publish_inbound(tx, inbound, Kind::Received, &mut self.out.told);
-        self.said.extend(Addition::of_inbound(inbound));
+        self.said.extend(Addition::of_inbound(inbound, handled));
+        if let Handled::Rule(ruled) = handled
+            && ruled.answer.is_some()
+        {
+            tx.settle().await?;
+            self.said.extend(answer(tx, inbound, ruled, self.now, &mut self.out).await?);
+        }
         let Some(ask) = ask else { return Ok(()) };
         tx.settle().await?;
         follow(tx, inbound, &ask, self.now, &mut self.out).await
@@ -381,9 +419,10 @@ fn write_new<'v>(new: &[&'v Kept], flight: &mut Flight<'v>) {
     let parts = |kept: &&Kept| kept.inbound.parts.clone();
     flight.statement(
         "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, at, fingerprint, keyword, reference,
-           total, missing, due_at)
+           total, missing, due_at, rule)
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-             $8::bigint[], $9::bytea[], $10::smallint[], $11::integer[], $12::smallint[], $13::bytea[], $14::bigint[])",
+             $8::bigint[], $9::bytea[], $10::smallint[], $11::integer[], $12::smallint[], $13::bytea[], $14::bigint[],
+             $15::text[])",
         values![
             new.iter().map(|kept| kept.inbound.id.key()).collect::<Vec<_>>(),
             new.iter().map(|kept| kept.inbound.realm.account.key()).collect::<Vec<_>>(),
@@ -399,15 +438,17 @@ fn write_new<'v>(new: &[&'v Kept], flight: &mut Flight<'v>) {
             new.iter().map(|kept| parts(kept).map(|parts| i16::from(parts.total))).collect::<Vec<_>>(),
             new.iter().map(missing).collect::<Vec<_>>(),
             new.iter().map(|kept| kept.waits_until.map(Timestamp::as_millis)).collect::<Vec<_>>(),
+            new.iter().map(|kept| kept.inbound.rule.as_deref()).collect::<Vec<_>>(),
         ],
     );
 }
 
 fn write_other<'v>(other: &[&'v Kept], flight: &mut Flight<'v>) {
     flight.statement(
-        "UPDATE inbound i SET text = n.text, at = n.at, keyword = n.keyword, missing = n.missing, due_at = n.due_at
-         FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::smallint[], $5::bytea[], $6::bigint[])
-           AS n (id, text, at, keyword, missing, due_at) WHERE i.id = n.id",
+        "UPDATE inbound i SET text = n.text, at = n.at, keyword = n.keyword, missing = n.missing, due_at = n.due_at,
+           rule = n.rule
+         FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::smallint[], $5::bytea[], $6::bigint[], $7::text[])
+           AS n (id, text, at, keyword, missing, due_at, rule) WHERE i.id = n.id",
         values![
             other.iter().map(|kept| kept.inbound.id.key()).collect::<Vec<_>>(),
             other.iter().map(|kept| clean(&kept.inbound.text)).collect::<Vec<_>>(),
@@ -415,6 +456,7 @@ fn write_other<'v>(other: &[&'v Kept], flight: &mut Flight<'v>) {
             other.iter().map(|kept| kept.inbound.keyword as i16).collect::<Vec<_>>(),
             other.iter().map(missing).collect::<Vec<_>>(),
             other.iter().map(|kept| kept.waits_until.map(Timestamp::as_millis)).collect::<Vec<_>>(),
+            other.iter().map(|kept| kept.inbound.rule.as_deref()).collect::<Vec<_>>(),
         ],
     );
 }
@@ -469,6 +511,7 @@ fn read(row: &Row) -> Result<(Inbound, Option<Timestamp>)> {
         ),
         at: Timestamp::from_millis(cell(row, 8)?),
         keyword: column::keyword(i64::from(cell::<i16>(row, 9)?))?,
+        rule: cell(row, 15)?,
     };
     Ok((inbound, cell::<Option<i64>>(row, 13)?.map(Timestamp::from_millis)))
 }
@@ -530,17 +573,54 @@ async fn follow(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: 
     let may_be_sent =
         inbound.keyword == Class::Stop || suppression::standing(tx, realm, ask.person, now).await?.is_none();
     match &ask.reply {
-        Some(reply) if may_be_sent && count_reply(tx, inbound, ask, now).await? => {
+        Some(reply) if may_be_sent && count_reply(tx, reply, now).await? => {
             message::enqueue(tx, reply, now, out).await
         }
         _ => Ok(()),
     }
 }
 
+/// Answers as a rule says, if the person may be sent to and the rule has its turn.
+async fn answer(
+    tx: &mut Tx,
+    inbound: &Inbound,
+    ruled: &Ruled,
+    now: Timestamp,
+    out: &mut Advanced,
+) -> Result<Option<Addition>> {
+    let (Some((reply, every_h)), Some(rule)) = (&ruled.answer, &inbound.rule) else { return Ok(None) };
+    let (realm, person) = (inbound.realm, ruled.person);
+    if suppression::standing(tx, realm, person, now).await?.is_some() {
+        return Ok(None);
+    }
+    let since = now.plus_ms(-every_h * HOUR_MS).as_millis();
+    let (account, live, recipient) = (realm.account.key(), live(realm.environment), person.digits() as i64);
+    let early = tx
+        .sql
+        .row(
+            "SELECT 1 FROM rule_reply WHERE account = $1 AND live = $2 AND recipient = $3 AND rule = $4 AND at > $5",
+            &[&account, &live, &recipient, rule, &since],
+        )
+        .await?;
+    if early.is_some() || !count_reply(tx, reply, now).await? {
+        return Ok(None);
+    }
+    tx.sql
+        .execute(
+            "INSERT INTO rule_reply (account, live, recipient, rule, at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (account, live, recipient, rule) DO UPDATE SET at = excluded.at",
+            &[&account, &live, &recipient, rule, &now.as_millis()],
+        )
+        .await?;
+    message::enqueue(tx, reply, now, out).await?;
+    Ok(Some(Addition::of_answer(&reply.message, now)))
+}
+
 /// Counts a reply to the person, if there were not enough.
-async fn count_reply(tx: &Tx, inbound: &Inbound, ask: &Ask, now: Timestamp) -> Result<bool> {
-    let (account, live) = (inbound.realm.account.key(), live(inbound.realm.environment));
-    let recipient = ask.person.digits() as i64;
+async fn count_reply(tx: &Tx, draft: &Draft, now: Timestamp) -> Result<bool> {
+    let Message { account, environment, recipient, reply, .. } = &draft.message;
+    let kind = reply.map_or(reply::Kind::Rule, |reply| reply.kind);
+    let (account, live, recipient) = (account.key(), live(*environment), recipient.digits() as i64);
     let row = tx
         .sql
         .row(
@@ -555,7 +635,7 @@ async fn count_reply(tx: &Tx, inbound: &Inbound, ask: &Ask, now: Timestamp) -> R
             replies: u32::try_from(cell::<i32>(row, 1)?).unwrap_or(u32::MAX),
         }),
     };
-    let Some(count) = is_one_more_allowed(known, now) else { return Ok(false) };
+    let Some(count) = is_one_more_allowed(known, kind, now) else { return Ok(false) };
     tx.sql
         .execute(
             "INSERT INTO reply (account, live, recipient, since, replies) VALUES ($1, $2, $3, $4, $5)
@@ -576,7 +656,15 @@ pub(super) async fn sweep_replies(tx: &Tx, now: Timestamp, limit: usize) -> Resu
             &[&now.plus_ms(-WINDOW_MS).as_millis(), &(limit as i64)],
         )
         .await?;
-    Ok(gone == limit as u64)
+    let of_rules = tx
+        .sql
+        .execute(
+            "DELETE FROM rule_reply WHERE ctid = ANY (ARRAY (
+               SELECT ctid FROM rule_reply WHERE at <= $1 ORDER BY at LIMIT $2))",
+            &[&now.plus_ms(-EVERY_H_MAX * HOUR_MS).as_millis(), &(limit as i64)],
+        )
+        .await?;
+    Ok(gone == limit as u64 || of_rules == limit as u64)
 }
 
 /// Deletes old messages with what belongs to them; of events those in these parts, for others go as a whole. Kept whatever

@@ -3,6 +3,7 @@
 //! Read [`Commit::apply_to`] for the heart: look at the life, let the domain decide, note what it says on the sheet.
 //! [`Sheet`] is where the lives of a whole group are while it runs, and says how they are loaded and written.
 
+use super::consent_request;
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
 use super::session::{Flight, Location, Session, Value, cell, clean, values};
@@ -818,7 +819,7 @@ pub(super) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Res
     accept_with(tx, intake, Beside::Nothing, *now).await
 }
 
-/// Accepts messages; a single one may carry a code, or be said in a conversation.
+/// Accepts messages; a single one may carry a code, be said in a conversation, or ask for consent.
 pub(super) async fn accept_with(
     tx: &mut Tx,
     intake: &Intake,
@@ -860,6 +861,9 @@ pub(super) async fn accept_with(
         // What is refused now is not for the key: time cures it.
         let refused = match beside {
             Beside::Nothing => None,
+            Beside::Asking(_) => {
+                consent_request::is_asked(&tx.sql, message, now).await?.then_some(Admission::Asked)
+            }
             Beside::Code(sending) => code::admit(tx, draft, sending, now).await?.map(Admission::Refused),
             Beside::Saying(saying) => {
                 let is_overtaken = conversation::is_overtaken(&tx.sql, message, saying).await?;
@@ -872,6 +876,10 @@ pub(super) async fn accept_with(
         insert(tx, draft, now).await?;
         let saying = match beside {
             Beside::Saying(saying) => Some(saying.clone()),
+            Beside::Asking(asking) => {
+                consent_request::insert(&tx.sql, &asking.request(message, now)).await?;
+                None
+            }
             Beside::Nothing => conversation::said_before(&tx.sql, message).await?,
             Beside::Code(_) => None,
         };

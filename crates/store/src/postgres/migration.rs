@@ -58,6 +58,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0014_segments", needs 6),
     // Nodes of before know no pools and no limits: nobody must configure one before the last of them is gone.
     migration!("0015_senders", needs 6),
+    // Nodes of before go by no rule and hear no answer to a request: nobody must write one or ask before the last is gone.
+    migration!("0016_rules_and_requests", needs 6),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

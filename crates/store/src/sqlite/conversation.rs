@@ -98,6 +98,7 @@ pub(super) fn add(tx: &mut Tx<'_>, new: &Addition) -> Result<Conversation> {
         }
     };
     let place = one.add(new.entry, new.asks, new.at);
+    one.route(&new.routed);
     let seq = tx.next_id(new.at)?;
     put(tx.sql, &one, seq)?;
     tx.sql

@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx, failed};
 use super::message::{self, environment, get, live};
-use super::{conversation, event, review, suppression};
+use super::{consent_request, contact, conversation, event, review, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
@@ -13,8 +13,10 @@ use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, decide, is_repeated};
+use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
-use tidings_domain::reply::{Count, WINDOW_MS, is_one_more_allowed};
+use tidings_domain::message::Message;
+use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::suppression::Reason;
 use tidings_domain::text::{Part, Segment};
 use tidings_domain::time::Timestamp;
@@ -22,9 +24,11 @@ use tidings_domain::time::Timestamp;
 /// The columns of a message: what [`read`] reads.
 macro_rules! columns {
     () => {
-        "id, account, live, connection, sender, recipient, text, part, at, keyword, reference, total, missing, due_at"
+        "id, account, live, connection, sender, recipient, text, part, at, keyword, reference, total, missing, due_at, rule"
     };
 }
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// A message as its row has it.
 struct Kept {
@@ -97,10 +101,11 @@ impl Desk<'_, '_> {
             return Ok(());
         }
         let said = Assembly::of(arrival.segment.clone()).read();
-        let (inbound, ask) = arrival.inbound().told(said, arrival.at, self.hearing);
+        let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, self.hearing);
+        let handled = self.answer_or_route(&mut inbound)?;
         insert(self.tx.sql, &inbound, &print, None)?;
         insert_part(self.tx.sql, inbound.id, 1, arrival)?;
-        self.tell(&inbound, ask)
+        self.tell(&inbound, ask, &handled)
     }
 
     fn receive_part(&mut self, arrival: &Arrival, place: Part) -> Result<()> {
@@ -198,12 +203,13 @@ impl Desk<'_, '_> {
     }
 
     fn end_as(&mut self, inbound: Inbound, assembly: &Assembly) -> Result<()> {
-        let (inbound, ask) = inbound.told(assembly.read(), self.now, self.hearing);
+        let (mut inbound, ask) = inbound.told(assembly.read(), self.now, self.hearing);
+        let handled = self.answer_or_route(&mut inbound)?;
         let missing = inbound.parts.as_ref().map(|parts| parts.missing.as_slice());
         self.tx
             .sql
             .prepare_cached(
-                "UPDATE inbound SET text = ?2, missing = ?3, at = ?4, keyword = ?5, due_at = NULL WHERE id = ?1",
+                "UPDATE inbound SET text = ?2, missing = ?3, at = ?4, keyword = ?5, rule = ?6, due_at = NULL WHERE id = ?1",
             )
             .and_then(|mut s| {
                 s.execute(params![
@@ -211,20 +217,43 @@ impl Desk<'_, '_> {
                     inbound.text,
                     missing,
                     inbound.at.as_millis(),
-                    inbound.keyword as i64
+                    inbound.keyword as i64,
+                    inbound.rule,
                 ])
             })
             .map_err(failed)?;
         if let Some(waiting) = &mut self.waiting {
             waiting.retain(|head| head.id != inbound.id);
         }
-        self.tell(&inbound, ask)
+        self.tell(&inbound, ask, &handled)
     }
 
-    fn tell(&mut self, inbound: &Inbound, ask: Option<Ask>) -> Result<()> {
+    /// What is done about it where no keyword asks for anything.
+    fn answer_or_route(&mut self, inbound: &mut Inbound) -> Result<Handled> {
+        if consent_request::answer(self.tx, inbound, self.now)? {
+            return Ok(Handled::Consent);
+        }
+        Ok(self.route(inbound)?.map_or(Handled::Nothing, Handled::Rule))
+    }
+
+    /// What a rule does about it, if one fits.
+    fn route(&self, inbound: &mut Inbound) -> Result<Option<Ruled>> {
+        let Some((rules, person, to)) = self.hearing.rules_for(inbound) else { return Ok(None) };
+        let contact = if rules.need_contact() {
+            contact::holders(self.tx.sql, inbound.realm, std::iter::once(person))?.pop()
+        } else {
+            None
+        };
+        Ok(rules.route(inbound, person, to, contact.as_ref().map(|contact| &contact.details)))
+    }
+
+    fn tell(&mut self, inbound: &Inbound, ask: Option<Ask>, handled: &Handled) -> Result<()> {
         event::publish_inbound(self.tx, inbound, Kind::Received, &mut self.out.told)?;
-        if let Some(said) = Addition::of_inbound(inbound) {
+        if let Some(said) = Addition::of_inbound(inbound, handled) {
             conversation::add(self.tx, &said)?;
+        }
+        if let Handled::Rule(ruled) = handled {
+            answer(self.tx, inbound, ruled, self.now, &mut self.out)?;
         }
         match ask {
             Some(ask) => follow(self.tx, inbound, &ask, self.now, &mut self.out),
@@ -264,8 +293,8 @@ fn insert(sql: &Sql, inbound: &Inbound, print: &[u8], until: Option<Timestamp>) 
     let parts = inbound.parts.as_ref();
     sql.prepare_cached(
         "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, at, fingerprint, keyword, reference,
-           total, due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+           total, due_at, rule)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -282,6 +311,7 @@ fn insert(sql: &Sql, inbound: &Inbound, print: &[u8], until: Option<Timestamp>) 
             parts.map(|parts| parts.reference),
             parts.map(|parts| parts.total),
             until.map(Timestamp::as_millis),
+            inbound.rule,
         ])
     })
     .map(drop)
@@ -362,6 +392,7 @@ fn read(row: &Row<'_>) -> Result<Kept> {
         parts: column::parts(reference, total, missing, place.as_deref()),
         at: Timestamp::from_millis(get(row, 8)?),
         keyword: column::keyword(get(row, 9)?)?,
+        rule: get(row, 14)?,
     };
     Ok(Kept { inbound, waits_until: get::<Option<i64>>(row, 13)?.map(Timestamp::from_millis) })
 }
@@ -394,17 +425,51 @@ fn follow(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &m
     let may_be_sent =
         inbound.keyword == Class::Stop || suppression::in_force(tx.sql, realm, ask.person, now)?.is_none();
     match &ask.reply {
-        Some(reply) if may_be_sent && count_reply(tx, inbound, ask, now)? => {
-            message::enqueue(tx, reply, now, out)
-        }
+        Some(reply) if may_be_sent && count_reply(tx, reply, now)? => message::enqueue(tx, reply, now, out),
         _ => Ok(()),
     }
 }
 
+/// Answers as a rule says, if the person may be sent to and the rule has its turn.
+fn answer(
+    tx: &mut Tx<'_>,
+    inbound: &Inbound,
+    ruled: &Ruled,
+    now: Timestamp,
+    out: &mut Advanced,
+) -> Result<()> {
+    let (Some((reply, every_h)), Some(rule)) = (&ruled.answer, &inbound.rule) else { return Ok(()) };
+    let (realm, person) = (inbound.realm, ruled.person);
+    if suppression::in_force(tx.sql, realm, person, now)?.is_some() {
+        return Ok(());
+    }
+    let since = now.plus_ms(-every_h * HOUR_MS).as_millis();
+    let (account, live, recipient) = (realm.account.key(), live(realm.environment), person.digits() as i64);
+    let is_early = tx
+        .sql
+        .prepare_cached(
+            "SELECT 1 FROM rule_reply WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND rule = ?4 AND at > ?5",
+        )
+        .and_then(|mut s| s.exists(params![account, live, recipient, rule, since]))
+        .map_err(failed)?;
+    if is_early || !count_reply(tx, reply, now)? {
+        return Ok(());
+    }
+    tx.sql
+        .prepare_cached(
+            "INSERT OR REPLACE INTO rule_reply (account, live, recipient, rule, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .and_then(|mut s| s.execute(params![account, live, recipient, rule, now.as_millis()]))
+        .map_err(failed)?;
+    message::enqueue(tx, reply, now, out)?;
+    conversation::add(tx, &Addition::of_answer(&reply.message, now)).map(drop)
+}
+
 /// Counts a reply to the person, if there were not enough.
-fn count_reply(tx: &Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp) -> Result<bool> {
-    let (account, live) = (inbound.realm.account.key(), live(inbound.realm.environment));
-    let recipient = ask.person.digits() as i64;
+fn count_reply(tx: &Tx<'_>, draft: &Draft, now: Timestamp) -> Result<bool> {
+    let Message { account, environment, recipient, reply, .. } = &draft.message;
+    let kind = reply.map_or(reply::Kind::Rule, |reply| reply.kind);
+    let (account, live, recipient) = (account.key(), live(*environment), recipient.digits() as i64);
     let known = tx
         .sql
         .prepare_cached(
@@ -416,7 +481,7 @@ fn count_reply(tx: &Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp) -> Res
         })
         .map_err(failed)?;
     let known = known.map(|(since, replies)| Count { since: Timestamp::from_millis(since), replies });
-    let Some(count) = is_one_more_allowed(known, now) else { return Ok(false) };
+    let Some(count) = is_one_more_allowed(known, kind, now) else { return Ok(false) };
     tx.sql
         .prepare_cached(
             "INSERT OR REPLACE INTO reply (account, live, recipient, since, replies) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -438,7 +503,15 @@ pub(super) fn sweep_replies(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Result
         )
         .and_then(|mut s| s.execute(params![now.plus_ms(-WINDOW_MS).as_millis(), limit as i64]))
         .map_err(failed)?;
-    Ok(gone == limit)
+    let of_rules = tx
+        .sql
+        .prepare_cached(
+            "DELETE FROM rule_reply WHERE (account, live, recipient, rule) IN (
+               SELECT account, live, recipient, rule FROM rule_reply WHERE at <= ?1 ORDER BY at LIMIT ?2)",
+        )
+        .and_then(|mut s| s.execute(params![now.plus_ms(-EVERY_H_MAX * HOUR_MS).as_millis(), limit as i64]))
+        .map_err(failed)?;
+    Ok(gone == limit || of_rules == limit)
 }
 
 /// Deletes old messages with what belongs to them. Kept whatever their age: what waits for parts, what a person must still

@@ -2,6 +2,7 @@
 //!
 //! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
 
+use super::consent_request;
 use super::executor::{Rx, Tx, failed};
 use super::{code, conversation, event, pool, review, spend, suppression};
 use crate::backend::*;
@@ -49,7 +50,7 @@ pub(super) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Resul
     accept_with(tx, intake, Beside::Nothing, *now)
 }
 
-/// Accepts messages; a single one may carry a code, or be said in a conversation.
+/// Accepts messages; a single one may carry a code, be said in a conversation, or ask for consent.
 pub(super) fn accept_with(
     tx: &mut Tx<'_>,
     intake: &Intake,
@@ -96,6 +97,7 @@ pub(super) fn accept_with(
         // What is refused now is not for the key: time cures it.
         let refused = match beside {
             Beside::Nothing => None,
+            Beside::Asking(_) => consent_request::is_asked(tx.sql, message, now)?.then_some(Admission::Asked),
             Beside::Code(sending) => code::admit(tx, draft, sending, now)?.map(Admission::Refused),
             Beside::Saying(saying) => {
                 let (person, sender) = (message.recipient, message.sender);
@@ -110,6 +112,10 @@ pub(super) fn accept_with(
         insert(tx.sql, message, &draft.life, now)?;
         let saying = match beside {
             Beside::Saying(saying) => Some(saying.clone()),
+            Beside::Asking(asking) => {
+                consent_request::insert(tx.sql, &asking.request(message, now))?;
+                None
+            }
             Beside::Nothing => conversation::said_before(tx.sql, message)?,
             Beside::Code(_) => None,
         };

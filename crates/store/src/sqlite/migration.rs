@@ -21,6 +21,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0013_conversations", include_str!("../../migrations/sqlite/0013_conversations.sql")),
     ("0014_segments", include_str!("../../migrations/sqlite/0014_segments.sql")),
     ("0015_senders", include_str!("../../migrations/sqlite/0015_senders.sql")),
+    ("0016_rules_and_requests", include_str!("../../migrations/sqlite/0016_rules_and_requests.sql")),
 ];
 
 /// How many were applied. The database must have the table that says so.

@@ -470,6 +470,7 @@ fn the_sender_is_what_was_written_to_however_the_carrier_writes_it() {
             parts: None,
             at: START,
             keyword: tidings_domain::keyword::Class::Nothing,
+            rule: None,
         };
         assert_eq!(inbound.sender().map(|sender| sender.to_string()).as_deref(), expected, "{to}");
     };

@@ -23,6 +23,7 @@ use tidings_domain::frequency::Caps;
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Report, Row, State, Window};
+use tidings_domain::inbound_rule::{Answer as RuleAnswer, Assign, InboundRule, Then, When};
 use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::pool::{Choice, Name, Picked};
@@ -168,6 +169,11 @@ enum Call {
         draft: Draft,
         seen: Option<Entry>,
     },
+    AskConsent {
+        realm: Realm,
+        draft: Draft,
+        asking: Asking,
+    },
     /// About the conversation at this place of the list.
     Note(Realm, usize, NoteId),
     Change(Realm, usize, ConversationChange),
@@ -289,7 +295,41 @@ fn hearing(now: Timestamp) -> Hearing {
         }))
     };
     let bounds = Bounds { sender: 2, connection: 4, all: 5 };
-    Hearing { wait_ms: 20_000, bounds, reply: Arc::new(reply) }
+    Hearing { wait_ms: 20_000, bounds, reply: Arc::new(reply), rules: Some(rules(now)) }
+}
+
+/// One that answers, and others that only put conversations into order.
+fn rules(now: Timestamp) -> Arc<InboundRules> {
+    let rule = |name: &str, when, then| InboundRule { name: name.to_owned(), when, then };
+    let reply = Some(RuleAnswer { text: "We look.".to_owned(), every_h: 1 });
+    let to_ben = Some(Assign::To("Ben".to_owned()));
+    let known = |known| When { known: Some(known), ..When::default() };
+    let keyword = When { keywords: vec!["yes".to_owned(), "it".to_owned()], ..When::default() };
+    let answer = move |inbound: &Inbound, person: PhoneNumber, answer: &RuleAnswer| {
+        Some(draft(Message {
+            id: answer_to(inbound.id),
+            account: inbound.realm.account,
+            environment: inbound.realm.environment,
+            sender: inbound.sender()?,
+            recipient: person,
+            text: Some(answer.text.clone()),
+            connection: if inbound.realm == TEST { TEST_LINE } else { LINE },
+            created_at: now,
+            expires_at: now.plus_s(reply::VALIDITY_S),
+            reply: Some(Reply { kind: reply::Kind::Rule, to: inbound.id }),
+            ..message(7)
+        }))
+    };
+    let all = vec![
+        rule("answers", keyword, Then { reply, ..Then::default() }),
+        rule(
+            "known",
+            known(true),
+            Then { assign: Some(Assign::Owner), tags: vec!["known".to_owned()], ..Then::default() },
+        ),
+        rule("unknown", known(false), Then { assign: to_ben, ..Then::default() }),
+    ];
+    Arc::new(InboundRules { all, answer: Box::new(answer) })
 }
 
 /// Two ids are made for each arrival: one for what it begins, and the next for what answers that.
@@ -413,6 +453,10 @@ async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) -> (String,
             let intake = Intake { realm, idempotency, batch: None, drafts: vec![draft] };
             let saying = Saying { seen, author: "Maya".to_owned() };
             plain(store.converse(intake, saying, now).await)
+        }
+        Call::AskConsent { realm, draft, asking } => {
+            let intake = Intake { realm, idempotency: None, batch: None, drafts: vec![draft] };
+            plain(store.ask_consent(intake, asking, now).await)
         }
         Call::Note(realm, place, id) => {
             let note = NewNote { id, text: format!("hello note of {id}"), author: "Ben".to_owned() };
@@ -564,6 +608,11 @@ async fn everything(store: &Arc<dyn Backend>, teller: &Teller, now: Timestamp) -
             let ledger = async |page| store.consents(realm, number(person), page).await;
             let text = pages(2, |entry| format!("{entry:?}"), ledger).await;
             add(format!("consents of {person} in {name}"), text);
+            let requests = store.consent_requests(realm, number(person), now).await.expect("read");
+            add(
+                format!("requests to {person} in {name}"),
+                lines(requests.iter().map(|one| format!("{one:?}"))),
+            );
             let asked = vec![(realm, number(person))];
             let turns = store.turns(asked, Purpose::ALL.to_vec(), now).await.expect("read");
             add(format!("turns of {person} in {name}"), format!("{turns:?}"));
@@ -684,11 +733,12 @@ struct Names(BTreeMap<(&'static str, i64), usize>);
 impl Names {
     fn rename(&mut self, text: &str) -> String {
         /// How the ids stand in a text: as `Debug` writes them, and printed.
-        const KINDS: [(&str, &str); 4] = [
+        const KINDS: [(&str, &str); 5] = [
             ("ReviewId(", "rev_"),
             ("SuppressionId(", "sup_"),
             ("AuditId(", "aud_"),
             ("ConversationId(", "cnv_"),
+            ("ConsentId(", "con_"),
         ];
         let mut renamed = String::with_capacity(text.len());
         let mut rest = text;
@@ -1130,7 +1180,8 @@ impl Teller {
             103..136 => self.code(),
             136 => Call::Crash,
             145..168 => self.person(),
-            168..173 => self.converse(),
+            168..171 => self.converse(),
+            171 | 172 => self.ask_consent(),
             173 => Call::Note(self.realm(), self.draw.up_to(3), NoteId::from_key(self.id())),
             174..177 => {
                 let change = match self.draw.below(6) {
@@ -1203,6 +1254,25 @@ impl Teller {
         }
     }
 
+    fn ask_consent(&mut self) -> Call {
+        let realm = self.realm();
+        let mut draft = self.draft(realm, None);
+        // Nobody else makes such an id.
+        draft.message.id = MessageId::from_key(self.id());
+        self.messages.push((realm, draft.message.id));
+        let asking = Asking {
+            purposes: vec![Purpose::Marketing, Purpose::Alert],
+            channels: vec![Channel::Text],
+            act: self.draw.of(&[Act::Express, Act::Written]),
+            life_s: self.draw.of(&[60, 600, 86_400]),
+            place: None,
+            seller: Some("Shop".to_owned()),
+            programme: None,
+            source: "api".to_owned(),
+        };
+        Call::AskConsent { realm, draft, asking }
+    }
+
     fn template(&mut self) -> Call {
         let realm = self.realm();
         if self.draw.one_in(2) {
@@ -1217,7 +1287,9 @@ impl Teller {
     fn learn(&mut self, call: &Call, learned: Learned) {
         let drafts = match call {
             Call::Accept { drafts, .. } => drafts.as_slice(),
-            Call::SendCode { draft, .. } | Call::Converse { draft, .. } => std::slice::from_ref(draft),
+            Call::SendCode { draft, .. } | Call::Converse { draft, .. } | Call::AskConsent { draft, .. } => {
+                std::slice::from_ref(draft)
+            }
             _ => &[],
         };
         // What came claimed may be at its carrier at once. That of a refused call is, too: nobody knows it then.
@@ -1497,8 +1569,18 @@ impl Teller {
     }
 
     fn arrival(&mut self) -> Arrival {
-        let text =
-            self.draw.of(&["STOP", "STOP", "START", "HELP", "wrong number", "yes", "do not text me", "it"]);
+        let text = self.draw.of(&[
+            "STOP",
+            "STOP",
+            "START",
+            "HELP",
+            "wrong number",
+            "yes",
+            "yes",
+            "no",
+            "do not text me",
+            "it",
+        ]);
         let (realm, person) = (self.realm(), self.recipient());
         let id = InboundId::from_key(self.id());
         self.made += 1;

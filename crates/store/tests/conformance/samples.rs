@@ -141,7 +141,7 @@ pub fn hearing() -> Hearing {
             ..message(inbound.id.key())
         }))
     };
-    Hearing { wait_ms: 180_000, bounds: Bounds::default(), reply: Arc::new(reply) }
+    Hearing { wait_ms: 180_000, bounds: Bounds::default(), reply: Arc::new(reply), rules: None }
 }
 
 pub async fn receive(store: &Arc<dyn Backend>, arrivals: Vec<Arrival>, now: Timestamp) -> Advanced {

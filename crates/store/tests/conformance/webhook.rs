@@ -424,6 +424,7 @@ fn an_inbound_message_is_stored_once_and_told() {
             parts: None,
             at: START,
             keyword: Class::Nothing,
+            rule: None,
         };
         assert_eq!(**about, expected);
     });

@@ -1,0 +1,375 @@
+//! Rules for what people write: where it goes, and what they are answered.
+
+use super::key::{Reader, Section, Setting, Table, Whole, section, words};
+use std::fmt::Write as _;
+use tidings_domain::account::Environment;
+use tidings_domain::contact::{Group, OWNER_MAX, ZoneName, line};
+use tidings_domain::conversation::{NAME_MAX, TAGS_MAX, is_tag};
+use tidings_domain::inbound_rule::{
+    Answer, Assign, Day, EVERY_H, InboundRule, RULES_MAX, TEXT_MAX, Then, Times, When, is_name, may_answer,
+};
+use tidings_domain::keyword;
+use tidings_domain::quiet_hours::Window;
+use tidings_domain::sender::Sender;
+use toml::Spanned;
+use toml::de::DeValue;
+
+words! {
+    /// Who a rule is about.
+    ContactWord {
+        /// Only contacts.
+        Known = "known",
+        /// Only people who are no contact.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// A day of the week.
+    DayWord {
+        /// Monday.
+        Mon = "mon",
+        /// Tuesday.
+        Tue = "tue",
+        /// Wednesday.
+        Wed = "wed",
+        /// Thursday.
+        Thu = "thu",
+        /// Friday.
+        Fri = "fri",
+        /// Saturday.
+        Sat = "sat",
+        /// Sunday.
+        Sun = "sun",
+    }
+}
+
+/// A day of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date(Day);
+
+impl Setting for Date {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        r#"a day, such as "2026-12-25""#.to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Day::parse(value.as_str()?).map(Self)
+    }
+    fn print(&self) -> Option<String> {
+        Some(format!("\"{}\"", self.0))
+    }
+}
+
+/// A time zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone(ZoneName);
+
+impl Setting for Zone {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        r#"the name of a time zone, such as "America/New_York""#.to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        ZoneName::parse(value.as_str()?).ok().map(Self)
+    }
+    fn print(&self) -> Option<String> {
+        Some(format!("\"{}\"", self.0))
+    }
+}
+
+section! {
+    /// A rule for what people write. Write the section once for each. The first that fits acts, and no other; see the guide
+    /// about conversations. What asks by STOP, START, HELP and their like is done before any rule, and no rule sees it.
+    Rule = "inbound_rule", several: false {
+        /// Its name: small letters, digits, - and _. It stands beside what it acted on.
+        name: String = String::new(), example r#""after-hours""#;
+        /// To which of your senders; an empty list is all.
+        to: Vec<String> = Vec::new(), example r#"["+12125551234"]"#;
+        /// The first word of the text, in any case and with any accents; an empty list is any text.
+        keywords: Vec<String> = Vec::new(), example r#"["order", "refund"]"#;
+        /// From contacts that are in one of these groups.
+        groups: Vec<String> = Vec::new(), example r#"["VIP"]"#;
+        /// From contacts whose owner is one of these.
+        owners: Vec<String> = Vec::new(), example r#"["Maya"]"#;
+        /// Only from contacts ("known"), or only from others ("unknown").
+        contact: Option<ContactWord> = None, example r#""known""#;
+        /// The clock of the hours, days and holidays below.
+        time_zone: Option<Zone> = None, example r#""America/New_York""#;
+        /// Only within these hours of a day.
+        hours: Option<Window> = None, example r#""09:00-17:00""#;
+        /// Only on these days of the week; an empty list is all.
+        days: Vec<DayWord> = Vec::new(), example r#"["mon", "tue", "wed", "thu", "fri"]"#;
+        /// Not on these days.
+        holidays: Vec<Date> = Vec::new(), example r#"["2026-12-25"]"#;
+        /// The other way round: only outside of those hours of those days, and on holidays.
+        outside: bool = false;
+        /// Who gets the conversation, if nobody has it.
+        assign: Option<String> = None, example r#""Maya""#;
+        /// Whether the owner of the contact gets the conversation, if nobody has it.
+        assign_owner: bool = false;
+        /// Tags that the conversation gets.
+        tags: Vec<String> = Vec::new(), example r#"["after-hours"]"#;
+        /// What the person is answered, from the sender that was written to. All rules together answer a person three times
+        /// in a day at most, and nobody who is on the suppression list.
+        reply: Option<String> = None, example r#""Thank you. We are back at nine and answer you then.""#;
+        /// How long this rule does not answer the same person again: hours.
+        reply_every_h: Whole<1, 720> = Whole::new(EVERY_H);
+    }
+}
+
+/// A rule as it was written, and as it counts.
+#[derive(Debug, Clone)]
+pub struct Written {
+    section: Rule,
+    /// As it counts.
+    pub rule: InboundRule,
+}
+
+impl Written {
+    /// As it was written.
+    pub fn print(&self) -> String {
+        let mut text = String::from("[[inbound_rule]]\n");
+        for (key, value) in self.section.show() {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
+        text
+    }
+}
+
+/// What is wrong with a key: its name, and a sentence.
+type Wrong = (&'static str, String);
+
+impl Rule {
+    /// As it counts.
+    fn rule(&self) -> Result<InboundRule, Wrong> {
+        if !is_name(&self.name) {
+            let why = "must have 1 to 40 small letters, digits, - and _; correct it";
+            return Err(("name", why.to_owned()));
+        }
+        let to = self.to.iter().map(|text| {
+            // Also the fictional numbers of the test environment are taken: a rule is for both.
+            Sender::parse(text, None, Environment::Test).map_err(|why| {
+                ("to", format!(r#"has "{text}", which cannot be a sender: {why}; correct it"#))
+            })
+        });
+        let groups = self.groups.iter().map(|text| {
+            let wrong =
+                |why| ("groups", format!(r#"has "{text}", which cannot be a group: {why} Correct it"#));
+            Group::parse(text).map_err(wrong)
+        });
+        let owners = self.owners.iter().map(|text| {
+            let wrong =
+                |why| ("owners", format!(r#"has "{text}", which cannot be an owner: {why} Correct it"#));
+            line(text, OWNER_MAX).map_err(wrong)
+        });
+        let when = When {
+            to: to.collect::<Result<_, _>>()?,
+            keywords: self.keywords.iter().map(|text| keyword(text)).collect::<Result<_, _>>()?,
+            groups: groups.collect::<Result<_, _>>()?,
+            owners: owners.collect::<Result<_, _>>()?,
+            known: self.contact.map(|word| word == ContactWord::Known),
+            times: self.times()?,
+        };
+        Ok(InboundRule { name: self.name.clone(), when, then: self.then()? })
+    }
+
+    fn times(&self) -> Result<Option<Times>, Wrong> {
+        let says = self.hours.is_some() || !self.days.is_empty() || !self.holidays.is_empty();
+        let Some(zone) = &self.time_zone else {
+            let why =
+                r#"is missing; name the clock of the hours and days, such as time_zone = "America/New_York""#;
+            return if says || self.outside { Err(("time_zone", why.to_owned())) } else { Ok(None) };
+        };
+        if !says {
+            let why = "is written without hours, days or holidays; write one of them or remove it";
+            return Err(("time_zone", why.to_owned()));
+        }
+        let Some(mut times) = Times::of(&zone.0) else { return Ok(None) };
+        if let Some(window) = self.hours {
+            times.window = window;
+        }
+        if !self.days.is_empty() {
+            times.days = [false; 7];
+        }
+        for day in &self.days {
+            times.days[*day as usize] = true;
+        }
+        times.holidays = self.holidays.iter().map(|date| date.0).collect();
+        times.outside = self.outside;
+        Ok(Some(times))
+    }
+
+    fn then(&self) -> Result<Then, Wrong> {
+        let assign = match (&self.assign, self.assign_owner) {
+            (Some(_), true) => {
+                let why = r#"is written beside "assign"; remove one of them"#;
+                return Err(("assign_owner", why.to_owned()));
+            }
+            (Some(name), false) => {
+                let wrong = |why| ("assign", format!("cannot be a name: {why} Correct it"));
+                Some(Assign::To(line(name, NAME_MAX).map_err(wrong)?))
+            }
+            (None, true) => Some(Assign::Owner),
+            (None, false) => None,
+        };
+        if let Some(tag) = self.tags.iter().find(|tag| !is_tag(tag)) {
+            let why = format!(r#"has "{tag}": a tag has 1 to 30 small letters, digits, - and _; correct it"#);
+            return Err(("tags", why));
+        }
+        if self.tags.len() > TAGS_MAX {
+            return Err(("tags", format!("has more than {TAGS_MAX}; remove some")));
+        }
+        let reply = match &self.reply {
+            Some(text) if text.chars().count() > TEXT_MAX => {
+                return Err(("reply", format!("has more than {TEXT_MAX} characters; shorten it")));
+            }
+            Some(text) => Some(Answer { text: text.clone(), every_h: self.reply_every_h.get() }),
+            None => None,
+        };
+        Ok(Then { assign, tags: self.tags.clone(), reply })
+    }
+
+    fn read_one<'a>(
+        reader: &mut Reader<'a>,
+        content: &'a Spanned<DeValue<'a>>,
+        before: &[Written],
+    ) -> Option<Written> {
+        let name = content.get_ref().get("name").and_then(|value| value.get_ref().as_str());
+        let header = name
+            .map_or_else(|| "[[inbound_rule]]".to_owned(), |name| format!(r#"[[inbound_rule]] "{name}""#));
+        let mut table: Table<'a> = reader.table(header, "inbound_rule", name, Some(content));
+        let section = Self::read(reader, &mut table);
+        let (key, wrong) = match section.rule() {
+            // One that is no zone was complained of when it was read.
+            Err(("time_zone", _))
+                if section.time_zone.is_none() && reader.is_written(&table, "time_zone") =>
+            {
+                return None;
+            }
+            Err(wrong) => wrong,
+            Ok(rule) if before.iter().any(|other| other.rule.name == rule.name) => {
+                ("name", "is that of another rule; name it otherwise".to_owned())
+            }
+            Ok(_) if before.len() == RULES_MAX => {
+                ("name", format!("is one of more than {RULES_MAX} rules; remove some"))
+            }
+            Ok(rule) => return Some(Written { section, rule }),
+        };
+        reader.complain_of(&table, key, wrong);
+        None
+    }
+}
+
+/// A word as it is compared.
+fn keyword(text: &str) -> Result<String, Wrong> {
+    let wrong = |why: &str| Err(("keywords", format!(r#"has "{text}", {why}; correct it"#)));
+    match keyword::first_word(text) {
+        Some(_) if !may_answer(keyword::classify(text).class) => {
+            wrong("which no rule sees: it is done by itself")
+        }
+        Some(word) if keyword::is_one_word(text) => Ok(word),
+        _ => wrong("which is not one word"),
+    }
+}
+
+/// Reads all of them.
+pub fn read<'a>(reader: &mut Reader<'a>, written: Option<&'a Spanned<DeValue<'a>>>) -> Vec<Written> {
+    let mut rules = Vec::new();
+    match written.map(|value| (value, value.get_ref())) {
+        None => {}
+        Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => {
+            for content in tables {
+                rules.extend(Rule::read_one(reader, content, &rules));
+            }
+        }
+        Some((value, _)) => {
+            let place = reader.place(value.span().start);
+            let cure = "rules are written as [[inbound_rule]], in double brackets; add them";
+            reader.complain(place, cure.to_owned());
+        }
+    }
+    rules
+}
+
+/// Prints the section as the example configuration has it.
+pub fn print_example(text: &mut String) {
+    let section = Rule::describe();
+    text.push('\n');
+    for line in &section.doc {
+        let _ = writeln!(text, "#{line}");
+    }
+    text.push_str("# [[inbound_rule]]\n");
+    for key in &section.keys {
+        text.push('\n');
+        key.print(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::connection::Secrets;
+    use crate::config::{Config, FILE_NAME};
+    use std::collections::BTreeMap;
+
+    fn load(text: &str) -> Result<Config, Vec<String>> {
+        let read = Config::parse(FILE_NAME, text, &BTreeMap::new(), Secrets::Fetched);
+        read.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// The examples of the guide.
+    const GUIDE: &str = include_str!("../../../../docs/src/guides/conversations.md");
+
+    #[test]
+    fn the_rules_of_the_guide_are_read_and_shown_as_they_were_written() {
+        let from = GUIDE.split("```toml\n").nth(1).expect("there are rules");
+        let text = from.split("```").next().expect("they end");
+        let config = load(text).expect("they are right");
+        let names: Vec<&str> = config.inbound_rules.iter().map(|one| one.rule.name.as_str()).collect();
+        assert_eq!(names, ["refund", "after-hours", "shop"]);
+        let [refund, hours, shop] = &config.inbound_rules[..] else { panic!("{names:?}") };
+        assert_eq!((&refund.rule.then.assign, refund.rule.when.known), (&Some(Assign::Owner), Some(true)));
+        let times = hours.rule.when.times.as_ref().expect("it has times");
+        assert_eq!((times.days, times.outside), ([true, true, true, true, true, false, false], true));
+        let answer = hours.rule.then.reply.as_ref().expect("it answers");
+        assert_eq!(answer.every_h, EVERY_H);
+        assert_eq!(shop.rule.when.to.len(), 1);
+        let again: String = config.inbound_rules.iter().map(Written::print).collect();
+        let again = load(&again).expect("what is shown can be written");
+        let rules = |config: &Config| -> Vec<InboundRule> {
+            config.inbound_rules.iter().map(|one| one.rule.clone()).collect()
+        };
+        assert_eq!(rules(&again), rules(&config));
+    }
+
+    #[test]
+    fn a_wrong_rule_is_answered_with_key_and_cure() {
+        let check = |text: &str, key: &str, cure: &str| {
+            let problems = load(&format!("[[inbound_rule]]\nname = \"a\"\n{text}\n")).expect_err(text);
+            let [problem] = &problems[..] else { panic!("{text}: {problems:?}") };
+            assert!(problem.contains(&format!("key \"{key}\" in [[inbound_rule]] \"a\"")), "{problem}");
+            assert!(problem.contains(cure), "{problem}");
+        };
+        check("keywords = [\"stop\"]", "keywords", "no rule sees");
+        check("keywords = [\"late order\"]", "keywords", "not one word");
+        check("keywords = [\"!\"]", "keywords", "not one word");
+        check("hours = \"09:00-17:00\"", "time_zone", "is missing");
+        check("outside = true", "time_zone", "is missing");
+        check("time_zone = \"Europe/Stockholm\"", "time_zone", "without hours");
+        check("time_zone = \"Stockholm\"\nhours = \"09:00-17:00\"", "time_zone", "America/New_York");
+        check("assign = \"Maya\"\nassign_owner = true", "assign_owner", "remove one");
+        check("tags = [\"VIP\"]", "tags", "small letters");
+        check("groups = [\"a;b\"]", "groups", "Correct it");
+        check("to = [\"?\"]", "to", "cannot be a sender");
+        check("reply_every_h = 0", "reply_every_h", "from 1 to 720");
+        check("\n[[inbound_rule]]\nname = \"a\"", "name", "another rule");
+        let unnamed = load("[[inbound_rule]]\nreply = \"hello\"\n").expect_err("it has no name");
+        assert!(unnamed[0].contains("small letters"), "{unnamed:?}");
+        assert!(
+            load("[inbound_rule]\nname = \"a\"\n").expect_err("one bracket")[0].contains("double brackets")
+        );
+    }
+}
