@@ -155,7 +155,10 @@ fn read_items(items: &[engine::Item]) -> Vec<Item> {
     let read = |item: &engine::Item| match item {
         engine::Item::Accepted(accepted) => Item::Accepted(accepted.message.id.key()),
         engine::Item::Suppressed(_) => Item::Suppressed,
-        engine::Item::Refused(_) | engine::Item::CodeRefused(_) | engine::Item::Overtaken => Item::Refused,
+        engine::Item::Refused(_)
+        | engine::Item::CodeRefused(_)
+        | engine::Item::Overtaken
+        | engine::Item::Asked => Item::Refused,
     };
     items.iter().map(read).collect()
 }

@@ -10,6 +10,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{self, Act, Channel, Evidence, Method};
 use tidings_domain::consent_request::{self as domain, LIFE_S, LIFE_S_MAX, LIFE_S_MIN};
 use tidings_domain::id::{ConsentRequestId, InboundId, MessageId};
+use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
@@ -115,7 +116,7 @@ pub fn parse(json: &Json<'_>, door: Door) -> Result<Asked, Vec<FieldError>> {
     match (sender, recipient, fields.text("text"), act) {
         (Some(Ok(sender)), Some(Ok(recipient)), Some(text), Some(act)) if errors.is_empty() => {
             let options = Options::new(Purpose::Transactional);
-            let (request, callback_url) = options.with(sender, recipient, text.to_owned());
+            let (request, callback_url) = options.with(Source::Sender(sender), recipient, text.to_owned());
             let message = Parsed { request, callback_url, text_field: "text", filling: None };
             Ok(Asked { message, purposes, channels, act, life_s, place, seller, programme })
         }
