@@ -1646,16 +1646,16 @@ impl InboundRules {
         person: PhoneNumber,
         to: Sender,
         contact: Option<&Details>,
-    ) -> Option<Ruled> {
+    ) -> Option<Box<Ruled>> {
         let facts = inbound_rule::Facts { to, text: &inbound.text, at: inbound.at, contact };
         let rule = inbound_rule::choose(&self.all, &facts)?;
         inbound.rule = Some(rule.name.clone());
         let answer = rule.then.reply.as_ref().filter(|_| inbound_rule::may_answer(inbound.keyword));
-        Some(Ruled {
+        Some(Box::new(Ruled {
             person,
             routed: conversation::Routed { assignee: rule.assignee(contact), tags: rule.then.tags.clone() },
             answer: answer.and_then(|answer| Some(((self.answer)(inbound, person, answer)?, answer.every_h))),
-        })
+        }))
     }
 }
 
@@ -1667,7 +1667,7 @@ pub(crate) enum Handled {
     /// It answered a request for consent, which is done.
     Consent,
     /// A rule acts.
-    Rule(Ruled),
+    Rule(Box<Ruled>),
 }
 
 /// What a rule does about a message of a person.

@@ -304,7 +304,7 @@ impl Tables {
     }
 
     /// What a rule does about it, if one fits.
-    fn route(&self, inbound: &mut Inbound, hearing: &Hearing) -> Option<Ruled> {
+    fn route(&self, inbound: &mut Inbound, hearing: &Hearing) -> Option<Box<Ruled>> {
         let (rules, person, to) = hearing.rules_for(inbound)?;
         let contact = self.contacts.holder(inbound.realm, person);
         rules.route(inbound, person, to, contact.map(|contact| &contact.details))
@@ -328,7 +328,7 @@ impl Tables {
             self.add_entry(said);
         }
         if let Handled::Rule(ruled) = handled {
-            self.answer(inbound, ruled, now, out);
+            self.answer(inbound, *ruled, now, out);
         }
         if let Some(ask) = ask {
             self.follow(inbound, ask, now, out);

@@ -362,7 +362,7 @@ impl<'h> Desk<'h> {
     }
 
     /// What a rule does about it, if one fits.
-    async fn route(&self, sql: &Session, inbound: &mut Inbound) -> Result<Option<Ruled>> {
+    async fn route(&self, sql: &Session, inbound: &mut Inbound) -> Result<Option<Box<Ruled>>> {
         let Some((rules, person, to)) = self.hearing.rules_for(inbound) else { return Ok(None) };
         let contact = if rules.need_contact() {
             contact::holders(sql, inbound.realm, std::iter::once(person)).await?.pop()

@@ -237,7 +237,7 @@ impl Desk<'_, '_> {
     }
 
     /// What a rule does about it, if one fits.
-    fn route(&self, inbound: &mut Inbound) -> Result<Option<Ruled>> {
+    fn route(&self, inbound: &mut Inbound) -> Result<Option<Box<Ruled>>> {
         let Some((rules, person, to)) = self.hearing.rules_for(inbound) else { return Ok(None) };
         let contact = if rules.need_contact() {
             contact::holders(self.tx.sql, inbound.realm, std::iter::once(person))?.pop()
