@@ -16,7 +16,8 @@ use tidings_store::{About, Backend, ContactFilter, Page, Result, Told, Touched};
 
 /// Contacts that are looked at in one go.
 const STEP: usize = 500;
-/// Contacts that are looked at for one page: some 100 ms where facts must be read for all of them.
+/// Contacts that are looked at for one page: a fifth of a second of a processor in an unoptimised build, where facts must be
+/// read for all of them.
 pub const LOOKED_MAX: u64 = 5_000;
 /// How long a request counts: milliseconds.
 pub const COUNT_MS: u64 = 5_000;
