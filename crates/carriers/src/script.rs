@@ -118,7 +118,7 @@ const MAGIC: &[Magic] = magic! {
     68 "receipt_swapped" [0] "The receipt's two addresses are swapped.";
     69 "receipt_of_another" [0] "Delivered; before that comes a receipt for a message that nobody sent.";
 
-    70 "reply" [0] "Delivered, and the person answers: Yes, thank you.";
+    70 "reply" [0, "1 for YES, 2 for NO"] "Delivered, and the person answers: Yes, thank you. With 0001: YES, with 0002: NO.";
     71 "reply_stop" [0] "Delivered, and the person answers: STOP.";
     72 "reply_start" [0] "Delivered, and the person answers: START.";
     73 "reply_help" [0] "Delivered, and the person answers: HELP.";
@@ -413,7 +413,11 @@ pub fn plan(heard: &Heard) -> Plan {
             receipt(soon + 100, S::Delivered, 0),
         ]),
 
-        70 => replied(Reply::Words("Yes, thank you")),
+        70 => replied(Reply::Words(match n {
+            1 => "YES",
+            2 => "NO",
+            _ => "Yes, thank you",
+        })),
         71 => replied(Reply::Words("STOP")),
         72 => replied(Reply::Words("START")),
         73 => replied(Reply::Words("HELP")),

@@ -206,8 +206,7 @@ fn printed(proof: &Proof) -> String {
         let evidence = &entry.evidence;
         if let Some(wording) = &evidence.wording {
             line("Words shown", &wording.text);
-            let hash: String = wording.hash.iter().map(|octet| format!("{octet:02x}")).collect();
-            line("SHA-256 of the words", &hash);
+            line("SHA-256 of the words", &wording.sha256());
         }
         for (name, value) in [
             ("Where", &evidence.place),
@@ -234,8 +233,7 @@ fn printed(proof: &Proof) -> String {
             &format!("{}, message {} from {}, by {}", one.id, one.message, one.sender, one.source),
         );
         line("Words sent", &one.wording.text);
-        let hash: String = one.wording.hash.iter().map(|octet| format!("{octet:02x}")).collect();
-        line("SHA-256 of the words", &hash);
+        line("SHA-256 of the words", &one.wording.sha256());
         match (one.ended_at, one.answer) {
             (Some(at), Some(by)) => line("Answered", &format!("{at} by {by}")),
             _ => line("An answer counts until", &one.expires_at.to_string()),

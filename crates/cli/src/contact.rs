@@ -239,6 +239,42 @@ impl What {
     }
 }
 
+/// Contacts as JSON, with masked numbers if they are not wanted in full.
+///
+/// # Errors
+/// They cannot be written.
+pub fn listed(contacts: &[Contact], full: bool) -> anyhow::Result<serde_json::Value> {
+    let mut value = serde_json::to_value(contacts.iter().map(shown::shown).collect::<Vec<_>>())?;
+    if !full {
+        for (one, contact) in value.as_array_mut().into_iter().flatten().zip(contacts) {
+            let masked = contact.numbers.iter().map(|number| number.masked().to_string());
+            one["numbers"] = masked.collect::<Vec<_>>().into();
+        }
+    }
+    Ok(value)
+}
+
+/// The same for people; with this sentence if there is none.
+pub fn table(contacts: &[Contact], full: bool, output: Output, none: &str) -> String {
+    let mut table = Table::new(&["ID", "NUMBER", "NAME", "GROUPS", "OWNER", "CHANGED"]);
+    for one in contacts {
+        let number = one.numbers.first().map(|number| match full {
+            true => number.to_string(),
+            false => number.masked().to_string(),
+        });
+        let groups: Vec<&str> = one.details.groups.iter().map(Group::as_str).collect();
+        table.row([
+            one.id.to_string(),
+            number.unwrap_or_default(),
+            display(one.details.name.as_deref().unwrap_or_default()).into_owned(),
+            display(&groups.join("; ")).into_owned(),
+            display(one.details.owner.as_deref().unwrap_or_default()).into_owned(),
+            when(Some(one.updated_at)),
+        ]);
+    }
+    table.print(output, none)
+}
+
 /// Does it.
 ///
 /// # Errors
@@ -251,32 +287,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let filter = ContactFilter { number: None, group };
             let page = Page { before: None, limit: usize::from(limit) };
             let list = operator.store.contacts(realm, filter, page).await?.items;
-            let mut value = serde_json::to_value(list.iter().map(shown::shown).collect::<Vec<_>>())?;
-            if !full {
-                for (one, contact) in value.as_array_mut().into_iter().flatten().zip(&list) {
-                    let masked = contact.numbers.iter().map(|number| number.masked().to_string());
-                    one["numbers"] = masked.collect::<Vec<_>>().into();
-                }
-            }
-            output.show(&value, || {
-                let mut table = Table::new(&["ID", "NUMBER", "NAME", "GROUPS", "OWNER", "CHANGED"]);
-                for one in &list {
-                    let number = one.numbers.first().map(|number| match full {
-                        true => number.to_string(),
-                        false => number.masked().to_string(),
-                    });
-                    let groups: Vec<&str> = one.details.groups.iter().map(Group::as_str).collect();
-                    table.row([
-                        one.id.to_string(),
-                        number.unwrap_or_default(),
-                        display(one.details.name.as_deref().unwrap_or_default()).into_owned(),
-                        display(&groups.join("; ")).into_owned(),
-                        display(one.details.owner.as_deref().unwrap_or_default()).into_owned(),
-                        when(Some(one.updated_at)),
-                    ]);
-                }
-                table.print(output, "There is no contact.")
-            })?;
+            output.show(&listed(&list, full)?, || table(&list, full, output, "There is no contact."))?;
         }
         Command::Show { who, whose } => {
             let realm = operator.realm(&whose).await?;

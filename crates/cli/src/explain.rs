@@ -8,6 +8,7 @@ use crate::operator::{Operator, Place, Whose};
 use crate::output::Output;
 use clap::Args;
 use serde_json::json;
+use std::collections::BTreeMap;
 use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::Channel;
@@ -73,8 +74,14 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let realm = operator.realm(&whose).await?;
     let now = operator.now();
     let at = at.unwrap_or(now);
-    let (sender, choice) = match (pool, from) {
-        (Some(pool), _) => {
+    let named = match (&pool, &from) {
+        (None, Some(from)) => Some(Sender::parse(from, None, whose.environment)?),
+        _ => None,
+    };
+    let senders = pool.as_ref().map_or(named.as_slice(), |pool| &pool.senders);
+    let full = full(&operator, &policy, senders, recipient, whose.environment, at).await?;
+    let (sender, choice) = match pool {
+        Some(pool) => {
             let asked = (pool.name.clone(), pool.senders.clone(), vec![(realm, recipient)]);
             let last = operator.store.last_senders(asked.0, asked.1, asked.2).await?;
             let connections = operator.store.connections().await?;
@@ -86,15 +93,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
             };
             let wish = Wish { environment: whose.environment, recipient, purpose, text: text.as_deref() };
             let routes = routes(&config, true);
-            let mut full = Vec::new();
-            for sender in &pool.senders {
-                if let Some(daily) = policy.senders.daily(sender, recipient) {
-                    let used = operator.store.quotas(vec![Count::of(daily, whose.environment, at)]).await?;
-                    let used = used.first().copied().unwrap_or(0);
-                    full.extend(Full::of(daily, used, 1, at).map(|_| *sender));
-                }
-            }
-            let is_full = |sender: &Sender| full.contains(sender);
+            let is_full = |sender: &Sender| full.contains_key(sender);
             let look = |sender: &Sender| {
                 let number = |one: ConnectionId| usize::try_from(one.key() - 1).unwrap_or(usize::MAX);
                 let paused = |one| config.connections.get(number(one)).is_some_and(is_paused);
@@ -104,8 +103,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
             let (sender, choice) = pool::choose(&pool, recipient, last, look);
             (Some(sender), Some((choice, pool.name)))
         }
-        (None, Some(from)) => (Some(Sender::parse(&from, None, whose.environment)?), None),
-        (None, None) => (None, None),
+        None => (named, None),
     };
     let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
@@ -113,13 +111,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let counts = policy.frequency.concerns(purpose);
     let people = if counts { vec![(realm, recipient)] } else { Vec::new() };
     let others = operator.store.turns(people, policy.frequency.purposes.clone(), now).await?;
-    let full = match sender.and_then(|sender| policy.senders.daily(&sender, recipient)) {
-        Some(daily) => {
-            let used = operator.store.quotas(vec![Count::of(daily, whose.environment, at)]).await?;
-            Full::of(daily, used.first().copied().unwrap_or(0), 1, at)
-        }
-        None => None,
-    };
+    let full = sender.and_then(|sender| full.get(&sender).copied());
     let overspent = match policy.spend.is_any() && whose.environment == Environment::Live {
         true => {
             let segments =
@@ -188,6 +180,27 @@ fn pool_of(config: &Config, name: &str) -> anyhow::Result<Pool> {
 
 fn chosen(choice: Choice, pool: &Name) -> serde_json::Value {
     json!({ "pool": pool.as_str(), "choice": choice.as_str(), "detail": choice.to_string() })
+}
+
+/// Which of these senders have sent as much in the day of that moment as they may.
+async fn full(
+    operator: &Operator,
+    policy: &gate::Policy,
+    senders: &[Sender],
+    recipient: PhoneNumber,
+    environment: Environment,
+    at: Timestamp,
+) -> anyhow::Result<BTreeMap<Sender, Full>> {
+    let limited =
+        senders.iter().filter_map(|sender| Some((*sender, policy.senders.daily(sender, recipient)?)));
+    let limited: Vec<_> = limited.collect();
+    if limited.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let counts = limited.iter().map(|(_, daily)| Count::of(daily, environment, at)).collect();
+    let used = operator.store.quotas(counts).await?;
+    let full = limited.into_iter().zip(used);
+    Ok(full.filter_map(|((sender, daily), used)| Some((sender, Full::of(daily, used, 1, at)?))).collect())
 }
 
 /// The connections as routing sees them, numbered from 1. The test environment has the simulated carrier if it has no other.

@@ -1,5 +1,6 @@
 //! `tidings segment`: queries over contacts, kept under a name, tried, counted and listed.
 
+use crate::contact;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, Tone, remark, when};
 use anyhow::{Context, anyhow, bail};
@@ -7,15 +8,17 @@ use clap::Subcommand;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Realm;
-use tidings_domain::contact::{self, Contact, Group, Invalid};
+use tidings_domain::contact::{Contact, Invalid};
 use tidings_domain::id::SegmentId;
-use tidings_domain::segment::{self, Change, DESCRIPTION_MAX, Query, Segment};
+use tidings_domain::segment::{self, Change, Query, Segment};
 use tidings_domain::text::display;
 use tidings_engine::segment::{Count, READ_MS, Scan, count, read_history};
 use tidings_store::{Error, Page, WhichSegment};
 use tidings_wire::body::Json;
-use tidings_wire::contact as person;
 use tidings_wire::segment::{self as wire, SegmentCount, SegmentPreview, Written};
+
+/// Said where a query finds nobody.
+const NOBODY: &str = "It finds nobody.";
 
 /// What to do with segments of contacts.
 #[derive(Debug, Subcommand)]
@@ -114,10 +117,7 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 fn description(text: &str) -> Result<String, String> {
-    match contact::line(text, DESCRIPTION_MAX) {
-        Err(Invalid::Empty) => Ok(String::new()),
-        read => read.map_err(|why| why.to_string()),
-    }
+    segment::description(text).map_err(|why| why.to_string())
 }
 
 /// Does it.
@@ -195,7 +195,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 found.extend(next);
             }
             found.truncate(limit);
-            output.show(&shown(&found, full)?, || table(&found, full, output))?;
+            output.show(&contact::listed(&found, full)?, || contact::table(&found, full, output, NOBODY))?;
         }
         Command::Count { name, whose } => {
             let realm = operator.realm(&whose).await?;
@@ -215,9 +215,12 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 complete: true,
                 data: Vec::new(),
             })?;
-            value["data"] = shown(&first, full)?;
+            value["data"] = contact::listed(&first, full)?;
             output.show(&value, || {
-                format!("{found} of {looked_at} contacts.\n\n{}", table(&first, full, output))
+                format!(
+                    "{found} of {looked_at} contacts.\n\n{}",
+                    contact::table(&first, full, output, NOBODY)
+                )
             })?;
         }
     }
@@ -282,36 +285,6 @@ fn read(file: &Path) -> anyhow::Result<Query> {
         let lines: Vec<String> = errors.iter().map(|error| error.detail.clone()).collect();
         anyhow!("{}", lines.join("\n"))
     })
-}
-
-fn shown(contacts: &[Contact], full: bool) -> anyhow::Result<serde_json::Value> {
-    let mut value = serde_json::to_value(contacts.iter().map(person::shown).collect::<Vec<_>>())?;
-    if !full {
-        for (one, contact) in value.as_array_mut().into_iter().flatten().zip(contacts) {
-            let masked = contact.numbers.iter().map(|number| number.masked().to_string());
-            one["numbers"] = masked.collect::<Vec<_>>().into();
-        }
-    }
-    Ok(value)
-}
-
-fn table(contacts: &[Contact], full: bool, output: Output) -> String {
-    let mut table = Table::new(&["ID", "NUMBER", "NAME", "GROUPS", "OWNER"]);
-    for one in contacts {
-        let number = one.numbers.first().map(|number| match full {
-            true => number.to_string(),
-            false => number.masked().to_string(),
-        });
-        let groups: Vec<&str> = one.details.groups.iter().map(Group::as_str).collect();
-        table.row([
-            one.id.to_string(),
-            number.unwrap_or_default(),
-            display(one.details.name.as_deref().unwrap_or_default()).into_owned(),
-            display(&groups.join("; ")).into_owned(),
-            display(one.details.owner.as_deref().unwrap_or_default()).into_owned(),
-        ]);
-    }
-    table.print(output, "It finds nobody.")
 }
 
 fn print(segment: &Segment, output: Output) -> String {

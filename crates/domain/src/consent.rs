@@ -118,6 +118,13 @@ pub struct Wording {
     pub text: String,
 }
 
+impl Wording {
+    /// The SHA-256, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        self.hash.iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+}
+
 /// What proves it. All of it is what the one who recorded it says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {

@@ -9,6 +9,7 @@
 use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::consent::{Act, Channel, Consent, Evidence, Method, OptOut, Wording};
+use crate::conversation::is_lost;
 use crate::id::{ConsentId, ConsentRequestId, InboundId, MessageId};
 use crate::keyword::{Language, words_of};
 use crate::message::Status;
@@ -92,11 +93,14 @@ pub enum State {
     OptedOut,
     /// Nobody answered in time.
     Expired,
+    /// The message that asks will not reach the person.
+    Undelivered,
 }
 
 impl State {
     /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Granted, Self::Declined, Self::OptedOut, Self::Expired];
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Granted, Self::Declined, Self::OptedOut, Self::Expired, Self::Undelivered];
 
     /// The public word.
     pub const fn as_str(self) -> &'static str {
@@ -106,6 +110,7 @@ impl State {
             Self::Declined => "declined",
             Self::OptedOut => "opted_out",
             Self::Expired => "expired",
+            Self::Undelivered => "undelivered",
         }
     }
 }
@@ -152,19 +157,20 @@ pub struct ConsentRequest {
 }
 
 impl ConsentRequest {
-    /// How it stands now, given every opt-out of the person.
-    pub fn standing(&self, opt_outs: &[OptOut], now: Timestamp) -> State {
+    /// How it stands now, given every opt-out of the person, and how the message that asks stands: `None` if it is not kept any
+    /// more. An opt-out that is known counts, whichever clock it was written by.
+    pub fn standing(&self, opt_outs: &[OptOut], sent: Option<Status>, now: Timestamp) -> State {
         match self.state {
-            State::Pending if opt_outs.iter().any(|out| out.at >= self.requested_at && out.at <= now) => {
-                State::OptedOut
-            }
+            State::Pending if opt_outs.iter().any(|out| out.at >= self.requested_at) => State::OptedOut,
             State::Pending if self.expires_at <= now => State::Expired,
+            State::Pending if sent.is_some_and(is_lost) => State::Undelivered,
             state => state,
         }
     }
 
-    /// The request after an answer. `None` if the answer means nothing: nobody waits for it, it comes too late or after an
-    /// opt-out, or the message that asks was not sent (`sent` is how that stands, `None` if it is not kept any more).
+    /// The request after an answer. `None` if the answer means nothing: nobody waits for it, it came before the request, too late
+    /// or after an opt-out, or the message that asks was not sent (`sent` is how that stands, `None` if it is not kept any more).
+    /// Who answers got it, whatever a carrier said of it.
     pub fn answered(
         &self,
         answer: Answer,
@@ -173,7 +179,9 @@ impl ConsentRequest {
         sent: Option<Status>,
         at: Timestamp,
     ) -> Option<Self> {
-        let is_open = self.standing(opt_outs, at) == State::Pending && sent.is_some_and(was_sent);
+        let is_open = matches!(self.standing(opt_outs, sent, at), State::Pending | State::Undelivered)
+            && at >= self.requested_at
+            && sent.is_some_and(was_sent);
         let state = match answer {
             Answer::Yes => State::Granted,
             Answer::No => State::Declined,
@@ -193,7 +201,7 @@ impl ConsentRequest {
         let act = match self.state {
             State::Granted => self.act,
             State::Declined => Act::Revoked,
-            State::Pending | State::OptedOut | State::Expired => return Ok(Vec::new()),
+            State::Pending | State::OptedOut | State::Expired | State::Undelivered => return Ok(Vec::new()),
         };
         let (Some(given_at), Some(by)) = (self.ended_at, self.answer) else { return Ok(Vec::new()) };
         let pairs = self
@@ -293,7 +301,6 @@ mod tests {
             "si",
             "ja",
             "Sim",
-            "tak",
             "ＹＥＳ",
             "I agree.",
             "J'accepte",
@@ -370,6 +377,8 @@ mod tests {
         check(&one, sent, &[], LIFE_S, None);
         check(&one, sent, &[-1], 60, Some(State::Granted));
         check(&one, sent, &[30], 60, None);
+        check(&one, sent, &[61], 60, None);
+        check(&one, sent, &[], -1, None);
         for state in [State::Granted, State::Declined, State::OptedOut, State::Expired] {
             check(&ConsentRequest { state, ..request() }, sent, &[], 60, None);
         }
@@ -381,9 +390,21 @@ mod tests {
             Status::ALL.iter().filter(|status| counts(status)).map(|status| status.as_str()).collect();
         assert_eq!(counting, ["sending", "sent", "delivered", "undelivered", "unconfirmed"]);
         let outs = [OptOut { at: at(30), started_at: Some(at(40)) }];
-        assert_eq!(one.standing(&outs, at(60)), State::OptedOut, "starting again does not bring it back");
-        assert_eq!(one.standing(&outs, at(29)), State::Pending);
-        assert_eq!(one.standing(&[], at(LIFE_S)), State::Expired);
+        assert_eq!(
+            one.standing(&outs, sent, at(60)),
+            State::OptedOut,
+            "starting again does not bring it back"
+        );
+        assert_eq!(
+            one.standing(&outs, sent, at(29)),
+            State::OptedOut,
+            "what is known counts, whatever the clock"
+        );
+        assert_eq!(one.standing(&[], sent, at(LIFE_S)), State::Expired);
+        let standing = |status: &Status| one.standing(&[], Some(*status), at(60)) == State::Undelivered;
+        let lost: Vec<&str> =
+            Status::ALL.iter().filter(|one| standing(one)).map(|one| one.as_str()).collect();
+        assert_eq!(lost, ["undelivered", "failed", "rejected", "expired", "canceled"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::address::PhoneNumber;
 use crate::id::{ConversationId, InboundId, MessageId, NoteId};
 use crate::keyword::Class;
 use crate::message::Status as Sent;
+use crate::reply::{self, Reply};
 use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::fmt;
@@ -159,6 +160,13 @@ impl Status {
 /// answered by itself.
 pub const fn asks(class: Class) -> bool {
     matches!(class, Class::Nothing | Class::Doubtful)
+}
+
+/// Whether somebody who saw this entry saw all that people said: it is the last, or the last is what a rule answered to it.
+/// `reply` is what the last one is an answer to, if it is a message that answers by itself.
+pub fn saw_all(seen: Entry, last: Entry, reply: Option<Reply>) -> bool {
+    let by_rule = reply.filter(|reply| reply.kind == reply::Kind::Rule).map(|reply| Entry::Inbound(reply.to));
+    seen == last || by_rule == Some(seen)
 }
 
 /// Whether a message that stands so will certainly not reach its person, so that it answers nothing. One of which nobody knows

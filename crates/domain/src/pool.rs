@@ -283,6 +283,17 @@ pub fn choose(
     last: Last,
     look: impl Fn(&Sender) -> Option<Unusable>,
 ) -> (Sender, Choice) {
+    let had = match (last.sent, last.wrote) {
+        (Some((sent, at)), Some((wrote, later))) if later > at && wrote != sent => {
+            Some((wrote, Choice::Wrote))
+        }
+        (Some((sent, _)), _) => Some((sent, Choice::Sent)),
+        (None, Some((wrote, _))) => Some((wrote, Choice::Wrote)),
+        (None, None) => None,
+    };
+    if let Some(had) = had.filter(|(sender, _)| pool.senders.contains(sender) && look(sender).is_none()) {
+        return had;
+    }
     let looked: Vec<(Sender, Option<Unusable>)> =
         pool.senders.iter().map(|sender| (*sender, look(sender))).collect();
     let usable = |waits: bool| {
@@ -296,14 +307,6 @@ pub fn choose(
     if candidates.is_empty() {
         candidates.clone_from(&pool.senders);
     }
-    let had = match (last.sent, last.wrote) {
-        (Some((sent, at)), Some((wrote, later))) if later > at && wrote != sent => {
-            Some((wrote, Choice::Wrote))
-        }
-        (Some((sent, _)), _) => Some((sent, Choice::Sent)),
-        (None, Some((wrote, _))) => Some((wrote, Choice::Wrote)),
-        (None, None) => None,
-    };
     if let Some((sender, choice)) = had.filter(|(sender, _)| candidates.contains(sender)) {
         return (sender, choice);
     }

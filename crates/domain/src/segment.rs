@@ -96,6 +96,17 @@ pub fn name(text: &str) -> Result<String, Invalid> {
     if name.parse::<SegmentId>().is_ok() { Err(Invalid::Reserved) } else { Ok(name) }
 }
 
+/// Reads a description: one line of at most [`DESCRIPTION_MAX`] characters, which may be empty.
+///
+/// # Errors
+/// Why it is none.
+pub fn description(text: &str) -> Result<String, Invalid> {
+    match contact::line(text, DESCRIPTION_MAX) {
+        Err(Invalid::Empty) => Ok(String::new()),
+        read => read,
+    }
+}
+
 // ── queries ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Whom to find.

@@ -75,7 +75,7 @@ pub struct Lane {
     submitted_at: Mutex<HashMap<Tag, crate::clock::Stopwatch>>,
     /// What was taken of the day of its sender for what is on its way, where there is a limit: given back if it certainly did
     /// not go.
-    counted: Mutex<HashMap<Tag, (Count, u32)>>,
+    counted: Mutex<HashMap<Tag, Taken>>,
     unreadable: Mutex<Unreadable>,
 }
 
@@ -432,7 +432,8 @@ impl Submit {
                 // It comes up outside of its time: after an outage, from a slow queue, under a policy that is new.
                 Decision::Hold(hold) => Input::Held { attempt: ticket.attempt, hold },
                 Decision::Send => {
-                    let (back, places) = self.hand_to_link(engine, ticket, permit, taken, now).await;
+                    let (back, places) =
+                        self.hand_to_link(engine, ticket, permit, taken, &mut returned, now).await;
                     stopped.extend(back);
                     permits.extend(places);
                     continue;
@@ -483,14 +484,11 @@ impl Submit {
     ) -> tidings_store::Result<HashMap<MessageId, Vec<Timestamp>>> {
         let policy = &engine.settings.gate;
         let now = engine.clock.now();
-        let may_go = |message: &Message, listed| {
-            let facts =
-                Facts::of(message, policy).suppressed(listed).consent(lacks.get(&message.id).copied());
-            now < message.expires_at && gate::ask(&facts, now).decision() == Decision::Send
-        };
         let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(suppressed);
         let concerned = messages.filter(|(message, listed)| {
-            message.reply.is_none() && policy.frequency.concerns(message.purpose) && may_go(message, **listed)
+            message.reply.is_none()
+                && policy.frequency.concerns(message.purpose)
+                && may_go(policy, message, **listed, lacks, now)
         });
         let asked: Vec<AskedTurn> = concerned
             .map(|(message, _)| AskedTurn {
@@ -527,14 +525,11 @@ impl Submit {
         for ((ticket, _), listed) in step.iter().zip(suppressed) {
             let message = &ticket.message;
             let Some(daily) = policy.senders.daily(&message.sender, message.recipient) else { continue };
-            let facts =
-                Facts::of(message, policy).suppressed(*listed).consent(lacks.get(&message.id).copied());
-            let may_go = !full.contains_key(&message.id) && now < message.expires_at;
-            if may_go && gate::ask(&facts, now).decision() == Decision::Send {
+            if !full.contains_key(&message.id) && may_go(policy, message, *listed, lacks, now) {
                 let limit = if message.reply.is_some() { u32::MAX } else { daily.segments };
                 let count = Count::of(daily, message.environment, now);
+                whose.push((ticket, daily, count.clone()));
                 asked.push(AskedQuota { count, segments: segments_of(ticket), limit });
-                whose.push((ticket, daily));
             }
         }
         let mut quotas = Quotas::default();
@@ -542,24 +537,25 @@ impl Submit {
             return Ok(quotas);
         }
         let taken = engine.store.take_quotas(asked).await?;
-        for ((ticket, daily), (used, is_taken)) in whose.into_iter().zip(taken) {
-            let message = &ticket.message;
+        for ((ticket, daily, count), (used, is_taken)) in whose.into_iter().zip(taken) {
             if is_taken {
-                quotas.taken.insert(message.id, Count::of(daily, message.environment, now));
+                quotas.taken.insert(ticket.message.id, count);
             } else if let Some(full) = Full::of(daily, used, segments_of(ticket), now) {
-                quotas.full.insert(message.id, full);
+                quotas.full.insert(ticket.message.id, full);
             }
         }
         Ok(quotas)
     }
 
-    /// Gives each segment to the link; gives back what must be recorded instead, with its places.
+    /// Gives each segment to the link; gives back what must be recorded instead, with its places. What was taken of the day of its
+    /// sender, and does not go, is added to what is returned.
     async fn hand_to_link(
         &self,
         engine: &Inner,
         ticket: Ticket,
         mut permit: Permit,
-        taken: Option<(Count, u32)>,
+        taken: Option<Taken>,
+        returned: &mut Vec<Taken>,
         now: Timestamp,
     ) -> (Vec<Happening>, Vec<Permit>) {
         let Ticket { message, attempt, segments } = ticket;
@@ -573,6 +569,7 @@ impl Submit {
                 "its code was made under another key: give every node the same key_file in [codes]",
             );
             let stopped = Happening::To { message: message.id, input: Input::Stopped(failure) };
+            returned.extend(taken);
             return (vec![stopped], vec![permit]);
         };
         let divide = || {
@@ -585,6 +582,7 @@ impl Submit {
                 message: message.id,
                 input: Input::Quarantined(message::poison("dividing")),
             });
+            returned.extend(taken);
             return (back, vec![permit]);
         };
         let Some(Ok(parts)) = parts else {
@@ -595,13 +593,15 @@ impl Submit {
                 "its text was removed before it was sent, or cannot be divided any more",
             );
             let stopped = Happening::To { message: message.id, input: Input::Stopped(failure) };
+            returned.extend(taken);
             return (vec![stopped], vec![permit]);
         };
         let senders = &engine.settings.gate.senders;
         let dlt = text.as_deref().and_then(|text| senders.dlt(&message.sender, message.recipient, text));
         let validity_s = u32::try_from(message.expires_at.since_ms(now) / 1000).unwrap_or(u32::MAX).max(1);
-        let waits_s = waits_s(&engine.settings.gate, message.purpose, validity_s);
-        let (mut back, mut permits, mut returned) = (Vec::new(), Vec::new(), Vec::new());
+        let waits_s = waits_s(&engine.settings.gate, message.purpose, taken.is_some(), validity_s);
+        let (mut back, mut permits) = (Vec::new(), Vec::new());
+        let of_one = taken.map(|(count, _)| (count, weight(&message)));
         for n in segments {
             let tag = Tag { message: message.id, attempt, segment: n };
             let not_sent = Happening::To {
@@ -610,6 +610,7 @@ impl Submit {
             };
             let Some(segment) = parts.get(usize::from(n)).cloned() else {
                 back.push(not_sent);
+                returned.extend(of_one.clone());
                 continue;
             };
             let submission = Submission {
@@ -631,9 +632,9 @@ impl Submit {
                 .lock()
                 .expect("nothing panics while it holds this")
                 .insert(tag, engine.clock.stopwatch());
-            if let Some((count, _)) = &taken {
+            if let Some(of_one) = &of_one {
                 let mut counted = self.lane.counted.lock().expect("nothing panics while it holds this");
-                counted.insert(tag, (count.clone(), weight(&message)));
+                counted.insert(tag, of_one.clone());
             }
             if let Err(mpsc::error::SendError(submission)) = self.link.send(submission).await {
                 back.push(not_sent);
@@ -642,28 +643,42 @@ impl Submit {
                 returned.extend(counted.remove(&tag));
             }
         }
-        give_back(engine, returned).await;
         permits.push(permit);
         (back, permits)
     }
 }
 
+/// Whether nothing is against a message but what is counted for it in a commit of its own.
+fn may_go(
+    policy: &gate::Policy,
+    message: &Message,
+    listed: Option<suppression::Reason>,
+    lacks: &HashMap<MessageId, Lack>,
+    now: Timestamp,
+) -> bool {
+    let facts = Facts::of(message, policy).suppressed(listed).consent(lacks.get(&message.id).copied());
+    now < message.expires_at && gate::ask(&facts, now).decision() == Decision::Send
+}
+
 /// How long a submission may wait for its link before it is asked again whether it may go: seconds. While it waits, the time in
-/// which its recipient may be disturbed may end, and it would go at another moment than its turn is counted for. What neither
-/// concerns may wait for as long as it is worth.
-fn waits_s(gate: &gate::Policy, purpose: Purpose, validity_s: u32) -> u32 {
-    let may_end = gate.quiet_hours.concerns(purpose) || gate.frequency.concerns(purpose);
+/// which its recipient may be disturbed may end, and so may the day of its sender in which it is counted, and it would go at
+/// another moment than its turn is counted for. What nothing of this concerns may wait for as long as it is worth.
+fn waits_s(gate: &gate::Policy, purpose: Purpose, is_of_a_day: bool, validity_s: u32) -> u32 {
+    let may_end = is_of_a_day || gate.quiet_hours.concerns(purpose) || gate.frequency.concerns(purpose);
     if may_end { 1 } else { validity_s }
 }
 
 /// Gives back what was taken of the days of senders for what certainly did not go. If that fails, less is sent than might be.
-async fn give_back(engine: &Inner, returned: Vec<(Count, u32)>) {
+async fn give_back(engine: &Inner, returned: Vec<Taken>) {
     if !returned.is_empty()
         && let Err(error) = engine.store.return_quotas(returned).await
     {
         crate::warn(&error, "what did not go stays counted of the day of its sender");
     }
 }
+
+/// Segments that were taken of the day of a sender, and where they are counted.
+type Taken = (Count, u32);
 
 /// What became of the segments that messages wanted of the days of their senders.
 #[derive(Default)]
@@ -790,7 +805,7 @@ struct Heard {
     parts: Vec<Acknowledge>,
     permits: Vec<Permit>,
     /// Of the days of senders, for what certainly did not go.
-    returned: Vec<(Count, u32)>,
+    returned: Vec<Taken>,
 }
 
 impl Heard {
@@ -897,7 +912,8 @@ mod tests {
             (quiet_hours::Policy::OFF, uncapped, Purpose::Transactional, 3_600),
         ] {
             let gate = gate::Policy { quiet_hours, frequency, ..gate::Policy::OPEN };
-            assert_eq!(waits_s(&gate, purpose, 3_600), expected, "{purpose:?} {gate:?}");
+            assert_eq!(waits_s(&gate, purpose, false, 3_600), expected, "{purpose:?} {gate:?}");
+            assert_eq!(waits_s(&gate, purpose, true, 3_600), 1, "{purpose:?}");
         }
     }
 }

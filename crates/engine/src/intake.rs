@@ -143,18 +143,7 @@ struct Planned {
 }
 
 pub(crate) fn send(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
-    Finished(Some(Box::pin(async move {
-        // A batch is as urgent as the least urgent of its messages.
-        let purpose = call.requests.iter().map(|request| request.purpose).max().unwrap_or(Purpose::Marketing);
-        let messages = call.requests.len() as u64;
-        match engine.admission.enter(call.realm.account, purpose, messages, &engine.clock) {
-            Ok(place) => accept(&engine, call, With::Nothing, place).await,
-            Err(why) => {
-                engine.telemetry.refused(why.as_str(), messages);
-                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
-            }
-        }
-    })))
+    enter(engine, call, With::Nothing)
 }
 
 /// As [`send`], for one message that carries a code and has a blank for it in its text.
@@ -163,15 +152,7 @@ pub(crate) fn send_code(
     call: Call,
     sending: Sending,
 ) -> Finished<impl Future<Output = Result<Sent>>> {
-    Finished(Some(Box::pin(async move {
-        match engine.admission.enter(call.realm.account, Purpose::Authentication, 1, &engine.clock) {
-            Ok(place) => accept(&engine, call, With::Code(sending), place).await,
-            Err(why) => {
-                engine.telemetry.refused(why.as_str(), 1);
-                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
-            }
-        }
-    })))
+    enter(engine, call, With::Code(sending))
 }
 
 /// As [`send`], for one message that is said in a conversation.
@@ -180,16 +161,7 @@ pub(crate) fn converse(
     call: Call,
     saying: Saying,
 ) -> Finished<impl Future<Output = Result<Sent>>> {
-    Finished(Some(Box::pin(async move {
-        let purpose = call.requests.first().map_or(Purpose::Transactional, |request| request.purpose);
-        match engine.admission.enter(call.realm.account, purpose, 1, &engine.clock) {
-            Ok(place) => accept(&engine, call, With::Saying(saying), place).await,
-            Err(why) => {
-                engine.telemetry.refused(why.as_str(), 1);
-                Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
-            }
-        }
-    })))
+    enter(engine, call, With::Saying(saying))
 }
 
 /// As [`send`], for one message that asks for consent.
@@ -198,11 +170,19 @@ pub(crate) fn ask_consent(
     call: Call,
     asking: Asking,
 ) -> Finished<impl Future<Output = Result<Sent>>> {
+    enter(engine, call, With::Asking(asking))
+}
+
+/// Accepts a call if there is room for it.
+fn enter(engine: Arc<Inner>, call: Call, with: With) -> Finished<impl Future<Output = Result<Sent>>> {
     Finished(Some(Box::pin(async move {
-        match engine.admission.enter(call.realm.account, Purpose::Transactional, 1, &engine.clock) {
-            Ok(place) => accept(&engine, call, With::Asking(asking), place).await,
+        // A batch is as urgent as the least urgent of its messages.
+        let purpose = call.requests.iter().map(|request| request.purpose).max().unwrap_or(Purpose::Marketing);
+        let messages = call.requests.len() as u64;
+        match engine.admission.enter(call.realm.account, purpose, messages, &engine.clock) {
+            Ok(place) => accept(&engine, call, with, place).await,
             Err(why) => {
-                engine.telemetry.refused(why.as_str(), 1);
+                engine.telemetry.refused(why.as_str(), messages);
                 Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
             }
         }
@@ -290,6 +270,11 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Res
         let limits: Vec<(Sender, Daily)> = limits.collect();
         let counts = limits.iter().map(|(_, daily)| Count::of(daily, realm.environment, now)).collect();
         let used = if limits.is_empty() { Vec::new() } else { engine.store.quotas(counts).await? };
+        // Those that sent as much today as they may, with the end of their day.
+        let full =
+            limits.iter().zip(used).filter(|((_, daily), used)| Full::of(daily, *used, 1, now).is_some());
+        let full: Vec<(Sender, &Daily, Timestamp)> =
+            full.map(|((sender, daily), _)| (*sender, daily, daily.day(now).ends_at)).collect();
         let seen: HashMap<PhoneNumber, Last> = people.into_iter().zip(last).collect();
         let mut had = seen.clone();
         for request in requests.iter_mut().filter(|request| of_it(request)) {
@@ -301,11 +286,9 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Res
             };
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
-                let mut limits = limits.iter().zip(&used).filter(|((of, _), _)| of == sender);
                 let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
-                let is_full = limits.any(|((_, daily), used)| {
-                    let is_today = daily.day(now).ends_at > goes_at;
-                    is_today && daily.concerns(request.recipient) && Full::of(daily, *used, 1, now).is_some()
+                let is_full = full.iter().any(|(of, daily, ends_at)| {
+                    of == sender && *ends_at > goes_at && daily.concerns(request.recipient)
                 });
                 let is_paused = |connection| paused.contains(&connection);
                 pool::look(*sender, wish, &engine.routes, senders, is_full, is_paused)

@@ -220,9 +220,12 @@ fn touches(told: &Told) -> Option<(PhoneNumber, Touch, Timestamp)> {
 /// The store does not answer.
 pub async fn read_history(store: &dyn Backend, clock: &Clock, realm: Realm, within_ms: u64) -> Result<bool> {
     let watch = clock.stopwatch();
-    loop {
+    let place = async || {
         let places = store.touch_places().await?;
-        let after = places.into_iter().find(|(of, _)| *of == realm).map(|(_, upto)| upto);
+        Ok::<_, tidings_store::Error>(places.into_iter().find(|(of, _)| *of == realm).map(|(_, upto)| upto))
+    };
+    let mut after = place().await?;
+    loop {
         let told = store.events(realm, after, EVENTS).await?;
         let Some(last) = told.last() else { return Ok(true) };
         let upto = last.id;
@@ -231,6 +234,8 @@ pub async fn read_history(store: &dyn Backend, clock: &Clock, realm: Realm, with
         if is_added && told.len() < EVENTS {
             return Ok(true);
         }
+        // Somebody else read on meanwhile: from there.
+        after = if is_added { Some(upto) } else { place().await? };
         if watch.elapsed_ms() >= within_ms {
             return Ok(false);
         }

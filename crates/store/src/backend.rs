@@ -1765,7 +1765,8 @@ impl Inbound {
 
     /// What it answers if a request for consent waits for that, who, and to which of our senders. Few texts answer anything.
     pub(crate) fn answer(&self) -> Option<(consent_request::Answer, PhoneNumber, Sender)> {
-        if self.keyword != keyword::Class::Nothing {
+        let is_whole = self.parts.as_ref().is_none_or(|parts| parts.missing.is_empty());
+        if self.keyword != keyword::Class::Nothing || !is_whole {
             return None;
         }
         Some((consent_request::answer(&self.text)?, self.person()?, self.sender()?))
@@ -1992,7 +1993,7 @@ pub(crate) fn decided_line(import: &Import) -> (&'static str, String) {
 
 /// The line of the log about an import that ends because what is stored of it, or of a contact that it concerns, cannot be read.
 pub(crate) fn damaged_line(id: ImportId, why: &str) {
-    tracing::error!(import = %id, why, "rows of an import cannot be read; it is broken, and what was taken over before stays");
+    tracing::error!(import = %id, why, "an import cannot be read; it is broken, and what was taken over before stays");
 }
 
 /// What a refused row takes: octets.

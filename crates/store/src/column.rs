@@ -169,7 +169,6 @@ pub(crate) fn reply(kind: Option<i64>, to: Option<i64>) -> Result<Option<Reply>>
     Ok(Some(Reply { kind, to: InboundId::from_key(to) }))
 }
 
-/// Words and tags stand in one column, each between two spaces.
 /// A bit for each purpose, by its number.
 pub(crate) fn purposes_bits(purposes: &[Purpose]) -> i64 {
     purposes.iter().fold(0, |bits, purpose| bits | 1 << purpose.priority())
@@ -193,6 +192,7 @@ pub(crate) fn wording(text: &str) -> Wording {
     Wording { hash: Sha256::digest(text.as_bytes()).into(), text: text.to_owned() }
 }
 
+/// Words and tags stand in one column, each between two spaces.
 pub(crate) fn spaced(words: &[String]) -> String {
     words.iter().fold(String::from(" "), |text, word| text + word + " ")
 }

@@ -184,7 +184,7 @@ pub(crate) const TABLES: &[Table] = tables! {
     turn (account, live, recipient, message) {
         account: Long, live: Short, recipient: Long, message: Long, at: Long,
     }
-    sticky (account, live, pool, person) {
+    sticky (account, live, person, pool) {
         account: Long, live: Short, pool: Text, person: Long, sender: Text, at: Long,
     }
     quota (live, name, day) { live: Short, name: Text, day: Long, segments: Long }

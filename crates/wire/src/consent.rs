@@ -257,8 +257,7 @@ pub fn shown(entry: &consent::Consent) -> Consent<'_> {
         recorded_at: Shown(entry.recorded_at),
         expires_at: entry.expires_at.map(Shown),
         wording: wording.map(|wording| &*wording.text),
-        wording_sha256: wording
-            .map(|wording| wording.hash.iter().map(|octet| format!("{octet:02x}")).collect()),
+        wording_sha256: wording.map(Wording::sha256),
         place: evidence.place.as_deref(),
         seller: evidence.seller.as_deref(),
         programme: evidence.programme.as_deref(),

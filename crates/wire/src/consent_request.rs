@@ -134,7 +134,8 @@ pub struct ConsentRequest<'a> {
     /// Its id.
     #[schema(value_type = String, example = "crq_01j8z0k2m4p6q")]
     pub id: Shown<ConsentRequestId>,
-    /// `pending`; `granted` or `declined` by the person; `opted_out` if the person opted out of everything since; `expired`.
+    /// `pending`; `granted` or `declined` by the person; `opted_out` if the person opted out of everything since; `expired`;
+    /// `undelivered` if its message will not arrive.
     pub status: &'static str,
     /// Who is asked.
     #[schema(value_type = String)]
@@ -189,7 +190,7 @@ pub fn shown(one: &domain::ConsentRequest) -> ConsentRequest<'_> {
         purposes: one.purposes.iter().map(|purpose| purpose.as_str()).collect(),
         channels: one.channels.iter().map(|channel| channel.as_str()).collect(),
         wording: &one.wording.text,
-        wording_sha256: one.wording.hash.iter().map(|octet| format!("{octet:02x}")).collect(),
+        wording_sha256: one.wording.sha256(),
         place: one.place.as_deref(),
         seller: one.seller.as_deref(),
         programme: one.programme.as_deref(),

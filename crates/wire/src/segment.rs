@@ -8,10 +8,10 @@ use crate::show::Shown;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use tidings_domain::consent::Channel;
-use tidings_domain::contact::{self, Invalid};
+use tidings_domain::contact::Invalid;
 use tidings_domain::id::SegmentId;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::segment::{self, Change, DAYS_MAX, DESCRIPTION_MAX, Known, Node, Query};
+use tidings_domain::segment::{self, Change, DAYS_MAX, Known, Node, Query};
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
@@ -190,10 +190,7 @@ fn read(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Change {
             .ok()
     };
     let name = line("name", segment::name);
-    let description = line("description", |text| match contact::line(text, DESCRIPTION_MAX) {
-        Err(Invalid::Empty) => Ok(String::new()),
-        read => read,
-    });
+    let description = line("description", segment::description);
     Change { name, description, query: query(fields, errors) }
 }
 

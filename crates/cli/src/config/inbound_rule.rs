@@ -6,9 +6,9 @@ use tidings_domain::account::Environment;
 use tidings_domain::contact::{Group, OWNER_MAX, ZoneName, line};
 use tidings_domain::conversation::{NAME_MAX, TAGS_MAX, is_tag};
 use tidings_domain::inbound_rule::{
-    Answer, Assign, Day, EVERY_H, InboundRule, RULES_MAX, TEXT_MAX, Then, Times, When, is_name, may_answer,
+    Answer, Assign, Day, EVERY_H, InboundRule, RULES_MAX, TEXT_MAX, Then, Times, When, concerns, is_name,
 };
-use tidings_domain::keyword;
+use tidings_domain::keyword::{self, Class};
 use tidings_domain::quiet_hours::Window;
 use tidings_domain::sender::Sender;
 use toml::Spanned;
@@ -267,7 +267,11 @@ impl Rule {
 fn keyword(text: &str) -> Result<String, Wrong> {
     let wrong = |why: &str| Err(("keywords", format!(r#"has "{text}", {why}; correct it"#)));
     match keyword::first_word(text) {
-        Some(_) if !may_answer(keyword::classify(text).class) => {
+        // Some words are done by themselves only where they stand alone: they may begin an order, as in "info 17".
+        Some(_)
+            if !concerns(keyword::classify(text).class)
+                && keyword::classify(&format!("{text} 17")).class != Class::Nothing =>
+        {
             wrong("which no rule sees: it is done by itself")
         }
         Some(word) if keyword::is_one_word(text) => Ok(word),
@@ -354,6 +358,7 @@ mod tests {
             assert!(problem.contains(cure), "{problem}");
         };
         check("keywords = [\"stop\"]", "keywords", "no rule sees");
+        load("[[inbound_rule]]\nname = \"a\"\nkeywords = [\"info\"]\n").expect("INFO 17 asks for no help");
         check("keywords = [\"late order\"]", "keywords", "not one word");
         check("keywords = [\"!\"]", "keywords", "not one word");
         check("hours = \"09:00-17:00\"", "time_zone", "is missing");

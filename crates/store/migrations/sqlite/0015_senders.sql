@@ -8,7 +8,7 @@ CREATE TABLE sticky (
   person INTEGER NOT NULL,
   sender TEXT NOT NULL,
   at INTEGER NOT NULL,
-  PRIMARY KEY (account, live, pool, person)
+  PRIMARY KEY (account, live, person, pool)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sticky_age ON sticky (at);
 
@@ -20,6 +20,7 @@ CREATE TABLE quota (
   segments INTEGER NOT NULL,
   PRIMARY KEY (live, name, day)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX quota_age ON quota (day);
 
 -- What an account spent, by prices of the configuration: millionths. period: 0 a day, 1 a month; begins is its beginning.
 CREATE TABLE spend (
@@ -29,3 +30,4 @@ CREATE TABLE spend (
   amount INTEGER NOT NULL,
   PRIMARY KEY (account, period, begins)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX spend_age ON spend (begins);

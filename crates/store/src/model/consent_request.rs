@@ -27,6 +27,15 @@ impl ConsentRequests {
             .find(|one| one.state == State::Pending && (one.realm, one.recipient, one.sender) == parties)
     }
 
+    /// A message that repeats the one that asks asks in its place.
+    pub(super) fn repeat(&mut self, message: &Message) {
+        if let Some(known) = self.pending(message.realm(), message.recipient, message.sender)
+            && Some(known.message) == message.retry_of
+        {
+            known.message = message.id;
+        }
+    }
+
     pub(super) fn insert(&mut self, one: ConsentRequest) {
         self.rows.insert(one.id, one);
     }
@@ -42,7 +51,8 @@ impl Tables {
         let (realm, person) = (message.realm(), message.recipient);
         let opt_outs = self.suppressions.opt_outs(realm, person);
         let Some(known) = self.consent_requests.pending(realm, person, message.sender) else { return false };
-        known.state = known.standing(&opt_outs, now);
+        let sent = self.messages.stored(realm, known.message).map(|stored| stored.life.state.status());
+        known.state = known.standing(&opt_outs, sent, now);
         known.state == State::Pending
     }
 
@@ -72,6 +82,10 @@ impl Tables {
         let opt_outs = self.suppressions.opt_outs(realm, recipient);
         let of_one = self.consent_requests.rows.values().rev();
         let of_one = of_one.filter(|one| (one.realm, one.recipient) == (realm, recipient));
-        Ok(of_one.map(|one| ConsentRequest { state: one.standing(&opt_outs, now), ..one.clone() }).collect())
+        let shown = |one: &ConsentRequest| {
+            let sent = self.messages.stored(realm, one.message).map(|stored| stored.life.state.status());
+            ConsentRequest { state: one.standing(&opt_outs, sent, now), ..one.clone() }
+        };
+        Ok(of_one.map(shown).collect())
     }
 }

@@ -6,7 +6,7 @@ use crate::backend::*;
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags};
+use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags, saw_all};
 use tidings_domain::id::*;
 use tidings_domain::message::Message;
 use tidings_domain::sender::Sender;
@@ -75,7 +75,7 @@ impl Conversations {
     pub(super) fn said_before(&self, message: &Message) -> Option<Saying> {
         let (id, place) = self.messages.get(&message.retry_of?)?;
         let written = &self.rows[id].entries[place];
-        Some(Saying { seen: None, author: written.author.clone().unwrap_or_default() })
+        Some(Saying { seen: None, author: written.author.clone()? })
     }
 
     /// A message that is lost answers nothing in its conversation. `is_lost` says that of others.
@@ -114,7 +114,14 @@ impl Tables {
         let Some(seen) = saying.seen else { return false };
         let id = self.conversations.between.get(&(realm, person, sender));
         let kept = id.and_then(|id| self.conversations.rows.get(id));
-        kept.is_none_or(|kept| kept.conversation.last != seen)
+        kept.is_none_or(|kept| {
+            let last = kept.conversation.last;
+            let stored = match last {
+                Entry::Message(last) => self.messages.stored(realm, last),
+                _ => None,
+            };
+            !saw_all(seen, last, stored.and_then(|stored| stored.message.reply))
+        })
     }
 
     /// Adds an entry to its conversation, which it begins if there is none.

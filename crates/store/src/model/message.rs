@@ -422,7 +422,10 @@ impl Tables {
                     self.consent_requests.insert(asking.request(&draft.message, now));
                     None
                 }
-                Beside::Nothing => self.conversations.said_before(&draft.message),
+                Beside::Nothing => {
+                    self.consent_requests.repeat(&draft.message);
+                    self.conversations.said_before(&draft.message)
+                }
                 Beside::Code(_) => None,
             };
             if let Some(saying) = saying {

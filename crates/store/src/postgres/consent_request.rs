@@ -9,12 +9,13 @@ use super::{consent, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, corrupt, environment, listed, number};
+use std::collections::HashMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, OptOut, Wording};
 use tidings_domain::consent_request::{ConsentRequest, State};
 use tidings_domain::id::*;
-use tidings_domain::message::Message;
+use tidings_domain::message::{Message, Status};
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -34,7 +35,8 @@ pub(super) async fn is_asked(sql: &Session, message: &Message, now: Timestamp) -
     let (realm, recipient) = (message.realm(), message.recipient);
     let Some(known) = pending(sql, realm, recipient, message.sender).await? else { return Ok(false) };
     let opt_outs = opt_outs(sql, realm, recipient).await?;
-    match known.standing(&opt_outs, now) {
+    let sent = sent(sql, realm, std::slice::from_ref(&known)).await?;
+    match known.standing(&opt_outs, sent.get(&known.message).copied(), now) {
         State::Pending => Ok(true),
         state => put(sql, &ConsentRequest { state, ..known }).await.map(|()| false),
     }
@@ -83,6 +85,37 @@ pub(super) async fn insert(sql: &Session, one: &ConsentRequest) -> Result<()> {
     .map(drop)
 }
 
+/// A message that repeats the one that asks asks in its place.
+pub(super) async fn repeat(sql: &Session, message: &Message) -> Result<()> {
+    let Some(first) = message.retry_of else { return Ok(()) };
+    sql.execute(
+        "UPDATE consent_request SET message = $5
+         WHERE account = $1 AND live = $2 AND recipient = $3 AND sender = $4 AND state = 0 AND message = $6",
+        &[
+            &message.account.key(),
+            &live(message.environment),
+            &(message.recipient.digits() as i64),
+            &message.sender.to_string(),
+            &message.id.key(),
+            &first.key(),
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// How the messages stand that ask, as long as that matters.
+async fn sent(
+    sql: &Session,
+    realm: Realm,
+    requests: &[ConsentRequest],
+) -> Result<HashMap<MessageId, Status>> {
+    let open = requests.iter().filter(|one| one.state == State::Pending);
+    let ids: Vec<i64> = open.map(|one| one.message.key()).collect();
+    let found = message::find_all(sql, realm, &ids).await?;
+    Ok(found.into_iter().map(|(id, stored)| (id, stored.life.state.status())).collect())
+}
+
 async fn put(sql: &Session, one: &ConsentRequest) -> Result<()> {
     let (ended_at, answer) = (one.ended_at.map(Timestamp::as_millis), one.answer.map(InboundId::key));
     sql.execute(
@@ -100,9 +133,7 @@ pub(super) async fn answer(tx: &mut Tx, inbound: &Inbound, now: Timestamp) -> Re
     // What the sheets have of the message and of the list is looked at, too.
     tx.settle().await?;
     let opt_outs = opt_outs(&tx.sql, inbound.realm, person).await?;
-    let sent =
-        message::find_all(&tx.sql, inbound.realm, &[known.message.key()]).await?.remove(&known.message);
-    let sent = sent.map(|stored| stored.life.state.status());
+    let sent = sent(&tx.sql, inbound.realm, std::slice::from_ref(&known)).await?.remove(&known.message);
     let Some(ended) = known.answered(answer, inbound.id, &opt_outs, sent, inbound.at) else {
         return Ok(false);
     };
@@ -160,11 +191,10 @@ pub(super) async fn consent_requests(
         return Ok(Vec::new());
     }
     let opt_outs = opt_outs(rx.sql, *realm, *recipient).await?;
-    let shown = |row: &Row| {
-        let one = read(row)?;
-        Ok(ConsentRequest { state: one.standing(&opt_outs, *now), ..one })
-    };
-    rows.iter().map(shown).collect()
+    let found = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let sent = sent(rx.sql, *realm, &found).await?;
+    let standing = |one: &ConsentRequest| one.standing(&opt_outs, sent.get(&one.message).copied(), *now);
+    Ok(found.into_iter().map(|one| ConsentRequest { state: standing(&one), ..one }).collect())
 }
 
 fn read(row: &Row) -> Result<ConsentRequest> {

@@ -13,7 +13,7 @@ use crate::column::{self, corrupt, environment, number};
 use std::collections::{HashMap, hash_map};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags, is_lost};
+use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags, is_lost, saw_all};
 use tidings_domain::id::*;
 use tidings_domain::message::{Message, Status};
 use tidings_domain::sender::Sender;
@@ -39,10 +39,17 @@ pub(super) async fn is_overtaken(sql: &Session, message: &Message, saying: &Sayi
     let Some(seen) = saying.seen else { return Ok(false) };
     let parties = (message.realm(), message.recipient, message.sender);
     let known = between(sql, &[parties]).await?;
-    Ok(known.get(&parties).is_none_or(|(one, _)| one.last != seen))
+    let Some((one, _)) = known.get(&parties) else { return Ok(true) };
+    let last = match one.last {
+        Entry::Message(last) if one.last != seen => {
+            message::find_all(sql, parties.0, &[last.key()]).await?.remove(&last)
+        }
+        _ => None,
+    };
+    Ok(!saw_all(seen, one.last, last.and_then(|stored| stored.message.reply)))
 }
 
-/// How the message was said that this one repeats, if it was.
+/// How the message was said that this one repeats, if it was. What a rule answered was said by nobody.
 pub(super) async fn said_before(sql: &Session, message: &Message) -> Result<Option<Saying>> {
     let Some(first) = message.retry_of else { return Ok(None) };
     let row = sql
@@ -50,7 +57,7 @@ pub(super) async fn said_before(sql: &Session, message: &Message) -> Result<Opti
         .await?;
     let Some(row) = row else { return Ok(None) };
     let author: Option<String> = cell(&row, 0)?;
-    Ok(Some(Saying { seen: None, author: author.unwrap_or_default() }))
+    Ok(author.map(|author| Saying { seen: None, author }))
 }
 
 /// Messages that are lost answer nothing. Where a conversation was answered with one, the last one since the person asked that is

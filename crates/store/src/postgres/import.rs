@@ -143,7 +143,18 @@ pub(super) async fn next_import(rx: &Rx<'_>) -> Result<Option<ImportId>> {
 }
 
 pub(super) async fn apply_import(tx: &mut Tx, id: &ImportId, now: &Timestamp) -> Result<Option<Import>> {
-    let Some(import) = find(&tx.sql, *id).await? else { return Ok(None) };
+    let import = match find(&tx.sql, *id).await {
+        // It would not be read the next time either.
+        Err(Error::Corrupt(why)) => {
+            damaged_line(*id, &why);
+            let broken: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+                [&id.key(), &(State::Broken as i16), &now.as_millis()];
+            tx.sql.execute("UPDATE import SET state = $2, updated_at = $3 WHERE id = $1", &broken).await?;
+            return Ok(None);
+        }
+        found => found?,
+    };
+    let Some(import) = import else { return Ok(None) };
     if import.state != State::Committing {
         return Ok(Some(import));
     }
@@ -260,7 +271,10 @@ pub(super) async fn sweep(sql: &Session, limit: usize, now: Timestamp) -> Result
         .await?;
     for row in &open {
         let id: i64 = cell(row, 0)?;
-        let before = listed("state of an import", &State::ALL, cell::<i16>(row, 1)?.into())?;
+        // One that cannot be read stops no other.
+        let Ok(before) = listed("state of an import", &State::ALL, cell::<i16>(row, 1)?.into()) else {
+            continue;
+        };
         let updated_at = Timestamp::from_millis(cell(row, 2)?);
         let state = before.aged(updated_at, now);
         if state != before {

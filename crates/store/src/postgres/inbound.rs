@@ -1,7 +1,7 @@
 //! Messages of people: their parts stored and put together, the whole told, and what it asks done, in one commit.
 //!
 //! What came like what comes is loaded at once, and what changes is written at once.
-//! Those that ask something are rare, and each is done on settled sheets: what the ones before it did is found where it
+//! Those that ask something by a keyword or a yes, or that a rule answers, are rare, and each is done on settled sheets: what the ones before it did is found where it
 //! is looked for.
 
 use super::executor::{Rx, Tx};
@@ -384,7 +384,6 @@ impl<'h> Desk<'h> {
         if let Handled::Rule(ruled) = handled
             && ruled.answer.is_some()
         {
-            tx.settle().await?;
             self.said.extend(answer(tx, inbound, ruled, self.now, &mut self.out).await?);
         }
         let Some(ask) = ask else { return Ok(()) };
@@ -590,9 +589,6 @@ async fn answer(
 ) -> Result<Option<Addition>> {
     let (Some((reply, every_h)), Some(rule)) = (&ruled.answer, &inbound.rule) else { return Ok(None) };
     let (realm, person) = (inbound.realm, ruled.person);
-    if suppression::standing(tx, realm, person, now).await?.is_some() {
-        return Ok(None);
-    }
     let since = now.plus_ms(-every_h * HOUR_MS).as_millis();
     let (account, live, recipient) = (realm.account.key(), live(realm.environment), person.digits() as i64);
     let early = tx
@@ -602,7 +598,11 @@ async fn answer(
             &[&account, &live, &recipient, rule, &since],
         )
         .await?;
-    if early.is_some() || !count_reply(tx, reply, now).await? {
+    if early.is_some() {
+        return Ok(None);
+    }
+    tx.settle().await?;
+    if suppression::standing(tx, realm, person, now).await?.is_some() || !count_reply(tx, reply, now).await? {
         return Ok(None);
     }
     tx.sql

@@ -880,7 +880,10 @@ pub(super) async fn accept_with(
                 consent_request::insert(&tx.sql, &asking.request(message, now)).await?;
                 None
             }
-            Beside::Nothing => conversation::said_before(&tx.sql, message).await?,
+            Beside::Nothing => {
+                consent_request::repeat(&tx.sql, message).await?;
+                conversation::said_before(&tx.sql, message).await?
+            }
             Beside::Code(_) => None,
         };
         if let Some(saying) = saying {
@@ -900,8 +903,8 @@ pub(super) async fn accept_with(
     }
     let admitted = intake.drafts.iter().zip(&admissions).filter(|(_, what)| **what == Admission::Admitted);
     pool::note(&tx.sql, &admitted.map(|(draft, _)| draft).collect::<Vec<_>>(), now).await?;
-    if let Some(spending) = &spending {
-        spend::write(&tx.sql, intake.realm.account, spending, now).await?;
+    if let Some(spending) = spending.filter(|spending| spending.counted() > 0) {
+        spend::write(&tx.sql, intake.realm.account, &spending, now).await?;
     }
     let sheet = &mut tx.sheets.messages;
     if let Some((id, asked)) = intake.batch {

@@ -130,7 +130,7 @@ pub(super) async fn note(sql: &Session, drafts: &[&Draft], now: Timestamp) -> Re
     sql.execute(
         "INSERT INTO sticky (account, live, person, pool, sender, at)
          SELECT u.*, $6 FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::text[], $5::text[]) AS u
-         ON CONFLICT (account, live, pool, person) DO UPDATE SET sender = excluded.sender, at = excluded.at",
+         ON CONFLICT (account, live, person, pool) DO UPDATE SET sender = excluded.sender, at = excluded.at",
         &[&accounts, &lives, &digits, &pools, &senders, &now.as_millis()],
     )
     .await
@@ -142,7 +142,7 @@ pub(super) async fn sweep(tx: &Tx, limit: usize, before: Timestamp) -> Result<bo
     let gone = tx
         .sql
         .execute(
-            "DELETE FROM sticky WHERE ctid = ANY (ARRAY (SELECT ctid FROM sticky WHERE at < $1 ORDER BY at LIMIT $2))",
+            "DELETE FROM sticky WHERE ctid = ANY (ARRAY (SELECT ctid FROM sticky WHERE at < $1 ORDER BY at, account, live, person, pool LIMIT $2))",
             &[&before.as_millis(), &(limit as i64)],
         )
         .await?;

@@ -1,7 +1,7 @@
 //! One-time codes: sent, tried, and counted, in the commits of the messages that carry them.
 
 use super::executor::{Rx, Tx, failed};
-use super::message::{self, environment, get, live, number};
+use super::message::{self, environment, get, live, newest, number};
 use super::operating::write_audit;
 use crate::backend::*;
 use crate::{Result, column};
@@ -151,21 +151,10 @@ pub(super) fn code(rx: &mut Rx<'_>, realm: &Realm, id: &CodeId) -> Result<Option
 }
 
 pub(super) fn codes(rx: &mut Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Code>> {
-    let mut statement = rx
-        .sql
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM code WHERE account = ?1 AND live = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
-        ))
-        .map_err(failed)?;
-    let before = page.before.unwrap_or(i64::MAX);
-    let mut rows = statement
-        .query(params![realm.account.key(), live(realm.environment), before, page.limit as i64 + 1])
-        .map_err(failed)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        items.push(read(row)?);
-    }
-    Ok(Paged::of(items, page, |code| code.id.key()))
+    let query = format!(
+        "SELECT {COLUMNS} FROM code WHERE account = ?1 AND live = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
+    );
+    newest(rx, &query, *realm, page, read, |code| code.id.key())
 }
 
 fn read(row: &Row<'_>) -> Result<Code> {

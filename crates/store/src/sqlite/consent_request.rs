@@ -12,7 +12,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, Wording};
 use tidings_domain::consent_request::{ConsentRequest, State};
 use tidings_domain::id::*;
-use tidings_domain::message::Message;
+use tidings_domain::message::{Message, Status};
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 
@@ -31,7 +31,7 @@ pub(super) fn is_asked(sql: &Sql, message: &Message, now: Timestamp) -> Result<b
     let (realm, recipient) = (message.realm(), message.recipient);
     let Some(known) = pending(sql, realm, recipient, message.sender)? else { return Ok(false) };
     let opt_outs = suppression::opt_outs(sql, realm, recipient)?;
-    match known.standing(&opt_outs, now) {
+    match known.standing(&opt_outs, sent(sql, &known)?, now) {
         State::Pending => Ok(true),
         state => put(sql, &ConsentRequest { state, ..known }).map(|()| false),
     }
@@ -72,6 +72,35 @@ pub(super) fn insert(sql: &Sql, one: &ConsentRequest) -> Result<()> {
     .map_err(failed)
 }
 
+/// A message that repeats the one that asks asks in its place.
+pub(super) fn repeat(sql: &Sql, message: &Message) -> Result<()> {
+    let Some(first) = message.retry_of else { return Ok(()) };
+    sql.prepare_cached(
+        "UPDATE consent_request SET message = ?5
+         WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND sender = ?4 AND state = 0 AND message = ?6",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            message.account.key(),
+            live(message.environment),
+            message.recipient.digits() as i64,
+            message.sender.to_string(),
+            message.id.key(),
+            first.key()
+        ])
+    })
+    .map(drop)
+    .map_err(failed)
+}
+
+/// How the message stands that asks, as long as that matters.
+fn sent(sql: &Sql, one: &ConsentRequest) -> Result<Option<Status>> {
+    if one.state != State::Pending {
+        return Ok(None);
+    }
+    Ok(message::find(sql, one.realm, one.message)?.map(|stored| stored.life.state.status()))
+}
+
 fn put(sql: &Sql, one: &ConsentRequest) -> Result<()> {
     let (ended_at, answer) = (one.ended_at.map(Timestamp::as_millis), one.answer.map(InboundId::key));
     sql.prepare_cached("UPDATE consent_request SET state = ?2, ended_at = ?3, answer = ?4 WHERE id = ?1")
@@ -85,7 +114,7 @@ pub(super) fn answer(tx: &mut Tx<'_>, inbound: &Inbound, now: Timestamp) -> Resu
     let Some((answer, person, sender)) = inbound.answer() else { return Ok(false) };
     let Some(known) = pending(tx.sql, inbound.realm, person, sender)? else { return Ok(false) };
     let opt_outs = suppression::opt_outs(tx.sql, inbound.realm, person)?;
-    let sent = message::find(tx.sql, inbound.realm, known.message)?.map(|stored| stored.life.state.status());
+    let sent = sent(tx.sql, &known)?;
     let Some(ended) = known.answered(answer, inbound.id, &opt_outs, sent, inbound.at) else {
         return Ok(false);
     };
@@ -130,7 +159,8 @@ pub(super) fn consent_requests(
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         let one = read(row)?;
-        found.push(ConsentRequest { state: one.standing(&opt_outs, *now), ..one });
+        let sent = sent(rx.sql, &one)?;
+        found.push(ConsentRequest { state: one.standing(&opt_outs, sent, *now), ..one });
     }
     Ok(found)
 }

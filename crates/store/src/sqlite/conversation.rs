@@ -10,7 +10,7 @@ use crate::column::{self, corrupt};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags, is_lost};
+use tidings_domain::conversation::{Change, Conversation, Entry, TooManyTags, is_lost, saw_all};
 use tidings_domain::id::*;
 use tidings_domain::message::Message;
 use tidings_domain::sender::Sender;
@@ -44,17 +44,22 @@ pub(super) fn is_overtaken(
     saying: &Saying,
 ) -> Result<bool> {
     let Some(seen) = saying.seen else { return Ok(false) };
-    Ok(between(sql, realm, person, sender)?.is_none_or(|(one, _)| one.last != seen))
+    let Some((one, _)) = between(sql, realm, person, sender)? else { return Ok(true) };
+    let last = match one.last {
+        Entry::Message(last) if one.last != seen => message::find(sql, realm, last)?,
+        _ => None,
+    };
+    Ok(!saw_all(seen, one.last, last.and_then(|stored| stored.message.reply)))
 }
 
-/// How the message was said that this one repeats, if it was.
+/// How the message was said that this one repeats, if it was. What a rule answered was said by nobody.
 pub(super) fn said_before(sql: &Sql, message: &Message) -> Result<Option<Saying>> {
     let Some(first) = message.retry_of else { return Ok(None) };
     let author: Option<Option<String>> = sql
         .prepare_cached("SELECT author FROM conversation_entry WHERE kind = 1 AND ref = ?1")
         .and_then(|mut s| s.query_row([first.key()], |row| row.get(0)).optional())
         .map_err(failed)?;
-    Ok(author.map(|author| Saying { seen: None, author: author.unwrap_or_default() }))
+    Ok(author.flatten().map(|author| Saying { seen: None, author }))
 }
 
 /// A message that is lost answers nothing. If its conversation was answered with it, the last one since the person asked that is

@@ -2,7 +2,7 @@
 
 use super::contact;
 use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live};
+use super::message::{environment, get, live, newest};
 use super::operating::write_audit;
 use crate::backend::*;
 use crate::column::{self, listed};
@@ -136,7 +136,20 @@ pub(super) fn next_import(rx: &mut Rx<'_>) -> Result<Option<ImportId>> {
 }
 
 pub(super) fn apply_import(tx: &mut Tx<'_>, id: &ImportId, now: &Timestamp) -> Result<Option<Import>> {
-    let Some(import) = find(tx.sql, *id)? else { return Ok(None) };
+    let import = match find(tx.sql, *id) {
+        // It would not be read the next time either.
+        Err(Error::Corrupt(why)) => {
+            damaged_line(*id, &why);
+            return tx
+                .sql
+                .prepare_cached("UPDATE import SET state = ?2, updated_at = ?3 WHERE id = ?1")
+                .and_then(|mut s| s.execute([id.key(), State::Broken as i64, now.as_millis()]))
+                .map(|_| None)
+                .map_err(failed);
+        }
+        found => found?,
+    };
+    let Some(import) = import else { return Ok(None) };
     if import.state != State::Committing {
         return Ok(Some(import));
     }
@@ -211,25 +224,10 @@ pub(super) fn import(rx: &mut Rx<'_>, realm: &Realm, id: &ImportId) -> Result<Op
 }
 
 pub(super) fn imports(rx: &mut Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Import>> {
-    let mut statement = rx
-        .sql
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM import WHERE account = ?1 AND live = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
-        ))
-        .map_err(failed)?;
-    let mut rows = statement
-        .query(params![
-            realm.account.key(),
-            live(realm.environment),
-            page.before.unwrap_or(i64::MAX),
-            page.limit as i64 + 1
-        ])
-        .map_err(failed)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        items.push(read(row)?);
-    }
-    Ok(Paged::of(items, page, |import| import.id.key()))
+    let query = format!(
+        "SELECT {COLUMNS} FROM import WHERE account = ?1 AND live = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
+    );
+    newest(rx, &query, *realm, page, read, |import| import.id.key())
 }
 
 pub(super) fn refused_rows(
@@ -256,7 +254,8 @@ pub(super) fn sweep(sql: &Sql, limit: usize, now: Timestamp) -> Result<bool> {
         rows.and_then(Iterator::collect).map_err(failed)?
     };
     for (id, number, updated_at) in open {
-        let before = listed("state of an import", &State::ALL, number)?;
+        // One that cannot be read stops no other.
+        let Ok(before) = listed("state of an import", &State::ALL, number) else { continue };
         let updated_at = Timestamp::from_millis(updated_at);
         let state = before.aged(updated_at, now);
         if state != before {

@@ -116,7 +116,10 @@ pub(super) fn accept_with(
                 consent_request::insert(tx.sql, &asking.request(message, now))?;
                 None
             }
-            Beside::Nothing => conversation::said_before(tx.sql, message)?,
+            Beside::Nothing => {
+                consent_request::repeat(tx.sql, message)?;
+                conversation::said_before(tx.sql, message)?
+            }
             Beside::Code(_) => None,
         };
         if let Some(saying) = saying {
@@ -137,8 +140,8 @@ pub(super) fn accept_with(
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
     }
-    if let Some(spending) = &spending {
-        spend::write(tx.sql, intake.realm.account, spending, now)?;
+    if let Some(spending) = spending.filter(|spending| spending.counted() > 0) {
+        spend::write(tx.sql, intake.realm.account, &spending, now)?;
     }
     if let Some((id, asked)) = intake.batch {
         tx.sql
@@ -1299,6 +1302,28 @@ fn stored(row: &Row<'_>) -> Result<Stored> {
         failure: failure.as_deref().map(column::failure).transpose()?,
         updated_at: Timestamp::from_millis(get(row, 27)?),
     })
+}
+
+/// A page of rows that have ids, the last made first. The query names `?1` the account, `?2` the environment, `?3` the id before
+/// which, and `?4` how many.
+pub(super) fn newest<T>(
+    rx: &Rx<'_>,
+    query: &str,
+    realm: Realm,
+    page: &Page,
+    read: impl Fn(&Row<'_>) -> Result<T>,
+    key: impl Fn(&T) -> i64,
+) -> Result<Paged<T>> {
+    let mut statement = rx.sql.prepare_cached(query).map_err(failed)?;
+    let before = page.before.unwrap_or(i64::MAX);
+    let mut rows = statement
+        .query(params![realm.account.key(), live(realm.environment), before, page.limit as i64 + 1])
+        .map_err(failed)?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        items.push(read(row)?);
+    }
+    Ok(Paged::of(items, page, key))
 }
 
 pub(super) fn get<T: rusqlite::types::FromSql>(row: &Row<'_>, n: usize) -> Result<T> {

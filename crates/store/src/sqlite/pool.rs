@@ -103,7 +103,7 @@ pub(super) fn note(
 ) -> Result<()> {
     sql.prepare_cached(
         "INSERT INTO sticky (account, live, pool, person, sender, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (account, live, pool, person) DO UPDATE SET sender = excluded.sender, at = excluded.at",
+         ON CONFLICT (account, live, person, pool) DO UPDATE SET sender = excluded.sender, at = excluded.at",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -124,8 +124,8 @@ pub(super) fn sweep(tx: &Tx<'_>, limit: usize, before: Timestamp) -> Result<bool
     let gone = tx
         .sql
         .prepare_cached(
-            "DELETE FROM sticky WHERE (account, live, pool, person) IN (
-               SELECT account, live, pool, person FROM sticky WHERE at < ?1 ORDER BY at LIMIT ?2)",
+            "DELETE FROM sticky WHERE (account, live, person, pool) IN (
+               SELECT account, live, person, pool FROM sticky WHERE at < ?1 ORDER BY at, account, live, person, pool LIMIT ?2)",
         )
         .and_then(|mut s| s.execute(params![before.as_millis(), limit as i64]))
         .map_err(failed)?;

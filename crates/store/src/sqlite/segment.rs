@@ -1,7 +1,7 @@
 //! Segments of contacts, and what happened last with numbers.
 
 use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live};
+use super::message::{environment, get, live, newest};
 use super::operating::write_audit;
 use crate::backend::*;
 use crate::segment::{changed_line, name_taken, query, query_text, touch};
@@ -128,25 +128,10 @@ fn find(sql: &Sql, realm: Realm, which: &WhichSegment) -> Result<Option<Segment>
 }
 
 pub(super) fn segments(rx: &mut Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Segment>> {
-    let mut statement = rx
-        .sql
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM segment WHERE account = ?1 AND live = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
-        ))
-        .map_err(failed)?;
-    let mut rows = statement
-        .query(params![
-            realm.account.key(),
-            live(realm.environment),
-            page.before.unwrap_or(i64::MAX),
-            page.limit as i64 + 1
-        ])
-        .map_err(failed)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        items.push(read(row)?);
-    }
-    Ok(Paged::of(items, page, |segment| segment.id.key()))
+    let query = format!(
+        "SELECT {COLUMNS} FROM segment WHERE account = ?1 AND live = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4"
+    );
+    newest(rx, &query, *realm, page, read, |segment| segment.id.key())
 }
 
 fn read(row: &Row<'_>) -> Result<Segment> {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tidings_domain::consent::{Act, Channel, Consent, Method};
 use tidings_domain::consent_request::{ConsentRequest, LIFE_S, State};
 use tidings_domain::conversation::Status as Standing;
+use tidings_domain::failure::FailureClass;
 use tidings_domain::id::*;
-use tidings_domain::message::Message;
+use tidings_domain::message::{Input, Message};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
@@ -206,5 +207,42 @@ fn what_came_too_late_or_after_an_opt_out_or_to_what_was_not_sent_grants_nothing
         // What was sent meanwhile is answered.
         receive(&store, vec![said(107, 1, "yes", 20)], at(20)).await;
         assert_eq!(ledger(&store, 1).await.len(), 4);
+    });
+}
+
+#[test]
+fn an_opt_out_that_came_first_counts_also_where_both_are_stored_at_once_and_starting_again_brings_nothing_back()
+ {
+    for_each_backend(|store| async move {
+        ask_and_send(&store, 1, 1).await;
+        let both = vec![said(101, 1, "STOP", 2), said(102, 1, "yes", 3), said(103, 1, "START", 4)];
+        receive(&store, both, at(6)).await;
+        assert_eq!(state(&store, 1, at(7)).await, State::OptedOut);
+        assert_eq!(ledger(&store, 1).await.iter().filter(|entry| entry.act == Act::Written).count(), 0);
+    });
+}
+
+#[test]
+fn a_request_whose_message_will_not_arrive_makes_room_and_one_that_repeats_it_takes_its_place() {
+    for_each_backend(|store| async move {
+        for (n, person) in [(1, 1), (2, 2)] {
+            ask_and_send(&store, n, person).await;
+            let why = failure(FailureClass::Filtered, false);
+            advance(&store, vec![to(id(n), Input::Stopped(why))], at(1)).await;
+            assert_eq!(state(&store, person, at(1)).await, State::Undelivered);
+            receive(&store, vec![said(100 + n, person, "yes", 2)], at(2)).await;
+            assert_eq!(ledger(&store, person).await, [], "nobody read it");
+        }
+        // Asked again.
+        assert_eq!(ask(&store, question(3, 1), at(3)).await, Admission::Admitted);
+        assert_eq!(requests(&store, 1, at(3)).await.len(), 2);
+        // Sent again by a person.
+        accept(&store, [Message { retry_of: Some(id(2)), ..question(4, 2) }]).await;
+        assert_eq!(state(&store, 2, at(3)).await, State::Pending);
+        assert!(claim_at(&store, at(3)).await.iter().any(|ticket| ticket.message.id == id(4)), "claimed");
+        receive(&store, vec![said(110, 2, "yes", 4)], at(4)).await;
+        let found = requests(&store, 2, at(5)).await;
+        assert_eq!((found.len(), found[0].state, found[0].message), (1, State::Granted, id(4)));
+        assert_eq!(ledger(&store, 2).await.len(), 4);
     });
 }

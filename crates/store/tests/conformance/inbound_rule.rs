@@ -5,7 +5,7 @@ use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::contact::{Contact, Details, Group};
-use tidings_domain::conversation::{Conversation, Status};
+use tidings_domain::conversation::{Conversation, Entry, Status};
 use tidings_domain::id::*;
 use tidings_domain::inbound_rule::{Answer, Assign, InboundRule, Then, When};
 use tidings_domain::message::Message;
@@ -273,5 +273,39 @@ fn the_sender_is_the_one_that_was_written_to() {
         hear(&store, vec![said(1, 1, "order", 1)], at(1)).await;
         let stored = store.message(HOME, id(51)).await.expect("read").expect("there is one");
         assert_eq!(stored.message.sender, Sender::from_stored("72345").expect("a sender"));
+    });
+}
+
+#[test]
+fn who_saw_what_a_rule_answered_saw_all_and_a_rules_answer_that_is_repeated_is_still_nobodys() {
+    for_each_backend(|store| async move {
+        hear(&store, vec![said(1, 1, "order 17", 1)], at(1)).await;
+        assert_eq!(answers(&store, 1).await, ["We look."]);
+        // A person sends the answer of the rule again: still nobody of us wrote.
+        let again = Message {
+            retry_of: Some(id(51)),
+            reply: None,
+            ..store.message(HOME, id(51)).await.expect("read").expect("there").message
+        };
+        accept(&store, [Message { id: id(60), ..again.clone() }]).await;
+        assert_eq!(stands(&store, 1).await.2, Status::NeedsReply);
+        // Who saw what the person wrote is not overtaken by the answer of the rule.
+        let reply = |n, seen| {
+            let saying =
+                Saying { seen: Some(Entry::Inbound(InboundId::from_key(seen))), author: "Maya".into() };
+            let message = Message { id: id(n), reply: None, retry_of: None, ..again.clone() };
+            let store = Arc::clone(&store);
+            async move {
+                let Accepted::New(admissions, _) =
+                    store.converse(intake([message]), saying, at(3)).await.expect("answered")
+                else {
+                    panic!("new")
+                };
+                admissions[0]
+            }
+        };
+        assert_eq!(reply(70, 2).await, Admission::Overtaken, "that is another text");
+        assert_eq!(reply(71, 1).await, Admission::Admitted);
+        assert_eq!(reply(72, 1).await, Admission::Overtaken, "a person of ours wrote");
     });
 }
