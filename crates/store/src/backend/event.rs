@@ -1,0 +1,34 @@
+//! What happened, with what it is about.
+
+use super::Inbound;
+use tidings_domain::account::Realm;
+use tidings_domain::event::Event;
+use tidings_domain::id::*;
+use tidings_domain::message::Message;
+use tidings_domain::webhook::Delivery;
+
+/// An event with what is needed to tell it, and the delivery it is told by (if any).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Its id and place in the feed.
+    pub id: EventId,
+    /// Whose.
+    pub realm: Realm,
+    /// The fact.
+    pub event: Event,
+    /// About which message.
+    pub about: About,
+    /// The delivery, when it is on its way to an endpoint.
+    pub delivery: Option<Delivery>,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum About {
+    /// An outbound message: its unchanging facts, without the text.
+    Message(Box<Message>),
+    /// An inbound message.
+    Inbound(Box<Inbound>),
+    /// A test call that somebody asked for.
+    Test,
+}

@@ -1,0 +1,297 @@
+//! What people write, and what is answered by itself.
+
+use super::{Actor, Draft, Suppression};
+use std::sync::Arc;
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::assembly::{self, Bounds, Said};
+use tidings_domain::consent_request;
+use tidings_domain::contact::Details;
+use tidings_domain::conversation;
+use tidings_domain::event::{Event, Kind};
+use tidings_domain::id::*;
+use tidings_domain::inbound_rule::{self, InboundRule};
+use tidings_domain::keyword::{self, Keyword};
+use tidings_domain::message::Status;
+use tidings_domain::sender::Sender;
+use tidings_domain::suppression;
+use tidings_domain::text::{Part, Segment};
+use tidings_domain::time::Timestamp;
+
+/// Messages that one opt-out by text ends in its commit: a person has a few that wait, and a commit must not grow with a
+/// queue.
+pub const ENDED_BY_OPT_OUT_MAX: usize = 500;
+
+/// Digits of a phone number that a carrier wrote without `+`, at least. A short code has eight at most.
+const PERSON_DIGITS_MIN: usize = 9;
+
+/// A message that a person sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// Its id.
+    pub id: InboundId,
+    /// Whose.
+    pub realm: Realm,
+    /// Where it came in.
+    pub connection: ConnectionId,
+    /// Who sent it, as the carrier wrote it.
+    pub from: String,
+    /// To which of our senders.
+    pub to: String,
+    /// Its text; empty while it waits for parts.
+    pub text: String,
+    /// Of how many parts it was put together, if there are several.
+    pub parts: Option<Parts>,
+    /// When it was told, or its first part came.
+    pub at: Timestamp,
+    /// What it asks.
+    pub keyword: keyword::Class,
+    /// The name of the rule that acted on it, if one did.
+    pub rule: Option<String>,
+}
+
+/// The parts of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The reference that ties them together.
+    pub reference: u16,
+    /// How many there are, from 2.
+    pub total: u8,
+    /// The numbers of those that did not come, once it was told.
+    pub missing: Vec<u8>,
+}
+
+/// A message that a person sent, with what came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The message.
+    pub inbound: Inbound,
+    /// Its parts as they came, by number. None of what was stored by an earlier version.
+    pub parts: Vec<(u8, Segment)>,
+    /// Until when it waits for others.
+    pub waits_until: Option<Timestamp>,
+}
+
+/// A part of a message of a person on its way into the store. Most messages have one.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The id of the message, if it begins one.
+    pub id: InboundId,
+    /// Whose.
+    pub realm: Realm,
+    /// Where it came in.
+    pub connection: ConnectionId,
+    /// Who sent it, as the carrier wrote it.
+    pub from: String,
+    /// To which of our senders.
+    pub to: String,
+    /// What came.
+    pub segment: Segment,
+    /// What else the carrier says that may tell it from another one with the same text.
+    pub beside: Vec<u8>,
+    /// Since when the session was open that it came on; `None` if its carrier offers nothing again.
+    pub opened: Option<Timestamp>,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+impl Arrival {
+    /// The message that it begins, before anything is read.
+    pub(crate) fn inbound(&self) -> Inbound {
+        Inbound {
+            id: self.id,
+            realm: self.realm,
+            connection: self.connection,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            text: String::new(),
+            parts: assembly::place(&self.segment).map(|part| Parts {
+                reference: part.reference,
+                total: part.total,
+                missing: Vec::new(),
+            }),
+            at: self.at,
+            keyword: keyword::Class::Nothing,
+            rule: None,
+        }
+    }
+}
+
+/// How messages of people are heard.
+#[derive(Clone)]
+pub struct Hearing {
+    /// How long one waits for its parts: ms.
+    pub wait_ms: i64,
+    /// How many may wait.
+    pub bounds: Bounds,
+    /// Writes the answer to somebody who asks by a keyword, to be given if something follows: a message that waits, and says
+    /// what it answers. `None` if there is none.
+    pub reply: Arc<Answering>,
+    /// The rules that what people write goes by, if there are any.
+    pub rules: Option<Arc<InboundRules>>,
+}
+
+/// The rules that what people write goes by.
+pub struct InboundRules {
+    /// In their order.
+    pub all: Vec<InboundRule>,
+    /// Writes the answer that a rule gives: a message that waits, and says what it answers. `None` if none can be sent.
+    pub answer: Box<AnsweringByRule>,
+}
+
+/// Writes the answer of a rule to a message of a person.
+pub type AnsweringByRule =
+    dyn Fn(&Inbound, PhoneNumber, &inbound_rule::Answer) -> Option<Draft> + Send + Sync;
+
+impl Hearing {
+    /// The rules, with who wrote to whom, if they are to look at this message.
+    pub(crate) fn rules_for(&self, inbound: &Inbound) -> Option<(&InboundRules, PhoneNumber, Sender)> {
+        let rules = self.rules.as_deref().filter(|_| inbound_rule::concerns(inbound.keyword))?;
+        Some((rules, inbound.person()?, inbound.sender()?))
+    }
+}
+
+impl InboundRules {
+    /// Whether it must be known who the person is.
+    pub(crate) fn need_contact(&self) -> bool {
+        self.all.iter().any(InboundRule::needs_contact)
+    }
+
+    /// What the first rule that fits does, whose name the message gets.
+    pub(crate) fn route(
+        &self,
+        inbound: &mut Inbound,
+        person: PhoneNumber,
+        to: Sender,
+        contact: Option<&Details>,
+    ) -> Option<Box<Ruled>> {
+        let facts = inbound_rule::Facts { to, text: &inbound.text, at: inbound.at, contact };
+        let rule = inbound_rule::choose(&self.all, &facts)?;
+        inbound.rule = Some(rule.name.clone());
+        let answer = rule.then.reply.as_ref().filter(|_| inbound_rule::may_answer(inbound.keyword));
+        Some(Box::new(Ruled {
+            person,
+            routed: conversation::Routed { assignee: rule.assignee(contact), tags: rule.then.tags.clone() },
+            answer: answer.and_then(|answer| Some(((self.answer)(inbound, person, answer)?, answer.every_h))),
+        }))
+    }
+}
+
+/// What was done about a message of a person that asks nothing by a keyword.
+#[derive(Debug)]
+pub(crate) enum Handled {
+    /// Nothing.
+    Nothing,
+    /// It answered a request for consent, which is done.
+    Consent,
+    /// A rule acts.
+    Rule(Box<Ruled>),
+}
+
+/// What a rule does about a message of a person.
+#[derive(Debug)]
+pub(crate) struct Ruled {
+    /// Who wrote it.
+    pub person: PhoneNumber,
+    /// What becomes of the conversation.
+    pub routed: conversation::Routed,
+    /// The answer, if it has its turn, and how long the rule is silent then: hours.
+    pub answer: Option<(Draft, i64)>,
+}
+
+/// Writes the answer to a message of a person that asks something.
+pub type Answering = dyn Fn(&Inbound, PhoneNumber, Keyword) -> Option<Draft> + Send + Sync;
+
+/// What somebody asks by a keyword.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    /// Who.
+    pub person: PhoneNumber,
+    /// The keyword, as the table has it.
+    pub matched: &'static str,
+    /// The answer, if one is to be given when something follows: a message that waits, and says what it answers.
+    pub reply: Option<Draft>,
+}
+
+impl Inbound {
+    /// The message as it is told, with what it asks. `None` for that if nothing can follow, because it has no keyword, or
+    /// because where it came from nobody can be sent to.
+    pub(crate) fn told(self, said: Said, at: Timestamp, hearing: &Hearing) -> (Self, Option<Ask>) {
+        let Said { text, missing, keyword: found } = said;
+        let parts = self.parts.map(|parts| Parts { missing, ..parts });
+        let told = Self { text, parts, at, keyword: found.class, ..self };
+        let person = told.person().filter(|_| found.class != keyword::Class::Nothing);
+        let ask = person.map(|person| Ask {
+            person,
+            matched: found.matched,
+            reply: (hearing.reply)(&told, person, found),
+        });
+        (told, ask)
+    }
+
+    /// A fact about it.
+    pub(crate) const fn event(&self, kind: Kind) -> Event {
+        Event {
+            kind,
+            status: Status::Delivered,
+            attempt: 0,
+            at: self.at,
+            due_at: None,
+            failure: None,
+            raw: None,
+        }
+    }
+
+    /// The entry that an opt-out by it makes.
+    pub(crate) fn opt_out(&self, id: SuppressionId, ask: &Ask, now: Timestamp) -> Suppression {
+        Suppression {
+            id,
+            realm: self.realm,
+            recipient: ask.person,
+            reason: suppression::Reason::OptedOut,
+            source: format!("{} {}", self.id, ask.matched),
+            created_at: now,
+            expires_at: None,
+            lifted: None,
+        }
+    }
+
+    /// Who sent it, if somebody can be sent to where it came from: a phone number, and no short code or name. Carriers
+    /// write an international number with or without `+`.
+    pub fn person(&self) -> Option<PhoneNumber> {
+        // Only the form is looked at: whom a table of numbers does not know may opt out all the same.
+        match self.from.strip_prefix('+') {
+            Some(_) => PhoneNumber::from_stored(&self.from),
+            None if self.from.len() < PERSON_DIGITS_MIN => None,
+            None => PhoneNumber::from_stored(&format!("+{}", self.from)),
+        }
+    }
+
+    /// To which of our senders it was, if something can be sent from there. Carriers write an international number with or
+    /// without `+`.
+    pub fn sender(&self) -> Option<Sender> {
+        let is_long =
+            self.to.len() >= PERSON_DIGITS_MIN && self.to.bytes().all(|octet| octet.is_ascii_digit());
+        if is_long { Sender::from_stored(&format!("+{}", self.to)) } else { Sender::from_stored(&self.to) }
+    }
+
+    /// The place of its part with this number.
+    pub(crate) fn place(&self, number: u8) -> Option<Part> {
+        let parts = self.parts.as_ref()?;
+        Some(Part { reference: parts.reference, total: parts.total, number })
+    }
+
+    /// What it answers if a request for consent waits for that, who, and to which of our senders. Few texts answer anything.
+    pub(crate) fn answer(&self) -> Option<(consent_request::Answer, PhoneNumber, Sender)> {
+        let is_whole = self.parts.as_ref().is_none_or(|parts| parts.missing.is_empty());
+        if self.keyword != keyword::Class::Nothing || !is_whole {
+            return None;
+        }
+        Some((consent_request::answer(&self.text)?, self.person()?, self.sender()?))
+    }
+
+    /// Who changes the list by it.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { account: self.realm.account, who: "recipient".to_owned() }
+    }
+}

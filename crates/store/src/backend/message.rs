@@ -1,0 +1,343 @@
+//! Messages: what is asked of them on their road, and what is read of them.
+
+use super::{Asking, Attempt, Connection, Saying, Sending, Told};
+use std::sync::Arc;
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::code;
+use tidings_domain::event::{Event, Kind};
+use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::gate::Hold;
+use tidings_domain::id::*;
+use tidings_domain::message::{Input, Life, Message, Status};
+use tidings_domain::pool::{self, Picked};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::Count;
+use tidings_domain::receipt::Receipt;
+use tidings_domain::retry::{Jitter, RetryPolicy};
+use tidings_domain::spend::{Period, Priced, Spent};
+use tidings_domain::suppression;
+use tidings_domain::time::Timestamp;
+use tidings_domain::webhook::Delivery;
+
+/// A message that asks for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AskedTurn {
+    /// Whose message it is.
+    pub realm: Realm,
+    /// To whom.
+    pub recipient: PhoneNumber,
+    /// The message.
+    pub message: MessageId,
+}
+
+/// Segments that want to go in a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedQuota {
+    /// Where they are counted.
+    pub count: Count,
+    /// How many.
+    pub segments: u32,
+    /// How many may go in the day.
+    pub limit: u32,
+}
+
+/// One message to accept.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The message.
+    pub message: Message,
+    /// Its life so far: waiting, or already claimed by the caller for a place in its connection's window.
+    pub life: Life,
+    /// Why it waits, if the gate holds it: `Input::Held`, in the commit that accepts it. It is due when the hold ends.
+    pub held: Option<Hold>,
+    /// How its sender was chosen, if it was chosen from a pool.
+    pub picked: Option<Picked>,
+    /// What it costs its account, if that is counted.
+    pub priced: Option<Priced>,
+}
+
+impl Draft {
+    /// A message that nothing holds.
+    pub const fn new(message: Message, life: Life) -> Self {
+        Self { message, life, held: None, picked: None, priced: None }
+    }
+}
+
+/// The messages of one call.
+pub struct Intake {
+    /// Whose call.
+    pub realm: Realm,
+    /// Its idempotency key, if it gave one.
+    pub idempotency: Option<Idempotency>,
+    /// The batch to record, if it is one: (id, how many items were asked for). Its id is smaller than those of its
+    /// messages, which name it.
+    pub batch: Option<(BatchId, u32)>,
+    /// What to accept.
+    pub drafts: Vec<Draft>,
+}
+
+/// An idempotency key and how to remember the answer.
+pub struct Idempotency {
+    /// SHA-256 of realm and key.
+    pub key: [u8; 32],
+    /// SHA-256 of the request: another request with the same key is refused.
+    pub fingerprint: [u8; 32],
+    /// Renders the answer that a repeat gets, from what became of the drafts. Stored in the same commit.
+    pub answer: Arc<Render>,
+}
+
+/// What else is done in the commit that accepts a message.
+#[derive(Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    Nothing,
+    Asking(&'a Asking),
+    Code(&'a Sending),
+    Saying(&'a Saying),
+}
+
+/// Renders the answer to a call from what became of its drafts.
+pub type Render = dyn Fn(&[Admission]) -> Vec<u8> + Send + Sync;
+
+/// What became of one draft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is stored.
+    Admitted,
+    /// Its recipient is on the suppression list; nothing was stored.
+    Suppressed(suppression::Reason),
+    /// Its account would spend more than it may; nothing was stored.
+    Overspent(Period),
+    /// The code that it carries may not be sent now; nothing was stored. Only [`Backend::send_code`] says so.
+    Refused(code::Refused),
+    /// Somebody wrote in the conversation meanwhile; nothing was stored. Only [`Backend::converse`] says so.
+    Overtaken,
+    /// The person is already asked for consent from this sender.
+    Asked,
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq)]
+pub enum Accepted {
+    /// New: one admission for each draft, and what the commit brought about for those that are held.
+    New(Vec<Admission>, Box<Advanced>),
+    /// The same call was accepted before: its answer.
+    Replayed(Vec<u8>),
+    /// The key was used for another request.
+    KeyReused,
+    /// Somebody has another sender of a pool than was seen when it was chosen. Nothing was stored; choose anew.
+    Moved,
+}
+
+/// What is spent by the messages of one call, one after the other.
+pub(crate) struct Spending {
+    spent: Spent,
+    new: Spent,
+}
+
+impl Spending {
+    pub(crate) fn new(spent: Spent) -> Self {
+        Self { spent, new: Spent::default() }
+    }
+
+    /// Counts a message, unless it goes beyond a limit: then that.
+    pub(crate) fn add(&mut self, priced: &Priced) -> Option<Period> {
+        let beyond = priced.limits.beyond(self.spent, priced.price);
+        if beyond.is_none() {
+            self.spent = self.spent.plus(priced.price);
+            self.new = self.new.plus(priced.price);
+        }
+        beyond
+    }
+
+    /// What was counted: the same in each period.
+    pub(crate) fn counted(&self) -> i64 {
+        i64::try_from(self.new.day.millionths()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What the event says by which the sender of a message was chosen from a pool.
+pub(crate) fn chosen_event(draft: &Draft, picked: &Picked, now: Timestamp) -> Event {
+    Event {
+        kind: Kind::SenderChosen,
+        status: draft.life.state.status(),
+        attempt: draft.life.attempt,
+        at: now,
+        due_at: None,
+        failure: None,
+        raw: Some(pool::noted(picked)),
+    }
+}
+
+/// A message to submit, as it is now.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// The message.
+    pub message: Message,
+    /// The attempt that was recorded for it.
+    pub attempt: u32,
+    /// The segments to submit, from 0.
+    pub segments: Vec<u8>,
+}
+
+/// What a claim gives.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// To submit.
+    pub tickets: Vec<Ticket>,
+    /// Deliveries made because messages expired at the claim.
+    pub advanced: Advanced,
+    /// Whether more is due now.
+    pub more: bool,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// To a message we know.
+    To {
+        /// The message.
+        message: MessageId,
+        /// What.
+        input: Input,
+    },
+    /// A receipt came on a connection; whose it is must be found.
+    Receipt {
+        /// The connection it came on.
+        connection: ConnectionId,
+        /// The receipt.
+        receipt: Receipt,
+    },
+}
+
+/// The retry rules and one random number for a whole commit.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// When to try again.
+    pub retry: Arc<RetryPolicy>,
+    /// Spread over the decisions of this commit: each input to a message that is not over gets the
+    /// [next](Jitter::next).
+    pub jitter: Jitter,
+}
+
+/// What a commit brought about, for those who act on it.
+#[derive(Debug, Default, PartialEq)]
+pub struct Advanced {
+    /// Deliveries for webhooks, leased for their first try.
+    pub told: Vec<Told>,
+    /// Connections whose queue got something, and when it is due.
+    pub queued: Vec<(ConnectionId, Timestamp)>,
+    /// Connections that their carrier refuses.
+    pub paused: Vec<(ConnectionId, Failure)>,
+    /// Inputs without meaning (duplicates, late ones).
+    pub ignored: u64,
+    /// Receipts that wait for their segment. (One whose id has no form in which an answer could give it is counted, but
+    /// not kept.)
+    pub parked: u64,
+    /// Rows of parked receipts that were forgotten because their connection had too many.
+    pub forgotten: u64,
+    /// Every event of the commit, for the counters: (kind, purpose, connection, class, ms since acceptance).
+    pub counted: Vec<Counted>,
+    /// For each happening, in order, where its message now stands; `None` if it was ignored or parked.
+    pub statuses: Vec<Option<Status>>,
+    /// Whether the same call would find more.
+    pub more: bool,
+    /// Messages that were left as they were, because handling them crashed again and again.
+    pub crashed: Vec<MessageId>,
+    /// Whether somebody opted out by text.
+    pub opted_out: bool,
+}
+
+impl Advanced {
+    /// Adds what another part of the same commit brought about.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.told.extend(other.told);
+        self.queued.extend(other.queued);
+        self.paused.extend(other.paused);
+        self.ignored += other.ignored;
+        self.parked += other.parked;
+        self.forgotten += other.forgotten;
+        self.counted.extend(other.counted);
+        self.statuses.extend(other.statuses);
+        self.more |= other.more;
+        self.crashed.extend(other.crashed);
+        self.opted_out |= other.opted_out;
+    }
+}
+
+/// One event as metrics see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// What happened.
+    pub kind: Kind,
+    /// Why the message was sent.
+    pub purpose: Purpose,
+    /// Where.
+    pub connection: ConnectionId,
+    /// The failure's class.
+    pub class: Option<FailureClass>,
+    /// Milliseconds since the message was accepted (or due, if it was scheduled).
+    pub age_ms: i64,
+}
+
+/// A message with its life and what it last suffered.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What does not change.
+    pub message: Message,
+    /// What does. Of an unconfirmed message that is over the moment is not kept: it is the beginning of time.
+    pub life: Life,
+    /// The failure that its last event carried, if any.
+    pub failure: Option<Failure>,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What a list of messages is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct MessageFilter {
+    /// Only in this status.
+    pub status: Option<Status>,
+    /// Only to this number.
+    pub recipient: Option<PhoneNumber>,
+    /// Only from this sender, as printed.
+    pub sender: Option<String>,
+    /// Only with this reference of the caller.
+    pub reference: Option<String>,
+    /// Only the one with this carrier's id.
+    pub carrier_id: Option<String>,
+    /// Only of this batch.
+    pub batch: Option<BatchId>,
+    /// Only accepted at or after this.
+    pub since: Option<Timestamp>,
+    /// Only accepted before this.
+    pub until: Option<Timestamp>,
+}
+
+/// The recorded life of one message.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    /// The message.
+    pub stored: Stored,
+    /// Every event, oldest first.
+    pub events: Vec<(EventId, Event)>,
+    /// Every webhook attempt about it, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Open deliveries about it.
+    pub deliveries: Vec<Delivery>,
+    /// How many messages of its connection go before it, while it waits.
+    pub connection: Option<Connection>,
+}
+
+/// A batch with its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Its id.
+    pub id: BatchId,
+    /// When.
+    pub created_at: Timestamp,
+    /// Items asked for.
+    pub asked: u32,
+    /// Messages by status, in the order of [`Status::ALL`]; no status stands there twice.
+    pub counts: Vec<(Status, u64)>,
+}
