@@ -10,17 +10,16 @@ pub mod connection;
 pub mod database;
 pub mod inbound_rule;
 pub mod key;
+pub mod list;
 pub mod pool;
 pub mod sender;
 
 use connection::{Connection, Secrets};
 use database::Address;
 use key::{
-    CountryCode, LanguageCode, Money, PriceLine, Problem, Reader, RoleList, Section, SectionDescription,
-    Whole, section, words,
+    CountryCode, LanguageCode, Money, PriceLine, Problem, Reader, RoleList, Section, Whole, section, words,
 };
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
@@ -46,8 +45,7 @@ use tidings_domain::velocity::{Bounds as Velocity, Watch};
 use tidings_egress::{Block, Policy, Ports};
 use tidings_engine::code::{Key, OneTimeCodes};
 use tidings_store::Retention as StoreRetention;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 /// The name of the configuration where none is given.
 pub const FILE_NAME: &str = "tidings.toml";
@@ -105,7 +103,7 @@ impl LogLevel {
 
 section! {
     /// Where everything is kept. One program at a time serves a directory.
-    Data = "data", several: false {
+    Data = "data" {
         /// The data directory. It is made with access for its owner only. Keep it on a local disk: SQLite loses
         /// its guarantees on network file systems.
         directory: PathBuf = PathBuf::from("/var/lib/tidings");
@@ -128,7 +126,7 @@ section! {
 
 section! {
     /// This process among others that serve the same PostgreSQL database. With SQLite there is only one.
-    Node = "node", several: false {
+    Node = "node" {
         /// What people call it. Not written: the name of the machine.
         name: Option<String> = None, example r#""north-1""#;
         /// What it does: answer programs (api), own connections and submit on them (send), call webhooks (webhook).
@@ -139,7 +137,7 @@ section! {
 
 section! {
     /// The API.
-    Http = "http", several: false {
+    Http = "http" {
         /// Where it listens. It speaks plain HTTP: put a proxy with TLS before it where others can reach it.
         listen: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         /// The address under which others reach it: it begins the addresses in errors and in OAuth metadata.
@@ -154,7 +152,7 @@ section! {
 
 section! {
     /// The log, on standard error. It never holds message texts, full phone numbers or secrets.
-    Log = "log", several: false {
+    Log = "log" {
         /// How lines look.
         format: LogFormat = LogFormat::Auto;
         /// How much is said.
@@ -164,7 +162,7 @@ section! {
 
 section! {
     /// What is accepted.
-    Limits = "limits", several: false {
+    Limits = "limits" {
         /// Segments of one message.
         max_segments: Whole<1, 255> = Whole::new(IntakeLimits::default().max_segments as i64);
         /// How far ahead a message may be scheduled: seconds.
@@ -190,7 +188,7 @@ section! {
 
 section! {
     /// When a message is tried again that its carrier refused for a reason that time may cure.
-    Retry = "retry", several: false {
+    Retry = "retry" {
         /// Tries in all, the first included.
         max_tries: Whole<1, 100> = Whole::new(RetryPolicy::default().max_tries as i64);
         /// Before the second try: seconds. Doubles for each further one.
@@ -205,7 +203,7 @@ section! {
 section! {
     /// Which addresses webhooks may call. Without a word here: `https` on ports 443 and 8443 of public addresses.
     /// Addresses of cloud metadata services are refused whatever is written.
-    Webhooks = "webhooks", several: false {
+    Webhooks = "webhooks" {
         /// Also clear-text `http`.
         allow_http: bool = false;
         /// Also this machine itself.
@@ -221,7 +219,7 @@ section! {
 
 section! {
     /// How long things are kept.
-    Retention = "retention", several: false {
+    Retention = "retention" {
         /// Finished messages with their timelines: days. They are kept for ever if this is not written.
         messages_days: Option<Whole<1, 36_500>> = None, example "400";
         /// Idempotency keys: hours.
@@ -235,7 +233,7 @@ section! {
 
 section! {
     /// A file outside of the store that has every change of the suppression list: what a restored backup does not know.
-    Journal = "journal", several: false {
+    Journal = "journal" {
         /// The directory of its files. Not written: "journal" in the data directory. Keep it on another disk than the
         /// store, and copy it with the backups.
         path: Option<PathBuf> = None, example r#""/var/lib/tidings-journal""#;
@@ -244,7 +242,7 @@ section! {
 
 section! {
     /// What people send.
-    Inbound = "inbound", several: false {
+    Inbound = "inbound" {
         /// How long a long message waits for its parts, from the first that came: seconds. Then it is told without those
         /// that are missing. One that may ask for no more messages waits for ten seconds at most.
         parts_wait_s: Whole<1, 3_600> = Whole::new(WAIT_S as i64);
@@ -254,7 +252,7 @@ section! {
 section! {
     /// What people are answered who ask by text to get no more messages, to get them again, or for help. What they ask is
     /// done whatever stands here. An answer goes to who wrote, from the sender that was written to, within five minutes.
-    Replies = "replies", several: false {
+    Replies = "replies" {
         /// Whether they are answered. A connection whose carrier answers by itself has a key of its own for that.
         enabled: bool = true;
         /// Who you are: the name that people know you by. It begins each answer.
@@ -275,7 +273,7 @@ section! {
 
 section! {
     /// Where may be sent to.
-    Countries = "countries", several: false {
+    Countries = "countries" {
         /// The countries whose numbers may be sent to, by their two letters; an empty list enables all. Name those that you
         /// have customers in: who guesses at your forms to earn from messages does so with numbers of others.
         enabled: Vec<CountryCode> = Vec::new(), example r#"["US", "CA"]"#;
@@ -284,7 +282,7 @@ section! {
 
 section! {
     /// Numbers that no person has, or that are dear, by what libphonenumber knows of their range.
-    Ranges = "ranges", several: false {
+    Ranges = "ranges" {
         /// The ranges that may be sent to all the same. Whether a number is premium-rate is looked at before, and no request
         /// to one is taken. In the test environment what is unassigned or fictitious may always be sent to.
         enabled: Vec<Range> = Vec::new(), example r#"["shared_cost"]"#;
@@ -293,7 +291,7 @@ section! {
 
 section! {
     /// Who messages may be from, beyond what each connection says. The senders themselves are listed as [[sender]].
-    Senders = "senders", several: false {
+    Senders = "senders" {
         /// Whether only those that are listed may be used. Otherwise a sender that is not listed is not looked at.
         only_listed: bool = false;
     }
@@ -324,7 +322,7 @@ impl ActWord {
 section! {
     /// What texts are looked at for before they go, since carriers filter it: "off", "warn" (the answer says it) or "stop" (the
     /// message does not go). See the guide about what carriers filter.
-    Content = "content", several: false {
+    Content = "content" {
         /// Which messages are looked at. An empty list switches all off.
         purposes: Vec<Purpose> = vec![Purpose::Marketing];
         /// Links of shorteners that everybody may use.
@@ -355,7 +353,7 @@ words! {
 section! {
     /// How much each account may spend in the live environment, by these prices, in whatever currency they are written. It is an
     /// estimate; see the guide about what accounts spend. Days and months are those of UTC.
-    Spend = "spend", several: false {
+    Spend = "spend" {
         /// What a segment costs, by the beginnings of numbers; the longest that fits counts.
         prices: Vec<PriceLine> = Vec::new(), example r#"["1: 0.0079", "46: 0.045"]"#;
         /// What a segment costs to numbers that none of them fits. Must be written where there is a limit.
@@ -369,7 +367,7 @@ section! {
 
 section! {
     /// How many messages a person may get. Days and weeks slide: any 24 hours, any seven days. 0 is no cap.
-    Frequency = "frequency", several: false {
+    Frequency = "frequency" {
         /// Which messages count together, and are capped.
         purposes: Vec<Purpose> = vec![Purpose::Marketing];
         /// In a day.
@@ -393,7 +391,7 @@ words! {
 
 section! {
     /// Consent that must be recorded before a message goes; see the guide about consent.
-    ConsentRules = "consent", several: false {
+    ConsentRules = "consent" {
         /// Which messages need one. Messages to people who did not agree to them are refused.
         required: Vec<Purpose> = Vec::new(), example r#"["marketing"]"#;
     }
@@ -402,7 +400,7 @@ section! {
 section! {
     /// When people are not disturbed, by the clocks where their numbers are from. The hours of the United States and their
     /// states, France and India are built in, for marketing; see the guide about quiet hours.
-    QuietHours = "quiet_hours", several: false {
+    QuietHours = "quiet_hours" {
         /// Which messages have quiet hours. An empty list switches them off.
         purposes: Vec<Purpose> = QuietHoursPolicy::default().purposes;
         /// What happens to a message then: it waits until they are over ("hold"), or it is refused ("refuse").
@@ -418,7 +416,7 @@ section! {
 section! {
     /// One-time codes: how they are sent, and how many. A bound of 0 is none. What is counted slides: it is never more in
     /// any such time.
-    Codes = "codes", several: false {
+    Codes = "codes" {
         /// The file of the key that codes are made of: 64 hexadecimal digits, such as `openssl rand -hex 32` prints, and
         /// readable for this user only. Not written: "codes.key" in the data directory, which is made there. With
         /// PostgreSQL there are no codes without it, and every node needs the same. Keep it away from copies of the
@@ -455,94 +453,87 @@ section! {
 
 section! {
     /// What carriers' error codes mean, beyond what is built in.
-    Failures = "failures", several: false {
+    Failures = "failures" {
         /// A CSV table with further codes, or other meanings for known ones.
         table: Option<PathBuf> = None, example r#""/etc/tidings/failures.csv""#;
     }
 }
 
-/// The whole configuration.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// `[data]`
-    pub data: Data,
-    /// `[node]`
-    pub node: Node,
-    /// `[http]`
-    pub http: Http,
-    /// `[log]`
-    pub log: Log,
-    /// `[limits]`
-    pub limits: Limits,
-    /// `[retry]`
-    pub retry: Retry,
-    /// `[webhooks]`
-    pub webhooks: Webhooks,
-    /// `[retention]`
-    pub retention: Retention,
-    /// `[journal]`
-    pub journal: Journal,
-    /// `[inbound]`
-    pub inbound: Inbound,
-    /// `[replies]`
-    pub replies: Replies,
-    /// `[countries]`
-    pub countries: Countries,
-    /// `[ranges]`
-    pub ranges: Ranges,
-    /// `[senders]`
-    pub senders: Senders,
-    /// `[content]`
-    pub content: Content,
-    /// `[consent]`
-    pub consent: ConsentRules,
-    /// `[spend]`
-    pub spend: Spend,
-    /// `[frequency]`
-    pub frequency: Frequency,
-    /// `[quiet_hours]`
-    pub quiet_hours: QuietHours,
-    /// `[codes]`
-    pub codes: Codes,
-    /// `[failures]`
-    pub failures: Failures,
-    /// `[[sender]]`
-    pub listed: BTreeMap<Sender, sender::Sender>,
-    /// `[[pool]]`
-    pub pools: Vec<pool::Pool>,
-    /// `[[inbound_rule]]`, in their order.
-    pub inbound_rules: Vec<inbound_rule::Written>,
-    /// `[[connection]]`, the simulator of the test environment included.
-    pub connections: Vec<Connection>,
+/// Makes the configuration out of the sections that are written once, in the order in which they are shown, and of what
+/// the lists become, which are read by themselves.
+macro_rules! sections {
+    (
+        once { $($name:ident: $section:ident,)* }
+        lists { $($(#[doc = $doc:literal])* $list:ident: $all:ty,)* }
+    ) => {
+        /// The whole configuration.
+        #[derive(Debug, Clone)]
+        pub struct Config {
+            $(#[doc = concat!("`[", stringify!($name), "]`")] pub $name: $section,)*
+            $($(#[doc = $doc])* pub $list: $all,)*
+        }
+
+        /// The names of the sections that are written once.
+        const SECTIONS: &[&str] = &[$($section::NAME),*];
+
+        impl Config {
+            fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> Self {
+                Self {
+                    $($name: reader.section(root),)*
+                    $($list: Default::default(),)*
+                }
+            }
+
+            fn print_sections(&self, text: &mut String) {
+                $(key::print(text, &self.$name);)*
+            }
+        }
+
+        fn print_examples(text: &mut String) {
+            $(key::print_example::<$section>(text);)*
+        }
+    };
 }
 
-const SECTIONS: [&str; 25] = [
-    "data",
-    "node",
-    "http",
-    "log",
-    "limits",
-    "retry",
-    "webhooks",
-    "retention",
-    "journal",
-    "inbound",
-    "replies",
-    "countries",
-    "ranges",
-    "senders",
-    "content",
-    "consent",
-    "spend",
-    "frequency",
-    "quiet_hours",
-    "codes",
-    "failures",
-    "sender",
-    "pool",
-    "inbound_rule",
-    "connection",
-];
+sections! {
+    once {
+        data: Data,
+        node: Node,
+        http: Http,
+        log: Log,
+        limits: Limits,
+        retry: Retry,
+        webhooks: Webhooks,
+        retention: Retention,
+        journal: Journal,
+        inbound: Inbound,
+        replies: Replies,
+        countries: Countries,
+        ranges: Ranges,
+        senders: Senders,
+        content: Content,
+        consent: ConsentRules,
+        spend: Spend,
+        frequency: Frequency,
+        quiet_hours: QuietHours,
+        codes: Codes,
+        failures: Failures,
+    }
+    lists {
+        /// `[[sender]]`
+        listed: BTreeMap<Sender, sender::Sender>,
+        /// `[[pool]]`
+        pools: Vec<pool::Pool>,
+        /// `[[inbound_rule]]`, in their order.
+        inbound_rules: Vec<inbound_rule::Written>,
+        /// `[[connection]]`, the simulator of the test environment included.
+        connections: Vec<Connection>,
+    }
+}
+
+/// The names of the sections that may be written several times.
+const LISTS: [&str; 4] =
+    [sender::Sender::NAME, pool::Pool::NAME, inbound_rule::Rule::NAME, connection::Common::NAME];
 
 impl Data {
     /// Everything is in this directory, or at this address of a database, whatever was written.
@@ -610,17 +601,16 @@ impl Config {
             }
         };
         let root = root.get_ref();
+        let names: Vec<&str> = SECTIONS.iter().copied().chain(LISTS).collect();
         for (key, value) in root {
             let known = key.get_ref().as_ref();
             let place = reader.place(key.span().start);
-            if !SECTIONS.contains(&known) {
+            if !names.contains(&known) {
                 let what =
                     if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
-                let cure = key::cure(known, SECTIONS.into_iter());
+                let cure = key::cure(known, names.iter().copied());
                 reader.complain(place, format!(r#"{what} "{known}" is not known; {cure}"#));
-            } else if !matches!(known, "connection" | "sender" | "pool" | "inbound_rule")
-                && !value.get_ref().is_table()
-            {
+            } else if SECTIONS.contains(&known) && !value.get_ref().is_table() {
                 reader.complain(
                     place,
                     format!(
@@ -629,41 +619,9 @@ impl Config {
                 );
             }
         }
-
-        fn one<'a, S: Section>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> S {
-            let name = S::describe().name;
-            let mut table = reader.table(format!("[{name}]"), name, None, section_of(root, name));
-            S::read(reader, &mut table)
-        }
-        let mut config = Self {
-            data: one(&mut reader, root),
-            node: one(&mut reader, root),
-            http: one(&mut reader, root),
-            log: one(&mut reader, root),
-            limits: one(&mut reader, root),
-            retry: one(&mut reader, root),
-            webhooks: one(&mut reader, root),
-            retention: one(&mut reader, root),
-            journal: one(&mut reader, root),
-            inbound: one(&mut reader, root),
-            replies: one(&mut reader, root),
-            countries: one(&mut reader, root),
-            ranges: one(&mut reader, root),
-            senders: one(&mut reader, root),
-            content: one(&mut reader, root),
-            consent: one(&mut reader, root),
-            spend: one(&mut reader, root),
-            frequency: one(&mut reader, root),
-            quiet_hours: one(&mut reader, root),
-            codes: one(&mut reader, root),
-            failures: one(&mut reader, root),
-            listed: BTreeMap::new(),
-            pools: Vec::new(),
-            inbound_rules: Vec::new(),
-            connections: Vec::new(),
-        };
+        let mut config = Self::read(&mut reader, root);
         if config.retry.max_delay_s.get::<i64>() < config.retry.first_delay_s.get::<i64>() {
-            let table = reader.table("[retry]".to_owned(), "retry", None, section_of(root, "retry"));
+            let table = reader.table_of::<Retry>(root);
             reader.complain_of(
                 &table,
                 "max_delay_s",
@@ -674,17 +632,17 @@ impl Config {
         config.check_brands(&mut reader, root);
         config.check_spend(&mut reader, root);
         config.check_database(&mut reader, root, secrets);
-        config.listed = sender::read(&mut reader, section_of(root, "sender"));
-        config.pools = pool::read(&mut reader, section_of(root, "pool"));
-        config.inbound_rules = inbound_rule::read(&mut reader, section_of(root, "inbound_rule"));
-        config.connections = connection::read(&mut reader, section_of(root, "connection"), secrets);
-        reader.finish_variables(&SECTIONS);
+        config.listed = sender::read(&mut reader, root);
+        config.pools = pool::read(&mut reader, root);
+        config.inbound_rules = inbound_rule::read(&mut reader, root);
+        config.connections = connection::read(&mut reader, root, secrets);
+        reader.finish_variables(&names);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
 
     fn check_spend<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
         let Spend { prices, other, per_day, per_month } = &self.spend;
-        let table = reader.table("[spend]".to_owned(), "spend", None, section_of(root, "spend"));
+        let table = reader.table_of::<Spend>(root);
         if (per_day.is_some() || per_month.is_some()) && other.is_none() {
             let wrong = "is missing; write what a segment costs to numbers that no price is for";
             reader.complain_of(&table, "other", wrong.to_owned());
@@ -698,7 +656,7 @@ impl Config {
     }
 
     fn check_codes<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
-        let table = reader.table("[codes]".to_owned(), "codes", None, section_of(root, "codes"));
+        let table = reader.table_of::<Codes>(root);
         if let Some(Err(why)) = self.codes.sender.as_deref().map(parse_sender) {
             reader.complain_of(&table, "sender", format!("cannot be a sender: {why}; correct it"));
         }
@@ -713,8 +671,7 @@ impl Config {
 
     /// What is no name would stand in every text, or in none.
     fn check_brands<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
-        let table = |name| reader.table(format!("[{name}]"), name, None, section_of(root, name));
-        let (of_content, of_replies) = (table("content"), table("replies"));
+        let (of_content, of_replies) = (reader.table_of::<Content>(root), reader.table_of::<Replies>(root));
         if let Some(brand) = self.content.brands.iter().find(|brand| !content::is_name(brand)) {
             let sentence = format!("has {brand:?}, which has no letter and no digit to look for; correct it");
             reader.complain_of(&of_content, "brands", sentence);
@@ -730,7 +687,7 @@ impl Config {
     }
 
     fn check_database<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets) {
-        let table = reader.table("[data]".to_owned(), "data", None, section_of(root, "data"));
+        let table = reader.table_of::<Data>(root);
         if self.data.url.is_some() && self.data.url_file.is_some() {
             let sentence = r#"names a database, and so does "url_file"; remove one of them"#;
             reader.complain_of(&table, "url", sentence.to_owned());
@@ -974,39 +931,11 @@ impl Config {
     /// The configuration as it counts, as TOML, secrets masked.
     pub fn show(&self) -> String {
         let mut text = String::new();
-        print(&mut text, "[data]", self.data.show());
-        print(&mut text, "[node]", self.node.show());
-        print(&mut text, "[http]", self.http.show());
-        print(&mut text, "[log]", self.log.show());
-        print(&mut text, "[limits]", self.limits.show());
-        print(&mut text, "[retry]", self.retry.show());
-        print(&mut text, "[webhooks]", self.webhooks.show());
-        print(&mut text, "[retention]", self.retention.show());
-        print(&mut text, "[journal]", self.journal.show());
-        print(&mut text, "[inbound]", self.inbound.show());
-        print(&mut text, "[replies]", self.replies.show());
-        print(&mut text, "[countries]", self.countries.show());
-        print(&mut text, "[ranges]", self.ranges.show());
-        print(&mut text, "[senders]", self.senders.show());
-        print(&mut text, "[content]", self.content.show());
-        print(&mut text, "[consent]", self.consent.show());
-        print(&mut text, "[spend]", self.spend.show());
-        print(&mut text, "[frequency]", self.frequency.show());
-        print(&mut text, "[quiet_hours]", self.quiet_hours.show());
-        print(&mut text, "[codes]", self.codes.show());
-        print(&mut text, "[failures]", self.failures.show());
-        for sender in self.listed.values() {
-            let _ = write!(text, "\n{}", sender.print());
-        }
-        for pool in &self.pools {
-            let _ = write!(text, "\n{}", pool.print());
-        }
-        for rule in &self.inbound_rules {
-            let _ = write!(text, "\n{}", rule.print());
-        }
-        for connection in &self.connections {
-            let _ = write!(text, "\n{}", connection.show());
-        }
+        self.print_sections(&mut text);
+        self.listed.values().for_each(|sender| list::print(&mut text, sender));
+        self.pools.iter().for_each(|pool| list::print(&mut text, pool));
+        self.inbound_rules.iter().for_each(|rule| rule.print(&mut text));
+        self.connections.iter().for_each(|connection| connection.print(&mut text));
         text
     }
 }
@@ -1014,46 +943,6 @@ impl Config {
 /// A sender of codes. Also the fictional numbers of the test environment are taken: one setting is for both.
 fn parse_sender(text: &str) -> Result<Sender, InvalidSender> {
     Sender::parse(text, None, Environment::Test)
-}
-
-fn print(text: &mut String, header: &str, keys: Vec<(&'static str, Option<String>)>) {
-    let _ = writeln!(text, "{}{header}", if text.is_empty() { "" } else { "\n" });
-    for (key, value) in keys {
-        if let Some(value) = value {
-            let _ = writeln!(text, "{key} = {value}");
-        }
-    }
-}
-
-fn section_of<'a>(root: &'a DeTable<'a>, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
-    root.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
-}
-
-/// Every section, for documentation.
-pub fn describe() -> Vec<SectionDescription> {
-    vec![
-        Data::describe(),
-        Node::describe(),
-        Http::describe(),
-        Log::describe(),
-        Limits::describe(),
-        Retry::describe(),
-        Webhooks::describe(),
-        Retention::describe(),
-        Journal::describe(),
-        Inbound::describe(),
-        Replies::describe(),
-        Countries::describe(),
-        Ranges::describe(),
-        Senders::describe(),
-        Content::describe(),
-        ConsentRules::describe(),
-        Spend::describe(),
-        Frequency::describe(),
-        QuietHours::describe(),
-        Codes::describe(),
-        Failures::describe(),
-    ]
 }
 
 /// The text of `config.example.toml`.
@@ -1064,20 +953,10 @@ pub fn example() -> String {
          # TIDINGS_CONNECTION__NORTH__PASSWORD is password of the connection \"north\".\n\
          # A password may be written as it is, as \"env:NAME\", or into a file of its own: password_file = \"/path\".\n",
     );
-    for section in describe() {
-        text.push('\n');
-        for line in &section.doc {
-            let _ = writeln!(text, "#{line}");
-        }
-        let _ = writeln!(text, "[{}]", section.name);
-        for key in &section.keys {
-            text.push('\n');
-            key.print(&mut text);
-        }
-    }
-    sender::print_example(&mut text);
-    pool::print_example(&mut text);
-    inbound_rule::print_example(&mut text);
+    print_examples(&mut text);
+    list::print_example::<sender::Sender>(&mut text);
+    list::print_example::<pool::Pool>(&mut text);
+    list::print_example::<inbound_rule::Rule>(&mut text);
     connection::print_example(&mut text);
     text
 }

@@ -4,14 +4,15 @@
 //! secrets, and complained of with their line. Which carriers there are is not known here, but for the one rule that
 //! the simulator belongs to the test environment, and of the others only what runs on this machine may.
 
-use super::key::{KeyDescription, Rate, Reader, Section, Table, cure, section};
+use super::key::{self, KeyDescription, Rate, Reader, Section, Shown, Table, cure, section};
+use super::list;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use tidings_carriers::list::{KINDS, Settings};
 use tidings_domain::account::Environment;
-use toml::de::DeValue;
-use toml::{Spanned, Value};
+use toml::Value;
+use toml::de::{DeTable, DeValue};
 
 /// Keys of carriers whose values are secrets: they may be `env:NAME`, or stand in a file named by `…_file`.
 const SECRETS: [&str; 1] = ["password"];
@@ -34,7 +35,7 @@ section! {
     /// A connection to a carrier. Write the section once for each. A message goes to the connection whose prefix
     /// fits its recipient best; among equals the first one counts.
     /// The test environment always has one named "simulator", without being written here.
-    Common = "connection", several: true {
+    Common = "connection" {
         /// Its name: small letters, digits and dashes. Keep it: what waits in its queue belongs to the name.
         name: String = String::new(), example r#""north""#;
         /// Whose messages it takes: live for real carriers, test for simulators. Need not be written, but for an
@@ -50,6 +51,13 @@ section! {
         /// them by itself.
         replies: bool = true;
     }
+}
+
+impl list::Listed for Common {
+    const MANY: &'static str = "connections";
+    const NAME_KEY: &'static str = "name";
+    /// The keys of its carrier.
+    const HAS_REST: bool = true;
 }
 
 /// A connection to a carrier.
@@ -69,26 +77,20 @@ pub struct Connection {
     pub replies: bool,
     /// The carrier's own settings.
     pub carrier: Settings,
-    common: Vec<(&'static str, Option<String>)>,
+    common: Shown,
     written: toml::Table,
 }
 
 impl Connection {
-    /// As it was written, secrets masked.
-    pub fn show(&self) -> String {
-        let mut text = String::from("[[connection]]\n");
-        for (key, value) in &self.common {
-            if let Some(value) = value {
-                let _ = writeln!(text, "{key} = {value}");
-            }
-        }
+    /// Prints it as it was written, secrets masked.
+    pub fn print(&self, text: &mut String) {
+        key::print_keys(text, "[[connection]]", &self.common);
         let (tables, values): (Vec<_>, Vec<_>) = self.written.iter().partition(|(_, value)| value.is_table());
         for (key, value) in values.into_iter().chain(tables) {
             let value =
                 if SECRETS.contains(&key.as_str()) { Value::from("•••") } else { value.clone() };
             let _ = writeln!(text, "{key} = {}", inline(&value));
         }
-        text
     }
 
     /// Whether both bind as one account of one carrier, which may give a receipt to either.
@@ -126,36 +128,17 @@ fn bare(key: &str) -> String {
 }
 
 /// Reads all of them.
-pub fn read<'a>(
-    reader: &mut Reader<'a>,
-    written: Option<&'a Spanned<DeValue<'a>>>,
-    secrets: Secrets,
-) -> Vec<Connection> {
-    let tables = match written.map(|value| (value, value.get_ref())) {
-        None => return Vec::new(),
-        Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => tables,
-        Some((value, _)) => {
-            let place = reader.place(value.span().start);
-            let cure = "connections are written as [[connection]], in double brackets; add them";
-            reader.complain(place, cure.to_owned());
-            return Vec::new();
-        }
-    };
+pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets) -> Vec<Connection> {
     let mut names: Vec<String> = Vec::new();
     let mut connections = Vec::new();
-    for content in tables {
-        let name = content.get_ref().get("name").and_then(|name| name.get_ref().as_str());
-        let header =
-            name.map_or_else(|| "[[connection]]".to_owned(), |name| format!(r#"[[connection]] "{name}""#));
-        let mut table = reader.table(header, "connection", name, Some(content));
-        let common = Common::read(reader, &mut table);
-        check_name(reader, &table, &common.name, &names);
+    list::each(reader, root, |reader, table, common: Common| {
+        check_name(reader, table, &common.name, &names);
         names.push(common.name.clone());
-        let Some((written, carrier)) = carrier(reader, &table, secrets) else { continue };
-        let environment = environment(reader, &table, &carrier, common.environment);
-        check_routing(reader, &table, &common, environment);
+        let Some((written, carrier)) = carrier(reader, table, secrets) else { return };
+        let environment = environment(reader, table, &carrier, common.environment);
+        check_routing(reader, table, &common, environment);
         if environment == Environment::Live && secrets == Secrets::Fetched {
-            check_password(reader, &table, &carrier);
+            check_password(reader, table, &carrier);
         }
         connections.push(Connection {
             environment,
@@ -168,7 +151,7 @@ pub fn read<'a>(
             carrier,
             written,
         });
-    }
+    });
     connections
 }
 
@@ -315,13 +298,13 @@ fn carrier<'a>(
     let kind = match keys.remove("kind") {
         Some(Value::String(kind)) if kinds.contains(&kind.as_str()) => kind,
         Some(other) => {
-            let wanted = super::key::one_of(kinds.iter().copied());
+            let wanted = key::one_of(kinds.iter().copied());
             let sentence = format!(r#"key "kind" in {header} is {other}, but must be {wanted}"#);
             reader.complain(place("kind").unwrap_or_default(), sentence);
             return None;
         }
         None => {
-            let wanted = super::key::one_of(kinds.iter().copied());
+            let wanted = key::one_of(kinds.iter().copied());
             reader.complain(
                 table.place().to_owned(),
                 format!(r#"key "kind" in {header} is missing; write {wanted}"#),
@@ -523,10 +506,7 @@ fn owned(value: &DeValue<'_>) -> Option<Value> {
 /// Prints the part of `config.example.toml` about connections: all of it commented.
 pub fn print_example(text: &mut String) {
     let section = Common::describe();
-    text.push('\n');
-    for line in &section.doc {
-        let _ = writeln!(text, "#{line}");
-    }
+    section.print_doc(text);
     for kind in KINDS {
         let _ = writeln!(text, "\n# {} All its keys:\n# [[connection]]", kind.sentence);
         for key in &section.keys {

@@ -1,7 +1,7 @@
 //! Rules for what people write: where it goes, and what they are answered.
 
-use super::key::{Reader, Section, Setting, Table, Whole, section, words};
-use std::fmt::Write as _;
+use super::key::{Reader, Setting, Table, Whole, section, words};
+use super::list;
 use tidings_domain::account::Environment;
 use tidings_domain::contact::{Group, OWNER_MAX, ZoneName, line};
 use tidings_domain::conversation::{NAME_MAX, TAGS_MAX, is_tag};
@@ -11,8 +11,7 @@ use tidings_domain::inbound_rule::{
 use tidings_domain::keyword::{self, Class};
 use tidings_domain::quiet_hours::Window;
 use tidings_domain::sender::Sender;
-use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 words! {
     /// Who a rule is about.
@@ -81,7 +80,7 @@ impl Setting for Zone {
 section! {
     /// A rule for what people write. Write the section once for each. The first that fits acts, and no other; see the guide
     /// about conversations. What asks by STOP, START, HELP and their like is done before any rule, and no rule sees it.
-    Rule = "inbound_rule", several: false {
+    Rule = "inbound_rule" {
         /// Its name: small letters, digits, - and _. It stands beside what it acted on.
         name: String = String::new(), example r#""after-hours""#;
         /// To which of your senders; an empty list is all.
@@ -118,6 +117,11 @@ section! {
     }
 }
 
+impl list::Listed for Rule {
+    const MANY: &'static str = "rules";
+    const NAME_KEY: &'static str = "name";
+}
+
 /// A rule as it was written, and as it counts.
 #[derive(Debug, Clone)]
 pub struct Written {
@@ -127,15 +131,9 @@ pub struct Written {
 }
 
 impl Written {
-    /// As it was written.
-    pub fn print(&self) -> String {
-        let mut text = String::from("[[inbound_rule]]\n");
-        for (key, value) in self.section.show() {
-            if let Some(value) = value {
-                let _ = writeln!(text, "{key} = {value}");
-            }
-        }
-        text
+    /// Prints it as it was written.
+    pub fn print(&self, text: &mut String) {
+        list::print(text, &self.section);
     }
 }
 
@@ -232,21 +230,11 @@ impl Rule {
         Ok(Then { assign, tags: self.tags.clone(), reply })
     }
 
-    fn read_one<'a>(
-        reader: &mut Reader<'a>,
-        content: &'a Spanned<DeValue<'a>>,
-        before: &[Written],
-    ) -> Option<Written> {
-        let name = content.get_ref().get("name").and_then(|value| value.get_ref().as_str());
-        let header = name
-            .map_or_else(|| "[[inbound_rule]]".to_owned(), |name| format!(r#"[[inbound_rule]] "{name}""#));
-        let mut table: Table<'a> = reader.table(header, "inbound_rule", name, Some(content));
-        let section = Self::read(reader, &mut table);
-        let (key, wrong) = match section.rule() {
+    /// As it counts, if it is right after those before it.
+    fn checked(&self, reader: &mut Reader<'_>, table: &Table<'_>, before: &[Written]) -> Option<InboundRule> {
+        let (key, wrong) = match self.rule() {
             // One that is no zone was complained of when it was read.
-            Err(("time_zone", _))
-                if section.time_zone.is_none() && reader.is_written(&table, "time_zone") =>
-            {
+            Err(("time_zone", _)) if self.time_zone.is_none() && reader.is_written(table, "time_zone") => {
                 return None;
             }
             Err(wrong) => wrong,
@@ -256,9 +244,9 @@ impl Rule {
             Ok(_) if before.len() == RULES_MAX => {
                 ("name", format!("is one of more than {RULES_MAX} rules; remove some"))
             }
-            Ok(rule) => return Some(Written { section, rule }),
+            Ok(rule) => return Some(rule),
         };
-        reader.complain_of(&table, key, wrong);
+        reader.complain_of(table, key, wrong);
         None
     }
 }
@@ -280,36 +268,14 @@ fn keyword(text: &str) -> Result<String, Wrong> {
 }
 
 /// Reads all of them.
-pub fn read<'a>(reader: &mut Reader<'a>, written: Option<&'a Spanned<DeValue<'a>>>) -> Vec<Written> {
+pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> Vec<Written> {
     let mut rules = Vec::new();
-    match written.map(|value| (value, value.get_ref())) {
-        None => {}
-        Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => {
-            for content in tables {
-                rules.extend(Rule::read_one(reader, content, &rules));
-            }
+    list::each(reader, root, |reader, table, section: Rule| {
+        if let Some(rule) = section.checked(reader, table, &rules) {
+            rules.push(Written { section, rule });
         }
-        Some((value, _)) => {
-            let place = reader.place(value.span().start);
-            let cure = "rules are written as [[inbound_rule]], in double brackets; add them";
-            reader.complain(place, cure.to_owned());
-        }
-    }
+    });
     rules
-}
-
-/// Prints the section as the example configuration has it.
-pub fn print_example(text: &mut String) {
-    let section = Rule::describe();
-    text.push('\n');
-    for line in &section.doc {
-        let _ = writeln!(text, "#{line}");
-    }
-    text.push_str("# [[inbound_rule]]\n");
-    for key in &section.keys {
-        text.push('\n');
-        key.print(text);
-    }
 }
 
 #[cfg(test)]
@@ -341,7 +307,8 @@ mod tests {
         let answer = hours.rule.then.reply.as_ref().expect("it answers");
         assert_eq!(answer.every_h, EVERY_H);
         assert_eq!(shop.rule.when.to.len(), 1);
-        let again: String = config.inbound_rules.iter().map(Written::print).collect();
+        let mut again = String::new();
+        config.inbound_rules.iter().for_each(|one| one.print(&mut again));
         let again = load(&again).expect("what is shown can be written");
         let rules = |config: &Config| -> Vec<InboundRule> {
             config.inbound_rules.iter().map(|one| one.rule.clone()).collect()

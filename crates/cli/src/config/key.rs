@@ -415,22 +415,69 @@ impl KeyDescription {
 /// A section as documentation shows it.
 #[derive(Debug, Clone)]
 pub struct SectionDescription {
-    /// `http`.
-    pub name: &'static str,
     /// What it is for: lines.
     pub doc: Vec<&'static str>,
     /// Its keys.
     pub keys: Vec<KeyDescription>,
 }
 
+impl SectionDescription {
+    /// Prints what it is for, as a comment after an empty line.
+    pub fn print_doc(&self, text: &mut String) {
+        text.push('\n');
+        for line in &self.doc {
+            let _ = writeln!(text, "#{line}");
+        }
+    }
+
+    /// Prints all of it, its keys under this header.
+    pub fn print(&self, text: &mut String, header: &str) {
+        self.print_doc(text);
+        let _ = writeln!(text, "{header}");
+        for key in &self.keys {
+            text.push('\n');
+            key.print(text);
+        }
+    }
+}
+
+/// Keys with their values as they would be written, secrets masked; none for one that is not there.
+pub type Shown = Vec<(&'static str, Option<String>)>;
+
+/// Prints keys under their header.
+pub fn print_keys(text: &mut String, header: &str, keys: &Shown) {
+    let _ = writeln!(text, "{}{header}", if text.is_empty() { "" } else { "\n" });
+    for (key, value) in keys {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+    }
+}
+
 /// A group of keys.
 pub trait Section: Sized {
+    /// What it is called in the file: `http`.
+    const NAME: &'static str;
     /// For documentation.
     fn describe() -> SectionDescription;
-    /// Reads it; keys that are wrong get their default and a [`Problem`].
+    /// Reads its keys and no others; those that are wrong get their default and a [`Problem`].
     fn read<'a>(reader: &mut Reader<'a>, table: &mut Table<'a>) -> Self;
-    /// Every key with its value as it would be written, secrets masked.
-    fn show(&self) -> Vec<(&'static str, Option<String>)>;
+    /// Every key.
+    fn show(&self) -> Shown;
+}
+
+/// Prints a section that is written once.
+pub fn print<S: Section>(text: &mut String, section: &S) {
+    print_keys(text, &header::<S>(), &section.show());
+}
+
+/// Prints a section that is written once as the example configuration has it.
+pub fn print_example<S: Section>(text: &mut String) {
+    S::describe().print(text, &header::<S>());
+}
+
+fn header<S: Section>() -> String {
+    format!("[{}]", S::NAME)
 }
 
 /// Makes the struct of a section out of the documentation, type and default of its keys.
@@ -438,7 +485,7 @@ pub trait Section: Sized {
 macro_rules! section {
     (
         $(#[doc = $about:literal])*
-        $name:ident = $header:literal, several: $several:literal {
+        $name:ident = $header:literal {
             $($(#[doc = $doc:literal])* $key:ident: $type:ty = $default:expr $(, example $example:literal)?;)*
         }
     ) => {
@@ -447,10 +494,11 @@ macro_rules! section {
         pub struct $name { $($(#[doc = $doc])* pub $key: $type,)* }
 
         impl $crate::config::key::Section for $name {
+            const NAME: &'static str = $header;
+
             fn describe() -> $crate::config::key::SectionDescription {
                 use $crate::config::key::Setting;
                 $crate::config::key::SectionDescription {
-                    name: $header,
                     doc: vec![$($about),*],
                     keys: vec![$({
                         let default: $type = $default;
@@ -469,14 +517,10 @@ macro_rules! section {
                 reader: &mut $crate::config::key::Reader<'a>,
                 table: &mut $crate::config::key::Table<'a>,
             ) -> Self {
-                let section = Self { $($key: reader.key(table, stringify!($key), $default),)* };
-                if !$several {
-                    reader.finish(table);
-                }
-                section
+                Self { $($key: reader.key(table, stringify!($key), $default),)* }
             }
 
-            fn show(&self) -> Vec<(&'static str, Option<String>)> {
+            fn show(&self) -> $crate::config::key::Shown {
                 use $crate::config::key::Setting;
                 vec![$((stringify!($key), self.$key.print())),*]
             }
@@ -554,6 +598,19 @@ impl<'a> Reader<'a> {
             content: content.and_then(|content| content.get_ref().as_table()),
             known: Vec::new(),
         }
+    }
+
+    /// The table of a section that is written once.
+    pub fn table_of<S: Section>(&self, root: &'a DeTable<'a>) -> Table<'a> {
+        self.table(header::<S>(), S::NAME, None, root.get(S::NAME))
+    }
+
+    /// Reads a section that is written once.
+    pub fn section<S: Section>(&mut self, root: &'a DeTable<'a>) -> S {
+        let mut table = self.table_of::<S>(root);
+        let section = S::read(self, &mut table);
+        self.finish(&table);
+        section
     }
 
     /// Reads one key.

@@ -1,15 +1,14 @@
 //! Senders: what they are registered for, and what shows it.
 
-use super::key::{CountryCode, Reader, Section, Setting, Table, Whole, section, words};
+use super::key::{CountryCode, Reader, Setting, Table, Whole, section, words};
+use super::list;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use tidings_domain::account::Environment;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::Daily;
 use tidings_domain::registration::{Evidence, Kind, Listed, State, Template};
 use tidings_domain::sender::Sender as Value;
-use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 words! {
     /// What a sender is, as registries tell them apart.
@@ -60,7 +59,7 @@ impl Setting for TemplateText {
 section! {
     /// A sender with what it is registered for. Write the section once for each that you have. What goes beyond it is refused;
     /// see the guide about senders.
-    Sender = "sender", several: false {
+    Sender = "sender" {
         /// The sender, as in "from": a phone number, a short code or a name.
         value: String = String::new(), example r#""+12125551234""#;
         /// What it is, if its digits do not say it.
@@ -89,43 +88,34 @@ section! {
     }
 }
 
+impl list::Listed for Sender {
+    const MANY: &'static str = "senders";
+    const NAME_KEY: &'static str = "value";
+}
+
 impl Sender {
-    fn read_one<'a>(
-        reader: &mut Reader<'a>,
-        content: &'a Spanned<DeValue<'a>>,
+    /// Its value, if it is right after those before it.
+    fn checked(
+        &self,
+        reader: &mut Reader<'_>,
+        table: &Table<'_>,
         before: &BTreeMap<Value, Self>,
-    ) -> Option<(Value, Self)> {
-        let value = content.get_ref().get("value").and_then(|value| value.get_ref().as_str());
-        let header =
-            value.map_or_else(|| "[[sender]]".to_owned(), |value| format!(r#"[[sender]] "{value}""#));
-        let mut table: Table<'a> = reader.table(header, "sender", value, Some(content));
-        let sender = Self::read(reader, &mut table);
-        let wrong = match Value::parse(&sender.value, None, Environment::Test) {
+    ) -> Option<Value> {
+        let wrong = match Value::parse(&self.value, None, Environment::Test) {
             Ok(value) if before.contains_key(&value) => "is listed twice; join the two".to_owned(),
-            Ok(_) if sender.trust_score.is_some() && sender.brand_id.is_none() => {
+            Ok(_) if self.trust_score.is_some() && self.brand_id.is_none() => {
                 let wrong = r#"is that of a brand; write the brand as "brand_id""#.to_owned();
-                reader.complain_of(&table, "trust_score", wrong);
+                reader.complain_of(table, "trust_score", wrong);
                 return None;
             }
-            Ok(value) => return Some((value, sender)),
-            Err(_) if sender.value.is_empty() && !reader.is_written(&table, "value") => {
+            Ok(value) => return Some(value),
+            Err(_) if self.value.is_empty() && !reader.is_written(table, "value") => {
                 r#"is missing; write the sender, such as value = "+12125551234""#.to_owned()
             }
             Err(why) => format!("cannot be a sender: {why}; correct it"),
         };
-        reader.complain_of(&table, "value", wrong);
+        reader.complain_of(table, "value", wrong);
         None
-    }
-
-    /// As it was written.
-    pub fn print(&self) -> String {
-        let mut text = String::from("[[sender]]\n");
-        for (key, value) in self.show() {
-            if let Some(value) = value {
-                let _ = writeln!(text, "{key} = {value}");
-            }
-        }
-        text
     }
 
     fn daily(&self, value: &Value) -> Option<Daily> {
@@ -167,39 +157,12 @@ impl Sender {
 }
 
 /// Reads all of them.
-pub fn read<'a>(
-    reader: &mut Reader<'a>,
-    written: Option<&'a Spanned<DeValue<'a>>>,
-) -> BTreeMap<Value, Sender> {
+pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> BTreeMap<Value, Sender> {
     let mut senders = BTreeMap::new();
-    match written.map(|value| (value, value.get_ref())) {
-        None => {}
-        Some((_, DeValue::Array(tables))) if tables.iter().all(|table| table.get_ref().is_table()) => {
-            for content in tables {
-                senders.extend(Sender::read_one(reader, content, &senders));
-            }
+    list::each(reader, root, |reader, table, sender: Sender| {
+        if let Some(value) = sender.checked(reader, table, &senders) {
+            senders.insert(value, sender);
         }
-        Some((value, _)) => {
-            let place = reader.place(value.span().start);
-            reader.complain(
-                place,
-                "senders are written as [[sender]], in double brackets; add them".to_owned(),
-            );
-        }
-    }
+    });
     senders
-}
-
-/// Prints the section as the example configuration has it.
-pub fn print_example(text: &mut String) {
-    let section = Sender::describe();
-    text.push('\n');
-    for line in &section.doc {
-        let _ = writeln!(text, "#{line}");
-    }
-    text.push_str("# [[sender]]\n");
-    for key in &section.keys {
-        text.push('\n');
-        key.print(text);
-    }
 }
