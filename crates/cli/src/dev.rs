@@ -1,9 +1,10 @@
 //! `tidings dev`: everything on one machine, at once, to try with. SQLite in one directory, the simulated carrier, a
 //! viewer that receives webhooks, fresh tokens, and lines to paste.
 
+use crate::config::Config;
 use crate::config::connection::Secrets;
 use crate::config::key::Whole;
-use crate::config::{Config, LogFormat, LogLevel};
+use crate::config::section::{LogFormat, LogLevel};
 use crate::directory;
 use crate::home::Home;
 use crate::log;

@@ -1,7 +1,7 @@
 //! Where log lines go: standard error, for people on a terminal, as JSON otherwise. What is logged elsewhere never
 //! holds message texts, full phone numbers or secrets.
 
-use crate::config::{LogFormat, LogLevel};
+use crate::config::section::{LogFormat, LogLevel};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;

@@ -36,6 +36,7 @@ mod webhook;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use config::connection::Secrets;
+use config::section::{LogFormat, LogLevel};
 use operator::{Misconfigured, Place};
 use output::Output;
 use std::path::PathBuf;
@@ -206,8 +207,7 @@ async fn act(command: Command, place: &Place, verbose: u8, output: Output) -> an
         Command::Serve(how) => serve::run(how, place, verbose).await?,
         Command::Doctor => return doctor::run(place, output).await,
         command => {
-            let level = config::LogLevel::Warn.louder(verbose);
-            log::start(config::LogFormat::Human, level);
+            log::start(LogFormat::Human, LogLevel::Warn.louder(verbose));
             match command {
                 Command::Migrate => backup::migrate(place, output).await?,
                 Command::Token(command) => token::run(command, place, output).await?,

@@ -173,12 +173,9 @@ pub fn node(config: &Config, taken: Option<&Served>, roles: Roles) -> NodeSettin
     NodeSettings { number: config.data.node.get(), name, place, roles }
 }
 
-/// The journal's directory in the data directory.
-pub const JOURNAL: &str = "journal";
-
 /// Where the journal of opt-outs is kept: not where there is no directory, and nobody named another place.
 pub fn journal(config: &Config, taken: Option<&Served>) -> Option<PathBuf> {
-    let path = config.journal.path.clone().or_else(|| taken.map(|taken| taken.path.join(JOURNAL)));
+    let path = taken.map(|taken| config.journal_in(&taken.path)).or_else(|| config.journal.path.clone());
     if path.is_none() {
         tracing::warn!("there is no journal of opt-outs: name a place for it (path in [journal])");
     }

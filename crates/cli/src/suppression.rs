@@ -166,12 +166,12 @@ pub async fn replay(operator: &Operator, path: &Path) -> anyhow::Result<Replayed
 /// # Errors
 /// It is damaged, the configuration is wrong, or the store does not answer.
 pub async fn unread(operator: &Operator, place: &Place) -> anyhow::Result<Option<PathBuf>> {
-    let mut config = place.configuration(Secrets::Left)?;
-    // Where no configuration says where the data is, it was found.
-    if let Home::Directory(directory) = &operator.home {
-        config.data.directory.clone_from(directory);
-    }
-    let path = config.journal_path();
+    let config = place.configuration(Secrets::Left)?;
+    let path = config.journal_in(match &operator.home {
+        // Where no configuration says where the data is, it was found.
+        Home::Directory(directory) => directory,
+        Home::Database(_) => &config.data.directory,
+    });
     let lines = journal::read(&path, operator.account)
         .with_context(|| format!("the journal {} cannot be read", path.display()))?;
     let is_replayed = journal::is_replayed(&*operator.store, &lines, operator.account).await?;

@@ -1,8 +1,9 @@
-//! The address of a PostgreSQL database. It may hold a password, so it is never shown whole, and may stand elsewhere:
-//! in a variable of the environment, or in a file of its own.
+//! Where everything is kept: in a directory, or at the address of a PostgreSQL database. An address may hold a password,
+//! so it is never shown whole, and may stand elsewhere: in a variable of the environment, or in a file of its own.
 
 use super::connection::read_secret;
 use super::key::Setting;
+use super::section::Data;
 use std::fmt;
 use std::path::Path;
 use toml::de::DeValue;
@@ -46,7 +47,7 @@ impl Address {
     ///
     /// # Errors
     /// It cannot be found: continues the sentence `key "url" in [data] …`.
-    pub fn find(&self, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    fn find(&self, variable: impl Fn(&str) -> Option<String>) -> Result<String, String> {
         let Some(name) = self.0.strip_prefix("env:") else {
             let wrong = || format!("is something else, but must be {}", Self::wanted());
             return Self::of(&self.0).map(|address| address.0).ok_or_else(wrong);
@@ -60,11 +61,42 @@ impl Address {
     }
 }
 
+impl Data {
+    /// Everything is in this directory, or at this address of a database, whatever was written.
+    pub fn name(&mut self, named: &Path) {
+        self.url_file = None;
+        self.url = named.to_str().and_then(Address::of);
+        if self.url.is_none() {
+            named.clone_into(&mut self.directory);
+        }
+    }
+
+    /// The address of the database, if it is not SQLite in the directory.
+    ///
+    /// # Errors
+    /// It cannot be found or used: the key that says where it is, and the rest of a sentence about it.
+    pub(super) fn database(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<String>, (&'static str, String)> {
+        let (key, found) = match (&self.url, &self.url_file) {
+            (None, None) => return Ok(None),
+            (Some(url), _) => ("url", url.find(variable)),
+            (None, Some(path)) => ("url_file", in_file(path)),
+        };
+        let address = found.map_err(|why| (key, why))?;
+        match tidings_store::postgres::Options::at(&address) {
+            Ok(_) => Ok(Some(address)),
+            Err(why) => Err((key, format!("cannot be used: {why}; correct it"))),
+        }
+    }
+}
+
 /// The address in a file.
 ///
 /// # Errors
 /// It cannot be found: continues the sentence `key "url_file" in [data] …`.
-pub fn in_file(path: &Path) -> Result<String, String> {
+fn in_file(path: &Path) -> Result<String, String> {
     checked(&read_secret(path)?, "names the file", &path.display().to_string())
 }
 

@@ -1,7 +1,7 @@
 //! Keys: what may be written for one, how it is read from the file or the environment, and what is said if it is
 //! wrong. Every complaint names the key, the line and the cure.
 //!
-//! It knows nothing of what the keys mean; that is [`super`].
+//! It knows nothing of what the keys mean; that is [`super::section`] and the lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
