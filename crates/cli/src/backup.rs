@@ -4,18 +4,17 @@
 //! operator has looked and says `tidings hold release`.
 
 use crate::config::connection::Secrets;
-use crate::database;
 use crate::directory;
 use crate::home::Home;
 use crate::operator::{Operator, Place};
-use crate::output::{Output, Tone, numbered};
+use crate::output::{Output, Tone, numbered, size};
 use crate::suppression;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidings_store::postgres::Postgres;
-use tidings_store::sqlite::FILE_NAME;
+use tidings_store::sqlite::{FILE_NAME, Sqlite};
 
 /// Copies the store while everything runs.
 ///
@@ -30,8 +29,7 @@ pub async fn backup(to: PathBuf, place: &Place, output: Output) -> anyhow::Resul
         .await
         .with_context(|| format!("no backup was made to {}", to.display()))?;
     let octets = std::fs::metadata(&to)?.len();
-    database::check(&to)
-        .with_context(|| format!("the copy {} is damaged: make another one", to.display()))?;
+    check(&to).with_context(|| format!("the copy {} is damaged: make another one", to.display()))?;
     let detail = format!("{octets} octets to {}", to.display());
     let actor = operator.actor(operator.account);
     operator
@@ -40,7 +38,7 @@ pub async fn backup(to: PathBuf, place: &Place, output: Output) -> anyhow::Resul
         .await?;
     let value = json!({ "file": to.display().to_string(), "octets": octets, "integrity": "ok" });
     output.show(&value, || {
-        format!("{} · {} · integrity ok\nIt holds texts and phone numbers: keep it as safe as the data directory.", to.display(), database::size(octets))
+        format!("{} · {} · integrity ok\nIt holds texts and phone numbers: keep it as safe as the data directory.", to.display(), size(octets))
     })?;
     operator.close().await
 }
@@ -71,7 +69,7 @@ pub async fn restore(
     if !from.is_file() {
         bail!("there is no backup {}", from.display());
     }
-    database::check(from)
+    check(from)
         .with_context(|| format!("{} is damaged or no backup: restore another one", from.display()))?;
     if let Some(path) = journal.filter(|path| !path.exists()) {
         bail!("there is no journal {}", path.display());
@@ -175,10 +173,11 @@ pub async fn migrate(place: &Place, output: Output) -> anyhow::Result<()> {
     let (applied, before) = match &home {
         Home::Directory(at) => {
             let file = at.join(FILE_NAME);
-            let before = if file.exists() { database::migrations(&file)?.len() } else { 0 };
+            let migrations = || Sqlite::migrations(&file).map_err(anyhow::Error::msg);
+            let before = if file.exists() { migrations()?.len() } else { 0 };
             directory::make(at)?;
             home.open()?.close().await?;
-            (database::migrations(&file)?.split_off(before), before)
+            (migrations()?.split_off(before), before)
         }
         Home::Database(options) => {
             let applied = Postgres::migrate(options)
@@ -194,4 +193,14 @@ pub async fn migrate(place: &Place, output: Output) -> anyhow::Result<()> {
         [] => format!("{home} is up to date ({}).", numbered(before, "migration", "migrations")),
         applied => format!("{home}: applied {}.", applied.join(", ")),
     })
+}
+
+/// Whether a database file is ours, and whole.
+///
+/// # Errors
+/// What is damaged.
+pub fn check(file: &Path) -> anyhow::Result<()> {
+    // First, because what is no database of ours is not damaged.
+    Sqlite::migrations(file).map_err(anyhow::Error::msg)?;
+    Ok(Sqlite::verify(file)?)
 }

@@ -1,13 +1,13 @@
 //! `tidings doctor`: looks at everything that can be looked at from outside, and says for each thing that is wrong
 //! what to do. It changes nothing but the counters of the store.
 
+use crate::backup;
 use crate::config::connection::Secrets;
-use crate::database;
 use crate::directory;
 use crate::duration;
 use crate::home::Home;
 use crate::operator::{Operator, Place};
-use crate::output::{Output, Tone, numbered};
+use crate::output::{Output, Tone, numbered, size};
 use crate::serve::FILES_WANTED;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use std::path::Path;
 use tidings_domain::spend::Period;
 use tidings_store::Node;
 use tidings_store::postgres::{self, Postgres};
-use tidings_store::sqlite::FILE_NAME;
+use tidings_store::sqlite::{FILE_NAME, Sqlite};
 
 /// Free space below which something is wrong: octets.
 const FREE_WRONG: u64 = 512 * 1024 * 1024;
@@ -201,7 +201,7 @@ fn data_directory(report: &mut Report, at: &Path, migrate: &str) {
     }
     if let Ok(room) = rustix::fs::statvfs(at) {
         let free = room.f_bavail.saturating_mul(room.f_frsize);
-        let sentence = format!("{} free", database::size(free));
+        let sentence = format!("{} free", size(free));
         match free {
             free if free < FREE_WRONG => {
                 report.wrong("disk", sentence, "make room: without it nothing is accepted")
@@ -285,8 +285,8 @@ fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
         );
         return false;
     }
-    match database::check(file) {
-        Ok(()) => report.well("store", format!("SQLite {}, undamaged", database::version())),
+    match backup::check(file) {
+        Ok(()) => report.well("store", format!("SQLite {}, undamaged", Sqlite::version())),
         Err(why) => {
             report.wrong(
                 "store",
@@ -296,7 +296,7 @@ fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
             return false;
         }
     }
-    match database::migrations(file) {
+    match Sqlite::migrations(file) {
         Ok(names) => report.well(
             "schema",
             format!(
@@ -305,16 +305,16 @@ fn database_file(report: &mut Report, file: &Path, migrate: &str) -> bool {
                 names.last().map_or("none", String::as_str)
             ),
         ),
-        Err(why) => report.wrong("schema", format!("{why:#}"), format!("run `{migrate}`")),
+        Err(why) => report.wrong("schema", why, format!("run `{migrate}`")),
     }
     true
 }
 
-/// Whether somebody does each part of the work, where several nodes may share it.
 fn migrations(count: usize) -> String {
     numbered(count, "migration", "migrations")
 }
 
+/// Whether somebody does each part of the work, where several nodes may share it.
 fn roles(report: &mut Report, nodes: &[Node]) {
     let alive: Vec<&Node> = nodes.iter().filter(|node| node.lease_left_ms > 0).collect();
     if nodes.is_empty() {
@@ -378,7 +378,7 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
         Ok(looked) => looked,
         Err(why) => return report.wrong("store", format!("{why:#}"), "look at the log of the server"),
     };
-    report.well("size", database::size(numbers.size));
+    report.well("size", size(numbers.size));
     roles(report, &nodes);
     if let Some(why) = hold {
         report.wrong(

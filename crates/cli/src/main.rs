@@ -11,7 +11,6 @@ mod config;
 mod consent;
 mod contact;
 mod copy;
-mod database;
 mod dev;
 mod directory;
 mod doctor;

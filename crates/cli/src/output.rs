@@ -35,6 +35,18 @@ pub fn numbered(count: impl TryInto<u64>, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
+/// Octets for people.
+pub fn size(octets: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+    let mut size = octets as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{octets} B") } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
 /// What is shown in the place of a person's text.
 pub fn hidden(text: &str) -> String {
     let count = text.chars().count();

@@ -2,7 +2,8 @@
 
 use super::executor::failed;
 use crate::{Error, Result};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
 
 /// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -66,6 +67,21 @@ pub(super) fn check(connection: &Connection) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// The names of those that were applied to a database, whichever version of this program did so.
+///
+/// # Errors
+/// A sentence, if the file cannot be opened or is no database of ours.
+pub(super) fn names(file: &Path) -> std::result::Result<Vec<String>, String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)
+        .map_err(|why| format!("{} cannot be opened: {why}", file.display()))?;
+    let mut statement = connection
+        .prepare("SELECT name FROM migration ORDER BY number")
+        .map_err(|why| format!("this is no database of tidings: {why}"))?;
+    let names: rusqlite::Result<_> = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect);
+    names.map_err(|why| why.to_string())
 }
 
 /// Applies what is missing.

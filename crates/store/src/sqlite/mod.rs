@@ -185,6 +185,19 @@ impl Sqlite {
         verify(&executor::connect(&options, VERIFY_CACHE_KIB, true)?)
     }
 
+    /// The migrations that were applied to a database, in their order. Only reads, beside whoever uses it.
+    ///
+    /// # Errors
+    /// A sentence, if the file cannot be opened or is no database of ours.
+    pub fn migrations(file: &Path) -> std::result::Result<Vec<String>, String> {
+        migration::names(file)
+    }
+
+    /// The version of the library.
+    pub fn version() -> &'static str {
+        rusqlite::version()
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.options.path
