@@ -8,8 +8,9 @@ use crate::message::{open, pace, repeated};
 use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::account::Scope;
+use tidings_domain::consent_request::NewConsentRequest;
 use tidings_engine::{Call, IdempotencyKey, Item, Sent};
-use tidings_store::Asking;
+use tidings_store::requested;
 use tidings_wire::consent_request as wire;
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::All;
@@ -21,24 +22,14 @@ pub(crate) async fn ask(ask: Ask) -> Answer {
     }
     open(&ask)?;
     let key = idempotency::key(&ask.headers)?;
-    let asked = wire::parse(&ask.json()?, ask.door())?;
+    let (message, new) = wire::parse(&ask.json()?, ask.door())?;
     pace(&ask, 1)?;
-    let text_field = asked.message.text_field;
-    let asking = Asking {
-        purposes: asked.purposes,
-        channels: asked.channels,
-        act: asked.act,
-        life_s: asked.life_s,
-        place: asked.place,
-        seller: asked.seller,
-        programme: asked.programme,
-        source: "api".to_owned(),
-    };
-    let (base, rendered) = (ask.app.settings.public_url.clone(), asking.clone());
+    let text_field = message.text_field;
+    let (base, rendered) = (ask.app.settings.public_url.clone(), new.clone());
     let call = Call {
         realm: ask.realm(),
         token: Some(ask.caller().token()),
-        requests: vec![asked.message.request],
+        requests: vec![message.request],
         batch: None,
         idempotency: key.map(|key| IdempotencyKey {
             key,
@@ -46,19 +37,19 @@ pub(crate) async fn ask(ask: Ask) -> Answer {
             answer: Arc::new(move |_, items| made(items, &rendered, text_field, &base).write()),
         }),
     };
-    match ask.app.engine.ask_consent(call, asking.clone()).await? {
+    match ask.app.engine.ask_consent(call, new.clone()).await? {
         Sent::New(_, items) => {
-            Ok(made(&items, &asking, text_field, &ask.app.settings.public_url).response(false))
+            Ok(made(&items, &new, text_field, &ask.app.settings.public_url).response(false))
         }
         other => repeated(other),
     }
 }
 
 /// The answer to a request.
-fn made(items: &[Item], asking: &Asking, text_field: &'static str, base: &str) -> Remembered {
+fn made(items: &[Item], new: &NewConsentRequest, text_field: &'static str, base: &str) -> Remembered {
     let error = match items.first() {
         Some(Item::Accepted(accepted)) => {
-            let request = asking.request(&accepted.message, accepted.message.created_at);
+            let request = requested(new, &accepted.message, accepted.message.created_at);
             let body = serde_json::to_vec(&wire::shown(&request)).expect("strings are JSON");
             return Remembered { status: 202, body };
         }

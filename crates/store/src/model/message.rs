@@ -419,7 +419,7 @@ impl Tables {
             let saying = match beside {
                 Beside::Saying(saying) => Some(saying.clone()),
                 Beside::Asking(asking) => {
-                    self.consent_requests.insert(asking.request(&draft.message, now));
+                    self.consent_requests.insert(requested(asking, &draft.message, now));
                     None
                 }
                 Beside::Nothing => {

@@ -877,7 +877,7 @@ pub(super) async fn accept_with(
         let saying = match beside {
             Beside::Saying(saying) => Some(saying.clone()),
             Beside::Asking(asking) => {
-                consent_request::insert(&tx.sql, &asking.request(message, now)).await?;
+                consent_request::insert(&tx.sql, &requested(asking, message, now)).await?;
                 None
             }
             Beside::Nothing => {

@@ -113,7 +113,7 @@ pub(super) fn accept_with(
         let saying = match beside {
             Beside::Saying(saying) => Some(saying.clone()),
             Beside::Asking(asking) => {
-                consent_request::insert(tx.sql, &asking.request(message, now))?;
+                consent_request::insert(tx.sql, &requested(asking, message, now))?;
                 None
             }
             Beside::Nothing => {
