@@ -1,7 +1,7 @@
 //! What people agreed to.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::Consent;

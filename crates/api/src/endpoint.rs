@@ -1,7 +1,7 @@
 //! Webhook endpoints: making, changing, trying out, telling again.
 
 use crate::ask::{Answer, Ask, json, nothing};
-use crate::message::page;
+use crate::page::page;
 use crate::problem::Problem;
 use tidings_domain::id::EndpointId;
 use tidings_domain::webhook::Delivery;

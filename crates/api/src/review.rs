@@ -1,7 +1,7 @@
 //! Failures that a person must look at.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use tidings_store::{Review, ReviewChoice};
 use tidings_wire::Shown;

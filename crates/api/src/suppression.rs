@@ -1,7 +1,7 @@
 //! The suppression list.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use tidings_domain::id::SuppressionId;
 use tidings_domain::suppression::default_end;

@@ -1,7 +1,7 @@
 //! Who is asking; tokens, OAuth clients, and the audit trail.
 
 use crate::ask::{Answer, Ask, json, nothing};
-use crate::message::page;
+use crate::page::page;
 use crate::problem::Problem;
 use std::collections::HashSet;
 use tidings_domain::account::Environment;
