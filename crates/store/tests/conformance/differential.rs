@@ -29,7 +29,7 @@ use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::pool::{Choice, Name, Picked};
 use tidings_domain::purpose::Purpose;
-use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::receipt::{IdForm, Receipt, our_reference};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
