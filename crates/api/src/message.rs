@@ -13,7 +13,7 @@ use tidings_engine::{self as engine, Call, Cancel, Item, Sent};
 use tidings_store::{Endpoint, MessageFilter, Saying, Stored};
 use tidings_wire::batch::{self, BatchAccepted};
 use tidings_wire::body::{Field, Kind};
-use tidings_wire::endpoint::SECRET_OCTETS;
+use tidings_wire::endpoint::{Attempt, Delivery, SECRET_OCTETS};
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::message::{self, Accepted, GateReason, Gated, Message, Parsed, Preview};
 use tidings_wire::page::{List, Page};
@@ -326,8 +326,8 @@ pub(crate) async fn timeline(ask: Ask) -> Answer {
                 .iter()
                 .map(|(id, event)| event::TimelineEvent::new(*id, event, found.stored.message.purpose))
                 .collect(),
-            webhook_attempts: found.attempts.iter().map(crate::endpoint::attempt).collect(),
-            webhook_deliveries: found.deliveries.iter().map(crate::endpoint::delivery).collect(),
+            webhook_attempts: found.attempts.iter().map(Attempt::new).collect(),
+            webhook_deliveries: found.deliveries.iter().map(Delivery::new).collect(),
         },
     )
 }
