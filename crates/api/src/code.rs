@@ -2,16 +2,14 @@
 
 use crate::ask::{Answer, Ask, json};
 use crate::idempotency::{self, Remembered};
-use crate::message::{open, pace, repeated};
 use crate::problem::Problem;
+use crate::send::{open, pace, refusal, remember, repeated};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use tidings_domain::code::{self, Mark, NewCode, Refused, Status, Verdict};
 use tidings_domain::id::CodeId;
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Reason};
 use tidings_engine::code::{Checked, CodeSent, Wanted};
-use tidings_engine::intake::IdempotencyKey;
 use tidings_engine::{Item, Sent};
 use tidings_wire::code as wire;
 use tidings_wire::error::{Code, FieldError};
@@ -50,13 +48,9 @@ pub(crate) async fn create(ask: Ask) -> Answer {
         recipient: parsed.recipient,
         template: parsed.template,
         code: parsed.code.clone(),
-        idempotency: key.map(|key| IdempotencyKey {
-            key,
-            fingerprint: idempotency::fingerprint(ask.path, &ask.body),
-            answer: Arc::new(move |_, items| match made(items, &new, mark, resend_after_s) {
-                Ok(answer) => answer.write(),
-                Err(problem) => Remembered { status: problem.status, body: problem.body(&base) }.write(),
-            }),
+        idempotency: remember(&ask, key, move |_, items| {
+            made(items, &new, mark, resend_after_s)
+                .unwrap_or_else(|problem| Remembered::refusal(&problem, &base))
         }),
     });
     match sent.await? {
@@ -81,12 +75,8 @@ fn made(items: &[Item], new: &NewCode, mark: Mark, resend_after_s: i64) -> Resul
 /// Why a code was not sent.
 fn refused(items: &[Item]) -> Problem {
     match items.first() {
-        Some(Item::Refused(refusal)) => FieldError::refusal(refusal, "text").into(),
-        Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason).into(),
         Some(Item::CodeRefused(why)) => not_sent(*why),
-        Some(Item::Accepted(..) | Item::Overtaken | Item::Asked) | None => {
-            Problem::new(Code::UnknownError, "The engine gave no answer.")
-        }
+        other => refusal(other, "text").into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What people agreed to.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::Consent;
@@ -13,6 +13,7 @@ use tidings_wire::consent;
 use tidings_wire::consent_request;
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::{All, List, Page};
+use tidings_wire::suppression;
 
 const TO: Field = Field::new("to", Kind::Text, "The phone number.").required();
 
@@ -77,7 +78,7 @@ pub(crate) async fn proof(ask: Ask) -> Answer {
             suppressed: proof.is_suppressed(),
             standing: consent::standings(&proof.consents, &proof.opt_outs(), proof.made_at),
             consents: proof.consents.iter().map(consent::shown).collect(),
-            suppressions: proof.suppressions.iter().map(crate::suppression::shown).collect(),
+            suppressions: proof.suppressions.iter().map(suppression::shown).collect(),
             requests: proof.requests.iter().map(consent_request::shown).collect(),
         },
     )

@@ -4,14 +4,12 @@ use crate::ask::{Answer, Ask, json};
 use crate::auth;
 use crate::consent::recipient;
 use crate::idempotency::{self, Remembered};
-use crate::message::{open, pace, repeated};
-use crate::problem::Problem;
-use std::sync::Arc;
+use crate::send::{open, pace, refusal, remember, repeated};
 use tidings_domain::account::Scope;
-use tidings_engine::{Call, IdempotencyKey, Item, Sent};
-use tidings_store::Asking;
+use tidings_domain::consent_request::NewConsentRequest;
+use tidings_engine::{Call, Item, Sent};
+use tidings_store::requested;
 use tidings_wire::consent_request as wire;
-use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::All;
 
 pub(crate) async fn ask(ask: Ask) -> Answer {
@@ -21,59 +19,35 @@ pub(crate) async fn ask(ask: Ask) -> Answer {
     }
     open(&ask)?;
     let key = idempotency::key(&ask.headers)?;
-    let asked = wire::parse(&ask.json()?, ask.door())?;
+    let (message, new) = wire::parse(&ask.json()?, ask.door())?;
     pace(&ask, 1)?;
-    let text_field = asked.message.text_field;
-    let asking = Asking {
-        purposes: asked.purposes,
-        channels: asked.channels,
-        act: asked.act,
-        life_s: asked.life_s,
-        place: asked.place,
-        seller: asked.seller,
-        programme: asked.programme,
-        source: "api".to_owned(),
-    };
-    let (base, rendered) = (ask.app.settings.public_url.clone(), asking.clone());
+    let text_field = message.text_field;
+    let (base, rendered) = (ask.app.settings.public_url.clone(), new.clone());
     let call = Call {
         realm: ask.realm(),
         token: Some(ask.caller().token()),
-        requests: vec![asked.message.request],
+        requests: vec![message.request],
         batch: None,
-        idempotency: key.map(|key| IdempotencyKey {
-            key,
-            fingerprint: idempotency::fingerprint(ask.path, &ask.body),
-            answer: Arc::new(move |_, items| made(items, &rendered, text_field, &base).write()),
-        }),
+        idempotency: remember(&ask, key, move |_, items| made(items, &rendered, text_field, &base)),
     };
-    match ask.app.engine.ask_consent(call, asking.clone()).await? {
+    match ask.app.engine.ask_consent(call, new.clone()).await? {
         Sent::New(_, items) => {
-            Ok(made(&items, &asking, text_field, &ask.app.settings.public_url).response(false))
+            Ok(made(&items, &new, text_field, &ask.app.settings.public_url).response(false))
         }
         other => repeated(other),
     }
 }
 
 /// The answer to a request.
-fn made(items: &[Item], asking: &Asking, text_field: &'static str, base: &str) -> Remembered {
-    let error = match items.first() {
+fn made(items: &[Item], new: &NewConsentRequest, text_field: &'static str, base: &str) -> Remembered {
+    match items.first() {
         Some(Item::Accepted(accepted)) => {
-            let request = asking.request(&accepted.message, accepted.message.created_at);
+            let request = requested(new, &accepted.message, accepted.message.created_at);
             let body = serde_json::to_vec(&wire::shown(&request)).expect("strings are JSON");
-            return Remembered { status: 202, body };
+            Remembered { status: 202, body }
         }
-        Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
-        Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason),
-        Some(Item::Asked) => {
-            let detail = "The person was asked from this sender and has not answered yet; nothing was sent.";
-            FieldError::new("to", Code::ConsentPending, "pending", detail)
-        }
-        Some(Item::CodeRefused(_) | Item::Overtaken) | None => {
-            FieldError::new("", Code::UnknownError, "nothing", "The engine gave no answer.")
-        }
-    };
-    let problem = Problem::from(error);
-    Remembered { status: problem.status, body: problem.body(base) }
+        other => Remembered::refusal(&refusal(other, text_field).into(), base),
+    }
 }
 
 pub(crate) async fn list(ask: Ask) -> Answer {

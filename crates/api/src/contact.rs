@@ -1,7 +1,7 @@
 //! Contacts and their groups.
 
 use crate::ask::{Answer, Ask, json, long, nothing};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use crate::segment;
 use tidings_domain::contact::{Contact, Group};

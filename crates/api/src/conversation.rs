@@ -2,8 +2,10 @@
 
 use crate::ask::{Answer, Ask, bad_parameter, json};
 use crate::auth;
-use crate::message::{CURSOR, LIMIT, open, page, send_as, shown};
+use crate::message::{send_as, shown};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
+use crate::send::open;
 use tidings_domain::account::Scope;
 use tidings_domain::conversation::{self as domain, Change, Status, words};
 use tidings_domain::id::{ConversationId, NoteId};

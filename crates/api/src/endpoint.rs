@@ -1,60 +1,16 @@
 //! Webhook endpoints: making, changing, trying out, telling again.
 
 use crate::ask::{Answer, Ask, json, nothing};
-use crate::message::page;
+use crate::page::page;
 use crate::problem::Problem;
 use tidings_domain::id::EndpointId;
-use tidings_domain::webhook::Delivery;
-use tidings_store::{Attempt, Endpoint, Replay};
-use tidings_wire::Shown;
-use tidings_wire::endpoint::{self, Again, Facts, SECRET_OCTETS};
+use tidings_store::{Endpoint, Replay};
+use tidings_wire::endpoint::{self, Again, SECRET_OCTETS};
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::{All, List, Page};
 
 /// Endpoints of one realm that are made by hand. An event is told to each, so they must be few.
 const ENDPOINTS_MAX: usize = 50;
-
-fn shown(endpoint: &Endpoint, with_secret: bool) -> endpoint::Endpoint<'_> {
-    Facts {
-        id: endpoint.id,
-        url: &endpoint.url,
-        description: &endpoint.description,
-        kinds: endpoint.kinds,
-        disabled: endpoint.disabled.as_deref(),
-        failing_since: endpoint.failing_since,
-        callback_only: endpoint.callback_only,
-        previous_until: endpoint.previous.as_ref().map(|(_, until)| *until),
-        created_at: endpoint.created_at,
-        secret: with_secret.then_some(endpoint.secret.as_slice()),
-    }
-    .into()
-}
-
-pub(crate) fn attempt(attempt: &Attempt) -> endpoint::Attempt<'_> {
-    let (outcome, next) = endpoint::outcome(attempt.verdict);
-    endpoint::Attempt {
-        event_id: Shown(attempt.event),
-        message_id: attempt.message.map(Shown),
-        endpoint_id: Shown(attempt.endpoint),
-        number: attempt.number,
-        at: Shown(attempt.at),
-        took_ms: attempt.took_ms,
-        status: attempt.status,
-        request: (!attempt.request.is_empty()).then_some(attempt.request.as_str()),
-        response: &attempt.response,
-        outcome,
-        next_attempt_at: next.map(Shown),
-    }
-}
-
-pub(crate) fn delivery(delivery: &Delivery) -> endpoint::Delivery {
-    endpoint::Delivery {
-        event_id: Shown(delivery.event),
-        endpoint_id: Shown(delivery.endpoint),
-        tries: delivery.tries,
-        due_at: Shown(delivery.due_at),
-    }
-}
 
 /// The endpoint in the address, if it is the caller's.
 async fn found(ask: &Ask) -> Result<Endpoint, Problem> {
@@ -93,16 +49,16 @@ pub(crate) async fn create(ask: Ask) -> Answer {
     };
     engine.store().create_endpoint(endpoint.clone(), ask.actor()).await?;
     engine.endpoints_changed();
-    json(201, &shown(&endpoint, true))
+    json(201, &endpoint::Endpoint::with_secret(&endpoint))
 }
 
 pub(crate) async fn list(ask: Ask) -> Answer {
     let all = ask.app.engine.store().endpoints(Some(ask.realm())).await?;
-    json(200, &All { data: all.iter().map(|endpoint| shown(endpoint, false)).collect() })
+    json(200, &All { data: all.iter().map(endpoint::Endpoint::new).collect() })
 }
 
 pub(crate) async fn read(ask: Ask) -> Answer {
-    json(200, &shown(&found(&ask).await?, false))
+    json(200, &endpoint::Endpoint::new(&found(&ask).await?))
 }
 
 async fn save(ask: &Ask, endpoint: &Endpoint) -> Result<(), Problem> {
@@ -132,7 +88,7 @@ pub(crate) async fn change(ask: Ask) -> Answer {
         _ => {}
     }
     save(&ask, &endpoint).await?;
-    json(200, &shown(&endpoint, false))
+    json(200, &endpoint::Endpoint::new(&endpoint))
 }
 
 pub(crate) async fn delete(ask: Ask) -> Answer {
@@ -151,14 +107,17 @@ pub(crate) async fn rotate(ask: Ask) -> Answer {
     let old = std::mem::replace(&mut endpoint.secret, fresh);
     endpoint.previous = (overlap_s > 0).then(|| (old, clock.now().plus_s(overlap_s)));
     save(&ask, &endpoint).await?;
-    json(200, &shown(&endpoint, true))
+    json(200, &endpoint::Endpoint::with_secret(&endpoint))
 }
 
 pub(crate) async fn attempts(ask: Ask) -> Answer {
     let endpoint = found(&ask).await?;
     let page = page(&ask, List::Attempts)?;
     let found = ask.app.engine.attempts(ask.realm(), endpoint.id, page).await?;
-    json(200, &Page::new(List::Attempts, found.items.iter().map(attempt).collect(), found.next))
+    json(
+        200,
+        &Page::new(List::Attempts, found.items.iter().map(endpoint::Attempt::new).collect(), found.next),
+    )
 }
 
 pub(crate) async fn replay(ask: Ask) -> Answer {
@@ -174,5 +133,5 @@ pub(crate) async fn replay(ask: Ask) -> Answer {
 pub(crate) async fn test(ask: Ask) -> Answer {
     let endpoint = found(&ask).await?;
     let made = ask.app.engine.test_endpoint(endpoint, ask.actor()).await?;
-    json(200, &attempt(&made))
+    json(200, &endpoint::Attempt::new(&made))
 }

@@ -1,7 +1,7 @@
 //! The event feed: the same bodies as webhooks, for those who rather ask.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::LIMIT;
+use crate::page::{LIMIT, limit};
 use serde_json::value::RawValue;
 use tidings_domain::id::EventId;
 use tidings_engine::webhook::as_told;
@@ -9,7 +9,6 @@ use tidings_store::{About, Told};
 use tidings_wire::Shown;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::event::Feed;
-use tidings_wire::page::DEFAULT_LIMIT;
 use tidings_wire::webhook;
 
 pub(crate) static PARAMETERS: &[Field] = &[
@@ -33,8 +32,7 @@ fn body(told: &Told) -> Box<RawValue> {
 
 pub(crate) async fn feed(ask: Ask) -> Answer {
     let after: Option<EventId> = ask.query.id("after")?;
-    let limit = ask.query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_LIMIT);
-    let found = ask.app.engine.store().events(ask.realm(), after, limit).await?;
+    let found = ask.app.engine.store().events(ask.realm(), after, limit(&ask)).await?;
     let next = found.last().map(|told| told.id).or(after);
     json(200, &Feed { data: found.iter().map(body).collect(), next: next.map(Shown) })
 }

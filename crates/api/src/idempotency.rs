@@ -45,6 +45,11 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
+    /// A refusal. `base` is the installation's public address.
+    pub fn refusal(problem: &Problem, base: &str) -> Self {
+        Self { status: problem.status, body: problem.body(base) }
+    }
+
     /// For the store.
     pub fn write(self) -> Vec<u8> {
         [&self.status.to_be_bytes()[..], &self.body].concat()

@@ -1,7 +1,7 @@
 //! Imports of contacts.
 
 use crate::ask::{Answer, Ask, json, long};
-use crate::message::page;
+use crate::page::page;
 use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::address::Country;

@@ -21,10 +21,12 @@ mod message;
 mod oauth;
 mod openapi;
 mod pace;
+mod page;
 mod problem;
 mod query;
 mod review;
 mod segment;
+mod send;
 mod server;
 mod site;
 mod suppression;
@@ -322,7 +324,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(POST, "/v1/messages/{id}/redact", REDACT, "messages", "Remove the text of a message", act!(message::redact))
         .gives(200, one!(msg::Message<'static>)),
     Route::new(GET, "/v1/batches", READ, "batches", "List batches, newest first", act!(message::batches))
-        .query(message::PAGING).gives(200, page_of!(batch::Batch)),
+        .query(page::PAGING).gives(200, page_of!(batch::Batch)),
     Route::new(GET, "/v1/batches/{id}", READ, "batches", "Read a batch with its counts", act!(message::read_batch))
         .gives(200, one!(batch::Batch)),
     Route::new(GET, "/v1/inbound/{id}", READ, "inbound", "Read a message that a person sent, and what came of it", act!(inbound::read))
@@ -350,7 +352,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(GET, "/v1/conversations/{id}", TALKS, "conversations", "Read a conversation", act!(conversation::read))
         .gives(200, one!(cnv::Conversation<'static>)),
     Route::new(GET, "/v1/conversations/{id}/messages", TALKS, "conversations", "Read what was said and noted, the last first", act!(conversation::lines))
-        .query(message::PAGING).gives(200, page_of!(cnv::ConversationEntry<'static>)),
+        .query(page::PAGING).gives(200, page_of!(cnv::ConversationEntry<'static>)),
     Route::new(POST, "/v1/conversations/{id}/reply", TALK, "conversations", "Reply, unless somebody wrote meanwhile", act!(conversation::reply))
         .takes(&cnv::REPLY).replayable().gives(202, one!(msg::Accepted<'static>)),
     Route::new(POST, "/v1/conversations/{id}/notes", TALK, "conversations", "Leave a note that only you see", act!(conversation::note))
@@ -390,7 +392,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(POST, "/v1/webhooks/{id}/rotate", HOOKS, "webhooks", "Replace an endpoint's secret; shows the new one", act!(endpoint::rotate))
         .may_take(&whk::ROTATION).gives(200, one!(whk::Endpoint<'static>)),
     Route::new(GET, "/v1/webhooks/{id}/attempts", HOOKS_READ, "webhooks", "List the calls of an endpoint, newest first", act!(endpoint::attempts))
-        .query(message::PAGING).gives(200, page_of!(whk::Attempt<'static>)),
+        .query(page::PAGING).gives(200, page_of!(whk::Attempt<'static>)),
     Route::new(POST, "/v1/webhooks/{id}/replay", HOOKS, "webhooks", "Tell an endpoint again: one event, or a time range", act!(endpoint::replay))
         .takes(&whk::REPLAY).gives(202, one!(whk::Replayed)),
     Route::new(POST, "/v1/webhooks/{id}/test", HOOKS, "webhooks", "Call an endpoint now, with a test event", act!(endpoint::test))
@@ -431,7 +433,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(POST, "/v1/imports", IMPORT, "imports", "Read a table of contacts; nothing is taken over before it is committed", act!(import::create))
         .file("text/csv").query(import::OPTIONS).gives(201, one!(imp::Import<'static>)),
     Route::new(GET, "/v1/imports", IMPORT, "imports", "List imports, newest first", act!(import::list))
-        .query(message::PAGING).gives(200, page_of!(imp::Import<'static>)),
+        .query(page::PAGING).gives(200, page_of!(imp::Import<'static>)),
     Route::new(GET, "/v1/imports/{id}", IMPORT, "imports", "Read how far an import is, and its report", act!(import::read))
         .gives(200, one!(imp::Import<'static>)),
     Route::new(POST, "/v1/imports/{id}/commit", IMPORT, "imports", "Take the rows of an import over", act!(import::commit))
@@ -444,7 +446,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(POST, "/v1/segments", SEGMENT, "segments", "Keep a query over contacts under a name", act!(segment::create))
         .takes(&seg::NEW_SEGMENT).gives(201, one!(seg::Segment<'static>)),
     Route::new(GET, "/v1/segments", SEGMENTS, "segments", "List segments, the last made first", act!(segment::list))
-        .query(message::PAGING).gives(200, page_of!(seg::Segment<'static>)),
+        .query(page::PAGING).gives(200, page_of!(seg::Segment<'static>)),
     Route::new(POST, "/v1/segments/preview", SEGMENTS, "segments", "Try a query without keeping it", act!(segment::preview))
         .takes(&seg::PREVIEW).gives(200, one!(seg::SegmentPreview<'static>)),
     Route::new(GET, "/v1/segments/{id}", SEGMENTS, "segments", "Read a segment, by its id or name", act!(segment::read))
@@ -454,7 +456,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(DELETE, "/v1/segments/{id}", SEGMENT, "segments", "Delete a segment; the contacts that it finds stay", act!(segment::delete))
         .gives(204, Gives::Nothing),
     Route::new(GET, "/v1/segments/{id}/contacts", SEGMENTS, "segments", "List the contacts that a segment finds, newest first", act!(segment::contacts))
-        .query(segment::MEMBERS).gives(200, one!(seg::SegmentContacts<'static>)),
+        .query(page::PAGING).gives(200, one!(seg::SegmentContacts<'static>)),
     Route::new(GET, "/v1/segments/{id}/count", SEGMENTS, "segments", "Count the contacts that a segment finds", act!(segment::count))
         .query(segment::COUNT).gives(200, one!(seg::SegmentCount)),
 
@@ -493,7 +495,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(DELETE, "/v1/clients/{id}", ADMIN, "tokens", "Revoke an OAuth 2 client and its tokens", act!(token::revoke_client))
         .gives(204, Gives::Nothing),
     Route::new(GET, "/v1/audit", ADMIN, "account", "List who changed what, newest first", act!(token::audit))
-        .query(message::PAGING).gives(200, page_of!(account::Audit<'static>)),
+        .query(page::PAGING).gives(200, page_of!(account::Audit<'static>)),
 
     Route::new(POST, "/oauth/token", OPEN, "oauth", "Get an access token (client_credentials)", act!(oauth::grant))
         .form().gives(200, one!(oauth::AccessToken)),

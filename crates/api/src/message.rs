@@ -1,28 +1,23 @@
 //! Sending, previewing, reading, canceling and redacting messages; batches.
 
-use crate::ask::{Answer, Ask, bad_parameter, json};
+use crate::ask::{Answer, Ask, json};
 use crate::idempotency::{self, Remembered};
-use crate::pace::Pace;
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
+use crate::send::{open, pace, refusal, remember, repeated};
 use crate::template::Templates;
 use std::sync::Arc;
-use tidings_domain::id::{BatchId, EndpointId, MessageId, TokenId};
+use tidings_domain::id::{BatchId, EndpointId, MessageId};
 use tidings_domain::message::Status;
-use tidings_engine::{self as engine, Call, Cancel, Item, Refused, Sent, intake::IdempotencyKey};
-use tidings_store::{Endpoint, MessageFilter, Page, Saying, Stored};
+use tidings_engine::{self as engine, Call, Cancel, Item, Sent};
+use tidings_store::{Endpoint, MessageFilter, Saying, Stored};
 use tidings_wire::batch::{self, BatchAccepted};
 use tidings_wire::body::{Field, Kind};
-use tidings_wire::endpoint::SECRET_OCTETS;
+use tidings_wire::endpoint::{Attempt, Delivery, SECRET_OCTETS};
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::message::{self, Accepted, GateReason, Gated, Message, Parsed, Preview};
-use tidings_wire::page::{self, List};
+use tidings_wire::page::{List, Page};
 use tidings_wire::{event, sms};
-
-pub(crate) const LIMIT: Field =
-    Field::new("limit", Kind::Integer(1, page::MAX_LIMIT as i64), "Items of a page.");
-pub(crate) const CURSOR: Field = Field::new("cursor", Kind::Text, "`next_cursor` of the page before.");
-
-pub(crate) static PAGING: &[Field] = &[LIMIT, CURSOR];
 
 pub(crate) static FILTERS: &[Field] = &[
     LIMIT,
@@ -52,18 +47,6 @@ pub(crate) static FILTERS: &[Field] = &[
     Field::new("carrier_id", Kind::Text, "Only the message with this id of the carrier."),
     Field::new("batch_id", Kind::Text, "Only messages of this batch."),
 ];
-
-/// Which page the caller wants.
-pub(crate) fn page(ask: &Ask, list: List) -> Result<Page, Problem> {
-    let limit = ask.query.get("limit").and_then(|text| text.parse().ok()).unwrap_or(page::DEFAULT_LIMIT);
-    let before = match ask.query.get("cursor") {
-        None => None,
-        Some(cursor) => Some(page::place(list, cursor).ok_or_else(|| {
-            bad_parameter("cursor", "invalid_cursor", "This is not a cursor that this list gave.")
-        })?),
-    };
-    Ok(Page { before, limit })
-}
 
 pub(crate) async fn send_sms(ask: Ask) -> Answer {
     open(&ask)?;
@@ -99,11 +82,7 @@ pub(crate) async fn send_as(ask: Ask, mut parsed: Parsed, saying: Option<Saying>
         token: Some(ask.caller().token()),
         requests: vec![request],
         batch: None,
-        idempotency: key.map(|key| IdempotencyKey {
-            key,
-            fingerprint: idempotency::fingerprint(ask.path, &ask.body),
-            answer: Arc::new(move |_, items| single(items, text_field, &base).write()),
-        }),
+        idempotency: remember(&ask, key, move |_, items| single(items, text_field, &base)),
     };
     let sent = match saying {
         None => ask.app.engine.send(call).await?,
@@ -120,96 +99,35 @@ pub(crate) async fn send_as(ask: Ask, mut parsed: Parsed, saying: Option<Saying>
 async fn unfilled(ask: &Ask, key: Option<String>, errors: Vec<FieldError>) -> Answer {
     let problem = Problem::fields(errors);
     let Some(key) = key else { return Err(problem) };
-    let refusal = Remembered { status: problem.status, body: problem.body(&ask.app.settings.public_url) };
-    let remembered = refusal.clone();
+    let answer = Remembered::refusal(&problem, &ask.app.settings.public_url);
+    let remembered = answer.clone();
     let sent = ask.app.engine.send(Call {
         realm: ask.realm(),
         token: Some(ask.caller().token()),
         requests: Vec::new(),
         batch: None,
-        idempotency: Some(IdempotencyKey {
-            key,
-            fingerprint: idempotency::fingerprint(ask.path, &ask.body),
-            answer: Arc::new(move |_, _| remembered.clone().write()),
-        }),
+        idempotency: remember(ask, Some(key), move |_, _| remembered.clone()),
     });
     match sent.await? {
-        Sent::New(..) => Ok(refusal.response(false)),
+        Sent::New(..) => Ok(answer.response(false)),
         other => repeated(other),
     }
 }
 
-/// What a reply is told that somebody else was quicker.
-fn overtaken() -> FieldError {
-    let detail = "Somebody wrote in this conversation since the entry that you saw last; nothing was sent.";
-    FieldError::new("if_last", Code::Overtaken, "overtaken", detail)
-}
-
 /// The answer to one message.
 fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
-    let error = match items.first() {
+    match items.first() {
         Some(Item::Accepted(accepted)) => {
             let body = serde_json::to_vec(&shown_accepted(accepted)).expect("strings are JSON");
-            return Remembered { status: 202, body };
+            Remembered { status: 202, body }
         }
-        Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
-        Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason),
-        Some(Item::Overtaken) => overtaken(),
-        Some(Item::CodeRefused(_) | Item::Asked) | None => {
-            FieldError::new("", Code::UnknownError, "nothing", "The engine gave no answer.")
-        }
-    };
-    let problem = Problem::from(error);
-    Remembered { status: problem.status, body: problem.body(base) }
+        other => Remembered::refusal(&refusal(other, text_field).into(), base),
+    }
 }
 
 pub(crate) fn shown_accepted(accepted: &engine::Accepted) -> Accepted<'_> {
     Accepted::new(&accepted.message, accepted.status, accepted.held.as_ref(), &accepted.warnings)
         .chosen(accepted.picked.as_ref())
-}
-
-pub(crate) fn repeated(sent: Sent) -> Answer {
-    match sent {
-        Sent::Replayed(stored) => Ok(Remembered::read(&stored).response(true)),
-        Sent::KeyReused => Err(Problem::new(
-            Code::IdempotencyConflict,
-            "This Idempotency-Key was used for another request; nothing was sent.",
-        )),
-        Sent::Overloaded { why, retry_after_s } => Err(too_much(why, retry_after_s)),
-        Sent::New(..) => Err(Problem::new(Code::UnknownError, "The engine gave no answer.")),
-    }
-}
-
-fn too_much(why: Refused, retry_after_s: u32) -> Problem {
-    let later = |detail| Problem {
-        retry_after_s: Some(retry_after_s.max(1)),
-        ..Problem::new(Code::Unavailable, detail)
-    };
-    match why {
-        Refused::Behind => later("More comes in than can be stored at once; nothing was accepted."),
-        Refused::Full => later("Too many messages wait to be sent; nothing was accepted."),
-        Refused::AccountFull => Problem::rate_limited(
-            retry_after_s,
-            "As many messages of this account wait to be sent as may; nothing was accepted.",
-        ),
-    }
-}
-
-/// Refuses before the body is parsed, where nobody is let in anyway.
-pub(crate) fn open(ask: &Ask) -> Result<(), Problem> {
-    ask.app.engine.accepts_nothing().map_or(Ok(()), |(why, retry_after_s)| Err(too_much(why, retry_after_s)))
-}
-
-/// Takes `count` messages from the token's allowance.
-pub(crate) fn pace(ask: &Ask, count: usize) -> Result<(), Problem> {
-    let caller = ask.caller();
-    let per_minute = caller.rate_per_minute.unwrap_or_else(|| ask.app.engine.limits().messages_per_minute);
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    let paces: &Pace<TokenId> = &ask.app.messages;
-    paces.take(caller.token(), count, per_minute, ask.app.now_ns()).map_err(|wait_s| {
-        let detail = format!("This token may send {per_minute} messages a minute; nothing was accepted.");
-        Problem::rate_limited(wait_s, detail)
-    })
 }
 
 /// The endpoint for a message's own callback address.
@@ -300,11 +218,7 @@ pub(crate) async fn send_batch(ask: Ask) -> Answer {
         token: Some(ask.caller().token()),
         requests,
         batch,
-        idempotency: key.map(|key| IdempotencyKey {
-            key,
-            fingerprint: idempotency::fingerprint(ask.path, &ask.body),
-            answer: Arc::new(move |batch, items| many(batch, items, &remembered).write()),
-        }),
+        idempotency: remember(&ask, key, move |batch, items| many(batch, items, &remembered)),
     });
     match sent.await? {
         Sent::New(batch, items) => Ok(many(batch, &items, &parsed).response(false)),
@@ -314,38 +228,15 @@ pub(crate) async fn send_batch(ask: Ask) -> Answer {
 
 /// The answer to a batch: the engine's items, put back between those that it never saw.
 fn many(batch: Option<BatchId>, items: &[Item], parsed: &[Result<&'static str, FieldError>]) -> Remembered {
-    enum Outcome<'a> {
-        Accepted(Accepted<'a>),
-        Refused(FieldError),
-    }
     let mut items = items.iter();
-    let outcomes: Vec<Outcome<'_>> = parsed
-        .iter()
-        .map(|parsed| match parsed {
-            Err(error) => Outcome::Refused(error.clone()),
-            Ok(text_field) => match items.next() {
-                Some(Item::Accepted(accepted)) => Outcome::Accepted(shown_accepted(accepted)),
-                Some(Item::Refused(refusal)) => Outcome::Refused(FieldError::refusal(refusal, text_field)),
-                Some(Item::Suppressed(reason)) => Outcome::Refused(FieldError::suppressed(*reason)),
-                Some(Item::CodeRefused(_) | Item::Overtaken | Item::Asked) | None => {
-                    Outcome::Refused(FieldError::new("", Code::UnknownError, "nothing", "No answer."))
-                }
-            },
-        })
-        .collect();
-    let mut errors = Vec::new();
-    let mut results = Vec::with_capacity(outcomes.len());
-    for outcome in outcomes {
-        results.push(match outcome {
-            Outcome::Accepted(accepted) => Ok(accepted),
-            Outcome::Refused(error) => {
-                errors.push(error);
-                Err(errors.len() - 1)
-            }
-        });
-    }
-    let results = results.into_iter().map(|result| result.map_err(|place| &errors[place])).collect();
-    let body = serde_json::to_vec(&BatchAccepted::new(batch, results)).expect("strings are JSON");
+    let results = parsed.iter().map(|parsed| {
+        let text_field = parsed.clone()?;
+        match items.next() {
+            Some(Item::Accepted(accepted)) => Ok(shown_accepted(accepted)),
+            other => Err(refusal(other, text_field)),
+        }
+    });
+    let body = serde_json::to_vec(&BatchAccepted::new(batch, results.collect())).expect("strings are JSON");
     Remembered { status: 202, body }
 }
 
@@ -410,7 +301,7 @@ pub(crate) async fn list(ask: Ask) -> Answer {
     let page = page(&ask, List::Messages)?;
     let found = ask.app.engine.store().messages(ask.realm(), filter, page).await?;
     let data: Vec<_> = found.items.iter().map(shown).collect();
-    json(200, &page::Page::new(List::Messages, data, found.next))
+    json(200, &Page::new(List::Messages, data, found.next))
 }
 
 pub(crate) async fn read(ask: Ask) -> Answer {
@@ -435,8 +326,8 @@ pub(crate) async fn timeline(ask: Ask) -> Answer {
                 .iter()
                 .map(|(id, event)| event::TimelineEvent::new(*id, event, found.stored.message.purpose))
                 .collect(),
-            webhook_attempts: found.attempts.iter().map(crate::endpoint::attempt).collect(),
-            webhook_deliveries: found.deliveries.iter().map(crate::endpoint::delivery).collect(),
+            webhook_attempts: found.attempts.iter().map(Attempt::new).collect(),
+            webhook_deliveries: found.deliveries.iter().map(Delivery::new).collect(),
         },
     )
 }
@@ -470,7 +361,7 @@ pub(crate) async fn batches(ask: Ask) -> Answer {
     let page = page(&ask, List::Batches)?;
     let found = ask.app.engine.store().batches(ask.realm(), page).await?;
     let data: Vec<_> = found.items.iter().map(batch_shown).collect();
-    json(200, &page::Page::new(List::Batches, data, found.next))
+    json(200, &Page::new(List::Batches, data, found.next))
 }
 
 pub(crate) async fn read_batch(ask: Ask) -> Answer {

@@ -1,15 +1,14 @@
 //! Failures that a person must look at.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
-use tidings_store::{Review, ReviewChoice};
+use tidings_store::ReviewChoice;
 use tidings_wire::Shown;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::Code;
-use tidings_wire::message::MessageError;
 use tidings_wire::page::{All, List, Page};
-use tidings_wire::review::{self, Decided, Repeated, ReviewGroup, ReviewItem, Which};
+use tidings_wire::review::{self, Decided, Repeated, Which};
 
 /// Groups that are listed: more causes than a person reads.
 const GROUPS_MAX: usize = 100;
@@ -21,33 +20,9 @@ pub(crate) static FILTERS: &[Field] = &[
     Field::new("open", Kind::Boolean, "Whether only open items are shown; true if not given."),
 ];
 
-fn shown(item: &Review) -> ReviewItem<'_> {
-    let decided = item.decided.as_ref();
-    ReviewItem {
-        id: Shown(item.id),
-        cause: &item.cause,
-        message_id: item.about.message().map(Shown),
-        inbound_id: item.about.inbound().map(Shown),
-        error: MessageError::in_review(&item.failure),
-        opened_at: Shown(item.opened_at),
-        decision: decided.map(|(decision, _, _)| decision.as_str()),
-        decided_at: decided.map(|(_, at, _)| Shown(*at)),
-        decided_by: decided.map(|(_, _, who)| who.as_str()),
-    }
-}
-
 pub(crate) async fn groups(ask: Ask) -> Answer {
     let found = ask.app.engine.store().review_groups(ask.realm(), GROUPS_MAX).await?;
-    let data = found.iter().map(|group| ReviewGroup {
-        cause: &group.cause,
-        error: MessageError::in_review(&group.failure),
-        open: group.open,
-        first_at: Shown(group.first_at),
-        last_at: Shown(group.last_at),
-        example_message_id: group.example.message().map(Shown),
-        example_inbound_id: group.example.inbound().map(Shown),
-    });
-    json(200, &All { data: data.collect() })
+    json(200, &All { data: found.iter().map(review::group).collect() })
 }
 
 pub(crate) async fn items(ask: Ask) -> Answer {
@@ -55,7 +30,7 @@ pub(crate) async fn items(ask: Ask) -> Answer {
     let open_only = ask.query.get("open") != Some("false");
     let page = page(&ask, List::Reviews)?;
     let found = ask.app.engine.store().reviews(ask.realm(), cause, open_only, page).await?;
-    json(200, &Page::new(List::Reviews, found.items.iter().map(shown).collect(), found.next))
+    json(200, &Page::new(List::Reviews, found.items.iter().map(review::item).collect(), found.next))
 }
 
 pub(crate) async fn decide(ask: Ask) -> Answer {

@@ -3,7 +3,7 @@
 use crate::App;
 use crate::ask::{Answer, Ask, json, nothing};
 use crate::auth;
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, page};
 use crate::problem::Problem;
 use tidings_domain::account::{Realm, Scope};
 use tidings_domain::id::SegmentId;
@@ -22,7 +22,6 @@ const RETRY_COUNT_S: u32 = 5;
 /// Seconds after which more of the history is read.
 const RETRY_HISTORY_S: u32 = 1;
 
-pub(crate) static MEMBERS: &[Field] = &[LIMIT, CURSOR];
 pub(crate) static COUNT: &[Field] = &[CURSOR];
 
 /// A name that another segment has.

@@ -1,16 +1,15 @@
 //! The suppression list.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use tidings_domain::id::SuppressionId;
 use tidings_domain::suppression::default_end;
 use tidings_store::Suppression;
-use tidings_wire::Shown;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::{All, List, Page};
-use tidings_wire::suppression;
+use tidings_wire::suppression::{self, shown};
 
 pub(crate) static FILTERS: &[Field] = &[
     LIMIT,
@@ -18,19 +17,6 @@ pub(crate) static FILTERS: &[Field] = &[
     Field::new("to", Kind::Text, "Only entries of this phone number."),
     Field::new("include_lifted", Kind::Boolean, "Whether lifted entries are shown too."),
 ];
-
-pub(crate) fn shown(entry: &Suppression) -> suppression::Suppression<'_> {
-    suppression::Suppression {
-        id: Shown(entry.id),
-        to: Shown(entry.recipient),
-        reason: entry.reason.as_str(),
-        source: &entry.source,
-        created_at: Shown(entry.created_at),
-        expires_at: entry.expires_at.map(Shown),
-        lifted_at: entry.lifted.as_ref().map(|(at, _)| Shown(*at)),
-        lifted_reason: entry.lifted.as_ref().map(|(_, reason)| reason.as_str()),
-    }
-}
 
 pub(crate) async fn list(ask: Ask) -> Answer {
     let door = ask.door();

@@ -1,7 +1,7 @@
 //! Templates, and messages whose texts are made of them.
 
 use crate::ask::{Answer, Ask, json};
-use crate::message::{CURSOR, LIMIT, page};
+use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::id::TemplateId;

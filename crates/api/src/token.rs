@@ -1,7 +1,7 @@
 //! Who is asking; tokens, OAuth clients, and the audit trail.
 
 use crate::ask::{Answer, Ask, json, nothing};
-use crate::message::page;
+use crate::page::page;
 use crate::problem::Problem;
 use std::collections::HashSet;
 use tidings_domain::account::Environment;
@@ -41,25 +41,6 @@ pub(crate) async fn whoami(ask: Ask) -> Answer {
     )
 }
 
-fn shown<'a>(record: &'a Token, text: Option<&'a str>) -> account::Token<'a> {
-    account::Token {
-        id: Shown(record.id),
-        name: &record.name,
-        prefix: format!("tid_{}_{}", record.realm.environment.as_str(), record.lookup),
-        environment: record.realm.environment.as_str(),
-        scopes: words(record.scopes),
-        client_id: record.client.map(Shown),
-        rate_per_minute: record.rate_per_minute,
-        created_at: Shown(record.created_at),
-        expires_at: record.expires_at.map(Shown),
-        revoked_at: record.revoked_at.map(Shown),
-        last_used_at: record.last_used_at.map(Shown),
-        previous_secret_until: record.previous.map(|(_, until)| Shown(until)),
-        previous_secret_used_at: record.previous_used_at.map(Shown),
-        token: text,
-    }
-}
-
 async fn all(ask: &Ask) -> Result<Vec<Token>, Problem> {
     let realm = ask.realm();
     let tokens = ask.app.engine.store().tokens(realm.account, Some(realm.environment)).await?;
@@ -94,16 +75,16 @@ pub(crate) async fn create(ask: Ask) -> Answer {
     };
     engine.store().create_token(record.clone(), ask.actor()).await?;
     ask.app.gate.forget(&record.lookup);
-    json(201, &shown(&record, Some(&minted.text)))
+    json(201, &account::Token::new(&record, Some(&minted.text)))
 }
 
 pub(crate) async fn list(ask: Ask) -> Answer {
     let tokens = all(&ask).await?;
-    json(200, &All { data: tokens.iter().map(|record| shown(record, None)).collect() })
+    json(200, &All { data: tokens.iter().map(|record| account::Token::new(record, None)).collect() })
 }
 
 pub(crate) async fn read(ask: Ask) -> Answer {
-    json(200, &shown(&found(&ask).await?, None))
+    json(200, &account::Token::new(&found(&ask).await?, None))
 }
 
 async fn save(ask: &Ask, record: &Token, action: &'static str) -> Result<(), Problem> {
@@ -128,7 +109,7 @@ pub(crate) async fn rotate(ask: Ask) -> Answer {
     record.previous = (overlap_s > 0).then(|| (old, clock.now().plus_s(overlap_s)));
     record.previous_used_at = record.last_used_at.take();
     save(&ask, &record, "token.rotate").await?;
-    json(200, &shown(&record, Some(&minted.text)))
+    json(200, &account::Token::new(&record, Some(&minted.text)))
 }
 
 pub(crate) async fn revoke(ask: Ask) -> Answer {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use tidings_domain::text::display;
 use tidings_engine::proof::Proof;
 use tidings_store::Page;
-use tidings_wire::{consent, consent_request};
+use tidings_wire::{consent, consent_request, suppression};
 
 /// What to do with the ledger.
 #[derive(Debug, Subcommand)]
@@ -134,7 +134,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 suppressed: proof.is_suppressed(),
                 standing: consent::standings(&proof.consents, &proof.opt_outs(), now),
                 consents: proof.consents.iter().map(consent::shown).collect(),
-                suppressions: proof.suppressions.iter().map(crate::suppression::shown).collect(),
+                suppressions: proof.suppressions.iter().map(suppression::shown).collect(),
                 requests: proof.requests.iter().map(consent_request::shown).collect(),
             };
             output

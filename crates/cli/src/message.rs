@@ -17,7 +17,7 @@ use tidings_domain::text::display;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Attempt, MessageFilter, Page, Stored, Timeline};
 use tidings_wire::error::Code;
-use tidings_wire::{Shown, endpoint, event, message};
+use tidings_wire::{endpoint, event, message};
 
 /// What to look at.
 #[derive(Debug, Subcommand)]
@@ -182,16 +182,7 @@ fn shown(timeline: &Timeline) -> event::Timeline<'_> {
             .map(|(id, event)| event::TimelineEvent::new(*id, event, timeline.stored.message.purpose))
             .collect(),
         webhook_attempts: timeline.attempts.iter().map(crate::webhook::attempt).collect(),
-        webhook_deliveries: timeline
-            .deliveries
-            .iter()
-            .map(|delivery| endpoint::Delivery {
-                event_id: Shown(delivery.event),
-                endpoint_id: Shown(delivery.endpoint),
-                tries: delivery.tries,
-                due_at: Shown(delivery.due_at),
-            })
-            .collect(),
+        webhook_deliveries: timeline.deliveries.iter().map(endpoint::Delivery::new).collect(),
     }
 }
 

@@ -11,8 +11,7 @@ use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::{MessageId, ReviewId};
 use tidings_domain::message::{Life, Message};
 use tidings_domain::review::{About, Decision};
-use tidings_store::{Accepted, Admission, Draft, Intake, Page, Review, ReviewChoice};
-use tidings_wire::message::MessageError;
+use tidings_store::{Accepted, Admission, Draft, Intake, Page, ReviewChoice};
 use tidings_wire::{Shown, review};
 
 /// Items that one decision closes; ask again for more.
@@ -63,19 +62,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::List { cause: None, limit, whose } => {
             let realm = operator.realm(&whose).await?;
             let groups = operator.store.review_groups(realm, usize::from(limit)).await?;
-            let value: Vec<_> = groups
-                .iter()
-                .map(|group| review::ReviewGroup {
-                    cause: &group.cause,
-                    error: MessageError::in_review(&group.failure),
-                    open: group.open,
-                    first_at: Shown(group.first_at),
-                    last_at: Shown(group.last_at),
-                    example_message_id: group.example.message().map(Shown),
-                    example_inbound_id: group.example.inbound().map(Shown),
-                })
-                .collect();
-            output.show(&value, || {
+            output.show(&groups.iter().map(review::group).collect::<Vec<_>>(), || {
                 let mut table = Table::new(&["OPEN", "CAUSE", "WHY", "FIRST", "LAST", "EXAMPLE"]);
                 for group in &groups {
                     table.row([
@@ -94,7 +81,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let realm = operator.realm(&whose).await?;
             let page = Page { before: None, limit: usize::from(limit) };
             let items = operator.store.reviews(realm, cause, true, page).await?.items;
-            output.show(&items.iter().map(shown).collect::<Vec<_>>(), || {
+            output.show(&items.iter().map(review::item).collect::<Vec<_>>(), || {
                 let mut table = Table::new(&["ITEM", "MESSAGE", "SINCE", "WHY"]);
                 for item in &items {
                     let row = [
@@ -215,19 +202,5 @@ fn about(about: About) -> String {
     match about {
         About::Message(id) => id.to_string(),
         About::Inbound(id) => id.to_string(),
-    }
-}
-
-fn shown(item: &Review) -> review::ReviewItem<'_> {
-    review::ReviewItem {
-        id: Shown(item.id),
-        cause: &item.cause,
-        message_id: item.about.message().map(Shown),
-        inbound_id: item.about.inbound().map(Shown),
-        error: MessageError::in_review(&item.failure),
-        opened_at: Shown(item.opened_at),
-        decision: item.decided.as_ref().map(|(decision, ..)| decision.as_str()),
-        decided_at: item.decided.as_ref().map(|(_, at, _)| Shown(*at)),
-        decided_by: item.decided.as_ref().map(|(.., who)| who.as_str()),
     }
 }

@@ -14,7 +14,7 @@ use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
 use tidings_store::{Page, Suppression};
-use tidings_wire::{Shown, suppression};
+use tidings_wire::suppression::shown;
 
 /// What to do with the list.
 #[derive(Debug, Subcommand)]
@@ -188,17 +188,4 @@ pub fn told(replayed: Replayed) -> String {
     let Replayed { lines, added, lifted } = replayed;
     let (lines, added) = (numbered(lines, "line", "lines"), numbered(added, "entry", "entries"));
     format!("The journal of opt-outs is replayed: {lines}, {added} added, {lifted} lifted.")
-}
-
-pub fn shown(one: &Suppression) -> suppression::Suppression<'_> {
-    suppression::Suppression {
-        id: Shown(one.id),
-        to: Shown(one.recipient),
-        reason: one.reason.as_str(),
-        source: &one.source,
-        created_at: Shown(one.created_at),
-        expires_at: one.expires_at.map(Shown),
-        lifted_at: one.lifted.as_ref().map(|(at, _)| Shown(*at)),
-        lifted_reason: one.lifted.as_ref().map(|(_, why)| why.as_str()),
-    }
 }

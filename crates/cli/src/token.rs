@@ -11,7 +11,7 @@ use tidings_domain::id::TokenId;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
 use tidings_store::Token;
-use tidings_wire::{Shown, account, token};
+use tidings_wire::{account, token};
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -72,7 +72,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let wanted = Wanted { name, scopes: scopes(&scope)?, expires_s: expires, rate_per_minute: rate };
             let (record, text) = mint(&operator.clock, realm, wanted);
             operator.store.create_token(record.clone(), operator.actor(realm.account)).await?;
-            output.show(&shown(&record, Some(&text)), || {
+            output.show(&account::Token::new(&record, Some(&text)), || {
                 let ends = record.expires_at.map_or_else(|| "never".to_owned(), |at| when(Some(at)));
                 format!(
                     "{}\n\n{}  {}  may {}  ends {ends}\nKeep it now: it cannot be shown again.",
@@ -88,14 +88,14 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let now = operator.now();
             let mut tokens = operator.store.tokens(realm.account, Some(realm.environment)).await?;
             tokens.retain(|token| all || state(token, now) == "good");
-            let list: Vec<_> = tokens.iter().map(|token| shown(token, None)).collect();
+            let list: Vec<_> = tokens.iter().map(|token| account::Token::new(token, None)).collect();
             output.show(&list, || {
                 let mut table =
                     Table::new(&["ID", "BEGINS WITH", "NAME", "MAY", "MADE", "LAST USED", "ENDS", ""]);
                 for token in &tokens {
                     table.row([
                         token.id.to_string(),
-                        prefix(token),
+                        token::prefix(token.realm.environment, &token.lookup),
                         token.name.clone(),
                         may(token.scopes),
                         when(Some(token.created_at)),
@@ -126,7 +126,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .store
                 .update_token(record.clone(), "token.rotate", operator.actor(realm.account), now)
                 .await?;
-            output.show(&shown(&record, Some(&minted.text)), || {
+            output.show(&account::Token::new(&record, Some(&minted.text)), || {
                 format!(
                     "{}\n\nThe old secret is good for {} more. Keep the new one now: it cannot be shown again.",
                     output.tone(Tone::Strong, &minted.text),
@@ -144,7 +144,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .store
                 .update_token(record.clone(), "token.revoke", operator.actor(realm.account), now)
                 .await?;
-            output.show(&shown(&record, None), || format!("{} is revoked.", record.id))?;
+            output.show(&account::Token::new(&record, None), || format!("{} is revoked.", record.id))?;
         }
     }
     operator.close().await
@@ -230,28 +230,5 @@ fn state(token: &Token, now: Timestamp) -> &'static str {
         "ended"
     } else {
         "good"
-    }
-}
-
-fn prefix(token: &Token) -> String {
-    format!("tid_{}_{}", token.realm.environment.as_str(), token.lookup)
-}
-
-fn shown<'a>(token: &'a Token, text: Option<&'a str>) -> account::Token<'a> {
-    account::Token {
-        id: Shown(token.id),
-        name: &token.name,
-        prefix: prefix(token),
-        environment: token.realm.environment.as_str(),
-        scopes: account::words(token.scopes),
-        client_id: token.client.map(Shown),
-        rate_per_minute: token.rate_per_minute,
-        created_at: Shown(token.created_at),
-        expires_at: token.expires_at.map(Shown),
-        revoked_at: token.revoked_at.map(Shown),
-        last_used_at: token.last_used_at.map(Shown),
-        previous_secret_until: token.previous.map(|(_, until)| Shown(until)),
-        previous_secret_used_at: token.previous_used_at.map(Shown),
-        token: text,
     }
 }

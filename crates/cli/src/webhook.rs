@@ -11,7 +11,7 @@ use tidings_domain::id::EndpointId;
 use tidings_egress::Target;
 use tidings_engine::clock::Clock;
 use tidings_store::{Attempt, Endpoint, Page};
-use tidings_wire::{Shown, endpoint};
+use tidings_wire::endpoint;
 
 /// What to do with endpoints.
 #[derive(Debug, Subcommand)]
@@ -82,7 +82,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             }
             let added = new(&operator.clock, realm, url, description, kinds(&event)?);
             operator.store.create_endpoint(added.clone(), operator.actor(realm.account)).await?;
-            output.show(&shown(&added, true), || {
+            output.show(&endpoint::Endpoint::with_secret(&added), || {
                 format!(
                     "{}  {}\n{}\nIt is told within a second from now. Check signatures with the secret (Standard Webhooks).",
                     added.id,
@@ -94,7 +94,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::List { whose } => {
             let realm = operator.realm(&whose).await?;
             let list = operator.store.endpoints(Some(realm)).await?;
-            let value: Vec<_> = list.iter().map(|endpoint| shown(endpoint, false)).collect();
+            let value: Vec<_> = list.iter().map(endpoint::Endpoint::new).collect();
             output.show(&value, || {
                 let mut table = Table::new(&["ID", "ADDRESS", "EVENTS", "STATE", "MADE", "DESCRIPTION"]);
                 for one in &list {
@@ -105,8 +105,11 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                         }
                         (None, None) => output.tone(Tone::Good, "on"),
                     };
-                    let events =
-                        if one.kinds == 0 { "all".to_owned() } else { shown(one, false).events.join(",") };
+                    let events = if one.kinds == 0 {
+                        "all".to_owned()
+                    } else {
+                        endpoint::Endpoint::new(one).events.join(",")
+                    };
                     let events =
                         if one.callback_only { "of messages that name it".to_owned() } else { events };
                     table.row([
@@ -179,7 +182,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let before = std::mem::replace(&mut endpoint.secret, secret(&operator.clock));
             endpoint.previous = Some((before, now.plus_s(overlap)));
             operator.store.update_endpoint(endpoint.clone(), operator.actor(realm.account), now).await?;
-            output.show(&shown(&endpoint, true), || {
+            output.show(&endpoint::Endpoint::with_secret(&endpoint), || {
                 format!(
                     "{}\nThe old secret signs too for {}.",
                     output.tone(Tone::Strong, &endpoint::print_secret(&endpoint.secret)),
@@ -236,36 +239,7 @@ fn missing(id: EndpointId, realm: Realm) -> anyhow::Error {
     )
 }
 
-fn shown(one: &Endpoint, with_secret: bool) -> endpoint::Endpoint<'_> {
-    endpoint::Endpoint::from(endpoint::Facts {
-        id: one.id,
-        url: &one.url,
-        description: &one.description,
-        kinds: one.kinds,
-        disabled: one.disabled.as_deref(),
-        failing_since: one.failing_since,
-        callback_only: one.callback_only,
-        previous_until: one.previous.as_ref().map(|(_, until)| *until),
-        created_at: one.created_at,
-        secret: with_secret.then_some(&one.secret[..]),
-    })
-}
-
-/// A call as JSON shows it.
+/// A call as JSON shows it. Its request holds whole phone numbers; the API shows it to those who may see them.
 pub fn attempt(one: &Attempt) -> endpoint::Attempt<'_> {
-    let (outcome, next) = endpoint::outcome(one.verdict);
-    endpoint::Attempt {
-        event_id: Shown(one.event),
-        message_id: one.message.map(Shown),
-        endpoint_id: Shown(one.endpoint),
-        number: one.number,
-        at: Shown(one.at),
-        took_ms: one.took_ms,
-        status: one.status,
-        // It holds whole phone numbers; the API shows it to those who may see them.
-        request: None,
-        response: &one.response,
-        outcome,
-        next_attempt_at: next.map(Shown),
-    }
+    endpoint::Attempt { request: None, ..endpoint::Attempt::new(one) }
 }

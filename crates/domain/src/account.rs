@@ -1,6 +1,7 @@
 //! Who may do what: environments, scopes and the principal of a request.
 
 use crate::id::{AccountId, ClientId, TokenId};
+use crate::time::Timestamp;
 
 /// Test and live never see each other's objects, and test never reaches a real carrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -207,6 +208,39 @@ pub struct Realm {
     pub account: AccountId,
     /// Test or live.
     pub environment: Environment,
+}
+
+/// A bearer token's record. The secret itself is never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub id: TokenId,
+    /// The public part that it is found by.
+    pub lookup: String,
+    /// SHA-256 of the secret part.
+    pub hash: [u8; 32],
+    /// The hash before a rotation, and until when it is still good.
+    pub previous: Option<([u8; 32], Timestamp)>,
+    /// Where it may look.
+    pub realm: Realm,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// What it is for.
+    pub name: String,
+    /// The client it was made for.
+    pub client: Option<ClientId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When its present secret was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// When its previous secret was last used.
+    pub previous_used_at: Option<Timestamp>,
+    /// Requests a minute that it may make, if not the default.
+    pub rate_per_minute: Option<u32>,
 }
 
 /// Who makes a request.

@@ -12,7 +12,7 @@ use crate::consent::{Act, Channel, Consent, Evidence, Method, OptOut, Wording};
 use crate::conversation::is_lost;
 use crate::id::{ConsentId, ConsentRequestId, InboundId, MessageId};
 use crate::keyword::{Language, words_of};
-use crate::message::Status;
+use crate::message::{Message, Status};
 use crate::purpose::Purpose;
 use crate::sender::Sender;
 use crate::time::Timestamp;
@@ -231,6 +231,54 @@ impl ConsentRequest {
             })
         };
         pairs.map(entry).collect()
+    }
+}
+
+/// What a message is to ask its recipient for, before there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewConsentRequest {
+    /// To be contacted why: each once.
+    pub purposes: Vec<Purpose>,
+    /// And how: each once.
+    pub channels: Vec<Channel>,
+    /// What a yes is: express or written consent.
+    pub act: Act,
+    /// How long an answer counts: seconds.
+    pub life_s: i64,
+    /// Where the person asked for it before.
+    pub place: Option<String>,
+    /// Who may contact the person.
+    pub seller: Option<String>,
+    /// Which programme of the seller.
+    pub programme: Option<String>,
+    /// Who asks.
+    pub source: String,
+}
+
+impl NewConsentRequest {
+    /// The request that this message makes: it has the number of the message. `wording` is what the message says.
+    pub fn sent(&self, message: &Message, wording: Wording, now: Timestamp) -> ConsentRequest {
+        ConsentRequest {
+            id: ConsentRequestId::from_key(message.id.key()),
+            realm: message.realm(),
+            recipient: message.recipient,
+            sender: message.sender,
+            message: message.id,
+            // In the order of the lists, whichever the caller gave.
+            purposes: Purpose::ALL.into_iter().filter(|one| self.purposes.contains(one)).collect(),
+            channels: Channel::ALL.into_iter().filter(|one| self.channels.contains(one)).collect(),
+            act: self.act,
+            wording,
+            place: self.place.clone(),
+            seller: self.seller.clone(),
+            programme: self.programme.clone(),
+            source: self.source.clone(),
+            requested_at: now,
+            expires_at: now.plus_s(self.life_s),
+            state: State::Pending,
+            ended_at: None,
+            answer: None,
+        }
     }
 }
 

@@ -472,6 +472,19 @@ impl Life {
         }
     }
 
+    /// The segments that a claim submits, by their places.
+    pub fn waiting(&self) -> Vec<u8> {
+        let all = self.segments.iter().zip(0..);
+        all.filter(|(segment, _)| **segment == Segment::Waiting).map(|(_, n)| n).collect()
+    }
+
+    /// The segments whose answer counts as lost now and did not before, by their places.
+    pub fn newly_unanswered(&self, before: &Self) -> impl Iterator<Item = u8> {
+        let both = before.segments.iter().zip(&self.segments).zip(0..);
+        let lost = both.filter(|((was, is), _)| **is == Segment::Unanswered && **was != Segment::Unanswered);
+        lost.map(|(_, n)| n)
+    }
+
     /// Says what follows from `input`, or that nothing does.
     ///
     /// # Errors

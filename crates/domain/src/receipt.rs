@@ -1,13 +1,13 @@
 //! Delivery receipts: which segment a receipt speaks of.
 //!
 //! Carriers print the id of their answer in another form on the receipt: other case, other leading zeros, decimal
-//! for hexadecimal or the other way round. [`lookups`] gives the forms under which a segment may be found, and
-//! [`choose`] picks among the candidates: never one to another recipient, and none if there is a doubt.
+//! for hexadecimal or the other way round, or give back a reference of ours and no id. [`forms`] gives what a segment may
+//! be found under, and [`choose`] picks among the candidates: never one to another recipient, and none if there is a doubt.
 //! Ids are texts of any length; no number type ever holds them.
 
 use crate::address::PhoneNumber;
 use crate::id::MessageId;
-use crate::message::Outcome;
+use crate::message::{Message, Outcome};
 
 /// How a carrier writes the id on receipts, compared with its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,6 +75,40 @@ pub fn canonical(carrier_id: &str) -> String {
     if stripped.is_empty() && !trimmed.is_empty() { "0".to_owned() } else { stripped.to_ascii_lowercase() }
 }
 
+/// The reference of ours that goes out with a segment (`SMPP 3.4 §5.3.2.17`), which some carriers give back on receipts. Not
+/// unique: it counts only together with the connection and the recipient.
+pub fn our_reference(message: MessageId, segment: u8) -> u16 {
+    // Every bit of the id counts in the upper bits of the product, so that messages of one moment differ.
+    let stirred = message.key().unsigned_abs().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((stirred >> 48) as u16).wrapping_add(u16::from(segment))
+}
+
+/// The form under which the store keeps a segment whose receipt may have nothing but our reference.
+pub fn reference_form(reference: u16) -> String {
+    format!("{REFERENCE}{reference}")
+}
+
+/// Whether a form is that of a reference of ours.
+pub fn is_reference(form: &str) -> bool {
+    form.starts_with(REFERENCE)
+}
+
+/// No canonical form of a carrier's id begins with it but one that a carrier chose to be difficult.
+const REFERENCE: char = '~';
+
+/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
+pub fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
+    match canonical(carrier_id) {
+        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
+        form => form,
+    }
+}
+
+/// Every form under which the receipt's segment may be kept, the likeliest first: those of the id, then our reference.
+pub fn forms(receipt: &Receipt) -> impl Iterator<Item = String> + use<> {
+    lookups(receipt).into_iter().chain(receipt.our_reference.map(reference_form))
+}
+
 /// The canonical forms under which the receipt's segment may be kept, the likeliest first. None for a receipt without
 /// an id: that two have none does not mean that they belong together.
 pub fn lookups(receipt: &Receipt) -> Vec<String> {
@@ -101,6 +135,12 @@ pub fn choose<'a>(receipt: &Receipt, candidates: &'a [Candidate]) -> Option<&'a 
     // Exactly the same text is certain enough to need no more than the right recipient.
     only(candidates.iter().filter(|c| c.carrier_id == receipt.carrier_id).filter(about))
         .or_else(|| only(candidates.iter().filter(about)))
+}
+
+/// Whether the segment is certain before all forms are looked under: the same text, and to the right recipient. No other form
+/// can fit better.
+pub fn is_certain(receipt: &Receipt, candidates: &[Candidate]) -> bool {
+    choose(receipt, candidates).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
 }
 
 /// The one and only, or nothing.
@@ -163,6 +203,9 @@ fn convert(text: &str, from: u32, to: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Sequence;
+    use crate::time::Timestamp;
+    use std::collections::BTreeSet;
 
     fn receipt(carrier_id: &str, id_form: IdForm, party: &str) -> Receipt {
         Receipt {
@@ -198,6 +241,16 @@ mod tests {
         check("1208925819614629174706175", IdForm::Any, "FFFFFFFFFFFFFFFFFFFF", true);
         check("9f3c-77aa", IdForm::Any, "9F3C-77AA", true);
         check("abc", IdForm::Any, "abd", false);
+    }
+
+    #[test]
+    fn messages_of_one_moment_have_different_references() {
+        let mut sequence = Sequence::new(1);
+        let begin = Timestamp::from_millis(1_798_761_600_000);
+        // Four each millisecond, for a second.
+        let ids = (0..4_000).map(|n| MessageId::from_key(sequence.next(begin.plus_ms(n / 4))));
+        let references: BTreeSet<u16> = ids.map(|id| our_reference(id, 0)).collect();
+        assert!(references.len() > 3_700, "{}", references.len());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Failures that a person must look at, grouped by like cause, and what the person may decide.
 
 use crate::failure::{Failure, FailureClass};
-use crate::id::{ConnectionId, InboundId, MessageId};
+use crate::id::{ConnectionId, InboundId, MessageId, ReviewId};
+use crate::time::Timestamp;
 
 /// What an item is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,40 @@ impl About {
             Self::Inbound(id) => Some(id),
         }
     }
+}
+
+/// A failure that a person must look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// Its id.
+    pub id: ReviewId,
+    /// Its group.
+    pub cause: String,
+    /// What it is about.
+    pub about: About,
+    /// The failure.
+    pub failure: Failure,
+    /// When.
+    pub opened_at: Timestamp,
+    /// What was decided, when, by whom.
+    pub decided: Option<(Decision, Timestamp, String)>,
+}
+
+/// Like failures together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewGroup {
+    /// What they have in common.
+    pub cause: String,
+    /// One of the failures.
+    pub failure: Failure,
+    /// How many are open.
+    pub open: u64,
+    /// When the first came.
+    pub first_at: Timestamp,
+    /// When the last came.
+    pub last_at: Timestamp,
+    /// What the last is about.
+    pub example: About,
 }
 
 /// Why a person must look at an inbound message: it may ask for no more messages.

@@ -1,7 +1,11 @@
 //! The suppression list: who must not be sent to, and why. One list, read at intake and again at the last moment, and the
 //! first reason of the [gate](crate::gate).
 
+use crate::account::Realm;
+use crate::address::PhoneNumber;
+use crate::consent::OptOut;
 use crate::failure::{Failure, FailureClass};
+use crate::id::{InboundId, SuppressionId};
 use crate::reply::{self, Reply};
 use crate::time::Timestamp;
 
@@ -49,6 +53,16 @@ impl Reason {
         matches!(self, Self::OptedOut)
     }
 
+    /// Which of two reasons stays on the list: the stronger. A person's word is worth more than a guess about a number, and the
+    /// recipient's own is worth the most.
+    pub const fn strength(self) -> u8 {
+        match self {
+            Self::InvalidNumber => 0,
+            Self::Manual => 1,
+            Self::OptedOut => 2,
+        }
+    }
+
     /// The reason that a carrier's failure gives.
     pub const fn of(class: FailureClass) -> Self {
         match class {
@@ -91,5 +105,86 @@ pub const fn default_end(reason: Reason, now: Timestamp) -> Option<Timestamp> {
     match reason {
         Reason::InvalidNumber => Some(now.plus_s(90 * 24 * 3600)),
         Reason::OptedOut | Reason::Manual => None,
+    }
+}
+
+/// An entry of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// Its id.
+    pub id: SuppressionId,
+    /// Whose.
+    pub realm: Realm,
+    /// Who is not sent to.
+    pub recipient: PhoneNumber,
+    /// Why.
+    pub reason: Reason,
+    /// Where it came from: `api`, `review`, a message's id with the carrier's code …
+    pub source: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Until when, if it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When and why it was lifted.
+    pub lifted: Option<(Timestamp, String)>,
+}
+
+/// Why an entry was lifted for which an opt-out stands now.
+pub const REPLACED_BY_OPT_OUT: &str = "replaced by opted_out";
+
+impl Suppression {
+    /// The opt-out that the entry is for the ledger of consents, if it is one: the person's own word, from which only the
+    /// person's own START frees.
+    pub fn opt_out(&self) -> Option<OptOut> {
+        let started = self
+            .lifted
+            .as_ref()
+            .filter(|(_, why)| why.split(' ').next().is_some_and(|word| word.parse::<InboundId>().is_ok()));
+        (self.reason == Reason::OptedOut)
+            .then(|| OptOut { at: self.created_at, started_at: started.map(|(at, _)| *at) })
+    }
+
+    /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
+    /// the person's to undo. A carrier's word that the number is not in use is: the person wrote from it.
+    pub fn counts_again(&self, now: Timestamp) -> bool {
+        self.reason == Reason::Manual && self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Environment;
+    use crate::id::AccountId;
+
+    fn at(s: i64) -> Timestamp {
+        Timestamp::from_millis(0).plus_s(s)
+    }
+
+    fn entry(reason: Reason, lifted: Option<&str>) -> Suppression {
+        Suppression {
+            id: SuppressionId::from_key(1),
+            realm: Realm { account: AccountId::from_key(1), environment: Environment::Test },
+            recipient: PhoneNumber::from_stored("+15550001111").expect("a number"),
+            reason,
+            source: "api".to_owned(),
+            created_at: at(1),
+            expires_at: None,
+            lifted: lifted.map(|why| (at(2), why.to_owned())),
+        }
+    }
+
+    #[test]
+    fn only_the_persons_own_start_counts_as_one() {
+        let check = |reason, lifted: Option<&str>, expected: Option<OptOut>| {
+            assert_eq!(entry(reason, lifted).opt_out(), expected, "{reason:?} {lifted:?}");
+        };
+        let out = |started_at| Some(OptOut { at: at(1), started_at });
+        let start = format!("{} start", InboundId::from_key(5));
+        check(Reason::OptedOut, None, out(None));
+        check(Reason::OptedOut, Some(&start), out(Some(at(2))));
+        check(Reason::OptedOut, Some("asked for it again by phone"), out(None));
+        check(Reason::Manual, Some(&start), None);
+        check(Reason::InvalidNumber, None, None);
     }
 }

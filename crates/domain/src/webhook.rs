@@ -1,9 +1,10 @@
-//! Webhook deliveries: when an event is tried again at an endpoint, and when the endpoint is given up.
+//! Webhooks: where customers are told, when an event is tried again at an endpoint, and when the endpoint is given up.
 //!
 //! Standard Webhooks 1.0: ten tries over three days, any 2xx is success, a redirect is a failure, `410 Gone`
 //! switches the endpoint off, `Retry-After` is honoured.
 
-use crate::id::{EndpointId, EventId};
+use crate::account::Realm;
+use crate::id::{EndpointId, EventId, MessageId};
 use crate::retry::Jitter;
 use crate::time::Timestamp;
 
@@ -14,6 +15,33 @@ const DELAYS_S: [i64; 9] =
 pub const DISABLE_AFTER_MS: i64 = 5 * 24 * 3_600_000;
 /// `Retry-After` may ask for at most this.
 const LONGEST_RETRY_AFTER_S: i64 = 24 * 3600;
+
+/// Where a customer is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose.
+    pub realm: Realm,
+    /// The address.
+    pub url: String,
+    /// What it is for, in the owner's words.
+    pub description: String,
+    /// The kinds it wants, as [`Kind::bit`](crate::event::Kind::bit)s; 0 for all.
+    pub kinds: u32,
+    /// Made for one message's callback address: it hears only of messages that name it.
+    pub callback_only: bool,
+    /// The secret that signs.
+    pub secret: Vec<u8>,
+    /// The secret before, and until when it signs too.
+    pub previous: Option<(Vec<u8>, Timestamp)>,
+    /// Why it is switched off, if it is.
+    pub disabled: Option<String>,
+    /// Since when every try failed.
+    pub failing_since: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
 
 /// One event on its way to one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +81,37 @@ pub enum Verdict {
     Dead,
     /// The endpoint says that it is gone: switch it off.
     Gone,
+}
+
+/// One try to tell one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its place in the log; 0 before it is recorded.
+    pub seq: i64,
+    /// Whose endpoint.
+    pub realm: Realm,
+    /// What was told.
+    pub event: EventId,
+    /// About which message.
+    pub message: Option<MessageId>,
+    /// To whom.
+    pub endpoint: EndpointId,
+    /// The due time of the lease that the try held; says which open delivery it settles.
+    pub lease: Timestamp,
+    /// Which try, from 1.
+    pub number: u32,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took: ms.
+    pub took_ms: u32,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The request's body. Empty where it can be rendered again from the event.
+    pub request: String,
+    /// The beginning of the answer's body, or why there was none.
+    pub response: String,
+    /// What becomes of the delivery.
+    pub verdict: Verdict,
 }
 
 /// A line may always hold so many deliveries, however many others fill the memory.

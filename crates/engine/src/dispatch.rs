@@ -26,6 +26,7 @@ use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Full};
+use tidings_domain::receipt::our_reference;
 use tidings_domain::suppression;
 use tidings_domain::text::{self, Concatenation};
 use tidings_domain::time::Timestamp;
@@ -560,7 +561,7 @@ impl Submit {
     ) -> (Vec<Happening>, Vec<Permit>) {
         let Ticket { message, attempt, segments } = ticket;
         // The reference stays the same over all attempts: a phone that has one part joins it with the rest.
-        let reference = tidings_store::our_reference(message.id, 0);
+        let reference = our_reference(message.id, 0);
         let Ok(text) = engine.text_of(&message) else {
             let failure = Failure::new(
                 FailureClass::UnknownError,
@@ -623,7 +624,7 @@ impl Submit {
                 validity_s,
                 waits_s,
                 since: engine.clock.stopwatch().since(),
-                our_reference: tidings_store::our_reference(message.id, n),
+                our_reference: our_reference(message.id, n),
                 dlt: dlt.clone(),
                 permit: permit.split_one().unwrap_or_else(|| self.lane.window.take_anyway(1)),
             };

@@ -16,6 +16,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Refused;
 use tidings_domain::code;
 use tidings_domain::consent::{Channel, Lack};
+use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, TokenId};
@@ -28,9 +29,7 @@ use tidings_domain::sender::Sender;
 use tidings_domain::spend::Priced;
 use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
-use tidings_store::{
-    self as store, Admission, Asking, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket,
-};
+use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket};
 
 /// How often the senders of a call are chosen from their pools, at most. Who has none gets the same from whoever asks, so that
 /// they are chosen twice only where something changed in between.
@@ -168,7 +167,7 @@ pub(crate) fn converse(
 pub(crate) fn ask_consent(
     engine: Arc<Inner>,
     call: Call,
-    asking: Asking,
+    asking: NewConsentRequest,
 ) -> Finished<impl Future<Output = Result<Sent>>> {
     enter(engine, call, With::Asking(asking))
 }
@@ -228,7 +227,7 @@ enum With {
     Nothing,
     Code(Sending),
     Saying(Saying),
-    Asking(Asking),
+    Asking(NewConsentRequest),
 }
 
 async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -> Result<Sent> {

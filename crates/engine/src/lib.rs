@@ -50,6 +50,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 pub use tidings_domain::admission::Refused;
 use tidings_domain::consent::Channel;
+use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
@@ -62,8 +63,8 @@ use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    About, Actor, Advanced, Arrival, Asking, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key,
-    Page, Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Saying, Statistics, Stored,
+    About, Actor, Advanced, Arrival, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key, Page,
+    Paged, Patience, Replay, Result, Retention, Review, ReviewChoice, Saying, Statistics, Stored,
     Suppression, Ticket, Told,
 };
 use tokio::task::JoinSet;
@@ -437,7 +438,7 @@ impl Engine {
 
     /// Accepts the one message of a call, which asks its recipient for consent, unless the person is already asked from its
     /// sender. Durable when it returns.
-    pub async fn ask_consent(&self, call: Call, asking: Asking) -> Result<Sent> {
+    pub async fn ask_consent(&self, call: Call, asking: NewConsentRequest) -> Result<Sent> {
         intake::ask_consent(Arc::clone(&self.inner), call, asking).await
     }
 

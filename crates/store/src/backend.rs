@@ -51,7 +51,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict as Checked};
 use tidings_domain::consent::{Consent, History};
-use tidings_domain::consent_request::ConsentRequest;
+use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
 use tidings_domain::contact::{Change, Contact, Group};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
@@ -389,7 +389,7 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// What the person answers ends the request, and writes what follows into the ledger, in the commit that
     /// [hears](Self::receive) it.
-    fn ask_consent(&self, intake: Intake, asking: Asking, now: Timestamp) -> Reply<'_, Accepted>;
+    fn ask_consent(&self, intake: Intake, asking: NewConsentRequest, now: Timestamp) -> Reply<'_, Accepted>;
 
     /// Every request to this person, the last first, each as it stands at `now`.
     fn consent_requests(

@@ -13,7 +13,6 @@ mod looked;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod postgres;
-mod reference;
 mod segment;
 pub mod sqlite;
 mod turn;
@@ -22,5 +21,4 @@ mod waiting;
 pub use backend::*;
 pub use error::{Error, Result};
 pub use guard::{Crashed, Guard, Key};
-pub use reference::our_reference;
 pub use waiting::{ByPurpose, Waiting};

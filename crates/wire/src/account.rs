@@ -4,7 +4,7 @@ use crate::body::{Field, Fields, Json, Kind, Shape};
 use crate::error::{Code, FieldError};
 use crate::show::Shown;
 use serde::Serialize;
-use tidings_domain::account::{Scope, Scopes};
+use tidings_domain::account::{self as domain, Scope, Scopes};
 use tidings_domain::id::{AccountId, AuditId, ClientId, TokenId};
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
@@ -182,6 +182,28 @@ pub struct Token<'a> {
     /// The token itself. Only in the answer to making or rotating it; it cannot be shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<&'a str>,
+}
+
+impl<'a> Token<'a> {
+    /// Shows a token; its text only where that was just made.
+    pub fn new(record: &'a domain::Token, text: Option<&'a str>) -> Self {
+        Self {
+            id: Shown(record.id),
+            name: &record.name,
+            prefix: crate::token::prefix(record.realm.environment, &record.lookup),
+            environment: record.realm.environment.as_str(),
+            scopes: words(record.scopes),
+            client_id: record.client.map(Shown),
+            rate_per_minute: record.rate_per_minute,
+            created_at: Shown(record.created_at),
+            expires_at: record.expires_at.map(Shown),
+            revoked_at: record.revoked_at.map(Shown),
+            last_used_at: record.last_used_at.map(Shown),
+            previous_secret_until: record.previous.map(|(_, until)| Shown(until)),
+            previous_secret_used_at: record.previous_used_at.map(Shown),
+            token: text,
+        }
+    }
 }
 
 /// An OAuth 2 client.

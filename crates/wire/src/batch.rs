@@ -156,12 +156,12 @@ pub struct BatchResult<'a> {
     /// Why not, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<FieldError>)]
-    pub error: Option<&'a FieldError>,
+    pub error: Option<FieldError>,
 }
 
 impl<'a> BatchAccepted<'a> {
     /// Counts the results.
-    pub fn new(batch: Option<BatchId>, results: Vec<Result<Accepted<'a>, &'a FieldError>>) -> Self {
+    pub fn new(batch: Option<BatchId>, results: Vec<Result<Accepted<'a>, FieldError>>) -> Self {
         let accepted = results.iter().filter(|result| result.is_ok()).count();
         Self {
             batch_id: batch.map(Shown),

@@ -8,7 +8,7 @@ use crate::show::Shown;
 use serde::Serialize;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{self, Act, Channel, Evidence, Method};
-use tidings_domain::consent_request::{self as domain, LIFE_S, LIFE_S_MAX, LIFE_S_MIN};
+use tidings_domain::consent_request::{self as domain, LIFE_S, LIFE_S_MAX, LIFE_S_MIN, NewConsentRequest};
 use tidings_domain::id::{ConsentRequestId, InboundId, MessageId};
 use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
@@ -62,32 +62,11 @@ pub static NEW_REQUEST: Shape = Shape {
     ],
 };
 
-/// What to ask.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    /// The message.
-    pub message: Parsed,
-    /// For what.
-    pub purposes: Vec<Purpose>,
-    /// Over what.
-    pub channels: Vec<Channel>,
-    /// What a yes is.
-    pub act: Act,
-    /// How long an answer counts: seconds.
-    pub life_s: i64,
-    /// Where the person asked for it before.
-    pub place: Option<String>,
-    /// Who may contact the person.
-    pub seller: Option<String>,
-    /// Which programme.
-    pub programme: Option<String>,
-}
-
-/// Parses the body of `POST /v1/consents/requests`.
+/// Parses the body of `POST /v1/consents/requests`: the message, and what it asks for.
 ///
 /// # Errors
 /// Everything that is wrong with it, field by field; nobody is to be asked then.
-pub fn parse(json: &Json<'_>, door: Door) -> Result<Asked, Vec<FieldError>> {
+pub fn parse(json: &Json<'_>, door: Door) -> Result<(Parsed, NewConsentRequest), Vec<FieldError>> {
     let mut errors = Vec::new();
     let fields = NEW_REQUEST.read(json, "", &mut errors);
     let act = fields.text("act").and_then(Act::parse);
@@ -118,7 +97,11 @@ pub fn parse(json: &Json<'_>, door: Door) -> Result<Asked, Vec<FieldError>> {
             let options = Options::new(Purpose::Transactional);
             let (request, callback_url) = options.with(Source::Sender(sender), recipient, text.to_owned());
             let message = Parsed { request, callback_url, text_field: "text", filling: None };
-            Ok(Asked { message, purposes, channels, act, life_s, place, seller, programme })
+            let source = "api".to_owned();
+            Ok((
+                message,
+                NewConsentRequest { purposes, channels, act, life_s, place, seller, programme, source },
+            ))
         }
         (sender, recipient, ..) => {
             errors.extend(sender.and_then(Result::err));
@@ -207,24 +190,24 @@ mod tests {
     use super::*;
     use tidings_domain::account::Environment;
 
-    fn read(text: &str) -> Result<Asked, Vec<FieldError>> {
+    fn read(text: &str) -> Result<(Parsed, NewConsentRequest), Vec<FieldError>> {
         let door = Door { environment: Environment::Test, default_country: None };
         parse(&Json::parse(text.as_bytes()).unwrap(), door)
     }
 
     #[test]
     fn a_request_is_read_with_what_it_asks_for() {
-        let asked = read(
+        let (message, new) = read(
             r#"{"from":"+15550001111","to":"+15550002222","text":"Offers? Reply YES","act":"written","seller":"Acme",
                 "purposes":["marketing","alert"],"expires_in_s":3600}"#,
         )
         .unwrap();
-        assert_eq!(asked.message.request.purpose, Purpose::Transactional);
+        assert_eq!(message.request.purpose, Purpose::Transactional);
         assert_eq!(
-            (asked.purposes, asked.channels),
+            (new.purposes, new.channels),
             (vec![Purpose::Marketing, Purpose::Alert], vec![Channel::Text])
         );
-        assert_eq!((asked.act, asked.life_s), (Act::Written, 3600));
+        assert_eq!((new.act, new.life_s), (Act::Written, 3600));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tidings_domain::event;
 use tidings_domain::id::{EndpointId, EventId, MessageId};
 use tidings_domain::time::Timestamp;
-use tidings_domain::webhook::Verdict;
+use tidings_domain::webhook::{self, Verdict};
 use utoipa::ToSchema;
 
 /// Octets of a new secret (Standard Webhooks takes 24 to 64).
@@ -221,49 +221,28 @@ pub struct Endpoint<'a> {
     pub secret: Option<String>,
 }
 
-/// The facts about an endpoint that are shown.
-#[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
-    /// Its id.
-    pub id: EndpointId,
-    /// The address.
-    pub url: &'a str,
-    /// What it is for.
-    pub description: &'a str,
-    /// The kinds it wants, as bits; 0 for all.
-    pub kinds: u32,
-    /// Why it is switched off.
-    pub disabled: Option<&'a str>,
-    /// Since when every try failed.
-    pub failing_since: Option<Timestamp>,
-    /// Made for callback addresses.
-    pub callback_only: bool,
-    /// Until when the previous secret signs.
-    pub previous_until: Option<Timestamp>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// The secret, if it is to be shown.
-    pub secret: Option<&'a [u8]>,
-}
-
-impl<'a> From<Facts<'a>> for Endpoint<'a> {
-    fn from(facts: Facts<'a>) -> Self {
+impl<'a> Endpoint<'a> {
+    /// Shows an endpoint without its secret.
+    pub fn new(one: &'a webhook::Endpoint) -> Self {
+        let wanted = public_kinds().filter(|kind| one.kinds & kind.bit() != 0);
         Self {
-            id: Shown(facts.id),
-            url: facts.url,
-            description: facts.description,
-            events: public_kinds()
-                .filter(|kind| facts.kinds & kind.bit() != 0)
-                .map(event::Kind::as_str)
-                .collect(),
-            enabled: facts.disabled.is_none(),
-            disabled_reason: facts.disabled,
-            failing_since: facts.failing_since.map(Shown),
-            callback_only: facts.callback_only,
-            previous_secret_until: facts.previous_until.map(Shown),
-            created_at: Shown(facts.created_at),
-            secret: facts.secret.map(print_secret),
+            id: Shown(one.id),
+            url: &one.url,
+            description: &one.description,
+            events: wanted.map(event::Kind::as_str).collect(),
+            enabled: one.disabled.is_none(),
+            disabled_reason: one.disabled.as_deref(),
+            failing_since: one.failing_since.map(Shown),
+            callback_only: one.callback_only,
+            previous_secret_until: one.previous.as_ref().map(|(_, until)| Shown(*until)),
+            created_at: Shown(one.created_at),
+            secret: None,
         }
+    }
+
+    /// The same with the secret that signs, for whoever made it or replaced it.
+    pub fn with_secret(one: &'a webhook::Endpoint) -> Self {
+        Self { secret: Some(print_secret(&one.secret)), ..Self::new(one) }
     }
 }
 
@@ -299,6 +278,26 @@ pub struct Attempt<'a> {
     pub next_attempt_at: Option<Shown<Timestamp>>,
 }
 
+impl<'a> Attempt<'a> {
+    /// Shows a call, with its request where that is known.
+    pub fn new(one: &'a webhook::Attempt) -> Self {
+        let (outcome, next) = outcome(one.verdict);
+        Self {
+            event_id: Shown(one.event),
+            message_id: one.message.map(Shown),
+            endpoint_id: Shown(one.endpoint),
+            number: one.number,
+            at: Shown(one.at),
+            took_ms: one.took_ms,
+            status: one.status,
+            request: Some(one.request.as_str()).filter(|request| !request.is_empty()),
+            response: &one.response,
+            outcome,
+            next_attempt_at: next.map(Shown),
+        }
+    }
+}
+
 /// The word for what becomes of a delivery, and when it is tried again.
 pub const fn outcome(verdict: Verdict) -> (&'static str, Option<Timestamp>) {
     match verdict {
@@ -323,6 +322,18 @@ pub struct Delivery {
     /// When the next is due.
     #[schema(value_type = String)]
     pub due_at: Shown<Timestamp>,
+}
+
+impl Delivery {
+    /// Shows a delivery.
+    pub const fn new(one: &webhook::Delivery) -> Self {
+        Self {
+            event_id: Shown(one.event),
+            endpoint_id: Shown(one.endpoint),
+            tries: one.tries,
+            due_at: Shown(one.due_at),
+        }
+    }
 }
 
 /// What a replay did.

@@ -6,7 +6,7 @@ use crate::message::MessageError;
 use crate::show::Shown;
 use serde::Serialize;
 use tidings_domain::id::{InboundId, MessageId, ReviewId};
-use tidings_domain::review::Decision;
+use tidings_domain::review::{self as domain, Decision};
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -85,6 +85,19 @@ pub struct ReviewGroup<'a> {
     pub example_inbound_id: Option<Shown<InboundId>>,
 }
 
+/// Shows a group.
+pub fn group(one: &domain::ReviewGroup) -> ReviewGroup<'_> {
+    ReviewGroup {
+        cause: &one.cause,
+        error: MessageError::in_review(&one.failure),
+        open: one.open,
+        first_at: Shown(one.first_at),
+        last_at: Shown(one.last_at),
+        example_message_id: one.example.message().map(Shown),
+        example_inbound_id: one.example.inbound().map(Shown),
+    }
+}
+
 /// One failure, or one inbound message, that a person must look at.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReviewItem<'a> {
@@ -111,6 +124,22 @@ pub struct ReviewItem<'a> {
     pub decided_at: Option<Shown<Timestamp>>,
     /// By whom.
     pub decided_by: Option<&'a str>,
+}
+
+/// Shows an item.
+pub fn item(one: &domain::Review) -> ReviewItem<'_> {
+    let decided = one.decided.as_ref();
+    ReviewItem {
+        id: Shown(one.id),
+        cause: &one.cause,
+        message_id: one.about.message().map(Shown),
+        inbound_id: one.about.inbound().map(Shown),
+        error: MessageError::in_review(&one.failure),
+        opened_at: Shown(one.opened_at),
+        decision: decided.map(|(decision, _, _)| decision.as_str()),
+        decided_at: decided.map(|(_, at, _)| Shown(*at)),
+        decided_by: decided.map(|(_, _, who)| who.as_str()),
+    }
 }
 
 /// What a decision did.

@@ -7,7 +7,7 @@ use crate::show::Shown;
 use serde::Serialize;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::SuppressionId;
-use tidings_domain::suppression::Reason;
+use tidings_domain::suppression::{self as domain, Reason};
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -156,6 +156,21 @@ pub struct Suppression<'a> {
     pub lifted_at: Option<Shown<Timestamp>>,
     /// Why it was lifted.
     pub lifted_reason: Option<&'a str>,
+}
+
+/// Shows an entry.
+pub fn shown(one: &domain::Suppression) -> Suppression<'_> {
+    let lifted = one.lifted.as_ref();
+    Suppression {
+        id: Shown(one.id),
+        to: Shown(one.recipient),
+        reason: one.reason.as_str(),
+        source: &one.source,
+        created_at: Shown(one.created_at),
+        expires_at: one.expires_at.map(Shown),
+        lifted_at: lifted.map(|(at, _)| Shown(*at)),
+        lifted_reason: lifted.map(|(_, why)| why.as_str()),
+    }
 }
 
 #[cfg(test)]

@@ -47,8 +47,13 @@ pub fn mint_for(environment: Environment, lookup: &str, random: [u8; RANDOM_OCTE
     finish(environment, lookup, &base62(&random)[..SECRET])
 }
 
+/// How every token of the record with this public part begins.
+pub fn prefix(environment: Environment, lookup: &str) -> String {
+    format!("tid_{}_{lookup}", environment.as_str())
+}
+
 fn finish(environment: Environment, lookup: &str, secret: &str) -> Minted {
-    let mut text = format!("tid_{}_{lookup}_{secret}", environment.as_str());
+    let mut text = format!("{}_{secret}", prefix(environment, lookup));
     let checksum = checksum(&text);
     text.push_str(&checksum);
     Minted { lookup: lookup.to_owned(), hash: hash(secret), text }

@@ -9,7 +9,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
-use tidings_domain::consent_request::ConsentRequest;
+use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
 use tidings_domain::contact::{Change, Contact, Group};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
@@ -268,7 +268,7 @@ impl Backend for Membership {
         write take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
-        write ask_consent(intake: Intake, asking: Asking, now: Timestamp) -> Accepted;
+        write ask_consent(intake: Intake, asking: NewConsentRequest, now: Timestamp) -> Accepted;
         read consent_requests(realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Vec<ConsentRequest>;
         read said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
         write create_contact(contact: Contact, actor: Actor) -> Saved;

@@ -1,67 +1,8 @@
 //! Endpoints of webhooks, and their calls.
 
-use tidings_domain::account::Realm;
-use tidings_domain::id::*;
+use tidings_domain::id::EventId;
 use tidings_domain::time::Timestamp;
-use tidings_domain::webhook::Verdict;
-
-/// Where a customer is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Its id.
-    pub id: EndpointId,
-    /// Whose.
-    pub realm: Realm,
-    /// The address.
-    pub url: String,
-    /// What it is for, in the owner's words.
-    pub description: String,
-    /// The kinds it wants, as [`Kind::bit`]s; 0 for all.
-    pub kinds: u32,
-    /// Made for one message's callback address: it hears only of messages that name it.
-    pub callback_only: bool,
-    /// The secret that signs.
-    pub secret: Vec<u8>,
-    /// The secret before, and until when it signs too.
-    pub previous: Option<(Vec<u8>, Timestamp)>,
-    /// Why it is switched off, if it is.
-    pub disabled: Option<String>,
-    /// Since when every try failed.
-    pub failing_since: Option<Timestamp>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// One try to tell one endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// Its place in the log; 0 before it is recorded.
-    pub seq: i64,
-    /// Whose endpoint.
-    pub realm: Realm,
-    /// What was told.
-    pub event: EventId,
-    /// About which message.
-    pub message: Option<MessageId>,
-    /// To whom.
-    pub endpoint: EndpointId,
-    /// The due time of the lease that the try held; says which open delivery it settles.
-    pub lease: Timestamp,
-    /// Which try, from 1.
-    pub number: u32,
-    /// When it began.
-    pub at: Timestamp,
-    /// How long it took: ms.
-    pub took_ms: u32,
-    /// The HTTP status, if there was an answer.
-    pub status: Option<u16>,
-    /// The request's body. Empty where it can be rendered again from the event.
-    pub request: String,
-    /// The beginning of the answer's body, or why there was none.
-    pub response: String,
-    /// What becomes of the delivery.
-    pub verdict: Verdict,
-}
+pub use tidings_domain::webhook::{Attempt, Endpoint};
 
 /// What to tell again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

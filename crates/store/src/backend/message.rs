@@ -1,10 +1,11 @@
 //! Messages: what is asked of them on their road, and what is read of them.
 
-use super::{Asking, Attempt, Connection, Saying, Sending, Told};
+use super::{Attempt, Connection, Saying, Sending, Told};
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code;
+use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate::Hold;
@@ -91,7 +92,7 @@ pub struct Idempotency {
 #[derive(Clone, Copy)]
 pub(crate) enum Beside<'a> {
     Nothing,
-    Asking(&'a Asking),
+    Asking(&'a NewConsentRequest),
     Code(&'a Sending),
     Saying(&'a Saying),
 }

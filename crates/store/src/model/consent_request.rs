@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent_request::{ConsentRequest, State};
+use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest, State};
 use tidings_domain::id::{ConsentId, ConsentRequestId};
 use tidings_domain::message::Message;
 use tidings_domain::sender::Sender;
@@ -42,7 +42,12 @@ impl ConsentRequests {
 }
 
 impl Tables {
-    pub(super) fn ask_consent(&mut self, intake: Intake, asking: Asking, now: Timestamp) -> Result<Accepted> {
+    pub(super) fn ask_consent(
+        &mut self,
+        intake: Intake,
+        asking: NewConsentRequest,
+        now: Timestamp,
+    ) -> Result<Accepted> {
         self.accept_with(intake, Beside::Asking(&asking), now)
     }
 

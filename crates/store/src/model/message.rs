@@ -6,7 +6,7 @@ use super::event::Subject;
 use super::node::Queued;
 use super::{Tables, page_of};
 use crate::backend::*;
-use crate::{ByPurpose, Error, Result, our_reference};
+use crate::{ByPurpose, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -19,7 +19,9 @@ use tidings_domain::message::{
     Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
 };
 use tidings_domain::purpose::Purpose;
-use tidings_domain::receipt::{self, Candidate, Receipt};
+use tidings_domain::receipt::{
+    self, Candidate, Receipt, expected_form, is_certain, is_reference, our_reference, reference_form,
+};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
@@ -204,7 +206,7 @@ struct Parked {
 
 impl ParkedReceipts {
     fn park(&mut self, line: ConnectionId, receipt: Receipt, now: Timestamp) {
-        let forms = forms_of(&receipt);
+        let forms: Vec<String> = receipt::forms(&receipt).collect();
         if forms.is_empty() {
             // Its id has no form in which an answer could have given it.
             return;
@@ -306,21 +308,6 @@ impl Messages {
     }
 }
 
-/// Under which a receipt's segment may be kept, the likeliest first.
-fn forms_of(receipt: &Receipt) -> Vec<String> {
-    receipt::lookups(receipt).into_iter().chain(receipt.our_reference.map(reference_form)).collect()
-}
-
-/// Under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
-fn expected_form(id: MessageId, segment: u8, carrier_id: &str) -> String {
-    let form = receipt::canonical(carrier_id);
-    if form.is_empty() { reference_form(our_reference(id, segment)) } else { form }
-}
-
-fn reference_form(reference: u16) -> String {
-    format!("~{reference}")
-}
-
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
 impl Tables {
@@ -419,7 +406,7 @@ impl Tables {
             let saying = match beside {
                 Beside::Saying(saying) => Some(saying.clone()),
                 Beside::Asking(asking) => {
-                    self.consent_requests.insert(asking.request(&draft.message, now));
+                    self.consent_requests.insert(requested(asking, &draft.message, now));
                     None
                 }
                 Beside::Nothing => {
@@ -532,7 +519,7 @@ impl<'a> Commit<'a> {
         let line = row.message.connection;
         let mut forms = Vec::new();
         if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = &input {
-            let form = expected_form(id, *segment, carrier_id);
+            let form = expected_form(&row.message, *segment, carrier_id);
             if row.due.is_some() {
                 // Also when the answer is too late to change anything: a receipt with this id may come.
                 messages.outstanding.expect(line, form.clone(), (id, *segment), carrier_id);
@@ -551,7 +538,7 @@ impl<'a> Commit<'a> {
             State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
             _ => row.message.created_at,
         };
-        let unanswered = newly_unanswered(&row.life, &transition.life);
+        let unanswered = transition.life.newly_unanswered(&row.life);
         forms.extend(unanswered.map(|n| reference_form(our_reference(id, n))));
         let status = transition.life.state.status();
         self.put(id, transition.life, transition.effects);
@@ -619,7 +606,7 @@ impl<'a> Commit<'a> {
             (false, true) => *of_purpose(waiting, message) += 1,
             (true, true) | (false, false) => {}
         }
-        for n in newly_unanswered(&before, life) {
+        for n in life.newly_unanswered(&before) {
             // No id was given; a receipt that names our own reference may still settle it.
             outstanding.expect(message.connection, reference_form(our_reference(id, n)), (id, n), "");
         }
@@ -628,7 +615,7 @@ impl<'a> Commit<'a> {
                 if let Some(carrier_id) = is.carrier_id().or(was.carrier_id()) {
                     outstanding.forget(
                         message.connection,
-                        &expected_form(id, n as u8, carrier_id),
+                        &expected_form(message, n as u8, carrier_id),
                         (id, n as u8),
                     );
                 }
@@ -674,10 +661,9 @@ impl<'a> Commit<'a> {
     fn find(&self, line: ConnectionId, receipt: &Receipt) -> Option<(MessageId, Input)> {
         let messages = &self.tables.messages;
         let mut candidates: Vec<Candidate> = Vec::new();
-        let ids = receipt::lookups(receipt).len();
-        for (n, form) in forms_of(receipt).into_iter().enumerate() {
+        for form in receipt::forms(receipt) {
             // Our reference comes last, and is asked only where the id says nothing: others may have the same.
-            if n >= ids && receipt::choose(receipt, &candidates).is_some() {
+            if is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
                 break;
             }
             for ((message, segment), carrier_id) in messages.outstanding.under(line, &form) {
@@ -689,8 +675,7 @@ impl<'a> Commit<'a> {
                 let carrier_id = carrier_id.clone();
                 candidates.push(Candidate { message: *message, segment: *segment, carrier_id, recipient });
             }
-            // The same text, and to the right recipient: no other form can fit better.
-            if receipt::choose(receipt, &candidates).is_some_and(|c| c.carrier_id == receipt.carrier_id) {
+            if is_certain(receipt, &candidates) {
                 break;
             }
         }
@@ -704,13 +689,6 @@ impl<'a> Commit<'a> {
         };
         Some((chosen.message, input))
     }
-}
-
-/// The segments whose answer counts as lost from now on.
-fn newly_unanswered<'a>(before: &'a Life, after: &'a Life) -> impl Iterator<Item = u8> + 'a {
-    let both = (0_u8..).zip(before.segments.iter().zip(&after.segments));
-    let lost = both.filter(|(_, (was, is))| **is == Segment::Unanswered && **was != Segment::Unanswered);
-    lost.map(|(n, _)| n)
 }
 
 // ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────
@@ -734,7 +712,7 @@ impl Tables {
             }
             let Some(id) = commit.tables.messages.queue.first(connection, now) else { break };
             let row = commit.tables.messages.rows.get(&id).expect("what is due is there");
-            let waiting = waiting_segments(&row.life);
+            let waiting = row.life.waiting();
             if waiting.len() > room && !claimed.tickets.is_empty() {
                 claimed.more = true;
                 break;
@@ -843,11 +821,6 @@ impl Tables {
     }
 }
 
-/// The segments that a claim submits.
-fn waiting_segments(life: &Life) -> Vec<u8> {
-    (0..life.segments.len()).filter(|&n| life.segments[n] == Segment::Waiting).map(|n| n as u8).collect()
-}
-
 impl Messages {
     fn look_again(&mut self, id: MessageId, at: Timestamp) {
         let Some(row) = self.rows.get_mut(&id) else { return };
@@ -870,7 +843,7 @@ impl Messages {
         let line = row.message.connection;
         for (n, segment) in (0_u8..).zip(&row.life.segments) {
             if let Some(carrier_id) = segment.carrier_id() {
-                self.outstanding.forget(line, &expected_form(id, n, carrier_id), (id, n));
+                self.outstanding.forget(line, &expected_form(&row.message, n, carrier_id), (id, n));
             }
             self.outstanding.forget(line, &reference_form(our_reference(id, n)), (id, n));
         }

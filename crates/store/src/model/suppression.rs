@@ -11,7 +11,7 @@ use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 
 /// Every entry, and which of each number's is not lifted.
@@ -68,17 +68,8 @@ fn place(standing: Option<&Suppression>, entry: &Suppression) -> Place {
     let now = entry.created_at;
     match known.expires_at.filter(|end| *end <= now) {
         Some(end) => Place::Instead(end, "expired".to_owned()),
-        None if strength(known.reason) >= strength(entry.reason) => Place::Taken,
+        None if known.reason.strength() >= entry.reason.strength() => Place::Taken,
         None => Place::Instead(now, format!("replaced by {}", entry.reason.as_str())),
-    }
-}
-
-/// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.
-const fn strength(reason: Reason) -> u8 {
-    match reason {
-        Reason::InvalidNumber => 0,
-        Reason::Manual => 1,
-        Reason::OptedOut => 2,
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, OptOut, Wording};
-use tidings_domain::consent_request::{ConsentRequest, State};
+use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest, State};
 use tidings_domain::id::*;
 use tidings_domain::message::{Message, Status};
 use tidings_domain::sender::Sender;
@@ -23,7 +23,7 @@ use tokio_postgres::Row;
 pub(super) async fn ask_consent(
     tx: &mut Tx,
     intake: &Intake,
-    asking: &Asking,
+    asking: &NewConsentRequest,
     now: &Timestamp,
 ) -> Result<Accepted> {
     message::accept_with(tx, intake, Beside::Asking(asking), *now).await

@@ -11,7 +11,7 @@ use super::{code, conversation, event, node, pool, review, spend, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
 use crate::listeners::Listeners;
-use crate::{ByPurpose, Error, Key, Result, Waiting, our_reference};
+use crate::{ByPurpose, Error, Key, Result, Waiting};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
@@ -26,7 +26,9 @@ use tidings_domain::message::{
 };
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::receipt::{self, Candidate, Receipt};
+use tidings_domain::receipt::{
+    self, Candidate, Receipt, expected_form, is_certain, is_reference, our_reference, reference_form,
+};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
@@ -779,27 +781,9 @@ impl Tx {
 /// Rows that are forgotten at once, so that the search for the oldest pays.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
 
-/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
-fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
-    match receipt::canonical(carrier_id) {
-        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
-        form => form,
-    }
-}
-
-fn reference_form(reference: u16) -> String {
-    format!("~{reference}")
-}
-
-/// No canonical form of a carrier's id begins with it but one that a carrier chose to be difficult.
-fn is_reference((_, form): &Form) -> bool {
-    form.starts_with('~')
-}
-
 /// The forms under which the segment of a receipt may be kept, the likeliest first.
 fn forms_of(connection: ConnectionId, receipt: &Receipt) -> impl Iterator<Item = Form> {
-    let by_reference = receipt.our_reference.map(reference_form);
-    receipt::lookups(receipt).into_iter().chain(by_reference).map(move |form| (connection.key(), form))
+    receipt::forms(receipt).map(move |form| (connection.key(), form))
 }
 
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -877,7 +861,7 @@ pub(super) async fn accept_with(
         let saying = match beside {
             Beside::Saying(saying) => Some(saying.clone()),
             Beside::Asking(asking) => {
-                consent_request::insert(&tx.sql, &asking.request(message, now)).await?;
+                consent_request::insert(&tx.sql, &requested(asking, message, now)).await?;
                 None
             }
             Beside::Nothing => {
@@ -980,7 +964,7 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
         Happening::Receipt { connection, receipt } => {
             let mut candidates = Vec::new();
             for form in forms_of(*connection, receipt) {
-                if is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
+                if is_reference(&form.1) && receipt::choose(receipt, &candidates).is_some() {
                     break;
                 }
                 // Nearly always the likeliest form finds the segment, and the others need not be looked for.
@@ -1004,11 +988,6 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
             }
         }
     }
-}
-
-/// The same text, and to the right recipient: no other form can fit better.
-fn is_certain(receipt: &Receipt, candidates: &[Candidate]) -> bool {
-    receipt::choose(receipt, candidates).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
 }
 
 pub(super) async fn advance(
@@ -1119,7 +1098,7 @@ impl<'a> Commit<'a> {
             // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
             // under our own reference.
             forms.extend(accepted.map(|(_, form, _)| form));
-            for n in newly_unanswered(before, &transition.life) {
+            for n in transition.life.newly_unanswered(before) {
                 forms.push(reference_form(our_reference(id, n)));
             }
         }
@@ -1173,7 +1152,7 @@ impl<'a> Commit<'a> {
             (None, Some(_)) => 1,
             (Some(_), Some(_)) | (None, None) => 0,
         };
-        for n in newly_unanswered(&before, &life) {
+        for n in life.newly_unanswered(&before) {
             // No id was given; a receipt that names our own reference may still settle it.
             sheet.expect_receipt(&message, n, reference_form(our_reference(id, n)), String::new());
         }
@@ -1241,7 +1220,7 @@ impl<'a> Commit<'a> {
         let mut candidates: Vec<Candidate> = Vec::new();
         for form in forms_of(connection, receipt) {
             // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
-            if is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
+            if is_reference(&form.1) && receipt::choose(receipt, &candidates).is_some() {
                 break;
             }
             let found = tx.find_outstanding(&form).await?;
@@ -1284,15 +1263,6 @@ impl<'a> Commit<'a> {
         slot.due = Some(Due { lane: LOOK_AGAIN, due_at: at.as_millis() });
         slot.changed = true;
     }
-}
-
-/// The segments whose answer is lost only now.
-fn newly_unanswered(before: &Life, after: &Life) -> Vec<u8> {
-    let pairs = before.segments.iter().zip(&after.segments).enumerate();
-    pairs
-        .filter(|(_, (before, after))| **after == Segment::Unanswered && **before != Segment::Unanswered)
-        .map(|(n, _)| n as u8)
-        .collect()
 }
 
 /// Notes the event, and a delivery for everybody who wants to hear of it.
@@ -1392,7 +1362,7 @@ impl Commit<'_> {
             return Ok(Claim::Damaged);
         }
         let slot = tx.sheets.messages.slot(id);
-        let segments = waiting_segments(&slot.life);
+        let segments = slot.life.waiting();
         if segments.len() > room {
             return Ok(Claim::TooLarge);
         }
@@ -1426,11 +1396,6 @@ impl Commit<'_> {
         }
         Ok(())
     }
-}
-
-/// The segments that a claim submits.
-fn waiting_segments(life: &Life) -> Vec<u8> {
-    (0..life.segments.len()).filter(|&n| life.segments[n] == Segment::Waiting).map(|n| n as u8).collect()
 }
 
 /// Takes a row out of a queue when its message cannot say where it is. Reads the queue up to it.

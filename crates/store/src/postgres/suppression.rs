@@ -16,7 +16,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AccountId, AuditId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
@@ -288,7 +288,7 @@ pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Resu
     tx.note_list_changed();
     if let Some(known) = tx.find_entry(entry.realm, entry.recipient).await?.cloned() {
         let over = known.expires_at.filter(|end| *end <= now);
-        if over.is_none() && strength(known.reason) >= strength(entry.reason) {
+        if over.is_none() && known.reason.strength() >= entry.reason.strength() {
             return Ok(known);
         }
         let why = if over.is_some() {
@@ -439,15 +439,6 @@ pub(super) async fn suppressions(
 /// A realm as the indexes of lists spell it.
 pub(super) const fn realm_number(realm: Realm) -> i64 {
     realm.account.key().wrapping_mul(2).wrapping_add(live(realm.environment) as i64)
-}
-
-/// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.
-const fn strength(reason: Reason) -> u8 {
-    match reason {
-        Reason::InvalidNumber => 0,
-        Reason::Manual => 1,
-        Reason::OptedOut => 2,
-    }
 }
 
 fn reason(number: i16) -> Result<Reason> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection as Sql, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, Wording};
-use tidings_domain::consent_request::{ConsentRequest, State};
+use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest, State};
 use tidings_domain::id::*;
 use tidings_domain::message::{Message, Status};
 use tidings_domain::sender::Sender;
@@ -19,7 +19,7 @@ use tidings_domain::time::Timestamp;
 pub(super) fn ask_consent(
     tx: &mut Tx<'_>,
     intake: &Intake,
-    asking: &Asking,
+    asking: &NewConsentRequest,
     now: &Timestamp,
 ) -> Result<Accepted> {
     message::accept_with(tx, intake, Beside::Asking(asking), *now)

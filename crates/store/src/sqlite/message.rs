@@ -9,7 +9,7 @@ use crate::backend::*;
 use crate::column;
 pub(super) use crate::column::{environment, live, number};
 use crate::listeners::Listeners;
-use crate::{ByPurpose, Key, Waiting, our_reference};
+use crate::{ByPurpose, Key, Waiting};
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -26,7 +26,9 @@ use tidings_domain::message::{
 };
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::receipt::{self, Candidate, Receipt};
+use tidings_domain::receipt::{
+    self, Candidate, Receipt, expected_form, is_certain, our_reference, reference_form,
+};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
@@ -113,7 +115,7 @@ pub(super) fn accept_with(
         let saying = match beside {
             Beside::Saying(saying) => Some(saying.clone()),
             Beside::Asking(asking) => {
-                consent_request::insert(tx.sql, &asking.request(message, now))?;
+                consent_request::insert(tx.sql, &requested(asking, message, now))?;
                 None
             }
             Beside::Nothing => {
@@ -375,10 +377,8 @@ impl<'a> Commit<'a> {
         // under our own reference.
         let mut forms: Vec<String> =
             accepted.iter().map(|(segment, id)| expected_form(&hot.message, *segment, id)).collect();
-        for (n, (before, after)) in hot.life.segments.iter().zip(&transition.life.segments).enumerate() {
-            if *after == Segment::Unanswered && *before != Segment::Unanswered {
-                forms.push(reference_form(our_reference(hot.message.id, n as u8)));
-            }
+        for n in transition.life.newly_unanswered(&hot.life) {
+            forms.push(reference_form(our_reference(hot.message.id, n)));
         }
         self.write(tx, hot, transition.life, transition.effects)?;
         if !forms.is_empty() && tx.any_parked()? {
@@ -452,12 +452,10 @@ impl<'a> Commit<'a> {
                 ])
             })
             .map_err(failed)?;
-        for (n, (segment, after)) in before.segments.iter().zip(&life.segments).enumerate() {
-            if *after == Segment::Unanswered && *segment != Segment::Unanswered {
-                // No id was given; a receipt that names our own reference may still settle it.
-                let reference = reference_form(our_reference(message.id, n as u8));
-                expect_receipt(tx.sql, &message, n as u8, &reference, "")?;
-            }
+        for n in life.newly_unanswered(&before) {
+            // No id was given; a receipt that names our own reference may still settle it.
+            let reference = reference_form(our_reference(message.id, n));
+            expect_receipt(tx.sql, &message, n, &reference, "")?;
         }
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
@@ -522,11 +520,9 @@ impl<'a> Commit<'a> {
         receipt: &Receipt,
     ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
-        let by_id = receipt::lookups(receipt).into_iter().map(|form| (form, false));
-        let by_reference = receipt.our_reference.map(|reference| (reference_form(reference), true));
-        for (form, is_reference) in by_id.chain(by_reference) {
+        for form in receipt::forms(receipt) {
             // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
-            if is_reference {
+            if receipt::is_reference(&form) {
                 let known: Vec<Candidate> =
                     candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
                 if receipt::choose(receipt, &known).is_some() {
@@ -564,10 +560,8 @@ impl<'a> Commit<'a> {
                 };
                 candidates.push((candidate, hot));
             }
-            // The same text, and to the right recipient: no other form can fit better.
             let known: Vec<Candidate> = candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
-            if receipt::choose(receipt, &known).is_some_and(|chosen| chosen.carrier_id == receipt.carrier_id)
-            {
+            if is_certain(receipt, &known) {
                 break;
             }
         }
@@ -613,18 +607,6 @@ pub(super) fn publish(
     Ok(())
 }
 
-/// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
-fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
-    match receipt::canonical(carrier_id) {
-        form if form.is_empty() => reference_form(our_reference(message.id, segment)),
-        form => form,
-    }
-}
-
-fn reference_form(reference: u16) -> String {
-    format!("~{reference}")
-}
-
 fn expect_receipt(
     sql: &Sql,
     message: &Message,
@@ -657,9 +639,8 @@ const FORGOTTEN_AT_ONCE: usize = 1_000;
 fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<usize> {
     let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
-    let by_reference = receipt.our_reference.map(reference_form);
     let mut rows = 0;
-    for canonical in receipt::lookups(receipt).into_iter().chain(by_reference) {
+    for canonical in receipt::forms(receipt) {
         tx.sql
             .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, ?3, ?4, ?5)")
             .and_then(|mut s| s.execute(params![number, connection.key(), canonical, body, now.as_millis()]))
@@ -813,7 +794,7 @@ fn claim_one(tx: &mut Tx<'_>, commit: &mut Commit<'_>, id: MessageId, room: usiz
         commit.apply_to(tx, hot, Input::Quarantined(damaged()))?;
         return Ok(Claim::Damaged);
     }
-    let segments = waiting_segments(&hot.life);
+    let segments = hot.life.waiting();
     if segments.len() > room {
         return Ok(Claim::TooLarge);
     }
@@ -835,11 +816,6 @@ fn take_from_lane(sql: &Sql, lane: ConnectionId, purpose: Purpose, id: MessageId
         .and_then(|mut s| s.execute(params![lane.key(), purpose.priority(), id.key()]))
         .map_err(failed)?;
     Ok(())
-}
-
-/// The segments that a claim submits.
-fn waiting_segments(life: &Life) -> Vec<u8> {
-    (0..life.segments.len()).filter(|&n| life.segments[n] == Segment::Waiting).map(|n| n as u8).collect()
 }
 
 fn due_messages(sql: &Sql, query: &str, params: impl rusqlite::Params) -> Result<Vec<MessageId>> {

@@ -43,7 +43,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
-use tidings_domain::consent_request::ConsentRequest;
+use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
 use tidings_domain::contact::{Change, Contact, Group};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
@@ -282,7 +282,7 @@ impl Backend for Sqlite {
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         readers consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
-        calls consent_request::ask_consent(intake: Intake, asking: Asking, now: Timestamp) -> Accepted;
+        calls consent_request::ask_consent(intake: Intake, asking: NewConsentRequest, now: Timestamp) -> Accepted;
         readers consent_request::consent_requests(realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Vec<ConsentRequest>;
         readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
 

@@ -15,7 +15,7 @@ use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AccountId, AuditId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 
 /// The same inside the writer's transaction, which remembers who was found free.
@@ -98,7 +98,7 @@ pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result
     tx.note_list_changed();
     if let Some(known) = unlifted(tx.sql, entry.realm, entry.recipient)? {
         let over = known.expires_at.filter(|end| *end <= now);
-        if over.is_none() && strength(known.reason) >= strength(entry.reason) {
+        if over.is_none() && known.reason.strength() >= entry.reason.strength() {
             return Ok(known);
         }
         let why = if over.is_some() {
@@ -276,15 +276,6 @@ pub(super) fn listed(rx: &mut Rx<'_>, after: &AuditId, limit: &usize) -> Result<
         .map_err(failed)?;
     let newest = newest.map_or(*after, |id| AuditId::from_key(id).max(*after));
     Ok(Listed { is_known, changes, upto: last.filter(|_| found == *limit).unwrap_or(newest) })
-}
-
-/// A person's word is worth more than a guess about a number, and the recipient's own is worth the most.
-const fn strength(reason: Reason) -> u8 {
-    match reason {
-        Reason::InvalidNumber => 0,
-        Reason::Manual => 1,
-        Reason::OptedOut => 2,
-    }
 }
 
 fn reason(number: i64) -> Result<Reason> {

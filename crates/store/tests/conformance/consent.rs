@@ -121,27 +121,3 @@ fn an_entry_is_never_replaced_and_a_call_is_taken_whole_or_not_at_all() {
         store.record_consents(Vec::new(), actor(), at(2)).await.expect("nothing to do");
     });
 }
-
-#[test]
-fn only_the_persons_own_start_counts_as_one() {
-    let entry = |reason, lifted: Option<&str>| Suppression {
-        id: SuppressionId::from_key(1),
-        realm: HOME,
-        recipient: number(1),
-        reason,
-        source: "api".to_owned(),
-        created_at: at(1),
-        expires_at: None,
-        lifted: lifted.map(|why| (at(2), why.to_owned())),
-    };
-    let check = |reason, lifted: Option<&str>, expected: Option<OptOut>| {
-        assert_eq!(entry(reason, lifted).opt_out(), expected, "{reason:?} {lifted:?}");
-    };
-    let out = |started_at| Some(OptOut { at: at(1), started_at });
-    let start = format!("{} start", InboundId::from_key(5));
-    check(Reason::OptedOut, None, out(None));
-    check(Reason::OptedOut, Some(&start), out(Some(at(2))));
-    check(Reason::OptedOut, Some("asked for it again by phone"), out(None));
-    check(Reason::Manual, Some(&start), None);
-    check(Reason::InvalidNumber, None, None);
-}

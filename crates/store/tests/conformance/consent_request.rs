@@ -6,7 +6,7 @@ use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::consent::{Act, Channel, Consent, Method};
-use tidings_domain::consent_request::{ConsentRequest, LIFE_S, State};
+use tidings_domain::consent_request::{ConsentRequest, LIFE_S, NewConsentRequest, State};
 use tidings_domain::conversation::Status as Standing;
 use tidings_domain::failure::FailureClass;
 use tidings_domain::id::*;
@@ -17,8 +17,8 @@ use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
 
-fn asking() -> Asking {
-    Asking {
+fn asking() -> NewConsentRequest {
+    NewConsentRequest {
         purposes: vec![Purpose::Marketing, Purpose::Alert],
         channels: vec![Channel::RecordedVoice, Channel::Text],
         act: Act::Written,

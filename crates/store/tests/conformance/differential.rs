@@ -15,6 +15,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::Bounds;
 use tidings_domain::code::{Code, Mark, NewCode};
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, Method, Wording};
+use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::contact::{Change, Contact, Details, Group, Type, Value};
 use tidings_domain::conversation::{self, Change as ConversationChange, Entry};
 use tidings_domain::event::Kind;
@@ -28,7 +29,7 @@ use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::pool::{Choice, Name, Picked};
 use tidings_domain::purpose::Purpose;
-use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::receipt::{IdForm, Receipt, our_reference};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
@@ -172,7 +173,7 @@ enum Call {
     AskConsent {
         realm: Realm,
         draft: Draft,
-        asking: Asking,
+        asking: NewConsentRequest,
     },
     /// About the conversation at this place of the list.
     Note(Realm, usize, NoteId),
@@ -1260,7 +1261,7 @@ impl Teller {
         // Nobody else makes such an id.
         draft.message.id = MessageId::from_key(self.id());
         self.messages.push((realm, draft.message.id));
-        let asking = Asking {
+        let asking = NewConsentRequest {
             purposes: vec![Purpose::Marketing, Purpose::Alert],
             channels: vec![Channel::Text],
             act: self.draw.of(&[Act::Express, Act::Written]),

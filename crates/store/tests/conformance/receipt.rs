@@ -5,7 +5,7 @@ use crate::{for_each_backend, for_each_place};
 use tidings_domain::failure::FailureClass;
 use tidings_domain::message::{Answer, LATE_RECEIPT_MS, Message, Outcome, RECEIPT_GRACE_MS, Status};
 use tidings_domain::purpose::Purpose;
-use tidings_domain::receipt::{IdForm, Receipt};
+use tidings_domain::receipt::{IdForm, Receipt, our_reference};
 use tidings_store::*;
 
 /// P-19
