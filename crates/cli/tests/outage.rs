@@ -1,8 +1,8 @@
-//! The carrier is away, or says that it is too much. The same runs in their long form:
-//! `cargo run --release -p tidings-witness -- outage --binary target/release/tidings`, and `throttle`.
+//! The carrier is away, or says that it is too much, or more is asked for than it takes. The same runs in their long form:
+//! `cargo run --release -p tidings-witness -- outage --binary target/release/tidings`, `throttle`, and `overload`.
 
 use tidings_witness::subject::Setup;
-use tidings_witness::{outage, throttle};
+use tidings_witness::{outage, overload, throttle};
 
 fn setup() -> Setup {
     Setup { binary: env!("CARGO_BIN_EXE_tidings").into(), sessions: 2, window: 20 }
@@ -59,4 +59,23 @@ fn throttling_in_waves_costs_delay_and_nothing_else() {
 #[test]
 fn a_full_queue_of_one_recipient_slows_that_recipient_only() {
     throttled(&[(0, 3_000)], 20);
+}
+
+/// P-34: how soon calls are answered is measured by the long run, and not judged here.
+#[test]
+fn ten_times_too_much_is_refused_early_and_costs_nothing_that_was_accepted() {
+    let plan = overload::Plan {
+        setup: setup(),
+        seed: 62,
+        pace_per_s: 100,
+        times: 10,
+        overload_ms: 5_000,
+        calm_ms: 2_000,
+        waiting_max: 1_000,
+        clients: 8,
+        drain_ms: 120_000,
+        keep: false,
+    };
+    let outcome = overload::run(&plan).unwrap_or_else(|why| panic!("{why}"));
+    assert!(outcome.is_good() && !outcome.refusals.is_empty(), "{outcome}");
 }

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod nodes;
 pub mod optout;
 pub mod outage;
+pub mod overload;
 pub mod poison;
 pub mod random;
 pub mod restart;

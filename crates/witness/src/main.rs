@@ -9,7 +9,9 @@ use tidings_witness::nodes::fault::{Kind, Schedule};
 use tidings_witness::nodes::fleet::PREFIXES;
 use tidings_witness::smsc::Behaviour;
 use tidings_witness::subject::Setup;
-use tidings_witness::{clock, kill, memory, nodes, optout, outage, poison, restart, stop, throttle};
+use tidings_witness::{
+    clock, kill, memory, nodes, optout, outage, overload, poison, restart, stop, throttle,
+};
 
 const USAGE: &str = "usage: tidings-witness RUN --binary FILE [OPTIONS]
 
@@ -21,6 +23,7 @@ runs
   outage   lets the carrier be away while messages of all purposes are accepted
   throttle lets the carrier say in waves that it is too much
   memory   does at once all that could fill its memory
+  overload asks for ten times more than the carrier takes, for minutes
   poison   sends some messages that crash a binary that was built with the feature `poison`
   nodes    does everything bad to several nodes over one PostgreSQL (needs its programs)
   takeover kills the owner of a connection again and again, and measures until another node submits on it
@@ -45,6 +48,7 @@ options, with their defaults
            --waves PERCENT:MS,… (100:20000,0:20000,50:30000,10:30000,80:10000)
   memory:  --idle N (10000), --queued N (1000000), --stalled N (100), --calls N (500), --strange N (200000),
            --last MS (60000)
+  overload: --pace N (500), --times N (10), --overload MS (600000), --calm MS (60000), --waiting N (10000), --drain MS
   poison:  --messages N (100000), --one-in N (10000), --how panic|abort (panic),
            --places WORDS (claim,split,encode,answer,decide,render)
   nodes:   --nodes N (3), --connections N of at most 3 (3), --faults N (200), --longest MS (60000), --gap MS (4000),
@@ -183,6 +187,23 @@ fn work(arguments: &[String]) -> Result<bool, String> {
                 .map_err(|why| format!("seed {seed}: {why}"))?;
                 println!("{outcome}");
                 outcome.is_good() && outcome.is_fast_again()
+            }
+            "overload" => {
+                let outcome = overload::run(&overload::Plan {
+                    setup,
+                    seed,
+                    pace_per_s: options.number("pace", 500)?,
+                    times: options.number("times", 10)?,
+                    overload_ms: options.number("overload", 600_000)?,
+                    calm_ms: options.number("calm", 60_000)?,
+                    waiting_max: options.number("waiting", 10_000)?,
+                    clients: options.number("clients", 32)?,
+                    drain_ms: options.number("drain", 600_000)?,
+                    keep,
+                })
+                .map_err(|why| format!("seed {seed}: {why}"))?;
+                println!("{outcome}");
+                outcome.is_good() && outcome.is_quick()
             }
             "memory" => {
                 let outcome = memory::run(&memory::Plan {
