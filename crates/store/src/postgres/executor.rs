@@ -16,8 +16,9 @@
 
 use super::front::{Fronts, Queue};
 use super::news::{self, Fellowship, Line};
-use super::session::{Flight, Session, Value, cell, silent, values};
+use super::session::{Flight, Session, Value, cell, live, silent, values};
 use super::{Options, copy, endpoint, event, message, migration, node, operating, review, suppression};
+use crate::backend::{Page, Paged};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
+use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
@@ -1324,6 +1326,23 @@ async fn answer_with(
             None
         }
     }
+}
+
+/// A page of rows that have ids, the last made first. The query names `$1` the account, `$2` the environment, `$3` the id
+/// before which, and `$4` how many.
+pub(super) async fn newest<T>(
+    rx: &Rx<'_>,
+    sql: &'static str,
+    realm: Realm,
+    page: &Page,
+    read: impl Fn(&Row) -> Result<T>,
+    key: impl Fn(&T) -> i64,
+) -> Result<Paged<T>> {
+    let (account, is_live) = (realm.account.key(), live(realm.environment));
+    let before = page.before.unwrap_or(i64::MAX);
+    let rows = rx.sql.rows(sql, &[&account, &is_live, &before, &(page.limit as i64 + 1)]).await?;
+    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Paged::of(items, page, key))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use super::consent_request;
 use super::executor::{self, Rx, Tx};
 use super::front::{Look, Queue};
-use super::session::{Flight, Location, Session, Value, cell, clean, values};
+use super::session::{Flight, Location, Session, Value, cell, clean, live, values};
 use super::{code, conversation, event, node, pool, review, spend, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
@@ -44,11 +44,6 @@ const ENDED_MAX: usize = 500;
 const STEP_MAX: usize = 256;
 /// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
 const CLOCK_BACK_MS: i64 = 3_600_000;
-
-/// The environment as a column holds it.
-pub(super) const fn live(environment: Environment) -> i16 {
-    column::live(environment) as i16
-}
 
 /// The numbers of the purposes, the most urgent first.
 fn priorities() -> Vec<i16> {
@@ -2038,11 +2033,7 @@ const BATCH: &str = "SELECT account, live, created_at, asked, last_message FROM 
 
 pub(super) async fn batch(rx: &Rx<'_>, realm: &Realm, id: &BatchId) -> Result<Option<Batch>> {
     let Some(row) = rx.sql.row(BATCH, &[&id.key()]).await? else { return Ok(None) };
-    let owner = Realm {
-        account: AccountId::from_key(cell(&row, 0)?),
-        environment: environment(i64::from(cell::<i16>(&row, 1)?)),
-    };
-    if owner != *realm {
+    if session::realm(&row, 0)? != *realm {
         return Ok(None);
     }
     let (created_at, asked, last): (i64, i64, i64) = (cell(&row, 2)?, cell(&row, 3)?, cell(&row, 4)?);

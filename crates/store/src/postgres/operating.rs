@@ -2,9 +2,8 @@
 
 use super::event;
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::part::{self, Part, Stays};
-use super::session::{Flight, Location, Session, Value, cell, clean, values};
+use super::session::{Flight, Location, Session, Value, cell, clean, live, values};
 use crate::backend::*;
 use crate::column::{self, environment};
 use crate::{Error, Result};

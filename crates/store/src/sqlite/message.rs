@@ -3,11 +3,10 @@
 //! Read [`advance`] for the heart: load the life, let the domain decide, write what it says.
 
 use super::consent_request;
-use super::executor::{Rx, Tx, failed};
+use super::executor::{Rx, Tx, failed, get};
 use super::{code, conversation, event, pool, review, spend, suppression};
 use crate::backend::*;
-use crate::column;
-pub(super) use crate::column::{environment, live, number};
+use crate::column::{self, environment, live, number};
 use crate::listeners::Listeners;
 use crate::{ByPurpose, Key, Waiting, our_reference};
 use crate::{Error, Result};
@@ -1302,32 +1301,6 @@ fn stored(row: &Row<'_>) -> Result<Stored> {
         failure: failure.as_deref().map(column::failure).transpose()?,
         updated_at: Timestamp::from_millis(get(row, 27)?),
     })
-}
-
-/// A page of rows that have ids, the last made first. The query names `?1` the account, `?2` the environment, `?3` the id before
-/// which, and `?4` how many.
-pub(super) fn newest<T>(
-    rx: &Rx<'_>,
-    query: &str,
-    realm: Realm,
-    page: &Page,
-    read: impl Fn(&Row<'_>) -> Result<T>,
-    key: impl Fn(&T) -> i64,
-) -> Result<Paged<T>> {
-    let mut statement = rx.sql.prepare_cached(query).map_err(failed)?;
-    let before = page.before.unwrap_or(i64::MAX);
-    let mut rows = statement
-        .query(params![realm.account.key(), live(realm.environment), before, page.limit as i64 + 1])
-        .map_err(failed)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        items.push(read(row)?);
-    }
-    Ok(Paged::of(items, page, key))
-}
-
-pub(super) fn get<T: rusqlite::types::FromSql>(row: &Row<'_>, n: usize) -> Result<T> {
-    row.get(n).map_err(failed)
 }
 
 pub(super) fn message(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<Option<Stored>> {

@@ -2,9 +2,9 @@
 
 use super::event;
 use super::executor::{Rx, Tx, failed};
-use super::message::{environment, live};
 use crate::backend::*;
-use crate::{Error, Result, column};
+use crate::column::{self, environment, live};
+use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, params};
 use std::collections::HashSet;
 use tidings_domain::account::Environment;
