@@ -68,9 +68,6 @@ use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
 use tokio::sync::{Notify, oneshot};
 
-/// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
-const STORE_NODE: u16 = 1_023;
-
 /// What is durable. Cheap to clone: all clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct Disk {

@@ -13,9 +13,6 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
 use tokio_postgres::Row;
 
-/// Different callback addresses of one realm. Each is an endpoint with a queue and callers of its own.
-const CALLBACKS_MAX: usize = 1_000;
-
 /// Who wants to hear of events, as the endpoints are now.
 pub(super) async fn listeners(sql: &Session) -> Result<Listeners> {
     Ok(Listeners::new(&of_realm(sql, None).await?))

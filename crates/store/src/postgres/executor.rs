@@ -18,7 +18,7 @@ use super::front::{Fronts, Queue};
 use super::news::{self, Fellowship, Line};
 use super::session::{Flight, Session, Value, cell, live, silent, values};
 use super::{Options, copy, endpoint, event, message, migration, node, operating, review, suppression};
-use crate::backend::{Page, Paged};
+use crate::backend::{Page, Paged, STORE_NODE};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -64,8 +64,6 @@ const PROMISES_EVERY: Duration = Duration::from_secs(5);
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long callers wait for the server to come back, to hear whether their commit was done.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The node number of ids that the store makes for who is no node (see `domain::id`): no running node has it.
-const STORE_NODE: u16 = 1_023;
 /// The key of the lock that is the turn to write. Any number does that nobody else uses in this database.
 pub(super) const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
 /// The number of the transaction, who wrote last, what changed how often, and whether this node is still in the list.

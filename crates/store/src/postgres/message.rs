@@ -10,6 +10,7 @@ use super::session::{Flight, Location, Session, Value, cell, clean, live, values
 use super::{code, conversation, event, node, pool, review, spend, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, number};
+use crate::due::{CANDIDATES_MAX, CLOCK_BACK_MS, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN, due_row, queue_of};
 use crate::listeners::Listeners;
 use crate::{ByPurpose, Error, Key, Result, Waiting, our_reference};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -33,17 +34,8 @@ use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
-/// The lane of rows that are not in a connection's queue.
-const LOOK_AGAIN: i64 = 0;
-/// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
-const CLOCK_SLACK_MS: i64 = 1_000;
-/// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
-/// at the head of a queue, and a commit with all of them would keep the writer from everybody.
-const ENDED_MAX: usize = 500;
 /// Rows of a queue that one step of a claim reads.
 const STEP_MAX: usize = 256;
-/// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
-const CLOCK_BACK_MS: i64 = 3_600_000;
 
 /// The numbers of the purposes, the most urgent first.
 fn priorities() -> Vec<i16> {
@@ -97,13 +89,6 @@ struct Slot {
 struct Place {
     location: Location,
     due: Option<Due>,
-}
-
-/// A row of `due`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Due {
-    lane: i64,
-    due_at: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -616,9 +601,6 @@ async fn load_messages(sql: &Session, ids: &BTreeSet<i64>) -> Result<Vec<Row>> {
     sql.rows(concat!("SELECT ", columns!(), " FROM message m WHERE m.id = ANY ($1)"), &[&ids]).await
 }
 
-/// Segments under one id that are looked at. A carrier that uses an id more often than this cannot be understood by it.
-const CANDIDATES_MAX: usize = 50;
-
 fn columns_of(forms: &BTreeSet<Form>) -> (Vec<i64>, Vec<std::borrow::Cow<'_, str>>) {
     forms.iter().map(|(connection, canonical)| (*connection, clean(canonical))).unzip()
 }
@@ -771,9 +753,6 @@ impl Tx {
     }
 }
 
-/// Rows that are forgotten at once, so that the search for the oldest pays.
-const FORGOTTEN_AT_ONCE: usize = 1_000;
-
 /// The form under which a receipt of a segment is expected: the carrier's id, or our own reference if it gave none.
 fn expected_form(message: &Message, segment: u8, carrier_id: &str) -> String {
     match receipt::canonical(carrier_id) {
@@ -920,16 +899,6 @@ pub(super) async fn accept_with(
     Ok(Accepted::New(admissions, Box::new(commit.out)))
 }
 
-/// The connection in whose queue the row stands, if it stands in one.
-fn queue_of(due: Option<Due>) -> Option<i64> {
-    due.map(|due| due.lane).filter(|lane| *lane != LOOK_AGAIN)
-}
-
-fn due_row(message: &Message, state: &State) -> Option<Due> {
-    let at = state.wakes_at()?.as_millis();
-    Some(Due { lane: if state.is_waiting() { message.connection.key() } else { LOOK_AGAIN }, due_at: at })
-}
-
 // ── what happens ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Whether a failure puts its recipient on the list.
@@ -943,7 +912,7 @@ pub(super) fn advance_needs(happenings: &[Happening], tx: &Tx, needs: &mut execu
     for happening in happenings {
         let key = match happening {
             Happening::To { message, .. } => Key::from(*message),
-            Happening::Receipt { receipt, .. } => key_of(receipt),
+            Happening::Receipt { receipt, .. } => Key::from(receipt),
         };
         tx.foresee(key, || happening_needs(happening, tx, needs));
     }
@@ -1021,7 +990,7 @@ pub(super) async fn advance(
             }
             Happening::Receipt { connection, receipt } => {
                 let handle = async |tx: &mut Tx| commit.receipt(tx, *connection, receipt).await;
-                match tx.contain(key_of(receipt), handle).await? {
+                match tx.contain(receipt, handle).await? {
                     Some(status) => status,
                     None => {
                         tx.park_unread(*connection, receipt, *now);
@@ -1035,11 +1004,6 @@ pub(super) async fn advance(
     }
     commit.out.crashed = tx.set_aside();
     Ok(commit.out)
-}
-
-/// What a receipt is known by when handling it crashes.
-fn key_of(receipt: &Receipt) -> Key {
-    Key::of(receipt.carrier_id.as_bytes())
 }
 
 /// One operation's work on messages, with what it brings about.
@@ -1197,14 +1161,7 @@ impl<'a> Commit<'a> {
     }
 
     fn publish(&mut self, tx: &mut Tx, message: &Message, event: Event) {
-        let since = message.send_at.unwrap_or(message.created_at);
-        self.out.counted.push(Counted {
-            kind: event.kind,
-            purpose: message.purpose,
-            connection: message.connection,
-            class: event.failure.as_ref().map(|failure| failure.class),
-            age_ms: event.at.since_ms(since),
-        });
+        self.out.counted.push(Counted::of(message, &event));
         let listeners = tx.listeners();
         publish(tx, &listeners, message, event, &mut self.out.told);
     }

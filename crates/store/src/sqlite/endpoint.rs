@@ -13,9 +13,6 @@ use tidings_domain::id::*;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
 
-/// Different callback addresses of one realm. Each is an endpoint with a queue and callers of its own.
-const CALLBACKS_MAX: usize = 1_000;
-
 /// Who wants to hear of events, as the endpoints are now.
 pub(super) fn listeners(sql: &Sql) -> Result<Listeners> {
     Ok(Listeners::new(&of_realm(sql, None)?))

@@ -14,8 +14,6 @@ use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
 
-/// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
-const FIRST_LEASE_MS: i64 = 60_000;
 /// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
 /// [`FIRST_LEASE_MS`].
 const RELEASED_MAX: usize = 10_000;

@@ -7,7 +7,7 @@
 use super::Options;
 use super::endpoint;
 use super::reserve::Reserve;
-use crate::backend::{Page, Paged};
+use crate::backend::{Page, Paged, STORE_NODE};
 use crate::column;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
@@ -42,8 +42,6 @@ const BUSY_TIMEOUT_MS: u64 = 10_000;
 const ROOM_EVERY: Duration = Duration::from_secs(1);
 /// Statements kept prepared on each connection.
 const STATEMENTS: usize = 256;
-/// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
-const STORE_NODE: u16 = 1_023;
 
 /// Opens one connection with the settings that the promises rest on.
 pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Result<Connection> {

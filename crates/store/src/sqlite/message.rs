@@ -7,8 +7,9 @@ use super::executor::{Rx, Tx, failed, get};
 use super::{code, conversation, event, pool, review, spend, suppression};
 use crate::backend::*;
 use crate::column::{self, environment, live, number};
+use crate::due::{CANDIDATES_MAX, CLOCK_BACK_MS, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN, due_row, queue_of};
 use crate::listeners::Listeners;
-use crate::{ByPurpose, Key, Waiting, our_reference};
+use crate::{ByPurpose, Waiting, our_reference};
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
@@ -30,18 +31,6 @@ use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
-
-/// The lane of rows that are not in a connection's queue.
-const LOOK_AGAIN: i64 = 0;
-/// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
-const CLOCK_SLACK_MS: i64 = 1_000;
-/// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
-/// at the head of a queue, and a commit with all of them would keep the writer from everybody.
-const ENDED_MAX: usize = 500;
-/// Segments under one id that are looked at. A carrier that uses an id more often than this cannot be understood by it.
-const CANDIDATES_MAX: usize = 50;
-/// A clock that was set back by less than this while nothing ran does not hide what an earlier process had claimed.
-const CLOCK_BACK_MS: i64 = 3_600_000;
 
 // ── accepting ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -222,23 +211,6 @@ fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<(
     Ok(())
 }
 
-/// A row of `due`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Due {
-    lane: i64,
-    due_at: i64,
-}
-
-fn due_row(message: &Message, state: &State) -> Option<Due> {
-    let at = state.wakes_at()?.as_millis();
-    Some(Due { lane: if state.is_waiting() { message.connection.key() } else { LOOK_AGAIN }, due_at: at })
-}
-
-/// The connection in whose queue the row stands, if it stands in one.
-fn queue_of(due: Option<Due>) -> Option<i64> {
-    due.map(|due| due.lane).filter(|lane| *lane != LOOK_AGAIN)
-}
-
 impl Due {
     fn insert(self, sql: &Sql, message: &Message) -> Result<()> {
         let is_queued = self.lane != LOOK_AGAIN;
@@ -286,7 +258,7 @@ pub(super) fn advance(
                 tx.contain(*message, |tx| commit.apply(tx, *message, input.clone()))?.flatten()
             }
             Happening::Receipt { connection, receipt } => {
-                let handled = tx.contain(key_of(receipt), |tx| commit.receipt(tx, *connection, receipt))?;
+                let handled = tx.contain(receipt, |tx| commit.receipt(tx, *connection, receipt))?;
                 match handled {
                     Some(status) => status,
                     None => {
@@ -301,11 +273,6 @@ pub(super) fn advance(
     }
     commit.out.crashed = tx.set_aside();
     Ok(commit.out)
-}
-
-/// What a receipt is known by when handling it crashes.
-fn key_of(receipt: &Receipt) -> Key {
-    Key::of(receipt.carrier_id.as_bytes())
 }
 
 /// One transaction's work on messages, with what it brings about.
@@ -484,14 +451,7 @@ impl<'a> Commit<'a> {
     }
 
     fn publish(&mut self, tx: &mut Tx<'_>, message: &Message, event: Event) -> Result<()> {
-        let since = message.send_at.unwrap_or(message.created_at);
-        self.out.counted.push(Counted {
-            kind: event.kind,
-            purpose: message.purpose,
-            connection: message.connection,
-            class: event.failure.as_ref().map(|failure| failure.class),
-            age_ms: event.at.since_ms(since),
-        });
+        self.out.counted.push(Counted::of(message, &event));
         let listeners = tx.listeners()?;
         publish(tx, &listeners, message, event, &mut self.out.told)
     }
@@ -647,9 +607,6 @@ fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) ->
     .map(drop)
     .map_err(failed)
 }
-
-/// Rows that are forgotten at once, so that the search for the oldest pays.
-const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 /// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
 /// the number of rows that were forgotten.
