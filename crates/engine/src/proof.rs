@@ -5,7 +5,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Consent, OptOut};
 use tidings_domain::consent_request::ConsentRequest;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Backend, Page, Paged, Reply, Result, Suppression};
+use tidings_store::{Backend, BoxFuture, Page, Paged, Result, Suppression};
 
 /// Rows that are read at once.
 const STEP: usize = 500;
@@ -60,7 +60,7 @@ impl Proof {
 }
 
 /// Every page of a list, in the order in which it grew.
-async fn all<'s, T>(read: impl Fn(Page) -> Reply<'s, Paged<T>>) -> Result<Vec<T>> {
+async fn all<'s, T>(read: impl Fn(Page) -> BoxFuture<'s, Paged<T>>) -> Result<Vec<T>> {
     let mut page = Page { before: None, limit: STEP };
     let mut found = Vec::new();
     loop {

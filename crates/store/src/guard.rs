@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tidings_domain::id::MessageId;
 use tidings_domain::message::CRASHES_MAX;
+use tidings_domain::receipt::Receipt;
 
 /// Runs in a row that ended without being asked to, after which the next one is careful.
 const UNCLEAN_MAX: i64 = 2;
@@ -61,6 +62,13 @@ impl Key {
 impl From<MessageId> for Key {
     fn from(id: MessageId) -> Self {
         Self(id.key())
+    }
+}
+
+impl From<&Receipt> for Key {
+    /// Whose a receipt is says only handling it: until then it is the carrier's id.
+    fn from(receipt: &Receipt) -> Self {
+        Self::of(receipt.carrier_id.as_bytes())
     }
 }
 

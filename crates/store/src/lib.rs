@@ -6,6 +6,7 @@
 mod backend;
 mod column;
 pub mod copy;
+mod due;
 mod error;
 mod guard;
 mod listeners;

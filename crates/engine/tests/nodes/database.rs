@@ -177,7 +177,7 @@ impl Membership {
     }
 
     /// An operation of this node, as its line lets it.
-    async fn call<T>(&self, name: &str, writes: bool, done: Reply<'_, T>) -> Result<T> {
+    async fn call<T>(&self, name: &str, writes: bool, done: BoxFuture<'_, T>) -> Result<T> {
         let line = *self.line.borrow();
         if line == Line::Silent {
             drop(self.line.subscribe().wait_for(|line| *line != Line::Silent).await);
@@ -199,7 +199,7 @@ impl Membership {
         &self,
         name: &'static str,
         work: impl FnOnce(&mut State) -> T + Send + 'static,
-    ) -> Reply<'_, T> {
+    ) -> BoxFuture<'_, T> {
         let work = async move { Ok(work(&mut self.database.state())) };
         Box::pin(async move { self.call(name, self.number().is_some(), Box::pin(work)).await })
     }
@@ -213,7 +213,7 @@ impl Membership {
 
 macro_rules! passed_on {
     ($($kind:ident $name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {$(
-        fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
+        fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, $reply> {
             let done = self.model.$name($($argument),*);
             Box::pin(async move { self.call(stringify!($name), passed_on!(@ $kind), done).await })
         }
@@ -344,7 +344,7 @@ impl Backend for Membership {
         read close() -> ();
     }
 
-    fn accept(&self, intake: Intake, now: Timestamp) -> Reply<'_, Accepted> {
+    fn accept(&self, intake: Intake, now: Timestamp) -> BoxFuture<'_, Accepted> {
         let connections: Vec<ConnectionId> =
             intake.drafts.iter().map(|draft| draft.message.connection).collect();
         let done = self.model.accept(intake, now);
@@ -358,7 +358,7 @@ impl Backend for Membership {
         })
     }
 
-    fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> Reply<'_, Vec<Suppression>> {
+    fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> BoxFuture<'_, Vec<Suppression>> {
         let done = self.model.suppress(entries, actor);
         Box::pin(async move {
             let entries = self.call("suppress", true, done).await?;
@@ -367,7 +367,7 @@ impl Backend for Membership {
         })
     }
 
-    fn join(&self, newcomer: Newcomer) -> Reply<'_, Standing> {
+    fn join(&self, newcomer: Newcomer) -> BoxFuture<'_, Standing> {
         let news = self.tell.lock().unwrap().take().unwrap();
         let joined = self.now_or("join", move |state| {
             let number = state.joined;
@@ -385,7 +385,7 @@ impl Backend for Membership {
         })
     }
 
-    fn renew(&self) -> Reply<'_, Standing> {
+    fn renew(&self) -> BoxFuture<'_, Standing> {
         let number = self.number().expect("it joined");
         self.now_or("renew", move |state| {
             let now = Instant::now();
@@ -397,7 +397,7 @@ impl Backend for Membership {
         })
     }
 
-    fn release(&self, connection: ConnectionId) -> Reply<'_, ()> {
+    fn release(&self, connection: ConnectionId) -> BoxFuture<'_, ()> {
         let number = self.number();
         self.now_or("release", move |state| {
             state.owners.retain(|id, owner| *id != connection || Some(*owner) != number);
@@ -405,16 +405,16 @@ impl Backend for Membership {
         })
     }
 
-    fn leave(&self) -> Reply<'_, ()> {
+    fn leave(&self) -> BoxFuture<'_, ()> {
         let number = self.number();
         self.now_or("leave", move |state| state.end(|node| Some(node.number) == number))
     }
 
-    fn list_version(&self) -> Reply<'_, i64> {
+    fn list_version(&self) -> BoxFuture<'_, i64> {
         self.now_or("list_version", |state| state.list_version)
     }
 
-    fn acknowledge(&self, version: i64) -> Reply<'_, ()> {
+    fn acknowledge(&self, version: i64) -> BoxFuture<'_, ()> {
         let number = self.number();
         self.now_or("acknowledge", move |state| {
             for node in state.nodes.iter_mut().filter(|node| Some(node.number) == number) {
@@ -423,7 +423,7 @@ impl Backend for Membership {
         })
     }
 
-    fn nodes(&self) -> Reply<'_, Vec<Node>> {
+    fn nodes(&self) -> BoxFuture<'_, Vec<Node>> {
         let number = self.number();
         self.now_or("nodes", move |state| {
             let now = Instant::now();

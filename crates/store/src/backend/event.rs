@@ -7,6 +7,9 @@ use tidings_domain::id::*;
 use tidings_domain::message::Message;
 use tidings_domain::webhook::Delivery;
 
+/// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
+pub(crate) const FIRST_LEASE_MS: i64 = 60_000;
+
 /// An event with what is needed to tell it, and the delivery it is told by (if any).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {

@@ -21,6 +21,22 @@ use tidings_domain::suppression;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Delivery;
 
+/// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
+pub(crate) const CLOCK_SLACK_MS: i64 = 1_000;
+
+/// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
+/// at the head of a queue, and a commit with all of them would keep the writer from everybody.
+pub(crate) const ENDED_MAX: usize = 500;
+
+/// A receipt may come so long after its message was accepted, at the usual lives; only older messages are looked up.
+pub(crate) const OUTSTANDING_MS: i64 = 80 * 3_600_000;
+
+/// Days of senders are counted for so long: whichever day it is anywhere, and some more for a clock that is set back.
+pub(crate) const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
+
+/// What accounts spent is known for so long: two months and some more.
+pub(crate) const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
+
 /// A message that asks for its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskedTurn {
@@ -281,6 +297,20 @@ pub struct Counted {
     pub age_ms: i64,
 }
 
+impl Counted {
+    /// This event of this message.
+    pub(crate) fn of(message: &Message, event: &Event) -> Self {
+        let since = message.send_at.unwrap_or(message.created_at);
+        Self {
+            kind: event.kind,
+            purpose: message.purpose,
+            connection: message.connection,
+            class: event.failure.as_ref().map(|failure| failure.class),
+            age_ms: event.at.since_ms(since),
+        }
+    }
+}
+
 /// A message with its life and what it last suffered.
 #[derive(Debug, Clone)]
 pub struct Stored {
@@ -326,7 +356,7 @@ pub struct Timeline {
     pub attempts: Vec<Attempt>,
     /// Open deliveries about it.
     pub deliveries: Vec<Delivery>,
-    /// How many messages of its connection go before it, while it waits.
+    /// The connection that it goes over, as it is now; `None` if the store does not know it.
     pub connection: Option<Connection>,
 }
 

@@ -4,6 +4,9 @@ use tidings_domain::id::*;
 use tidings_domain::node::Roles;
 use tidings_domain::time::Timestamp;
 
+/// The node number of ids that the store makes for who is no node (see `domain::id`): no running node has it.
+pub(crate) const STORE_NODE: u16 = 1_023;
+
 /// A process that wants to serve a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newcomer {

@@ -10,9 +10,6 @@ use tidings_domain::id::*;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{DISABLE_AFTER_MS, Verdict};
 
-/// Different callback addresses of one realm. Each is an endpoint with a queue and callers of its own.
-const CALLBACKS_MAX: usize = 1_000;
-
 /// Every endpoint.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Endpoints {

@@ -14,8 +14,6 @@ use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{Delivery, Verdict};
 
-/// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
-const FIRST_LEASE_MS: i64 = 60_000;
 /// Tries of one event at one endpoint are numbered below this; a page's cursor holds both.
 const NUMBERS: i64 = 1 << 10;
 

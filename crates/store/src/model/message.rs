@@ -26,11 +26,6 @@ use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 
-/// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
-const CLOCK_SLACK_MS: i64 = 1_000;
-/// Messages that one claim ends because their time is over: a commit must not grow with a queue.
-const ENDED_MAX: usize = 500;
-
 /// Everything about messages, with the indexes that each operation needs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Messages {
@@ -635,14 +630,7 @@ impl<'a> Commit<'a> {
         let message = messages.unchanging(id).expect("its life was just put");
         match effect {
             Effect::Publish(event) => {
-                let since = message.send_at.unwrap_or(message.created_at);
-                self.out.counted.push(Counted {
-                    kind: event.kind,
-                    purpose: message.purpose,
-                    connection: message.connection,
-                    class: event.failure.as_ref().map(|failure| failure.class),
-                    age_ms: event.at.since_ms(since),
-                });
+                self.out.counted.push(Counted::of(message, &event));
                 events.publish(endpoints, Subject::Message(message), event, &mut self.out.told);
             }
             Effect::PauseConnection(failure) => self.out.paused.push((message.connection, failure)),

@@ -68,9 +68,6 @@ use tidings_domain::velocity::{Prefix, Stop};
 use tidings_domain::webhook::Delivery;
 use tokio::sync::{Notify, oneshot};
 
-/// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
-const STORE_NODE: u16 = 1_023;
-
 /// What is durable. Cheap to clone: all clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub struct Disk {
@@ -264,7 +261,7 @@ impl Model {
     }
 
     /// An operation about nodes; one that has the disk for itself gets the answer of one that is alone.
-    fn as_member<T, F>(&self, name: &'static str, alone: T, work: F) -> Reply<'_, T>
+    fn as_member<T, F>(&self, name: &'static str, alone: T, work: F) -> BoxFuture<'_, T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tables) -> Result<T> + Send + 'static,
@@ -275,7 +272,7 @@ impl Model {
         self.run(Operation { name, writes: true }, work)
     }
 
-    fn run<T, F>(&self, operation: Operation, work: F) -> Reply<'_, T>
+    fn run<T, F>(&self, operation: Operation, work: F) -> BoxFuture<'_, T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tables) -> Result<T> + Send + 'static,
@@ -505,7 +502,7 @@ fn page_of<T>(items: impl Iterator<Item = T>, page: Page, key: impl Fn(&T) -> i6
 /// Forwards each operation; the work is in the file of its noun.
 macro_rules! forward {
     ($($kind:ident $name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {$(
-        fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
+        fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, $reply> {
             let operation = Operation { name: stringify!($name), writes: forward!(@ $kind) };
             self.run(operation, move |tables| tables.$name($($argument),*))
         }
@@ -650,7 +647,7 @@ impl Backend for Model {
         limit: usize,
         now: Timestamp,
         rules: Patience,
-    ) -> Reply<'_, Advanced> {
+    ) -> BoxFuture<'_, Advanced> {
         let process = Arc::clone(&self.process);
         self.run(Operation { name: "recover", writes: true }, move |tables| {
             if let (Some(id), Ok(node)) = (connection, process.node()) {
@@ -660,7 +657,7 @@ impl Backend for Model {
         })
     }
 
-    fn join(&self, newcomer: Newcomer) -> Reply<'_, Standing> {
+    fn join(&self, newcomer: Newcomer) -> BoxFuture<'_, Standing> {
         let process = Arc::clone(&self.process);
         self.as_member("join", Standing::alone(), move |tables| {
             let (node, standing) = tables.join(newcomer, process.incarnation, process.disk.now_ms())?;
@@ -669,19 +666,19 @@ impl Backend for Model {
         })
     }
 
-    fn renew(&self) -> Reply<'_, Standing> {
+    fn renew(&self) -> BoxFuture<'_, Standing> {
         let process = Arc::clone(&self.process);
         self.as_member("renew", Standing::alone(), move |tables| {
             tables.renew(process.node()?, process.disk.now_ms())
         })
     }
 
-    fn release(&self, connection: ConnectionId) -> Reply<'_, ()> {
+    fn release(&self, connection: ConnectionId) -> BoxFuture<'_, ()> {
         let process = Arc::clone(&self.process);
         self.as_member("release", (), move |tables| tables.release(process.node()?, connection))
     }
 
-    fn leave(&self) -> Reply<'_, ()> {
+    fn leave(&self) -> BoxFuture<'_, ()> {
         let process = Arc::clone(&self.process);
         self.as_member("leave", (), move |tables| {
             let Ok(node) = process.node() else { return Ok(()) };
@@ -691,16 +688,16 @@ impl Backend for Model {
         })
     }
 
-    fn list_version(&self) -> Reply<'_, i64> {
+    fn list_version(&self) -> BoxFuture<'_, i64> {
         self.as_member("list_version", 0, |tables| Ok(tables.suppressions.version()))
     }
 
-    fn acknowledge(&self, version: i64) -> Reply<'_, ()> {
+    fn acknowledge(&self, version: i64) -> BoxFuture<'_, ()> {
         let process = Arc::clone(&self.process);
         self.as_member("acknowledge", (), move |tables| tables.acknowledge(process.node()?, version))
     }
 
-    fn nodes(&self) -> Reply<'_, Vec<Node>> {
+    fn nodes(&self) -> BoxFuture<'_, Vec<Node>> {
         let process = Arc::clone(&self.process);
         self.run(Operation { name: "nodes", writes: false }, move |tables| {
             if process.member.is_none() {
@@ -729,12 +726,12 @@ impl Backend for Model {
         })
     }
 
-    fn waiting(&self) -> Reply<'_, Arc<Waiting>> {
+    fn waiting(&self) -> BoxFuture<'_, Arc<Waiting>> {
         let waiting = Arc::clone(&self.process.waiting);
         self.run(Operation { name: "waiting", writes: false }, move |_| Ok(waiting))
     }
 
-    fn backup(&self, to: PathBuf) -> Reply<'_, ()> {
+    fn backup(&self, to: PathBuf) -> BoxFuture<'_, ()> {
         let disk = self.process.disk.clone();
         self.run(Operation { name: "backup", writes: false }, move |tables| {
             let mut copies = lock(&disk.shared.copies);
@@ -746,7 +743,7 @@ impl Backend for Model {
         })
     }
 
-    fn close(&self) -> Reply<'_, ()> {
+    fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.process.close())
     }
 }

@@ -8,16 +8,6 @@ use tidings_domain::account::Environment;
 use tidings_domain::id::{AccountId, AuditId, ConnectionId};
 use tidings_domain::time::Timestamp;
 
-/// A receipt may come so long after its message was accepted, at the usual lives; only older messages are looked up.
-const OUTSTANDING_MS: i64 = 80 * 3_600_000;
-/// A callback address may be needed as long as a message that names it may wait and live: 35 days ahead, 72 hours
-/// of life, 72 hours for late receipts.
-const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
-/// Days of senders are counted for so long.
-const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
-/// What accounts spent is known for so long: two months and some more.
-const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
-
 /// Connections, the hold, and the trail.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Operating {

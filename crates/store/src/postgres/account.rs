@@ -1,11 +1,10 @@
 //! Accounts, tokens and clients. Secrets arrive here as hashes and leave as hashes.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::operating::write_audit;
-use super::session::{cell, clean};
+use super::session::{cell, clean, live, realm};
 use crate::backend::*;
-use crate::column::{self, environment};
+use crate::column;
 use crate::{Error, Result};
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::id::{AccountId, ClientId, TokenId};
@@ -275,13 +274,6 @@ fn read_client(row: &Row) -> Result<Client> {
         name: cell(row, 5)?,
         created_at: Timestamp::from_millis(cell(row, 6)?),
         revoked_at: cell::<Option<i64>>(row, 7)?.map(Timestamp::from_millis),
-    })
-}
-
-fn realm(row: &Row, first: usize) -> Result<Realm> {
-    Ok(Realm {
-        account: AccountId::from_key(cell(row, first)?),
-        environment: environment(i64::from(cell::<i16>(row, first + 1)?)),
     })
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Rows of codes are on no sheet: each operation looks at its own and changes them at once, on settled sheets.
 
-use super::executor::{Rx, Tx};
-use super::message::{self, live};
+use super::executor::{Rx, Tx, newest};
+use super::message;
 use super::operating::write_audit;
-use super::session::{Session, cell, clean};
+use super::session::{Session, cell, clean, live, realm};
 use crate::backend::*;
-use crate::column::{self, environment, number};
+use crate::column::{self, number};
 use crate::{Result, column::corrupt};
 use std::collections::HashMap;
 use tidings_domain::account::Realm;
 use tidings_domain::code::{self, Code, Life, Mark, Verdict};
-use tidings_domain::id::{AccountId, CodeId, MessageId};
+use tidings_domain::id::{CodeId, MessageId};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Count, Decision, Gauge, Prefix, Stop, Window};
 use tokio_postgres::Row;
@@ -161,34 +161,18 @@ pub(super) async fn code(rx: &Rx<'_>, realm: &Realm, id: &CodeId) -> Result<Opti
 }
 
 pub(super) async fn codes(rx: &Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Code>> {
-    let rows = rx
-        .sql
-        .rows(
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM code WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
-            ),
-            &[
-                &realm.account.key(),
-                &live(realm.environment),
-                &page.before.unwrap_or(i64::MAX),
-                &(page.limit as i64 + 1),
-            ],
-        )
-        .await?;
-    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    Ok(Paged::of(items, page, |code| code.id.key()))
+    let query = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM code WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
+    );
+    newest(rx, query, *realm, page, read, |code| code.id.key()).await
 }
 
 fn read(row: &Row) -> Result<Code> {
-    let is_live: i16 = cell(row, 2)?;
     Ok(Code {
         id: CodeId::from_key(cell(row, 0)?),
-        realm: Realm {
-            account: AccountId::from_key(cell(row, 1)?),
-            environment: environment(i64::from(is_live)),
-        },
+        realm: realm(row, 1)?,
         recipient: number(cell(row, 3)?)?,
         digits: small(cell(row, 4)?)?,
         mark: Mark::new(cell::<i32>(row, 5)? as u32),

@@ -1,18 +1,17 @@
 //! The ledger of what people agreed to. Rows are only ever added.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::operating::write_audit;
-use super::session::{cell, clean};
+use super::session::{cell, clean, live, realm};
 use super::suppression;
 use crate::backend::*;
-use crate::column::{corrupt, environment, listed, number};
+use crate::column::{corrupt, listed, number};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, History, Method, Wording};
-use tidings_domain::id::{AccountId, ConsentId};
+use tidings_domain::id::ConsentId;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -171,7 +170,7 @@ fn read(row: &Row) -> Result<Consent> {
     let purpose = place(4)?;
     Ok(Consent {
         id: ConsentId::from_key(cell(row, 0)?),
-        realm: Realm { account: AccountId::from_key(cell(row, 1)?), environment: environment(place(2)?) },
+        realm: realm(row, 1)?,
         recipient: number(cell(row, 3)?)?,
         purpose: u8::try_from(purpose)
             .ok()

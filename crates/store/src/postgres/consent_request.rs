@@ -3,12 +3,12 @@
 //! They are on no sheet: each operation looks at its own rows and changes them at once.
 
 use super::executor::{Rx, Tx};
-use super::message::{self, live};
-use super::session::{Session, cell, clean};
+use super::message;
+use super::session::{Session, cell, clean, live, realm};
 use super::{consent, suppression};
 use crate::Result;
 use crate::backend::*;
-use crate::column::{self, corrupt, environment, listed, number};
+use crate::column::{self, corrupt, listed, number};
 use std::collections::HashMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -203,10 +203,7 @@ fn read(row: &Row) -> Result<ConsentRequest> {
     let hash: Vec<u8> = cell(row, 9)?;
     Ok(ConsentRequest {
         id: ConsentRequestId::from_key(id),
-        realm: Realm {
-            account: AccountId::from_key(cell(row, 1)?),
-            environment: environment(i64::from(cell::<i16>(row, 2)?)),
-        },
+        realm: realm(row, 1)?,
         recipient: number(cell(row, 3)?)?,
         sender: Sender::from_stored(sender).ok_or_else(|| corrupt("sender", sender))?,
         message: MessageId::from_key(cell(row, 5)?),

@@ -4,9 +4,8 @@
 //! They are on no sheet: each operation looks at its own rows and changes them at once, many with one statement.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::operating::write_audit;
-use super::session::{Session, cell, clean};
+use super::session::{Session, cell, clean, live};
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,12 +4,12 @@
 
 use super::executor::{Rx, Tx};
 use super::inbound;
-use super::message::{self, live};
+use super::message;
 use super::operating::write_audit;
-use super::session::{Flight, Session, cell, clean, values};
+use super::session::{Flight, Session, cell, clean, live, realm, values};
 use crate::Result;
 use crate::backend::*;
-use crate::column::{self, corrupt, environment, number};
+use crate::column::{self, corrupt, number};
 use std::collections::{HashMap, hash_map};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -353,13 +353,6 @@ async fn find(sql: &Session, realm: Realm, id: ConversationId) -> Result<Option<
     let row = sql.row(query, &[&id.key()]).await?;
     let found = row.as_ref().map(read).transpose()?;
     Ok(found.filter(|(one, _)| one.realm == realm))
-}
-
-fn realm(row: &Row, first: usize) -> Result<Realm> {
-    Ok(Realm {
-        account: AccountId::from_key(cell(row, first)?),
-        environment: environment(i64::from(cell::<i16>(row, first + 1)?)),
-    })
 }
 
 fn read(row: &Row) -> Result<(Conversation, i64)> {

@@ -1,11 +1,9 @@
 //! Where customers are told: endpoints, their health, and who listens to what.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
-use super::session::{Session, cell, clean};
+use super::session::{Session, cell, clean, live, realm};
 use super::{event, operating};
 use crate::backend::*;
-use crate::column::environment;
 use crate::listeners::Listeners;
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
@@ -14,9 +12,6 @@ use tidings_domain::id::*;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
 use tokio_postgres::Row;
-
-/// Different callback addresses of one realm. Each is an endpoint with a queue and callers of its own.
-const CALLBACKS_MAX: usize = 1_000;
 
 /// Who wants to hear of events, as the endpoints are now.
 pub(super) async fn listeners(sql: &Session) -> Result<Listeners> {
@@ -28,10 +23,7 @@ fn endpoint(row: &Row) -> Result<Endpoint> {
     let until: Option<i64> = cell(row, 9)?;
     Ok(Endpoint {
         id: EndpointId::from_key(cell(row, 0)?),
-        realm: Realm {
-            account: AccountId::from_key(cell(row, 1)?),
-            environment: environment(i64::from(cell::<i16>(row, 2)?)),
-        },
+        realm: realm(row, 1)?,
         url: cell(row, 3)?,
         description: cell(row, 4)?,
         kinds: cell::<i64>(row, 5)? as u32,

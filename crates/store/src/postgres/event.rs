@@ -4,12 +4,12 @@
 
 use super::executor::{self, Rx, Tx};
 use super::front::Queue;
-use super::message::{self, live};
-use super::session::{Flight, Session, cell, clean, values};
+use super::message;
+use super::session::{Flight, Session, cell, clean, live, realm, values};
 use super::{endpoint, inbound, operating};
 use crate::Result;
 use crate::backend::*;
-use crate::column::{self, environment};
+use crate::column;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tidings_domain::account::Realm;
@@ -20,8 +20,6 @@ use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
 use tokio_postgres::Row;
 
-/// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
-const FIRST_LEASE_MS: i64 = 60_000;
 /// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
 /// [`FIRST_LEASE_MS`].
 const RELEASED_MAX: i64 = 10_000;
@@ -300,20 +298,13 @@ macro_rules! columns {
     };
 }
 
-pub(super) fn realm_of(row: &Row, first: usize) -> Result<Realm> {
-    Ok(Realm {
-        account: AccountId::from_key(cell(row, first)?),
-        environment: environment(i64::from(cell::<i16>(row, first + 1)?)),
-    })
-}
-
 fn logged(row: &Row, first: usize) -> Result<Logged> {
     let kind: i16 = cell(row, first + 3)?;
     let failure: Option<&str> = cell(row, first + 10)?;
     let known = usize::try_from(kind).ok().and_then(|kind| Kind::ALL.get(kind).copied());
     Ok(Logged {
         id: EventId::from_key(cell(row, first)?),
-        realm: realm_of(row, first + 1)?,
+        realm: realm(row, first + 1)?,
         message: cell::<Option<i64>>(row, first + 4)?.map(MessageId::from_key),
         inbound: cell::<Option<i64>>(row, first + 5)?.map(InboundId::from_key),
         event: Event {
@@ -659,7 +650,7 @@ fn attempt(row: &Row) -> Result<Attempt> {
     let verdict: i16 = cell(row, 8)?;
     Ok(Attempt {
         seq: event * NUMBERS + i64::from(number),
-        realm: realm_of(row, 10)?,
+        realm: realm(row, 10)?,
         event: EventId::from_key(event),
         message: cell::<Option<i64>>(row, 12)?.map(MessageId::from_key),
         endpoint: EndpointId::from_key(cell(row, 0)?),

@@ -16,8 +16,9 @@
 
 use super::front::{Fronts, Queue};
 use super::news::{self, Fellowship, Line};
-use super::session::{Flight, Session, Value, cell, silent, values};
+use super::session::{Flight, Session, Value, cell, live, silent, values};
 use super::{Options, copy, endpoint, event, message, migration, node, operating, review, suppression};
+use crate::backend::{Page, Paged, STORE_NODE};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
+use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
@@ -62,8 +64,6 @@ const PROMISES_EVERY: Duration = Duration::from_secs(5);
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long callers wait for the server to come back, to hear whether their commit was done.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The node number of ids that the store makes for who is no node (see `domain::id`): no running node has it.
-const STORE_NODE: u16 = 1_023;
 /// The key of the lock that is the turn to write. Any number does that nobody else uses in this database.
 pub(super) const TURN: &str = "SELECT pg_advisory_xact_lock(6216813001)";
 /// The number of the transaction, who wrote last, what changed how often, and whether this node is still in the list.
@@ -1324,6 +1324,23 @@ async fn answer_with(
             None
         }
     }
+}
+
+/// A page of rows that have ids, the last made first. The query names `$1` the account, `$2` the environment, `$3` the id
+/// before which, and `$4` how many.
+pub(super) async fn newest<T>(
+    rx: &Rx<'_>,
+    sql: &'static str,
+    realm: Realm,
+    page: &Page,
+    read: impl Fn(&Row) -> Result<T>,
+    key: impl Fn(&T) -> i64,
+) -> Result<Paged<T>> {
+    let (account, is_live) = (realm.account.key(), live(realm.environment));
+    let before = page.before.unwrap_or(i64::MAX);
+    let rows = rx.sql.rows(sql, &[&account, &is_live, &before, &(page.limit as i64 + 1)]).await?;
+    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(Paged::of(items, page, key))
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 //! Turns are on no sheet: they are looked at and taken at once, by whoever has the turn to write.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
-use super::session::{Session, cell};
+use super::session::{Session, cell, live};
 use crate::Result;
 use crate::backend::*;
 use std::collections::{BTreeMap, HashMap};

@@ -1,15 +1,14 @@
 //! Imports: their rows in pieces, and taking a piece over in the commit that deletes it.
 
 use super::contact;
-use super::executor::{Rx, Tx};
-use super::message::live;
+use super::executor::{Rx, Tx, newest};
 use super::operating::write_audit;
-use super::session::{Session, cell, clean};
+use super::session::{Session, cell, clean, live, realm};
 use crate::backend::*;
-use crate::column::{self, environment, listed};
+use crate::column::{self, listed};
 use crate::{Error, Result};
 use tidings_domain::account::Realm;
-use tidings_domain::id::{AccountId, ImportId};
+use tidings_domain::id::ImportId;
 use tidings_domain::import::{self, Decision, Import, Progress, Refused, State, Taken};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -227,24 +226,12 @@ pub(super) async fn import(rx: &Rx<'_>, realm: &Realm, id: &ImportId) -> Result<
 }
 
 pub(super) async fn imports(rx: &Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Import>> {
-    let rows = rx
-        .sql
-        .rows(
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM import WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
-            ),
-            &[
-                &realm.account.key(),
-                &live(realm.environment),
-                &page.before.unwrap_or(i64::MAX),
-                &(page.limit as i64 + 1),
-            ],
-        )
-        .await?;
-    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    Ok(Paged::of(items, page, |import| import.id.key()))
+    let query = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM import WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4"
+    );
+    newest(rx, query, *realm, page, read, |import| import.id.key()).await
 }
 
 pub(super) async fn refused_rows(
@@ -302,10 +289,7 @@ fn read(row: &Row) -> Result<Import> {
     let count = |n| cell::<i64>(row, n).map(|count| count as u64);
     Ok(Import {
         id: ImportId::from_key(cell(row, 0)?),
-        realm: Realm {
-            account: AccountId::from_key(cell(row, 1)?),
-            environment: environment(cell::<i16>(row, 2)?.into()),
-        },
+        realm: realm(row, 1)?,
         name: cell(row, 3)?,
         who: cell(row, 4)?,
         state: listed("state of an import", &State::ALL, cell::<i16>(row, 5)?.into())?,

@@ -5,9 +5,8 @@
 //! is looked for.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::part::Part;
-use super::session::{Flight, Session, cell, clean, values};
+use super::session::{Flight, Session, cell, clean, live, realm, values};
 use super::{consent_request, contact, conversation, event, message, review, suppression};
 use crate::backend::*;
 use crate::{Error, Result, column};
@@ -497,7 +496,7 @@ fn read(row: &Row) -> Result<(Inbound, Option<Timestamp>)> {
     let total: Option<i16> = cell(row, 11)?;
     let inbound = Inbound {
         id: InboundId::from_key(cell(row, 0)?),
-        realm: event::realm_of(row, 1)?,
+        realm: realm(row, 1)?,
         connection: ConnectionId::from_key(cell(row, 3)?),
         from: cell(row, 4)?,
         to: cell(row, 5)?,

@@ -233,7 +233,7 @@ impl Postgres {
 /// there are calls, for which somebody waits: see [`Kind`]. A `single` read is one statement, `readers` see one moment in several.
 macro_rules! forward {
     ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty $(, $needs:ident of $of:ident, weighs $weight:expr)?;)*) => {$(
-        fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
+        fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, $reply> {
             forward!(@$executor self $module::$name($($argument: $type),*) -> $reply $(, $needs of $of, weighs $weight)?)
         }
     )*};
@@ -438,7 +438,7 @@ impl Backend for Postgres {
         writer node::acknowledge(version: i64) -> ();
     }
 
-    fn nodes(&self) -> Reply<'_, Vec<Node>> {
+    fn nodes(&self) -> BoxFuture<'_, Vec<Node>> {
         let this = self.fellowship.node().map(|(id, _)| id);
         forward!(@single self node::nodes(this: Option<String>) -> Vec<Node>)
     }
@@ -456,14 +456,14 @@ impl Backend for Postgres {
         &self,
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
-    ) -> Reply<'_, Vec<Option<list::Reason>>> {
+    ) -> BoxFuture<'_, Vec<Option<list::Reason>>> {
         if self.looked.all_free(&recipients) {
             return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
         }
         forward!(@single self suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>)
     }
 
-    fn backup(&self, _to: PathBuf) -> Reply<'_, ()> {
+    fn backup(&self, _to: PathBuf) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(Err(backup::refusal())))
     }
 
@@ -471,7 +471,7 @@ impl Backend for Postgres {
         Arc::clone(&self.guard)
     }
 
-    fn close(&self) -> Reply<'_, ()> {
+    fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.writer.close().await?;
             self.guard.end();

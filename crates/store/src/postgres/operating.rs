@@ -2,9 +2,8 @@
 
 use super::event;
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::part::{self, Part, Stays};
-use super::session::{Flight, Location, Session, Value, cell, clean, values};
+use super::session::{Flight, Location, Session, Value, cell, clean, live, values};
 use crate::backend::*;
 use crate::column::{self, environment};
 use crate::{Error, Result};
@@ -335,22 +334,11 @@ pub(super) async fn statistics(rx: &Rx<'_>, now: &Timestamp) -> Result<Statistic
 
 // ── taking out the old ──────────────────────────────────────────────────────────────────────────────────────
 
-/// A receipt may come so long after its message was accepted, at the usual lives; only older messages are looked up.
-const OUTSTANDING_MS: i64 = 80 * 3_600_000;
 /// Rows of `outstanding` that are looked at for each one that may be deleted: they are in the order of the
 /// carriers' ids, so the old lie among the new.
 const LOOKED_AT: usize = 10;
 /// Where the last look at `outstanding` ended.
 const OUTSTANDING_CURSOR: &str = "sweep.outstanding";
-
-/// A callback address may be needed as long as a message that names it may wait and live: 35 days ahead, 72 hours
-/// of life, 72 hours for late receipts.
-const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
-
-/// Days of senders are counted for so long: whichever day it is anywhere, and some more for a clock that is set back.
-const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
-/// What accounts spent is known for so long: two months and some more.
-const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
 
 pub(super) async fn sweep(
     tx: &mut Tx,

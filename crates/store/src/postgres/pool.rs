@@ -3,8 +3,7 @@
 //! That is on no sheet: it is looked at and noted at once, by whoever has the turn to write.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
-use super::session::{Session, cell};
+use super::session::{Session, cell, live};
 use crate::Result;
 use crate::backend::*;
 use crate::column::corrupt;

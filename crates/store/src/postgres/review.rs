@@ -1,9 +1,8 @@
 //! Failures that a person must look at: one open item for a message, grouped by cause.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::operating::write_audit;
-use super::session::{Flight, cell, clean, values};
+use super::session::{Flight, cell, clean, live, values};
 use super::suppression::{self, realm_number};
 use crate::Result;
 use crate::backend::*;

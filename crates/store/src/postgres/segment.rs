@@ -2,18 +2,16 @@
 //!
 //! They are on no sheet: each operation looks at its own rows and changes them at once, many with one statement.
 
-use super::executor::{Rx, Tx};
-use super::message::live;
+use super::executor::{Rx, Tx, newest};
 use super::operating::write_audit;
-use super::session::{Session, cell, clean};
+use super::session::{Session, cell, clean, live, realm};
 use crate::backend::*;
-use crate::column::environment;
 use crate::segment::{changed_line, name_taken, query, query_text, touch};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::id::{AccountId, EventId, SegmentId};
+use tidings_domain::id::{EventId, SegmentId};
 use tidings_domain::segment::{Change, Past, Segment};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -121,30 +119,15 @@ async fn find(sql: &Session, realm: Realm, which: &WhichSegment) -> Result<Optio
 }
 
 pub(super) async fn segments(rx: &Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged<Segment>> {
-    let rows = rx
-        .sql
-        .rows(
-            "SELECT id, account, live, name, description, query, created_at, updated_at FROM segment
-             WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-            &[
-                &realm.account.key(),
-                &live(realm.environment),
-                &page.before.unwrap_or(i64::MAX),
-                &(page.limit as i64 + 1),
-            ],
-        )
-        .await?;
-    let items = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    Ok(Paged::of(items, page, |segment| segment.id.key()))
+    let query = "SELECT id, account, live, name, description, query, created_at, updated_at FROM segment
+                 WHERE account = $1 AND live = $2 AND id < $3 ORDER BY id DESC LIMIT $4";
+    newest(rx, query, *realm, page, read, |segment| segment.id.key()).await
 }
 
 fn read(row: &Row) -> Result<Segment> {
     Ok(Segment {
         id: SegmentId::from_key(cell(row, 0)?),
-        realm: Realm {
-            account: AccountId::from_key(cell(row, 1)?),
-            environment: environment(i64::from(cell::<i16>(row, 2)?)),
-        },
+        realm: realm(row, 1)?,
         name: cell(row, 3)?,
         description: cell(row, 4)?,
         query: query(cell(row, 5)?)?,
@@ -174,12 +157,7 @@ pub(super) async fn touches(rx: &Rx<'_>, realm: &Realm, numbers: &[PhoneNumber])
 
 pub(super) async fn touch_places(rx: &Rx<'_>) -> Result<Vec<(Realm, EventId)>> {
     let rows = rx.sql.rows("SELECT account, live, upto FROM touch_place ORDER BY account, live", &[]).await?;
-    let read = |row: &Row| {
-        let environment = environment(i64::from(cell::<i16>(row, 1)?));
-        let realm = Realm { account: AccountId::from_key(cell(row, 0)?), environment };
-        Ok((realm, EventId::from_key(cell(row, 2)?)))
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(|row| Ok((realm(row, 0)?, EventId::from_key(cell(row, 2)?)))).collect()
 }
 
 pub(super) async fn add_touches(tx: &mut Tx, realm: &Realm, read: &Touched) -> Result<bool> {

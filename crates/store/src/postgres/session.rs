@@ -6,6 +6,7 @@
 //! written so that each table is reached through one index (`LATERAL … LIMIT`, `= ANY`, or by its place), and plans are
 //! made once (`force_generic_plan`).
 
+use crate::column;
 use crate::{Error, Result};
 use bytes::BytesMut;
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::Poll;
 use std::time::Duration;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::id::AccountId;
 use tokio::task::JoinHandle;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::config::Host;
@@ -414,6 +417,19 @@ pub(super) fn single(rows: Vec<Row>) -> Result<Row> {
 /// A value of a row.
 pub(super) fn cell<'r, T: FromSql<'r>>(row: &'r Row, n: usize) -> Result<T> {
     row.try_get(n).map_err(|error| Error::Corrupt(error.to_string()))
+}
+
+/// The environment as a column holds it.
+pub(super) const fn live(environment: Environment) -> i16 {
+    column::live(environment) as i16
+}
+
+/// Whose a row is, by the account in this column and the environment in the next.
+pub(super) fn realm(row: &Row, first: usize) -> Result<Realm> {
+    Ok(Realm {
+        account: AccountId::from_key(cell(row, first)?),
+        environment: column::environment(i64::from(cell::<i16>(row, first + 1)?)),
+    })
 }
 
 /// What the server says, as the act it asks for. Never with the values that it complains of: they may be people's

@@ -4,17 +4,16 @@
 //! Nothing is ever overwritten: an entry that gives way is lifted with the reason, and stays as history.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::operating::write_audit;
-use super::session::{Flight, Session, cell, clean, values};
+use super::session::{Flight, Session, cell, clean, live, realm, values};
 use crate::backend::*;
-use crate::column::{self, environment, number};
+use crate::column::{self, number};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tidings_domain::account::{Environment, Realm};
+use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{AccountId, AuditId, SuppressionId};
+use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
@@ -490,15 +489,13 @@ pub(super) async fn listed(rx: &Rx<'_>, after: &AuditId, limit: &usize) -> Resul
 }
 
 fn read(row: &Row) -> Result<Suppression> {
-    let is_live: i16 = cell(row, 2)?;
-    let environment: Environment = environment(i64::from(is_live));
     let lifted = match (cell::<Option<i64>>(row, 8)?, cell::<Option<String>>(row, 9)?) {
         (Some(at), why) => Some((Timestamp::from_millis(at), why.unwrap_or_default())),
         (None, _) => None,
     };
     Ok(Suppression {
         id: SuppressionId::from_key(cell(row, 0)?),
-        realm: Realm { account: AccountId::from_key(cell(row, 1)?), environment },
+        realm: realm(row, 1)?,
         recipient: number(cell(row, 3)?)?,
         reason: reason(cell(row, 4)?)?,
         source: cell(row, 5)?,

@@ -1,14 +1,13 @@
 //! Templates and their versions. Rows of versions are only ever added.
 
 use super::executor::{Rx, Tx};
-use super::message::live;
 use super::operating::write_audit;
-use super::session::{Session, cell, clean};
+use super::session::{Session, cell, clean, live, realm};
 use crate::backend::*;
-use crate::column::{self, corrupt, environment};
+use crate::column::{self, corrupt};
 use crate::{Error, Result};
 use tidings_domain::account::Realm;
-use tidings_domain::id::{AccountId, TemplateId};
+use tidings_domain::id::TemplateId;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -177,10 +176,7 @@ fn read(row: &Row) -> Result<Template> {
     };
     Ok(Template {
         id: TemplateId::from_key(cell(row, 0)?),
-        realm: Realm {
-            account: AccountId::from_key(cell(row, 1)?),
-            environment: environment(i64::from(cell::<i16>(row, 2)?)),
-        },
+        realm: realm(row, 1)?,
         name: cell(row, 3)?,
         description: cell(row, 4)?,
         newest: count(5)?,

@@ -1,10 +1,10 @@
 //! Accounts, tokens and clients. Secrets arrive here as hashes and leave as hashes.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live};
+use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
+use crate::Result;
 use crate::backend::*;
-use crate::{Result, column};
+use crate::column::{self, live};
 use rusqlite::{Row, params};
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::id::{AccountId, ClientId, TokenId};
@@ -251,7 +251,7 @@ fn read_token(row: &Row<'_>) -> Result<Token> {
         lookup: get(row, 1)?,
         hash: hash(get(row, 2)?)?,
         previous,
-        realm: Realm { account: AccountId::from_key(get(row, 5)?), environment: environment(get(row, 6)?) },
+        realm: realm(row, 5)?,
         scopes: Scopes::from_bits(get(row, 7)?),
         name: get(row, 8)?,
         client: get::<Option<i64>>(row, 9)?.map(ClientId::from_key),
@@ -269,7 +269,7 @@ const CLIENT_COLUMNS: &str = "id, account, live, hash, scopes, name, created_at,
 fn read_client(row: &Row<'_>) -> Result<Client> {
     Ok(Client {
         id: ClientId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         hash: hash(get(row, 3)?)?,
         scopes: Scopes::from_bits(get(row, 4)?),
         name: get(row, 5)?,

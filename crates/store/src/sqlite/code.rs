@@ -1,14 +1,15 @@
 //! One-time codes: sent, tried, and counted, in the commits of the messages that carry them.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{self, environment, get, live, newest, number};
+use super::executor::{Rx, Tx, failed, get, newest, realm};
+use super::message;
 use super::operating::write_audit;
+use crate::Result;
 use crate::backend::*;
-use crate::{Result, column};
+use crate::column::{self, live, number};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::code::{self, Code, Life, Mark, Verdict};
-use tidings_domain::id::{AccountId, CodeId, MessageId};
+use tidings_domain::id::{CodeId, MessageId};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Count, Decision, Gauge, Prefix, Stop, Window};
 
@@ -160,7 +161,7 @@ pub(super) fn codes(rx: &mut Rx<'_>, realm: &Realm, page: &Page) -> Result<Paged
 fn read(row: &Row<'_>) -> Result<Code> {
     Ok(Code {
         id: CodeId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         recipient: number(get(row, 3)?)?,
         digits: get(row, 4)?,
         mark: Mark::new(get(row, 5)?),

@@ -1,17 +1,16 @@
 //! The ledger of what people agreed to. Rows are only ever added.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live, number};
+use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
 use super::suppression;
 use crate::Result;
 use crate::backend::*;
-use crate::column::{corrupt, listed};
+use crate::column::{corrupt, listed, live, number};
 use rusqlite::{Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, Channel, Consent, Evidence, History, Method, Wording};
-use tidings_domain::id::{AccountId, ConsentId};
+use tidings_domain::id::ConsentId;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 
@@ -135,7 +134,7 @@ fn read(row: &Row<'_>) -> Result<Consent> {
     let purpose: u8 = get(row, 4)?;
     Ok(Consent {
         id: ConsentId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         recipient: number(get(row, 3)?)?,
         purpose: Purpose::from_priority(purpose).ok_or_else(|| corrupt("purpose", i64::from(purpose)))?,
         channel: listed("channel of a consent", &Channel::ALL, get(row, 5)?)?,

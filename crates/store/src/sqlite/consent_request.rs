@@ -1,11 +1,11 @@
 //! Consent that people are asked for by text: the request in the commit of its message, and its end in that of the answer.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{self, environment, get, live, number};
+use super::executor::{Rx, Tx, failed, get, realm};
+use super::message;
 use super::{consent, suppression};
 use crate::Result;
 use crate::backend::*;
-use crate::column::{self, corrupt, listed};
+use crate::column::{self, corrupt, listed, live, number};
 use rusqlite::{Connection as Sql, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -170,7 +170,7 @@ fn read(row: &Row<'_>) -> Result<ConsentRequest> {
     let sender: String = get(row, 4)?;
     Ok(ConsentRequest {
         id: ConsentRequestId::from_key(id),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         recipient: number(get(row, 3)?)?,
         sender: Sender::from_stored(&sender).ok_or_else(|| corrupt("sender", &sender))?,
         message: MessageId::from_key(get(row, 5)?),

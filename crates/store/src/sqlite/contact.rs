@@ -1,11 +1,11 @@
 //! Contacts. The row has everything; whose a number is and who is in a group stands beside it, to be found by, and only this
 //! file writes either.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{get, live};
+use super::executor::{Rx, Tx, failed, get};
 use super::operating::write_audit;
 use crate::backend::*;
-use crate::{Error, Result, column};
+use crate::column::{self, live};
+use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;

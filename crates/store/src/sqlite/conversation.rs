@@ -1,12 +1,12 @@
 //! Conversations: their entries, written in the commits of what they are, and the words that these are found by.
 
-use super::executor::{Rx, Tx, failed};
+use super::executor::{Rx, Tx, failed, get, realm};
 use super::inbound;
-use super::message::{self, environment, get, live, number};
+use super::message;
 use super::operating::write_audit;
 use crate::Result;
 use crate::backend::*;
-use crate::column::{self, corrupt};
+use crate::column::{self, corrupt, live, number};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -258,14 +258,12 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
             .map_err(failed)?;
         let mut rows = statement.query(params![before.as_millis(), limit as i64]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            let realm =
-                Realm { account: AccountId::from_key(get(row, 4)?), environment: environment(get(row, 5)?) };
             old.push((
                 get::<i64>(row, 0)?,
                 get::<i64>(row, 1)?,
                 get::<i64>(row, 2)?,
                 get::<String>(row, 3)?,
-                realm,
+                realm(row, 4)?,
             ));
         }
     }
@@ -319,7 +317,7 @@ fn read(row: &Row<'_>) -> Result<(Conversation, i64)> {
     let sender: String = get(row, 4)?;
     let one = Conversation {
         id: ConversationId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         person: number(get(row, 3)?)?,
         sender: Sender::from_stored(&sender).ok_or_else(|| corrupt("sender", &sender))?,
         last: column::entry(get(row, 5)?, get(row, 6)?)?,

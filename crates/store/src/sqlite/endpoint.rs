@@ -1,9 +1,9 @@
 //! Where customers are told: endpoints, their health, and who listens to what.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live};
+use super::executor::{Rx, Tx, failed, get, realm};
 use super::{event, operating};
 use crate::backend::*;
+use crate::column::live;
 use crate::listeners::Listeners;
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
@@ -12,9 +12,6 @@ use tidings_domain::account::Realm;
 use tidings_domain::id::*;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
-
-/// Different callback addresses of one realm. Each is an endpoint with a queue and callers of its own.
-const CALLBACKS_MAX: usize = 1_000;
 
 /// Who wants to hear of events, as the endpoints are now.
 pub(super) fn listeners(sql: &Sql) -> Result<Listeners> {
@@ -29,7 +26,7 @@ fn endpoint(row: &Row<'_>) -> Result<Endpoint> {
     let until: Option<i64> = get(row, 9)?;
     Ok(Endpoint {
         id: EndpointId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         url: get(row, 3)?,
         description: get(row, 4)?,
         kinds: get(row, 5)?,

@@ -1,11 +1,10 @@
 //! The event log, the deliveries that are open, and the log of attempts.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live};
+use super::executor::{Rx, Tx, failed, get, realm};
 use super::{endpoint, inbound, operating};
 use crate::Result;
 use crate::backend::*;
-use crate::column;
+use crate::column::{self, live};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::HashMap;
 use tidings_domain::account::Realm;
@@ -15,8 +14,6 @@ use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
 
-/// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
-const FIRST_LEASE_MS: i64 = 60_000;
 /// Leases of an earlier process that are shortened at a start, which waits for it. The others end by themselves within
 /// [`FIRST_LEASE_MS`].
 const RELEASED_MAX: usize = 10_000;
@@ -68,7 +65,7 @@ fn logged(row: &Row<'_>) -> Result<Logged> {
     let failure: Option<String> = get(row, 10)?;
     Ok(Logged {
         id: EventId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         message: get::<Option<i64>>(row, 4)?.map(MessageId::from_key),
         inbound: get::<Option<i64>>(row, 5)?.map(InboundId::from_key),
         event: Event {
@@ -378,7 +375,7 @@ fn attempt(row: &Row<'_>) -> Result<Attempt> {
     let verdict: i64 = get(row, 8)?;
     Ok(Attempt {
         seq: event * NUMBERS + i64::from(number),
-        realm: Realm { account: AccountId::from_key(get(row, 10)?), environment: environment(get(row, 11)?) },
+        realm: realm(row, 10)?,
         event: EventId::from_key(event),
         message: get::<Option<i64>>(row, 12)?.map(MessageId::from_key),
         endpoint: EndpointId::from_key(get(row, 0)?),

@@ -7,6 +7,8 @@
 use super::Options;
 use super::endpoint;
 use super::reserve::Reserve;
+use crate::backend::{Page, Paged, STORE_NODE};
+use crate::column;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -15,12 +17,13 @@ use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Crashed, Error, Guard, Key, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::ffi;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row, params};
 use std::collections::{BTreeMap, HashMap};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
+use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
@@ -39,8 +42,6 @@ const BUSY_TIMEOUT_MS: u64 = 10_000;
 const ROOM_EVERY: Duration = Duration::from_secs(1);
 /// Statements kept prepared on each connection.
 const STATEMENTS: usize = 256;
-/// The node number of ids that the store itself makes (see `domain::id`): no running node has it.
-const STORE_NODE: u16 = 1_023;
 
 /// Opens one connection with the settings that the promises rest on.
 pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Result<Connection> {
@@ -827,12 +828,48 @@ impl Readers {
     }
 }
 
+// ── what rows say ───────────────────────────────────────────────────────────────────────────────────────────
+
+/// A value of a row.
+pub(super) fn get<T: rusqlite::types::FromSql>(row: &Row<'_>, n: usize) -> Result<T> {
+    row.get(n).map_err(failed)
+}
+
+/// Whose a row is, by the account in this column and the environment in the next.
+pub(super) fn realm(row: &Row<'_>, first: usize) -> Result<Realm> {
+    Ok(Realm {
+        account: AccountId::from_key(get(row, first)?),
+        environment: column::environment(get(row, first + 1)?),
+    })
+}
+
+/// A page of rows that have ids, the last made first. The query names `?1` the account, `?2` the environment, `?3` the id before
+/// which, and `?4` how many.
+pub(super) fn newest<T>(
+    rx: &Rx<'_>,
+    query: &str,
+    realm: Realm,
+    page: &Page,
+    read: impl Fn(&Row<'_>) -> Result<T>,
+    key: impl Fn(&T) -> i64,
+) -> Result<Paged<T>> {
+    let mut statement = rx.sql.prepare_cached(query).map_err(failed)?;
+    let before = page.before.unwrap_or(i64::MAX);
+    let mut rows = statement
+        .query(params![realm.account.key(), column::live(realm.environment), before, page.limit as i64 + 1])
+        .map_err(failed)?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        items.push(read(row)?);
+    }
+    Ok(Paged::of(items, page, key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Backend;
     use crate::sqlite::Sqlite;
-    use rusqlite::params;
 
     /// Writes a line for each of these things and crashes at some; gives those that were written and those left out.
     async fn write(

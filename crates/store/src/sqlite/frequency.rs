@@ -1,9 +1,9 @@
 //! Turns: whom messages were sent to lately that count against a cap.
 
 use super::executor::{Rx, Tx, failed};
-use super::message::live;
 use crate::Result;
 use crate::backend::*;
+use crate::column::live;
 use rusqlite::{Connection as Sql, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;

@@ -1,15 +1,14 @@
 //! Imports: their rows in pieces, and taking a piece over in the commit that deletes it.
 
 use super::contact;
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live, newest};
+use super::executor::{Rx, Tx, failed, get, newest, realm};
 use super::operating::write_audit;
 use crate::backend::*;
-use crate::column::{self, listed};
+use crate::column::{self, listed, live};
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
-use tidings_domain::id::{AccountId, ImportId};
+use tidings_domain::id::ImportId;
 use tidings_domain::import::{self, Decision, Import, Progress, Refused, State, Taken};
 use tidings_domain::time::Timestamp;
 
@@ -287,7 +286,7 @@ fn read(row: &Row<'_>) -> Result<Import> {
     let count = |n| get::<i64>(row, n).map(|count| count as u64);
     Ok(Import {
         id: ImportId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         name: get(row, 3)?,
         who: get(row, 4)?,
         state: listed("state of an import", &State::ALL, get(row, 5)?)?,

@@ -1,11 +1,11 @@
 //! Messages of people: their parts stored and put together, the whole told, and what it asks done, in one commit.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{self, environment, get, live};
+use super::executor::{Rx, Tx, failed, get, realm};
+use super::message;
 use super::{consent_request, contact, conversation, event, review, suppression};
 use crate::Result;
 use crate::backend::*;
-use crate::column;
+use crate::column::{self, live};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use std::collections::HashSet;
 use tidings_domain::account::Realm;
@@ -384,7 +384,7 @@ fn read(row: &Row<'_>) -> Result<Kept> {
     let missing: Option<Vec<u8>> = get(row, 12)?;
     let inbound = Inbound {
         id: InboundId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         connection: ConnectionId::from_key(get(row, 3)?),
         from: get(row, 4)?,
         to: get(row, 5)?,

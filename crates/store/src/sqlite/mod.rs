@@ -225,7 +225,7 @@ fn verify(connection: &rusqlite::Connection) -> Result<()> {
 /// and `work` is refused while the disk is full: see [`Kind`].
 macro_rules! forward {
     ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {$(
-        fn $name(&self, $($argument: $type),*) -> Reply<'_, $reply> {
+        fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, $reply> {
             Box::pin(self.$executor.run(move |context| $module::$name(context, $(&$argument),*)))
         }
     )*};
@@ -362,7 +362,12 @@ impl Backend for Sqlite {
         calls operating::ping() -> ();
     }
 
-    fn advance(&self, happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Reply<'_, Advanced> {
+    fn advance(
+        &self,
+        happenings: Vec<Happening>,
+        now: Timestamp,
+        rules: Patience,
+    ) -> BoxFuture<'_, Advanced> {
         // A receipt that is not stored is not acknowledged, and its carrier has it still. An answer is given once.
         let can_be_had_again =
             happenings.iter().any(|happening| matches!(happening, Happening::Receipt { .. }));
@@ -374,7 +379,7 @@ impl Backend for Sqlite {
         Box::pin(self.condition.until_broken())
     }
 
-    fn room(&self) -> Reply<'_, Option<Room>> {
+    fn room(&self) -> BoxFuture<'_, Option<Room>> {
         let (path, full) = (self.options.path.clone(), self.condition.is_full());
         Box::pin(self.readers.apart(move || reserve::room(&path, full).map(Some)))
     }
@@ -383,14 +388,14 @@ impl Backend for Sqlite {
         &self,
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
-    ) -> Reply<'_, Vec<Option<list::Reason>>> {
+    ) -> BoxFuture<'_, Vec<Option<list::Reason>>> {
         if self.looked.all_free(&recipients) {
             return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
         }
         Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &recipients, &now)))
     }
 
-    fn backup(&self, to: PathBuf) -> Reply<'_, ()> {
+    fn backup(&self, to: PathBuf) -> BoxFuture<'_, ()> {
         let from = self.options.clone();
         Box::pin(self.readers.apart(move || backup::copy(&from, &to)))
     }
@@ -399,7 +404,7 @@ impl Backend for Sqlite {
         Arc::clone(&self.guard)
     }
 
-    fn close(&self) -> Reply<'_, ()> {
+    fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.writer.writer.close().await?;
             self.guard.end();

@@ -2,9 +2,9 @@
 
 use super::event;
 use super::executor::{Rx, Tx, failed};
-use super::message::{environment, live};
 use crate::backend::*;
-use crate::{Error, Result, column};
+use crate::column::{self, environment, live};
+use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, params};
 use std::collections::HashSet;
 use tidings_domain::account::Environment;
@@ -403,22 +403,11 @@ fn count(sql: &Sql, lane: i64, priority: i64, limit: i64) -> Result<i64> {
 
 // ── taking out the old ──────────────────────────────────────────────────────────────────────────────────────
 
-/// A receipt may come so long after its message was accepted, at the usual lives; only older messages are looked up.
-const OUTSTANDING_MS: i64 = 80 * 3_600_000;
 /// Rows of `outstanding` that are looked at for each one that may be deleted: they are in the order of the
 /// carriers' ids, so the old lie among the new.
 const LOOKED_AT: usize = 10;
 /// Where the last look at `outstanding` ended.
 const OUTSTANDING_CURSOR: &str = "sweep.outstanding";
-
-/// A callback address may be needed as long as a message that names it may wait and live: 35 days ahead, 72 hours
-/// of life, 72 hours for late receipts.
-const CALLBACKS_MS: i64 = 42 * 24 * 3_600_000;
-
-/// Days of senders are counted for so long: whichever day it is anywhere, and some more for a clock that is set back.
-const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
-/// What accounts spent is known for so long: two months and some more.
-const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
 
 pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: &Timestamp) -> Result<bool> {
     let before = |age_ms: i64| now.plus_ms(age_ms.saturating_neg());

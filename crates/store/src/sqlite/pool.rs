@@ -1,10 +1,9 @@
 //! Which sender of a pool a person has.
 
 use super::executor::{Rx, Tx, failed};
-use super::message::live;
 use crate::Result;
 use crate::backend::*;
-use crate::column::corrupt;
+use crate::column::{corrupt, live};
 use rusqlite::{Connection as Sql, OptionalExtension, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;

@@ -1,9 +1,9 @@
 //! How many segments went in a day.
 
 use super::executor::{Rx, Tx, failed};
-use super::message::live;
 use crate::Result;
 use crate::backend::*;
+use crate::column::live;
 use rusqlite::{Connection as Sql, OptionalExtension, params};
 use tidings_domain::quota::{Count, fits};
 use tidings_domain::time::Timestamp;

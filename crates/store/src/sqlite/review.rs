@@ -1,12 +1,11 @@
 //! Failures that a person must look at: one open item for a message, grouped by cause.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{get, live, number};
+use super::executor::{Rx, Tx, failed, get};
 use super::operating::write_audit;
 use super::suppression;
 use crate::Result;
 use crate::backend::*;
-use crate::column;
+use crate::column::{self, live, number};
 use rusqlite::{Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;

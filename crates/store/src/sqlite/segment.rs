@@ -1,15 +1,15 @@
 //! Segments of contacts, and what happened last with numbers.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live, newest};
+use super::executor::{Rx, Tx, failed, get, newest, realm};
 use super::operating::write_audit;
 use crate::backend::*;
+use crate::column::live;
 use crate::segment::{changed_line, name_taken, query, query_text, touch};
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::id::{AccountId, EventId, SegmentId};
+use tidings_domain::id::{EventId, SegmentId};
 use tidings_domain::segment::{Change, Past, Segment};
 use tidings_domain::time::Timestamp;
 
@@ -137,7 +137,7 @@ pub(super) fn segments(rx: &mut Rx<'_>, realm: &Realm, page: &Page) -> Result<Pa
 fn read(row: &Row<'_>) -> Result<Segment> {
     Ok(Segment {
         id: SegmentId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         name: get(row, 3)?,
         description: get(row, 4)?,
         query: query(&get::<String>(row, 5)?)?,
@@ -171,14 +171,12 @@ pub(super) fn touch_places(rx: &mut Rx<'_>) -> Result<Vec<(Realm, EventId)>> {
         .sql
         .prepare_cached("SELECT account, live, upto FROM touch_place ORDER BY account, live")
         .map_err(failed)?;
-    let rows = statement
-        .query_map([], |row| {
-            let realm =
-                Realm { account: AccountId::from_key(row.get(0)?), environment: environment(row.get(1)?) };
-            Ok((realm, EventId::from_key(row.get(2)?)))
-        })
-        .map_err(failed)?;
-    rows.collect::<rusqlite::Result<_>>().map_err(failed)
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut places = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        places.push((realm(row, 0)?, EventId::from_key(get(row, 2)?)));
+    }
+    Ok(places)
 }
 
 pub(super) fn add_touches(tx: &mut Tx<'_>, realm: &Realm, read: &Touched) -> Result<bool> {

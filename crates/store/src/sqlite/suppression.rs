@@ -2,18 +2,17 @@
 //!
 //! Nothing is ever overwritten: an entry that gives way is lifted with the reason, and stays as history.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live, number};
+use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
 use crate::Result;
 use crate::backend::*;
-use crate::column;
+use crate::column::{self, live, number};
 use rusqlite::{OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
-use tidings_domain::id::{AccountId, AuditId, SuppressionId};
+use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
@@ -314,7 +313,7 @@ fn read(row: &Row<'_>) -> Result<Suppression> {
     };
     Ok(Suppression {
         id: SuppressionId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         recipient: number(get(row, 3)?)?,
         reason: reason(get(row, 4)?)?,
         source: get(row, 5)?,

@@ -1,13 +1,13 @@
 //! Templates and their versions. Rows of versions are only ever added.
 
-use super::executor::{Rx, Tx, failed};
-use super::message::{environment, get, live};
+use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
 use crate::backend::*;
-use crate::{Error, Result, column};
+use crate::column::{self, live};
+use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
-use tidings_domain::id::{AccountId, TemplateId};
+use tidings_domain::id::TemplateId;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 
@@ -173,7 +173,7 @@ fn select(sql: &Sql, query: &str, params: impl rusqlite::Params) -> Result<Vec<T
 fn read(row: &Row<'_>) -> Result<Template> {
     Ok(Template {
         id: TemplateId::from_key(get(row, 0)?),
-        realm: Realm { account: AccountId::from_key(get(row, 1)?), environment: environment(get(row, 2)?) },
+        realm: realm(row, 1)?,
         name: get(row, 3)?,
         description: get(row, 4)?,
         newest: get(row, 5)?,

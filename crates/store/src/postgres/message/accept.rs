@@ -1,0 +1,169 @@
+//! Accepting messages: the rows of one call, with what may be done beside one. What becomes of them then is in
+//! `message.rs`.
+
+use super::Commit;
+use super::sheet::{Answered, Call, Needs, Slot};
+use crate::backend::*;
+use crate::due::due_row;
+use crate::postgres::executor::{self, Tx};
+use crate::postgres::{code, consent_request, conversation, pool, spend, suppression};
+use crate::{Error, Result};
+use std::sync::Arc;
+use tidings_domain::gate;
+use tidings_domain::message::Input;
+use tidings_domain::retry::{Jitter, RetryPolicy};
+use tidings_domain::time::Timestamp;
+
+/// What an acceptance looks at.
+pub(in crate::postgres) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut executor::Needs) {
+    if let Some(idempotency) = &intake.idempotency {
+        needs.messages.call(&tx.sheets.messages, idempotency.key);
+    }
+    for draft in &intake.drafts {
+        needs.messages.message(&tx.sheets.messages, draft.message.id);
+        needs.list.entry(&tx.sheets.list, draft.message.realm(), draft.message.recipient);
+    }
+}
+
+pub(in crate::postgres) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
+    accept_with(tx, intake, Beside::Nothing, *now).await
+}
+
+/// Accepts messages; a single one may carry a code, be said in a conversation, or ask for consent.
+pub(in crate::postgres) async fn accept_with(
+    tx: &mut Tx,
+    intake: &Intake,
+    beside: Beside<'_>,
+    now: Timestamp,
+) -> Result<Accepted> {
+    if let Some(idempotency) = &intake.idempotency {
+        let mut needs = Needs::default();
+        needs.call(&tx.sheets.messages, idempotency.key);
+        if !needs.is_empty() {
+            tx.sheets.messages.load(&tx.sql, needs).await?;
+        }
+        if let Some(Some(Answered { fingerprint, answer })) = tx.sheets.messages.calls.get(&idempotency.key) {
+            let same = fingerprint[..] == idempotency.fingerprint;
+            return Ok(if same { Accepted::Replayed(answer.clone()) } else { Accepted::KeyReused });
+        }
+    }
+    if pool::is_moved(&tx.sql, &intake.drafts).await? {
+        return Ok(Accepted::Moved);
+    }
+    let mut spending = spend::begin(&tx.sql, intake, now).await?;
+    let mut admissions = Vec::with_capacity(intake.drafts.len());
+    let mut last = 0;
+    let retry = RetryPolicy::default();
+    let mut commit = Commit::new(now, &retry, Jitter(0));
+    for draft in &intake.drafts {
+        let message = &draft.message;
+        let listed = suppression::look(tx, message.realm(), message.recipient, now).await?;
+        if let Some(reason) = gate::refuses_listed(message, listed, now) {
+            admissions.push(Admission::Suppressed(reason));
+            continue;
+        }
+        if let (Some(spending), Some(priced)) = (&mut spending, &draft.priced)
+            && let Some(period) = spending.add(priced)
+        {
+            admissions.push(Admission::Overspent(period));
+            continue;
+        }
+        // What is refused now is not for the key: time cures it.
+        let refused = match beside {
+            Beside::Nothing => None,
+            Beside::Asking(_) => {
+                consent_request::is_asked(&tx.sql, message, now).await?.then_some(Admission::Asked)
+            }
+            Beside::Code(sending) => code::admit(tx, draft, sending, now).await?.map(Admission::Refused),
+            Beside::Saying(saying) => {
+                let is_overtaken = conversation::is_overtaken(&tx.sql, message, saying).await?;
+                is_overtaken.then_some(Admission::Overtaken)
+            }
+        };
+        if let Some(refused) = refused {
+            return Ok(Accepted::New(vec![refused], Box::default()));
+        }
+        insert(tx, draft, now).await?;
+        let saying = match beside {
+            Beside::Saying(saying) => Some(saying.clone()),
+            Beside::Asking(asking) => {
+                consent_request::insert(&tx.sql, &requested(asking, message, now)).await?;
+                None
+            }
+            Beside::Nothing => {
+                consent_request::repeat(&tx.sql, message).await?;
+                conversation::said_before(&tx.sql, message).await?
+            }
+            Beside::Code(_) => None,
+        };
+        if let Some(saying) = saying {
+            conversation::add(tx, vec![Addition::of_message(message, &saying, now)]).await?;
+        }
+        if let Some(picked) = &draft.picked {
+            commit.publish(tx, message, chosen_event(draft, picked, now));
+        }
+        if let Some(hold) = &draft.held {
+            let held = Input::Held { attempt: draft.life.attempt, hold: hold.clone() };
+            let apply = async |tx: &mut Tx| commit.apply(tx, message.id, held).await;
+            tx.contain(message.id, apply).await?;
+            commit.out.crashed = tx.set_aside();
+        }
+        last = last.max(message.id.key());
+        admissions.push(Admission::Admitted);
+    }
+    let admitted = intake.drafts.iter().zip(&admissions).filter(|(_, what)| **what == Admission::Admitted);
+    pool::note(&tx.sql, &admitted.map(|(draft, _)| draft).collect::<Vec<_>>(), now).await?;
+    if let Some(spending) = spending.filter(|spending| spending.counted() > 0) {
+        spend::write(&tx.sql, intake.realm.account, &spending, now).await?;
+    }
+    let sheet = &mut tx.sheets.messages;
+    if let Some((id, asked)) = intake.batch {
+        sheet.batches_now.push((id, intake.realm, now, asked, last));
+    }
+    if let Some(idempotency) = &intake.idempotency {
+        let answer = (idempotency.answer)(&admissions);
+        let answered = Answered { fingerprint: idempotency.fingerprint.to_vec(), answer: answer.clone() };
+        sheet.calls.insert(idempotency.key, Some(answered));
+        sheet.calls_now.push(Call {
+            key: idempotency.key,
+            account: intake.realm.account.key(),
+            fingerprint: idempotency.fingerprint,
+            answer,
+            created_at: now.as_millis(),
+        });
+    }
+    Ok(Accepted::New(admissions, Box::new(commit.out)))
+}
+
+/// Puts a message into its connection's queue without a look at the suppression list.
+pub(in crate::postgres) async fn enqueue(
+    tx: &mut Tx,
+    draft: &Draft,
+    now: Timestamp,
+    out: &mut Advanced,
+) -> Result<()> {
+    insert(tx, draft, now).await?;
+    out.queued.extend(draft.life.state.wakes_at().map(|at| (draft.message.connection, at)));
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, Draft { message, life, .. }: &Draft, now: Timestamp) -> Result<()> {
+    if tx.find_message(message.id).await? {
+        return Err(Error::Conflict(format!("there is a message {} already", message.id)));
+    }
+    let new = Slot {
+        message: Arc::new(message.clone()),
+        life: life.clone(),
+        failure: None,
+        updated_at: now,
+        due: due_row(message, &life.state),
+        stored: None,
+        changed: true,
+        damaged: false,
+    };
+    tx.sheets.messages.slots.insert(message.id, Some(new));
+    if life.state.is_waiting() {
+        tx.waits(message, 1);
+    }
+    Ok(())
+}
