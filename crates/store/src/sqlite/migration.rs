@@ -3,6 +3,7 @@
 use super::executor::failed;
 use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
+use std::error::Error as _;
 use std::path::Path;
 
 /// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
@@ -76,12 +77,20 @@ pub(super) fn check(connection: &Connection) -> Result<()> {
 pub(super) fn names(file: &Path) -> std::result::Result<Vec<String>, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)
-        .map_err(|why| format!("{} cannot be opened: {why}", file.display()))?;
+        .map_err(|error| format!("{} cannot be opened: {}", file.display(), said(&error)))?;
     let mut statement = connection
         .prepare("SELECT name FROM migration ORDER BY number")
-        .map_err(|why| format!("this is no database of tidings: {why}"))?;
+        .map_err(|error| format!("this is no database of tidings: {}", said(&error)))?;
     let names: rusqlite::Result<_> = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect);
-    names.map_err(|why| why.to_string())
+    names.map_err(|error| said(&error))
+}
+
+/// What SQLite says, with its code for who looks it up.
+fn said(error: &rusqlite::Error) -> String {
+    match error.source() {
+        Some(code) => format!("{error}: {code}"),
+        None => error.to_string(),
+    }
 }
 
 /// Applies what is missing.
