@@ -416,9 +416,11 @@ impl Submit {
             let taken = quotas.taken.remove(&ticket.message.id).map(|count| (count, segments_of(&ticket)));
             let facts = facts.full(quotas.full.get(&ticket.message.id).copied());
             let others = full.get(&ticket.message.id).map(Vec::as_slice);
+            // Counting may have been slow, too: what is counted for a day that is over is counted anew.
+            let stale = taken.as_ref().is_some_and(|(count, _)| is_over(engine, count, &ticket.message, now));
             let input = match gate::ask(&facts.others(others.unwrap_or_default()), now).decision() {
                 Decision::Refuse(reason) => Input::Stopped(reason.failure()),
-                Decision::Hold(_) | Decision::Send if over => {
+                Decision::Hold(_) | Decision::Send if over || stale => {
                     returned.extend(taken);
                     stopped.extend(unsent(&ticket));
                     permits.push(permit);
@@ -667,6 +669,12 @@ fn may_go(
 fn waits_s(gate: &gate::Policy, purpose: Purpose, is_of_a_day: bool, validity_s: u32) -> u32 {
     let may_end = is_of_a_day || gate.quiet_hours.concerns(purpose) || gate.frequency.concerns(purpose);
     if may_end { 1 } else { validity_s }
+}
+
+/// Whether the day for which a message was counted is over at this moment.
+fn is_over(engine: &Inner, count: &Count, message: &Message, now: Timestamp) -> bool {
+    let daily = engine.settings.gate.senders.daily(&message.sender, message.recipient);
+    daily.is_some_and(|daily| daily.day(now).begins_at != count.day)
 }
 
 /// Gives back what was taken of the days of senders for what certainly did not go. If that fails, less is sent than might be.

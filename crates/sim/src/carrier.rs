@@ -63,6 +63,15 @@ enum What {
     Inbound(InboundPart),
 }
 
+/// A link to nobody, which is closed.
+pub fn nobody() -> Link {
+    let (submissions, _) = mpsc::channel(1);
+    let (_, events) = mpsc::channel(1);
+    let (_, state) = watch::channel(LinkState::Stopped);
+    let (stop, _) = watch::channel(false);
+    Link { submissions, events, window: Window::new(), state, stop, faults: None }
+}
+
 impl Carrier {
     /// The carrier of the connection at this place.
     pub fn new(stage: &Arc<Stage>, place: usize) -> Arc<Self> {
@@ -351,6 +360,7 @@ impl Session {
             message: tag.message.key(),
             attempt: tag.attempt,
             segment: tag.segment,
+            sender: sender.to_string(),
             recipient: recipient.to_string(),
             text: segment.text(),
             validity_s,
@@ -541,6 +551,7 @@ impl Session {
         ledger.reports.push(Report {
             submission,
             says,
+            parties: parties.clone(),
             id: carrier_id.clone(),
             by_id,
             by_reference: our_reference.is_some() && submission.is_some(),
@@ -565,6 +576,7 @@ impl Session {
         ledger.reports.push(Report {
             submission: None,
             says: Says::Inbound,
+            parties: parties.to_vec(),
             id: String::new(),
             by_id: false,
             by_reference: false,

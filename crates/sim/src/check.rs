@@ -4,11 +4,14 @@
 //! Where a fault makes it impossible to know (was an answer that came just before a crash committed?), it allows for
 //! [`Slack`] and no longer.
 
+mod pool;
+mod quota;
+mod spend;
+
 use crate::fault::Fault;
 use crate::ledger::{Answer, Did, Happened, Item, Ms, Reply, Says, StoreFault};
-use crate::plan::BEGIN_MIN;
+use crate::plan::minute_of_people;
 use crate::seen::{At, Seen};
-use crate::stage::BEGIN_MS;
 use crate::world::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -64,6 +67,8 @@ impl Slack {
 
 /// What is recorded with a message that quiet hours hold or end.
 const QUIET_HOURS: &str = "tidings quiet_hours";
+/// The same for the limit of a sender's day.
+const DAILY_LIMIT: &str = "tidings daily_limit";
 
 /// For as long as a lease lasts, and as long as it takes to see that it is over.
 const LOST_MS: Ms = 40_000;
@@ -74,7 +79,8 @@ const THREE_DAYS_MS: i64 = 72 * 3_600_000;
 pub fn check(run: &Run) -> Vec<Violation> {
     let seen = Seen::of(run);
     let slack = Slack::of(&seen);
-    let mut check = Check { seen, slack, found: Vec::new() };
+    let mut check = Check { seen, slack, went: Vec::new(), found: Vec::new() };
+    check.went = check.went();
     check.all();
     check.found
 }
@@ -82,6 +88,8 @@ pub fn check(run: &Run) -> Vec<Violation> {
 struct Check<'r> {
     seen: Seen<'r>,
     slack: Slack,
+    /// What went by each limit of a day.
+    went: Vec<quota::Went>,
     found: Vec<Violation>,
 }
 
@@ -132,6 +140,9 @@ impl Check<'_> {
         self.order();
         self.windows();
         self.idle();
+        self.days();
+        self.senders();
+        self.spending();
         self.nodes();
         self.healing();
     }
@@ -172,7 +183,7 @@ impl Check<'_> {
             let there = all.first().copied();
             match reply {
                 Some((at, Reply::Items(items))) => match items.get(place) {
-                    Some(Item::Accepted(id)) if !all.contains(id) => found.push((
+                    Some(Item::Accepted(id, _)) if !all.contains(id) => found.push((
                         "P-01",
                         format!("m{reference} was answered with {id} at {} ms and is {there:?}", at.ms),
                     )),
@@ -281,7 +292,7 @@ impl Check<'_> {
     /// less so: nobody can know then how much time has passed.
     fn is_dated_ahead(&self, timeline: &Timeline) -> bool {
         let Some(asked) = self.asked(timeline.stored.message.id.key()) else { return false };
-        let ahead = |ms: i64, at: At| ms - (BEGIN_MS + at.ms as i64);
+        let ahead = |ms: i64, at: At| ms - (self.seen.plan.begin_ms + at.ms as i64);
         let later = self.seen.processes.values().filter(|process| process.started > asked);
         later.into_iter().any(|process| {
             let before = self.seen.processes.iter().filter(|(_, other)| other.started < process.started);
@@ -405,7 +416,8 @@ impl Check<'_> {
             seen.answers.first().is_none_or(|(_, answer, _)| *answer == Answer::None)
         });
         let Some(asked) = self.asked(id) else { return };
-        let end = self.seen.end_of_all();
+        // For another day only what is held is waited for: what is not has ended before.
+        let end = self.seen.next_day.filter(|_| !was_held(timeline)).unwrap_or(self.seen.end_of_all());
         let crashed = self.seen.crashed_between(asked, end);
         let unknown = self.seen.unknown_between(asked, end, &["accept", "claim", "advance"]);
         // A node whose lease was over settles all that it had claimed before it goes on, as another one would.
@@ -618,17 +630,12 @@ impl Check<'_> {
             .iter()
             .any(|(then, _)| then.ms <= at.ms && at.ms - then.ms <= 1_000 + self.slack.write_ms);
         let tolerance_ms = self.slack.write_ms as i64;
-        // The time is read after the list, however slow that is: only a socket comes in between, and what waits for one
-        // counts in whole seconds.
-        let most_ms = if self.seen.plan.faults.has(Fault::SlowSocket) { 1_050 } else { 20 };
+        let most_ms = self.waits_ms() as i64;
         if let Some(quiet) = self.seen.plan.quiet.filter(|_| wish.purpose == Purpose::Marketing)
             && !thawed
             && !stepped
         {
-            let day_min = 24 * 60;
-            let minute =
-                |ms: i64| ((ms - BEGIN_MS).div_euclid(60_000) + BEGIN_MIN as i64).rem_euclid(day_min) as u64;
-            let is_open = |ms: i64| (quiet.opens_min..quiet.closes_min).contains(&minute(ms));
+            let is_open = |ms: i64| (quiet.opens_min..quiet.closes_min).contains(&minute_of_people(ms));
             // A wall clock that is set back is not followed.
             let clocks = [of.wall_ms, self.seen.clock_at_most(of.process, at)];
             if !clocks.into_iter().any(|ms| is_open(ms) || is_open(ms - most_ms)) {
@@ -664,6 +671,13 @@ impl Check<'_> {
         }
     }
 
+    /// How long a submission may be on its way to its carrier after it was asked for the last time whether it may go. The time is
+    /// read after the list, however slow that is: only a socket comes in between, and what waits for one counts in whole
+    /// seconds.
+    fn waits_ms(&self) -> Ms {
+        if self.seen.plan.faults.has(Fault::SlowSocket) { 1_050 } else { 20 }
+    }
+
     fn content(&self, n: usize, found: &mut Vec<(&'static str, String)>) {
         let of = &self.seen.ledger.submissions[n];
         let Some((wish, _)) = self.seen.wish(of.message) else { return };
@@ -672,7 +686,8 @@ impl Check<'_> {
             _ => of.text.chars().all(|c| c == 'x'),
         };
         let number = crate::plan::Plan::number(wish.connection, wish.person);
-        let right_place = of.recipient == number && of.connection == wish.connection;
+        let right_place =
+            of.recipient == number && Some(of.connection) == self.seen.connection_of(of.message);
         if !right_text || !right_place || u32::from(of.segment) >= wish.segments {
             found.push(("P-19", format!("submission {n} is not what was asked for: {of:?} {wish:?}")));
         }
@@ -826,7 +841,9 @@ impl Check<'_> {
             let name = format!("m{} ({id})", wish.reference);
             let mut counted: BTreeMap<u8, usize> = BTreeMap::new();
             for (_, event) in &timeline.events {
-                let Some(raw) = &event.raw else { continue };
+                let Some(raw) = event.raw.as_ref().filter(|_| event.kind != Kind::SenderChosen) else {
+                    continue;
+                };
                 let Some((submission, says)) = read_raw(raw) else {
                     found.push(("P-19", format!("{name} was credited with \"{raw}\"")));
                     continue;
@@ -1088,12 +1105,14 @@ impl Check<'_> {
             let Some((wish, call)) = self.seen.wish(*message) else { continue };
             let Some((heard, _)) = &self.seen.calls[&call.number].replied else { continue };
             let due_ms = heard.ms.max(heard.ms + wish.send_in_ms.unwrap_or(0));
-            waiting.push((wish, due_ms, *at));
+            // What was held goes when it may.
+            let is_held = self.seen.messages.get(message).is_some_and(|timeline| was_held(timeline));
+            waiting.push((wish, self.seen.connection_of(*message), is_held, due_ms, *at));
         }
-        for (urgent, due_ms, at) in &waiting {
-            for (other, _, earlier) in &waiting {
+        for (urgent, connection, _, due_ms, at) in waiting.iter().filter(|(_, _, is_held, ..)| !is_held) {
+            for (other, of, _, _, earlier) in &waiting {
                 let jumped = other.purpose > urgent.purpose
-                    && other.connection == urgent.connection
+                    && of == connection
                     && earlier.ms > due_ms + before_ms
                     && earlier.ms + 1_000 < at.ms
                     // A fault just before counts, too: its consequence may last some seconds.
@@ -1153,7 +1172,7 @@ impl Check<'_> {
             let attempts: BTreeSet<u32> =
                 of.iter().map(|n| self.seen.ledger.submissions[*n as usize].attempt).collect();
             let code = timeline.stored.failure.as_ref().map_or("", |failure| failure.code.as_str());
-            if code != "tidings expired" || attempts.len() > 1 || was_quiet(timeline) {
+            if code != "tidings expired" || attempts.len() > 1 || was_held(timeline) {
                 continue;
             }
             // A refusal puts it off by half a minute at most.
@@ -1166,7 +1185,8 @@ impl Check<'_> {
             // Of a call that was repeated, any may have been the one that was accepted, and its time runs from there.
             let asked_ms = self.asked(*id).map_or(heard.ms, |asked| asked.ms);
             let to_ms = asked_ms + wish.send_in_ms.unwrap_or(0) + wish.validity_s * 1_000;
-            if let Some((from_ms, to_ms)) = self.idle_time(wish.connection, from_ms, to_ms) {
+            let Some(connection) = self.seen.connection_of(*id) else { continue };
+            if let Some((from_ms, to_ms)) = self.idle_time(connection, from_ms, to_ms) {
                 found.push((
                     "P-13",
                     format!(
@@ -1400,8 +1420,28 @@ impl Check<'_> {
 
 /// Whether quiet hours held or ended it.
 pub(crate) fn was_quiet(timeline: &Timeline) -> bool {
+    has_code(timeline, QUIET_HOURS)
+}
+
+/// Whether the limit of a day held or ended it.
+pub(crate) fn was_full(timeline: &Timeline) -> bool {
+    has_code(timeline, DAILY_LIMIT)
+}
+
+/// Whether its recipient had another sender of the pool before.
+pub(crate) fn was_replaced(timeline: &Timeline) -> bool {
+    let mut chosen = timeline.events.iter().filter(|(_, event)| event.kind == Kind::SenderChosen);
+    chosen.any(|(_, event)| event.raw.as_ref().is_some_and(|raw| raw.starts_with("failover")))
+}
+
+/// Whether it waited, or ended, for a reason that is ours.
+fn was_held(timeline: &Timeline) -> bool {
+    was_quiet(timeline) || was_full(timeline)
+}
+
+fn has_code(timeline: &Timeline, code: &str) -> bool {
     let mut failures = timeline.events.iter().filter_map(|(_, event)| event.failure.as_ref());
-    failures.any(|failure| failure.code == QUIET_HOURS)
+    failures.any(|failure| failure.code == code)
 }
 
 /// The submission and the word of a receipt, as the carrier wrote them.

@@ -3,17 +3,15 @@
 use crate::fault::Fault;
 use crate::house::{House, Running};
 use crate::ledger::{Happened, Item, Reply};
-use crate::plan::{Call, Deed, Plan, Wish};
+use crate::plan::{Call, Deed, POOL, Plan, Wish};
 use crate::random::Random;
-use crate::stage::BEGIN_MS;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{MessageId, SuppressionId};
 use tidings_domain::intake::SendRequest;
-use tidings_domain::pool::Source;
+use tidings_domain::pool::{Name, Source};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
@@ -69,7 +67,7 @@ async fn send(house: &House, call: &Call) {
     let (Some(after_ms), Reply::Items(items)) = (call.cancel_after_ms, reply) else { return };
     tokio::time::sleep(Duration::from_millis(after_ms)).await;
     for item in items {
-        if let Item::Accepted(message) = item {
+        if let Item::Accepted(message, _) = item {
             cancel(house, message).await;
         }
     }
@@ -125,6 +123,11 @@ async fn ask(house: &House, running: &Running, call: &Call, asked_ms: u64, attem
 }
 
 fn request(house: &House, wish: &Wish, asked_ms: u64) -> SendRequest {
+    let plan = &house.stage.plan;
+    let from = plan.sender_of(wish).map_or_else(
+        || Source::Pool(Name::parse(POOL).expect("a name")),
+        |sender| Source::Sender(Sender::from_stored(&sender.number).expect("a sender")),
+    );
     let mut text = format!("m{} ", wish.reference);
     let letters = match wish.segments {
         1 => 40,
@@ -132,11 +135,13 @@ fn request(house: &House, wish: &Wish, asked_ms: u64) -> SendRequest {
     };
     text.extend(std::iter::repeat_n('x', letters));
     SendRequest {
-        from: Source::Sender(Sender::from_stored("+15550001111").expect("a sender")),
+        from,
         recipient: number(&Plan::number(wish.connection, wish.person)),
         text,
         purpose: wish.purpose,
-        send_at: wish.send_in_ms.map(|in_ms| Timestamp::from_millis(BEGIN_MS + (asked_ms + in_ms) as i64)),
+        send_at: wish
+            .send_in_ms
+            .map(|in_ms| Timestamp::from_millis(plan.begin_ms + (asked_ms + in_ms) as i64)),
         validity_s: Some(wish.validity_s as i64),
         transliterate: false,
         callback: wish.callback.map(|place| house.endpoints[place]),
@@ -153,7 +158,9 @@ fn number(text: &str) -> PhoneNumber {
 
 fn read_items(items: &[engine::Item]) -> Vec<Item> {
     let read = |item: &engine::Item| match item {
-        engine::Item::Accepted(accepted) => Item::Accepted(accepted.message.id.key()),
+        engine::Item::Accepted(accepted) => {
+            Item::Accepted(accepted.message.id.key(), accepted.message.sender)
+        }
         engine::Item::Suppressed(_) => Item::Suppressed,
         engine::Item::Refused(_)
         | engine::Item::CodeRefused(_)
@@ -168,7 +175,7 @@ fn write(items: &[Item]) -> Vec<u8> {
     let words: Vec<String> = items
         .iter()
         .map(|item| match item {
-            Item::Accepted(id) => id.to_string(),
+            Item::Accepted(id, sender) => format!("{id}:{sender}"),
             Item::Suppressed => "suppressed".to_owned(),
             Item::Refused => "refused".to_owned(),
         })
@@ -181,7 +188,11 @@ fn read(body: &[u8]) -> Vec<Item> {
     let read = |word: &str| match word {
         "suppressed" => Item::Suppressed,
         "refused" => Item::Refused,
-        id => Item::Accepted(id.parse().expect("it was written by `write`")),
+        accepted => {
+            let written = "it was written by `write`";
+            let (id, sender) = accepted.split_once(':').expect(written);
+            Item::Accepted(id.parse().expect(written), Sender::from_stored(sender).expect(written))
+        }
     };
     text.split_whitespace().map(read).collect()
 }
@@ -284,7 +295,7 @@ pub async fn watch(house: Arc<House>) {
                 _ => None,
             });
             let accepted = replies.flatten().filter_map(|item| match item {
-                Item::Accepted(id) => Some(*id),
+                Item::Accepted(id, _) => Some(*id),
                 Item::Suppressed | Item::Refused => None,
             });
             accepted.collect()
@@ -344,7 +355,7 @@ pub async fn operate(house: Arc<House>) {
         let connections = tokio::select! {
             biased;
             () = running.life.ended() => continue,
-            connections = running.engine.connections(Environment::Test) => connections,
+            connections = running.engine.connections(house.stage.plan.environment()) => connections,
         };
         for now in connections.unwrap_or_default() {
             let by_carrier = now.connection.paused.as_deref().is_some_and(|why| why != MAINTENANCE);
@@ -369,7 +380,7 @@ pub async fn pause(house: &House, connection: usize, paused: bool) -> bool {
     let done = tokio::select! {
         biased;
         () = running.life.ended() => return false,
-        done = running.engine.pause(Environment::Test, &name, reason, actor) => done,
+        done = running.engine.pause(house.stage.plan.environment(), &name, reason, actor) => done,
     };
     if done.is_ok() && !paused {
         house.stage.note(Happened::Paused { connection, paused });

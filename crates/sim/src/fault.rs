@@ -175,6 +175,14 @@ faults! {
     // What the gate holds.
     /// Marketing has quiet hours: it waits until they end, or it is refused when they begin.
     QuietHours 0;
+
+    // What is counted or noted in a commit.
+    /// Some senders have a limit of the day: what is beyond it waits for the next one.
+    DailyLimit 0;
+    /// Many messages are from whichever sender of a pool fits.
+    Pools 0;
+    /// So much may be spent in a day and a month.
+    SpendLimit 0;
 }
 
 impl fmt::Display for Fault {

@@ -1,24 +1,28 @@
 //! The processes on one disk, in each place one after the other: each is a real engine. What ends them comes from outside.
 
-use crate::carrier::Carrier;
+use crate::carrier::{self, Carrier};
 use crate::fault::Fault;
 use crate::ledger::Happened;
-use crate::plan::Plan;
+use crate::plan::{DAY_MS, POOL, Plan};
 use crate::random::Random;
 use crate::receiver::Receivers;
-use crate::stage::{BEGIN_MS, Life, Simulated, Stage};
+use crate::stage::{Life, Simulated, Stage};
 use crate::unreliable::Unreliable;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidings_carriers::list;
-use tidings_domain::account::Environment;
 use tidings_domain::gate;
 use tidings_domain::id::EndpointId;
 use tidings_domain::message::{Segment, State};
 use tidings_domain::node::Roles;
+use tidings_domain::pool::{Name, Pool};
 use tidings_domain::quiet_hours::{self, Outside, Window};
+use tidings_domain::quota::Daily;
+use tidings_domain::registration::{self, Evidence, Kind, Listed};
 use tidings_domain::retry::RetryPolicy;
+use tidings_domain::sender::Sender;
+use tidings_domain::spend::{self, Amount, Limits};
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
 use tidings_engine::world::Memory;
@@ -29,7 +33,6 @@ use tokio::sync::{Notify, mpsc};
 
 /// At a stop, open calls are waited for so long, and carriers too.
 const STOP_WITHIN_MS: u64 = 15_000;
-const DAY_MS: i64 = 24 * 3_600_000;
 
 /// A process that is ready.
 pub struct Running {
@@ -62,7 +65,7 @@ impl House {
     /// Builds the world's things. No process runs yet.
     pub async fn build(stage: Arc<Stage>) -> Arc<Self> {
         let observer = Model::new(stage.disk.clone());
-        let now = Timestamp::from_millis(BEGIN_MS);
+        let now = Timestamp::from_millis(stage.plan.begin_ms);
         let account = observer.default_account(now).await.expect("nothing goes wrong with it");
         stage.set_account(account);
         let mut endpoints = Vec::new();
@@ -195,7 +198,9 @@ impl House {
         let world = World {
             clock: Arc::new(Clock::of(Box::new(Simulated::new(stage, &life)), 1)),
             open: Arc::new(move |connection, surroundings| {
-                let place = connection.name.parse::<usize>().expect("connections are named by their place");
+                let place = connection.name.parse::<usize>();
+                // The program has a connection of its own for tests, where there is none.
+                let Ok(place) = place else { return Ok(carrier::nobody()) };
                 Ok(carriers[place].open(&owner, Arc::clone(&surroundings.may_send)))
             }),
             web: Arc::new(Receivers::new(stage, &life)),
@@ -262,13 +267,13 @@ impl House {
 
 /// How every process at a node is set up.
 fn settings(plan: &Plan, node: usize) -> Settings {
-    let several = plan.connections.len() > 1;
+    let (several, has_pool) = (plan.connections.len() > 1, plan.has_pool());
     let connections = plan.connections.iter().enumerate().map(|(place, connection)| ConnectionSettings {
         name: place.to_string(),
-        environment: Environment::Test,
+        environment: plan.environment(),
         pace_per_s: connection.pace_per_s,
-        prefixes: if several { vec![Plan::prefix(place)] } else { Vec::new() },
-        senders: Vec::new(),
+        prefixes: if several && !has_pool { vec![Plan::prefix(place)] } else { Vec::new() },
+        senders: if has_pool { senders_of(plan, place) } else { Vec::new() },
         replies: false,
         carrier: list::Settings::Simulator(Default::default()),
     });
@@ -294,10 +299,55 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         replies: None,
         inbound_rules: Vec::new(),
         gate: gate(plan),
-        pools: Vec::new(),
+        pools: if has_pool { vec![pool(plan)] } else { Vec::new() },
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     }
+}
+
+/// The senders that a connection takes, where there is a pool.
+fn senders_of(plan: &Plan, place: usize) -> Vec<String> {
+    let of_it = plan.senders.iter().filter(|sender| sender.connection == place);
+    of_it.map(|sender| sender.number.clone()).collect()
+}
+
+fn pool(plan: &Plan) -> Pool {
+    let pooled = plan.senders.iter().filter(|sender| sender.is_pooled);
+    let senders = pooled.map(|sender| Sender::from_stored(&sender.number).expect("a sender")).collect();
+    Pool { name: Name::parse(POOL).expect("a name"), senders, area_match: false }
+}
+
+/// What senders may do: all but send without an end.
+fn registration(plan: &Plan) -> registration::Policy {
+    let listed = plan.senders.iter().filter_map(|sender| {
+        let daily = &plan.dailies[sender.daily?];
+        let daily = Daily {
+            name: daily.name.clone(),
+            segments: daily.segments,
+            zone: daily.zone.name(),
+            country: None,
+        };
+        let listed = Listed {
+            kind: Kind::LongCode,
+            countries: Vec::new(),
+            purposes: Vec::new(),
+            state: registration::State::Registered,
+            evidence: Evidence::default(),
+            templates: Vec::new(),
+            daily: Some(daily),
+        };
+        Some((Sender::from_stored(&sender.number).expect("a sender"), listed))
+    });
+    registration::Policy { listed: listed.collect(), only_listed: false }
+}
+
+fn spend(plan: &Plan) -> spend::Policy {
+    let Some(spending) = &plan.spend else { return spend::Policy::OFF };
+    let prices = spending.prices.iter().enumerate();
+    let prices = prices.map(|(place, price)| (Plan::prefix(place), Amount::from_millionths(*price)));
+    let limit = |millionths: Option<u64>| millionths.map(Amount::from_millionths);
+    let limits = Limits { day: limit(spending.per_day), month: limit(spending.per_month) };
+    spend::Policy { prices: prices.collect(), other: Amount::ZERO, limits }
 }
 
 fn gate(plan: &Plan) -> gate::Policy {
@@ -310,5 +360,5 @@ fn gate(plan: &Plan) -> gate::Policy {
             ..quiet_hours::Policy::default()
         }
     });
-    gate::Policy { quiet_hours, ..gate::Policy::OPEN }
+    gate::Policy { senders: registration(plan), spend: spend(plan), quiet_hours, ..gate::Policy::OPEN }
 }

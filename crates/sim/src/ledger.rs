@@ -5,6 +5,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidings_domain::event::Kind;
 use tidings_domain::message::Status;
+use tidings_domain::sender::Sender;
 
 /// A moment: milliseconds since the world began. Nobody's clock: the truth.
 pub type Ms = u64;
@@ -37,6 +38,8 @@ pub enum Happened {
     WallSet { ahead_ms: i64 },
     /// From now on no fault strikes.
     Healing,
+    /// Nothing is left but what waits for another day: that comes.
+    NextDay,
     /// An operator paused a connection, or let it go on.
     Paused { connection: usize, paused: bool },
 
@@ -102,8 +105,8 @@ pub enum Reply {
 /// What became of one message of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Item {
-    /// It is this message.
-    Accepted(i64),
+    /// It is this message, from this sender.
+    Accepted(i64, Sender),
     /// Its recipient is on the suppression list.
     Suppressed,
     /// It breaks a rule.
@@ -174,6 +177,7 @@ pub struct Submission {
     pub message: i64,
     pub attempt: u32,
     pub segment: u8,
+    pub sender: String,
     pub recipient: String,
     pub text: String,
     pub validity_s: u32,
@@ -190,6 +194,8 @@ pub struct Report {
     pub submission: Option<u32>,
     /// What it says.
     pub says: Says,
+    /// The two numbers that it gives: of a person who wrote, theirs and to whom.
+    pub parties: Vec<String>,
     /// The id that it gives.
     pub id: String,
     /// Whether it can be found by the id in the answer.

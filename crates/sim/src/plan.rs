@@ -3,6 +3,7 @@
 
 use crate::fault::{Fault, Set};
 use crate::random::Random;
+use tidings_domain::account::Environment;
 use tidings_domain::purpose::Purpose;
 
 /// A purpose for each way of going wrong, all about as often.
@@ -16,6 +17,8 @@ pub struct Plan {
     pub seed: u64,
     /// The faults that may strike.
     pub faults: Set,
+    /// What a right wall clock shows when the world begins: Unix milliseconds.
+    pub begin_ms: i64,
     /// When faults end and healing begins: milliseconds.
     pub active_ms: u64,
     /// The nodes: one has the store for itself, several serve it together.
@@ -34,6 +37,12 @@ pub struct Plan {
     pub spells: Vec<Spell>,
     /// The quiet hours of marketing.
     pub quiet: Option<Quiet>,
+    /// Who messages are from.
+    pub senders: Vec<SenderPlan>,
+    /// The limits of the day, each for one sender or several.
+    pub dailies: Vec<DailyPlan>,
+    /// What may be spent.
+    pub spend: Option<SpendPlan>,
     /// Tries of a message in all.
     pub max_tries: u32,
     /// The longest that a commit usually takes.
@@ -95,13 +104,102 @@ pub struct Quiet {
     pub refuses: bool,
 }
 
-/// The minute that the clock of who is sent to shows when the world begins: midnight in London is one o'clock in Stockholm.
-pub const BEGIN_MIN: u64 = 60;
+/// A midnight in London, and the beginning of a month: 2027-01-01T00:00:00Z. Most worlds begin then.
+pub const MIDNIGHT_MS: i64 = 1_798_761_600_000;
+/// A day: milliseconds. In January no clock is changed.
+pub const DAY_MS: i64 = 24 * 3_600_000;
+
+/// The minute that the clock of who is sent to shows: midnight in London is one o'clock in Stockholm.
+pub const fn minute_of_people(wall_ms: i64) -> u64 {
+    ((wall_ms - MIDNIGHT_MS).div_euclid(60_000) + 60).rem_euclid(24 * 60) as u64
+}
+
+/// Who messages are from where there is no pool.
+const SENDER: &str = "+15550001111";
+/// What the pool is called.
+pub const POOL: &str = "pool";
+
+/// Somebody whom messages are from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SenderPlan {
+    /// The number.
+    pub number: String,
+    /// The connection that alone takes it, where there is a pool; else all do.
+    pub connection: usize,
+    /// Whether the pool has it.
+    pub is_pooled: bool,
+    /// Its limit of the day: a place in [`Plan::dailies`].
+    pub daily: Option<usize>,
+}
+
+/// A limit of a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DailyPlan {
+    /// What it is counted by.
+    pub name: String,
+    /// Segments.
+    pub segments: u32,
+    /// The zone in which the day begins at midnight.
+    pub zone: Zone,
+}
+
+/// Where days begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// Nowhere: UTC.
+    Utc,
+    /// In Los Angeles.
+    LosAngeles,
+}
+
+impl Zone {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Utc => "UTC",
+            Self::LosAngeles => "America/Los_Angeles",
+        }
+    }
+
+    /// By how much later its midnight is than that of London: milliseconds.
+    pub const fn behind_ms(self) -> i64 {
+        match self {
+            Self::Utc => 0,
+            Self::LosAngeles => 8 * 3_600_000,
+        }
+    }
+
+    /// Which day it is there: 0 begins at its midnight of [`MIDNIGHT_MS`].
+    pub const fn day(self, wall_ms: i64) -> i64 {
+        (wall_ms - MIDNIGHT_MS - self.behind_ms()).div_euclid(DAY_MS)
+    }
+}
+
+/// What may be spent, in millionths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendPlan {
+    /// A segment to who is reached over each connection.
+    pub prices: Vec<u64>,
+    /// In a day of UTC.
+    pub per_day: Option<u64>,
+    /// In a month of UTC.
+    pub per_month: Option<u64>,
+}
+
+impl SpendPlan {
+    fn of(seed: u64, connections: usize) -> Self {
+        let mut random = Random::of(seed, &[label::SPEND]);
+        let prices = (0..connections).map(|_| *random.pick(&[7_900, 45_000, 50_000])).collect();
+        let (day, month) = (45_000 * random.between(10, 80), 45_000 * random.between(10, 120));
+        let which = random.below(3);
+        Self { prices, per_day: (which != 0).then_some(day), per_month: (which != 1).then_some(month) }
+    }
+}
 
 impl Quiet {
-    fn of(seed: u64, faults: Set, active_ms: u64) -> Self {
+    fn of(seed: u64, faults: Set, begin_ms: i64, active_ms: u64) -> Self {
         let mut random = Random::of(seed, &[label::QUIET]);
-        let turns_min = BEGIN_MIN + random.between(1, active_ms / 60_000);
+        let turns_min = minute_of_people(begin_ms) + random.between(1, active_ms / 60_000);
         // What waits for a window that is over would wait until tomorrow, and nobody watches so long. A clock that is set
         // forward by a day brings that about.
         match random.hits(500) && !faults.has(Fault::WallForward) {
@@ -129,8 +227,10 @@ pub struct Wish {
     pub reference: u32,
     /// To whom.
     pub person: u64,
-    /// Over which connection.
+    /// Over which connection they are reached, if no pool decides that.
     pub connection: usize,
+    /// Whether it is from the pool.
+    pub is_pooled: bool,
     /// Why.
     pub purpose: Purpose,
     /// Segments.
@@ -225,6 +325,9 @@ mod label {
     pub const RATE: u64 = 8;
     pub const NODE: u64 = 9;
     pub const QUIET: u64 = 10;
+    pub const SENDER: u64 = 11;
+    pub const SPEND: u64 = 12;
+    pub const BEGIN: u64 = 13;
 }
 
 impl Plan {
@@ -284,9 +387,12 @@ impl Plan {
         let count = if nodes.len() > 1 { Random::of(seed, &[label::NODE, 1]).between(1, 3) } else { few };
         let connections: Vec<ConnectionPlan> =
             (0..count).map(|place| ConnectionPlan::of(seed, place, faults)).collect();
+        let (senders, dailies, zone) = senders(seed, faults, connections.len());
+        let begin_ms = begin_ms(seed, faults, zone, active_ms);
         let mut plan = Self {
             seed,
             faults,
+            begin_ms,
             active_ms,
             endpoints: endpoints(seed),
             people: size.between(4, 24),
@@ -294,7 +400,10 @@ impl Plan {
             turns: Vec::new(),
             spells: Vec::new(),
             commit_ms: *size.clone().pick(&[0, 0, 2, 8]),
-            quiet: faults.has(Fault::QuietHours).then(|| Quiet::of(seed, faults, active_ms)),
+            quiet: faults.has(Fault::QuietHours).then(|| Quiet::of(seed, faults, begin_ms, active_ms)),
+            senders,
+            dailies,
+            spend: faults.has(Fault::SpendLimit).then(|| SpendPlan::of(seed, connections.len())),
             max_tries: if faults.has(Fault::FewTries) { size.between(1, 3) as u32 } else { 8 },
             nodes,
             connections,
@@ -326,6 +435,22 @@ impl Plan {
             spell.fault == fault && spell.place == place && (spell.from_ms..spell.to_ms).contains(&now_ms)
         };
         self.spells.iter().find(lasts).copied()
+    }
+
+    /// The environment of all that is sent. Only in one something is spent.
+    pub const fn environment(&self) -> Environment {
+        if self.spend.is_some() { Environment::Live } else { Environment::Test }
+    }
+
+    /// Whether the senders decide the connections.
+    pub fn has_pool(&self) -> bool {
+        self.senders.iter().any(|sender| sender.is_pooled)
+    }
+
+    /// Who a message is from; `None` if the pool decides that.
+    pub fn sender_of(&self, wish: &Wish) -> Option<&SenderPlan> {
+        let place = if self.has_pool() { wish.connection } else { 0 };
+        (!wish.is_pooled).then(|| &self.senders[place])
     }
 
     /// The number of a person who is reached over a connection.
@@ -369,6 +494,51 @@ impl ConnectionPlan {
             unacknowledged: *random.pick(&[1, 2, 10, 100]),
         }
     }
+}
+
+/// The senders, their limits, and where the days of those begin.
+fn senders(seed: u64, faults: Set, connections: usize) -> (Vec<SenderPlan>, Vec<DailyPlan>, Zone) {
+    let mut random = Random::of(seed, &[label::SENDER]);
+    let sender =
+        |number: String, connection, is_pooled| SenderPlan { number, connection, is_pooled, daily: None };
+    let mut senders = Vec::new();
+    if faults.has(Fault::Pools) {
+        // The first ones are for what is from no pool, one on each connection.
+        senders.extend((0..connections).map(|place| sender(format!("+1555000111{place}"), place, false)));
+        let pooled = random.between(2, 4) as usize;
+        senders.extend((0..pooled).map(|n| sender(format!("+1555000222{n}"), n % connections, true)));
+    } else {
+        senders.push(sender(SENDER.to_owned(), 0, false));
+    }
+    let zone = *random.pick(&[Zone::Utc, Zone::LosAngeles]);
+    let mut dailies = Vec::new();
+    if faults.has(Fault::DailyLimit) {
+        let shared = random.hits(300).then(|| "brand".to_owned());
+        for sender in &mut senders {
+            let segments = random.between(2, *random.clone().pick(&[6, 15, 30])) as u32;
+            if random.hits(250) {
+                continue;
+            }
+            let name = shared.clone().unwrap_or_else(|| sender.number.clone());
+            let known = dailies.iter().position(|daily: &DailyPlan| daily.name == name);
+            sender.daily = known.or_else(|| {
+                dailies.push(DailyPlan { name, segments, zone });
+                Some(dailies.len() - 1)
+            });
+        }
+    }
+    (senders, dailies, if faults.has(Fault::DailyLimit) { zone } else { Zone::Utc })
+}
+
+/// Where something is counted by days, one ends while the world is watched.
+fn begin_ms(seed: u64, faults: Set, zone: Zone, active_ms: u64) -> i64 {
+    if !faults.has(Fault::DailyLimit) && !faults.has(Fault::SpendLimit) {
+        return MIDNIGHT_MS;
+    }
+    let mut random = Random::of(seed, &[label::BEGIN]);
+    // With the first of these a month begins as well.
+    let day = *random.pick(&[0, 4]);
+    MIDNIGHT_MS + day * DAY_MS + zone.behind_ms() - random.between(1_000, active_ms * 5 / 4) as i64
 }
 
 fn nodes(seed: u64, faults: Set, wanted: Option<u64>) -> Vec<NodePlan> {
@@ -445,6 +615,10 @@ fn deeds(plan: &Plan, messages: u32) -> Vec<(u64, Deed)> {
 fn wish(plan: &Plan, reference: u32, at_ms: u64, random: &mut Random) -> Wish {
     let connection = random.below(plan.connections.len() as u64) as usize;
     let person = random.below(plan.people);
+    let mut from = random.clone();
+    let is_pooled = plan.has_pool() && from.hits(700);
+    // Few people get many of them, so that it shows whether they keep their sender.
+    let person = if is_pooled { person % 5 } else { person };
     let purpose = *random.pick(&PURPOSES);
     let long = random.hits(plan.rate(Fault::Long));
     let segments = random.between(2, 3) as u32;
@@ -458,6 +632,7 @@ fn wish(plan: &Plan, reference: u32, at_ms: u64, random: &mut Random) -> Wish {
         reference,
         person,
         connection,
+        is_pooled,
         purpose,
         segments: if long { segments } else { 1 },
         send_in_ms: scheduled.then_some(send_in_ms),

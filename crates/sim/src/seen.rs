@@ -3,7 +3,6 @@
 use crate::fault::Fault;
 use crate::ledger::{Answer, Happened, Ledger, Ms, Reply, StoreFault};
 use crate::plan::{Call, Deed, Plan, Turn, Wish};
-use crate::stage::BEGIN_MS;
 use crate::world::{Run, View};
 use std::collections::BTreeMap;
 use tidings_store::Timeline;
@@ -110,6 +109,8 @@ pub struct Seen<'r> {
     pub recovered: Vec<(At, u32)>,
     /// When healing began.
     pub healing: At,
+    /// When nothing was left but what waits for another day, and that came.
+    pub next_day: Option<At>,
 }
 
 impl<'r> Seen<'r> {
@@ -141,6 +142,7 @@ impl<'r> Seen<'r> {
             opened: Vec::new(),
             recovered: Vec::new(),
             healing: At { place: usize::MAX, ms: Ms::MAX },
+            next_day: None,
         };
         for (number, report) in (0..).zip(&ledger.reports) {
             if let Some(submission) = report.submission {
@@ -185,6 +187,7 @@ impl<'r> Seen<'r> {
             Happened::StoreFault { operation, fault } => self.store_faults.push((at, operation, *fault)),
             Happened::Froze { ms } => self.frozen.push((at, *ms)),
             Happened::Healing => self.healing = at,
+            Happened::NextDay => drop(self.next_day.get_or_insert(at)),
             Happened::Ready { .. }
             | Happened::Stopping { .. }
             | Happened::Paused { .. }
@@ -218,13 +221,23 @@ impl<'r> Seen<'r> {
         self.wishes.get(&reference.parse().ok()?).copied()
     }
 
+    /// The connection that a message must go out on.
+    pub fn connection_of(&self, message: i64) -> Option<usize> {
+        let (wish, _) = self.wish(message)?;
+        if !wish.is_pooled {
+            return Some(wish.connection);
+        }
+        let sender = self.messages.get(&message)?.stored.message.sender.to_string();
+        self.plan.senders.iter().find(|known| known.number == sender).map(|known| known.connection)
+    }
+
     /// The highest that the clock of this process can stand at that moment: it goes on, and never goes back.
     pub fn clock_at_most(&self, process: u32, at: At) -> i64 {
         let started = self.processes.get(&process).map_or(At { place: 0, ms: 0 }, |seen| seen.started);
         let before = self.clock.iter().rev().find(|(then, _)| *then < started).map_or(0, |(_, ahead)| *ahead);
         let since = self.clock.iter().filter(|(then, _)| *then > started && *then <= at);
         let ahead = since.map(|(_, ahead)| *ahead).fold(before, i64::max);
-        BEGIN_MS + at.ms as i64 + ahead
+        self.plan.begin_ms + at.ms as i64 + ahead
     }
 
     /// Whether a process ended without warning between these two.

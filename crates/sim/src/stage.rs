@@ -7,16 +7,13 @@ use crate::random::Random;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tidings_domain::account::{Environment, Realm};
+use tidings_domain::account::Realm;
 use tidings_domain::id::AccountId;
 use tidings_engine::clock::Nature;
 use tidings_store::model::Disk;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-
-/// What a right wall clock shows when the world begins: 2027-01-01T00:00:00Z.
-pub const BEGIN_MS: i64 = 1_798_761_600_000;
 
 /// The world.
 pub struct Stage {
@@ -63,7 +60,7 @@ impl Stage {
 
     /// What the wall clock says.
     pub fn wall_ms(&self) -> i64 {
-        BEGIN_MS + self.now_ms() as i64 + self.ahead_ms.load(Ordering::Relaxed)
+        self.plan.begin_ms + self.now_ms() as i64 + self.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// Sets the wall clock.
@@ -71,6 +68,12 @@ impl Stage {
         let ahead_ms = change(self.ahead_ms.load(Ordering::Relaxed));
         self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
         self.note(Happened::WallSet { ahead_ms });
+    }
+
+    /// Lets the time until then pass for every clock, and for nothing else.
+    pub fn skip_to(&self, wall_ms: i64) {
+        self.note(Happened::NextDay);
+        self.set_wall(|ahead_ms| ahead_ms + wall_ms - self.wall_ms());
     }
 
     /// Writes down what was seen.
@@ -125,7 +128,7 @@ impl Stage {
     /// Where all messages of the world belong. `None` before the first process was ready.
     pub fn realm(&self) -> Option<Realm> {
         let account = *self.account.lock().expect("nothing panics while it holds this");
-        account.map(|account| Realm { account, environment: Environment::Test })
+        account.map(|account| Realm { account, environment: self.plan.environment() })
     }
 
     /// Ends a process this instant: nothing of it can do anything any more.

@@ -3,7 +3,7 @@
 
 use crate::check::{Violation, check};
 use crate::fault::Set;
-use crate::ledger::{Answer, Happened};
+use crate::ledger::{Answer, Happened, Item, Reply};
 use crate::plan::Plan;
 use crate::world::{self, Run};
 use std::cell::{Cell, RefCell};
@@ -56,6 +56,12 @@ pub struct Figures {
     pub in_doubt: usize,
     /// Messages that quiet hours held or ended.
     pub quiet: usize,
+    /// Messages that the limit of a day held or ended.
+    pub full: usize,
+    /// Messages whose recipients had another sender of the pool, which could not be used.
+    pub replaced: usize,
+    /// Messages that were refused since they would have been too dear, or for another rule.
+    pub refused: usize,
     /// Opt-outs that were answered.
     pub opt_outs: usize,
     /// Times that the wall clock was set.
@@ -79,6 +85,13 @@ impl Figures {
             submissions: run.ledger.submissions.len(),
             several: usize::from(run.plan.nodes.len() > 1),
             quiet: run.view.messages.iter().filter(|timeline| crate::check::was_quiet(timeline)).count(),
+            full: run.view.messages.iter().filter(|timeline| crate::check::was_full(timeline)).count(),
+            replaced: run
+                .view
+                .messages
+                .iter()
+                .filter(|timeline| crate::check::was_replaced(timeline))
+                .count(),
             ..Self::default()
         };
         let mut owners = std::collections::BTreeMap::new();
@@ -88,6 +101,9 @@ impl Figures {
                 Happened::Called { .. } => figures.webhooks += 1,
                 Happened::Acknowledged { .. } => figures.reports += 1,
                 Happened::Unheard { .. } => figures.repeats += 1,
+                Happened::Replied { reply: Reply::Items(items), .. } => {
+                    figures.refused += items.iter().filter(|item| **item == Item::Refused).count();
+                }
                 Happened::Answered { answer: Answer::None, .. } => figures.unanswered += 1,
                 Happened::Ready { in_doubt, .. } => figures.in_doubt += *in_doubt as usize,
                 Happened::OptOutAnswered { .. } => figures.opt_outs += 1,
@@ -116,6 +132,9 @@ impl Figures {
         self.unanswered += other.unanswered;
         self.in_doubt += other.in_doubt;
         self.quiet += other.quiet;
+        self.full += other.full;
+        self.replaced += other.replaced;
+        self.refused += other.refused;
         self.opt_outs += other.opt_outs;
         self.steps += other.steps;
         self.stops += other.stops;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tidings_carriers::LinkState;
-use tidings_domain::account::{Environment, Realm};
+use tidings_domain::account::Realm;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
@@ -24,6 +24,12 @@ const LOOK_EVERY_MS: u64 = 3_000;
 /// All that began before must have ended so long after the last call: the longest worth of a message, the longest
 /// wait for an answer, a doubt, a receipt, and something for the way.
 const HEALED_WITHIN_MS: u64 = 300_000 + 45_000 + 120_000 + 90_000 + 60_000;
+/// What waits for longer than this waits for another day.
+const FAR_MS: i64 = 3_600_000;
+/// Another day is waited for so often: what is held until then may be held once more, until its own end.
+const DAYS_MAX: u64 = 4;
+/// Where another day comes, it is this long before what waits for it is due.
+const BEFORE_MS: i64 = 2_000;
 /// Deliveries that are due later than this are not waited for, but in a patient world.
 const NEAR_MS: i64 = 20_000;
 const NEAR_IF_PATIENT_MS: i64 = 400_000;
@@ -105,17 +111,24 @@ async fn direct(plan: Plan, live: bool) -> Run {
     }
     let mut healing =
         Healing { house: &house, looks: vec![Look::default(); house.carriers.len()], starved: Vec::new() };
-    let mut last_call_ms = stage.now_ms();
+    let (mut last_call_ms, mut days) = (stage.now_ms(), 0);
     let is_settled = loop {
         if !deeds.is_empty() {
             last_call_ms = stage.now_ms();
         }
         while deeds.try_join_next().is_some() {}
-        if healing.look().await && deeds.is_empty() {
-            break true;
+        match healing.look().await {
+            Left::Nothing if deeds.is_empty() => break true,
+            Left::AnotherDay(at) if deeds.is_empty() && days < DAYS_MAX => {
+                days += 1;
+                last_call_ms = stage.now_ms();
+                stage.skip_to(at.as_millis() - BEFORE_MS);
+            }
+            Left::Nothing | Left::AnotherDay(_) | Left::Something => {}
         }
         let now = house.all_running().first().map(|running| running.engine.clock().now());
-        let over_ms = (last_call_ms + HEALED_WITHIN_MS).min(stage.plan.active_ms + 2 * HEALED_WITHIN_MS);
+        let over_ms =
+            (last_call_ms + HEALED_WITHIN_MS).min(stage.plan.active_ms + (2 + days) * HEALED_WITHIN_MS);
         if stage.now_ms() > over_ms {
             // What a clock that was ahead has dated ends by that clock, and not today.
             let realm = stage.realm().expect("it is set at the beginning");
@@ -195,6 +208,14 @@ struct Look {
     idle_looks: u32,
 }
 
+/// What is left to be done.
+enum Left {
+    Nothing,
+    /// Only what waits until then, which is on another day.
+    AnotherDay(Timestamp),
+    Something,
+}
+
 struct Healing<'h> {
     house: &'h Arc<House>,
     looks: Vec<Look>,
@@ -202,23 +223,23 @@ struct Healing<'h> {
 }
 
 impl Healing<'_> {
-    /// Whether nothing is left to be done.
-    async fn look(&mut self) -> bool {
+    /// What is left to be done.
+    async fn look(&mut self) -> Left {
         let all = self.house.all_running();
         if all.len() < self.house.stage.plan.nodes.len() {
-            return false;
+            return Left::Something;
         }
         tokio::select! {
             biased;
-            () = any_ended(&all) => false,
-            is_healed = self.look_at(&all) => is_healed,
+            () = any_ended(&all) => Left::Something,
+            left = self.look_at(&all) => left,
         }
     }
 
-    async fn look_at(&mut self, all: &[Arc<Running>]) -> bool {
+    async fn look_at(&mut self, all: &[Arc<Running>]) -> Left {
         let house = self.house;
         let now = all[0].engine.clock().now();
-        let connections = connections(all).await;
+        let connections = connections(house, all).await;
         let all_owned = connections.iter().all(|now| now.owners == 1);
         // The engine's own numbers may be some time old.
         let numbers = house.observer.statistics(now).await.expect("nothing goes wrong with it");
@@ -252,10 +273,17 @@ impl Healing<'_> {
         let next = due.iter().map(|(_, at)| *at).min();
         let patient = Random::of(house.stage.plan.seed, &[700]).hits(125);
         let near_ms = if patient { NEAR_IF_PATIENT_MS } else { NEAR_MS };
-        all.iter().all(is_over)
-            && all_owned
+        let is_calm = all_owned
             && house.carriers.iter().all(|carrier| carrier.is_settled())
-            && next.is_none_or(|next| next.since_ms(now) > near_ms)
+            && next.is_none_or(|next| next.since_ms(now) > near_ms);
+        let open = all.iter().filter(|stored| !is_over(stored));
+        let wakes_at = open.filter_map(|stored| stored.life.state.wakes_at()).min();
+        let counts_days = !house.stage.plan.dailies.is_empty();
+        match wakes_at {
+            None if is_calm => Left::Nothing,
+            Some(at) if is_calm && counts_days && at.since_ms(now) > FAR_MS => Left::AnotherDay(at),
+            _ => Left::Something,
+        }
     }
 }
 
@@ -270,10 +298,11 @@ struct ConnectionSeen {
     taken: usize,
 }
 
-async fn connections(all: &[Arc<Running>]) -> Vec<ConnectionSeen> {
+async fn connections(house: &House, all: &[Arc<Running>]) -> Vec<ConnectionSeen> {
+    let environment = house.stage.plan.environment();
     let mut seen: Vec<ConnectionSeen> = Vec::new();
     for running in all {
-        for now in running.engine.connections(Environment::Test).await.unwrap_or_default() {
+        for now in running.engine.connections(environment).await.unwrap_or_default() {
             let place = now.connection.name.parse().expect("connections are named by their place");
             let is_owner = !matches!(now.state, LinkState::Elsewhere { .. });
             let (owners, taken) = (usize::from(is_owner), now.window.1);
@@ -330,7 +359,7 @@ async fn view(house: &Arc<House>, is_settled: bool, starved: Vec<usize>) -> View
     let realm = house.stage.realm().expect("it is set at the beginning");
     let running = house.all_running();
     let now = running.first().map_or(Timestamp::default(), |running| running.engine.clock().now());
-    let connections = connections(&running).await;
+    let connections = connections(house, &running).await;
     let places = connections.iter().map(|connection| connection.taken).collect();
     let unowned = connections.iter().filter(|now| now.owners != 1).map(|now| now.place).collect();
     let mut messages = Vec::new();

@@ -3,19 +3,23 @@
 
 use tidings_domain::message::State;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::sender::Sender;
 use tidings_sim::check::check;
-use tidings_sim::fault::Set;
-use tidings_sim::ledger::{Did, Happened};
-use tidings_sim::plan::{BEGIN_MIN, Plan, Quiet};
+use tidings_sim::fault::{Fault, Set};
+use tidings_sim::ledger::{Did, Happened, Item, Reply};
+use tidings_sim::plan::{Plan, Quiet, minute_of_people};
 use tidings_sim::world::{self, Run};
 
 fn calm() -> Run {
-    world::run(Plan::with(7, Set::NONE), false)
+    with(Set::NONE)
+}
+
+fn with(faults: Set) -> Run {
+    world::run(Plan::with(7, faults), false)
 }
 
 /// The promises that are broken after `change`.
-fn broken(change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
-    let mut run = calm();
+fn broken(mut run: Run, change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
     assert_eq!(check(&run), []);
     change(&mut run);
     check(&run).into_iter().map(|violation| violation.promise).collect()
@@ -23,7 +27,12 @@ fn broken(change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
 
 #[track_caller]
 fn finds(promise: &str, change: impl FnOnce(&mut Run)) {
-    let found = broken(change);
+    finds_in(calm(), promise, change);
+}
+
+#[track_caller]
+fn finds_in(run: Run, promise: &str, change: impl FnOnce(&mut Run)) {
+    let found = broken(run, change);
     assert!(found.contains(&promise), "{promise} is not among {found:?}");
 }
 
@@ -90,8 +99,80 @@ fn a_late_submission_is_found() {
 #[test]
 fn marketing_in_quiet_hours_is_found() {
     finds("quiet hours", |run| {
-        let at_min = BEGIN_MIN + run.ledger.submissions[submitted(run, Purpose::Marketing)].at_ms / 60_000;
+        let at_min = minute_of_people(run.ledger.submissions[submitted(run, Purpose::Marketing)].wall_ms);
         run.plan.quiet = Some(Quiet { opens_min: at_min + 2, closes_min: 24 * 60, refuses: false });
+    });
+}
+
+#[test]
+fn a_day_with_more_than_its_limit_is_found() {
+    finds_in(with(Set::NONE.with(Fault::DailyLimit)), "daily limit", |run| {
+        let begin_ms = run.plan.begin_ms;
+        let daily = &mut run.plan.dailies[0];
+        let days = run.ledger.submissions.iter().map(|it| daily.zone.day(begin_ms + it.at_ms as i64));
+        let days: Vec<i64> = days.collect();
+        let most = days.iter().map(|day| days.iter().filter(|other| *other == day).count()).max();
+        daily.segments = most.expect("something was sent") as u32 - 1;
+    });
+}
+
+#[test]
+fn a_message_that_is_held_for_nothing_is_found() {
+    finds_in(with(Set::NONE.with(Fault::DailyLimit)), "daily limit", |run| {
+        run.plan.dailies[0].segments += 1_000;
+    });
+}
+
+#[test]
+fn a_sender_from_outside_the_pool_is_found() {
+    finds_in(with(Set::NONE.with(Fault::Pools)), "pool", |run| {
+        run.ledger.submissions[0].sender = "+15550009999".to_owned();
+    });
+}
+
+#[test]
+fn who_lost_their_sender_is_found() {
+    finds_in(with(Set::NONE.with(Fault::Pools)), "pool", |run| {
+        let mut timelines: Vec<_> = run.view.messages.iter_mut().map(|it| &mut it.stored.message).collect();
+        // The last one to somebody who had another one before.
+        let pooled = |sender: &Sender| sender.to_string().starts_with("+1555000222");
+        let last = (0..timelines.len()).rev().find(|place| {
+            let of = &timelines[*place];
+            pooled(&of.sender)
+                && timelines[..*place].iter().any(|it| it.recipient == of.recipient && pooled(&it.sender))
+        });
+        let message = &mut timelines[last.expect("somebody got two")];
+        let other = ["+15550002220", "+15550002221"].map(|text| Sender::from_stored(text).expect("a sender"));
+        message.sender = if message.sender == other[0] { other[1] } else { other[0] };
+        let (id, sender) = (message.id.key(), message.sender);
+        for submission in run.ledger.submissions.iter_mut().filter(|it| it.message == id) {
+            submission.sender = sender.to_string();
+        }
+        for (_, what) in &mut run.ledger.entries {
+            if let Happened::Replied { reply: Reply::Items(items), .. } = what {
+                items.iter_mut().filter(|item| matches!(item, Item::Accepted(of, _) if *of == id)).for_each(
+                    |item| {
+                        *item = Item::Accepted(id, sender);
+                    },
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn spending_beyond_a_limit_is_found() {
+    finds_in(with(Set::NONE.with(Fault::SpendLimit)), "spend limit", |run| {
+        let spend = run.plan.spend.as_mut().expect("it is limited");
+        (spend.per_day, spend.per_month) = (Some(1), Some(1));
+    });
+}
+
+#[test]
+fn a_refusal_that_was_not_needed_is_found() {
+    finds_in(with(Set::NONE.with(Fault::SpendLimit)), "spend limit", |run| {
+        let spend = run.plan.spend.as_mut().expect("it is limited");
+        (spend.per_day, spend.per_month) = (None, None);
     });
 }
 

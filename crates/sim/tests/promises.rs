@@ -121,6 +121,43 @@ fn no_marketing_comes_in_quiet_hours() {
     check(550..562, &faults, |seen| seen.quiet > 50);
 }
 
+#[test]
+fn no_more_goes_from_a_sender_in_a_day_than_its_limit() {
+    let faults = [
+        Fault::DailyLimit,
+        Fault::Crash,
+        Fault::CrashAtCommit,
+        Fault::LinkBreaks,
+        Fault::RefusedForNow,
+        Fault::SlowSocket,
+        Fault::StoreSlow,
+        Fault::Long,
+        Fault::Burst,
+    ];
+    check(1_700..1_712, &faults, |seen| seen.full > 50);
+}
+
+#[test]
+fn who_has_a_sender_of_a_pool_keeps_it_while_it_can_be_used() {
+    let faults =
+        [Fault::Pools, Fault::DailyLimit, Fault::Paused, Fault::HangUp, Fault::ReplyLost, Fault::Inbound];
+    check(1_800..1_812, &faults, |seen| seen.replaced > 5);
+}
+
+#[test]
+fn no_more_is_spent_than_a_limit_whatever_is_repeated() {
+    let faults = [
+        Fault::SpendLimit,
+        Fault::HangUp,
+        Fault::ReplyLost,
+        Fault::CommitUnknown,
+        Fault::StoreSlow,
+        Fault::Crash,
+        Fault::Burst,
+    ];
+    check(1_900..1_912, &faults, |seen| seen.refused > 50);
+}
+
 /// P-12
 #[test]
 fn p_12_what_is_urgent_goes_first() {
@@ -255,6 +292,21 @@ const AMONG_NODES: [Fault; 8] = [
 fn p_28_nodes_that_stand_still_are_cut_off_or_die_keep_every_promise() {
     let faults = [&AMONG_NODES[..], &[Fault::Burst, Fault::OptOut, Fault::Stop]].concat();
     check(1_500..1_512, &faults, |seen| seen.moves > 50 && seen.expelled > 5 && seen.stood > 10);
+}
+
+/// P-07, P-28
+#[test]
+fn nodes_count_and_note_the_same() {
+    let more = [
+        Fault::DailyLimit,
+        Fault::Pools,
+        Fault::SpendLimit,
+        Fault::Burst,
+        Fault::HangUp,
+        Fault::CommitUnknown,
+    ];
+    let faults = [&AMONG_NODES[..], &more].concat();
+    check(2_000..2_012, &faults, |seen| seen.full > 20 && seen.refused > 20);
 }
 
 /// P-07, P-28
