@@ -132,7 +132,7 @@ pub struct Settings {
     /// The directory of the journal of opt-outs; `None` for none.
     pub journal: Option<std::path::PathBuf>,
     /// What people are answered who ask by text; `None` for nothing. What they ask is done either way.
-    pub replies: Option<tidings_domain::reply::Texts>,
+    pub replies: Option<tidings_domain::reply::Replies>,
     /// Where what people write goes, and what they are answered by a rule.
     pub inbound_rules: Vec<tidings_domain::inbound_rule::InboundRule>,
     /// What the operator decided about the gate.
