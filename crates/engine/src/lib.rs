@@ -699,7 +699,7 @@ impl Engine {
                 self.inner.telemetry.elsewhere(id);
                 continue;
             };
-            let up = matches!(*lane.state.borrow(), LinkState::Up { .. }) && !lane.is_paused();
+            let up = lane.is_up() && !lane.is_paused();
             let window = (lane.window.size(), lane.window.taken());
             self.inner.telemetry.connection(lane.id, window, up, lane.pace_per_s());
         }
