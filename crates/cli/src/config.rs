@@ -183,7 +183,7 @@ impl Config {
         }
         let mut config = Self::read(&mut reader, root);
         config.check(&mut reader, root, secrets);
-        config.listed = sender::read(&mut reader, root);
+        config.listed = sender::read(&mut reader, root, &config);
         config.pools = pool::read(&mut reader, root);
         config.inbound_rules = inbound_rule::read(&mut reader, root);
         config.connections = connection::read(&mut reader, root, secrets);
@@ -389,6 +389,24 @@ mod tests {
                 r#"tidings.toml:3: key "trust_score" in [[sender]] "Acme" is that of a brand; write the brand as "brand_id""#,
             ],
         );
+        let own = "[[sender]]\nvalue = \"+12125551234\"\n";
+        check(
+            &format!("{own}brand = \"***\"\nhelp_text = \"\"\nlanguage = \"xx\"\n"),
+            &[
+                &format!(
+                    r#"tidings.toml:5: key "language" in [[sender]] "+12125551234" is "xx", but must be {}"#,
+                    <key::LanguageCode as key::Setting>::wanted()
+                ),
+                r#"tidings.toml:4: key "help_text" in [[sender]] "+12125551234" is "", but must be text in quotes that is not empty, on one line"#,
+                r#"tidings.toml:3: key "brand" in [[sender]] "+12125551234" has no letter and no digit, and texts are looked at for it; correct it, or write "brands" into [content]"#,
+            ],
+        );
+        check(
+            &format!("[replies]\nhelp_text = \"Acme: call us.\"\n{own}brand = \"Kids\"\n"),
+            &[
+                r#"tidings.toml:5: key "brand" in [[sender]] "+12125551234" is not in the "help_text" of [replies], which counts here too; write one here"#,
+            ],
+        );
         let broken = load("[http]\nlisten = \n", &[]).expect_err("it is no TOML");
         assert_eq!((broken.len(), broken[0].place.as_str()), (1, "tidings.toml:2"), "{broken:?}");
     }
@@ -589,7 +607,7 @@ mod tests {
         let config = load(
             &format!(
                 "[spend]\nprices = [\"46: 0.045\"]\nother = 1\nper_day = 2_000.50\n[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n\
-                 [[sender]]\nvalue = \"Acme\"\ndaily_limit = 5\n{NORTH}password = \"x\"\npace_per_s = 0.5\n\
+                 [[sender]]\nvalue = \"Acme\"\ndaily_limit = 5\nbrand = \"Acme Kids\"\n{NORTH}password = \"x\"\npace_per_s = 0.5\n\
                  tls = {{ server_name = \"x\" }}\n"
             ),
             &[],
@@ -602,6 +620,33 @@ mod tests {
         let shown = config.show();
         let again = load(&shown, &[]).unwrap_or_else(|problems| panic!("{problems:?}\n{shown}"));
         assert_eq!(again.show(), shown);
+    }
+
+    #[test]
+    fn a_sender_has_its_own_answers_and_the_others_those_of_all() {
+        use tidings_domain::reply::Kind;
+        use tidings_domain::sender::Sender;
+        let config = load(
+            "[replies]\nbrand = \"Acme\"\nhelp = \"acme.example\"\nopt_in_text = \"Welcome back.\"\n\
+             [[sender]]\nvalue = \"+12125551234\"\nbrand = \"Kids\"\nlanguage = \"es\"\nopt_in_text = \"Kids: hi.\"\n\
+             [[sender]]\nvalue = \"72345\"\n",
+            &[],
+        )
+        .unwrap();
+        let replies = config.reply_texts().expect("they are answered");
+        let text = |sender: &str, kind| replies.of(&Sender::from_stored(sender).unwrap()).text(kind, None);
+        let help = "Kids. Consultas: acme.example.";
+        assert!(text("+12125551234", Kind::Help).starts_with(help), "{}", text("+12125551234", Kind::Help));
+        assert_eq!(text("+12125551234", Kind::OptIn), "Kids: hi.");
+        for other in ["72345", "+12125550000"] {
+            assert!(text(other, Kind::OptOut).starts_with("Acme: You are unsubscribed"), "{other}");
+            assert_eq!(text(other, Kind::OptIn), "Welcome back.");
+        }
+        assert_eq!(replies.of_senders.len(), 1);
+        assert_eq!(config.gate_policy().content.brands, ["Acme", "Kids"]);
+        let off = load("[replies]\nenabled = false\n[[sender]]\nvalue = \"Acme\"\nbrand = \"Kids\"\n", &[]);
+        let off = off.unwrap();
+        assert!(off.reply_texts().is_none() && off.gate_policy().content.brands.is_empty());
     }
 
     #[test]

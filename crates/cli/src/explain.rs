@@ -15,7 +15,7 @@ use tidings_domain::consent::Channel;
 use tidings_domain::content::{self, Act};
 use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::ConnectionId;
-use tidings_domain::pool::{self, Choice, Name, Pool, Wish};
+use tidings_domain::pool::{self, Choice, Name, Pool, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Full};
 use tidings_domain::routing::{self, Route};
@@ -96,8 +96,11 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
             let is_full = |sender: &Sender| full.contains_key(sender);
             let look = |sender: &Sender| {
                 let number = |one: ConnectionId| usize::try_from(one.key() - 1).unwrap_or(usize::MAX);
-                let paused = |one| config.connections.get(number(one)).is_some_and(is_paused);
-                pool::look(*sender, wish, &routes, &policy.senders, is_full(sender), paused)
+                // How links are only the processes know that have them.
+                let waits = |one| {
+                    config.connections.get(number(one)).is_some_and(is_paused).then_some(Unusable::Paused)
+                };
+                pool::look(*sender, wish, &routes, &policy.senders, is_full(sender), waits)
             };
             let last = last.first().copied().unwrap_or_default();
             let (sender, choice) = pool::choose(&pool, recipient, last, look);

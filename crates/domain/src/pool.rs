@@ -135,10 +135,13 @@ pub enum Unusable {
     Full,
     /// The connection that it would go out on is paused.
     Paused,
+    /// Its link has been down for a while.
+    Down,
 }
 
 impl Unusable {
-    const ALL: [Self; 5] = [Self::Removed, Self::NotAllowed, Self::NoRoute, Self::Full, Self::Paused];
+    const ALL: [Self; 6] =
+        [Self::Removed, Self::NotAllowed, Self::NoRoute, Self::Full, Self::Paused, Self::Down];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -147,12 +150,13 @@ impl Unusable {
             Self::NoRoute => "no_route",
             Self::Full => "full",
             Self::Paused => "paused",
+            Self::Down => "down",
         }
     }
 
     /// Whether time or an operator at a connection cures it, so that a message may wait for it if there is no other sender.
     const fn passes(self) -> bool {
-        matches!(self, Self::Full | Self::Paused)
+        matches!(self, Self::Full | Self::Paused | Self::Down)
     }
 }
 
@@ -206,6 +210,9 @@ impl fmt::Display for Choice {
             Self::Failover(Unusable::Paused) => {
                 "The connection of the sender that the recipient had is paused; this one takes its place."
             }
+            Self::Failover(Unusable::Down) => {
+                "The connection of the sender that the recipient had is down; this one takes its place."
+            }
         })
     }
 }
@@ -251,15 +258,15 @@ pub struct Wish<'a> {
     pub text: Option<&'a str>,
 }
 
-/// Why a sender cannot be used for a message, if it cannot. `is_full` is whether as much went from it today as may; `is_paused`
-/// says that of a connection.
+/// Why a sender cannot be used for a message, if it cannot. `is_full` is whether as much went from it today as may; `waits` says
+/// why what goes out on a connection would only wait there, if it would: that is [`Unusable::Paused`] or [`Unusable::Down`].
 pub fn look(
     sender: Sender,
     wish: Wish<'_>,
     routes: &[Route],
     policy: &registration::Policy,
     is_full: bool,
-    is_paused: impl Fn(ConnectionId) -> bool,
+    waits: impl Fn(ConnectionId) -> Option<Unusable>,
 ) -> Option<Unusable> {
     let Wish { environment, recipient, purpose, text } = wish;
     if !policy.refuses(&sender, recipient, purpose, text).is_empty() || sender.check_for(recipient).is_err() {
@@ -268,7 +275,7 @@ pub fn look(
     match routing::route(routes, environment, &sender, recipient) {
         None => Some(Unusable::NoRoute),
         Some(_) if is_full => Some(Unusable::Full),
-        Some(connection) => is_paused(connection).then_some(Unusable::Paused),
+        Some(connection) => waits(connection),
     }
 }
 
@@ -415,6 +422,7 @@ mod tests {
         check(Some((TORONTO, 5)), Some((SHORT, 6)), &[], "72345 sticky_wrote support");
         check(Some((TORONTO, 5)), Some((TORONTO, 6)), &[], "+14165550101 sticky_sent support");
         check(Some((TORONTO, 5)), None, &[(TORONTO, Paused)], "+13055550101 failover_paused support");
+        check(Some((TORONTO, 5)), None, &[(TORONTO, Down)], "+13055550101 failover_down support");
         check(
             Some((TORONTO, 5)),
             None,
@@ -427,6 +435,7 @@ mod tests {
         // Where all that are left only wait for something, the one that they had waits too.
         let all = |why| [NEW_YORK, MIAMI, TORONTO, SHORT].map(|text| (text, why));
         check(Some((TORONTO, 5)), None, &all(Paused), "+14165550101 sticky_sent support");
+        check(Some((TORONTO, 5)), None, &all(Down), "+14165550101 sticky_sent support");
         let mut some = all(NotAllowed);
         some[0].1 = Paused;
         check(Some((TORONTO, 5)), None, &some, &format!("{NEW_YORK} failover_not_allowed support"));

@@ -1,7 +1,7 @@
 //! What a person is answered by itself: that an opt-out was heard, that messages come again, who we are, or what a rule of
 //! the operator says ([`crate::inbound_rule`]).
 //!
-//! The texts are data, `data/replies.csv`, and configuration puts others in their place. A reply is an ordinary message
+//! The texts are data, `data/replies.csv`, and configuration puts others in their place, for all senders or for one. A reply is an ordinary message
 //! that says what it answers ([`Reply`]). It goes to whom wrote, from the sender that was written to, within minutes or
 //! not at all. How many there are is bounded ([`is_one_more_allowed`]), because at the other end may be a machine that
 //! answers too.
@@ -11,6 +11,7 @@
 
 use crate::id::InboundId;
 use crate::keyword::{Class, Language};
+use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -149,6 +150,22 @@ impl Texts {
     }
 }
 
+/// The words of replies, by the sender that was written to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Replies {
+    /// Those of every sender that has none of its own.
+    pub usual: Texts,
+    /// Those of senders that have.
+    pub of_senders: BTreeMap<Sender, Texts>,
+}
+
+impl Replies {
+    /// Those of this sender.
+    pub fn of(&self, sender: &Sender) -> &Texts {
+        self.of_senders.get(sender).unwrap_or(&self.usual)
+    }
+}
+
 /// The languages that there are texts in.
 pub fn languages() -> impl Iterator<Item = Language> {
     BUILT_IN.keys().filter(|(kind, _)| *kind == Kind::OptOut).map(|(_, language)| *language)
@@ -191,6 +208,15 @@ mod tests {
         assert!(acme.text(Kind::OptOut, Language::parse("de")).starts_with("Acme Clinic: Sie "));
         let own = BTreeMap::from([(Kind::Help, "Call us.".to_owned())]);
         check(&Texts { own, ..acme }, Kind::Help, Some("de"), "Call us.");
+    }
+
+    #[test]
+    fn a_sender_without_texts_of_its_own_has_the_usual_ones() {
+        let sender = |text| Sender::from_stored(text).expect("a sender");
+        let of_senders = BTreeMap::from([(sender("+15550001111"), texts("Acme Kids", ""))]);
+        let replies = Replies { usual: texts("Acme Clinic", ""), of_senders };
+        assert_eq!(replies.of(&sender("+15550001111")).brand, "Acme Kids");
+        assert_eq!(replies.of(&sender("+15550002222")).brand, "Acme Clinic");
     }
 
     #[test]

@@ -46,6 +46,9 @@ const LONGEST_SLEEP_MS: i64 = 5_000;
 /// How often a connection's log lines about what nobody can read may come: a carrier that sends nothing else must not
 /// fill the disk with them. The metric counts each.
 const UNREADABLE_EVERY_MS: u64 = 1_000;
+/// How long a link has to be down until senders of pools go around it: ms. A carrier that closes a session to restart, or that
+/// is reached again at the first tries, moves nobody to another sender.
+const DOWN_MS: u64 = 30_000;
 /// How long to wait before trying a store again that does not answer.
 const STORE_PAUSE_MS: u64 = 250;
 
@@ -78,6 +81,8 @@ pub struct Lane {
     /// not go.
     counted: Mutex<HashMap<Tag, Taken>>,
     unreadable: Mutex<Unreadable>,
+    /// Since when the link is not up, as far as that was noted.
+    down: Mutex<Option<crate::clock::Stopwatch>>,
 }
 
 /// What the log is still to say about what nobody could read.
@@ -148,6 +153,23 @@ impl Lane {
         self.paused.load(Ordering::Acquire)
     }
 
+    /// Whether its link can be used.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(*self.state.borrow(), LinkState::Up { .. })
+    }
+
+    /// Notes since when the link is down, if it is. To be called every second or so.
+    pub(crate) fn note_link(&self, clock: &crate::clock::Clock) {
+        let mut down = self.down.lock().expect("nothing panics while it holds this");
+        *down = if self.is_up() { None } else { Some(down.unwrap_or_else(|| clock.stopwatch())) };
+    }
+
+    /// Whether the link has been down for [`DOWN_MS`], and still is.
+    pub(crate) fn is_down(&self) -> bool {
+        let down = *self.down.lock().expect("nothing panics while it holds this");
+        down.is_some_and(|since| since.elapsed_ms() >= DOWN_MS) && !self.is_up()
+    }
+
     /// The pace in force: segments per second; `None` without limit.
     pub fn pace_per_s(&self) -> Option<f64> {
         let per_s = self.pace.lock().expect("nothing panics while it holds this").per_s();
@@ -206,6 +228,7 @@ pub(crate) fn open(
         submitted_at: Mutex::default(),
         counted: Mutex::default(),
         unreadable: Mutex::default(),
+        down: Mutex::default(),
     });
     let submit = Submit {
         engine: engine.clone(),

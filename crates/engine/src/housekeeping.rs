@@ -112,13 +112,14 @@ async fn step(engine: &Arc<Inner>, now: Timestamp) -> Timestamp {
     }
 }
 
-/// Follows pauses, holds and endpoints that another process changed.
+/// Follows pauses, holds and endpoints that another process changed, and how long links have been down.
 pub(crate) async fn follow(engine: &Weak<Inner>) {
     let (mut since, mut calm) = (None, false);
     loop {
         let Some(inner) = engine.upgrade() else { return };
         inner.follow_store().await;
         inner.webhooks.refresh(&inner).await;
+        inner.lanes.load().all().for_each(|lane| lane.note_link(&inner.clock));
         if since.get_or_insert_with(|| inner.clock.stopwatch()).elapsed_ms() >= CALM_MS && !calm {
             inner.guard.calm();
             calm = true;

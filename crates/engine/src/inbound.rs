@@ -67,11 +67,11 @@ fn rules(engine: &Arc<Inner>) -> Option<Arc<InboundRules>> {
 /// The answer, from the sender that was written to. `None` if there is none for this, if the carrier answers by itself,
 /// or if nothing can be sent from there.
 fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword) -> Option<Draft> {
-    let (kind, texts) = (Kind::to(found.class)?, engine.settings.replies.as_ref()?);
+    let (kind, replies) = (Kind::to(found.class)?, engine.settings.replies.as_ref()?);
     if !engine.places.get(&inbound.connection)?.replies {
         return None;
     }
-    draft(engine, inbound, person, kind, texts.text(kind, found.language))
+    draft(engine, inbound, person, kind, replies.of(&inbound.sender()?).text(kind, found.language))
 }
 
 /// A message that answers by itself, from the sender that was written to.

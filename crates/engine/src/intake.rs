@@ -22,7 +22,7 @@ use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
-use tidings_domain::pool::{self, Last, Picked, Source, Wish};
+use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Daily, Full};
 use tidings_domain::sender::Sender;
@@ -289,8 +289,12 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Res
                 let is_full = full.iter().any(|(of, daily, ends_at)| {
                     of == sender && *ends_at > goes_at && daily.concerns(request.recipient)
                 });
-                let is_paused = |connection| paused.contains(&connection);
-                pool::look(*sender, wish, &engine.routes, senders, is_full, is_paused)
+                let waits = |connection| match paused.contains(&connection) {
+                    true => Some(Unusable::Paused),
+                    // How a link is that another node has is not known here.
+                    false => engine.lane(connection)?.is_down().then_some(Unusable::Down),
+                };
+                pool::look(*sender, wish, &engine.routes, senders, is_full, waits)
             };
             let last = had.entry(request.recipient).or_default();
             let (sender, choice) = pool::choose(pool, request.recipient, *last, look);

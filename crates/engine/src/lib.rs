@@ -132,7 +132,7 @@ pub struct Settings {
     /// The directory of the journal of opt-outs; `None` for none.
     pub journal: Option<std::path::PathBuf>,
     /// What people are answered who ask by text; `None` for nothing. What they ask is done either way.
-    pub replies: Option<tidings_domain::reply::Texts>,
+    pub replies: Option<tidings_domain::reply::Replies>,
     /// Where what people write goes, and what they are answered by a rule.
     pub inbound_rules: Vec<tidings_domain::inbound_rule::InboundRule>,
     /// What the operator decided about the gate.
@@ -699,7 +699,7 @@ impl Engine {
                 self.inner.telemetry.elsewhere(id);
                 continue;
             };
-            let up = matches!(*lane.state.borrow(), LinkState::Up { .. }) && !lane.is_paused();
+            let up = lane.is_up() && !lane.is_paused();
             let window = (lane.window.size(), lane.window.taken());
             self.inner.telemetry.connection(lane.id, window, up, lane.pace_per_s());
         }

@@ -49,14 +49,21 @@ impl Config {
             let sentence = format!("has {brand:?}, which has no letter and no digit to look for; correct it");
             reader.complain_of(&of_content, "brands", sentence);
         }
+        if let Some(sentence) = self.wrong_brand(self.replies.brand.as_deref()) {
+            reader.complain_of(&of_replies, "brand", sentence.to_owned());
+        }
+    }
+
+    /// What is wrong with a name that replies have, all senders' or those of one.
+    pub(super) fn wrong_brand(&self, brand: Option<&str>) -> Option<&'static str> {
         let is_looked_for = self.content.brands.is_empty()
             && !self.content.purposes.is_empty()
             && self.content.no_brand.act() != content::Act::Off;
-        let brand = self.replies.brand.as_deref().filter(|brand| !brand.is_empty());
-        if is_looked_for && brand.is_some_and(|brand| !content::is_name(brand)) {
-            let sentence = r#"has no letter and no digit, and texts are looked at for it; correct it, or write "brands" into [content]"#;
-            reader.complain_of(&of_replies, "brand", sentence.to_owned());
-        }
+        let is_wrong =
+            is_looked_for && brand.is_some_and(|brand| !brand.is_empty() && !content::is_name(brand));
+        is_wrong.then_some(
+            r#"has no letter and no digit, and texts are looked at for it; correct it, or write "brands" into [content]"#,
+        )
     }
 
     fn check_spend<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {

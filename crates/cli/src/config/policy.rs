@@ -16,7 +16,7 @@ use tidings_domain::intake::Limits as IntakeLimits;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
 use tidings_domain::range;
 use tidings_domain::registration;
-use tidings_domain::reply::{Kind, Texts};
+use tidings_domain::reply::{self, Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::sender::{InvalidSender, Sender};
 use tidings_domain::spend;
@@ -40,16 +40,24 @@ impl Config {
     }
 
     /// What people are answered who ask by text, if they are.
-    pub fn reply_texts(&self) -> Option<Texts> {
-        let Replies { enabled, brand, help, language, opt_out_text, opt_in_text, help_text } = &self.replies;
-        let own =
-            [(Kind::OptOut, opt_out_text), (Kind::OptIn, opt_in_text), (Kind::Help, help_text)].into_iter();
-        enabled.then(|| Texts {
+    pub fn reply_texts(&self) -> Option<reply::Replies> {
+        let usual = self.usual_texts();
+        let own = |(value, sender): (&Sender, &super::sender::Sender)| Some((*value, sender.texts(&usual)?));
+        let of_senders = self.listed.iter().filter_map(own).collect();
+        self.replies.enabled.then_some(reply::Replies { usual, of_senders })
+    }
+
+    /// The texts of senders that have none of their own.
+    pub(super) fn usual_texts(&self) -> Texts {
+        let Replies { enabled: _, brand, help, language, opt_out_text, opt_in_text, help_text } =
+            &self.replies;
+        let own = [(Kind::OptOut, opt_out_text), (Kind::OptIn, opt_in_text), (Kind::Help, help_text)];
+        Texts {
             brand: brand.clone().unwrap_or_default(),
             help: help.clone().unwrap_or_default(),
             language: language.0,
-            own: own.filter_map(|(kind, text)| Some((kind, text.clone()?))).collect(),
-        })
+            own: own.into_iter().filter_map(|(kind, text)| Some((kind, text.clone()?))).collect(),
+        }
     }
 
     /// The pools of senders.
@@ -105,8 +113,9 @@ impl Config {
     fn content_policy(&self) -> content::Policy {
         let content = &self.content;
         let mut brands = content.brands.clone();
-        if brands.is_empty() {
+        if brands.is_empty() && self.replies.brand.is_some() {
             brands.extend(self.replies.brand.clone());
+            brands.extend(self.listed.values().filter_map(|sender| sender.brand.clone()));
         }
         content::Policy {
             purposes: content.purposes.clone(),

@@ -221,7 +221,8 @@ section! {
 
 section! {
     /// What people are answered who ask by text to get no more messages, to get them again, or for help. What they ask is
-    /// done whatever stands here. An answer goes to who wrote, from the sender that was written to, within five minutes.
+    /// done whatever stands here. An answer goes to who wrote, from the sender that was written to, within five minutes. Each
+    /// sender may have texts of its own: see [[sender]].
     Replies = "replies" {
         /// Whether they are answered. A connection whose carrier answers by itself has a key of its own for that.
         enabled: bool = true;
@@ -304,7 +305,8 @@ section! {
         all_capitals: ActWord = ActWord::Warn;
         /// Nothing that says how to opt out.
         no_opt_out_wording: ActWord = ActWord::Warn;
-        /// None of your names: those in "brands" here, or else the "brand" of [replies]. Without either nothing is looked for.
+        /// None of your names: those in "brands" here, or else the "brand" of [replies] and those of your [[sender]]s. Without
+        /// the first two nothing is looked for.
         no_brand: ActWord = ActWord::Warn;
         /// Names that people know you by, of which each text is to have one.
         brands: Vec<String> = Vec::new(), example r#"["Acme", "Acme Clinic"]"#;

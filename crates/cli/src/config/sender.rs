@@ -1,12 +1,14 @@
-//! Senders: what they are registered for, and what shows it.
+//! Senders: what they are registered for, what shows it, and what people are answered who write to them.
 
-use super::key::{CountryCode, Reader, Setting, Table, Whole, section, words};
+use super::Config;
+use super::key::{CountryCode, LanguageCode, Reader, Setting, Table, Whole, section, words};
 use super::list;
 use std::collections::BTreeMap;
 use tidings_domain::account::Environment;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::Daily;
 use tidings_domain::registration::{Evidence, Kind, Listed, State, Template};
+use tidings_domain::reply::{self, Texts};
 use tidings_domain::sender::Sender as Value;
 use toml::de::{DeTable, DeValue};
 
@@ -85,6 +87,18 @@ section! {
         trust_score: Option<Whole<0, 100>> = None, example "60";
         /// The texts that are registered for it in India, each with its id. {#var#} stands for up to 30 characters.
         templates: Vec<TemplateText> = Vec::new(), example r##"["1107160000000012345: Dear {#var#}, it is on its way."]"##;
+        /// Who you are for people who write to this sender; without it, and each key below, that of [replies] counts.
+        brand: Option<String> = None, example r#""Acme Kids""#;
+        /// How people who write to it reach you.
+        help: Option<String> = None, example r#""+1 212 555 0101""#;
+        /// The language of answers from it to words that are the same everywhere: two letters.
+        language: Option<LanguageCode> = None, example r#""es""#;
+        /// Its own text to confirm that somebody gets no more messages.
+        opt_out_text: Option<String> = None, example r#""Acme Kids: you will get no more texts. Reply START to undo.""#;
+        /// Its own text to confirm that somebody gets messages again.
+        opt_in_text: Option<String> = None, example r#""Acme Kids: you will get our texts again. Reply STOP to stop.""#;
+        /// Its own text for who asks for help.
+        help_text: Option<String> = None, example r#""Acme Kids: call +1 212 555 0101. Reply STOP to stop.""#;
     }
 }
 
@@ -116,6 +130,44 @@ impl Sender {
         };
         reader.complain_of(table, "value", wrong);
         None
+    }
+
+    /// Complains of a name that would not stand where it must.
+    fn check_brand(&self, reader: &mut Reader<'_>, table: &Table<'_>, config: &Config) {
+        let Some(brand) = &self.brand else { return };
+        if let Some(wrong) = config.wrong_brand(Some(brand)) {
+            return reader.complain_of(table, "brand", wrong.to_owned());
+        }
+        let usual = config.usual_texts();
+        for (kind, key, own) in self.own_texts() {
+            let is_elsewhere =
+                own.is_none() && usual.own.get(&kind).is_some_and(|text| !text.contains(brand));
+            if is_elsewhere {
+                let wrong =
+                    format!(r#"is not in the "{key}" of [replies], which counts here too; write one here"#);
+                reader.complain_of(table, "brand", wrong);
+            }
+        }
+    }
+
+    fn own_texts(&self) -> [(reply::Kind, &'static str, &Option<String>); 3] {
+        [
+            (reply::Kind::OptOut, "opt_out_text", &self.opt_out_text),
+            (reply::Kind::OptIn, "opt_in_text", &self.opt_in_text),
+            (reply::Kind::Help, "help_text", &self.help_text),
+        ]
+    }
+
+    /// What people are answered who write to it, if that is not what is usual.
+    pub fn texts(&self, usual: &Texts) -> Option<Texts> {
+        let mut texts = usual.clone();
+        texts.brand = self.brand.clone().unwrap_or(texts.brand);
+        texts.help = self.help.clone().unwrap_or(texts.help);
+        texts.language = self.language.map_or(texts.language, |language| language.0);
+        texts
+            .own
+            .extend(self.own_texts().into_iter().filter_map(|(kind, _, own)| Some((kind, own.clone()?))));
+        (texts != *usual).then_some(texts)
     }
 
     fn daily(&self, value: &Value) -> Option<Daily> {
@@ -156,10 +208,11 @@ impl Sender {
     }
 }
 
-/// Reads all of them.
-pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> BTreeMap<Value, Sender> {
+/// Reads all of them, beside the sections of this configuration.
+pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>, config: &Config) -> BTreeMap<Value, Sender> {
     let mut senders = BTreeMap::new();
     list::each(reader, root, |reader, table, sender: Sender| {
+        sender.check_brand(reader, table, config);
         if let Some(value) = sender.checked(reader, table, &senders) {
             senders.insert(value, sender);
         }

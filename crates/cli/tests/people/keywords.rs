@@ -38,7 +38,11 @@ impl Carrier {
     }
 
     fn says(&mut self, from: &str, text: &str) {
-        writeln!(self.people, "{from} {SENDER} {text}").expect("it reads");
+        self.says_to(SENDER, from, text);
+    }
+
+    fn says_to(&mut self, sender: &str, from: &str, text: &str) {
+        writeln!(self.people, "{from} {sender} {text}").expect("it reads");
         self.people.flush().expect("it reads");
     }
 }
@@ -120,6 +124,41 @@ fn people_who_write_stop_start_and_help_are_heard() {
         (shown["status"] == "rejected").then_some(shown)
     });
     assert_eq!(shown["error"]["code"], "OPTED_OUT", "{shown}");
+}
+
+#[test]
+fn each_sender_answers_with_its_own_words() {
+    const KIDS: &str = "+15550003333";
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut carrier = Carrier::start();
+    let own = format!(
+        "[[sender]]\nvalue = {KIDS:?}\nbrand = \"Acme Kids\"\nopt_out_text = \"Acme Kids: no more texts.\"\n"
+    );
+    let subject = Subject::start(directory.path(), &carrier.address, &own);
+    subject.reaches_carrier();
+    let answers = |kind: &str| {
+        let all = subject.messages().into_iter().filter(|message| message["reply"]["kind"] == kind);
+        let word = |value: &Value| value.as_str().expect("a word").to_owned();
+        let mut all: Vec<_> = all.map(|one| (word(&one["from"]), word(&one["text"]))).collect();
+        all.sort();
+        all
+    };
+    let pair = |from: &str, text: &str| (from.to_owned(), text.to_owned());
+
+    carrier.says(PERSON, "HELP");
+    carrier.says_to(KIDS, PERSON, "HELP");
+    let help = "Questions: +1 555 0100. Msg&data rates may apply. Reply STOP to stop.";
+    let expected = [pair(SENDER, &format!("Acme Clinic. {help}")), pair(KIDS, &format!("Acme Kids. {help}"))];
+    wait("both senders answer", || (answers("help").len() == 2).then_some(()));
+    assert_eq!(
+        answers("help"),
+        expected,
+        "who reaches whom is not said for this sender, so the usual counts"
+    );
+
+    carrier.says_to(KIDS, PERSON, "STOP");
+    wait("the opt-out is confirmed", || answers("opt_out_confirmation").pop());
+    assert_eq!(answers("opt_out_confirmation"), [pair(KIDS, "Acme Kids: no more texts.")]);
 }
 
 /// A moment so many days from now.

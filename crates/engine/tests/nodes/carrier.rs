@@ -1,7 +1,7 @@
 //! A carrier that a test leads: it writes down what it is given, and answers when it may.
 
 use crate::database::Database;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use tidings_carriers::{CarrierEvent, Link, LinkState, Permit, Submission, Surroundings, Tag, Window};
 use tidings_domain::message::Answer;
@@ -15,6 +15,8 @@ pub struct Carrier {
     database: Arc<Database>,
     rules: Mutex<Rules>,
     changed: Notify,
+    /// The connections whose links are down.
+    down: Mutex<BTreeSet<String>>,
     /// What was submitted, and by which node.
     pub submitted: Mutex<Vec<(&'static str, Tag)>>,
 }
@@ -33,6 +35,7 @@ impl Carrier {
             database: Arc::clone(database),
             rules: Mutex::new(Rules { takes: true, answers: true }),
             changed: Notify::new(),
+            down: Mutex::default(),
             submitted: Mutex::default(),
         })
     }
@@ -44,6 +47,16 @@ impl Carrier {
 
     pub fn answers(&self, answers: bool) {
         self.rules.lock().unwrap().answers = answers;
+        self.changed.notify_waiters();
+    }
+
+    pub fn is_reached(&self, connection: &str, is_reached: bool) {
+        let mut down = self.down.lock().unwrap();
+        if is_reached {
+            down.remove(connection)
+        } else {
+            down.insert(connection.to_owned())
+        };
         self.changed.notify_waiters();
     }
 
@@ -95,6 +108,11 @@ impl Session {
         loop {
             let changed = carrier.changed.notified();
             let rules = *carrier.rules.lock().unwrap();
+            let is_down = carrier.down.lock().unwrap().contains(&self.surroundings.name);
+            state.send_replace(match is_down {
+                true => LinkState::Connecting { reason: None },
+                false => LinkState::Up { sessions: 1 },
+            });
             if rules.takes {
                 while let Some(submission) = self.waiting.pop_front() {
                     self.submit(submission).await;

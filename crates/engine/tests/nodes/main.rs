@@ -17,12 +17,12 @@ use tidings_domain::id::{MessageId, SuppressionId};
 use tidings_domain::intake::SendRequest;
 use tidings_domain::message::Status;
 use tidings_domain::node::{LEASE_MS, MARGIN_MS, RENEW_MS, Roles};
-use tidings_domain::pool::Source;
+use tidings_domain::pool::{Choice, Name, Pool, Source, Unusable};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_engine::clock::{Clock, Nature};
-use tidings_engine::{Call, ConnectionSettings, Engine, Item, NodeSettings, Sent, Settings, World};
+use tidings_engine::{Accepted, Call, ConnectionSettings, Engine, Item, NodeSettings, Sent, Settings, World};
 use tidings_store::{Actor, Error, Retention, Suppression};
 use tokio::time::Instant;
 
@@ -57,6 +57,7 @@ struct Site {
     database: Arc<Database>,
     carrier: Arc<Carrier>,
     connections: Vec<ConnectionSettings>,
+    pools: Vec<Pool>,
 }
 
 /// A running node.
@@ -83,8 +84,21 @@ impl Site {
         Self {
             carrier: Carrier::new(&database),
             connections: (0..connections).map(connection).collect(),
+            pools: Vec::new(),
             database,
         }
+    }
+
+    /// With two connections of one sender each, which are a pool.
+    fn of_a_pool() -> Self {
+        let mut site = Self::new(2);
+        let senders = ["+15550001110", "+15550001111"];
+        for (connection, sender) in site.connections.iter_mut().zip(senders) {
+            (connection.prefixes, connection.senders) = (Vec::new(), vec![sender.to_owned()]);
+        }
+        let senders = senders.map(|sender| Sender::from_stored(sender).unwrap()).to_vec();
+        site.pools = vec![Pool { name: Name::parse("support").unwrap(), senders, area_match: false }];
+        site
     }
 
     async fn start(&self, name: &'static str) -> Running {
@@ -116,7 +130,7 @@ impl Site {
             replies: None,
             inbound_rules: Vec::new(),
             gate: tidings_domain::gate::Policy::OPEN,
-            pools: Vec::new(),
+            pools: self.pools.clone(),
             one_time_codes: Default::default(),
             parts_wait_ms: 180_000,
         };
@@ -139,8 +153,33 @@ impl Site {
 
 impl Running {
     async fn send(&self, to: &str) -> MessageId {
+        self.send_from(Source::Sender(Sender::from_stored("+15550001111").unwrap()), to).await.message.id
+    }
+
+    /// From which connection of the pool a message goes to somebody, and why.
+    async fn picked(&self, to: &str) -> (usize, Choice) {
+        let picked = self.send_from(Source::Pool(Name::parse("support").unwrap()), to).await.picked.unwrap();
+        (usize::from(picked.sender.to_string() == "+15550001111"), picked.choice)
+    }
+
+    /// Some who have the sender of this connection.
+    async fn people_of<const N: usize>(&self, connection: usize) -> [String; N] {
+        let mut people = Vec::new();
+        for n in 0.. {
+            let to = format!("+46701234{n:03}");
+            if self.picked(&to).await.0 == connection {
+                people.push(to);
+            }
+            if people.len() == N {
+                break;
+            }
+        }
+        people.try_into().unwrap()
+    }
+
+    async fn send_from(&self, from: Source, to: &str) -> Accepted {
         let request = SendRequest {
-            from: Source::Sender(Sender::from_stored("+15550001111").unwrap()),
+            from,
             recipient: PhoneNumber::from_stored(to).unwrap(),
             text: "one of many".to_owned(),
             purpose: Purpose::Transactional,
@@ -156,8 +195,8 @@ impl Running {
         let call =
             Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };
         match self.engine.send(call).await.unwrap() {
-            Sent::New(_, items) => match &items[..] {
-                [Item::Accepted(accepted)] => accepted.message.id,
+            Sent::New(_, items) => match items.into_iter().next() {
+                Some(Item::Accepted(accepted)) => *accepted,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
@@ -459,6 +498,51 @@ async fn a_node_without_the_role_send_owns_nothing_and_shows_who_does() {
     assert_eq!(a.status(waiting).await, Status::Queued);
     // Ids of the two never meet.
     assert_ne!(a.engine.clock().id() >> 12 & 0x3FF, b.engine.clock().id() >> 12 & 0x3FF);
+    a.engine.stop(5_000).await;
+    b.engine.stop(5_000).await;
+}
+
+/// From the moment at which a link is down: ms. Links are looked at every second.
+const NOT_YET_DOWN_MS: i64 = 29_000;
+const DOWN_MS: i64 = 32_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_goes_around_a_link_that_is_down_for_30_s_unless_all_are() {
+    let site = Site::of_a_pool();
+    let a = site.start("a").await;
+    a.has_open(2).await;
+    let [first, second, third] = a.people_of(0).await;
+    site.carrier.is_reached("c0", false);
+    pass(NOT_YET_DOWN_MS).await;
+    assert_eq!(a.picked(&first).await, (0, Choice::Sent), "it may be up again soon");
+    pass(DOWN_MS - NOT_YET_DOWN_MS).await;
+    assert_eq!(a.picked(&first).await, (1, Choice::Failover(Unusable::Down)));
+    assert_eq!(a.picked(&first).await, (1, Choice::Sent), "it is theirs from now on");
+    site.carrier.is_reached("c0", true);
+    pass(1).await;
+    assert_eq!(a.picked(&second).await, (0, Choice::Sent));
+    // Where nothing is up, nobody moves.
+    site.carrier.is_reached("c0", false);
+    site.carrier.is_reached("c1", false);
+    pass(DOWN_MS).await;
+    assert_eq!(a.picked(&third).await, (0, Choice::Sent));
+    assert_eq!(a.picked(&first).await, (1, Choice::Sent));
+    a.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_knows_nothing_of_links_of_others() {
+    let site = Site::of_a_pool();
+    let a = site.start("a").await;
+    let b = site.start("b").await;
+    a.has_open(1).await;
+    b.has_open(1).await;
+    let of_a = a.links().await.iter().position(|state| *state == "up").unwrap();
+    let [first, second] = a.people_of(of_a).await;
+    site.carrier.is_reached(&format!("c{of_a}"), false);
+    pass(DOWN_MS).await;
+    assert_eq!(b.picked(&first).await, (of_a, Choice::Sent));
+    assert_eq!(a.picked(&second).await, (1 - of_a, Choice::Failover(Unusable::Down)));
     a.engine.stop(5_000).await;
     b.engine.stop(5_000).await;
 }
