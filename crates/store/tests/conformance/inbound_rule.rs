@@ -151,6 +151,7 @@ fn the_first_rule_that_fits_acts_in_the_commit_that_stores_the_text_and_is_named
             .inbound(HOME, InboundId::from_key(1))
             .await
             .expect("read")
+            .told
             .expect("there is one")
             .inbound
             .rule;

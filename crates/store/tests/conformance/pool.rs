@@ -24,7 +24,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A message to a person, whose sender was chosen from a pool when another one was seen.
-fn picked(n: i64, person: u64, pool: &str, from: &str, seen: Option<&str>) -> Draft {
+pub fn picked(n: i64, person: u64, pool: &str, from: &str, seen: Option<&str>) -> Draft {
     let message = Message { sender: sender(from), recipient: number(person), ..message(n) };
     let choice = if seen.is_some() { Choice::Sent } else { Choice::Spread };
     let picked = Picked { pool: name(pool), sender: sender(from), choice, seen: seen.map(sender) };
@@ -90,10 +90,7 @@ fn who_was_sent_to_from_a_pool_has_that_sender_and_who_saw_another_chooses_anew(
         let events: Vec<_> =
             timeline.events.iter().map(|(_, event)| (event.kind, event.raw.as_deref())).collect();
         assert_eq!(events, [(Kind::SenderChosen, Some("sticky_sent p"))]);
-        assert!(
-            store.events(HOME, None, MANY).await.expect("read").is_empty(),
-            "it is for the timeline only"
-        );
+        assert!(feed(&store, HOME, MANY).await.is_empty(), "it is for the timeline only");
     });
 }
 

@@ -226,7 +226,7 @@ async fn what_one_process_changes_counts_for_the_next_commit_of_another() {
         let out = advance(store, vec![to(id(n), tidings_domain::message::Input::Cancel)], START).await;
         assert_eq!(out.told.len(), 1);
     }
-    let feed = here.events(HOME, None, 10).await.expect("read");
+    let feed = feed(&here, HOME, 10).await;
     let places = [0, 1, 2, 3].map(|n| place_at(START) + n);
     assert_eq!(feed.iter().map(|told| told.id.key()).collect::<Vec<_>>(), places);
     for store in [here, there] {
