@@ -226,6 +226,7 @@ impl<F: Future<Output: Send> + Send> Drop for Finished<F> {
 /// What a message is besides.
 enum With {
     Nothing,
+#[derive(Clone)]
     Code(Sending),
     Saying(Saying),
     Asking(Asking),
@@ -239,8 +240,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
         pick(engine, call.realm, &mut call.requests).await?;
-        // Codes and what is said in a conversation have a sender.
-        if let Some(sent) = attempt(engine, call, With::Nothing, None).await? {
+        if let Some(sent) = attempt(engine, call, with.clone(), None).await? {
             return Ok(sent);
         }
     }

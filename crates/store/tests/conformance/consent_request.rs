@@ -17,7 +17,7 @@ use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
 
-fn asking() -> Asking {
+pub fn asking() -> Asking {
     Asking {
         purposes: vec![Purpose::Marketing, Purpose::Alert],
         channels: vec![Channel::RecordedVoice, Channel::Text],
