@@ -1,16 +1,51 @@
-//! Senders from pools, through the real rooms.
+//! Senders from pools and limits of their days, through the real rooms, on a clock that begins when a test wants it.
 
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, Channel};
-use tidings_domain::intake::SendRequest;
+use tidings_domain::gate::{self, Reason};
+use tidings_domain::intake::{Refusal, SendRequest};
+use tidings_domain::message::Status;
 use tidings_domain::pool::{Name, Pool, Source};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::{Count, Daily, Full};
+use tidings_domain::registration::{Kind, Listed, Policy, State};
 use tidings_domain::sender::Sender;
-use tidings_engine::{Accepted, Call, Engine, Item, Sent, Settings};
+use tidings_domain::time::Timestamp;
+use tidings_engine::clock::{Clock, Nature};
+use tidings_engine::{Accepted, Call, Engine, Item, Sent, Settings, World};
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Asking, ConversationFilter, Page, Retention, Saying};
+use tidings_store::{AskedQuota, Asking, ConversationFilter, Page, Retention, Saying};
+use tokio::time::Instant;
+
+/// 2027-01-01T12:00:00Z.
+const NOON: Timestamp = Timestamp::from_millis(1_798_804_800_000);
+/// Segments that may go in a day from the sender that has a limit.
+const LIMIT: u32 = 3;
+const LIMITED: &str = "+15550001111";
+const FREE: &str = "+15550001112";
+
+/// A clock that begins at a moment.
+#[derive(Debug)]
+struct Begun {
+    at: Timestamp,
+    started: Instant,
+}
+
+impl Nature for Begun {
+    fn wall_ms(&self) -> i64 {
+        self.at.as_millis() + self.boot_ms()
+    }
+
+    fn boot_ms(&self) -> i64 {
+        self.started.elapsed().as_millis() as i64
+    }
+
+    fn fill(&self, octets: &mut [u8]) {
+        octets.fill(self.started.elapsed().subsec_nanos() as u8);
+    }
+}
 
 struct House {
     engine: Engine,
@@ -26,9 +61,24 @@ fn pool() -> Name {
     Name::parse("support").expect("a name")
 }
 
-async fn open() -> House {
+fn daily() -> Daily {
+    Daily::of_sender(LIMITED, LIMIT)
+}
+
+/// Where one sender has a limit of the day, and a pool has that one and another.
+async fn open(begins_at: Timestamp) -> House {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Arc::new(Sqlite::open(&Options::in_directory(directory.path())).expect("a store"));
+    let limited = Listed {
+        kind: Kind::of(&sender(LIMITED)),
+        countries: Vec::new(),
+        purposes: Vec::new(),
+        state: State::Registered,
+        evidence: Default::default(),
+        templates: Vec::new(),
+        daily: Some(daily()),
+    };
+    let senders = Policy { listed: [(sender(LIMITED), limited)].into(), only_listed: false };
     let settings = Settings {
         limits: Default::default(),
         retry: Default::default(),
@@ -40,16 +90,14 @@ async fn open() -> House {
         journal: None,
         replies: None,
         inbound_rules: Vec::new(),
-        gate: tidings_domain::gate::Policy::OPEN,
-        pools: vec![Pool {
-            name: pool(),
-            senders: vec![sender("+15550001111"), sender("+15550001112")],
-            area_match: false,
-        }],
+        gate: gate::Policy { senders, ..gate::Policy::OPEN },
+        pools: vec![Pool { name: pool(), senders: vec![sender(LIMITED), sender(FREE)], area_match: false }],
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     };
-    let engine = Engine::start(store, settings).await.expect("an engine");
+    let nature = Begun { at: begins_at, started: Instant::now() };
+    let world = World { clock: Arc::new(Clock::of(Box::new(nature), 0)), ..World::real(&settings) };
+    let engine = Engine::start_in(world, store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };
     House { engine, realm, _directory: directory }
 }
@@ -72,6 +120,17 @@ impl House {
         };
         Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None }
     }
+
+    async fn send(&self, from: Source, to: u64, text: &str) -> Item {
+        one(self.engine.send(self.call(from, to, text)).await.expect("an answer"))
+    }
+
+    /// So much went today from the sender that has a limit.
+    async fn went(&self, segments: u32) {
+        let count = Count::of(&daily(), Environment::Test, self.engine.clock().now());
+        let asked = vec![AskedQuota { count, segments, limit: LIMIT }];
+        self.engine.store().take_quotas(asked).await.expect("taken");
+    }
 }
 
 fn one(sent: Sent) -> Item {
@@ -87,7 +146,7 @@ fn accepted(item: Item) -> Accepted {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_and_what_is_asked_from_a_pool_is_kept_with_its_message() {
-    let house = open().await;
+    let house = open(NOON).await;
     let store = house.engine.store();
     let saying = Saying { seen: None, author: "Maya".to_owned() };
     let call = house.call(Source::Pool(pool()), 1, "We have it in blue.");
@@ -114,5 +173,29 @@ async fn what_is_said_and_what_is_asked_from_a_pool_is_kept_with_its_message() {
     let requests = store.consent_requests(house.realm, asked.message.recipient, now).await.expect("read");
     let requests: Vec<_> = requests.iter().map(|one| (one.message, one.sender)).collect();
     assert_eq!(requests, [(asked.message.id, asked.message.sender)]);
+    house.engine.stop(5_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_longer_than_the_rest_of_the_day_waits_for_the_next_one_with_a_new_life() {
+    let house = open(NOON).await;
+    house.went(2).await;
+    let midnight = daily().day(NOON).ends_at;
+    let from = || Source::Sender(sender(LIMITED));
+    let two_segments = "a".repeat(200);
+    let held = accepted(house.send(from(), 1, &two_segments).await);
+    assert_eq!((held.status, held.message.segments), (Status::Scheduled, 2));
+    assert_eq!((held.message.send_at, held.message.expires_at), (Some(midnight), midnight.plus_s(600)));
+    assert_eq!(held.held.map(|hold| hold.why.code), Some(gate::DAILY_LIMIT.to_owned()));
+    // A pool goes around it, whoever the message is to.
+    for to in 1..20 {
+        let sent = accepted(house.send(Source::Pool(pool()), to, &two_segments).await);
+        assert_eq!((sent.message.sender, sent.status), (sender(FREE), Status::Queued), "{to}");
+    }
+    // What fits into no day is refused.
+    let refused = house.send(from(), 1, &"a".repeat(600)).await;
+    let never = Reason::DailyLimit(Full { opens_at: None });
+    assert!(matches!(&refused, Item::Refused(Refusal::Gate(reason)) if *reason == never), "{refused:?}");
+    assert_eq!(accepted(house.send(from(), 1, "short").await).status, Status::Queued);
     house.engine.stop(5_000).await;
 }
