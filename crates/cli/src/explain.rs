@@ -136,6 +136,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         others: others.first().map_or(&[][..], Vec::as_slice),
         full,
         overspent,
+        waits_s: gate::waits_s(purpose, None),
         policy: &policy,
     };
     let answer = gate::ask(&facts, at);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::code::{NewCode, Template};
 use tidings_domain::consent::{Act, Channel};
 use tidings_domain::gate::{self, Reason};
 use tidings_domain::intake::{Refusal, SendRequest};
@@ -13,10 +14,12 @@ use tidings_domain::quota::{Count, Daily, Full};
 use tidings_domain::registration::{Kind, Listed, Policy, State};
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
+use tidings_domain::velocity::Client;
 use tidings_engine::clock::{Clock, Nature};
+use tidings_engine::code::{CodeSent, Key, OneTimeCodes, Wanted};
 use tidings_engine::{Accepted, Call, Engine, Item, Sent, Settings, World};
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{AskedQuota, Asking, ConversationFilter, Page, Retention, Saying};
+use tidings_store::{AskedQuota, Asking, ConversationFilter, MessageFilter, Page, Retention, Saying};
 use tokio::time::Instant;
 
 /// 2027-01-01T12:00:00Z.
@@ -92,7 +95,7 @@ async fn open(begins_at: Timestamp) -> House {
         inbound_rules: Vec::new(),
         gate: gate::Policy { senders, ..gate::Policy::OPEN },
         pools: vec![Pool { name: pool(), senders: vec![sender(LIMITED), sender(FREE)], area_match: false }],
-        one_time_codes: Default::default(),
+        one_time_codes: OneTimeCodes { key: Some(Key::new([1; 32])), ..OneTimeCodes::default() },
         parts_wait_ms: 180_000,
     };
     let nature = Begun { at: begins_at, started: Instant::now() };
@@ -198,4 +201,38 @@ async fn what_is_longer_than_the_rest_of_the_day_waits_for_the_next_one_with_a_n
     assert!(matches!(&refused, Item::Refused(Refusal::Gate(reason)) if *reason == never), "{refused:?}");
     assert_eq!(accepted(house.send(from(), 1, "short").await).status, Status::Queued);
     house.engine.stop(5_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_would_be_over_when_the_next_day_of_its_sender_begins_is_refused() {
+    for (begins_at, is_sent) in [(NOON, false), (daily().day(NOON).ends_at.plus_s(-120), true)] {
+        let house = open(begins_at).await;
+        house.went(LIMIT).await;
+        let wanted = Wanted {
+            realm: house.realm,
+            client: Client::default(),
+            sender: sender(LIMITED),
+            recipient: PhoneNumber::from_digits(46_700_000_001).expect("a number"),
+            template: Template::parse("{code} is your code", None).expect("a template"),
+            code: NewCode { digits: 6, life_s: 300, reference: None },
+            idempotency: None,
+        };
+        let CodeSent::Sent(sent) = house.engine.send_code(wanted).await.expect("an answer") else {
+            panic!("it has a key")
+        };
+        let item = one(sent);
+        if is_sent {
+            assert_eq!(accepted(item).status, Status::Scheduled);
+        } else {
+            let why = Full { opens_at: Some(daily().day(NOON).ends_at) };
+            let why = Reason::DailyLimit(why);
+            assert!(matches!(&item, Item::Refused(Refusal::Gate(reason)) if *reason == why), "{item:?}");
+        }
+        let page = Page { before: None, limit: 9 };
+        let kept = house.engine.store().codes(house.realm, page).await.expect("read").items.len();
+        let messages = house.engine.store().messages(house.realm, MessageFilter::default(), page).await;
+        let messages = messages.expect("read").items.len();
+        assert_eq!((kept, messages), (usize::from(is_sent), usize::from(is_sent)));
+        house.engine.stop(5_000).await;
+    }
 }
