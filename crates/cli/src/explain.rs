@@ -17,7 +17,7 @@ use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::ConnectionId;
 use tidings_domain::pool::{self, Choice, Name, Pool, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
-use tidings_domain::quota::{Count, Full};
+use tidings_domain::quota::{Count, Used};
 use tidings_domain::routing::{self, Route};
 use tidings_domain::sender::Sender;
 use tidings_domain::text;
@@ -79,7 +79,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         _ => None,
     };
     let senders = pool.as_ref().map_or(named.as_slice(), |pool| &pool.senders);
-    let full = full(&operator, &policy, senders, recipient, whose.environment, at).await?;
+    let segments = text.as_deref().map_or(1, |text| text::measure(text, &Default::default()).segments.max(1));
+    let days = days(&operator, &policy, senders, recipient, whose.environment, at).await?;
+    let full = |sender: &Sender| days.get(sender).and_then(|day| day.full(segments, at));
     let (sender, choice) = match pool {
         Some(pool) => {
             let asked = (pool.name.clone(), pool.senders.clone(), vec![(realm, recipient)]);
@@ -93,7 +95,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
             };
             let wish = Wish { environment: whose.environment, recipient, purpose, text: text.as_deref() };
             let routes = routes(&config, true);
-            let is_full = |sender: &Sender| full.contains_key(sender);
+            let is_full = |sender: &Sender| full(sender).is_some_and(|full| full.opens_at.is_some());
             let look = |sender: &Sender| {
                 let number = |one: ConnectionId| usize::try_from(one.key() - 1).unwrap_or(usize::MAX);
                 // How links are only the processes know that have them.
@@ -114,11 +116,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let counts = policy.frequency.concerns(purpose);
     let people = if counts { vec![(realm, recipient)] } else { Vec::new() };
     let others = operator.store.turns(people, policy.frequency.purposes.clone(), now).await?;
-    let full = sender.and_then(|sender| full.get(&sender).copied());
+    let full = sender.as_ref().and_then(full);
     let overspent = match policy.spend.is_any() && whose.environment == Environment::Live {
         true => {
-            let segments =
-                text.as_deref().map_or(1, |text| text::measure(text, &Default::default()).segments);
             let spent = operator.store.spent(vec![realm.account], now).await?;
             let spent = spent.first().copied().unwrap_or_default();
             policy.spend.limits.beyond(spent, policy.spend.price(recipient, segments))
@@ -139,6 +139,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         others: others.first().map_or(&[][..], Vec::as_slice),
         full,
         overspent,
+        waits_s: gate::waits_s(purpose, None),
         policy: &policy,
     };
     let answer = gate::ask(&facts, at);
@@ -185,15 +186,15 @@ fn chosen(choice: Choice, pool: &Name) -> serde_json::Value {
     json!({ "pool": pool.as_str(), "choice": choice.as_str(), "detail": choice.to_string() })
 }
 
-/// Which of these senders have sent as much in the day of that moment as they may.
-async fn full(
+/// The limits of these senders, and what went of each in the day of that moment.
+async fn days(
     operator: &Operator,
     policy: &gate::Policy,
     senders: &[Sender],
     recipient: PhoneNumber,
     environment: Environment,
     at: Timestamp,
-) -> anyhow::Result<BTreeMap<Sender, Full>> {
+) -> anyhow::Result<BTreeMap<Sender, Used>> {
     let limited =
         senders.iter().filter_map(|sender| Some((*sender, policy.senders.daily(sender, recipient)?)));
     let limited: Vec<_> = limited.collect();
@@ -202,8 +203,8 @@ async fn full(
     }
     let counts = limited.iter().map(|(_, daily)| Count::of(daily, environment, at)).collect();
     let used = operator.store.quotas(counts).await?;
-    let full = limited.into_iter().zip(used);
-    Ok(full.filter_map(|((sender, daily), used)| Some((sender, Full::of(daily, used, 1, at)?))).collect())
+    let days = limited.into_iter().zip(used);
+    Ok(days.map(|((sender, daily), segments)| (sender, Used { daily: daily.clone(), segments })).collect())
 }
 
 /// The connections as routing sees them, numbered from 1. The test environment has the simulated carrier if it has no other.

@@ -248,6 +248,9 @@ pub struct Facts<'a> {
     pub full: Option<Full>,
     /// Which of its account's limits it goes beyond; `None` too where that was not looked up: the commit that accepts it looks.
     pub overspent: Option<Period>,
+    /// How long it may be held at most: seconds. `None` where its life is counted from when it goes, and of a message that was
+    /// accepted, whose life ends by itself.
+    pub waits_s: Option<i64>,
     /// What the operator decided.
     pub policy: &'a Policy,
 }
@@ -273,6 +276,7 @@ impl<'a> Facts<'a> {
             others: &[],
             full: None,
             overspent: None,
+            waits_s: waits_s(request.purpose, request.validity_s),
             policy,
         }
     }
@@ -292,6 +296,7 @@ impl<'a> Facts<'a> {
             others: &[],
             full: None,
             overspent: None,
+            waits_s: None,
             policy,
         }
     }
@@ -325,6 +330,12 @@ impl<'a> Facts<'a> {
     pub const fn overspent(self, overspent: Option<Period>) -> Self {
         Self { overspent, ..self }
     }
+}
+
+/// How long a request of this purpose may be held, if it is worth so many seconds: what somebody waits for at a screen is worth
+/// nothing later, and it is better said at once that it cannot go.
+pub fn waits_s(purpose: Purpose, validity_s: Option<i64>) -> Option<i64> {
+    (purpose == Purpose::Authentication).then(|| validity_s.unwrap_or(purpose.default_life_s()))
 }
 
 /// What the gate says at the moment at which a request would go, and when that is in the end; `None` if it may not.
@@ -452,16 +463,18 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     }
     let time = Time { facts, at };
     let (turn, closed) = (time.turn(at), time.closed(at));
+    let is_in_time = |until: &Timestamp| facts.waits_s.is_none_or(|waits_s| *until < at.plus_s(waits_s));
+    let opens_at = || time.opens_at().filter(is_in_time);
     if turn != Some(at) {
-        let holds_until = time.opens_at().filter(|_| frequency.beyond == Beyond::Hold);
+        let holds_until = opens_at().filter(|_| frequency.beyond == Beyond::Hold);
         found.push(Finding { reason: Reason::FrequencyCap { opens_at: turn }, holds_until });
     }
     if let Some(full) = facts.full {
-        let holds_until = full.opens_at.and_then(|_| time.opens_at());
+        let holds_until = full.opens_at.and_then(|_| opens_at());
         found.push(Finding { reason: Reason::DailyLimit(full), holds_until });
     }
     if let Some(closed) = closed {
-        let holds_until = time.opens_at().filter(|_| quiet_hours.outside == Outside::Hold);
+        let holds_until = opens_at().filter(|_| quiet_hours.outside == Outside::Hold);
         found.push(Finding { reason: Reason::QuietHours(closed), holds_until });
     }
     Answer(found)
@@ -537,6 +550,7 @@ mod tests {
             others: &[],
             full: None,
             overspent: None,
+            waits_s: None,
             policy,
         }
     }
@@ -721,6 +735,33 @@ mod tests {
         let answer = Facts { reply, ..facts(Purpose::Alert, "+13055550100", &hold) };
         let full = Full { opens_at: None };
         assert_eq!(told(ask(&answer.full(Some(full)), answer.created_at).decision()), "send");
+    }
+
+    /// It is 03:00 in UTC.
+    #[test]
+    fn what_is_worth_nothing_when_the_hold_ends_is_refused_and_not_held() {
+        let open = Policy::OPEN;
+        let check = |purpose, validity_s, opens_at: &str, decision: &str| {
+            let full = Full { opens_at: Some(time(opens_at)) };
+            let facts = Facts {
+                waits_s: waits_s(purpose, validity_s),
+                ..facts(purpose, "+13055550100", &open).full(Some(full))
+            };
+            assert_eq!(told(ask(&facts, facts.created_at).decision()), decision, "{purpose:?} {opens_at}");
+        };
+        let until = |at: &str| format!("hold until 2026-07-06T{at}.000Z for tidings daily_limit");
+        let code = Purpose::Authentication;
+        check(code, None, "2026-07-06T03:04:59Z", &until("03:04:59"));
+        check(code, None, "2026-07-06T03:05:00Z", "refuse for daily_limit");
+        check(code, Some(600), "2026-07-06T03:05:00Z", &until("03:05:00"));
+        check(code, Some(60), "2026-07-06T03:01:00Z", "refuse for daily_limit");
+        for other in [Purpose::Alert, Purpose::Transactional, Purpose::Marketing] {
+            check(other, Some(60), "2026-07-06T23:00:00Z", &until("23:00:00"));
+        }
+        let quiet_hours = quiet_hours::Policy { purposes: vec![code], ..Default::default() };
+        let night = Policy { quiet_hours, ..Policy::OPEN };
+        let at_night = Facts { waits_s: Some(300), ..facts(code, "+13055550100", &night) };
+        assert_eq!(told(ask(&at_night, at_night.created_at).decision()), "refuse for quiet_hours");
     }
 
     #[test]

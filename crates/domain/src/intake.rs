@@ -10,7 +10,7 @@ use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
 use crate::pool;
 use crate::purpose::Purpose;
-use crate::quota::Full;
+use crate::quota::Used;
 use crate::routing::{self, Route};
 use crate::sender::Sender;
 use crate::suppression;
@@ -102,8 +102,9 @@ pub struct Facts<'a> {
     pub consent: Option<Lack>,
     /// When the request's recipient was sent to lately and will be, where the gate's policy counts its purpose.
     pub others: &'a [Timestamp],
-    /// That the limit of the day of the request's sender is used up, where the gate's policy has one for it.
-    pub full: Option<Full>,
+    /// The limit of the day of the request's sender, where the gate's policy has one for it, with what went on the day on which
+    /// it would go.
+    pub day: Option<&'a Used>,
 }
 
 /// What a request would become: measured, routed and dated, but not yet a message.
@@ -194,13 +195,14 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         None => default_validity_s(request.purpose, facts.limits),
     };
     let mut send_at = request.send_at.filter(|at| *at > now);
+    let goes_at = send_at.unwrap_or(now);
     let held = match gate::ask(
         &gate::Facts::of_request(request, facts.realm.environment, facts.gate, now)
             .suppressed(facts.suppressed)
             .consent(facts.consent)
             .others(facts.others)
-            .full(facts.full),
-        send_at.unwrap_or(now),
+            .full(facts.day.and_then(|day| day.full(measured.segments, goes_at))),
+        goes_at,
     )
     .decision()
     {
@@ -285,4 +287,70 @@ pub fn accept(
         template: request.template,
     };
     (message, life)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Environment;
+    use crate::id::AccountId;
+    use crate::quota::Daily;
+
+    /// It is noon, and the limit of the day is three segments.
+    #[test]
+    fn what_is_longer_than_the_rest_of_the_day_waits_for_the_next_with_a_new_life() {
+        let now = Timestamp::parse("2027-01-01T12:00:00Z").unwrap();
+        let midnight = now.plus_s(12 * 3_600);
+        let check = |characters: usize, went: u64, transliterate: bool, expected: &str| {
+            let request = SendRequest {
+                from: pool::Source::Sender(Sender::from_stored("Acme").unwrap()),
+                recipient: PhoneNumber::from_stored("+46701234567").unwrap(),
+                // One of its characters is dear, and may be replaced.
+                text: format!("“{}", "a".repeat(characters - 1)),
+                purpose: Purpose::Transactional,
+                send_at: None,
+                validity_s: Some(600),
+                transliterate,
+                callback: None,
+                reference: None,
+                metadata: None,
+                retry_of: None,
+                template: None,
+            };
+            let used = Used { daily: Daily::of_sender("Acme", 3), segments: went };
+            let facts = Facts {
+                realm: Realm { account: AccountId::from_key(1), environment: Environment::Test },
+                routes: &[Route {
+                    connection: ConnectionId::from_key(1),
+                    environment: Environment::Test,
+                    prefixes: Vec::new(),
+                    senders: Vec::new(),
+                }],
+                text: &[],
+                limits: &Limits::default(),
+                gate: &gate::Policy::OPEN,
+                suppressed: None,
+                consent: None,
+                others: &[],
+                day: Some(&used),
+            };
+            let told = match plan(&request, facts, now) {
+                Ok(Plan { send_at: None, expires_at, .. }) if expires_at == now.plus_s(600) => "goes",
+                Ok(plan) if (plan.send_at, plan.expires_at) == (Some(midnight), midnight.plus_s(600)) => {
+                    "waits"
+                }
+                Err(Refusal::Gate(gate::Reason::DailyLimit(_))) => "is refused",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told, expected, "{characters} {went} {transliterate}");
+        };
+        check(70, 2, false, "goes");
+        check(71, 2, false, "waits");
+        check(71, 2, true, "goes");
+        check(71, 1, false, "goes");
+        check(70, 3, false, "waits");
+        check(300, 0, false, "is refused");
+        check(300, 0, true, "goes");
+        check(300, 2, true, "waits");
+    }
 }

@@ -281,25 +281,26 @@ pub fn look(
 
 /// Chooses the sender for a person. `look` says of each sender why it is passed over, if it is.
 ///
-/// The last one that the person had stays, if it can be used; else one that can be used, of the person's area if the pool wants
-/// that and there is one; else, where all that are left only wait for something, the same among those; else any, so that it can
-/// be said why that may not be used.
+/// The last one that the person had stays, if it can be used, and else another one that they know; else one that can be used, of
+/// the person's area if the pool wants that and there is one; else, where all that are left only wait for something, the same
+/// among those; else any, so that it can be said why that may not be used.
 pub fn choose(
     pool: &Pool,
     recipient: PhoneNumber,
     last: Last,
     look: impl Fn(&Sender) -> Option<Unusable>,
 ) -> (Sender, Choice) {
-    let had = match (last.sent, last.wrote) {
-        (Some((sent, at)), Some((wrote, later))) if later > at && wrote != sent => {
-            Some((wrote, Choice::Wrote))
+    let sent = last.sent.map(|(sender, _)| (sender, Choice::Sent));
+    let wrote = last.wrote.map(|(sender, _)| (sender, Choice::Wrote));
+    let known = match (last.sent, last.wrote) {
+        (Some((sent_from, at)), Some((wrote_to, later))) if later > at && wrote_to != sent_from => {
+            [wrote, sent]
         }
-        (Some((sent, _)), _) => Some((sent, Choice::Sent)),
-        (None, Some((wrote, _))) => Some((wrote, Choice::Wrote)),
-        (None, None) => None,
+        _ => [sent, wrote],
     };
-    if let Some(had) = had.filter(|(sender, _)| pool.senders.contains(sender) && look(sender).is_none()) {
-        return had;
+    let known = || known.into_iter().flatten();
+    if let Some(kept) = known().find(|(sender, _)| pool.senders.contains(sender) && look(sender).is_none()) {
+        return kept;
     }
     let looked: Vec<(Sender, Option<Unusable>)> =
         pool.senders.iter().map(|sender| (*sender, look(sender))).collect();
@@ -314,11 +315,11 @@ pub fn choose(
     if candidates.is_empty() {
         candidates.clone_from(&pool.senders);
     }
-    if let Some((sender, choice)) = had.filter(|(sender, _)| candidates.contains(sender)) {
-        return (sender, choice);
+    if let Some(kept) = known().find(|(sender, _)| candidates.contains(sender)) {
+        return kept;
     }
     let (sender, new) = for_new(pool, recipient, &candidates);
-    let choice = had.map_or(new, |(had, _)| {
+    let choice = known().next().map_or(new, |(had, _)| {
         let found = looked.iter().find(|(sender, _)| *sender == had);
         Choice::Failover(found.map_or(Unusable::Removed, |(_, why)| why.unwrap_or(Unusable::NotAllowed)))
     });
@@ -432,6 +433,13 @@ mod tests {
         check(Some((TORONTO, 5)), None, &[(TORONTO, NoRoute)], "+13055550101 failover_no_route support");
         check(Some((TORONTO, 5)), None, &[(TORONTO, Full)], "+13055550101 failover_full support");
         check(Some(("+18005550101", 5)), None, &[], "+13055550101 failover_removed support");
+        // Of two that the person knows, the other one comes before those that they do not know.
+        let (earlier, later) = (Some((TORONTO, 5)), Some((SHORT, 6)));
+        check(earlier, later, &[(SHORT, Paused)], "+14165550101 sticky_sent support");
+        check(Some((TORONTO, 6)), Some((SHORT, 5)), &[(TORONTO, Full)], "72345 sticky_wrote support");
+        check(earlier, Some(("+18005550101", 6)), &[], "+14165550101 sticky_sent support");
+        let both = [(SHORT, NotAllowed), (TORONTO, Paused)];
+        check(earlier, later, &both, "+13055550101 failover_not_allowed support");
         // Where all that are left only wait for something, the one that they had waits too.
         let all = |why| [NEW_YORK, MIAMI, TORONTO, SHORT].map(|text| (text, why));
         check(Some((TORONTO, 5)), None, &all(Paused), "+14165550101 sticky_sent support");
@@ -439,6 +447,9 @@ mod tests {
         let mut some = all(NotAllowed);
         some[0].1 = Paused;
         check(Some((TORONTO, 5)), None, &some, &format!("{NEW_YORK} failover_not_allowed support"));
+        let mut some = all(Paused);
+        some[3].1 = NotAllowed;
+        check(earlier, later, &some, "+14165550101 sticky_sent support");
         // Nothing can be used: one is there all the same, about which it can be said why.
         check(Some((TORONTO, 5)), None, &all(NotAllowed), "+14165550101 sticky_sent support");
         check(None, None, &all(NoRoute), "+13055550101 area support");

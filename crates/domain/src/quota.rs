@@ -90,6 +90,22 @@ impl Count {
     }
 }
 
+/// A limit, and how much went of it on the day at which somebody looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    /// The limit.
+    pub daily: Daily,
+    /// Segments.
+    pub segments: u64,
+}
+
+impl Used {
+    /// What is in the way of so many segments more at a moment of that day.
+    pub fn full(&self, segments: u32, at: Timestamp) -> Option<Full> {
+        Full::of(&self.daily, self.segments, segments, at)
+    }
+}
+
 /// A limit that a message does not fit into any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {

@@ -833,8 +833,9 @@ struct Heard {
     arrivals: Vec<Arrival>,
     acknowledgements: Vec<Acknowledge>,
     opt_outs: Vec<Acknowledge>,
-    /// Of parts of messages: what they ask is known once they are committed.
-    parts: Vec<Acknowledge>,
+    /// Of the arrivals, in their order, and whether it is an opt-out; `None` of a part of a message: what that asks is known once
+    /// it is committed.
+    of_arrivals: Vec<(Acknowledge, Option<bool>)>,
     permits: Vec<Permit>,
     /// Of the days of senders, for what certainly did not go.
     returned: Vec<Taken>,
@@ -877,10 +878,8 @@ impl Heard {
             }
             CarrierEvent::Inbound { part, acknowledge } => {
                 let arrival = inbound::arrival(engine, lane, part);
-                match assembly::place(&arrival.segment) {
-                    Some(_) => self.parts.push(acknowledge),
-                    None => self.acknowledge(acknowledge, inbound::is_opt_out(&arrival)),
-                }
+                let is_whole = assembly::place(&arrival.segment).is_none();
+                self.of_arrivals.push((acknowledge, is_whole.then(|| inbound::is_opt_out(&arrival))));
                 self.arrivals.push(arrival);
             }
             CarrierEvent::Malformed { reason } => {
@@ -906,17 +905,21 @@ impl Heard {
     async fn commit(mut self, engine: &Arc<Inner>) -> Vec<Acknowledge> {
         // Before it is in its queue again, where it would find its own segments taken.
         give_back(engine, self.returned).await;
-        let received = match engine.advance(self.happenings).await {
-            true => engine.receive(self.arrivals).await,
+        let stored = match engine.advance(self.happenings).await {
+            true => Some(engine.receive(self.arrivals).await),
             false => None,
         };
         // Only now: what a crash leaves in doubt was claimed or answered and not committed, and that has a place in
         // the window until here.
         drop(self.permits);
         // What is not stored is not acknowledged: the carrier keeps it and offers it again.
-        let Some(opted_out) = received else { return Vec::new() };
-        let of_parts = if opted_out { &mut self.opt_outs } else { &mut self.acknowledgements };
-        of_parts.append(&mut self.parts);
+        let Some(stored) = stored else { return Vec::new() };
+        for ((acknowledge, is_opt_out), opted_out) in self.of_arrivals.into_iter().zip(stored) {
+            let Some(opted_out) = opted_out else { continue };
+            let is_opt_out = is_opt_out.unwrap_or(opted_out);
+            let all = if is_opt_out { &mut self.opt_outs } else { &mut self.acknowledgements };
+            all.push(acknowledge);
+        }
         for acknowledge in self.acknowledgements {
             acknowledge.stored();
         }

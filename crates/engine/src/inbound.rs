@@ -101,7 +101,7 @@ fn draft(engine: &Inner, inbound: &Inbound, person: PhoneNumber, kind: Kind, tex
         suppressed: None,
         consent: None,
         others: &[],
-        full: None,
+        day: None,
     };
     let plan = match intake::plan(&request, facts, now) {
         Ok(plan) => plan,

@@ -24,10 +24,12 @@ use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
-use tidings_domain::quota::{Count, Daily, Full};
+use tidings_domain::quota::{Count, Daily, Used};
+use tidings_domain::routing;
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Priced;
 use tidings_domain::suppression;
+use tidings_domain::text;
 use tidings_domain::time::Timestamp;
 use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket};
 
@@ -223,6 +225,7 @@ impl<F: Future<Output: Send> + Send> Drop for Finished<F> {
 }
 
 /// What a message is besides.
+#[derive(Clone)]
 enum With {
     Nothing,
     Code(Sending),
@@ -238,8 +241,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
         pick(engine, call.realm, &mut call.requests).await?;
-        // Codes and what is said in a conversation have a sender.
-        if let Some(sent) = attempt(engine, call, With::Nothing, None).await? {
+        if let Some(sent) = attempt(engine, call, with.clone(), None).await? {
             return Ok(sent);
         }
     }
@@ -266,14 +268,9 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Res
         let limits = pool.senders.iter().filter_map(|sender| {
             Some((*sender, engine.settings.gate.senders.listed.get(sender)?.daily.clone()?))
         });
-        let limits: Vec<(Sender, Daily)> = limits.collect();
-        let counts = limits.iter().map(|(_, daily)| Count::of(daily, realm.environment, now)).collect();
-        let used = if limits.is_empty() { Vec::new() } else { engine.store.quotas(counts).await? };
-        // Those that sent as much today as they may, with the end of their day.
-        let full =
-            limits.iter().zip(used).filter(|((_, daily), used)| Full::of(daily, *used, 1, now).is_some());
-        let full: Vec<(Sender, &Daily, Timestamp)> =
-            full.map(|((sender, daily), _)| (*sender, daily, daily.day(now).ends_at)).collect();
+        let (limited, limits): (Vec<Sender>, Vec<(Daily, Timestamp)>) =
+            limits.map(|(sender, daily)| (sender, (daily, now))).unzip();
+        let days: Vec<(Sender, Used)> = limited.into_iter().zip(used(engine, realm, limits).await?).collect();
         let seen: HashMap<PhoneNumber, Last> = people.into_iter().zip(last).collect();
         let mut had = seen.clone();
         for request in requests.iter_mut().filter(|request| of_it(request)) {
@@ -286,8 +283,12 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Res
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
                 let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
-                let is_full = full.iter().any(|(of, daily, ends_at)| {
-                    of == sender && *ends_at > goes_at && daily.concerns(request.recipient)
+                // What is longer than a whole day fits into none, and is told so.
+                let is_full = days.iter().any(|(of, used)| {
+                    let full = || used.full(segments(engine, realm, sender, request), now);
+                    of == sender
+                        && used.daily.concerns(request.recipient)
+                        && full().and_then(|full| full.opens_at).is_some_and(|ends_at| ends_at > goes_at)
                 });
                 let waits = |connection| match paused.contains(&connection) {
                     true => Some(Unusable::Paused),
@@ -307,6 +308,28 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Res
     Ok(())
 }
 
+/// The segments that a request would have from a sender; one where no connection takes it.
+fn segments(engine: &Inner, realm: Realm, sender: &Sender, request: &SendRequest) -> u32 {
+    let route = routing::route(&engine.routes, realm.environment, sender, request.recipient);
+    let place = route.and_then(|id| engine.routes.iter().position(|route| route.connection == id));
+    let options = place.and_then(|place| engine.text.get(place)).copied().unwrap_or_default();
+    let measured = match request.transliterate {
+        true => text::transliterate(&request.text, &options).after,
+        false => text::measure(&request.text, &options),
+    };
+    measured.segments.max(1)
+}
+
+/// How much of limits is used on the day of a moment.
+async fn used(engine: &Inner, realm: Realm, limits: Vec<(Daily, Timestamp)>) -> Result<Vec<Used>> {
+    if limits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let counts = limits.iter().map(|(daily, at)| Count::of(daily, realm.environment, *at)).collect();
+    let used = engine.store.quotas(counts).await?;
+    Ok(limits.into_iter().zip(used).map(|((daily, _), segments)| Used { daily, segments }).collect())
+}
+
 /// Accepts a call whose senders are known. `None` if somebody has another sender of a pool by now.
 async fn attempt(
     engine: &Arc<Inner>,
@@ -319,7 +342,7 @@ async fn attempt(
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
     let mut others = turns(engine, call.realm, &call.requests, now).await?;
-    let full = full(engine, call.realm, &call.requests, now).await?;
+    let days = days(engine, call.realm, &call.requests, now).await?;
     let carries_code = matches!(with, With::Code(_));
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
@@ -327,7 +350,7 @@ async fn attempt(
         .enumerate()
         .map(|(place, request)| {
             let mut looked = looked.get(&place).copied().unwrap_or_default();
-            looked.full = full.get(&place).copied();
+            looked.day = days.get(&place);
             let (recipient, purpose) = (request.recipient, request.purpose);
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
             let planned = plan(engine, request, looked, before, carries_code, asked, now);
@@ -439,12 +462,12 @@ async fn attempt(
     Ok(Some(Sent::New(batch_id, items)))
 }
 
-/// What was looked up of a recipient before the commit.
+/// What was looked up for a request before the commit.
 #[derive(Debug, Clone, Copy, Default)]
-struct Looked {
+struct Looked<'a> {
     suppressed: Option<suppression::Reason>,
     consent: Option<Lack>,
-    full: Option<Full>,
+    day: Option<&'a Used>,
 }
 
 /// Looks recipients up, by the places of their requests; only where the operator wants consent for a purpose. An opt-out
@@ -455,7 +478,7 @@ async fn look(
     realm: Realm,
     requests: &[SendRequest],
     now: Timestamp,
-) -> Result<HashMap<usize, Looked>> {
+) -> Result<HashMap<usize, Looked<'static>>> {
     let policy = &engine.settings.gate.consent;
     let concerned: Vec<usize> =
         (0..requests.len()).filter(|place| policy.concerns(requests[*place].purpose)).collect();
@@ -467,7 +490,7 @@ async fn look(
     let suppressed = engine.store.suppressed(people, now).await?;
     let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
         let consent = said.lacks(requests[place].purpose, Channel::Text, now);
-        (place, Looked { suppressed, consent, full: None })
+        (place, Looked { suppressed, consent, day: None })
     });
     Ok(looked.collect())
 }
@@ -492,34 +515,28 @@ async fn turns(
     Ok(people.into_iter().zip(turns).collect())
 }
 
-/// Of which requests, by their places, the sender's limit is used up on the day on which they would go. What waits for that day
-/// is not counted: it takes what is left at its last moment.
-async fn full(
+/// The limits of senders that requests are concerned by, by their places, and what went on the day on which they would go. What
+/// waits for that day is not counted: it takes what is left at its last moment.
+async fn days(
     engine: &Inner,
     realm: Realm,
     requests: &[SendRequest],
     now: Timestamp,
-) -> Result<HashMap<usize, Full>> {
+) -> Result<HashMap<usize, Used>> {
     let policy = &engine.settings.gate.senders;
     let limited = |(place, request): (usize, &SendRequest)| {
         let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
-        Some((place, daily, request.send_at.filter(|at| *at > now).unwrap_or(now)))
+        Some((place, (daily, request.send_at.filter(|at| *at > now).unwrap_or(now))))
     };
-    let limited: Vec<(usize, Daily, Timestamp)> = requests.iter().enumerate().filter_map(limited).collect();
-    if limited.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let counts = limited.iter().map(|(_, daily, at)| Count::of(daily, realm.environment, *at)).collect();
-    let used = engine.store.quotas(counts).await?;
-    let full = limited.into_iter().zip(used);
-    // One segment at least; how many there are is known once it is planned.
-    Ok(full.filter_map(|((place, daily, at), used)| Some((place, Full::of(&daily, used, 1, at)?))).collect())
+    let (places, limits): (Vec<usize>, Vec<(Daily, Timestamp)>) =
+        requests.iter().enumerate().filter_map(limited).unzip();
+    Ok(places.into_iter().zip(used(engine, realm, limits).await?).collect())
 }
 
 fn plan(
     engine: &Inner,
     mut request: SendRequest,
-    looked: Looked,
+    looked: Looked<'_>,
     others: &[Timestamp],
     carries_code: bool,
     asked: Asked,
@@ -539,7 +556,7 @@ fn plan(
         suppressed: looked.suppressed,
         consent: looked.consent,
         others,
-        full: looked.full,
+        day: looked.day,
     };
     let mut plan = intake::plan(&request, facts, now)?;
     let picked = request.from.picked().cloned();
@@ -618,7 +635,7 @@ pub(crate) async fn preview(
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
     let others = turns(engine, realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
-    let full = full(engine, realm, std::slice::from_ref(request), now).await?.get(&0).copied();
+    let day = days(engine, realm, std::slice::from_ref(request), now).await?.remove(&0);
     let facts = Facts {
         realm,
         routes: &engine.routes,
@@ -628,7 +645,7 @@ pub(crate) async fn preview(
         suppressed: None,
         consent,
         others,
-        full,
+        day: day.as_ref(),
     };
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
     let listed = listed.into_iter().next().flatten();
@@ -636,11 +653,13 @@ pub(crate) async fn preview(
         Err(Refusal::Gate(_)) => {
             let content = policy.content.clone();
             let open = gate::Policy { content: content.warning_only(), ..gate::Policy::OPEN };
-            intake::plan(request, Facts { gate: &open, ..facts }, now)
+            intake::plan(request, Facts { gate: &open, day: None, ..facts }, now)
         }
         plan => plan,
     };
     let segments = plan.as_ref().map_or(1, |plan| plan.measured.segments);
+    let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+    let full = day.and_then(|day| day.full(segments, goes_at));
     let overspent = match priced(engine, realm, request, segments) {
         Some(Priced { price, limits }) => {
             let spent = engine.store.spent(vec![realm.account], now).await?;

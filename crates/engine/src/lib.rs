@@ -914,19 +914,31 @@ impl Inner {
         all_taken
     }
 
-    /// Commits what people sent, and says whether somebody opted out by it. `None` if it is not stored: it is not
-    /// acknowledged then, and the carrier offers it again.
-    pub(crate) async fn receive(self: &Arc<Self>, arrivals: Vec<Arrival>) -> Option<bool> {
-        if arrivals.is_empty() {
-            return Some(false);
-        }
-        match self.store.receive(arrivals, inbound::hearing(self), self.clock.now()).await {
-            Ok(advanced) => Some(self.heard(advanced).await),
-            Err(error) => {
-                warn(&error, "inbound messages could not be stored");
-                None
+    /// Commits what people sent, and says of each in its order whether somebody opted out by what was committed with it. `None`
+    /// for what is not stored: it is not acknowledged then, and the carrier offers it again. What the store can never take is
+    /// halved until it is alone, so that nobody else waits for it.
+    pub(crate) async fn receive(self: &Arc<Self>, arrivals: Vec<Arrival>) -> Vec<Option<bool>> {
+        let mut stored = Vec::with_capacity(arrivals.len());
+        let mut parts = vec![arrivals];
+        while let Some(mut part) = parts.pop().filter(|part| !part.is_empty()) {
+            match self.store.receive(part.clone(), inbound::hearing(self), self.clock.now()).await {
+                Ok(advanced) => {
+                    let opted_out = self.heard(advanced).await;
+                    stored.resize(stored.len() + part.len(), Some(opted_out));
+                }
+                Err(tidings_store::Error::Corrupt(_) | tidings_store::Error::Conflict(_))
+                    if part.len() > 1 =>
+                {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                Err(error) => {
+                    warn(&error, "inbound messages could not be stored");
+                    stored.resize(stored.len() + part.len(), None);
+                }
             }
         }
+        stored
     }
 
     /// Acts on a commit of what people sent. Says whether somebody opted out.

@@ -226,12 +226,12 @@ pub async fn read_history(store: &dyn Backend, clock: &Clock, realm: Realm, with
     };
     let mut after = place().await?;
     loop {
-        let told = store.events(realm, after, EVENTS).await?;
-        let Some(last) = told.last() else { return Ok(true) };
-        let upto = last.id;
-        let touches = told.iter().filter_map(touches).collect();
+        let read = store.events(realm, after, EVENTS).await?;
+        // Also where nothing of this realm was found: what others did is not looked through again.
+        let Some(upto) = read.upto.filter(|upto| Some(*upto) != after) else { return Ok(true) };
+        let touches = read.told.iter().filter_map(touches).collect();
         let is_added = store.add_touches(realm, Touched { after, upto, touches }).await?;
-        if is_added && told.len() < EVENTS {
+        if is_added && read.is_end {
             return Ok(true);
         }
         // Somebody else read on meanwhile: from there.

@@ -9,6 +9,7 @@ use tidings_domain::message::Status;
 use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
+use tidings_engine::segment::read_history;
 use tidings_engine::{Call, Engine, Item, Sent, Settings};
 use tidings_store::sqlite::{Options, Sqlite};
 use tidings_store::{Retention, Stored};
@@ -102,6 +103,21 @@ async fn a_message_is_delivered() {
         house.engine.store().timeline(house.realm, id).await.expect("a store").expect("a timeline");
     let kinds: Vec<&str> = timeline.events.iter().map(|(_, event)| event.kind.as_str()).collect();
     assert_eq!(kinds, ["message.sent", "message.delivered"]);
+    house.engine.stop(5_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_did_is_looked_through_once_for_the_history_of_a_quiet_realm() {
+    let house = open(tempfile::tempdir().expect("a directory")).await;
+    let id = house.send("+15550002222", "Hello from our app").await;
+    house.end_of(id).await;
+    let quiet = Realm { environment: Environment::Live, ..house.realm };
+    let (store, clock) = (&**house.engine.store(), house.engine.clock());
+    let last = store.events(house.realm, None, 100).await.expect("a store").upto.expect("events");
+    for _ in 0..2 {
+        assert!(read_history(store, clock, quiet, 1_000).await.expect("a store"), "there is no more");
+        assert_eq!(store.touch_places().await.expect("a store"), [(quiet, last)]);
+    }
     house.engine.stop(5_000).await;
 }
 

@@ -340,9 +340,9 @@ pub async fn read_feed(house: Arc<House>) {
         if let Ok(page) = page
             && !running.life.is_over()
         {
-            let ids = page.iter().map(|told| told.id.key());
+            let ids = page.told.iter().map(|told| told.id.key());
             stage.ledger().feed.extend(ids);
-            after = page.last().map(|told| told.id).or(after);
+            after = page.upto;
         }
     }
 }

@@ -367,7 +367,15 @@ async fn view(house: &Arc<House>, is_settled: bool, starved: Vec<usize>) -> View
         let timeline = observer.timeline(realm, stored.message.id).await;
         messages.push(timeline.expect("nothing goes wrong with it").expect("it was just listed"));
     }
-    let events = observer.events(realm, None, 100_000).await.expect("nothing goes wrong with it");
+    let (mut events, mut after) = (Vec::new(), None);
+    loop {
+        let stretch = observer.events(realm, after, 100_000).await.expect("nothing goes wrong with it");
+        events.extend(stretch.told.iter().map(event));
+        if stretch.is_end {
+            break;
+        }
+        after = stretch.upto;
+    }
     let endpoints = observer.endpoints(None).await.expect("nothing goes wrong with it");
     let mut attempts = Vec::new();
     for id in &house.endpoints {
@@ -377,7 +385,7 @@ async fn view(house: &Arc<House>, is_settled: bool, starved: Vec<usize>) -> View
     }
     View {
         messages,
-        events: events.iter().map(event).collect(),
+        events,
         endpoints,
         attempts,
         statistics: observer.statistics(now).await.expect("nothing goes wrong with it"),

@@ -238,8 +238,10 @@ pub trait Backend: Send + Sync + 'static {
     /// A page of batches, newest first.
     fn batches(&self, realm: Realm, page: Page) -> BoxFuture<'_, Paged<Batch>>;
 
-    /// Public events after `after`, oldest first: the polling feed. Never skips an event that commits later.
-    fn events(&self, realm: Realm, after: Option<EventId>, limit: usize) -> BoxFuture<'_, Vec<Told>>;
+    /// The next stretch of the event log after a place: the polling feed. It ends with the `limit`-th public event of the realm,
+    /// or behind [`EVENTS_LOOKED_AT_MAX`] events of anybody, if the log does not end before. Who goes on from where it ends skips no
+    /// event that commits later.
+    fn events(&self, realm: Realm, after: Option<EventId>, limit: usize) -> BoxFuture<'_, Stretch>;
 
     /// One event by its id, public or not.
     fn event(&self, realm: Realm, id: EventId) -> BoxFuture<'_, Option<Told>>;

@@ -790,6 +790,8 @@ mod tests {
 
     /// A column as a schema has it: its kind, and whether it may be empty.
     type Columns = BTreeMap<String, (String, bool)>;
+    /// Tables and columns that are compared by their octets.
+    type ByOctets = BTreeSet<(String, String)>;
 
     fn of_sqlite() -> (BTreeMap<String, Columns>, BTreeMap<String, BTreeSet<String>>) {
         let directory = tempfile::tempdir().unwrap();
@@ -813,26 +815,31 @@ mod tests {
         (tables, keys)
     }
 
-    fn of_postgres() -> Option<BTreeMap<String, Columns>> {
+    fn of_postgres() -> Option<(BTreeMap<String, Columns>, ByOctets)> {
         let database = Cluster::here()?.database();
         let options = postgres::Options::at(&database.address()).unwrap();
         apart(|| postgres::copy::Database::open(&options, Use::Target).map(drop)).unwrap();
         let listed = database.run(
-            "SELECT table_name || ' ' || column_name || ' ' || udt_name || ' ' || is_nullable
+            "SELECT table_name || ' ' || column_name || ' ' || udt_name || ' ' || is_nullable || ' '
+               || coalesce(collation_name, '-')
              FROM information_schema.columns WHERE table_schema = 'public'
                AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = quote_ident(table_name)::regclass)",
         );
         let mut tables = BTreeMap::<String, Columns>::new();
+        let mut by_octets = ByOctets::new();
         for line in listed.lines() {
             let mut words = line.split(' ').map(str::to_owned);
             let mut word = || words.next().unwrap();
             let (table, column, kind, nullable) = (word(), word(), word(), word());
+            if word() == "C" {
+                by_octets.insert((table.clone(), column.clone()));
+            }
             if OWN_COLUMNS.contains(&(&table, &column)) {
                 continue;
             }
             tables.entry(table).or_default().insert(column, (kind, nullable == "YES"));
         }
-        Some(tables)
+        Some((tables, by_octets))
     }
 
     /// A table or a column that a migration adds is copied, or this says that the list lacks it.
@@ -844,7 +851,7 @@ mod tests {
             TABLES.iter().map(|table| table.name).chain(OWN.0.iter().copied()).map(str::to_owned).collect();
         assert_eq!(sqlite.keys().cloned().collect::<BTreeSet<_>>(), listed, "tables of SQLite");
         listed.extend(OWN.1.iter().map(|name| (*name).to_owned()));
-        if let Some(postgres) = &postgres {
+        if let Some((postgres, _)) = &postgres {
             assert_eq!(postgres.keys().cloned().collect::<BTreeSet<_>>(), listed, "tables of PostgreSQL");
         }
         for table in TABLES {
@@ -870,7 +877,15 @@ mod tests {
                 assert_eq!(column.map(|column| column.way), Some(Way::Same), "{name} of {}", table.name);
                 assert!(!of_sqlite[*name].1, "{name} of {} is never empty", table.name);
             }
-            let Some(postgres) = &postgres else { continue };
+            let Some((postgres, by_octets)) = &postgres else { continue };
+            let is_text = |name: &&str| {
+                table.columns.iter().any(|column| column.name == *name && column.kind == Kind::Text)
+            };
+            for name in table.key.iter().copied().filter(is_text) {
+                // Rows come in the order of their keys, which is that of octets in SQLite.
+                let column = (table.name.to_owned(), name.to_owned());
+                assert!(by_octets.contains(&column), "{name} of {} is COLLATE \"C\"", table.name);
+            }
             let spelled = |kind| match kind {
                 Kind::Short => "int2",
                 Kind::Whole => "int4",

@@ -10,7 +10,6 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{self, Act, Channel, Evidence, Method};
 use tidings_domain::consent_request::{self as domain, LIFE_S, LIFE_S_MAX, LIFE_S_MIN, NewConsentRequest};
 use tidings_domain::id::{ConsentRequestId, InboundId, MessageId};
-use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
@@ -90,12 +89,12 @@ pub fn parse(json: &Json<'_>, door: Door) -> Result<(Parsed, NewConsentRequest),
     if let Some(text) = fields.text("text") {
         check_length(text, "text", &mut errors);
     }
-    let sender = fields.text("from").map(|from| door.sender("from", from));
+    let sender = fields.text("from").map(|from| door.source("from", from));
     let recipient = fields.text("to").map(|to| door.recipient("to", to));
     match (sender, recipient, fields.text("text"), act) {
         (Some(Ok(sender)), Some(Ok(recipient)), Some(text), Some(act)) if errors.is_empty() => {
             let options = Options::new(Purpose::Transactional);
-            let (request, callback_url) = options.with(Source::Sender(sender), recipient, text.to_owned());
+            let (request, callback_url) = options.with(sender, recipient, text.to_owned());
             let message = Parsed { request, callback_url, text_field: "text", filling: None };
             let source = "api".to_owned();
             Ok((
@@ -189,6 +188,7 @@ pub fn shown(one: &domain::ConsentRequest) -> ConsentRequest<'_> {
 mod tests {
     use super::*;
     use tidings_domain::account::Environment;
+    use tidings_domain::pool::Source;
 
     fn read(text: &str) -> Result<(Parsed, NewConsentRequest), Vec<FieldError>> {
         let door = Door { environment: Environment::Test, default_country: None };
@@ -208,6 +208,10 @@ mod tests {
             (vec![Purpose::Marketing, Purpose::Alert], vec![Channel::Text])
         );
         assert_eq!((new.act, new.life_s), (Act::Written, 3600));
+        let of_a_pool =
+            read(r#"{"from":"pool:support","to":"+15550002222","text":"Reply YES","act":"express"}"#);
+        let Source::Pool(pool) = of_a_pool.unwrap().0.request.from else { panic!("not a pool") };
+        assert_eq!(pool.as_str(), "support");
     }
 
     #[test]

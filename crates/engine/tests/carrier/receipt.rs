@@ -283,7 +283,7 @@ async fn parts_of_inbound_messages_are_put_together_behind_a_flood_of_parts_of_n
     for _ in 0..2 {
         assert_eq!(session.read().await.map(|pdu| pdu.status), Some(status::ESME_ROK));
     }
-    let told = house.engine.store().events(house.realm, None, 10_000).await.unwrap();
+    let told = house.engine.store().events(house.realm, None, 10_000).await.unwrap().told;
     let texts = |total: u8| {
         let told = told.iter().filter_map(move |told| match &told.about {
             tidings_store::About::Inbound(inbound) => Some(inbound),

@@ -3,8 +3,11 @@
 use crate::database::Database;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
-use tidings_carriers::{CarrierEvent, Link, LinkState, Permit, Submission, Surroundings, Tag, Window};
+use tidings_carriers::{
+    Acknowledge, CarrierEvent, InboundPart, Link, LinkState, Permit, Submission, Surroundings, Tag, Window,
+};
 use tidings_domain::message::Answer;
+use tidings_domain::text::{Charset, Segment};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Unanswered segments.
@@ -19,6 +22,10 @@ pub struct Carrier {
     down: Mutex<BTreeSet<String>>,
     /// What was submitted, and by which node.
     pub submitted: Mutex<Vec<(&'static str, Tag)>>,
+    /// The link that was opened last.
+    link: Mutex<Option<mpsc::WeakSender<CarrierEvent>>>,
+    /// Of whom texts were acknowledged.
+    pub acknowledged: Arc<Mutex<Vec<&'static str>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -37,6 +44,8 @@ impl Carrier {
             changed: Notify::new(),
             down: Mutex::default(),
             submitted: Mutex::default(),
+            link: Mutex::default(),
+            acknowledged: Arc::default(),
         })
     }
 
@@ -64,10 +73,28 @@ impl Carrier {
         self.submitted.lock().unwrap().len()
     }
 
+    /// Passes on what people wrote, all at once, over the link that was opened last.
+    pub fn passes_on(&self, texts: &[(&'static str, &str)]) {
+        let link = self.link.lock().unwrap().as_ref().and_then(mpsc::WeakSender::upgrade).unwrap();
+        for (from, text) in texts {
+            let part = InboundPart {
+                from: (*from).to_owned(),
+                to: "72345".to_owned(),
+                segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+                beside: Vec::new(),
+                opened: None,
+            };
+            let (from, acknowledged) = (*from, Arc::clone(&self.acknowledged));
+            let acknowledge = Acknowledge::new(move || acknowledged.lock().unwrap().push(from));
+            link.try_send(CarrierEvent::Inbound { part, acknowledge }).unwrap();
+        }
+    }
+
     /// Opens a link for a node.
     pub fn open(self: &Arc<Self>, node: &'static str, surroundings: &Surroundings) -> Link {
         let (submissions_in, submissions) = mpsc::channel(WINDOW + 255);
         let (events_in, events) = mpsc::channel(100);
+        *self.link.lock().unwrap() = Some(events_in.downgrade());
         let (state_in, state) = watch::channel(LinkState::Up { sessions: 1 });
         let (stop, stopped) = watch::channel(false);
         let window = Window::new();

@@ -41,6 +41,8 @@ pub struct Database {
     state: Mutex<State>,
     /// What was done, in order: `a: recover`, `b: release` …
     pub log: Mutex<Vec<String>>,
+    /// Who sends what can never be stored.
+    pub spoiled: Mutex<Option<&'static str>>,
 }
 
 #[derive(Default)]
@@ -229,7 +231,6 @@ impl Backend for Membership {
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
-        write receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
         write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
         read inbound(realm: Realm, id: InboundId) -> Option<Received>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
@@ -240,7 +241,7 @@ impl Backend for Membership {
         read timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
         read batch(realm: Realm, id: BatchId) -> Option<Batch>;
         read batches(realm: Realm, page: Page) -> Paged<Batch>;
-        read events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
+        read events(realm: Realm, after: Option<EventId>, limit: usize) -> Stretch;
         read event(realm: Realm, id: EventId) -> Option<Told>;
         write claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
         write give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
@@ -356,6 +357,15 @@ impl Backend for Membership {
             }
             Ok(accepted)
         })
+    }
+
+    fn receive(&self, arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> BoxFuture<'_, Advanced> {
+        let spoiled = *self.database.spoiled.lock().unwrap();
+        if arrivals.iter().any(|arrival| Some(&*arrival.from) == spoiled) {
+            return Box::pin(std::future::ready(Err(Error::Corrupt("as planned".to_owned()))));
+        }
+        let done = self.model.receive(arrivals, hearing, now);
+        Box::pin(async move { self.call("receive", true, done).await })
     }
 
     fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> BoxFuture<'_, Vec<Suppression>> {

@@ -546,3 +546,32 @@ async fn a_node_knows_nothing_of_links_of_others() {
     a.engine.stop(5_000).await;
     b.engine.stop(5_000).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_stored_keeps_nobody_else_from_being_heard() {
+    let site = Site::new(1);
+    let a = site.start("a").await;
+    a.has_open(1).await;
+    *site.database.spoiled.lock().unwrap() = Some("+46700000009");
+    site.carrier.passes_on(&[
+        ("+46700000001", "hello"),
+        ("+46700000009", "one that cannot be stored"),
+        ("+46700000002", "STOP"),
+        ("+46700000003", "hello"),
+    ]);
+    let acknowledged = || {
+        let mut all = site.carrier.acknowledged.lock().unwrap().clone();
+        all.sort_unstable();
+        all
+    };
+    let others = ["+46700000001", "+46700000002", "+46700000003"];
+    until("the others are acknowledged", async || acknowledged() == others).await;
+    let person = PhoneNumber::from_stored("+46700000002").unwrap();
+    let listed = a.engine.store().suppressed(vec![(a.realm, person)], a.engine.clock().now()).await.unwrap();
+    assert_eq!(listed, [Some(Reason::OptedOut)]);
+    // It is offered again, and waits for a mend alone.
+    site.carrier.passes_on(&[("+46700000009", "one that cannot be stored")]);
+    pass(1_000).await;
+    assert_eq!(acknowledged(), others);
+    a.engine.stop(5_000).await;
+}

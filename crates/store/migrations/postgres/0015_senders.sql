@@ -4,7 +4,7 @@
 CREATE TABLE sticky (
   account BIGINT NOT NULL,
   live SMALLINT NOT NULL,
-  pool TEXT NOT NULL,
+  pool TEXT COLLATE "C" NOT NULL,
   person BIGINT NOT NULL,
   sender TEXT NOT NULL,
   at BIGINT NOT NULL,
@@ -15,7 +15,7 @@ CREATE INDEX sticky_age ON sticky (at);
 -- How many segments went in a day, by a sender or a brand. day is its beginning.
 CREATE TABLE quota (
   live SMALLINT NOT NULL,
-  name TEXT NOT NULL,
+  name TEXT COLLATE "C" NOT NULL,
   day BIGINT NOT NULL,
   segments BIGINT NOT NULL,
   PRIMARY KEY (live, name, day)

@@ -8,7 +8,7 @@ CREATE TABLE rule_reply (
   account BIGINT NOT NULL,
   live SMALLINT NOT NULL,
   recipient BIGINT NOT NULL,
-  rule TEXT NOT NULL,
+  rule TEXT COLLATE "C" NOT NULL,
   at BIGINT NOT NULL,
   PRIMARY KEY (account, live, recipient, rule)
 );
@@ -21,7 +21,7 @@ CREATE TABLE consent_request (
   account BIGINT NOT NULL,
   live SMALLINT NOT NULL,
   recipient BIGINT NOT NULL,
-  sender TEXT NOT NULL,
+  sender TEXT COLLATE "C" NOT NULL,
   message BIGINT NOT NULL,
   purposes SMALLINT NOT NULL,
   channels SMALLINT NOT NULL,

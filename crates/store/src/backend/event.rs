@@ -10,6 +10,22 @@ use tidings_domain::webhook::Delivery;
 /// How long a delivery that was handed over in memory counts as taken: longer than any call may last.
 pub(crate) const FIRST_LEASE_MS: i64 = 60_000;
 
+/// Events that are looked at for one [`Stretch`], at most, whosever they are: those of one realm may lie far apart among those
+/// of all others.
+pub const EVENTS_LOOKED_AT_MAX: usize = 10_000;
+
+/// A stretch of the event log, with the public events of one realm in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stretch {
+    /// Them, oldest first.
+    pub told: Vec<Told>,
+    /// Up to where the log was looked through: what comes behind it was not there yet, or was not looked at. `None` if there
+    /// was nothing at all.
+    pub upto: Option<EventId>,
+    /// Whether that was its end at this moment. If not, there may be more, also where nothing was found.
+    pub is_end: bool,
+}
+
 /// An event with what is needed to tell it, and the delivery it is told by (if any).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {

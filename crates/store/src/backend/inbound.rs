@@ -1,6 +1,7 @@
 //! What people write, and what is answered by itself.
 
 use super::{Actor, Draft, Suppression};
+use crate::{Error, Result};
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -288,6 +289,18 @@ impl Inbound {
             return None;
         }
         Some((consent_request::answer(&self.text)?, self.person()?, self.sender()?))
+    }
+
+    /// What was read for it; nothing where what is stored of that cannot be true. The log says so, with what is left undone: one
+    /// row that nobody can read must not keep people from being heard.
+    pub(crate) fn if_readable<T>(&self, read: Result<T>, undone: &str) -> Result<Option<T>> {
+        match read {
+            Err(error @ Error::Corrupt(_)) => {
+                tracing::error!(%error, inbound = %self.id, "{undone}");
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
     }
 
     /// Who changes the list by it.

@@ -24,9 +24,9 @@ impl WhichSegment {
 /// What was read in the event log of a realm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Touched {
-    /// The last event that was read before; `None` if none was.
+    /// The place up to which it was read before; `None` if it was not.
     pub after: Option<EventId>,
-    /// The last one that was read now.
+    /// The one up to which it was read now, whether or not anything was found.
     pub upto: EventId,
     /// What happened between them.
     pub touches: Vec<(PhoneNumber, Touch, Timestamp)>,

@@ -181,13 +181,21 @@ impl Events {
 // ── the feed ────────────────────────────────────────────────────────────────────────────────────────────────
 
 impl Tables {
-    pub(super) fn events(&mut self, realm: Realm, after: Option<EventId>, limit: usize) -> Result<Vec<Told>> {
-        let after = EventId::from_key(after.map_or(0, EventId::key).saturating_add(1));
-        let feed = self.events.feed.get(&realm).into_iter().flat_map(|feed| feed.range(after..));
-        Ok(feed
-            .take(limit)
-            .filter_map(|id| self.events.told((&self.messages, &self.inbounds), *id, None))
-            .collect())
+    pub(super) fn events(&mut self, realm: Realm, after: Option<EventId>, limit: usize) -> Result<Stretch> {
+        let events = &self.events;
+        let first = EventId::from_key(after.map_or(0, EventId::key).saturating_add(1));
+        let looked_at: Vec<EventId> =
+            events.log.range(first..).take(EVENTS_LOOKED_AT_MAX).map(|(id, _)| *id).collect();
+        let last = looked_at.last().copied();
+        let feed = events.feed.get(&realm).into_iter().flat_map(|feed| feed.range(first..));
+        let found: Vec<EventId> = feed.copied().take_while(|id| Some(*id) <= last).take(limit).collect();
+        let full = found.last().copied().filter(|_| found.len() == limit);
+        let told = |id: &EventId| events.told((&self.messages, &self.inbounds), *id, None);
+        Ok(Stretch {
+            told: found.iter().filter_map(told).collect(),
+            upto: full.or(last).or(after),
+            is_end: full.is_none() && looked_at.len() < EVENTS_LOOKED_AT_MAX,
+        })
     }
 
     pub(super) fn event(&mut self, realm: Realm, id: EventId) -> Result<Option<Told>> {

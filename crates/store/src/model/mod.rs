@@ -529,7 +529,7 @@ impl Backend for Model {
         read batch(realm: Realm, id: BatchId) -> Option<Batch>;
         read batches(realm: Realm, page: Page) -> Paged<Batch>;
 
-        read events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
+        read events(realm: Realm, after: Option<EventId>, limit: usize) -> Stretch;
         read event(realm: Realm, id: EventId) -> Option<Told>;
         write claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
         write give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();

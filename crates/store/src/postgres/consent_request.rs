@@ -128,19 +128,25 @@ async fn put(sql: &Session, one: &ConsentRequest) -> Result<()> {
 
 /// Ends the request that a person answers, if one waits for this answer, and writes what follows into the ledger.
 pub(super) async fn answer(tx: &mut Tx, inbound: &Inbound, now: Timestamp) -> Result<bool> {
-    let Some((answer, person, sender)) = inbound.answer() else { return Ok(false) };
-    let Some(known) = pending(&tx.sql, inbound.realm, person, sender).await? else { return Ok(false) };
-    // What the sheets have of the message and of the list is looked at, too.
-    tx.settle().await?;
-    let opt_outs = opt_outs(&tx.sql, inbound.realm, person).await?;
-    let sent = sent(&tx.sql, inbound.realm, std::slice::from_ref(&known)).await?.remove(&known.message);
-    let Some(ended) = known.answered(answer, inbound.id, &opt_outs, sent, inbound.at) else {
-        return Ok(false);
-    };
+    let ended = ended(tx, inbound).await;
+    let ended =
+        inbound.if_readable(ended, "it cannot be read what was asked: the text is taken for no answer")?;
+    let Some(ended) = ended.flatten() else { return Ok(false) };
     put(&tx.sql, &ended).await?;
     let entries = ended.entries(now, || Ok::<_, crate::Error>(ConsentId::from_key(tx.next_id(now))))?;
     consent::record_consents(tx, &entries, &inbound.actor(), &now).await?;
     Ok(true)
+}
+
+/// The request that a person answers, as it stands then.
+async fn ended(tx: &mut Tx, inbound: &Inbound) -> Result<Option<ConsentRequest>> {
+    let Some((answer, person, sender)) = inbound.answer() else { return Ok(None) };
+    let Some(known) = pending(&tx.sql, inbound.realm, person, sender).await? else { return Ok(None) };
+    // What the sheets have of the message and of the list is looked at, too.
+    tx.settle().await?;
+    let opt_outs = opt_outs(&tx.sql, inbound.realm, person).await?;
+    let sent = sent(&tx.sql, inbound.realm, std::slice::from_ref(&known)).await?.remove(&known.message);
+    Ok(known.answered(answer, inbound.id, &opt_outs, sent, inbound.at))
 }
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -297,10 +297,13 @@ pub(super) async fn sweep(sql: &Session, before: Timestamp, limit: usize) -> Res
         )
         .await?;
     }
+    // Entries go by their age, so what was said last in one that is empty is older than all that is left: without that bound each
+    // call would look into every old conversation that still has to be emptied.
     let empty = sql
         .execute(
             "DELETE FROM conversation WHERE id = ANY (ARRAY (
-               SELECT c.id FROM conversation c WHERE c.last_at < $1
+               SELECT c.id FROM conversation c
+               WHERE c.last_at < least($1, (SELECT e.at FROM conversation_entry e ORDER BY e.at LIMIT 1))
                  AND NOT EXISTS (SELECT 1 FROM conversation_entry e WHERE e.conversation = c.id LIMIT 1)
                ORDER BY c.last_at LIMIT $2))",
             &[&before.as_millis(), &(limit as i64)],

@@ -5,7 +5,7 @@
 use super::executor::{self, Rx, Tx};
 use super::front::Queue;
 use super::message;
-use super::session::{Flight, Session, cell, clean, live, realm, values};
+use super::session::{Flight, Session, cell, clean, live, realm, single, values};
 use super::{endpoint, inbound, operating};
 use crate::Result;
 use crate::backend::*;
@@ -347,43 +347,50 @@ fn read_all(rows: &[Row]) -> Result<Vec<Logged>> {
     rows.iter().map(|row| logged(row, 0)).collect()
 }
 
-/// Rows that are read on where events lie in a part that will be dropped, and are about messages that are gone; and how
-/// often for one question.
-const READ_ON: (i64, usize) = (1_000, 1_000);
-
 pub(super) async fn events(
     rx: &Rx<'_>,
     realm: &Realm,
     after: &Option<EventId>,
     limit: &usize,
-) -> Result<Vec<Told>> {
-    let mut told = Vec::new();
-    let mut after = after.map_or(0, EventId::key);
-    let mut step = *limit as i64;
-    for _ in 0..READ_ON.1 {
-        let rows = rx
-            .sql
-            .rows(
-                concat!(
-                    "SELECT ",
-                    columns!(),
-                    " FROM event e WHERE e.seq > $1 AND e.account = $2 AND e.live = $3 AND e.kind = ANY ($4)
-                     ORDER BY e.seq LIMIT $5"
-                ),
-                &[&after, &realm.account.key(), &live(realm.environment), &public_kinds(|_| true), &step],
-            )
-            .await?;
-        let found = read_all(&rows)?;
-        after = found.last().map_or(after, |last| last.id.key());
-        told.extend(tell(rx.sql, found.into_iter().map(|one| (one, None)).collect()).await?);
-        // Who follows the feed takes a page with nothing in it for its end.
-        if told.len() >= *limit || (rows.len() as i64) < step {
-            break;
-        }
-        step = READ_ON.0;
-    }
-    told.truncate(*limit);
-    Ok(told)
+) -> Result<Stretch> {
+    let first = after.map_or(0, EventId::key);
+    // Events come in the order of their places, so nothing comes between these two looks that lies before the end of the first.
+    let looked = rx
+        .sql
+        .rows(
+            "SELECT max(w.seq), count(*) FROM (SELECT e.seq FROM event e WHERE e.seq > $1 ORDER BY e.seq LIMIT $2) w",
+            &[&first, &(EVENTS_LOOKED_AT_MAX as i64)],
+        )
+        .await?;
+    let looked = single(looked)?;
+    let (last, looked_at): (Option<i64>, i64) = (cell(&looked, 0)?, cell(&looked, 1)?);
+    let rows = rx
+        .sql
+        .rows(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM event e WHERE e.seq > $1 AND e.seq <= $6 AND e.account = $2 AND e.live = $3 AND e.kind = ANY ($4)
+                 ORDER BY e.seq LIMIT $5"
+            ),
+            &[
+                &first,
+                &realm.account.key(),
+                &live(realm.environment),
+                &public_kinds(|_| true),
+                &(*limit as i64),
+                &last.unwrap_or(0),
+            ],
+        )
+        .await?;
+    let found = read_all(&rows)?;
+    let full = found.last().filter(|_| found.len() == *limit).map(|last| last.id);
+    Ok(Stretch {
+        // Events may lie in a part that will be dropped, and be about messages that are gone.
+        told: tell(rx.sql, found.into_iter().map(|one| (one, None)).collect()).await?,
+        upto: full.or(last.map(EventId::from_key)).or(*after),
+        is_end: full.is_none() && (looked_at as usize) < EVENTS_LOOKED_AT_MAX,
+    })
 }
 
 pub(super) async fn event(rx: &Rx<'_>, realm: &Realm, id: &EventId) -> Result<Option<Told>> {

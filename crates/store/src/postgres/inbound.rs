@@ -363,11 +363,14 @@ impl<'h> Desk<'h> {
     /// What a rule does about it, if one fits.
     async fn route(&self, sql: &Session, inbound: &mut Inbound) -> Result<Option<Box<Ruled>>> {
         let Some((rules, person, to)) = self.hearing.rules_for(inbound) else { return Ok(None) };
-        let contact = if rules.need_contact() {
-            contact::holders(sql, inbound.realm, std::iter::once(person)).await?.pop()
-        } else {
-            None
+        let holder = match rules.need_contact() {
+            true => contact::holders(sql, inbound.realm, std::iter::once(person))
+                .await
+                .map(|mut found| found.pop()),
+            false => Ok(None),
         };
+        let holder = inbound.if_readable(holder, "it cannot be read who wrote: the text goes by no rule")?;
+        let Some(contact) = holder else { return Ok(None) };
         Ok(rules.route(inbound, person, to, contact.as_ref().map(|contact| &contact.details)))
     }
 

@@ -111,17 +111,23 @@ fn put(sql: &Sql, one: &ConsentRequest) -> Result<()> {
 
 /// Ends the request that a person answers, if one waits for this answer, and writes what follows into the ledger.
 pub(super) fn answer(tx: &mut Tx<'_>, inbound: &Inbound, now: Timestamp) -> Result<bool> {
-    let Some((answer, person, sender)) = inbound.answer() else { return Ok(false) };
-    let Some(known) = pending(tx.sql, inbound.realm, person, sender)? else { return Ok(false) };
-    let opt_outs = suppression::opt_outs(tx.sql, inbound.realm, person)?;
-    let sent = sent(tx.sql, &known)?;
-    let Some(ended) = known.answered(answer, inbound.id, &opt_outs, sent, inbound.at) else {
-        return Ok(false);
-    };
+    let ended = ended(tx.sql, inbound);
+    let ended =
+        inbound.if_readable(ended, "it cannot be read what was asked: the text is taken for no answer")?;
+    let Some(ended) = ended.flatten() else { return Ok(false) };
     put(tx.sql, &ended)?;
     let entries = ended.entries(now, || tx.next_id(now).map(ConsentId::from_key))?;
     consent::record_consents(tx, &entries, &inbound.actor(), &now)?;
     Ok(true)
+}
+
+/// The request that a person answers, as it stands then.
+fn ended(sql: &Sql, inbound: &Inbound) -> Result<Option<ConsentRequest>> {
+    let Some((answer, person, sender)) = inbound.answer() else { return Ok(None) };
+    let Some(known) = pending(sql, inbound.realm, person, sender)? else { return Ok(None) };
+    let opt_outs = suppression::opt_outs(sql, inbound.realm, person)?;
+    let sent = sent(sql, &known)?;
+    Ok(known.answered(answer, inbound.id, &opt_outs, sent, inbound.at))
 }
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────

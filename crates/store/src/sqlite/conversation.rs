@@ -246,6 +246,14 @@ fn remove_words(sql: &Sql, realm: Realm, seq: i64, words: &str) -> Result<()> {
     Ok(())
 }
 
+/// Forgets the conversations of which nothing is left. Entries go by their age, so what was said last in one of these is older than all that is
+/// left: without that bound each call would look into every old conversation that still has to be emptied.
+const SWEEP_EMPTY: &str = "DELETE FROM conversation WHERE id IN (
+   SELECT c.id FROM conversation c
+   WHERE c.last_at < min(?1, coalesce((SELECT e.at FROM conversation_entry e ORDER BY e.at LIMIT 1), ?1))
+     AND NOT EXISTS (SELECT 1 FROM conversation_entry e WHERE e.conversation = c.id)
+   ORDER BY c.last_at LIMIT ?2)";
+
 /// Forgets entries from before then, and conversations that have none left. `true` if there may be more.
 pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> {
     let mut old = Vec::new();
@@ -276,12 +284,7 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
             .map_err(failed)?;
     }
     let gone = sql
-        .prepare_cached(
-            "DELETE FROM conversation WHERE id IN (
-               SELECT c.id FROM conversation c WHERE c.last_at < ?1
-                 AND NOT EXISTS (SELECT 1 FROM conversation_entry e WHERE e.conversation = c.id)
-               ORDER BY c.last_at LIMIT ?2)",
-        )
+        .prepare_cached(SWEEP_EMPTY)
         .and_then(|mut s| s.execute(params![before.as_millis(), limit as i64]))
         .map_err(failed)?;
     Ok(found == limit || old.len() < found || gone == limit)
@@ -490,6 +493,7 @@ pub(super) fn search(rx: &mut Rx<'_>, realm: &Realm, words: &[String], page: &Pa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::StatementStatus;
     use tidings_domain::conversation::Status;
 
     #[test]
@@ -515,5 +519,42 @@ mod tests {
             let plan = plan(list(&filter));
             assert!(plan.contains(index), "{filter:?}: {plan}");
         }
+    }
+
+    #[test]
+    fn while_much_is_forgotten_those_are_not_looked_into_that_have_something_left() {
+        let mut sql = Sql::open_in_memory().expect("it opens");
+        crate::sqlite::migration::migrate(&mut sql).expect("migrated");
+        // Each has an entry, and a thousand milliseconds later another one.
+        for n in 0..1_000 {
+            sql.execute(
+                "INSERT INTO conversation (id, account, live, person, sender, last_kind, last_ref, seq, entries, asked, answered,
+                   closed, tags, created_at, last_at) VALUES (?1, 1, 1, ?1, 'A', 0, ?1, ?1, 2, 2, 0, 0, ' ', ?1, 1000 + ?1)",
+                [n],
+            )
+            .expect("inserted");
+            for at in [n, 1_000 + n] {
+                sql.execute(
+                    "INSERT INTO conversation_entry (conversation, place, seq, kind, ref, words, at)
+                     VALUES (?1, ?2, ?2, 0, ?2, ' ', ?2)",
+                    [n, at],
+                )
+                .expect("inserted");
+            }
+        }
+        let forget = |limit| sweep(&sql, Timestamp::from_millis(2_000), limit).expect("swept");
+        let left = || {
+            let left = "SELECT count(*) FROM conversation";
+            sql.query_row(left, [], |row| row.get::<_, i64>(0)).expect("counted")
+        };
+        assert!(forget(10));
+        let steps =
+            sql.prepare_cached(SWEEP_EMPTY).expect("it was there").get_status(StatementStatus::VmStep);
+        assert!((1..300).contains(&steps), "{steps} steps");
+        assert_eq!(left(), 1_000);
+        assert!(forget(990) && left() == 1_000);
+        assert!(forget(10) && left() == 990);
+        while forget(300) {}
+        assert_eq!(left(), 0);
     }
 }

@@ -111,15 +111,33 @@ pub(super) fn events(
     realm: &Realm,
     after: &Option<EventId>,
     limit: &usize,
-) -> Result<Vec<Told>> {
+) -> Result<Stretch> {
+    let first = after.map_or(0, EventId::key);
+    // Events come in the order of their places, so nothing comes between these two looks that lies before the end of the first.
+    let (last, looked_at) = rx
+        .sql
+        .prepare_cached(
+            "SELECT max(seq), count(*) FROM (SELECT seq FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2)",
+        )
+        .and_then(|mut s| {
+            s.query_row(params![first, EVENTS_LOOKED_AT_MAX as i64], |row| {
+                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?))
+            })
+        })
+        .map_err(failed)?;
     let rest = format!(
-        "WHERE seq > ?1 AND account = ?2 AND live = ?3 AND kind IN ({}) ORDER BY seq LIMIT ?4",
+        "WHERE seq > ?1 AND seq <= ?5 AND account = ?2 AND live = ?3 AND kind IN ({}) ORDER BY seq LIMIT ?4",
         public_kinds(|_| true)
     );
-    let after = after.map_or(0, EventId::key);
-    let found =
-        select(rx.sql, &rest, params![after, realm.account.key(), live(realm.environment), *limit as i64])?;
-    found.into_iter().filter_map(|logged| tell(rx.sql, logged, None).transpose()).collect()
+    let (account, is_live) = (realm.account.key(), live(realm.environment));
+    let found = select(rx.sql, &rest, params![first, account, is_live, *limit as i64, last.unwrap_or(0)])?;
+    let full = found.last().filter(|_| found.len() == *limit).map(|last| last.id);
+    let told = found.into_iter().filter_map(|logged| tell(rx.sql, logged, None).transpose());
+    Ok(Stretch {
+        told: told.collect::<Result<_>>()?,
+        upto: full.or(last.map(EventId::from_key)).or(*after),
+        is_end: full.is_none() && (looked_at as usize) < EVENTS_LOOKED_AT_MAX,
+    })
 }
 
 /// The public kinds for which this is true, for a query.

@@ -250,7 +250,7 @@ impl Backend for Sqlite {
         readers message::batch(realm: Realm, id: BatchId) -> Option<Batch>;
         readers message::batches(realm: Realm, page: Page) -> Paged<Batch>;
 
-        readers event::events(realm: Realm, after: Option<EventId>, limit: usize) -> Vec<Told>;
+        readers event::events(realm: Realm, after: Option<EventId>, limit: usize) -> Stretch;
         readers event::event(realm: Realm, id: EventId) -> Option<Told>;
         work event::claim_deliveries(wanted: Vec<(EndpointId, usize)>, lease_ms: i64, now: Timestamp) -> Vec<Told>;
         writer event::give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();

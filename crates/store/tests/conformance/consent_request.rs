@@ -17,7 +17,7 @@ use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
 
-fn asking() -> NewConsentRequest {
+pub fn asking() -> NewConsentRequest {
     NewConsentRequest {
         purposes: vec![Purpose::Marketing, Purpose::Alert],
         channels: vec![Channel::RecordedVoice, Channel::Text],
@@ -66,6 +66,20 @@ async fn ledger(store: &Arc<dyn Backend>, person: u64) -> Vec<Consent> {
 
 fn actor() -> Actor {
     Actor { account: HOME.account, who: "operator".to_owned() }
+}
+
+#[test]
+fn a_request_that_cannot_be_read_keeps_nobody_from_being_heard() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        ask_and_send(&store, 1, 7).await;
+        if place.spoil("UPDATE consent_request SET act = 99") {
+            let out = receive(&store, vec![said(1, 7, "yes", 2), said(2, 8, "STOP", 2)], at(2)).await;
+            assert!(out.opted_out && feed(&store, HOME, MANY).await.len() == 3, "{out:?}");
+            assert_eq!(ledger(&store, 7).await, [], "nobody knows what the yes was to");
+        }
+        store.close().await.expect("closed");
+    });
 }
 
 #[test]

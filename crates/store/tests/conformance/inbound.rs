@@ -42,7 +42,7 @@ async fn in_force(store: &Arc<dyn Backend>, now: Timestamp) -> Option<Reason> {
 }
 
 async fn kinds(store: &Arc<dyn Backend>) -> Vec<Kind> {
-    let feed = store.events(HOME, None, 99).await.expect("read");
+    let feed = feed(store, HOME, MANY).await;
     feed.iter().map(|told| told.event.kind).collect()
 }
 
@@ -217,7 +217,7 @@ fn who_cannot_be_sent_to_asks_nothing() {
         let out = receive(&store, vec![shop], at(1)).await;
         assert!(out.queued.is_empty() && !out.opted_out);
         assert_eq!(kinds(&store).await, [Kind::Received]);
-        let feed = store.events(HOME, None, 9).await.expect("read");
+        let feed = feed(&store, HOME, MANY).await;
         let About::Inbound(inbound) = &feed[0].about else { panic!("{feed:?}") };
         let from = |text: &str| Inbound { from: text.to_owned(), ..Inbound::clone(inbound) };
         for (text, digits) in [
@@ -240,7 +240,7 @@ fn who_cannot_be_sent_to_asks_nothing() {
 
 /// What was told of messages of people: text, missing parts.
 async fn told(store: &Arc<dyn Backend>) -> Vec<(String, Vec<u8>)> {
-    let feed = store.events(HOME, None, MANY).await.expect("read");
+    let feed = feed(store, HOME, MANY).await;
     let received = feed.iter().filter(|told| told.event.kind == Kind::Received);
     let said = received.map(|told| {
         let About::Inbound(inbound) = &told.about else { panic!("{told:?}") };

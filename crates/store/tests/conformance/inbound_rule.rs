@@ -110,6 +110,22 @@ fn actor() -> Actor {
 }
 
 #[test]
+fn a_contact_that_cannot_be_read_keeps_nobody_from_being_heard() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        store.create_contact(contact(1, 1, "VIP", Some("Ben")), actor()).await.expect("created");
+        if place.spoil("UPDATE contact SET fields = 'spoiled'") {
+            let out = hear(&store, vec![said(1, 1, "hello", 1), said(2, 1, "STOP", 1)], at(1)).await;
+            assert!(out.opted_out, "{out:?}");
+            let heard = store.inbound(HOME, InboundId::from_key(1)).await.expect("read").expect("stored");
+            assert_eq!(heard.inbound.rule, None, "not one for those whom nobody knows");
+            assert_eq!(stands(&store, 1).await.0, None);
+        }
+        store.close().await.expect("closed");
+    });
+}
+
+#[test]
 fn the_first_rule_that_fits_acts_in_the_commit_that_stores_the_text_and_is_named_there() {
     for_each_place(|place| async move {
         let store = place.open();
@@ -135,6 +151,7 @@ fn the_first_rule_that_fits_acts_in_the_commit_that_stores_the_text_and_is_named
             .events(HOME, None, 99)
             .await
             .expect("read")
+            .told
             .into_iter()
             .map(|told| match told.about {
                 About::Inbound(inbound) => inbound.rule,

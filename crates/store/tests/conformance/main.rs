@@ -71,6 +71,19 @@ impl Place {
         }
     }
 
+    /// Changes rows behind the back of the store, to what no release writes. `false` where no row is ever unreadable.
+    fn spoil(&self, sql: &str) -> bool {
+        match self {
+            Self::Sqlite(directory) => {
+                let file = rusqlite::Connection::open(directory.path().join(sqlite::FILE_NAME));
+                file.and_then(|file| file.execute_batch(sql)).expect("spoiled");
+            }
+            Self::Postgres(database) => drop(database.run(sql)),
+            Self::Model(_) => return false,
+        }
+        true
+    }
+
     /// The same place as another store left it in this copy.
     fn with_copy(&self, copy: &Path) -> Self {
         match self {

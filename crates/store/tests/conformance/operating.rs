@@ -181,7 +181,7 @@ fn a_sweep_takes_old_ended_messages_with_their_events_and_nothing_else() {
         }
         assert_eq!(status(&store, id(20)).await, Status::Scheduled);
         assert_eq!(status(&store, young.id).await, Status::Canceled);
-        assert_eq!(store.events(HOME, None, MANY).await.expect("read").len(), 1);
+        assert_eq!(feed(&store, HOME, MANY).await.len(), 1);
         assert_eq!(
             store.claim(LINE, 9, START.plus_ms(60 * DAY_MS)).await.expect("claimed").advanced.counted.len(),
             1
@@ -195,14 +195,14 @@ fn a_sweep_never_lets_a_place_in_the_feed_be_given_twice() {
         let store = place.open();
         accept(&store, (0..5).map(message)).await;
         advance(&store, (0..5).map(|n| to(id(n), Input::Cancel)).collect(), START).await;
-        let last = store.events(HOME, None, MANY).await.expect("read").pop().expect("there").id;
+        let last = feed(&store, HOME, MANY).await.pop().expect("there").id;
         sweep(&store, KEEP, START.plus_ms(90 * DAY_MS)).await;
         store.close().await.expect("closed");
         let store = place.open();
         accept(&store, [message(9)]).await;
         advance(&store, vec![to(id(9), Input::Cancel)], START.plus_ms(90 * DAY_MS)).await;
         let after = store.events(HOME, Some(last), MANY).await.expect("read");
-        assert_eq!(after.len(), 1, "who followed the feed hears of it");
+        assert_eq!(after.told.len(), 1, "who followed the feed hears of it");
         store.close().await.expect("closed");
     });
 }

@@ -1,5 +1,6 @@
 //! Pools: which sender a person has.
 
+use crate::consent_request::asking;
 use crate::conversation::{remembered, said};
 use crate::samples::*;
 use crate::suppression::entry;
@@ -24,7 +25,7 @@ fn name(text: &str) -> Name {
 }
 
 /// A message to a person, whose sender was chosen from a pool when another one was seen.
-fn picked(n: i64, person: u64, pool: &str, from: &str, seen: Option<&str>) -> Draft {
+pub fn picked(n: i64, person: u64, pool: &str, from: &str, seen: Option<&str>) -> Draft {
     let message = Message { sender: sender(from), recipient: number(person), ..message(n) };
     let choice = if seen.is_some() { Choice::Sent } else { Choice::Spread };
     let picked = Picked { pool: name(pool), sender: sender(from), choice, seen: seen.map(sender) };
@@ -90,10 +91,30 @@ fn who_was_sent_to_from_a_pool_has_that_sender_and_who_saw_another_chooses_anew(
         let events: Vec<_> =
             timeline.events.iter().map(|(_, event)| (event.kind, event.raw.as_deref())).collect();
         assert_eq!(events, [(Kind::SenderChosen, Some("sticky_sent p"))]);
-        assert!(
-            store.events(HOME, None, MANY).await.expect("read").is_empty(),
-            "it is for the timeline only"
-        );
+        assert!(feed(&store, HOME, MANY).await.is_empty(), "it is for the timeline only");
+    });
+}
+
+#[test]
+fn what_is_said_and_what_is_asked_may_be_from_a_pool() {
+    for_each_backend(|store| async move {
+        let with = |draft: Draft| Intake { drafts: vec![draft], ..intake([]) };
+        let saying = || Saying { seen: None, author: "Maya".to_owned() };
+        let said = store.converse(with(picked(1, 1, "p", "A", None)), saying(), at(1)).await.expect("asked");
+        assert!(matches!(said, Accepted::New(..)), "{said:?}");
+        let all = store.conversations(HOME, ConversationFilter::default(), page(9), at(1)).await;
+        let all: Vec<_> = all.expect("read").items.iter().map(|one| (one.person, one.sender)).collect();
+        assert_eq!(all, [(number(1), sender("A"))]);
+        let moved = store.converse(with(picked(2, 1, "p", "B", None)), saying(), at(2)).await;
+        assert_eq!(moved.expect("asked"), Accepted::Moved);
+
+        let asked = store.ask_consent(with(picked(3, 2, "p", "B", None)), asking(), at(3)).await;
+        assert!(matches!(asked, Ok(Accepted::New(..))), "{asked:?}");
+        let moved = store.ask_consent(with(picked(4, 2, "p", "A", None)), asking(), at(4)).await;
+        assert_eq!(moved.expect("asked"), Accepted::Moved);
+        let requests = store.consent_requests(HOME, number(2), at(5)).await.expect("read");
+        assert_eq!(requests.iter().map(|one| one.sender).collect::<Vec<_>>(), [sender("B")]);
+        assert_eq!(last(&store, "p", &[1, 2]).await, [sent("A", 1), sent("B", 3)]);
     });
 }
 

@@ -69,6 +69,20 @@ pub fn message(n: i64) -> Message {
     }
 }
 
+/// The public events of a realm, read in stretches of so many.
+pub async fn feed(store: &Arc<dyn Backend>, realm: Realm, step: usize) -> Vec<Told> {
+    let (mut feed, mut after) = (Vec::new(), None);
+    loop {
+        let stretch = store.events(realm, after, step).await.expect("read");
+        assert!(stretch.upto >= after && stretch.told.iter().all(|told| Some(told.id) > after));
+        feed.extend(stretch.told);
+        if stretch.is_end {
+            return feed;
+        }
+        after = stretch.upto;
+    }
+}
+
 pub fn draft(message: Message) -> Draft {
     let life = Life::queued(message.segments, message.created_at, message.send_at);
     Draft::new(message, life)

@@ -226,7 +226,7 @@ async fn what_one_process_changes_counts_for_the_next_commit_of_another() {
         let out = advance(store, vec![to(id(n), tidings_domain::message::Input::Cancel)], START).await;
         assert_eq!(out.told.len(), 1);
     }
-    let feed = here.events(HOME, None, 10).await.expect("read");
+    let feed = feed(&here, HOME, 10).await;
     let places = [0, 1, 2, 3].map(|n| place_at(START) + n);
     assert_eq!(feed.iter().map(|told| told.id.key()).collect::<Vec<_>>(), places);
     for store in [here, there] {
@@ -516,6 +516,32 @@ async fn the_conversations_of_a_person_are_found_without_those_of_others() {
         let read: i64 = read.trim().parse().expect("a number");
         assert!(read <= 10, "{index}: {read} entries were read: {}", seen());
     }
+}
+
+/// Retention goes in steps, and the steps of a long backlog do not get longer with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_much_is_forgotten_those_conversations_are_not_looked_into_that_have_something_left() {
+    let Some(database) = database() else { return };
+    for table in ["conversation", "conversation_entry"] {
+        database.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"));
+    }
+    let store = open_database(&database);
+    // Each person says something, and later something else.
+    let said = |n: i64| crate::conversation::said(n, (n % 300) as u64, &format!("hi {n}"), n);
+    receive(&store, (0..600).map(said).collect(), at(600)).await;
+    let messages_ms = Some(1_000);
+    let keep = Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, messages_ms };
+    assert!(store.sweep(keep, 10, at(1_000)).await.expect("swept"), "there is more");
+    let left = store.conversations(HOME, ConversationFilter::default(), page(MANY), at(1_000)).await;
+    assert_eq!(left.expect("read").items.len(), 300);
+    store.close().await.expect("closed");
+    drop(store);
+    // Sessions report what they did when they end.
+    let gone = "SELECT n_tup_del > 0 FROM pg_stat_user_tables WHERE relname = 'conversation_entry'";
+    until(async || database.run(gone).trim() == "t").await;
+    let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'conversation_last'";
+    let read: i64 = database.run(read).trim().parse().expect("a number");
+    assert!(read <= 50, "{read} conversations were looked into where none was empty");
 }
 
 /// P-33: claims, wake-ups and looks at what is due next do not read again and again what others' old transactions keep alive.

@@ -364,11 +364,12 @@ fn who_follows_the_feed_meets_every_public_event_once_in_order() {
         loop {
             let over = writers.iter().all(tokio::task::JoinHandle::is_finished);
             let found = store.events(HOME, after, 7).await.expect("read");
-            if found.is_empty() && over {
+            if found.is_end && over {
+                seen.extend(found.told);
                 break;
             }
-            after = found.last().map(|told| told.id).or(after);
-            seen.extend(found);
+            after = found.upto;
+            seen.extend(found.told);
             tokio::task::yield_now().await;
         }
         assert!(seen.windows(2).all(|two| two[0].id < two[1].id));
@@ -382,7 +383,53 @@ fn who_follows_the_feed_meets_every_public_event_once_in_order() {
         about.sort();
         assert_eq!(about, (0..200).map(id).collect::<Vec<_>>());
         let test = Realm { environment: Environment::Test, ..HOME };
-        assert!(store.events(test, None, MANY).await.expect("read").is_empty());
+        assert!(feed(&store, test, MANY).await.is_empty());
+    });
+}
+
+#[test]
+fn who_follows_the_feed_of_a_quiet_realm_gets_on_with_what_others_do() {
+    for_each_backend(|store| async move {
+        let quiet = Realm { environment: Environment::Test, ..HOME };
+        let nothing = |upto| Stretch { told: Vec::new(), upto, is_end: true };
+        assert_eq!(store.events(quiet, None, 5).await.expect("read"), nothing(None));
+        accept(&store, (0..6).map(message)).await;
+        advance(&store, (0..6).map(|n| to(id(n), Input::Cancel)).collect(), at(1)).await;
+        let stretch = store.events(HOME, None, 5).await.expect("read");
+        let fifth = stretch.told.last().map(|told| told.id);
+        assert_eq!((stretch.told.len(), stretch.upto, stretch.is_end), (5, fifth, false));
+        let rest = store.events(HOME, fifth, 5).await.expect("read");
+        let last = rest.told.last().map(|told| told.id);
+        assert_eq!((rest.told.len(), rest.upto, rest.is_end), (1, last, true));
+        for after in [None, fifth, last] {
+            assert_eq!(store.events(quiet, after, 5).await.expect("read"), nothing(last), "{after:?}");
+        }
+        assert_eq!(store.events(HOME, last, 5).await.expect("read"), nothing(last));
+    });
+}
+
+#[test]
+fn one_look_into_the_feed_passes_only_so_many_events_of_others() {
+    for_each_backend(|store| async move {
+        // Each is an event of the timeline.
+        let mut first = 1;
+        let last = EVENTS_LOOKED_AT_MAX as i64 + 1;
+        while first <= last {
+            let drafts: Vec<Draft> = (first..=last.min(first + 499))
+                .map(|n| crate::pool::picked(n, n as u64, "p", "A", None))
+                .collect();
+            first += drafts.len() as i64;
+            store.accept(Intake { drafts, ..intake([]) }, START).await.expect("accepted");
+        }
+        let quiet = Realm { environment: Environment::Test, ..HOME };
+        let one = Message { environment: Environment::Test, ..message(last + 1) };
+        store.accept(Intake { realm: quiet, ..intake([one]) }, START).await.expect("accepted");
+        advance(&store, vec![to(id(last + 1), Input::Cancel)], at(1)).await;
+        let stretch = store.events(quiet, None, 5).await.expect("read");
+        assert!(stretch.told.is_empty() && stretch.upto.is_some() && !stretch.is_end, "{stretch:?}");
+        let rest = store.events(quiet, stretch.upto, 5).await.expect("read");
+        assert_eq!((rest.told.len(), rest.is_end), (1, true));
+        assert_eq!(feed(&store, quiet, 5).await, rest.told);
     });
 }
 
@@ -393,7 +440,7 @@ fn the_feed_leaves_out_what_is_for_the_timeline_only() {
         advance(&store, vec![reported(receipt("a-0", number(1), None))], at(1)).await;
         store.redact(HOME, id, actor(), at(2)).await.expect("redacted");
         advance(&store, vec![delivered("a-0", number(1))], at(3)).await;
-        let feed = store.events(HOME, None, MANY).await.expect("read");
+        let feed = feed(&store, HOME, MANY).await;
         assert_eq!(
             feed.iter().map(|told| told.event.kind).collect::<Vec<_>>(),
             [Kind::Sent, Kind::Delivered]
@@ -411,7 +458,7 @@ fn an_inbound_message_is_stored_once_and_told() {
         let out = receive(&store, vec![arrival(2, "hello", at(1))], at(1)).await;
         assert_eq!((out.told.len(), out.ignored), (0, 1));
         assert_eq!(receive(&store, vec![arrival(3, "hello!", at(1))], at(1)).await.told.len(), 1);
-        let feed = store.events(HOME, None, 9).await.expect("read");
+        let feed = feed(&store, HOME, MANY).await;
         assert_eq!(feed.len(), 2);
         let About::Inbound(about) = &feed[0].about else { panic!("{feed:?}") };
         let expected = Inbound {
@@ -463,7 +510,7 @@ fn a_replay_is_not_cut_short_by_events_that_the_endpoint_does_not_hear() {
         let whom = EndpointId::from_key(1);
         let replay = |what, limit| store.replay(HOME, whom, what, limit, actor(), at(100));
         assert_eq!(replay(Replay::Range(START, at(50)), 3).await.expect("replayed"), Some(3));
-        let sent = store.events(HOME, None, 1).await.expect("read")[0].id;
+        let sent = store.events(HOME, None, 1).await.expect("read").told[0].id;
         assert_eq!(replay(Replay::One(sent), 3).await.expect("replayed"), Some(0));
         let told = claimed(&store, at(100)).await;
         assert_eq!(told.iter().map(|told| told.event.kind).collect::<Vec<_>>(), [Kind::Delivered; 3]);

@@ -533,12 +533,7 @@ pub(super) async fn everything(
         let batches =
             pages(2, |batch: &Batch| format!("{batch:?}"), async |page| store.batches(realm, page).await);
         add(format!("batches of {name}"), batches.await);
-        let mut feed = Vec::new();
-        while let found = store.events(realm, feed.last().map(|told: &Told| told.id), 5).await.expect("read")
-            && !found.is_empty()
-        {
-            feed.extend(found);
-        }
+        let feed = feed(store, realm, 5).await;
         add(format!("feed of {name}"), lines(feed.iter().map(|told| format!("{told:?}"))));
         let list = async |page| store.suppressions(realm, None, true, page).await;
         add(format!("suppressions of {name}"), pages(3, entry, list).await);
