@@ -81,9 +81,15 @@ const OF_MESSAGE: Way = Way::Made(
 const OF_ENDPOINT: Way = Way::Made(
     "coalesce((SELECT n.account FROM endpoint n WHERE n.id = endpoint), (SELECT e.account FROM event e WHERE e.seq = event), 1)",
 );
+/// What hangs on a row has the account of that row.
+const OF_INBOUND: Way = Way::Made("(SELECT i.account FROM inbound i WHERE i.id = inbound)");
+const OF_IMPORT: Way = Way::Made("(SELECT i.account FROM import i WHERE i.id = import)");
+const OF_TEMPLATE: Way = Way::Made("(SELECT t.account FROM template t WHERE t.id = template)");
+const OF_CONVERSATION: Way = Way::Made("(SELECT c.account FROM conversation c WHERE c.id = conversation)");
 /// SQLite keeps no account beside an idempotency key, which holds it as a hash. Nobody looks a key up by its account,
 /// so the first one will do for the days that a key is kept.
 const FIRST_ACCOUNT: Way = Way::Made("(SELECT min(id) FROM account)");
+
 /// Everything that an installation consists of.
 pub(crate) const TABLES: &[Table] = tables! {
     account (id) { id: Long, name: Text, created_at: Long }
@@ -141,6 +147,7 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     inbound_part (inbound, number) {
         inbound: Long, number: Short, charset: Short, has_header: Flag, octets: Octets, at: Long,
+        account: Long = OF_INBOUND,
     }
     delivery (endpoint, due_at, event) {
         endpoint: Long, due_at: Long, event: Long, tries: Whole, account: Long = OF_ENDPOINT,
@@ -180,7 +187,9 @@ pub(crate) const TABLES: &[Table] = tables! {
         id: Long, account: Long, live: Short, name: Text, who: Text, state: Short, headings: Text, report: Text,
         created: Long, changed: Long, unchanged: Long, left_over: Long, created_at: Long, updated_at: Long, swept: Short,
     }
-    import_piece (import, kind, place) { import: Long, kind: Short, place: Long, rows: Text }
+    import_piece (import, kind, place) {
+        import: Long, kind: Short, place: Long, rows: Text, account: Long = OF_IMPORT,
+    }
     turn (account, live, recipient, message) {
         account: Long, live: Short, recipient: Long, message: Long, at: Long,
     }
@@ -194,6 +203,7 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     template_version (template, version) {
         template: Long, version: Whole, content: Text, created_at: Long, created_by: Text,
+        account: Long = OF_TEMPLATE,
     }
     conversation (id) {
         id: Long, account: Long, live: Short, person: Long, sender: Text, last_kind: Short, last_ref: Long, seq: Long,
@@ -202,7 +212,7 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     conversation_entry (conversation, place) {
         conversation: Long, place: Whole, seq: Long, kind: Short, ref: Long, author: Text, text: Text, words: Text,
-        at: Long,
+        at: Long, account: Long = OF_CONVERSATION,
     }
     conversation_word (account, live, word, seq) {
         account: Long, live: Short, word: Text, seq: Long, conversation: Long, place: Whole,

@@ -73,7 +73,7 @@ async fn put(sql: &Session, code: &Code) -> Result<()> {
     sql.execute(
         "INSERT INTO code (id, account, live, recipient, digits, mark, reference, created_at, expires_at, state, wrong,
            sends, sent_at, message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-         ON CONFLICT (id) DO UPDATE SET sends = excluded.sends, sent_at = excluded.sent_at, message = excluded.message",
+         ON CONFLICT (id, account) DO UPDATE SET sends = excluded.sends, sent_at = excluded.sent_at, message = excluded.message",
         &[
             &code.id.key(),
             &code.realm.account.key(),
@@ -107,7 +107,7 @@ pub(super) async fn check_code(
     let Some(code) = find(&tx.sql, *realm, *id).await? else { return Ok(None) };
     let (verdict, life) = code.check(*is_right, *now);
     if life != code.life {
-        set_life(&tx.sql, *id, life).await?;
+        set_life(&tx.sql, *realm, *id, life).await?;
     }
     if verdict == Verdict::Right {
         let gauges = velocity::watched(Prefix::of(code.recipient));
@@ -129,14 +129,14 @@ pub(super) async fn cancel_code(
 ) -> Result<Option<(Code, bool)>> {
     let Some(code) = find(&tx.sql, *realm, *id).await? else { return Ok(None) };
     let Some(life) = code.cancel(*now) else { return Ok(Some((code, false))) };
-    set_life(&tx.sql, *id, life).await?;
+    set_life(&tx.sql, *realm, *id, life).await?;
     Ok(Some((Code { life, ..code }, true)))
 }
 
-async fn set_life(sql: &Session, id: CodeId, life: Life) -> Result<()> {
+async fn set_life(sql: &Session, realm: Realm, id: CodeId, life: Life) -> Result<()> {
     sql.execute(
-        "UPDATE code SET state = $2, wrong = $3 WHERE id = $1",
-        &[&id.key(), &(life.state as i16), &i16::from(life.wrong)],
+        "UPDATE code SET state = $3, wrong = $4 WHERE id = $1 AND account = $2",
+        &[&id.key(), &realm.account.key(), &(life.state as i16), &i16::from(life.wrong)],
     )
     .await
     .map(drop)
@@ -151,7 +151,8 @@ macro_rules! columns {
 }
 
 async fn find(sql: &Session, realm: Realm, id: CodeId) -> Result<Option<Code>> {
-    let row = sql.row(concat!("SELECT ", columns!(), " FROM code WHERE id = $1"), &[&id.key()]).await?;
+    let query = concat!("SELECT ", columns!(), " FROM code WHERE id = $1 AND account = $2");
+    let row = sql.row(query, &[&id.key(), &realm.account.key()]).await?;
     let code = row.as_ref().map(read).transpose()?;
     Ok(code.filter(|code| code.realm == realm))
 }

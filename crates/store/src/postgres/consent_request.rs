@@ -119,8 +119,8 @@ async fn sent(
 async fn put(sql: &Session, one: &ConsentRequest) -> Result<()> {
     let (ended_at, answer) = (one.ended_at.map(Timestamp::as_millis), one.answer.map(InboundId::key));
     sql.execute(
-        "UPDATE consent_request SET state = $2, ended_at = $3, answer = $4 WHERE id = $1",
-        &[&one.id.key(), &(one.state as i16), &ended_at, &answer],
+        "UPDATE consent_request SET state = $3, ended_at = $4, answer = $5 WHERE id = $1 AND account = $2",
+        &[&one.id.key(), &one.realm.account.key(), &(one.state as i16), &ended_at, &answer],
     )
     .await
     .map(drop)

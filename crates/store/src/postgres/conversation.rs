@@ -52,9 +52,8 @@ pub(super) async fn is_overtaken(sql: &Session, message: &Message, saying: &Sayi
 /// How the message was said that this one repeats, if it was. What a rule answered was said by nobody.
 pub(super) async fn said_before(sql: &Session, message: &Message) -> Result<Option<Saying>> {
     let Some(first) = message.retry_of else { return Ok(None) };
-    let row = sql
-        .row("SELECT author FROM conversation_entry WHERE kind = 1 AND ref = $1 LIMIT 1", &[&first.key()])
-        .await?;
+    let query = "SELECT author FROM conversation_entry WHERE kind = 1 AND ref = $1 AND account = $2 LIMIT 1";
+    let row = sql.row(query, &[&first.key(), &message.account.key()]).await?;
     let Some(row) = row else { return Ok(None) };
     let author: Option<String> = cell(&row, 0)?;
     Ok(author.map(|author| Saying { seen: None, author }))
@@ -67,16 +66,19 @@ pub(super) fn write_lost<'v>(flight: &mut Flight<'v>, lost: &'v [i64]) {
         Status::ALL.into_iter().filter(|status| is_lost(*status)).flat_map(column::state_numbers).collect();
     flight.statement(
         "UPDATE conversation c SET answered = o.answered FROM (
-           SELECT e.conversation, e.place, coalesce((
+           SELECT e.conversation, e.account, e.place, coalesce((
                SELECT x.place FROM conversation_entry x
-               WHERE x.conversation = e.conversation AND x.place > a.asked AND x.place < e.place AND x.kind = 1
-                 AND NOT EXISTS (SELECT 1 FROM message m WHERE m.id = x.ref AND m.state = ANY ($2) LIMIT 1)
+               WHERE x.conversation = e.conversation AND x.account = e.account AND x.place > a.asked
+                 AND x.place < e.place AND x.kind = 1
+                 AND NOT EXISTS (SELECT 1 FROM message m
+                   WHERE m.id = x.ref AND m.account = x.account AND m.state = ANY ($2) LIMIT 1)
                ORDER BY x.place DESC LIMIT 1), 0) AS answered
            FROM unnest($1::bigint[]) AS k (message)
-           CROSS JOIN LATERAL (SELECT y.conversation, y.place FROM conversation_entry y
+           CROSS JOIN LATERAL (SELECT y.conversation, y.account, y.place FROM conversation_entry y
              WHERE y.kind = 1 AND y.ref = k.message LIMIT 1) e
-           CROSS JOIN LATERAL (SELECT z.asked FROM conversation z WHERE z.id = e.conversation LIMIT 1) a) o
-         WHERE c.id = o.conversation AND c.answered = o.place",
+           CROSS JOIN LATERAL (SELECT z.asked FROM conversation z
+             WHERE z.id = e.conversation AND z.account = e.account LIMIT 1) a) o
+         WHERE c.id = o.conversation AND c.account = o.account AND c.answered = o.place",
         values![lost, states],
     );
 }
@@ -120,11 +122,12 @@ pub(super) async fn add(tx: &mut Tx, new: Vec<Addition>) -> Result<Option<Conver
     put(&tx.sql, known.values()).await?;
     tx.sql
         .execute(
-            "INSERT INTO conversation_entry (conversation, place, seq, kind, ref, author, text, words, at)
-             SELECT * FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::smallint[], $5::bigint[], $6::text[],
-               $7::text[], $8::text[], $9::bigint[])",
+            "INSERT INTO conversation_entry (conversation, account, place, seq, kind, ref, author, text, words, at)
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bigint[], $5::smallint[], $6::bigint[],
+               $7::text[], $8::text[], $9::text[], $10::bigint[])",
             &[
                 &placed.iter().map(|one| one.conversation.key()).collect::<Vec<_>>(),
+                &placed.iter().map(|one| one.new.realm.account.key()).collect::<Vec<_>>(),
                 &placed.iter().map(|one| one.place as i32).collect::<Vec<_>>(),
                 &placed.iter().map(|one| one.seq).collect::<Vec<_>>(),
                 &placed.iter().map(|one| one.new.entry.kind() as i16).collect::<Vec<_>>(),
@@ -169,7 +172,7 @@ async fn put<'c>(sql: &Session, all: impl Iterator<Item = &'c (Conversation, i64
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::smallint[],
            $7::bigint[], $8::bigint[], $9::integer[], $10::integer[], $11::integer[], $12::integer[], $13::bigint[],
            $14::text[], $15::text[], $16::bigint[], $17::bigint[])
-         ON CONFLICT (id) DO UPDATE SET last_kind = excluded.last_kind, last_ref = excluded.last_ref, seq = excluded.seq,
+         ON CONFLICT (id, account) DO UPDATE SET last_kind = excluded.last_kind, last_ref = excluded.last_ref, seq = excluded.seq,
            entries = excluded.entries, asked = excluded.asked, answered = excluded.answered, closed = excluded.closed,
            snoozed_until = excluded.snoozed_until, assignee = excluded.assignee, tags = excluded.tags,
            last_at = excluded.last_at",
@@ -231,9 +234,11 @@ pub(super) async fn forget_words(sql: &Session, realm: Realm, message: MessageId
     let rows = sql
         .rows(
             "UPDATE conversation_entry e SET words = ' '
-             FROM (SELECT x.conversation, x.place, x.words FROM conversation_entry x WHERE x.kind = 1 AND x.ref = $1) o
-             WHERE e.conversation = o.conversation AND e.place = o.place RETURNING e.seq, o.words",
-            &[&message.key()],
+             FROM (SELECT x.conversation, x.account, x.place, x.words FROM conversation_entry x
+                   WHERE x.kind = 1 AND x.ref = $1 AND x.account = $2) o
+             WHERE e.conversation = o.conversation AND e.account = o.account AND e.place = o.place
+             RETURNING e.seq, o.words",
+            &[&message.key(), &realm.account.key()],
         )
         .await?;
     let mut gone = Vec::new();
@@ -271,9 +276,11 @@ async fn remove_words(sql: &Session, gone: &[(Realm, i64, String)]) -> Result<()
 pub(super) async fn sweep(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
     let rows = sql
         .rows(
-            "SELECT c.account, c.live, x.seq, x.words, x.conversation, x.place FROM
-               (SELECT conversation, place, seq, words, at FROM conversation_entry WHERE at < $1 ORDER BY at LIMIT $2) x
-             CROSS JOIN LATERAL (SELECT y.account, y.live FROM conversation y WHERE y.id = x.conversation LIMIT 1) c
+            "SELECT x.account, c.live, x.seq, x.words, x.conversation, x.place FROM
+               (SELECT conversation, account, place, seq, words, at FROM conversation_entry
+                WHERE at < $1 ORDER BY at LIMIT $2) x
+             CROSS JOIN LATERAL (SELECT y.live FROM conversation y
+               WHERE y.id = x.conversation AND y.account = x.account LIMIT 1) c
              ORDER BY x.at",
             &[&before.as_millis(), &(limit as i64)],
         )
@@ -289,11 +296,13 @@ pub(super) async fn sweep(sql: &Session, before: Timestamp, limit: usize) -> Res
     conversations.truncate(now);
     places.truncate(now);
     if !gone.is_empty() {
+        let accounts: Vec<i64> = gone.iter().map(|(realm, ..)| realm.account.key()).collect();
         remove_words(sql, &gone).await?;
         sql.execute(
-            "DELETE FROM conversation_entry e USING unnest($1::bigint[], $2::integer[]) AS k (conversation, place)
-             WHERE e.conversation = k.conversation AND e.place = k.place",
-            &[&conversations, &places],
+            "DELETE FROM conversation_entry e USING unnest($1::bigint[], $2::bigint[], $3::integer[])
+               AS k (conversation, account, place)
+             WHERE e.conversation = k.conversation AND e.account = k.account AND e.place = k.place",
+            &[&conversations, &accounts, &places],
         )
         .await?;
     }
@@ -304,7 +313,8 @@ pub(super) async fn sweep(sql: &Session, before: Timestamp, limit: usize) -> Res
             "DELETE FROM conversation WHERE id = ANY (ARRAY (
                SELECT c.id FROM conversation c
                WHERE c.last_at < least($1, (SELECT e.at FROM conversation_entry e ORDER BY e.at LIMIT 1))
-                 AND NOT EXISTS (SELECT 1 FROM conversation_entry e WHERE e.conversation = c.id LIMIT 1)
+                 AND NOT EXISTS (SELECT 1 FROM conversation_entry e WHERE e.conversation = c.id AND e.account = c.account
+                   LIMIT 1)
                ORDER BY c.last_at LIMIT $2))",
             &[&before.as_millis(), &(limit as i64)],
         )
@@ -352,8 +362,8 @@ async fn between(sql: &Session, parties: &[Parties]) -> Result<HashMap<Parties, 
 }
 
 async fn find(sql: &Session, realm: Realm, id: ConversationId) -> Result<Option<(Conversation, i64)>> {
-    let query = concat!("SELECT ", columns!(), " FROM conversation c WHERE c.id = $1");
-    let row = sql.row(query, &[&id.key()]).await?;
+    let query = concat!("SELECT ", columns!(), " FROM conversation c WHERE c.id = $1 AND c.account = $2");
+    let row = sql.row(query, &[&id.key(), &realm.account.key()]).await?;
     let found = row.as_ref().map(read).transpose()?;
     Ok(found.filter(|(one, _)| one.realm == realm))
 }
@@ -512,9 +522,9 @@ pub(super) async fn lines(
     let rows = rx
         .sql
         .rows(
-            "SELECT place, kind, ref, author, text, at FROM conversation_entry WHERE conversation = $1 AND place < $2
-             ORDER BY place DESC LIMIT $3",
-            &[&id.key(), &before, &(page.limit as i64 + 1)],
+            "SELECT place, kind, ref, author, text, at FROM conversation_entry
+             WHERE conversation = $1 AND account = $2 AND place < $3 ORDER BY place DESC LIMIT $4",
+            &[&id.key(), &realm.account.key(), &before, &(page.limit as i64 + 1)],
         )
         .await?;
     let all = rows.iter().map(written).collect::<Result<Vec<_>>>()?;
@@ -546,7 +556,7 @@ pub(super) async fn search(
                  FROM (SELECT seq, conversation, place FROM conversation_word WHERE account = $1 AND live = $2 AND word = $3
                        AND seq < $4 ORDER BY seq DESC LIMIT $5) w
                  CROSS JOIN LATERAL (SELECT x.* FROM conversation_entry x WHERE x.conversation = w.conversation
-                   AND x.place = w.place LIMIT 1) e
+                   AND x.account = $1 AND x.place = w.place LIMIT 1) e
                  ORDER BY w.seq DESC",
                 &[&account, &live, rarest, &before, &piece],
             )

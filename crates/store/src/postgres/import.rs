@@ -62,16 +62,17 @@ pub(super) async fn stage_import(
     let found = of_realm(&tx.sql, *realm, *id).await?;
     let Some(import) = found.filter(|import| import.state == State::Reading) else { return Ok(false) };
     for piece in pieces(&staged.window.rows, |row| row.octets as usize) {
-        add_piece(&tx.sql, *id, PieceOf::Good, &column::rows_text(piece)).await?;
+        add_piece(&tx.sql, &import, PieceOf::Good, &column::rows_text(piece)).await?;
     }
     for piece in pieces(&staged.window.refused, refused_octets) {
-        add_piece(&tx.sql, *id, PieceOf::Refused, &column::refused_text(piece)).await?;
+        add_piece(&tx.sql, &import, PieceOf::Refused, &column::refused_text(piece)).await?;
     }
     tx.sql
         .execute(
-            "UPDATE import SET state = $2, headings = $3, report = $4, updated_at = $5 WHERE id = $1",
+            "UPDATE import SET state = $3, headings = $4, report = $5, updated_at = $6 WHERE id = $1 AND account = $2",
             &[
                 &import.id.key(),
+                &import.realm.account.key(),
                 &(staged.state as i16),
                 &clean(&column::headings_text(&staged.headings)),
                 &clean(&column::report_text(&staged.report)),
@@ -82,11 +83,12 @@ pub(super) async fn stage_import(
     Ok(true)
 }
 
-async fn add_piece(sql: &Session, id: ImportId, of: PieceOf, rows: &str) -> Result<()> {
+async fn add_piece(sql: &Session, import: &Import, of: PieceOf, rows: &str) -> Result<()> {
     sql.execute(
-        "INSERT INTO import_piece (import, kind, place, rows)
-         VALUES ($1, $2, coalesce((SELECT max(place) FROM import_piece WHERE import = $1 AND kind = $2), 0) + 1, $3)",
-        &[&id.key(), &(of as i16), &clean(rows)],
+        "INSERT INTO import_piece (import, account, kind, place, rows)
+         VALUES ($1, $2, $3, coalesce((SELECT max(place) FROM import_piece
+           WHERE import = $1 AND account = $2 AND kind = $3), 0) + 1, $4)",
+        &[&import.id.key(), &import.realm.account.key(), &(of as i16), &clean(rows)],
     )
     .await
     .map(drop)
@@ -95,10 +97,11 @@ async fn add_piece(sql: &Session, id: ImportId, of: PieceOf, rows: &str) -> Resu
 /// Writes how far it is.
 async fn put_progress(sql: &Session, import: &Import) -> Result<()> {
     sql.execute(
-        "UPDATE import SET state = $2, created = $3, changed = $4, unchanged = $5, left_over = $6, updated_at = $7
-         WHERE id = $1",
+        "UPDATE import SET state = $3, created = $4, changed = $5, unchanged = $6, left_over = $7, updated_at = $8
+         WHERE id = $1 AND account = $2",
         &[
             &import.id.key(),
+            &import.realm.account.key(),
             &(import.state as i16),
             &(import.progress.created as i64),
             &(import.progress.changed as i64),
@@ -157,7 +160,7 @@ pub(super) async fn apply_import(tx: &mut Tx, id: &ImportId, now: &Timestamp) ->
     if import.state != State::Committing {
         return Ok(Some(import));
     }
-    let (state, progress) = match piece_after(&tx.sql, *id, PieceOf::Good, 0).await? {
+    let (state, progress) = match piece_after(&tx.sql, &import, PieceOf::Good, 0).await? {
         None => (State::Done, import.progress),
         Some(piece) => match judge(&tx.sql, &import, cell(&piece, 1)?, *now).await {
             // Nothing was written yet. It would not be read the next time either, and others wait behind it.
@@ -172,11 +175,16 @@ pub(super) async fn apply_import(tx: &mut Tx, id: &ImportId, now: &Timestamp) ->
                 contact::put(&tx.sql, import.realm, &created.chain(changed).collect::<Vec<_>>()).await?;
                 tx.sql
                     .execute(
-                        "DELETE FROM import_piece WHERE import = $1 AND kind = $2 AND place = $3",
-                        &[&id.key(), &(PieceOf::Good as i16), &cell::<i64>(&piece, 0)?],
+                        "DELETE FROM import_piece WHERE import = $1 AND account = $2 AND kind = $3 AND place = $4",
+                        &[
+                            &id.key(),
+                            &import.realm.account.key(),
+                            &(PieceOf::Good as i16),
+                            &cell::<i64>(&piece, 0)?,
+                        ],
                     )
                     .await?;
-                let state = if has_rows(&tx.sql, *id).await? { State::Committing } else { State::Done };
+                let state = if has_rows(&tx.sql, &import).await? { State::Committing } else { State::Done };
                 (state, import.progress.plus(taken.progress))
             }
         },
@@ -194,23 +202,25 @@ async fn judge(sql: &Session, import: &Import, rows: &str, now: Timestamp) -> Re
 }
 
 /// Whether rows wait to be taken over.
-async fn has_rows(sql: &Session, id: ImportId) -> Result<bool> {
+async fn has_rows(sql: &Session, import: &Import) -> Result<bool> {
     sql.value(
-        "SELECT EXISTS (SELECT 1 FROM import_piece WHERE import = $1 AND kind = $2 LIMIT 1)",
-        &[&id.key(), &(PieceOf::Good as i16)],
+        "SELECT EXISTS (SELECT 1 FROM import_piece WHERE import = $1 AND account = $2 AND kind = $3 LIMIT 1)",
+        &[&import.id.key(), &import.realm.account.key(), &(PieceOf::Good as i16)],
     )
     .await
 }
 
 /// The place and the rows of the next piece.
-async fn piece_after(sql: &Session, id: ImportId, of: PieceOf, after: i64) -> Result<Option<Row>> {
+async fn piece_after(sql: &Session, import: &Import, of: PieceOf, after: i64) -> Result<Option<Row>> {
     sql.row(
-        "SELECT place, rows FROM import_piece WHERE import = $1 AND kind = $2 AND place > $3 ORDER BY place LIMIT 1",
-        &[&id.key(), &(of as i16), &after],
+        "SELECT place, rows FROM import_piece WHERE import = $1 AND account = $2 AND kind = $3 AND place > $4
+         ORDER BY place LIMIT 1",
+        &[&import.id.key(), &import.realm.account.key(), &(of as i16), &after],
     )
     .await
 }
 
+/// Whichever account it belongs to.
 async fn find(sql: &Session, id: ImportId) -> Result<Option<Import>> {
     let query = concat!("SELECT ", columns!(), " FROM import WHERE id = $1");
     let found = sql.row(query, &[&id.key()]).await?;
@@ -218,7 +228,9 @@ async fn find(sql: &Session, id: ImportId) -> Result<Option<Import>> {
 }
 
 async fn of_realm(sql: &Session, realm: Realm, id: ImportId) -> Result<Option<Import>> {
-    Ok(find(sql, id).await?.filter(|import| import.realm == realm))
+    let query = concat!("SELECT ", columns!(), " FROM import WHERE id = $1 AND account = $2");
+    let found = sql.row(query, &[&id.key(), &realm.account.key()]).await?;
+    Ok(found.as_ref().map(read).transpose()?.filter(|import| import.realm == realm))
 }
 
 pub(super) async fn import(rx: &Rx<'_>, realm: &Realm, id: &ImportId) -> Result<Option<Import>> {
@@ -240,10 +252,8 @@ pub(super) async fn refused_rows(
     id: &ImportId,
     after: &Option<i64>,
 ) -> Result<Option<(Vec<Refused>, i64)>> {
-    if of_realm(rx.sql, *realm, *id).await?.is_none() {
-        return Ok(None);
-    }
-    let piece = piece_after(rx.sql, *id, PieceOf::Refused, after.unwrap_or(0)).await?;
+    let Some(import) = of_realm(rx.sql, *realm, *id).await? else { return Ok(None) };
+    let piece = piece_after(rx.sql, &import, PieceOf::Refused, after.unwrap_or(0)).await?;
     piece.map(|piece| Ok((column::refused(cell(&piece, 1)?)?, cell(&piece, 0)?))).transpose()
 }
 
@@ -252,20 +262,21 @@ pub(super) async fn refused_rows(
 pub(super) async fn sweep(sql: &Session, limit: usize, now: Timestamp) -> Result<bool> {
     let open = sql
         .rows(
-            "SELECT id, state, updated_at FROM import WHERE swept = 0 ORDER BY id LIMIT $1",
+            "SELECT id, account, state, updated_at FROM import WHERE swept = 0 ORDER BY id LIMIT $1",
             &[&(limit as i64)],
         )
         .await?;
     for row in &open {
-        let id: i64 = cell(row, 0)?;
+        let (id, account): (i64, i64) = (cell(row, 0)?, cell(row, 1)?);
         // One that cannot be read stops no other.
-        let Ok(before) = listed("state of an import", &State::ALL, cell::<i16>(row, 1)?.into()) else {
+        let Ok(before) = listed("state of an import", &State::ALL, cell::<i16>(row, 2)?.into()) else {
             continue;
         };
-        let updated_at = Timestamp::from_millis(cell(row, 2)?);
+        let updated_at = Timestamp::from_millis(cell(row, 3)?);
         let state = before.aged(updated_at, now);
         if state != before {
-            sql.execute("UPDATE import SET state = $2 WHERE id = $1", &[&id, &(state as i16)]).await?;
+            let update = "UPDATE import SET state = $3 WHERE id = $1 AND account = $2";
+            sql.execute(update, &[&id, &account, &(state as i16)]).await?;
         }
         if state.keeps_rows(updated_at, now) {
             continue;
@@ -273,14 +284,14 @@ pub(super) async fn sweep(sql: &Session, limit: usize, now: Timestamp) -> Result
         let gone = sql
             .execute(
                 "DELETE FROM import_piece WHERE ctid = ANY (ARRAY (
-                   SELECT ctid FROM import_piece WHERE import = $1 ORDER BY kind, place LIMIT $2))",
-                &[&id, &(PIECES_SWEPT as i64)],
+                   SELECT ctid FROM import_piece WHERE import = $1 AND account = $2 ORDER BY kind, place LIMIT $3))",
+                &[&id, &account, &(PIECES_SWEPT as i64)],
             )
             .await?;
         if gone == PIECES_SWEPT as u64 {
             return Ok(true);
         }
-        sql.execute("UPDATE import SET swept = 1 WHERE id = $1", &[&id]).await?;
+        sql.execute("UPDATE import SET swept = 1 WHERE id = $1 AND account = $2", &[&id, &account]).await?;
     }
     Ok(false)
 }

@@ -129,9 +129,17 @@ enum Change {
 /// A part to be written.
 struct Came {
     inbound: InboundId,
+    account: AccountId,
     number: u8,
     segment: Segment,
     at: Timestamp,
+}
+
+impl Came {
+    fn of(inbound: &Inbound, number: u8, arrival: &Arrival) -> Self {
+        let account = inbound.realm.account;
+        Self { inbound: inbound.id, account, number, segment: arrival.segment.clone(), at: arrival.at }
+    }
 }
 
 impl<'h> Desk<'h> {
@@ -246,9 +254,9 @@ impl<'h> Desk<'h> {
                 Ok(())
             }
             Placing::Joins(id) => {
-                self.came(id, number, arrival);
                 let Some(kept) = self.kept.get_mut(&id) else { return Ok(()) };
                 kept.assembly.add(number, arrival.segment.clone());
+                self.came.push(Came::of(&kept.inbound, number, arrival));
                 if kept.assembly.is_whole() {
                     return self.end(tx, id).await;
                 }
@@ -321,14 +329,10 @@ impl<'h> Desk<'h> {
         if self.kept.contains_key(&arrival.id) {
             return Err(Error::Conflict(format!("there is an inbound message {} already", arrival.id)));
         }
-        self.came(arrival.id, number, arrival);
+        self.came.push(Came::of(&kept.inbound, number, arrival));
         self.by_print.entry(kept.print).or_default().insert(arrival.id);
         self.kept.insert(arrival.id, kept);
         Ok(())
-    }
-
-    fn came(&mut self, inbound: InboundId, number: u8, arrival: &Arrival) {
-        self.came.push(Came { inbound, number, segment: arrival.segment.clone(), at: arrival.at });
     }
 
     /// Tells a message that waits for parts, as it is.
@@ -464,10 +468,12 @@ fn write_other<'v>(other: &[&'v Kept], flight: &mut Flight<'v>) {
 
 fn write_parts(came: &[Came], flight: &mut Flight<'_>) {
     flight.statement(
-        "INSERT INTO inbound_part (inbound, number, charset, has_header, octets, at)
-         SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::boolean[], $5::bytea[], $6::bigint[])",
+        "INSERT INTO inbound_part (inbound, account, number, charset, has_header, octets, at)
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::boolean[], $6::bytea[],
+           $7::bigint[])",
         values![
             came.iter().map(|part| part.inbound.key()).collect::<Vec<_>>(),
+            came.iter().map(|part| part.account.key()).collect::<Vec<_>>(),
             came.iter().map(|part| i16::from(part.number)).collect::<Vec<_>>(),
             came.iter().map(|part| column::charset_number(part.segment.charset) as i16).collect::<Vec<_>>(),
             came.iter().map(|part| !part.segment.header.is_empty()).collect::<Vec<_>>(),
@@ -523,11 +529,12 @@ async fn parts(sql: &Session, of: &[&Inbound]) -> Result<HashMap<InboundId, Vec<
         return Ok(HashMap::new());
     }
     let ids: Vec<i64> = of.iter().map(|inbound| inbound.id.key()).collect();
+    let accounts: BTreeSet<i64> = of.iter().map(|inbound| inbound.realm.account.key()).collect();
     let rows = sql
         .rows(
-            "SELECT inbound, number, charset, has_header, octets FROM inbound_part WHERE inbound = ANY ($1)
-             ORDER BY inbound, number",
-            &[&ids],
+            "SELECT inbound, number, charset, has_header, octets FROM inbound_part
+             WHERE inbound = ANY ($1) AND account = ANY ($2) ORDER BY inbound, number",
+            &[&ids, &Vec::from_iter(accounts)],
         )
         .await?;
     let by_id: HashMap<i64, &Inbound> = of.iter().map(|inbound| (inbound.id.key(), *inbound)).collect();

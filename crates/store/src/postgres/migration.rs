@@ -60,6 +60,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0015_senders", needs 6),
     // Nodes of before go by no rule and hear no answer to a request: nobody must write one or ask before the last is gone.
     migration!("0016_rules_and_requests", needs 6),
+    // Nodes of before write rows without the account, and name keys that are none any more.
+    migration!("0017_account_in_keys", needs 17),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

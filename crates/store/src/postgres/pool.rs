@@ -43,8 +43,8 @@ pub(super) async fn last_senders(
             "SELECT c.account, c.live, c.person, c.sender, e.at
              FROM (SELECT DISTINCT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS u (account, live, person)) k
              JOIN conversation c ON c.account = k.account AND c.live = k.live AND c.person = k.person
-             CROSS JOIN LATERAL (SELECT x.at FROM conversation_entry x WHERE x.conversation = c.id AND x.kind = 0
-               ORDER BY x.place DESC LIMIT 1) e",
+             CROSS JOIN LATERAL (SELECT x.at FROM conversation_entry x WHERE x.conversation = c.id
+               AND x.account = c.account AND x.kind = 0 ORDER BY x.place DESC LIMIT 1) e",
             &[&accounts, &lives, &digits],
         )
         .await?;

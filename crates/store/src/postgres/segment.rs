@@ -59,9 +59,11 @@ pub(super) async fn change_segment(
     if after != before {
         tx.sql
             .execute(
-                "UPDATE segment SET name = $2, description = $3, query = $4, updated_at = $5 WHERE id = $1",
+                "UPDATE segment SET name = $3, description = $4, query = $5, updated_at = $6
+                 WHERE id = $1 AND account = $2",
                 &[
                     &id.key(),
+                    &realm.account.key(),
                     &after.name,
                     &after.description,
                     &clean(&query_text(&after.query)),
@@ -82,7 +84,8 @@ pub(super) async fn delete_segment(
     now: &Timestamp,
 ) -> Result<bool> {
     let Some(segment) = find(&tx.sql, *realm, &WhichSegment::Id(*id)).await? else { return Ok(false) };
-    tx.sql.execute("DELETE FROM segment WHERE id = $1", &[&id.key()]).await?;
+    let delete = "DELETE FROM segment WHERE id = $1 AND account = $2";
+    tx.sql.execute(delete, &[&id.key(), &realm.account.key()]).await?;
     write_audit(tx, actor, "segment.delete", &id.to_string(), &segment.name, *now);
     Ok(true)
 }

@@ -18,7 +18,8 @@ pub(super) async fn create_template(tx: &mut Tx, template: &Template, actor: &Ac
         .sql
         .execute(
             "INSERT INTO template (id, account, live, name, description, newest, created_at)
-             VALUES ($1, $2, $3, $4, $5, 1, $6) ON CONFLICT DO NOTHING",
+             SELECT $1::bigint, $2::bigint, $3::smallint, $4, $5, 1, $6::bigint
+             WHERE NOT EXISTS (SELECT 1 FROM template WHERE id = $1 LIMIT 1) ON CONFLICT DO NOTHING",
             &[
                 &template.id.key(),
                 &account,
@@ -46,7 +47,7 @@ pub(super) async fn create_template(tx: &mut Tx, template: &Template, actor: &Ac
             None => format!("there is a template {} already", template.id),
         }));
     }
-    insert(&tx.sql, template.id, 1, &template.content, actor, template.created_at).await?;
+    insert(&tx.sql, template.realm, template.id, 1, &template.content, actor, template.created_at).await?;
     let id = template.id.to_string();
     write_audit(tx, actor, "template.create", &id, &template.name, template.created_at);
     Ok(())
@@ -62,14 +63,16 @@ pub(super) async fn add_template_version(
 ) -> Result<Option<Template>> {
     let Some(before) = find(&tx.sql, *realm, &WhichTemplate::Id(*id), None).await? else { return Ok(None) };
     let version = before.newest + 1;
-    insert(&tx.sql, *id, version, content, actor, *now).await?;
-    tx.sql.execute("UPDATE template SET newest = $2 WHERE id = $1", &[&id.key(), &(version as i32)]).await?;
+    insert(&tx.sql, *realm, *id, version, content, actor, *now).await?;
+    let update = "UPDATE template SET newest = $3 WHERE id = $1 AND account = $2";
+    tx.sql.execute(update, &[&id.key(), &realm.account.key(), &(version as i32)]).await?;
     write_audit(tx, actor, "template.version", &id.to_string(), &format!("version {version}"), *now);
     find(&tx.sql, *realm, &WhichTemplate::Id(*id), None).await
 }
 
 async fn insert(
     sql: &Session,
+    realm: Realm,
     id: TemplateId,
     version: u32,
     content: &Content,
@@ -78,8 +81,9 @@ async fn insert(
 ) -> Result<()> {
     let content = column::content_text(content);
     sql.execute(
-        "INSERT INTO template_version (template, version, content, created_at, created_by) VALUES ($1, $2, $3, $4, $5)",
-        &[&id.key(), &(version as i32), &content, &now.as_millis(), &clean(&actor.who)],
+        "INSERT INTO template_version (template, account, version, content, created_at, created_by)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        &[&id.key(), &realm.account.key(), &(version as i32), &content, &now.as_millis(), &clean(&actor.who)],
     )
     .await
     .map(drop)
@@ -95,7 +99,7 @@ macro_rules! columns {
 /// The version that is asked for, or the newest.
 macro_rules! version {
     () => {
-        "CROSS JOIN LATERAL (SELECT x.* FROM template_version x WHERE x.template = t.id
+        "CROSS JOIN LATERAL (SELECT x.* FROM template_version x WHERE x.template = t.id AND x.account = t.account
            AND x.version = coalesce($4::integer, t.newest) LIMIT 1) v"
     };
 }

@@ -96,7 +96,20 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 11] = [
+const UNDONE: [(i64, &str); 12] = [
+    (
+        17,
+        "ALTER TABLE code DROP CONSTRAINT code_pkey, ADD PRIMARY KEY (id);
+         ALTER TABLE import DROP CONSTRAINT import_pkey, ADD PRIMARY KEY (id);
+         ALTER TABLE template DROP CONSTRAINT template_pkey, ADD PRIMARY KEY (id);
+         ALTER TABLE conversation DROP CONSTRAINT conversation_pkey, ADD PRIMARY KEY (id);
+         ALTER TABLE segment DROP CONSTRAINT segment_pkey, ADD PRIMARY KEY (id);
+         ALTER TABLE consent_request DROP CONSTRAINT consent_request_pkey, ADD PRIMARY KEY (id);
+         ALTER TABLE inbound_part DROP COLUMN account, ADD PRIMARY KEY (inbound, number);
+         ALTER TABLE import_piece DROP COLUMN account, ADD PRIMARY KEY (import, kind, place);
+         ALTER TABLE template_version DROP COLUMN account, ADD PRIMARY KEY (template, version);
+         ALTER TABLE conversation_entry DROP COLUMN account, ADD PRIMARY KEY (conversation, place)",
+    ),
     (16, "DROP TABLE rule_reply, consent_request; ALTER TABLE inbound DROP COLUMN rule"),
     (15, "DROP TABLE sticky, quota, spend"),
     (14, "DROP TABLE segment, touch, touch_place"),
@@ -156,6 +169,85 @@ async fn a_schema_that_is_older_or_newer_or_another_is_refused_and_a_command_cur
     empty.run(&format!("DELETE FROM migration WHERE number > {last}"));
     empty.run("UPDATE migration SET checksum = 1 WHERE number = 1");
     assert!(refusal(&options(&empty)).contains("is not the one that this version of tidings knows"));
+}
+
+/// What has a key without the account, and why: the page about growth and decision 16 say the same. Everything else could be
+/// spread over machines by account as it is.
+const WITHOUT_ACCOUNT: [(&str, &str); 11] = [
+    ("account", "its id is the account"),
+    ("client", "who asks for a token is found by it before anybody knows the account"),
+    ("connection", "of the installation: accounts share it"),
+    ("endpoint", "few, and each node has all of them at hand"),
+    ("era", "of the server"),
+    ("migration", "of the installation"),
+    ("node", "of the installation"),
+    ("parked", "a receipt that found no message belongs to no account yet"),
+    ("quota", "a day of a sender is shared by all accounts"),
+    ("setting", "of the installation"),
+    ("token", "who calls is found by it before anybody knows the account"),
+];
+
+/// The primary keys and the unique indexes of all tables and of their parts.
+#[test]
+fn the_account_stands_in_every_key_of_what_belongs_to_one() {
+    let Some(database) = database() else { return };
+    let keys = database.run(
+        "SELECT t.relname, i.relname, string_agg(a.attname, ' ' ORDER BY k.n)
+         FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid JOIN pg_class i ON i.oid = x.indexrelid
+         CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k (column_number, n)
+         JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.column_number
+         WHERE x.indisunique AND k.n <= x.indnkeyatts AND t.relnamespace = 'public'::regnamespace
+         GROUP BY t.relname, i.relname ORDER BY t.relname, i.relname",
+    );
+    let mut without: Vec<&str> = Vec::new();
+    let mut with_key = Vec::new();
+    for line in keys.lines() {
+        let words: Vec<&str> = line.split('|').collect();
+        let [table, key, columns] = words[..] else { panic!("three words: {line}") };
+        with_key.push(table);
+        if !columns.split(' ').any(|column| column == "account") && without.last() != Some(&table) {
+            assert!(WITHOUT_ACCOUNT.iter().any(|(known, _)| *known == table), "{key} of {table}: {columns}");
+            without.push(table);
+        }
+    }
+    assert_eq!(without, WITHOUT_ACCOUNT.map(|(table, _)| table), "one of these has it by now");
+    let tables = database.run(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace",
+    );
+    for table in tables.lines() {
+        assert!(with_key.contains(&table), "{table} has no key");
+    }
+}
+
+/// What hangs on an account's row gets the account of that row, and nothing is lost on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_from_before_get_the_account_that_they_belong_to() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    receive(&store, vec![crate::conversation::said(1, 1, "hello", 1)], at(1)).await;
+    store.create_template(crate::template::template(8, "hello"), actor()).await.expect("made");
+    store.close().await.expect("closed");
+    database.run("INSERT INTO import VALUES (5, 1, 1, '', '', 1, '[]', '{}', 0, 0, 0, 0, 0, 0, 1)");
+    database.run("INSERT INTO import_piece (import, account, kind, place, rows) VALUES (5, 1, 0, 1, 'some')");
+    let tables = ["inbound_part", "import_piece", "template_version", "conversation_entry"];
+    let rows = || tables.map(|table| database.run(&format!("SELECT (to_jsonb(t))::text FROM {table} t")));
+    let before = rows();
+    undo_after(&database, 16);
+    // It hangs on nothing.
+    database.run("INSERT INTO conversation_entry VALUES (7, 1, 1, 1, 7, NULL, NULL, ' ', 0)");
+    Postgres::migrate(&options(&database)).await.expect("migrated");
+    assert_eq!(rows(), before);
+    assert!(
+        before.iter().all(|rows| rows.lines().count() == 1 && rows.contains("\"account\": 1")),
+        "{before:?}"
+    );
+    let store = open_database(&database);
+    receive(&store, vec![crate::conversation::said(2, 1, "again", 2)], at(2)).await;
+    let filter = ConversationFilter { person: Some(number(1)), ..Default::default() };
+    let found = store.conversations(HOME, filter, page(MANY), at(3)).await.expect("read").items;
+    let lines = store.lines(HOME, found[0].id, page(MANY)).await.expect("read").expect("there is one").items;
+    assert_eq!(lines.len(), 2);
+    store.close().await.expect("closed");
 }
 
 #[test]
@@ -487,6 +579,64 @@ async fn no_statement_reads_a_whole_table_however_new_the_database_is() {
         assert!(fetched <= 8 * messages, "{table}: {fetched} rows were read for {messages} messages");
     }
     assert_eq!(seen.lines().count(), 8, "{seen}");
+}
+
+/// What hangs on a row of an account is reached by its key too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_write_is_put_away_found_and_forgotten_without_reading_a_whole_table() {
+    let Some(database) = database() else { return };
+    const TABLES: [&str; 5] =
+        ["inbound", "inbound_part", "conversation", "conversation_entry", "conversation_word"];
+    for table in TABLES {
+        database.run(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)"));
+    }
+    database.run("VACUUM");
+    let store = open_database(&database);
+    const GROUPS: i64 = 40;
+    const GROUP: i64 = 50;
+    for group in 0..GROUPS {
+        let all = (1..=GROUP).map(|n| group * GROUP + n);
+        let people =
+            all.map(|n| crate::conversation::said(n, n as u64, &format!("hi number{n}"), n)).collect();
+        receive(&store, people, at(group * GROUP + GROUP)).await;
+        let one = group * GROUP + 7;
+        let query = tidings_domain::conversation::words(&format!("number{one}"));
+        let found = store.search(HOME, query, page(MANY)).await.expect("searched").items;
+        assert_eq!(found.len(), 1);
+        let id = found[0].conversation;
+        assert_eq!(
+            store.lines(HOME, id, page(MANY)).await.expect("read").expect("there is one").items.len(),
+            1
+        );
+        let inbound =
+            store.inbound(HOME, InboundId::from_key(one)).await.expect("read").expect("there is one");
+        assert_eq!(inbound.parts.len(), 1);
+    }
+    // Only a few of them are old.
+    let keep = Retention {
+        idempotency_ms: DAY_MS,
+        parked_ms: DAY_MS,
+        attempts_ms: DAY_MS,
+        messages_ms: Some(DAY_MS),
+    };
+    store.sweep(keep, 100, at(100).plus_ms(DAY_MS)).await.expect("swept");
+    store.close().await.expect("closed");
+    drop(store);
+    let texts = GROUPS * GROUP;
+    until(async || {
+        database.run("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'inbound'").trim()
+            == texts.to_string()
+    })
+    .await;
+    for table in TABLES {
+        let seen = database.run(&format!(
+            "SELECT seq_scan, coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = '{table}'"
+        ));
+        let (scans, fetched) = seen.trim().split_once('|').expect("two words");
+        assert_eq!(scans, "0", "{table} was read as a whole");
+        let fetched: i64 = fetched.parse().expect("a number");
+        assert!(fetched <= 8 * texts, "{table}: {fetched} rows were read for {texts} texts");
+    }
 }
 
 /// A person has a few conversations, everybody together millions.
