@@ -5,6 +5,7 @@ use crate::fault::Fault;
 use crate::ledger::{Item, Reply};
 use crate::plan::{MIDNIGHT_MS, SpendPlan, Wish, Zone};
 use std::collections::BTreeMap;
+use tidings_domain::purpose::Purpose;
 
 /// Which month it is in UTC: 0 is January 2027. No world is watched for longer than the one after it.
 const fn month(wall_ms: i64) -> i64 {
@@ -59,7 +60,14 @@ impl Check<'_> {
                 continue;
             };
             let place = call.wishes.iter().position(|of| of.reference == wish.reference);
-            if plan.quiet.is_some_and(|quiet| quiet.refuses)
+            // A one-time code is refused too where it would be over before the sender's next day, and so is what is longer than a
+            // whole day of it.
+            let is_of_a_day = plan
+                .dailies
+                .iter()
+                .any(|daily| wish.purpose == Purpose::Authentication || wish.segments > daily.segments);
+            if is_of_a_day
+                || plan.quiet.is_some_and(|quiet| quiet.refuses)
                 || place.is_none_or(|place| items.get(place) != Some(&Item::Refused))
             {
                 continue;
