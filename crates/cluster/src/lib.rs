@@ -242,6 +242,26 @@ impl Database {
         run(&mut self.psql(statements))
     }
 
+    /// What `pg_dump` makes of it while others work on: a file that is gone with the cluster.
+    ///
+    /// # Panics
+    /// If it does not succeed.
+    pub fn dump(&self) -> PathBuf {
+        let file = self.cluster.directory.join(format!("{}.dump", self.name));
+        let mut tool = self.cluster.tool("pg_dump");
+        run(tool.arg("--format=custom").arg("--file").arg(&file).arg(&self.name));
+        file
+    }
+
+    /// Fills it, which must be empty, with what was dumped, as this user of the server.
+    ///
+    /// # Panics
+    /// If anything of it fails.
+    pub fn restore(&self, dump: &Path, user: &str) {
+        let mut tool = self.cluster.tool("pg_restore");
+        run(tool.args(["--no-owner", "--username", user, "--dbname", &self.name]).arg(dump));
+    }
+
     /// The program that runs statements, to be started.
     pub fn psql(&self, statements: &str) -> Command {
         let mut psql = self.cluster.tool("psql");

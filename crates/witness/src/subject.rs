@@ -41,13 +41,21 @@ impl Subject {
     /// # Errors
     /// A sentence about the command that failed, with what it said.
     pub fn prepare(setup: Setup, carrier: SocketAddr) -> Result<Self, String> {
+        Self::prepare_over(setup, carrier, None)
+    }
+
+    /// The same over a PostgreSQL database with this address, which is brought up to date.
+    ///
+    /// # Errors
+    /// As for [`Subject::prepare`].
+    pub fn prepare_over(setup: Setup, carrier: SocketAddr, url: Option<&str>) -> Result<Self, String> {
         let place = Directory::new().map_err(|error| format!("no directory of our own: {error}"))?;
         // The port must stay the same over restarts, so it cannot be left to the binary. Another program could take
         // it between here and the start; the start would say so.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = address.map_err(|error| format!("no free port: {error}"))?;
         let mut subject = Self { setup, place, address, token: String::new(), variables: Vec::new() };
-        fs::write(subject.file("tidings.toml"), subject.configuration(carrier))
+        fs::write(subject.file("tidings.toml"), subject.configuration(carrier, url))
             .map_err(|error| format!("the configuration could not be written: {error}"))?;
         subject.command(&["migrate"])?;
         let made = subject.command(&[
@@ -70,12 +78,13 @@ impl Subject {
         Ok(subject)
     }
 
-    fn configuration(&self, carrier: SocketAddr) -> String {
+    fn configuration(&self, carrier: SocketAddr, url: Option<&str>) -> String {
+        let url = url.map_or_else(String::new, |url| format!("url = {url:?}\n"));
         let (data, window, sessions) = (self.file("data"), self.setup.window, self.setup.sessions);
         format!(
             r#"[data]
 directory = {data:?}
-[http]
+{url}[http]
 listen = "{address}"
 [log]
 format = "json"
