@@ -232,15 +232,17 @@ enum With {
 }
 
 async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -> Result<Sent> {
+    // A message is worth sending for so long from when its call came, however slow it is to choose its sender.
+    let now = engine.clock.now();
     let moved = || store::Error::Unavailable("who has which sender of a pool changes too fast".to_owned());
     if !call.requests.iter().any(|request| matches!(request.from, Source::Pool(_))) {
-        return attempt(engine, call, with, Some(place)).await?.ok_or_else(moved);
+        return attempt(engine, call, with, Some(place), now).await?.ok_or_else(moved);
     }
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
-        pick(engine, call.realm, &mut call.requests).await?;
+        pick(engine, call.realm, &mut call.requests, now).await?;
         // Codes and what is said in a conversation have a sender.
-        if let Some(sent) = attempt(engine, call, With::Nothing, None).await? {
+        if let Some(sent) = attempt(engine, call, With::Nothing, None, now).await? {
             return Ok(sent);
         }
     }
@@ -248,8 +250,7 @@ async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -
 }
 
 /// Chooses the senders of those requests that want one of a pool. Where there is no such pool, nothing is changed.
-async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Result<()> {
-    let now = engine.clock.now();
+async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest], now: Timestamp) -> Result<()> {
     let paused: HashSet<ConnectionId> = {
         let connections = engine.connections.lock().expect("nothing panics while it holds this");
         connections.values().filter(|one| one.paused.is_some()).map(|one| one.id).collect()
@@ -310,8 +311,8 @@ async fn attempt(
     call: Call,
     with: With,
     place: Option<Place<'_>>,
+    now: Timestamp,
 ) -> Result<Option<Sent>> {
-    let now = engine.clock.now();
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
@@ -608,7 +609,7 @@ pub(crate) async fn preview(
 ) -> Result<Preview> {
     let now = engine.clock.now();
     let mut requests = [request.clone()];
-    pick(engine, realm, &mut requests).await?;
+    pick(engine, realm, &mut requests, now).await?;
     let [request] = &requests;
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;

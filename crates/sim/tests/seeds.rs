@@ -234,3 +234,38 @@ fn a_node_settles_nothing_on_a_connection_that_another_has() {
         ],
     );
 }
+
+/// P-06: what the limit of a day held was to wait for quiet hours to end as well, an hour before the limit's midnight. That hour was
+/// too short to be another day, and too long to be waited for.
+#[test]
+fn what_waits_for_one_rule_after_another_ends() {
+    use Fault::*;
+    holds(474, &[SeveralNodes, QuietHours, DailyLimit, Pools]);
+    holds(8_654, &[SeveralNodes, Burst, QuietHours, DailyLimit, Pools]);
+}
+
+/// P-27: the choice of a sender waited for a store that did not answer, and the message was worth sending for as long as if its call
+/// had come only then. Its time runs from the call.
+#[test]
+fn a_message_whose_sender_takes_long_to_choose_is_worth_no_more() {
+    use Fault::*;
+    holds(
+        1_154,
+        &[
+            AnswerLate,
+            LinkBreaks,
+            HalfOpen,
+            ReceiptOptedOut,
+            Inbound,
+            ReadFails,
+            Cancel,
+            Scheduled,
+            Paused,
+            SmallWindow,
+            SeveralNodes,
+            CutFromStore,
+            DailyLimit,
+            Pools,
+        ],
+    );
+}
