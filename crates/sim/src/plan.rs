@@ -447,6 +447,13 @@ impl Plan {
         self.senders.iter().any(|sender| sender.is_pooled)
     }
 
+    /// When the first day of the limits of senders ends, if that is while something may go wrong: then much happens around it.
+    fn day_ends_ms(&self) -> Option<u64> {
+        let zone = self.dailies.first()?.zone;
+        let next_ms = MIDNIGHT_MS + zone.behind_ms() + (zone.day(self.begin_ms) + 1) * DAY_MS;
+        Some((next_ms - self.begin_ms) as u64).filter(|ends_ms| *ends_ms < self.active_ms)
+    }
+
     /// Who a message is from; `None` if the pool decides that.
     pub fn sender_of(&self, wish: &Wish) -> Option<&SenderPlan> {
         let place = if self.has_pool() { wish.connection } else { 0 };
@@ -575,6 +582,11 @@ fn deeds(plan: &Plan, messages: u32) -> Vec<(u64, Deed)> {
         let burst = *random.pick(&bursts) + random.below(1_500);
         let spread = random.below(plan.active_ms * 95 / 100);
         let at_ms = if has(Fault::Burst) { burst } else { spread };
+        let mut close = random.clone();
+        let at_ms = match plan.day_ends_ms().filter(|_| close.hits(250)) {
+            Some(ends_ms) => (ends_ms + close.below(6_000)).saturating_sub(3_000),
+            None => at_ms,
+        };
         let batch = random.hits(150);
         let count = if batch { random.between(1, 8) } else { 1 };
         let wishes = (0..count).map(|_| {

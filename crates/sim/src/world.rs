@@ -25,7 +25,7 @@ const LOOK_EVERY_MS: u64 = 3_000;
 /// wait for an answer, a doubt, a receipt, and something for the way.
 const HEALED_WITHIN_MS: u64 = 300_000 + 45_000 + 120_000 + 90_000 + 60_000;
 /// What waits for longer than this waits for another time of the day: no customer wants anything so late.
-const FAR_MS: i64 = 20 * 60_000;
+const FAR_MS: i64 = 5 * 60_000;
 /// Another day is waited for so often: what is held until then may be held once more, until its own end.
 const DAYS_MAX: u64 = 4;
 /// Where another day comes, it is this long before what waits for it is due.

@@ -241,6 +241,7 @@ fn a_node_settles_nothing_on_a_connection_that_another_has() {
 fn what_waits_for_one_rule_after_another_ends() {
     use Fault::*;
     holds(474, &[SeveralNodes, QuietHours, DailyLimit, Pools]);
+    holds(8_654, &[SeveralNodes, Burst, QuietHours, DailyLimit, Pools]);
 }
 
 /// P-27: the choice of a sender waited for a store that did not answer, and the message was worth sending for as long as if its call
