@@ -34,7 +34,7 @@ pub enum Secrets {
 section! {
     /// A connection to a carrier. Write the section once for each. A message goes to the connection whose prefix
     /// fits its recipient best; among equals the first one counts.
-    /// The test environment always has one named "simulator", without being written here.
+    /// While none is written for the test environment, that has one named "simulator".
     Common = "connection" {
         /// Its name: small letters, digits and dashes. Keep it: what waits in its queue belongs to the name.
         name: String = String::new(), example r#""north""#;
@@ -164,7 +164,7 @@ fn check_name(reader: &mut Reader<'_>, table: &Table<'_>, name: &str, before: &[
     } else if before.iter().any(|other| other == name) {
         "is used twice; give each connection a name of its own"
     } else if name == tidings_engine::SIMULATOR {
-        "is the name of the simulator that the test environment always has; rename it"
+        "is the name of the simulator that the test environment has while no connection is written for it; rename it"
     } else {
         return;
     };

@@ -8,10 +8,19 @@ use crate::fault::Fault;
 use crate::ledger::{Answer, Happened, Item, Ms, Reply, Says};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A link that is down for so long may be gone around: after 30 s, of which what nobody saw from outside is taken off.
+const NEARLY_DOWN_MS: Ms = 25_000;
+
+/// Whether a link that went down then, if it did, is down for long at this moment.
+fn is_long(down_from_ms: Option<Ms>, now_ms: Ms) -> bool {
+    down_from_ms.is_some_and(|from_ms| now_ms >= from_ms + NEARLY_DOWN_MS)
+}
+
 /// A message from the pool.
 struct Chosen {
     message: i64,
     sender: String,
+    segments: usize,
     call: u32,
     /// Between these it was accepted.
     from_ms: Ms,
@@ -79,6 +88,7 @@ impl Check<'_> {
             people.entry(crate::plan::Plan::number(wish.connection, wish.person)).or_default().push(Chosen {
                 message: *id,
                 sender: timeline.stored.message.sender.to_string(),
+                segments: wish.segments as usize,
                 call: call.number,
                 from_ms: seen.asked.first().map_or(0, |at| at.ms),
                 until_ms: submitted.into_iter().chain(replied).min().unwrap_or(self.seen.end_of_all().ms),
@@ -109,7 +119,7 @@ impl Check<'_> {
                 had.insert(&report.parties[1]);
             }
         }
-        let is_sure = had.iter().all(|sender| self.is_usable(sender, one.from_ms, one.until_ms));
+        let is_sure = had.iter().all(|sender| self.is_usable(sender, one));
         if is_sure && !had.contains(one.sender.as_str()) {
             found.push((
                 "pool",
@@ -121,8 +131,10 @@ impl Check<'_> {
         }
     }
 
-    /// Whether a sender can certainly be used all this time: its connection is not paused, and its day is not full.
-    fn is_usable(&self, sender: &str, from_ms: Ms, to_ms: Ms) -> bool {
+    /// Whether a sender can certainly be used for a message all the time in which it may have been accepted: its connection is
+    /// not paused, its link not down for long, and its day has room for all of it.
+    fn is_usable(&self, sender: &str, one: &Chosen) -> bool {
+        let (from_ms, to_ms) = (one.from_ms, one.until_ms);
         let Some(known) =
             self.seen.plan.senders.iter().find(|known| known.is_pooled && known.number == sender)
         else {
@@ -131,10 +143,22 @@ impl Check<'_> {
         // What one node does to a connection the others hear of later.
         let late_ms = if self.seen.has_several() || !self.seen.store_was_well() { LOST_MS } else { 1_000 };
         let mut is_paused = false;
+        let mut down_from_ms = Some(0);
         for (ms, what) in self.seen.ledger.entries.iter().take_while(|(ms, _)| *ms <= to_ms) {
             match what {
                 Happened::Paused { connection, paused } if *connection == known.connection => {
                     is_paused = *paused || ms + late_ms >= from_ms;
+                }
+                // Who takes a connection over has no link yet.
+                Happened::LinkDown { connection } | Happened::Opened { connection, .. }
+                    if *connection == known.connection =>
+                {
+                    down_from_ms.get_or_insert(*ms);
+                }
+                Happened::LinkUp { connection, .. } if *connection == known.connection => {
+                    if is_long(down_from_ms.take(), *ms) && ms + late_ms >= from_ms {
+                        return false;
+                    }
                 }
                 // The carrier does not want us, until an operator says so.
                 Happened::Answered { submission, answer: Answer::RefusedOurs, .. }
@@ -145,6 +169,9 @@ impl Check<'_> {
                 _ => {}
             }
         }
+        if is_long(down_from_ms, to_ms) {
+            return false;
+        }
         let Some(place) = known.daily else { return !is_paused };
         let (daily, plan) = (&self.seen.plan.dailies[place], self.seen.plan);
         if plan.faults.has(Fault::WallBack) || plan.faults.has(Fault::WallForward) {
@@ -153,7 +180,7 @@ impl Check<'_> {
         let day = |ms: Ms| daily.zone.day(plan.begin_ms + ms as i64);
         let is_full = (day(from_ms)..=day(to_ms)).any(|day| {
             let used = self.used_at_most(&self.went[place], day, from_ms, to_ms);
-            used.is_none_or(|used| used >= daily.segments as usize)
+            used.is_none_or(|used| used + one.segments > daily.segments as usize)
         });
         !is_paused && !is_full
     }
