@@ -5,8 +5,9 @@
 
 use crate::directory;
 use crate::home::Home;
+use crate::import::{Bar, STEP, Sink, country, found};
 use crate::operator::{Operator, Place, Whose};
-use crate::output::{Output, Table, numbered, remark, when, write};
+use crate::output::{Output, Table, numbered, when, write};
 use crate::segment;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
@@ -28,8 +29,6 @@ use tidings_engine::import::{Refusals, Upload, rest};
 use tidings_store::{ContactFilter, Page, Saved};
 use tidings_wire::{contact as shown, import as shown_import};
 
-/// Octets of a file that are read at once.
-const STEP: usize = 256 * 1024;
 /// How often it is looked how far a server is.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -188,10 +187,6 @@ fn language(text: &str) -> Result<Language, String> {
 
 fn zone(text: &str) -> Result<ZoneName, String> {
     ZoneName::parse(text).map_err(|why| why.to_string())
-}
-
-fn country(text: &str) -> Result<Country, String> {
-    Country::parse(text).map_err(|why| why.to_string())
 }
 
 fn form(text: &str) -> Result<Form, String> {
@@ -459,56 +454,7 @@ fn saved(saved: Saved) -> anyhow::Result<Contact> {
     }
 }
 
-/// Where a table goes.
-struct Sink(Option<std::fs::File>);
-
-impl Sink {
-    fn open(to: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = to else { return Ok(Self(None)) };
-        // Never over another file.
-        let file = std::fs::File::options().write(true).create_new(true).open(path);
-        Ok(Self(Some(file.with_context(|| format!("{} cannot be made", path.display()))?)))
-    }
-
-    fn write(&mut self, text: &str) -> anyhow::Result<()> {
-        match &mut self.0 {
-            Some(file) => file.write_all(text.as_bytes()).map_err(Into::into),
-            None => write(text.as_bytes()),
-        }
-    }
-}
-
 // ── imports ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// A line that shows how far something is, where somebody sees it.
-struct Bar {
-    is_shown: bool,
-    what: &'static str,
-    last: u64,
-}
-
-impl Bar {
-    fn new(what: &'static str, output: Output) -> Self {
-        Self { is_shown: !output.json() && std::io::stderr().is_terminal(), what, last: u64::MAX }
-    }
-
-    fn at(&mut self, done: u64, of: u64, rows: u64) {
-        let percent = (done * 100).checked_div(of).unwrap_or(100).min(100);
-        if !self.is_shown || percent == self.last {
-            return;
-        }
-        self.last = percent;
-        let full = (percent / 4) as usize;
-        let bar = format!("{}{}", "#".repeat(full), ".".repeat(25 - full));
-        let _ = write!(std::io::stderr(), "\r{} [{bar}] {percent:3} %  {rows} rows", self.what);
-    }
-
-    fn end(self) {
-        if self.is_shown && self.last != u64::MAX {
-            remark("");
-        }
-    }
-}
 
 /// Reads a file into an import.
 async fn read(
@@ -600,28 +546,7 @@ fn agreed() -> bool {
 /// What was found, for people.
 fn report(import: &Import) -> String {
     let report = &import.report;
-    let mut text = format!(
-        "{}: {} good, {} mended, {}, {} refused\n",
-        numbered(report.rows, "row", "rows"),
-        report.good,
-        report.mended,
-        numbered(report.duplicates, "duplicate", "duplicates"),
-        report.refused
-    );
-    let mut counts = |what: &str, counts: &std::collections::BTreeMap<String, u64>| {
-        let mut counts: Vec<_> = counts.iter().collect();
-        counts.sort_by_key(|(word, count)| (std::cmp::Reverse(**count), (*word).clone()));
-        let all: Vec<_> = counts.iter().map(|(word, count)| format!("{} {count}", display(word))).collect();
-        if !all.is_empty() {
-            let _ = writeln!(text, "{what}: {}", all.join(", "));
-        }
-    };
-    counts("mended", &report.mends);
-    counts("refused", &report.reasons);
-    counts("countries", &report.countries);
-    if !report.ignored.is_empty() {
-        let _ = writeln!(text, "columns that are passed over: {}", display(&report.ignored.join(", ")));
-    }
+    let mut text = found(report);
     let _ = writeln!(
         text,
         "{}; {} on the suppression list and {} there",

@@ -17,6 +17,7 @@ mod doctor;
 mod duration;
 mod explain;
 mod home;
+mod import;
 mod inbound;
 mod log;
 mod message;

@@ -1,5 +1,7 @@
 //! `tidings suppression`: who must not be sent to. An entry counts for every message that is claimed after it.
 
+mod import;
+
 use crate::config::connection::Secrets;
 use crate::home::Home;
 use crate::message::{number, time};
@@ -59,6 +61,8 @@ pub enum Command {
         #[command(flatten)]
         whose: Whose,
     },
+    /// Stop sending to the numbers of a table (CSV): say what is in it, and then add them
+    Import(import::How),
     /// Add and lift what a journal of opt-outs says and the list does not: after a restore
     Replay {
         /// The journal: its directory, or one of its files
@@ -140,6 +144,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .ok_or_else(|| anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()))?;
             output.show(&shown(&one), || format!("{recipient} may be sent to again."))?;
         }
+        Command::Import(how) => import::run(how, &operator, output).await?,
         Command::Replay { journal } => {
             let replayed = replay(&operator, &journal).await?;
             output.show(&counted(replayed), || told(replayed))?;

@@ -4,7 +4,8 @@
 //! meaning only: marks that nobody sees around a number, a country code that the caller named, letters of another alphabet.
 //! Everything else is refused by name, so that the person can mend it: nobody guesses whom a number belongs to.
 //!
-//! An import speaks of contacts. It neither gives consent nor ends an opt-out, whatever its columns say.
+//! An import speaks of contacts. It neither gives consent nor ends an opt-out, whatever its columns say. The same reading serves
+//! tables of which only the numbers count ([`Reader::of_numbers`]): those of people who opted out elsewhere.
 //!
 //! Rows come out in windows, each in the order of its numbers: the store finds and writes neighbours together then, and
 //! one window is all that is held in memory, beside the numbers that came before (8 octets and a little each).
@@ -245,6 +246,20 @@ pub struct Refused {
     pub cells: Vec<String>,
 }
 
+impl Refused {
+    /// Writes the headings of a table of such rows: our own, and those of the file, so that it can be mended and read again.
+    pub fn write_headings(text: &mut String, headings: &[String]) {
+        csv::write_row(text, REFUSED.into_iter().chain(headings.iter().map(String::as_str)));
+    }
+
+    /// Writes it as a row of that table.
+    pub fn write(&self, text: &mut String) {
+        let line = self.line.to_string();
+        let ours = [line.as_str(), &self.reason, self.column.as_deref().unwrap_or_default()];
+        csv::write_row(text, ours.into_iter().chain(self.cells.iter().map(String::as_str)));
+    }
+}
+
 /// Why a row is not taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -438,7 +453,7 @@ const NUMBERS: [&str; 18] = [
     "mobil",
 ];
 /// The first columns of the table of refused rows, before those of the file.
-pub const REFUSED: [&str; 3] = ["refused_line", "refused_why", "refused_column"];
+const REFUSED: [&str; 3] = ["refused_line", "refused_why", "refused_column"];
 /// Headings of our own tables that say what we know better.
 const OURS: [&str; 7] =
     ["id", "othernumbers", "createdat", "updatedat", "refusedline", "refusedwhy", "refusedcolumn"];
@@ -447,8 +462,19 @@ fn folded(heading: &str) -> String {
     heading.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// What a table is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Contacts,
+    Numbers,
+}
+
 /// What the headings mean.
-fn columns(headings: &[String], number_column: Option<&str>) -> Result<Vec<Column>, Unusable> {
+fn columns(
+    headings: &[String],
+    number_column: Option<&str>,
+    wanted: Wanted,
+) -> Result<Vec<Column>, Unusable> {
     if headings.len() > COLUMNS_MAX {
         return Err(Unusable::Columns);
     }
@@ -467,6 +493,7 @@ fn columns(headings: &[String], number_column: Option<&str>) -> Result<Vec<Colum
     for (n, (heading, name)) in headings.iter().zip(&names).enumerate() {
         let column = match name.as_str() {
             _ if n == number => Column::Number,
+            _ if wanted == Wanted::Numbers => Column::Ignored,
             "" => Column::Ignored,
             "name" | "fullname" => Column::Name,
             "language" | "lang" | "locale" => Column::Language,
@@ -522,6 +549,7 @@ type Refusal = (Reason, Option<usize>);
 #[derive(Debug)]
 pub struct Reader {
     options: Options,
+    wanted: Wanted,
     records: Records,
     headings: Vec<String>,
     columns: Vec<Column>,
@@ -548,8 +576,18 @@ pub struct Window {
 impl Reader {
     /// Before the first octet.
     pub fn new(options: Options) -> Self {
+        Self::of(options, Wanted::Contacts)
+    }
+
+    /// The same for a table of which only the numbers count: every other column is passed over, whatever is in it.
+    pub fn of_numbers(options: Options) -> Self {
+        Self::of(options, Wanted::Numbers)
+    }
+
+    fn of(options: Options, wanted: Wanted) -> Self {
         Self {
             options,
+            wanted,
             records: Records::new(),
             headings: Vec::new(),
             columns: Vec::new(),
@@ -656,7 +694,7 @@ impl Reader {
             })
             .map(|heading| heading.trim().to_owned())
             .collect();
-        self.columns = columns(&self.headings, self.options.number_column.as_deref())?;
+        self.columns = columns(&self.headings, self.options.number_column.as_deref(), self.wanted)?;
         self.number_at = self.columns.iter().position(|column| *column == Column::Number).unwrap_or(0);
         let headings = self.headings.iter().zip(&self.columns);
         self.report.ignored = headings
@@ -890,7 +928,10 @@ mod tests {
     }
 
     fn read_with(options: Options, table: &str) -> Result<(Window, Report), Unusable> {
-        let mut reader = Reader::new(options);
+        read_by(Reader::new(options), table)
+    }
+
+    fn read_by(mut reader: Reader, table: &str) -> Result<(Window, Report), Unusable> {
         for piece in table.as_bytes().chunks(13) {
             reader.feed(piece)?;
         }
@@ -916,6 +957,22 @@ mod tests {
             (None, Some(refused)) => refused.reason.clone(),
             both => panic!("{both:?}"),
         }
+    }
+
+    #[test]
+    fn where_only_numbers_count_no_other_column_refuses_a_row() {
+        let table = "phone,language,born:date,name,name\n+46701234501,??,31.1.,a,b\n0701234502,,,\"x\ny\",\n+46701234501,,,,\n";
+        let (window, report) = read_by(Reader::of_numbers(options()), table).expect("a table");
+        let numbers: Vec<String> = window.rows.iter().map(|row| row.number.to_string()).collect();
+        assert_eq!(numbers, ["+46701234501", "+46701234502"]);
+        assert_eq!((report.good, report.mended, report.duplicates, report.refused), (1, 1, 1, 0));
+        assert_eq!(report.ignored, ["language", "born:date", "name", "name"]);
+        assert!(window.rows.iter().all(|row| row.details == Details::default()));
+        assert_eq!(read_with(options(), table).expect_err("two names"), Unusable::Twice("name".to_owned()));
+        let mut text = String::new();
+        Refused::write_headings(&mut text, &["phone".to_owned()]);
+        window.refused[0].write(&mut text);
+        assert_eq!(text.lines().nth(1), Some("5,duplicate,,'+46701234501,,,,"), "{text}");
     }
 
     #[test]
@@ -989,7 +1046,8 @@ mod tests {
     #[test]
     fn no_field_is_called_as_something_else_is() {
         for name in contact::RESERVED.into_iter().filter(|name| *name != "number") {
-            let found = columns(&["number".to_owned(), name.to_owned()], None).expect("headings");
+            let found =
+                columns(&["number".to_owned(), name.to_owned()], None, Wanted::Contacts).expect("headings");
             assert!(!matches!(found[1], Column::Field(..)), "{name}");
             assert_eq!(FieldName::parse(name), Err(Invalid::Reserved));
         }

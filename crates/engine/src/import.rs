@@ -10,9 +10,8 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tidings_domain::account::Realm;
-use tidings_domain::csv::write_row;
 use tidings_domain::id::{ContactId, ImportId};
-use tidings_domain::import::{Import, Options, Progress, REFUSED, Reader, Report, State, Unusable, Window};
+use tidings_domain::import::{Import, Options, Progress, Reader, Refused, Report, State, Unusable, Window};
 use tidings_store::{Backend, Error, Result, Staged};
 use tokio::task::JoinHandle;
 
@@ -238,7 +237,7 @@ impl Refusals {
     /// Before the first row.
     pub fn of(import: &Import) -> Self {
         let mut heading = String::new();
-        write_row(&mut heading, REFUSED.into_iter().chain(import.headings.iter().map(String::as_str)));
+        Refused::write_headings(&mut heading, &import.headings);
         Self { realm: import.realm, id: import.id, heading: Some(heading), place: None }
     }
 
@@ -255,11 +254,7 @@ impl Refusals {
         };
         self.place = Some(place);
         let mut text = String::new();
-        for row in &rows {
-            let line = row.line.to_string();
-            let ours = [line.as_str(), &row.reason, row.column.as_deref().unwrap_or_default()];
-            write_row(&mut text, ours.into_iter().chain(row.cells.iter().map(String::as_str)));
-        }
+        rows.iter().for_each(|row| row.write(&mut text));
         Ok(Some(text))
     }
 }

@@ -156,7 +156,8 @@ impl Check<'_> {
                     down_from_ms.get_or_insert(*ms);
                 }
                 Happened::LinkUp { connection, .. } if *connection == known.connection => {
-                    if is_long(down_from_ms.take(), *ms) && ms + late_ms >= from_ms {
+                    let was_long = is_long(down_from_ms.take(), *ms);
+                    if was_long && ms + late_ms >= from_ms {
                         return false;
                     }
                 }

@@ -1,0 +1,285 @@
+//! Files of opt-outs at the terminal, with the real binary: the report comes before anything is done, what waits for somebody in the
+//! file ends, and a kill in the middle costs nothing but the same command again.
+//!
+//! `TIDINGS_ROWS=1000000 cargo test --release -p tidings-cli --test suppressions -- --ignored --nocapture` does it with a million
+//! rows, and says how fast and with how much memory.
+
+use serde_json::{Value, json};
+use std::io::{BufWriter, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tidings_domain::time::Timestamp;
+use tidings_engine::clock::Clock;
+
+/// How often a thing that must come is looked for, and the pause between: together two minutes.
+const LOOKS: u32 = 12_000;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Subject {
+    directory: PathBuf,
+    address: SocketAddr,
+    token: String,
+}
+
+impl Subject {
+    fn new(directory: &Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        drop(listener);
+        let data = directory.join("data");
+        let text = format!("[data]\ndirectory = {data:?}\n[http]\nlisten = \"{address}\"\n");
+        std::fs::write(directory.join("tidings.toml"), text).expect("written");
+        let mut subject = Self { directory: directory.to_owned(), address, token: String::new() };
+        subject.run(&["migrate"]);
+        let made = subject.json(&["token", "create", "--environment", "test", "--scope", "all"]);
+        subject.token = made["token"].as_str().expect("a token").to_owned();
+        subject
+    }
+
+    /// A file beside the data.
+    fn file(&self, name: &str) -> String {
+        self.directory.join(name).to_str().expect("text").to_owned()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        command.args(arguments).arg("--config").arg(self.directory.join("tidings.toml"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("it starts");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        serde_json::from_str(&self.run(&arguments)).expect("one JSON value")
+    }
+
+    /// What a command says that cannot be done.
+    fn refusal(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("it starts");
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).expect("text")
+    }
+
+    fn serve(&self) -> Running {
+        let log = std::fs::File::create(self.directory.join("log")).expect("a file for the log");
+        let process = self.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn();
+        let process = Running(process.expect("it starts"));
+        wait("it serves", || TcpStream::connect(self.address).is_ok().then_some(()));
+        process
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.token,
+            body.len()
+        )
+        .expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    /// Entries in the store, and to how many numbers.
+    fn entries(&self) -> (u64, u64) {
+        let store = rusqlite::Connection::open(self.directory.join("data/tidings.db")).expect("a store");
+        let count = "SELECT count(*), count(DISTINCT recipient) FROM suppression";
+        let counts = store.query_row(count, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+        let (entries, numbers) = counts.expect("two counts");
+        (entries.unsigned_abs(), numbers.unsigned_abs())
+    }
+}
+
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    panic!("{what}: it did not come");
+}
+
+/// Numbers of the table below.
+fn number(n: u32) -> String {
+    format!("+4670123450{n}")
+}
+
+#[test]
+fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let subject = Subject::new(directory.path());
+    let _server = subject.serve();
+    let now = Clock::new(0).now();
+    let later = now.plus_s(20 * 24 * 3_600).to_string();
+    let body = json!({ "from": "+15550001111", "to": number(1), "text": "Hello", "send_at": later });
+    let (status, message) = subject.ask("POST", "/v1/messages", &body);
+    assert_eq!(status, 202, "{message}");
+    subject.run(&["suppression", "add", &number(2), "--reason", "opted_out"]);
+    subject.run(&["suppression", "add", &number(3), "--reason", "invalid_number"]);
+
+    // Windows-1252, and cells that no import of contacts would take.
+    let mut table = b"Name;Mobile;Since:date;Language\r\n\xC5sa;070-123 45 01;31.1.2026;??\r\n".to_vec();
+    table.extend_from_slice(
+        format!(
+            "B;{};;\r\nC;{};;\r\nD;4,67012E+10;;\r\n\"E\"x;{};;\r\nF;{};;\r\nG;{};;\r\n",
+            number(2),
+            number(3),
+            number(4),
+            number(1),
+            number(5)
+        )
+        .as_bytes(),
+    );
+    let (file, refused) = (subject.file("old list.csv"), subject.file("refused.csv"));
+    std::fs::write(&file, table).expect("written");
+    let import = ["suppression", "import", &file, "--country", "SE"];
+    let with = |more: &[&'static str]| import.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
+
+    let told = subject.json(&with(&["--dry-run"]));
+    let expected = json!({
+        "rows": 7, "good": 3, "mended": 1, "duplicates": 1, "refused": 2, "already_listed": 1, "to_add": 3,
+        "added": null, "mends": { "country_code_added": 1, "windows_1252": 1 },
+        "reasons": { "broken_quotes": 1, "number_of_a_spreadsheet": 1 }, "countries": { "SE": 4 },
+        "ignored_columns": ["Name", "Since:date", "Language"],
+    });
+    assert_eq!(told, expected);
+    assert_eq!(subject.entries(), (2, 2), "nothing is added by a dry run");
+
+    let told = subject.run(&[&import[..], &["--source", "old system", "--refused", &refused]].concat());
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.first(), Some(&"7 rows: 3 good, 1 mended, 1 duplicate, 2 refused"), "{told}");
+    let last = ["1 number is on the list already, 3 to be added", "Added: 3 entries."];
+    assert_eq!(&lines[lines.len() - 2..], last, "{told}");
+    let refused = std::fs::read_to_string(&refused).expect("the rows that are not added");
+    let lines: Vec<&str> = refused.lines().collect();
+    assert_eq!(lines[0], "refused_line,refused_why,refused_column,Name,Mobile,Since:date,Language");
+    let expected = ["5,number_of_a_spreadsheet,Mobile,", "6,broken_quotes,,", "7,duplicate,,"];
+    assert!(lines[1..].iter().zip(expected).all(|(line, begin)| line.starts_with(begin)), "{refused}");
+    assert_eq!(lines.len(), 4, "{refused}");
+
+    // As every other entry: who waits hears of it, and so do the journal and the trail.
+    let path = format!("/v1/messages/{}", message["id"].as_str().expect("an id"));
+    let ended = wait("what waits ends", || {
+        let (_, shown) = subject.ask("GET", &path, &Value::Null);
+        (shown["status"] == "rejected").then_some(shown)
+    });
+    assert_eq!(ended["error"]["code"], "OPTED_OUT", "{ended}");
+    let (_, listed) = subject.ask("GET", "/v1/suppressions?limit=100", &Value::Null);
+    let listed = listed["data"].as_array().expect("a list");
+    let of = |n: u32| listed.iter().find(|entry| entry["to"] == number(n)).expect("an entry");
+    for n in [1, 3, 5] {
+        assert_eq!((&of(n)["reason"], &of(n)["source"]), (&json!("opted_out"), &json!("old system")));
+    }
+    assert_eq!((&of(2)["source"], listed.len()), (&json!("operator"), 4), "{listed:?}");
+    let journal = wait("the journal has them", || {
+        let files = std::fs::read_dir(subject.directory.join("data/journal")).ok()?;
+        let all: String =
+            files.flatten().filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+        (all.matches("old system").count() == 3).then_some(all)
+    });
+    assert!(journal.contains(&number(5)), "{journal}");
+    let trail = subject.json(&["audit"]);
+    assert_eq!(trail.to_string().matches("opted_out old system").count(), 3, "{trail}");
+
+    // Again it is nothing new; and it says where it is from by itself.
+    let again = subject.json(&import);
+    assert_eq!((&again["already_listed"], &again["added"]), (&json!(4), &json!(0)), "{again}");
+    std::fs::write(&file, format!("phone\n{}\n", number(6))).expect("written");
+    let until = now.plus_s(3_600).to_string();
+    subject.run(&[&import[..], &["--reason", "manual", "--expires", &until]].concat());
+    let path = format!("/v1/suppressions?to={}", number(6).replace('+', "%2B"));
+    let (_, listed) = subject.ask("GET", &path, &Value::Null);
+    let entry = &listed["data"][0];
+    assert_eq!((&entry["reason"], &entry["source"]), (&json!("manual"), &json!("old list.csv")), "{entry}");
+    let end = Timestamp::parse(entry["expires_at"].as_str().expect("a time")).expect("a time");
+    assert_eq!(end.as_millis() / 1_000, now.plus_s(3_600).as_millis() / 1_000);
+
+    let past = subject.refusal(&with(&["--expires", "2020-01-01T00:00:00Z"]));
+    assert!(past.contains("--expires has passed"), "{past}");
+    std::fs::write(&file, "no,table\n1,2\n").expect("written");
+    let none = subject.refusal(&import);
+    assert!(none.contains("No column is known to hold phone numbers"), "{none}");
+    let over = subject.refusal(&[&import[..], &["--refused", &file]].concat());
+    assert!(over.contains("cannot be made"), "no file is written over: {over}");
+}
+
+/// A table of so many numbers, each another and in no order.
+fn make(path: &str, rows: u64) {
+    let mut file = BufWriter::new(std::fs::File::create(path).expect("it is made"));
+    writeln!(file, "phone,name").expect("written");
+    for n in 0..rows {
+        writeln!(file, "+4670{:07},somebody", n * 7_919 % 10_000_000).expect("written");
+    }
+    file.flush().expect("written");
+}
+
+#[test]
+fn a_kill_in_the_middle_costs_only_the_same_command_again() {
+    const ROWS: u64 = 20_000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let subject = Subject::new(directory.path());
+    let file = subject.file("people.csv");
+    make(&file, ROWS);
+    let import = ["suppression", "import", &file];
+    let mut first = Running(subject.command(&import).stdout(Stdio::null()).spawn().expect("it starts"));
+    wait("it has begun", || (subject.entries().0 > 0).then_some(()));
+    first.0.kill().expect("it is killed");
+    drop(first);
+    let (killed, _) = subject.entries();
+    assert!(killed < ROWS && killed % 1_000 == 0, "{killed} of {ROWS} before it could be killed");
+
+    let done = subject.json(&import);
+    assert_eq!((&done["rows"], &done["already_listed"]), (&json!(ROWS), &json!(killed)), "{done}");
+    assert_eq!(done["added"], json!(ROWS - killed), "{done}");
+    assert_eq!(subject.entries(), (ROWS, ROWS), "each number once, and none was lifted for another");
+}
+
+#[test]
+#[ignore = "takes a minute; says how fast a file is added"]
+fn many_rows_are_added_with_bounded_memory() {
+    let rows = std::env::var("TIDINGS_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000);
+    let directory = tempfile::tempdir().expect("a directory");
+    let subject = Subject::new(directory.path());
+    let file = subject.file("people.csv");
+    make(&file, rows);
+    let watch = Clock::new(0).stopwatch();
+    let mut child = Running(
+        subject.command(&["suppression", "import", &file]).stdout(Stdio::null()).spawn().expect("it starts"),
+    );
+    let mut most = 0;
+    while child.0.try_wait().expect("it is asked").is_none() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.0.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        most = most.max(peak.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) / 1024);
+        std::thread::sleep(PAUSE);
+    }
+    assert_eq!(subject.entries(), (rows, rows));
+    let took_s = watch.elapsed_s();
+    println!("{rows} rows in {took_s:.0} s: {:.0} a second, {most} MiB at most", rows as f64 / took_s);
+    assert!(most < 256, "{most} MiB");
+}
