@@ -117,6 +117,7 @@ impl Home {
     /// It cannot be opened.
     pub fn serve(&self, config: &Config, taken: Option<&Served>) -> anyhow::Result<Arc<dyn Backend>> {
         let readers = config.data.readers.get();
+        let paces = Arc::new(config.paces());
         let trail = taken.map(|directory| directory.path.join(TRAIL_NAME));
         match self {
             Self::Directory(path) => {
@@ -127,11 +128,19 @@ impl Home {
                     readers,
                     reserve_octets,
                     trail,
+                    paces,
                     ..sqlite::Options::in_directory(path)
                 })
             }
             Self::Database(options) => {
-                self.open_database(&postgres::Options { readers, served: true, trail, ..(**options).clone() })
+                let served = true;
+                self.open_database(&postgres::Options {
+                    readers,
+                    served,
+                    trail,
+                    paces,
+                    ..(**options).clone()
+                })
             }
         }
     }

@@ -43,6 +43,7 @@ pub mod pacing;
 pub mod poison;
 pub mod pool;
 pub mod purpose;
+pub mod queue;
 pub mod quiet_hours;
 pub mod quota;
 pub mod range;

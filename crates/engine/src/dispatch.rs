@@ -8,11 +8,12 @@
 
 use crate::supervise::supervise;
 use crate::{Inner, inbound};
-use std::collections::HashMap;
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
 use tidings_domain::account::Environment;
 use tidings_domain::assembly;
@@ -25,6 +26,7 @@ use tidings_domain::message::{self, Answer, Input, Message};
 use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::quota::{Count, Full};
 use tidings_domain::receipt::our_reference;
 use tidings_domain::suppression;
@@ -71,8 +73,10 @@ pub struct Lane {
     paused: AtomicBool,
     stop_link: watch::Sender<bool>,
     handed_over: mpsc::Sender<(Ticket, Permit)>,
-    /// When something in the queue is due: milliseconds, `i64::MAX` for never.
-    next_due: AtomicI64,
+    /// The queue of the connection.
+    own: Arc<Line>,
+    /// The queues beside it, of senders that have a pace.
+    beside: ArcSwap<BTreeMap<Queue, Arc<Line>>>,
     wake: Notify,
     closing: AtomicBool,
     ended: AtomicBool,
@@ -83,6 +87,34 @@ pub struct Lane {
     unreadable: Mutex<Unreadable>,
     /// Since when the link is not up, as far as that was noted.
     down: Mutex<Option<crate::clock::Stopwatch>>,
+}
+
+/// One of the queues of a lane.
+#[derive(Debug)]
+struct Line {
+    queue: Queue,
+    /// When something in it is due: milliseconds, `i64::MAX` for never.
+    next_due: AtomicI64,
+    /// That of its sender, if this is the queue of one. `None` too for one that has no pace any more, or has it on another
+    /// node only: what waits there goes as what waits for the connection.
+    pace: Option<Mutex<Pace>>,
+}
+
+impl Line {
+    /// A queue, to be looked at soon.
+    fn new(queue: Queue, pace_per_s: Option<f64>, now: Timestamp) -> Arc<Self> {
+        let pace = pace_per_s.map(|per_s| Mutex::new(Pace::new(Some(per_s), now)));
+        Arc::new(Self { queue, next_due: AtomicI64::new(0), pace })
+    }
+
+    /// Something in it is due then.
+    fn is_due(&self, at: Timestamp) {
+        self.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
+    }
+
+    fn pace(&self) -> Option<MutexGuard<'_, Pace>> {
+        self.pace.as_ref().map(|pace| pace.lock().expect("nothing panics while it holds this"))
+    }
 }
 
 /// What the log is still to say about what nobody could read.
@@ -105,17 +137,29 @@ impl Unreadable {
 }
 
 impl Lane {
-    /// Places for a message that could go out at once, if nothing that is due waits before it.
-    pub fn reserve(&self, segments: usize, now: Timestamp) -> Option<Permit> {
-        if self.next_due.load(Ordering::Acquire) <= now.as_millis() {
+    /// Places for a message of this queue that could go out at once, if nothing that is due waits before it.
+    pub fn reserve(&self, queue: Queue, segments: usize, now: Timestamp) -> Option<Permit> {
+        if queue == self.own.queue {
+            return self.reserve_in(&self.own, segments, now);
+        }
+        self.reserve_in(self.beside.load().get(&queue)?, segments, now)
+    }
+
+    fn reserve_in(&self, line: &Line, segments: usize, now: Timestamp) -> Option<Permit> {
+        if line.next_due.load(Ordering::Acquire) <= now.as_millis() {
             return None;
         }
         let mut pace = self.pace.lock().expect("nothing panics while it holds this");
-        if self.is_paused() || pace.allowed(now) < segments {
+        let mut of_sender = line.pace();
+        let allows = |pace: &mut MutexGuard<'_, Pace>| pace.allowed(now) >= segments;
+        if self.is_paused() || !allows(&mut pace) || !of_sender.as_mut().is_none_or(allows) {
             return None;
         }
         let permit = self.window.take(segments)?;
         pace.take(segments);
+        if let Some(mut pace) = of_sender {
+            pace.take(segments);
+        }
         Some(permit)
     }
 
@@ -127,10 +171,35 @@ impl Lane {
         })
     }
 
-    /// Something was put into the queue, due then.
-    pub fn queued(&self, due_at: Timestamp) {
-        self.next_due.fetch_min(due_at.as_millis(), Ordering::AcqRel);
+    /// Something was put into this queue, due then.
+    pub fn queued(&self, queue: Queue, due_at: Timestamp) {
+        self.line(queue, due_at).is_due(due_at);
         self.wake.notify_one();
+    }
+
+    /// Anything may have been put into any queue.
+    pub fn look_again(&self) {
+        let beside = self.beside.load();
+        for line in beside.values().chain([&self.own]) {
+            line.is_due(Timestamp::from_millis(0));
+        }
+        self.wake.notify_one();
+    }
+
+    /// This queue; one that is new has no pace.
+    fn line(&self, queue: Queue, now: Timestamp) -> Arc<Line> {
+        if queue == self.own.queue {
+            return Arc::clone(&self.own);
+        }
+        if let Some(line) = self.beside.load().get(&queue) {
+            return Arc::clone(line);
+        }
+        self.beside.rcu(|beside| {
+            let mut beside = BTreeMap::clone(beside);
+            beside.entry(queue).or_insert_with(|| Line::new(queue, None, now));
+            beside
+        });
+        Arc::clone(&self.beside.load()[&queue])
     }
 
     /// Stops or starts taking messages. What is out is waited for either way. Once it is stopped, no more places are
@@ -144,7 +213,7 @@ impl Lane {
             paused
         };
         if !paused {
-            self.queued(Timestamp::from_millis(0));
+            self.look_again();
         }
     }
 
@@ -210,6 +279,8 @@ pub(crate) fn open(
     now: Timestamp,
 ) -> (Arc<Lane>, Loops) {
     let (handed_over, tickets) = mpsc::channel(lane.handed_over_max);
+    let of_senders = lane.paces.into_iter();
+    let beside = of_senders.map(|(queue, per_s)| (queue, Line::new(queue, Some(per_s), now)));
     let lane = Arc::new(Lane {
         id: lane.id,
         name: lane.name,
@@ -221,7 +292,8 @@ pub(crate) fn open(
         paused: AtomicBool::new(true),
         stop_link: link.stop,
         handed_over,
-        next_due: AtomicI64::new(0),
+        own: Line::new(Queue::of(lane.id), None, now),
+        beside: ArcSwap::from_pointee(beside.collect()),
         wake: Notify::new(),
         closing: AtomicBool::new(false),
         ended: AtomicBool::new(false),
@@ -235,7 +307,7 @@ pub(crate) fn open(
         lane: Arc::clone(&lane),
         tickets,
         link: link.submissions,
-        asked_at: now,
+        looked_at: None,
     };
     let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
     (lane, loops)
@@ -264,6 +336,8 @@ pub(crate) struct LaneSettings {
     pub environment: Environment,
     pub kind: &'static str,
     pub pace_per_s: Option<f64>,
+    /// Those of senders, by their queues.
+    pub paces: BTreeMap<Queue, f64>,
     pub handed_over_max: usize,
 }
 
@@ -273,8 +347,8 @@ struct Submit {
     lane: Arc<Lane>,
     tickets: mpsc::Receiver<(Ticket, Permit)>,
     link: mpsc::Sender<Submission>,
-    /// When the store was last asked what is due next.
-    asked_at: Timestamp,
+    /// When the store was last asked in which queues anything waits.
+    looked_at: Option<Timestamp>,
 }
 
 impl Submit {
@@ -325,17 +399,34 @@ impl Submit {
         }
     }
 
-    /// Takes from the queue what is due and fits, and submits it.
+    /// Takes from the queues what is due and fits, and submits it.
     async fn claim(&mut self, engine: &Arc<Inner>, now: Timestamp) -> Wait {
-        let lane = Arc::clone(&self.lane);
-        let next_due = lane.next_due.load(Ordering::Acquire);
-        if next_due > now.as_millis() {
-            if now.since_ms(self.asked_at) < LONGEST_SLEEP_MS {
-                return Wait::For(next_due.saturating_sub(now.as_millis()));
+        // A commit whose answer was lost woke nobody, and what an earlier process left in the queue of a sender that has no
+        // pace any more is in a queue that is not known here.
+        if self.looked_at.is_none_or(|at| now.since_ms(at) >= LONGEST_SLEEP_MS) {
+            self.looked_at = Some(now);
+            self.look(engine, now).await;
+        }
+        // First those of senders: their paces bound what they take of that of the connection.
+        let beside = self.lane.beside.load_full();
+        let mut shortest_ms = LONGEST_SLEEP_MS;
+        let mut again = false;
+        for line in beside.values().chain([&Arc::clone(&self.lane.own)]) {
+            match self.claim_from(line, engine, now).await {
+                Wait::Again => again = true,
+                Wait::For(ms) => shortest_ms = shortest_ms.min(ms),
+                Wait::ForRoom => return Wait::ForRoom,
             }
-            // A commit whose answer was lost woke nobody.
-            self.ask(engine, now).await;
-            return Wait::Again;
+        }
+        if again { Wait::Again } else { Wait::For(shortest_ms) }
+    }
+
+    /// Takes from a queue what is due and fits, and submits it.
+    async fn claim_from(&self, line: &Line, engine: &Arc<Inner>, now: Timestamp) -> Wait {
+        let lane = &self.lane;
+        let next_due = line.next_due.load(Ordering::Acquire);
+        if next_due > now.as_millis() {
+            return Wait::For(next_due.saturating_sub(now.as_millis()));
         }
         if !engine.seat.lease.holds() {
             return Wait::For(LONGEST_SLEEP_MS);
@@ -345,20 +436,24 @@ impl Submit {
             if lane.is_paused() {
                 return Wait::For(LONGEST_SLEEP_MS);
             }
-            let allowed = pace.allowed(now);
+            let (mut allowed, mut next_at) = (pace.allowed(now), pace.next_at(now));
+            if let Some(mut pace) = line.pace() {
+                allowed = allowed.min(pace.allowed(now));
+                next_at = next_at.max(pace.next_at(now));
+            }
             if allowed == 0 {
-                return Wait::For(pace.next_at(now).since_ms(now).max(1));
+                return Wait::For(next_at.since_ms(now).max(1));
             }
             lane.window.take_up_to(allowed.min(STEP_MAX))
         };
         let Some(mut permit) = taken else { return Wait::ForRoom };
         // From here on a message that is queued must be seen: by the claim, or by this being lowered again.
-        lane.next_due.store(i64::MAX, Ordering::Release);
-        let claimed = match engine.store.claim(lane.id, permit.segments(), now).await {
+        line.next_due.store(i64::MAX, Ordering::Release);
+        let claimed = match engine.store.claim(line.queue, permit.segments(), now).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 crate::warn(&error, "the store gives no messages; trying again");
-                lane.next_due.fetch_min(0, Ordering::AcqRel);
+                line.is_due(Timestamp::from_millis(0));
                 tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                 return Wait::Again;
             }
@@ -373,33 +468,49 @@ impl Submit {
             })
             .collect();
         drop(permit);
+        engine.happened(claimed.advanced).await;
+        // Whose sender got a pace since it came into the queue of the connection.
+        let is_here = |(ticket, _): &(Ticket, Permit)| {
+            line.queue != lane.own.queue || engine.paces.queue_of(&ticket.message) == line.queue
+        };
+        let (step, elsewhere): (Vec<_>, Vec<_>) = step.into_iter().partition(is_here);
         let taken: usize = step.iter().map(|(ticket, _)| ticket.segments.len()).sum();
         lane.pace.lock().expect("nothing panics while it holds this").take(taken);
-        engine.happened(claimed.advanced).await;
-        let more = claimed.more;
+        if let Some(mut pace) = line.pace() {
+            pace.take(taken);
+        }
+        if !elsewhere.is_empty() {
+            engine.advance(elsewhere.iter().flat_map(|(ticket, _)| unsent(ticket)).collect()).await;
+        }
+        drop(elsewhere);
         if !step.is_empty() {
             self.submit(engine, step).await;
         }
-        if more {
-            lane.next_due.fetch_min(0, Ordering::AcqRel);
-            return Wait::Again;
+        if claimed.more {
+            line.is_due(Timestamp::from_millis(0));
+        } else {
+            self.ask(line, engine, now).await;
         }
-        self.ask(engine, now).await;
         Wait::Again
     }
 
-    /// Asks the store what is due next.
-    async fn ask(&mut self, engine: &Inner, now: Timestamp) {
-        self.asked_at = now;
-        match engine.store.next_due(Some(self.lane.id), now).await {
-            Ok(Some(at)) => {
-                self.lane.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
-            }
+    /// Asks the store in which queues anything waits, and what is due next there.
+    async fn look(&self, engine: &Inner, now: Timestamp) {
+        let queues = match engine.store.queues(self.lane.id).await {
+            Ok(queues) => queues,
+            Err(error) => return crate::warn(&error, "it cannot be read where messages wait"),
+        };
+        for queue in queues {
+            self.ask(&self.lane.line(queue, now), engine, now).await;
+        }
+    }
+
+    /// Asks the store what is due next in a queue.
+    async fn ask(&self, line: &Line, engine: &Inner, now: Timestamp) {
+        match engine.store.next_due(Some(line.queue), now).await {
+            Ok(Some(at)) => line.is_due(at),
             Ok(None) => {}
-            Err(_) => {
-                let again_at = now.plus_ms(STORE_PAUSE_MS as i64);
-                self.lane.next_due.fetch_min(again_at.as_millis(), Ordering::AcqRel);
-            }
+            Err(_) => line.is_due(now.plus_ms(STORE_PAUSE_MS as i64)),
         }
     }
 

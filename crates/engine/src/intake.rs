@@ -387,7 +387,7 @@ async fn attempt(
     let mut drafts = Vec::with_capacity(planned.len());
     let mut places = Vec::with_capacity(planned.len());
     for Planned { message, life, held, picked, priced, handed_over, .. } in planned.into_iter().flatten() {
-        places.push((handed_over, message.connection, life.state));
+        places.push((handed_over, engine.paces.queue_of(&message), life.state));
         drafts.push(Draft { message, life, held, picked, priced });
     }
     // With a key it must be looked up: the same call may have been accepted when its time had not yet passed.
@@ -426,7 +426,7 @@ async fn attempt(
         store::Accepted::KeyReused => return Ok(Some(Sent::KeyReused)),
         store::Accepted::Moved => return Ok(None),
     };
-    for ((handed_over, connection, state), admission) in places.into_iter().zip(&admissions) {
+    for ((handed_over, queue, state), admission) in places.into_iter().zip(&admissions) {
         if *admission != Admission::Admitted {
             continue;
         }
@@ -439,8 +439,8 @@ async fn attempt(
                 }
             }
             (None, Some(due_at)) => {
-                if let Some(lane) = engine.lane(connection) {
-                    lane.queued(due_at);
+                if let Some(lane) = engine.lane(queue.connection()) {
+                    lane.queued(queue, due_at);
                 }
             }
             (None, None) => {}
@@ -589,7 +589,7 @@ fn hand_over(engine: &Inner, message: &Message, life: &Life, now: Timestamp) -> 
         return None;
     }
     let lane = engine.lane(message.connection)?;
-    let permit = lane.reserve(life.segments.len(), now)?;
+    let permit = lane.reserve(engine.paces.queue_of(message), life.segments.len(), now)?;
     let rules = Rules { retry: &engine.settings.retry, jitter: tidings_domain::retry::Jitter(0) };
     let claimed = life.apply(Input::Claimed, message.terms(), now, rules).ok()?.life;
     let ticket = Ticket {

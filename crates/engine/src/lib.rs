@@ -58,6 +58,7 @@ use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
 use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Paces;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
@@ -197,6 +198,8 @@ pub(crate) struct Inner {
     pub(crate) account: AccountId,
     pub(crate) telemetry: telemetry::Telemetry,
     pub(crate) routes: Vec<Route>,
+    /// The senders whose messages wait in queues of their own.
+    pub(crate) paces: Arc<Paces>,
     pub(crate) text: Vec<tidings_domain::text::Options>,
     pub(crate) webhooks: webhook::Room,
     pub(crate) admission: admission::Admission,
@@ -350,6 +353,7 @@ impl Engine {
             text: settings.connections.iter().map(|c| list::text_options(&c.carrier)).collect(),
             places: ids.clone().zip(settings.connections.iter().cloned()).collect(),
             lanes: ArcSwap::default(),
+            paces: store.paces(),
             open_link: open,
             tickets_max: memory.tickets,
             seat,
@@ -955,9 +959,9 @@ impl Inner {
     /// Acts on a commit: counts, tells, wakes, stops.
     pub(crate) async fn happened(self: &Arc<Self>, advanced: Advanced) {
         self.telemetry.advanced(&advanced);
-        for (connection, due_at) in &advanced.queued {
-            if let Some(lane) = self.lane(*connection) {
-                lane.queued(*due_at);
+        for (queue, due_at) in &advanced.queued {
+            if let Some(lane) = self.lane(queue.connection()) {
+                lane.queued(*queue, *due_at);
             }
         }
         for (connection, failure) in &advanced.paused {

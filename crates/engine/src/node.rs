@@ -276,9 +276,9 @@ async fn hear(engine: &Weak<Inner>, news: &mut mpsc::Receiver<News>) {
     while let Some(one) = news.recv().await {
         let Some(inner) = engine.upgrade() else { return };
         match one {
-            News::Queued(connection, due_at) => {
-                if let Some(lane) = inner.lane(connection) {
-                    lane.queued(due_at);
+            News::Queued(queue, due_at) => {
+                if let Some(lane) = inner.lane(queue.connection()) {
+                    lane.queued(queue, due_at);
                 }
             }
             News::List(version) => inner.seat.heard_of_list(version),
@@ -287,7 +287,7 @@ async fn hear(engine: &Weak<Inner>, news: &mut mpsc::Receiver<News>) {
             News::Nodes => inner.seat.renew.notify_one(),
             News::Missed => {
                 for lane in inner.lanes.load().open.values() {
-                    lane.queued(Timestamp::from_millis(0));
+                    lane.look_again();
                 }
                 inner.webhooks.wake();
                 inner.settings_changed();
@@ -369,6 +369,7 @@ impl Inner {
             environment: configured.environment,
             kind: configured.carrier.kind(),
             pace_per_s: configured.pace_per_s,
+            paces: self.paces.of(id),
             handed_over_max: self.tickets_max,
         };
         Ok(dispatch::open(&Arc::downgrade(self), settings, link, now))
@@ -460,7 +461,7 @@ impl Inner {
         if !held {
             tracing::warn!("this node's lease holds again");
             for lane in lanes.open.values() {
-                lane.queued(Timestamp::from_millis(0));
+                lane.look_again();
             }
         }
         if self.stopping() {

@@ -60,6 +60,7 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{self, Last};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
@@ -91,10 +92,10 @@ pub trait Backend: Send + Sync + 'static {
     /// If the idempotency key is known, nothing is written: see [`Accepted`].
     fn accept(&self, intake: Intake, now: Timestamp) -> BoxFuture<'_, Accepted>;
 
-    /// Takes up to `limit` segments' worth of due messages of one connection, urgent purposes first, then by due time
+    /// Takes up to `limit` segments' worth of due messages of one queue, urgent purposes first, then by due time
     /// and id, and records the intent to submit them (`Input::Claimed`). The first is taken however long it is. Expired
     /// ones are ended instead, some hundreds in one claim at most. Two claims never overlap.
-    fn claim(&self, connection: ConnectionId, limit: usize, now: Timestamp) -> BoxFuture<'_, Claimed>;
+    fn claim(&self, queue: Queue, limit: usize, now: Timestamp) -> BoxFuture<'_, Claimed>;
 
     /// Applies what happened, in order, by `domain::message`, each input to the state as it is then: lives, due
     /// items, carriers' ids, events, deliveries, suppressions and review items in one commit. An input for a
@@ -204,9 +205,15 @@ pub trait Backend: Send + Sync + 'static {
     /// One message of a person with its parts as they came, also while it waits for others.
     fn inbound(&self, realm: Realm, id: InboundId) -> BoxFuture<'_, Option<Received>>;
 
-    /// The earliest moment at which something is due in a connection's queue, or else ([`Backend::wake`],
+    /// The earliest moment at which something is due in a queue, or else ([`Backend::wake`],
     /// [`Backend::give_up`]); never before `now`, and perhaps earlier than it would have to be.
-    fn next_due(&self, connection: Option<ConnectionId>, now: Timestamp) -> BoxFuture<'_, Option<Timestamp>>;
+    fn next_due(&self, queue: Option<Queue>, now: Timestamp) -> BoxFuture<'_, Option<Timestamp>>;
+
+    /// The senders whose messages wait in queues of their own, as this process has them.
+    fn paces(&self) -> Arc<Paces>;
+
+    /// The queues in which anything waits for this connection, in the order of their numbers.
+    fn queues(&self, connection: ConnectionId) -> BoxFuture<'_, Vec<Queue>>;
 
     /// How many messages wait to be sent. Counted now, and from here on kept right by each commit, so that asking what
     /// is given back costs nothing.

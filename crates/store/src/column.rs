@@ -374,6 +374,11 @@ pub(crate) fn about_numbers(about: About) -> (i64, Option<i64>) {
     }
 }
 
+/// A sender, as it is stored.
+pub(crate) fn sender(text: &str) -> Result<Sender> {
+    Sender::from_stored(text).ok_or_else(|| corrupt("sender", text))
+}
+
 pub(crate) fn corrupt(what: &str, value: impl std::fmt::Display) -> Error {
     Error::Corrupt(format!("{value} is no {what}"))
 }

@@ -1,7 +1,7 @@
 //! Senders: what they are registered for, what shows it, and what people are answered who write to them.
 
 use super::Config;
-use super::key::{CountryCode, LanguageCode, Reader, Setting, Table, Whole, section, words};
+use super::key::{CountryCode, LanguageCode, Rate, Reader, Setting, Table, Whole, section, words};
 use super::list;
 use std::collections::BTreeMap;
 use tidings_domain::account::Environment;
@@ -82,6 +82,9 @@ section! {
         entity_id: Option<String> = None, example r#""1101000000000012345""#;
         /// How many segments may go from it in a day that begins at midnight UTC; without it, as many as there are.
         daily_limit: Option<Whole<1, 1_000_000_000>> = None, example "10_000";
+        /// How many segments per second may go from it on each connection, fractions too; without it, as many as the connection
+        /// takes. What waits for it is in nobody else's way.
+        pace_per_s: Option<Rate> = None, example "1";
         /// The trust score of its brand, 0 to 100: 10DLC. Without a daily_limit, all senders of the brand together send as much a
         /// day to numbers in the United States as T-Mobile takes from a brand with this score.
         trust_score: Option<Whole<0, 100>> = None, example "60";

@@ -19,6 +19,7 @@ use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::node::{LEASE_MS, share, surplus};
 use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
@@ -86,6 +87,11 @@ pub struct Membership {
 }
 
 impl Database {
+    /// From here on these senders have a pace.
+    pub fn set_paces(&self, paces: Paces) {
+        self.disk.set_paces(paces);
+    }
+
     pub fn member(self: &Arc<Self>, name: &'static str) -> Arc<Membership> {
         let (tell, heard) = mpsc::channel(1_000);
         Arc::new(Membership {
@@ -226,7 +232,7 @@ macro_rules! passed_on {
 
 impl Backend for Membership {
     passed_on! {
-        write claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        write claim(queue: Queue, limit: usize, now: Timestamp) -> Claimed;
         write advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
@@ -234,7 +240,8 @@ impl Backend for Membership {
         write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
         read inbound(realm: Realm, id: InboundId) -> Option<Received>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
-        read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
+        read next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
+        read queues(connection: ConnectionId) -> Vec<Queue>;
         read waiting() -> Arc<Waiting>;
         read message(realm: Realm, id: MessageId) -> Option<Stored>;
         read messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
@@ -345,15 +352,19 @@ impl Backend for Membership {
         read close() -> ();
     }
 
+    fn paces(&self) -> Arc<Paces> {
+        self.model.paces()
+    }
+
     fn accept(&self, intake: Intake, now: Timestamp) -> BoxFuture<'_, Accepted> {
-        let connections: Vec<ConnectionId> =
-            intake.drafts.iter().map(|draft| draft.message.connection).collect();
+        let queues: Vec<Queue> =
+            intake.drafts.iter().map(|draft| Queue::of(draft.message.connection)).collect();
         let done = self.model.accept(intake, now);
         Box::pin(async move {
             let accepted = self.call("accept", true, done).await?;
             let state = self.database.state();
-            for connection in connections {
-                state.tell_others(self.number(), &News::Queued(connection, now));
+            for queue in queues {
+                state.tell_others(self.number(), &News::Queued(queue, now));
             }
             Ok(accepted)
         })

@@ -19,6 +19,7 @@ use tidings_domain::message::Status;
 use tidings_domain::node::{LEASE_MS, MARGIN_MS, RENEW_MS, Roles};
 use tidings_domain::pool::{Choice, Name, Pool, Source, Unusable};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Paces;
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_engine::clock::{Clock, Nature};
@@ -574,4 +575,103 @@ async fn what_can_never_be_stored_keeps_nobody_else_from_being_heard() {
     pass(1_000).await;
     assert_eq!(acknowledged(), others);
     a.engine.stop(5_000).await;
+}
+
+/// The sender that has a pace, of two segments a second.
+const SLOW: &str = "+15550001119";
+
+fn slow() -> Sender {
+    Sender::from_stored(SLOW).unwrap()
+}
+
+impl Site {
+    fn give_pace(&self) {
+        self.database.set_paces(Paces::new([(slow(), 2.0)]));
+    }
+
+    /// How many of these were submitted.
+    fn gone(&self, ids: &[MessageId]) -> usize {
+        let submitted = self.carrier.submitted.lock().unwrap();
+        submitted.iter().filter(|(_, tag)| ids.contains(&tag.message)).count()
+    }
+}
+
+impl Running {
+    async fn send_slowly(&self, count: usize) -> Vec<MessageId> {
+        let mut ids = Vec::new();
+        for n in 0..count {
+            let to = format!("+46701234{n:03}");
+            ids.push(self.send_from(Source::Sender(slow()), &to).await.message.id);
+        }
+        ids
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_senders_pace_holds_nobody_else_up_and_is_kept_by_the_next_owner() {
+    let site = Site::new(1);
+    site.give_pace();
+    let first = site.start("first").await;
+    let slow = first.send_slowly(20).await;
+    let mut fast = Vec::new();
+    for n in 0..20 {
+        fast.push(first.send(&format!("+46701235{n:03}")).await);
+    }
+    pass(900).await;
+    assert_eq!(site.gone(&fast), 20, "nobody waits for the slow one");
+    assert!((1..=3).contains(&site.gone(&slow)), "{}", site.gone(&slow));
+    pass(2_000).await;
+    assert!((4..=7).contains(&site.gone(&slow)), "{}", site.gone(&slow));
+    // In order: it is a queue.
+    let submitted: Vec<MessageId> =
+        site.carrier.submitted.lock().unwrap().iter().map(|(_, tag)| tag.message).collect();
+    let in_order: Vec<MessageId> = submitted.into_iter().filter(|id| slow.contains(id)).collect();
+    assert_eq!(in_order, slow[..in_order.len()]);
+    let second = site.start("second").await;
+    let before = site.gone(&slow);
+    first.kill();
+    until("the second has the connection", async || site.database.owned("second") == 1).await;
+    pass(3_000).await;
+    assert!((before + 3..=before + 9).contains(&site.gone(&slow)), "{before} {}", site.gone(&slow));
+    until("all have gone", async || site.gone(&slow) >= 20).await;
+    for id in slow {
+        second.becomes(id, Status::Sent).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_when_its_sender_got_a_pace_keeps_it_too() {
+    let site = Site::new(1);
+    site.carrier.takes(false);
+    let before = site.start("before").await;
+    // Ten fill the window.
+    let slow = before.send_slowly(40).await;
+    before.engine.stop(1_000).await;
+    site.give_pace();
+    site.carrier.takes(true);
+    let after = site.start("after").await;
+    until("it began", async || site.gone(&slow) > 0).await;
+    let begun = site.gone(&slow);
+    pass(5_000).await;
+    let later = site.gone(&slow);
+    assert!((begun + 8..=begun + 13).contains(&later), "{begun} {later}");
+    for id in slow {
+        after.becomes(id, Status::Sent).await;
+    }
+}
+
+/// Nothing is left behind in the queue of a sender whose pace was taken away.
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_a_pace_that_is_gone_goes_at_once() {
+    let site = Site::new(1);
+    site.give_pace();
+    let before = site.start("before").await;
+    let slow = before.send_slowly(40).await;
+    before.engine.stop(1_000).await;
+    assert!(site.gone(&slow) < 10);
+    site.database.set_paces(Paces::default());
+    let after = site.start("after").await;
+    pass(6_000).await;
+    assert_eq!(site.gone(&slow), 40);
+    drop(after);
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::message::Status;
+use tidings_domain::queue::Queue;
 use tidings_domain::review::Decision;
 use tidings_powercut::{Disk, Random};
 use tidings_store::sqlite::{FILE_NAME, Options, Sqlite};
@@ -116,7 +117,7 @@ async fn use_it(left: &Left, directory: &Path, what: &str, figures: &mut Figures
     let mut set_aside = 0;
     let now = load::START.plus_ms(LATER_MS);
     for line in 1..=3 {
-        match store.claim(ConnectionId::from_key(line), 1_000, now).await {
+        match store.claim(Queue::of(ConnectionId::from_key(line)), 1_000, now).await {
             Ok(claimed) => {
                 for ticket in &claimed.tickets {
                     // The promise: whatever the disk did, nothing else goes out than what was accepted.
@@ -183,7 +184,7 @@ fn a_message_that_does_not_fit_its_checksum_is_set_aside() {
         let options = Options { readers: 1, ..Options::in_directory(left.place.path()) };
         let store = Sqlite::open(&options).expect("it opens");
         let now = load::START.plus_ms(LATER_MS);
-        let claimed = store.claim(ConnectionId::from_key(1), 1_000, now).await.expect("claimed");
+        let claimed = store.claim(Queue::of(ConnectionId::from_key(1)), 1_000, now).await.expect("claimed");
         assert!(!claimed.tickets.is_empty());
         assert!(claimed.tickets.iter().all(|ticket| ticket.message.id.key() != changed));
         let id = tidings_domain::id::MessageId::from_key(changed);
@@ -229,7 +230,7 @@ fn a_message_that_cannot_be_read_keeps_no_other_from_being_sent() {
         let options = Options { readers: 1, ..Options::in_directory(left.place.path()) };
         let store = Sqlite::open(&options).expect("it opens");
         let now = load::START.plus_ms(LATER_MS);
-        let claimed = store.claim(ConnectionId::from_key(1), 1_000, now).await.expect("claimed");
+        let claimed = store.claim(Queue::of(ConnectionId::from_key(1)), 1_000, now).await.expect("claimed");
         assert!(!claimed.more, "nothing is found again and again");
         let mut sent: Vec<i64> = claimed.tickets.iter().map(|ticket| ticket.message.id.key()).collect();
         let mut others = others.to_vec();

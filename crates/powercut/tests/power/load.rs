@@ -14,6 +14,7 @@ use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome as Reported};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
@@ -307,7 +308,7 @@ impl Caller {
     async fn claim(&mut self) {
         let limit = 1 + self.random.below(6);
         let world = Arc::clone(&self.world);
-        let asked = world.ask(async |now| self.store.claim(self.line, limit, now).await).await;
+        let asked = world.ask(async |now| self.store.claim(Queue::of(self.line), limit, now).await).await;
         let Some((now, claimed)) = asked else { return };
         for ticket in claimed.tickets {
             let id = ticket.message.id;

@@ -13,6 +13,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Input, Life, Message, Status};
 use tidings_domain::pool::{self, Picked};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::quota::Count;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
@@ -242,8 +243,8 @@ pub struct Patience {
 pub struct Advanced {
     /// Deliveries for webhooks, leased for their first try.
     pub told: Vec<Told>,
-    /// Connections whose queue got something, and when it is due.
-    pub queued: Vec<(ConnectionId, Timestamp)>,
+    /// Queues that got something, and when it is due.
+    pub queued: Vec<(Queue, Timestamp)>,
     /// Connections that their carrier refuses.
     pub paused: Vec<(ConnectionId, Failure)>,
     /// Inputs without meaning (duplicates, late ones).

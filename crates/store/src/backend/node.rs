@@ -2,6 +2,7 @@
 
 use tidings_domain::id::*;
 use tidings_domain::node::Roles;
+use tidings_domain::queue::Queue;
 use tidings_domain::time::Timestamp;
 
 /// The node number of ids that the store makes for who is no node (see `domain::id`): no running node has it.
@@ -67,7 +68,7 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// Something was put into a connection's queue, due then.
-    Queued(ConnectionId, Timestamp),
+    Queued(Queue, Timestamp),
     /// The suppression list has this version now. Whoever looks from now on sees it.
     List(i64),
     /// Webhook deliveries are due.

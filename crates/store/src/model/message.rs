@@ -8,6 +8,7 @@ use super::{Tables, page_of};
 use crate::backend::*;
 use crate::{ByPurpose, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::conversation::is_lost;
@@ -19,6 +20,7 @@ use tidings_domain::message::{
     Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
 };
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::receipt::{
     self, Candidate, Receipt, expected_form, is_certain, is_reference, our_reference, reference_form,
 };
@@ -30,7 +32,7 @@ use tidings_domain::time::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Messages {
     rows: BTreeMap<MessageId, Row>,
-    queue: Queue,
+    queue: Queues,
     /// How many stand in a connection's queue.
     pub waiting: BTreeMap<AccountId, ByPurpose>,
     /// Those that a connection holds and has not been answered for.
@@ -74,11 +76,11 @@ impl Row {
     }
 }
 
-/// In the queue of its connection, or to be looked at again.
+/// In a queue, or to be looked at again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Lane {
     LookAgain,
-    Of(ConnectionId),
+    Of(Queue),
 }
 
 /// Where and when a message is next.
@@ -91,8 +93,8 @@ struct Due {
 }
 
 impl Due {
-    fn of(message: &Message, state: &State) -> Option<Self> {
-        let lane = if state.is_waiting() { Lane::Of(message.connection) } else { Lane::LookAgain };
+    fn of(message: &Message, state: &State, paces: &Paces) -> Option<Self> {
+        let lane = if state.is_waiting() { Lane::Of(paces.queue_of(message)) } else { Lane::LookAgain };
         let due_at = state.wakes_at()?;
         Some(Self { lane, purpose: message.purpose, due_at, message: message.id })
     }
@@ -107,7 +109,9 @@ impl Due {
 
 /// What waits: one entry for each message that waits for anything.
 #[derive(Debug, Clone, Default)]
-struct Queue {
+struct Queues {
+    /// The senders whose messages wait in queues of their own.
+    paces: Arc<Paces>,
     /// The most urgent of a lane first.
     due: BTreeSet<Due>,
     /// Those that stand in a connection's queue, by when they expire.
@@ -116,12 +120,12 @@ struct Queue {
     queued: Queued,
 }
 
-impl Queue {
+impl Queues {
     fn put(&mut self, due: Due, expires_at: Timestamp) {
         self.due.insert(due);
-        if let Lane::Of(connection) = due.lane {
+        if let Lane::Of(queue) = due.lane {
             self.expiring.insert((expires_at, due));
-            let earliest = self.queued.entry(connection).or_insert(due.due_at);
+            let earliest = self.queued.entry(queue).or_insert(due.due_at);
             *earliest = due.due_at.min(*earliest);
         }
     }
@@ -133,9 +137,18 @@ impl Queue {
         }
     }
 
-    /// The first that is due in a connection's queue.
-    fn first(&self, connection: ConnectionId, now: Timestamp) -> Option<MessageId> {
-        let of = |purpose| self.due.range(Due::until(Lane::Of(connection), purpose, now)).next();
+    /// The queues of a connection in which anything waits.
+    fn of(&self, connection: ConnectionId) -> BTreeSet<Queue> {
+        let queues = self.due.iter().filter_map(|due| match due.lane {
+            Lane::Of(queue) => Some(queue),
+            Lane::LookAgain => None,
+        });
+        queues.filter(|queue| queue.connection() == connection).collect()
+    }
+
+    /// The first that is due in a queue.
+    fn first(&self, queue: Queue, now: Timestamp) -> Option<MessageId> {
+        let of = |purpose| self.due.range(Due::until(Lane::Of(queue), purpose, now)).next();
         Purpose::ALL.into_iter().find_map(of).map(|due| due.message)
     }
 
@@ -284,22 +297,19 @@ impl Messages {
         self.parked.rows.len() as u64
     }
 
-    /// For each queue with anything in it: how many are due, and the first due time.
+    /// For each connection and purpose with anything in its queues: how many are due, and the first due time.
     pub(super) fn queues(&self, now: Timestamp) -> Vec<(ConnectionId, Purpose, u64, Option<Timestamp>)> {
-        let mut queues: Vec<(ConnectionId, Purpose, u64, Option<Timestamp>)> = Vec::new();
+        let mut queues: BTreeMap<(ConnectionId, Purpose), (u64, Option<Timestamp>)> = BTreeMap::new();
         for due in &self.queue.due {
-            let Lane::Of(connection) = due.lane else { continue };
-            let known = queues.last().is_some_and(|last| (last.0, last.1) == (connection, due.purpose));
-            if !known {
-                queues.push((connection, due.purpose, 0, None));
-            }
-            let last = queues.last_mut().expect("it was pushed just above");
+            let Lane::Of(queue) = due.lane else { continue };
+            let (waiting, oldest) = queues.entry((queue.connection(), due.purpose)).or_default();
             if due.due_at <= now {
-                last.2 += 1;
-                last.3 = last.3.or(Some(due.due_at));
+                *waiting += 1;
+                *oldest = [*oldest, Some(due.due_at)].into_iter().flatten().min();
             }
         }
-        queues
+        let all = queues.into_iter();
+        all.map(|((connection, purpose), (waiting, oldest))| (connection, purpose, waiting, oldest)).collect()
     }
 }
 
@@ -444,7 +454,7 @@ impl Messages {
     fn insert(&mut self, draft: Draft, now: Timestamp) {
         let Draft { mut message, life, .. } = draft;
         let text = message.text.take();
-        let due = Due::of(&message, &life.state);
+        let due = Due::of(&message, &life.state, &self.queue.paces);
         if let Some(due) = due {
             self.queue.put(due, message.expires_at);
         }
@@ -571,7 +581,7 @@ impl<'a> Commit<'a> {
         if let Some(event) = publishes {
             row.failure.clone_from(&event.failure);
         }
-        let wanted = Due::of(message, &life.state);
+        let wanted = Due::of(message, &life.state, &queue.paces);
         let kept = match (row.due, wanted) {
             // One that is looked at too early is moved when its time comes: most messages have ended by then.
             (Some(old), Some(new)) if old.lane == Lane::LookAgain && new.lane == Lane::LookAgain => {
@@ -585,8 +595,8 @@ impl<'a> Commit<'a> {
             }
             if let Some(new) = wanted {
                 queue.put(new, message.expires_at);
-                if new.lane != Lane::LookAgain {
-                    self.out.queued.push((message.connection, new.due_at));
+                if let Lane::Of(queue) = new.lane {
+                    self.out.queued.push((queue, new.due_at));
                 }
             }
             row.due = wanted;
@@ -682,12 +692,7 @@ impl<'a> Commit<'a> {
 // ── the queue and the clock ─────────────────────────────────────────────────────────────────────────────────
 
 impl Tables {
-    pub(super) fn claim(
-        &mut self,
-        connection: ConnectionId,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Claimed> {
+    pub(super) fn claim(&mut self, queue: Queue, limit: usize, now: Timestamp) -> Result<Claimed> {
         let retry = RetryPolicy::default();
         let mut commit = Commit::new(self, now, &retry, Jitter(0));
         let mut claimed = Claimed::default();
@@ -698,7 +703,7 @@ impl Tables {
                 claimed.more = true;
                 break;
             }
-            let Some(id) = commit.tables.messages.queue.first(connection, now) else { break };
+            let Some(id) = commit.tables.messages.queue.first(queue, now) else { break };
             let row = commit.tables.messages.rows.get(&id).expect("what is due is there");
             let waiting = row.life.waiting();
             if waiting.len() > room && !claimed.tickets.is_empty() {
@@ -792,24 +797,35 @@ impl Tables {
         Ok(commit.out)
     }
 
-    pub(super) fn next_due(
-        &mut self,
-        connection: Option<ConnectionId>,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>> {
+    pub(super) fn next_due(&mut self, queue: Option<Queue>, now: Timestamp) -> Result<Option<Timestamp>> {
         let messages = &self.messages;
-        let lane = connection.map_or(Lane::LookAgain, Lane::Of);
+        let lane = queue.map_or(Lane::LookAgain, Lane::Of);
         let ever = Timestamp::from_millis(i64::MAX);
         let of =
             |purpose| messages.queue.due.range(Due::until(lane, purpose, ever)).next().map(|due| due.due_at);
         let queued = Purpose::ALL.into_iter().filter_map(of).min();
-        let expiry = messages.queue.expiring.first().map(|(at, _)| *at).filter(|_| connection.is_none());
-        let parts = self.inbounds.first_due().filter(|_| connection.is_none());
+        let expiry = messages.queue.expiring.first().map(|(at, _)| *at).filter(|_| queue.is_none());
+        let parts = self.inbounds.first_due().filter(|_| queue.is_none());
         Ok([queued, expiry, parts].into_iter().flatten().min().map(|at| at.max(now)))
     }
 }
 
+impl Tables {
+    pub(super) fn queues(&mut self, connection: ConnectionId) -> Result<Vec<Queue>> {
+        Ok(self.messages.queue.of(connection).into_iter().collect())
+    }
+}
+
 impl Messages {
+    pub(super) fn paces(&self) -> Arc<Paces> {
+        Arc::clone(&self.queue.paces)
+    }
+
+    /// From here on these senders have a pace.
+    pub(super) fn set_paces(&mut self, paces: Arc<Paces>) {
+        self.queue.paces = paces;
+    }
+
     fn look_again(&mut self, id: MessageId, at: Timestamp) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let old = row.due;
@@ -866,13 +882,14 @@ impl Tables {
             let segments = messages.rows.get(&due.message).map(|row| row.life.segments.iter());
             segments.is_some_and(|mut segments| segments.all(|segment| *segment == Segment::Waiting))
         };
-        let queued = |purpose| messages.queue.due.range(Due::until(Lane::Of(from), purpose, ever));
-        let moving: Vec<Due> =
-            Purpose::ALL.into_iter().flat_map(queued).filter(untouched).take(limit).copied().collect();
+        let queues = messages.queue.of(from);
+        let queued = |(queue, purpose)| messages.queue.due.range(Due::until(Lane::Of(queue), purpose, ever));
+        let all = queues.iter().flat_map(|queue| Purpose::ALL.map(|purpose| (*queue, purpose)));
+        let moving: Vec<Due> = all.flat_map(queued).filter(untouched).take(limit).copied().collect();
         for old in &moving {
             let row = messages.rows.get_mut(&old.message).expect("what is due is there");
-            let new = Due { lane: Lane::Of(to), ..*old };
             row.message.connection = to;
+            let new = Due { lane: Lane::Of(messages.queue.paces.queue_of(&row.message)), ..*old };
             row.due = Some(new);
             row.updated_at = now;
             let expires_at = row.message.expires_at;
@@ -940,7 +957,9 @@ impl Tables {
 
     /// Puts a message into its connection's queue without a look at the suppression list.
     pub(super) fn enqueue(&mut self, draft: Draft, now: Timestamp, out: &mut Advanced) {
-        out.queued.extend(draft.life.state.wakes_at().map(|at| (draft.message.connection, at)));
+        out.queued.extend(
+            draft.life.state.wakes_at().map(|at| (self.messages.queue.paces.queue_of(&draft.message), at)),
+        );
         self.messages.insert(draft, now);
     }
 }

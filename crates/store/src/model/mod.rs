@@ -56,6 +56,7 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
@@ -93,6 +94,16 @@ impl Disk {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    fn paces(&self) -> Arc<Paces> {
+        self.shared.tables.lock().expect("nothing panics while it holds this").messages.paces()
+    }
+
+    /// From here on messages from these senders wait in queues of their own, for all who use it.
+    pub fn set_paces(&self, paces: Paces) {
+        let mut tables = self.shared.tables.lock().expect("nothing panics while it holds this");
+        tables.messages.set_paces(Arc::new(paces));
     }
 
     /// The process of this [incarnation](Model::incarnation) is gone, between two of its operations: what it had
@@ -514,7 +525,7 @@ macro_rules! forward {
 impl Backend for Model {
     forward! {
         write accept(intake: Intake, now: Timestamp) -> Accepted;
-        write claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        write claim(queue: Queue, limit: usize, now: Timestamp) -> Claimed;
         write advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced;
         write wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
@@ -522,7 +533,8 @@ impl Backend for Model {
         write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
         read inbound(realm: Realm, id: InboundId) -> Option<Received>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
-        read next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
+        read next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
+        read queues(connection: ConnectionId) -> Vec<Queue>;
         read message(realm: Realm, id: MessageId) -> Option<Stored>;
         read messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
         read timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
@@ -741,6 +753,10 @@ impl Backend for Model {
             copies.insert(to, tables.clone());
             Ok(())
         })
+    }
+
+    fn paces(&self) -> Arc<Paces> {
+        self.process.disk.paces()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -180,8 +180,8 @@ impl Tables {
     /// What this operation has to tell other processes; it is told once.
     pub(super) fn news(&mut self, operation: Operation, list_before: i64) -> Vec<News> {
         let mut news: Vec<News> = Vec::new();
-        for (connection, due_at) in self.messages.take_queued() {
-            news.push(News::Queued(connection, due_at));
+        for (queue, due_at) in self.messages.take_queued() {
+            news.push(News::Queued(queue, due_at));
         }
         if self.suppressions.version() > list_before {
             news.push(News::List(self.suppressions.version()));
@@ -292,4 +292,4 @@ impl Disk {
 }
 
 /// The earliest of what was put into each queue.
-pub(super) type Queued = BTreeMap<ConnectionId, Timestamp>;
+pub(super) type Queued = BTreeMap<tidings_domain::queue::Queue, Timestamp>;

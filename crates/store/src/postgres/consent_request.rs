@@ -211,7 +211,7 @@ fn read(row: &Row) -> Result<ConsentRequest> {
         id: ConsentRequestId::from_key(id),
         realm: realm(row, 1)?,
         recipient: number(cell(row, 3)?)?,
-        sender: Sender::from_stored(sender).ok_or_else(|| corrupt("sender", sender))?,
+        sender: column::sender(sender)?,
         message: MessageId::from_key(cell(row, 5)?),
         purposes: column::purposes_of(i64::from(cell::<i16>(row, 6)?)),
         channels: column::channels_of(i64::from(cell::<i16>(row, 7)?)),

@@ -378,7 +378,7 @@ fn read(row: &Row) -> Result<(Conversation, i64)> {
         id: ConversationId::from_key(cell(row, 0)?),
         realm: realm(row, 1)?,
         person: number(cell(row, 3)?)?,
-        sender: Sender::from_stored(sender).ok_or_else(|| corrupt("sender", sender))?,
+        sender: column::sender(sender)?,
         last: column::entry(i64::from(cell::<i16>(row, 5)?), cell(row, 6)?)?,
         entries: count(8)?,
         asked: count(9)?,

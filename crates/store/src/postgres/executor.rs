@@ -36,6 +36,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Paces;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_postgres::Row;
@@ -99,6 +100,8 @@ pub(super) struct Tx {
     pub sheets: Sheets,
     /// Who is known to be free of suppressions.
     pub looked: Arc<Looked>,
+    /// The senders whose messages wait in queues of their own.
+    pub paces: Arc<Paces>,
     guard: Arc<Guard>,
     memory: Memory,
     /// Our number among those who write: even for nodes.
@@ -741,7 +744,8 @@ impl Writing {
         self.looked.renew();
         let (looked, guard) = (Arc::clone(&self.looked), Arc::clone(&self.guard));
         let fellowship = Arc::clone(&self.fellowship);
-        Ok(Tx { sql, sheets: Sheets::default(), looked, guard, memory, number, era, fellowship })
+        let paces = Arc::clone(&self.options.paces);
+        Ok(Tx { sql, sheets: Sheets::default(), looked, paces, guard, memory, number, era, fellowship })
     }
 
     async fn run(

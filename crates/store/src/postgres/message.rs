@@ -11,7 +11,8 @@ mod sheet;
 
 pub(super) use accept::{accept, accept_needs, accept_with, enqueue};
 pub(super) use queue::{
-    claim, count_waiting, end_waiting_for, next_due, quarantine, recover, stop_waiting, waiting, wake,
+    claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of, recover, stop_waiting,
+    waiting, wake,
 };
 pub(super) use read::{batch, batches, find_all, message, messages, redact, timeline, unchanging};
 pub(super) use sheet::{Needs, Sheet};
@@ -33,6 +34,7 @@ use tidings_domain::message::{
     Answer, Effect, Input, LEASE_MS, Life, Message, Outcome, Rules, State, Status,
 };
 use tidings_domain::poison;
+use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{
     self, Candidate, Receipt, expected_form, is_certain, is_reference, our_reference, reference_form,
 };
@@ -236,7 +238,7 @@ impl<'a> Commit<'a> {
         let sheet = &mut tx.sheets.messages;
         let slot = sheet.slot(id);
         let message = Arc::clone(&slot.message);
-        let wanted = due_row(&message, &life.state);
+        let wanted = due_row(&message, &life.state, &tx.paces);
         let stood = queue_of(slot.due);
         match (slot.due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
@@ -246,7 +248,7 @@ impl<'a> Commit<'a> {
             (_, new) => {
                 slot.due = new;
                 if let Some(new) = new.filter(|new| new.lane != LOOK_AGAIN) {
-                    self.out.queued.push((message.connection, Timestamp::from_millis(new.due_at)));
+                    self.out.queued.push((Queue::from_key(new.lane), Timestamp::from_millis(new.due_at)));
                 }
             }
         }

@@ -60,6 +60,7 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
@@ -96,6 +97,8 @@ pub struct Options {
     /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
     /// forgotten, so that receipts that belong to nobody cannot fill the disk.
     pub parked_max: usize,
+    /// The senders whose messages wait in queues of their own.
+    pub paces: Arc<Paces>,
     /// Where crashes leave their trace, on the machine of the process that serves the database; see [`Guard`].
     pub trail: Option<PathBuf>,
 }
@@ -138,7 +141,14 @@ impl Options {
             .keepalives_interval(Duration::from_secs(5))
             .keepalives_retries(2)
             .tcp_user_timeout(Duration::from_secs(15));
-        Ok(Self { server: Server(server), readers: 2, served: false, parked_max: PARKED_MAX, trail: None })
+        Ok(Self {
+            server: Server(server),
+            readers: 2,
+            served: false,
+            parked_max: PARKED_MAX,
+            paces: Arc::default(),
+            trail: None,
+        })
     }
 
     /// The database as people may see it: without user and password.
@@ -176,6 +186,7 @@ pub struct Postgres {
     guard: Arc<Guard>,
     fellowship: Arc<Fellowship>,
     server: Server,
+    paces: Arc<Paces>,
 }
 
 impl Postgres {
@@ -192,7 +203,8 @@ impl Postgres {
             Writer::start(options, Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&fellowship))
                 .and_then(|writer| Ok((writer, Readers::start(options, Arc::clone(&fellowship))?)));
         let (writer, readers) = started.inspect_err(|_| guard.withdraw())?;
-        Ok(Self { writer, readers, looked, guard, fellowship, server: options.server.clone() })
+        let (server, paces) = (options.server.clone(), Arc::clone(&options.paces));
+        Ok(Self { writer, readers, looked, guard, fellowship, server, paces })
     }
 
     /// Brings the schema up to date and gives the names of the migrations that were applied.
@@ -302,7 +314,7 @@ macro_rules! forward {
 impl Backend for Postgres {
     forward! {
         call_together message::accept(intake: Intake, now: Timestamp) -> Accepted, accept_needs of intake, weighs intake.drafts.len();
-        writer message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        writer message::claim(queue: Queue, limit: usize, now: Timestamp) -> Claimed;
         together message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced, advance_needs of happenings, weighs happenings.len();
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
@@ -312,7 +324,8 @@ impl Backend for Postgres {
         readers inbound::inbound(realm: Realm, id: InboundId) -> Option<Received>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
-        single message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
+        single message::next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
+        single message::queues(connection: ConnectionId) -> Vec<Queue>;
         single message::message(realm: Realm, id: MessageId) -> Option<Stored>;
         readers message::messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
         readers message::timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
@@ -469,6 +482,10 @@ impl Backend for Postgres {
 
     fn guard(&self) -> Arc<Guard> {
         Arc::clone(&self.guard)
+    }
+
+    fn paces(&self) -> Arc<Paces> {
+        Arc::clone(&self.paces)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

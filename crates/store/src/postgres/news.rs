@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tidings_domain::id::{AccountId, ConnectionId};
+use tidings_domain::id::AccountId;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue;
 use tidings_domain::time::Timestamp;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Config};
@@ -240,7 +241,7 @@ fn read(word: &str, changes: &mut Changes, fronts: &Fronts) -> Option<News> {
         "q" => {
             let (lane, priority, at) = (next()?, next()?, next()?);
             fronts.heard(Queue::Lane(lane, i16::try_from(priority).ok()?), at);
-            (lane > 0).then(|| News::Queued(ConnectionId::from_key(lane), Timestamp::from_millis(at)))
+            (lane > 0).then(|| News::Queued(queue::Queue::from_key(lane), Timestamp::from_millis(at)))
         }
         "x" => {
             fronts.heard(Queue::Expiry, next()?);
@@ -304,7 +305,7 @@ mod tests {
         assert_eq!(queues.map(|queue| look.front(queue)), [400, 300, 900, 700]);
         assert_eq!(
             news,
-            [News::Queued(ConnectionId::from_key(12), Timestamp::from_millis(400)), News::Settings]
+            [News::Queued(queue::Queue::from_key(12), Timestamp::from_millis(400)), News::Settings]
         );
         assert_eq!(heard.all().collect::<Vec<_>>(), [(AccountId::from_key(1), Purpose::Marketing, -5)]);
         assert_eq!(Line::default().write(8, &Changes::default(), false), None);

@@ -1,11 +1,12 @@
 //! Operating the store: connections and their pauses, the hold, the audit trail, numbers, and taking out the old.
 
-use super::event;
 use super::executor::{Rx, Tx};
 use super::part::{self, Part, Stays};
 use super::session::{Flight, Location, Session, Value, cell, clean, live, values};
+use super::{event, message};
 use crate::backend::*;
 use crate::column::{self, environment};
+use crate::due::Queues;
 use crate::{Error, Result};
 use std::collections::HashSet;
 use tidings_domain::account::Environment;
@@ -90,6 +91,9 @@ pub(super) async fn pause_connection(
 /// Rows that `reroute` reads at a time.
 const REROUTE_STEP: i64 = 500;
 
+/// Before everything in a queue: priority, due time, id.
+const FIRST: (i16, i64, i64) = (-1, i64::MIN, i64::MIN);
+
 pub(super) async fn reroute(
     tx: &mut Tx,
     from: &ConnectionId,
@@ -109,23 +113,31 @@ pub(super) async fn reroute(
     }
     tx.forget_fronts();
     let mut moved = 0;
-    let mut after = (-1_i16, i64::MIN, i64::MIN);
-    while moved < *limit {
+    let mut queues = message::queues_of(&tx.sql, *from).await?.into_iter();
+    let mut queue = queues.next();
+    let mut after = FIRST;
+    while let Some(from) = queue
+        && moved < *limit
+    {
         let rows = tx
             .sql
             .rows(
-                "SELECT d.priority, d.due_at, d.message, d.ctid, m.parts FROM (
+                "SELECT d.priority, d.due_at, d.message, d.ctid, m.parts, m.sender FROM (
                    SELECT priority, due_at, message, ctid FROM due
                    WHERE lane = $1 AND (priority, due_at, message) > ($2, $3, $4)
                    ORDER BY priority, due_at, message LIMIT $5) d
-                 LEFT JOIN LATERAL (SELECT x.parts FROM message x WHERE x.id = d.message LIMIT 1) m ON true
+                 LEFT JOIN LATERAL (SELECT x.parts, x.sender FROM message x WHERE x.id = d.message LIMIT 1) m ON true
                  ORDER BY d.priority, d.due_at, d.message",
                 &[&from.key(), &after.0, &after.1, &after.2, &REROUTE_STEP],
             )
             .await?;
-        let Some(last) = rows.last() else { break };
+        let Some(last) = rows.last() else {
+            (queue, after) = (queues.next(), FIRST);
+            continue;
+        };
         after = (cell(last, 0)?, cell(last, 1)?, cell(last, 2)?);
         let (mut messages, mut places): (Vec<i64>, Vec<Location>) = (Vec::new(), Vec::new());
+        let mut lanes = Vec::new();
         for row in &rows {
             if moved == *limit {
                 break;
@@ -134,14 +146,21 @@ pub(super) async fn reroute(
             if untouched(cell(row, 4)?)? {
                 messages.push(cell(row, 2)?);
                 places.push(cell(row, 3)?);
+                lanes.push(tx.paces.queue(*to, &column::sender(cell(row, 5)?)?).key());
                 moved += 1;
             }
         }
-        tx.sql.execute("UPDATE due SET lane = $2 WHERE ctid = ANY ($1)", &[&places, &to.key()]).await?;
         tx.sql
             .execute(
-                "UPDATE message SET connection = $2, lane = $2, updated_at = $3 WHERE id = ANY ($1)",
-                &[&messages, &to.key(), &now.as_millis()],
+                "UPDATE due SET lane = n.lane FROM unnest($1::tid[], $2::bigint[]) AS n (place, lane) WHERE due.ctid = n.place",
+                &[&places, &lanes],
+            )
+            .await?;
+        tx.sql
+            .execute(
+                "UPDATE message SET connection = $4, lane = n.lane, updated_at = $3
+                 FROM unnest($1::bigint[], $2::bigint[]) AS n (id, lane) WHERE message.id = n.id",
+                &[&messages, &lanes, &now.as_millis(), &to.key()],
             )
             .await?;
     }
@@ -296,7 +315,7 @@ pub(super) async fn statistics(rx: &Rx<'_>, now: &Timestamp) -> Result<Statistic
         )
         .await?;
     let mut in_flight = 0;
-    let mut queues = Vec::new();
+    let mut queues = Queues::default();
     for row in &rows {
         let (lane, priority): (i64, i16) = (cell(row, 0)?, cell(row, 1)?);
         // Lane 0: whatever is not in a queue and not over.
@@ -310,7 +329,7 @@ pub(super) async fn statistics(rx: &Rx<'_>, now: &Timestamp) -> Result<Statistic
             .ok_or_else(|| column::corrupt("purpose", priority))?;
         // What is scheduled for later does not wait yet.
         let waiting = cell::<i64>(row, 3)? as u64;
-        queues.push((ConnectionId::from_key(lane), purpose, waiting, became_due(cell(row, 4)?)));
+        queues.add(lane, purpose, waiting, became_due(cell(row, 4)?));
     }
     let row = rx
         .sql
@@ -323,7 +342,7 @@ pub(super) async fn statistics(rx: &Rx<'_>, now: &Timestamp) -> Result<Statistic
     let count = |n: usize| cell::<i64>(&row, n).map(|count| count as u64);
     let oldest = event::earliest(rx.sql).await?.into_iter().map(|(_, due_at)| due_at.as_millis()).min();
     Ok(Statistics {
-        queues,
+        queues: queues.of_connections(),
         in_flight,
         deliveries: (count(0)?, oldest.and_then(became_due)),
         parked: count(1)?,

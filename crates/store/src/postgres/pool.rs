@@ -6,7 +6,7 @@ use super::executor::{Rx, Tx};
 use super::session::{Session, cell, live};
 use crate::Result;
 use crate::backend::*;
-use crate::column::corrupt;
+use crate::column::sender;
 use std::collections::{BTreeMap, HashMap};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -21,10 +21,6 @@ type Key = (Person, String);
 
 fn person(realm: Realm, number: PhoneNumber) -> Person {
     (realm.account.key(), live(realm.environment), number.digits() as i64)
-}
-
-fn sender(text: &str) -> Result<Sender> {
-    Sender::from_stored(text).ok_or_else(|| corrupt("sender", text))
 }
 
 pub(super) async fn last_senders(

@@ -178,7 +178,7 @@ fn read(row: &Row<'_>) -> Result<ConsentRequest> {
         id: ConsentRequestId::from_key(id),
         realm: realm(row, 1)?,
         recipient: number(get(row, 3)?)?,
-        sender: Sender::from_stored(&sender).ok_or_else(|| corrupt("sender", &sender))?,
+        sender: column::sender(&sender)?,
         message: MessageId::from_key(get(row, 5)?),
         purposes: column::purposes_of(get(row, 6)?),
         channels: column::channels_of(get(row, 7)?),

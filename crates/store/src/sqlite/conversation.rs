@@ -6,7 +6,7 @@ use super::message;
 use super::operating::write_audit;
 use crate::Result;
 use crate::backend::*;
-use crate::column::{self, corrupt, live, number};
+use crate::column::{self, live, number};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -322,7 +322,7 @@ fn read(row: &Row<'_>) -> Result<(Conversation, i64)> {
         id: ConversationId::from_key(get(row, 0)?),
         realm: realm(row, 1)?,
         person: number(get(row, 3)?)?,
-        sender: Sender::from_stored(&sender).ok_or_else(|| corrupt("sender", &sender))?,
+        sender: column::sender(&sender)?,
         last: column::entry(get(row, 5)?, get(row, 6)?)?,
         entries: get(row, 8)?,
         asked: get(row, 9)?,

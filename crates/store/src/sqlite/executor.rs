@@ -27,6 +27,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Paces;
 use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -183,6 +184,8 @@ pub(super) struct Tx<'c> {
     pub sql: &'c Connection,
     /// Who is known to be free of suppressions.
     pub looked: &'c Looked,
+    /// The senders whose messages wait in queues of their own.
+    pub paces: &'c Paces,
     guard: &'c Guard,
     memory: &'c mut Memory,
 }
@@ -441,6 +444,7 @@ impl Writer {
         let mut hand = Hand {
             connection: ManuallyDrop::new(connection),
             looked,
+            paces: Arc::clone(&options.paces),
             guard,
             memory: Memory {
                 loaded: None,
@@ -563,6 +567,7 @@ struct Hand {
     /// Dropped by [`Hand::close`] alone, and not at all once the disk failed: closing writes and syncs.
     connection: ManuallyDrop<Connection>,
     looked: Arc<Looked>,
+    paces: Arc<Paces>,
     guard: Arc<Guard>,
     memory: Memory,
     version: i64,
@@ -628,7 +633,12 @@ impl Hand {
         self.memory.crashes.clear();
         loop {
             self.condition.check()?;
-            let outside = Outside { connection: &self.connection, looked: &self.looked, guard: &self.guard };
+            let outside = Outside {
+                connection: &self.connection,
+                looked: &self.looked,
+                paces: &self.paces,
+                guard: &self.guard,
+            };
             let result = transact(outside, &mut self.memory, &mut self.version, group);
             if let Err(error @ Error::Broken(_)) = &result {
                 self.condition.breaks(error.clone());
@@ -682,6 +692,7 @@ impl Hand {
 struct Outside<'w> {
     connection: &'w Connection,
     looked: &'w Looked,
+    paces: &'w Paces,
     guard: &'w Guard,
 }
 
@@ -691,7 +702,7 @@ fn transact(
     version: &mut i64,
     group: &mut [Box<dyn Work>],
 ) -> Result<()> {
-    let Outside { connection, looked, guard } = outside;
+    let Outside { connection, looked, paces, guard } = outside;
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
     statement("BEGIN IMMEDIATE")?;
@@ -711,7 +722,7 @@ fn transact(
             }
         }
         for work in group.iter_mut() {
-            let mut tx = Tx { sql: connection, looked, guard, memory: &mut *memory };
+            let mut tx = Tx { sql: connection, looked, paces, guard, memory: &mut *memory };
             // A decision that panics is a bug of ours; it fails its own operation and nobody else's.
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(&mut tx)));
             run.unwrap_or_else(|_| Err(Error::Corrupt("an operation panicked; see the log".to_owned())))?;

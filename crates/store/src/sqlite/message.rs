@@ -9,7 +9,8 @@ mod read;
 
 pub(super) use accept::{accept, accept_with, enqueue};
 pub(super) use queue::{
-    claim, count_waiting, end_waiting_for, next_due, quarantine, recover, stop_waiting, waiting, wake,
+    claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of, recover, stop_waiting,
+    waiting, wake,
 };
 pub(super) use read::{all_damaged, batch, batches, find, message, messages, redact, timeline, unchanging};
 
@@ -27,6 +28,7 @@ use tidings_domain::event::Event;
 use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Effect, Input, LEASE_MS, Life, Message, Rules, State, Status};
 use tidings_domain::poison;
+use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{
     self, Candidate, Receipt, expected_form, is_certain, our_reference, reference_form,
 };
@@ -151,7 +153,7 @@ impl<'a> Commit<'a> {
 
     fn write(&mut self, tx: &mut Tx<'_>, hot: Hot, life: Life, effects: Vec<Effect>) -> Result<()> {
         let Hot { message, life: before, due, .. } = hot;
-        let wanted = due_row(&message, &life.state);
+        let wanted = due_row(&message, &life.state, tx.paces);
         let kept = match (due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
             (Some(old), Some(new))
@@ -167,7 +169,7 @@ impl<'a> Commit<'a> {
                 if let Some(new) = new {
                     new.insert(tx.sql, &message)?;
                     if new.lane != LOOK_AGAIN {
-                        self.out.queued.push((message.connection, Timestamp::from_millis(new.due_at)));
+                        self.out.queued.push((Queue::from_key(new.lane), Timestamp::from_millis(new.due_at)));
                     }
                 }
                 new

@@ -52,6 +52,7 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
 use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
@@ -102,6 +103,8 @@ pub struct Options {
     /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
     /// forgotten, so that receipts that belong to nobody cannot fill the disk.
     pub parked_max: usize,
+    /// The senders whose messages wait in queues of their own.
+    pub paces: Arc<Paces>,
     /// Where crashes leave their trace, for the one process that serves the directory; see [`Guard`].
     pub trail: Option<PathBuf>,
 }
@@ -122,6 +125,7 @@ impl Options {
             beside: false,
             vfs: None,
             parked_max: PARKED_MAX,
+            paces: Arc::default(),
             trail: None,
         }
     }
@@ -234,7 +238,7 @@ macro_rules! forward {
 impl Backend for Sqlite {
     forward! {
         calls message::accept(intake: Intake, now: Timestamp) -> Accepted;
-        work message::claim(connection: ConnectionId, limit: usize, now: Timestamp) -> Claimed;
+        work message::claim(queue: Queue, limit: usize, now: Timestamp) -> Claimed;
         work message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
@@ -243,7 +247,8 @@ impl Backend for Sqlite {
         readers inbound::inbound(realm: Realm, id: InboundId) -> Option<Received>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
-        readers message::next_due(connection: Option<ConnectionId>, now: Timestamp) -> Option<Timestamp>;
+        readers message::next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
+        readers message::queues(connection: ConnectionId) -> Vec<Queue>;
         readers message::message(realm: Realm, id: MessageId) -> Option<Stored>;
         readers message::messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
         readers message::timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
@@ -402,6 +407,10 @@ impl Backend for Sqlite {
 
     fn guard(&self) -> Arc<Guard> {
         Arc::clone(&self.guard)
+    }
+
+    fn paces(&self) -> Arc<Paces> {
+        Arc::clone(&self.options.paces)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

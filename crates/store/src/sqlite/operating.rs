@@ -1,15 +1,19 @@
 //! Operating the store: connections and their pauses, the hold, the audit trail, numbers, and taking out the old.
 
-use super::event;
 use super::executor::{Rx, Tx, failed};
+use super::{event, message};
 use crate::backend::*;
 use crate::column::{self, environment, live};
+use crate::due::Queues;
 use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, params};
 use std::collections::HashSet;
 use tidings_domain::account::Environment;
 use tidings_domain::id::{AccountId, AuditId, ConnectionId, floor_at};
+use tidings_domain::message::Segment;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
+use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 
 // ── connections ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -110,19 +114,21 @@ pub(super) fn reroute(
         return Ok(0);
     }
     let mut moved = 0;
-    let mut after = (-1, i64::MIN, i64::MIN);
-    while moved < *limit {
-        let step = waiting(tx.sql, *from, after)?;
-        let Some(last) = step.last() else { break };
-        after = (last.priority, last.due_at, last.message);
-        for row in step {
-            if moved == *limit {
-                break;
-            }
-            // A message that is partly at a carrier stays: phones do not join parts that came by two roads.
-            if untouched(tx.sql, row.message)? {
-                row.move_to(tx.sql, *from, *to, *now)?;
-                moved += 1;
+    for queue in message::queues_of(tx.sql, *from)? {
+        let mut after = (-1, i64::MIN, i64::MIN);
+        while moved < *limit {
+            let step = waiting(tx.sql, queue, after)?;
+            let Some(last) = step.last() else { break };
+            after = (last.priority, last.due_at, last.message);
+            for row in step {
+                if moved == *limit {
+                    break;
+                }
+                // A message that is partly at a carrier stays: phones do not join parts that came by two roads.
+                if let Some(sender) = untouched(tx.sql, row.message)? {
+                    row.move_to(tx.sql, queue, tx.paces.queue(*to, &sender), *now)?;
+                    moved += 1;
+                }
             }
         }
     }
@@ -138,7 +144,7 @@ struct Waiting {
     recipient: Option<i64>,
 }
 
-fn waiting(sql: &Sql, lane: ConnectionId, after: (i64, i64, i64)) -> Result<Vec<Waiting>> {
+fn waiting(sql: &Sql, queue: Queue, after: (i64, i64, i64)) -> Result<Vec<Waiting>> {
     let mut statement = sql
         .prepare_cached(
             "SELECT priority, due_at, message, expires_at, recipient FROM due WHERE lane = ?1 AND (priority, due_at, message) > (?2, ?3, ?4)
@@ -146,7 +152,7 @@ fn waiting(sql: &Sql, lane: ConnectionId, after: (i64, i64, i64)) -> Result<Vec<
         )
         .map_err(failed)?;
     let rows = statement
-        .query_map(params![lane.key(), after.0, after.1, after.2, REROUTE_STEP], |row| {
+        .query_map(params![queue.key(), after.0, after.1, after.2, REROUTE_STEP], |row| {
             Ok(Waiting {
                 priority: row.get(0)?,
                 due_at: row.get(1)?,
@@ -159,17 +165,19 @@ fn waiting(sql: &Sql, lane: ConnectionId, after: (i64, i64, i64)) -> Result<Vec<
     rows.collect::<rusqlite::Result<_>>().map_err(failed)
 }
 
-fn untouched(sql: &Sql, message: i64) -> Result<bool> {
-    let parts: Option<String> = sql
-        .prepare_cached("SELECT parts FROM message WHERE id = ?1")
-        .and_then(|mut s| s.query_row([message], |row| row.get(0)).optional())
+/// The sender of a message of which nothing is at a carrier.
+fn untouched(sql: &Sql, message: i64) -> Result<Option<Sender>> {
+    let found: Option<(String, String)> = sql
+        .prepare_cached("SELECT parts, sender FROM message WHERE id = ?1")
+        .and_then(|mut s| s.query_row([message], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .map_err(failed)?;
-    let Some(parts) = parts else { return Ok(false) };
-    Ok(column::segments(&parts)?.iter().all(|segment| *segment == tidings_domain::message::Segment::Waiting))
+    let Some((parts, sender)) = found else { return Ok(None) };
+    let waits = column::segments(&parts)?.iter().all(|segment| *segment == Segment::Waiting);
+    waits.then(|| column::sender(&sender)).transpose()
 }
 
 impl Waiting {
-    fn move_to(&self, sql: &Sql, from: ConnectionId, to: ConnectionId, now: Timestamp) -> Result<()> {
+    fn move_to(&self, sql: &Sql, from: Queue, to: Queue, now: Timestamp) -> Result<()> {
         sql.prepare_cached(
             "DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND due_at = ?3 AND message = ?4",
         )
@@ -183,8 +191,10 @@ impl Waiting {
             s.execute(params![to.key(), priority, due_at, message, expires_at, recipient])
         })
         .map_err(failed)?;
-        sql.prepare_cached("UPDATE message SET connection = ?2, lane = ?2, updated_at = ?3 WHERE id = ?1")
-            .and_then(|mut s| s.execute(params![self.message, to.key(), now.as_millis()]))
+        sql.prepare_cached("UPDATE message SET connection = ?2, lane = ?3, updated_at = ?4 WHERE id = ?1")
+            .and_then(|mut s| {
+                s.execute(params![self.message, to.connection().key(), to.key(), now.as_millis()])
+            })
             .map(drop)
             .map_err(failed)
     }
@@ -302,8 +312,8 @@ pub(super) fn statistics(rx: &mut Rx<'_>, now: &Timestamp) -> Result<Statistics>
     };
     let became_due = |at: i64| (at <= now.as_millis()).then(|| Timestamp::from_millis(at));
     let mut in_flight = 0;
-    let mut queues = Vec::new();
-    for queue in queues_of(rx.sql)? {
+    let mut queues = Queues::default();
+    for queue in counted(rx.sql)? {
         // Lane 0: whatever is not in a queue and not over.
         if queue.lane == 0 {
             in_flight += queue.rows as u64;
@@ -322,11 +332,11 @@ pub(super) fn statistics(rx: &mut Rx<'_>, now: &Timestamp) -> Result<Statistics>
             })
             .map_err(failed)?;
         let waiting = u64::try_from(queue.rows - later).unwrap_or(0);
-        queues.push((ConnectionId::from_key(queue.lane), purpose, waiting, became_due(queue.oldest)));
+        queues.add(queue.lane, purpose, waiting, became_due(queue.oldest));
     }
     let oldest_delivery = event::earliest(rx.sql)?.into_iter().map(|(_, due_at)| due_at.as_millis()).min();
     Ok(Statistics {
-        queues,
+        queues: queues.of_connections(),
         in_flight,
         deliveries: (one("SELECT count(*) FROM delivery")? as u64, oldest_delivery.and_then(became_due)),
         parked: one("SELECT count(DISTINCT receipt) FROM parked")? as u64,
@@ -336,15 +346,15 @@ pub(super) fn statistics(rx: &mut Rx<'_>, now: &Timestamp) -> Result<Statistics>
 }
 
 /// One lane and priority of `due`.
-struct Queue {
+struct Rows {
     lane: i64,
     priority: i64,
     oldest: i64,
     rows: i64,
 }
 
-fn queues_of(sql: &Sql) -> Result<Vec<Queue>> {
-    let mut queues: Vec<Queue> = Vec::new();
+fn counted(sql: &Sql) -> Result<Vec<Rows>> {
+    let mut queues: Vec<Rows> = Vec::new();
     let mut long = Vec::new();
     let mut after = (i64::MIN, i64::MIN);
     while let Some((lane, priority, oldest)) = next_queue(sql, after)? {
@@ -353,7 +363,7 @@ fn queues_of(sql: &Sql) -> Result<Vec<Queue>> {
         if rows == COUNTED_BY_ROW {
             long.push(queues.len());
         }
-        queues.push(Queue { lane, priority, oldest, rows });
+        queues.push(Rows { lane, priority, oldest, rows });
     }
     // All long ones but the last are counted to their end, and the last is the remainder.
     if let Some(remainder) = long.pop() {

@@ -3,7 +3,7 @@
 use super::executor::{Rx, Tx, failed};
 use crate::Result;
 use crate::backend::*;
-use crate::column::{corrupt, live};
+use crate::column::{self, live};
 use rusqlite::{Connection as Sql, OptionalExtension, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -75,8 +75,7 @@ fn wrote(
 }
 
 fn read((sender, at): (String, i64)) -> Result<(Sender, Timestamp)> {
-    let read = Sender::from_stored(&sender).ok_or_else(|| corrupt("sender", &sender))?;
-    Ok((read, Timestamp::from_millis(at)))
+    Ok((column::sender(&sender)?, Timestamp::from_millis(at)))
 }
 
 /// Whether what was seen when senders were chosen is not so any more.

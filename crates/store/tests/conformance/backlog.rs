@@ -6,6 +6,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::AccountId;
 use tidings_domain::message::{Answer, Input, Message, Status};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_store::*;
 
 /// More than one commit ends.
@@ -24,7 +25,7 @@ fn a_claim_ends_a_part_of_a_long_expired_queue_and_says_that_there_is_more() {
         let mut claims = 0;
         let ticket = loop {
             claims += 1;
-            let claimed = store.claim(LINE, 10, at(120)).await.expect("claimed");
+            let claimed = store.claim(Queue::of(LINE), 10, at(120)).await.expect("claimed");
             assert!(claimed.advanced.counted.len() <= 600, "{}", claimed.advanced.counted.len());
             if let Some(ticket) = claimed.tickets.into_iter().next() {
                 break ticket;
@@ -42,7 +43,7 @@ fn what_expires_and_what_waits_for_a_receipt_share_each_waking() {
     for_each_backend(|store| async move {
         // These are looked at again after their lease, and stay: their receipts may still come.
         accept(&store, (0..LONG).map(message)).await;
-        while store.claim(LINE, MANY, START).await.expect("claimed").more {}
+        while store.claim(Queue::of(LINE), MANY, START).await.expect("claimed").more {}
         let taken = (0..LONG).map(|n| taken(id(n), 1, 0, &format!("a-{n}"))).collect();
         advance(&store, taken, START).await;
         accept(&store, (LONG..2 * LONG).map(offer)).await;
@@ -69,7 +70,7 @@ fn what_waits_to_be_sent_is_known_after_each_commit_and_after_a_restart() {
         assert!(store.accept(intake([message(6), message(6)]), START).await.is_err());
         assert_eq!(of_home(&waiting), [0, 0, 4, 2]);
         // Claimed, of which one is put back; canceled; expired.
-        let tickets = store.claim(LINE, 3, START).await.expect("claimed").tickets;
+        let tickets = store.claim(Queue::of(LINE), 3, START).await.expect("claimed").tickets;
         assert_eq!(tickets.len(), 3);
         assert_eq!(of_home(&waiting), [0, 0, 1, 2]);
         let back = answered(tickets[0].message.id, tickets[0].attempt, 0, Answer::Unsent);

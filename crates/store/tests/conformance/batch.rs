@@ -5,6 +5,7 @@ use crate::samples::*;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Input, Message, Status};
+use tidings_domain::queue::Queue;
 use tidings_domain::suppression::Reason;
 use tidings_store::*;
 
@@ -73,7 +74,7 @@ fn batches_are_paged_newest_first() {
 fn a_batch_names_each_status_once_and_in_order() {
     for_each_backend(|store| async move {
         store.accept(call(10, 4), START).await.expect("accepted");
-        assert_eq!(store.claim(LINE, 3, START).await.expect("claimed").tickets.len(), 3);
+        assert_eq!(store.claim(Queue::of(LINE), 3, START).await.expect("claimed").tickets.len(), 3);
         // In doubt counts as sending, like the one whose answer may still come.
         let counts = async || store.batch(HOME, batch(10)).await.expect("read").expect("there").counts;
         advance(&store, vec![answered(id(11), 1, 0, Answer::None), taken(id(13), 1, 0, "a")], START).await;

@@ -125,7 +125,7 @@ struct Stores {
 
 impl Stores {
     fn new(place: Place) -> Self {
-        let disk = Disk::new();
+        let disk = disk();
         let (real, model) = (Some(place.open()), Model::new(disk.clone()));
         let incarnation = model.incarnation();
         let names = [Names::default(), Names::default()];

@@ -6,6 +6,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::failure::FailureClass;
 use tidings_domain::gate::Hold;
 use tidings_domain::message::{Input, Message, Status};
+use tidings_domain::queue::Queue;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
@@ -100,7 +101,7 @@ fn a_message_that_is_held_at_its_last_moment_waits_again_or_ends_with_the_reason
         let advanced =
             advance(&store, vec![to(one, input(1, until)), to(two, input(1, at(7_200)))], at(5)).await;
         assert_eq!(advanced.statuses, [Some(Status::Queued), Some(Status::Expired)]);
-        assert_eq!(advanced.queued, [(LINE, until)]);
+        assert_eq!(advanced.queued, [(Queue::of(LINE), until)]);
         assert_eq!(waiting(&store).await, 1);
 
         let ended = stored(&store, two).await;

@@ -10,6 +10,7 @@ use tidings_domain::failure::FailureClass;
 use tidings_domain::id::*;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::{Message, Status};
+use tidings_domain::queue::Queue;
 use tidings_domain::reply::{self, IN_WINDOW_MAX, Reply, WINDOW_MS};
 use tidings_domain::review::{self, Decision};
 use tidings_domain::suppression::Reason;
@@ -78,7 +79,7 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         let out = says(&store, 11, Class::Stop, at(1)).await;
         assert_eq!(in_force(&store, at(1)).await, Some(Reason::OptedOut));
         assert_eq!(out.told.len(), 4, "received, opted out, and two messages ended");
-        assert_eq!((out.queued.as_slice(), out.opted_out), ([(LINE, at(1))].as_slice(), true));
+        assert_eq!((out.queued.as_slice(), out.opted_out), ([(Queue::of(LINE), at(1))].as_slice(), true));
         assert_eq!(kinds(&store).await, [Kind::Received, Kind::OptedOut, Kind::Rejected, Kind::Rejected]);
         for ended in [1, 2] {
             let stored = stored(&store, id(ended)).await;

@@ -9,6 +9,7 @@ use tidings_domain::conversation::{Conversation, Entry, Status};
 use tidings_domain::id::*;
 use tidings_domain::inbound_rule::{Answer, Assign, InboundRule, Then, When};
 use tidings_domain::message::Message;
+use tidings_domain::queue::Queue;
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
@@ -160,7 +161,10 @@ fn the_first_rule_that_fits_acts_in_the_commit_that_stores_the_text_and_is_named
             .collect();
         let named = [Some("order"), Some("vip"), Some("vip"), None, Some("rest"), None, Some("order"), None];
         assert_eq!(told.iter().map(Option::as_deref).collect::<Vec<_>>(), named);
-        assert!(advanced.queued.iter().any(|(line, _)| *line == LINE), "somebody is to be answered");
+        assert!(
+            advanced.queued.iter().any(|(queue, _)| *queue == Queue::of(LINE)),
+            "somebody is to be answered"
+        );
         store.close().await.expect("closed");
 
         let store = place.open();

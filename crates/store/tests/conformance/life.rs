@@ -5,6 +5,7 @@ use crate::samples::*;
 use proptest::prelude::*;
 use tidings_domain::message::{Answer, Input, LEASE_MS, Life, Message, Outcome, Rules, State};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::time::Timestamp;
 use tidings_store::{Backend, Happening, Patience};
@@ -128,7 +129,7 @@ async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
         match step {
             Step::Wait { seconds } => now = now.plus_s(*seconds),
             Step::Claim => {
-                store.claim(LINE, MANY, now).await.expect("claimed");
+                store.claim(Queue::of(LINE), MANY, now).await.expect("claimed");
                 for n in 0..model.lives.len() {
                     if model.lives[n].state.is_waiting() && model.lives[n].state.wakes_at() <= Some(now) {
                         model.apply(n, Input::Claimed, now);

@@ -26,6 +26,7 @@ mod node;
 mod operating;
 mod part;
 mod pool;
+mod queue;
 mod quota;
 mod receipt;
 mod review;
@@ -58,7 +59,7 @@ impl Place {
         let places: [fn() -> Option<Self>; 3] = [
             || Some(Self::Sqlite(Directory::new())),
             || Some(Self::Postgres(database()?)),
-            || Some(Self::Model(Disk::new())),
+            || Some(Self::Model(samples::disk())),
         ];
         places.into_iter().filter_map(|place| place())
     }
@@ -108,6 +109,7 @@ fn database() -> Option<Database> {
 
 fn open_database(database: &Database) -> Arc<dyn Backend> {
     let options = postgres::Options::at(&database.address()).expect("an address");
+    let options = postgres::Options { paces: Arc::new(samples::paces()), ..options };
     Arc::new(postgres::Postgres::open(&options).expect("it opens"))
 }
 
@@ -136,7 +138,10 @@ impl Directory {
     }
 
     fn open(&self) -> Arc<dyn Backend> {
-        let options = sqlite::Options::in_directory(self.0.path());
+        let options = sqlite::Options {
+            paces: Arc::new(samples::paces()),
+            ..sqlite::Options::in_directory(self.0.path())
+        };
         Arc::new(sqlite::Sqlite::open(&options).expect("it opens"))
     }
 }

@@ -10,6 +10,7 @@ use tidings_domain::failure::{FailureClass, Recovery};
 use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Input, LEASE_MS, Message, RECEIPT_GRACE_MS, Status, poison};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_store::*;
 
 #[test]
@@ -83,7 +84,9 @@ fn claims_never_overlap() {
         let claims: Vec<_> = (0..12)
             .map(|_| {
                 let store = Arc::clone(&store);
-                tokio::spawn(async move { store.claim(LINE, 40, START).await.expect("claimed").tickets })
+                tokio::spawn(async move {
+                    store.claim(Queue::of(LINE), 40, START).await.expect("claimed").tickets
+                })
             })
             .collect();
         let mut seen = HashSet::new();
@@ -115,13 +118,13 @@ fn a_claim_is_of_one_connection_and_urgent_purposes_go_first() {
 fn a_claim_takes_no_more_segments_than_there_is_room_for_but_always_one_message() {
     for_each_backend(|store| async move {
         accept(&store, (0..3).map(|n| Message { segments: 3, ..message(n) })).await;
-        let claimed = store.claim(LINE, 5, START).await.expect("claimed");
+        let claimed = store.claim(Queue::of(LINE), 5, START).await.expect("claimed");
         assert_eq!(claimed.tickets.len(), 1);
         assert!(claimed.more);
-        let claimed = store.claim(LINE, 1, START).await.expect("claimed");
+        let claimed = store.claim(Queue::of(LINE), 1, START).await.expect("claimed");
         assert_eq!(claimed.tickets[0].segments, [0, 1, 2]);
-        assert!(store.claim(LINE, 0, START).await.expect("claimed").tickets.is_empty());
-        let claimed = store.claim(LINE, 9, START).await.expect("claimed");
+        assert!(store.claim(Queue::of(LINE), 0, START).await.expect("claimed").tickets.is_empty());
+        let claimed = store.claim(Queue::of(LINE), 9, START).await.expect("claimed");
         assert_eq!(claimed.tickets.len(), 1);
         assert!(!claimed.more);
     });
@@ -133,8 +136,8 @@ fn a_scheduled_message_is_not_claimed_before_its_time() {
         accept(&store, [Message { send_at: Some(at(60)), ..message(1) }]).await;
         assert_eq!(status(&store, id(1)).await, Status::Scheduled);
         assert!(claim_at(&store, at(59)).await.is_empty());
-        assert_eq!(store.next_due(Some(LINE), START).await.expect("read"), Some(at(60)));
-        assert_eq!(store.next_due(Some(OTHER_LINE), START).await.expect("read"), None);
+        assert_eq!(store.next_due(Some(Queue::of(LINE)), START).await.expect("read"), Some(at(60)));
+        assert_eq!(store.next_due(Some(Queue::of(OTHER_LINE)), START).await.expect("read"), None);
         assert_eq!(claim_at(&store, at(60)).await.len(), 1);
     });
 }
@@ -143,7 +146,7 @@ fn a_scheduled_message_is_not_claimed_before_its_time() {
 fn an_expired_message_ends_instead_of_being_claimed() {
     for_each_backend(|store| async move {
         accept(&store, [Message { expires_at: at(10), ..message(1) }, message(2)]).await;
-        let claimed = store.claim(LINE, MANY, at(10)).await.expect("claimed");
+        let claimed = store.claim(Queue::of(LINE), MANY, at(10)).await.expect("claimed");
         assert_eq!(claimed.tickets.iter().map(|ticket| ticket.message.id).collect::<Vec<_>>(), [id(2)]);
         assert_eq!(claimed.advanced.counted.iter().map(|c| c.kind).collect::<Vec<_>>(), [Kind::Expired]);
         assert_eq!(status(&store, id(1)).await, Status::Expired);
@@ -183,8 +186,8 @@ fn a_passing_refusal_puts_it_back_into_the_queue_for_later() {
         let id = sending(&store, message(1)).await;
         let out =
             advance(&store, vec![refused(id, 1, failure(FailureClass::UnknownError, true))], START).await;
-        let [(connection, due_at)] = out.queued[..] else { panic!("{:?}", out.queued) };
-        assert_eq!((connection, status(&store, id).await), (LINE, Status::Queued));
+        let [(queue, due_at)] = out.queued[..] else { panic!("{:?}", out.queued) };
+        assert_eq!((queue, status(&store, id).await), (Queue::of(LINE), Status::Queued));
         assert!(due_at > START);
         assert!(claim_at(&store, due_at.plus_ms(-1)).await.is_empty());
         let tickets = claim_at(&store, due_at).await;
@@ -212,7 +215,7 @@ fn only_one_of_a_claim_and_a_cancellation_wins() {
             tokio::spawn(async move {
                 let mut claimed = HashSet::new();
                 for _ in 0..20 {
-                    let tickets = store.claim(LINE, 5, START).await.expect("claimed").tickets;
+                    let tickets = store.claim(Queue::of(LINE), 5, START).await.expect("claimed").tickets;
                     claimed.extend(tickets.into_iter().map(|ticket| ticket.message.id));
                 }
                 claimed

@@ -12,6 +12,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Input};
 use tidings_domain::node::{LEASE_MS, RENEW_MS, Roles};
+use tidings_domain::queue::Queue;
 use tidings_domain::suppression::Reason;
 use tidings_store::model::{Disk, Model};
 use tidings_store::postgres::{Options, Postgres};
@@ -238,7 +239,7 @@ fn nodes_hear_of_each_others_commits() {
         let one = heard(&mut news, |news| matches!(news, News::Queued(..))).await;
         known.store(true, Ordering::Release);
         telling.await.expect("told");
-        assert!(matches!(one, News::Queued(LINE, _)), "{one:?}");
+        assert!(matches!(one, News::Queued(queue, _) if queue == Queue::of(LINE)), "{one:?}");
         // The counts of what waits follow.
         let waiting = first.waiting().await.expect("counted");
         let (before, _) = waiting.of(HOME.account);

@@ -8,6 +8,7 @@ use tidings_domain::failure::FailureClass;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, Message, RECEIPT_GRACE_MS, Status};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::review::Decision;
 use tidings_store::*;
 
@@ -84,16 +85,16 @@ fn waiting_messages_move_to_another_connection_and_others_stay() {
         let (main, test, spare) = (lines[0].id, lines[1].id, lines[2].id);
         accept(&store, (0..5).map(|n| Message { connection: main, ..message(n) })).await;
         accept(&store, [Message { connection: main, send_at: Some(at(60)), ..message(9) }]).await;
-        let claimed = store.claim(main, 1, START).await.expect("claimed").tickets;
+        let claimed = store.claim(Queue::of(main), 1, START).await.expect("claimed").tickets;
         assert!(matches!(store.reroute(main, test, 9, START).await, Err(Error::Conflict(_))));
         assert_eq!(store.reroute(main, spare, 3, START).await.expect("moved"), 3);
         assert_eq!(store.reroute(main, spare, 9, START).await.expect("moved"), 2);
         assert_eq!(store.reroute(main, spare, 9, START).await.expect("moved"), 0);
-        assert!(store.claim(main, 9, at(60)).await.expect("claimed").tickets.is_empty());
-        let moved = store.claim(spare, 9, START).await.expect("claimed").tickets;
+        assert!(store.claim(Queue::of(main), 9, at(60)).await.expect("claimed").tickets.is_empty());
+        let moved = store.claim(Queue::of(spare), 9, START).await.expect("claimed").tickets;
         assert_eq!(moved.iter().map(|ticket| ticket.message.id).collect::<Vec<_>>(), [1, 2, 3, 4].map(id));
         assert!(moved.iter().all(|ticket| ticket.message.connection == spare));
-        assert_eq!(store.claim(spare, 9, at(60)).await.expect("claimed").tickets.len(), 1);
+        assert_eq!(store.claim(Queue::of(spare), 9, at(60)).await.expect("claimed").tickets.len(), 1);
         assert_eq!(stored(&store, claimed[0].message.id).await.message.connection, main);
     });
 }
@@ -122,7 +123,7 @@ fn the_numbers_are_right() {
         accept(&store, (0..3).map(message)).await;
         accept(&store, [Message { purpose: Purpose::Alert, send_at: Some(at(60)), ..message(5) }]).await;
         accept(&store, [Message { connection: OTHER_LINE, ..message(6) }]).await;
-        store.claim(LINE, 1, START).await.expect("claimed");
+        store.claim(Queue::of(LINE), 1, START).await.expect("claimed");
         advance(&store, vec![delivered("nobody", number(5))], START).await;
         let now = store.statistics(at(1)).await.expect("numbers");
         let expected = vec![
@@ -183,7 +184,13 @@ fn a_sweep_takes_old_ended_messages_with_their_events_and_nothing_else() {
         assert_eq!(status(&store, young.id).await, Status::Canceled);
         assert_eq!(feed(&store, HOME, MANY).await.len(), 1);
         assert_eq!(
-            store.claim(LINE, 9, START.plus_ms(60 * DAY_MS)).await.expect("claimed").advanced.counted.len(),
+            store
+                .claim(Queue::of(LINE), 9, START.plus_ms(60 * DAY_MS))
+                .await
+                .expect("claimed")
+                .advanced
+                .counted
+                .len(),
             1
         );
     });

@@ -9,12 +9,14 @@ use tidings_domain::id::*;
 use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Status};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{Charset, Encoding, Options, Part, Segment, Tables};
 use tidings_domain::time::Timestamp;
+use tidings_store::model::Disk;
 use tidings_store::*;
 
 /// When the tests begin: 2026-01-01T00:00:00Z.
@@ -83,6 +85,25 @@ pub async fn feed(store: &Arc<dyn Backend>, realm: Realm, step: usize) -> Vec<To
     }
 }
 
+/// The sender that has a pace in every store here.
+pub const SLOW: &str = "Slow";
+
+pub fn paces() -> Paces {
+    Paces::new([(Sender::from_stored(SLOW).expect("a sender"), 1.0)])
+}
+
+/// An empty one of the model.
+pub fn disk() -> Disk {
+    let disk = Disk::new();
+    disk.set_paces(paces());
+    disk
+}
+
+/// Where its messages wait for this connection.
+pub fn slow(connection: ConnectionId) -> Queue {
+    paces().queue(connection, &Sender::from_stored(SLOW).expect("a sender"))
+}
+
 pub fn draft(message: Message) -> Draft {
     let life = Life::queued(message.segments, message.created_at, message.send_at);
     Draft::new(message, life)
@@ -99,7 +120,7 @@ pub async fn accept(store: &Arc<dyn Backend>, messages: impl IntoIterator<Item =
 }
 
 pub async fn claim_at(store: &Arc<dyn Backend>, now: Timestamp) -> Vec<Ticket> {
-    store.claim(LINE, MANY, now).await.expect("claimed").tickets
+    store.claim(Queue::of(LINE), MANY, now).await.expect("claimed").tickets
 }
 
 /// Accepts the message and claims it at the start.

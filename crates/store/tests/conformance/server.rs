@@ -10,6 +10,7 @@ use tidings_cluster::{Cluster, Database};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::message::{Message, Outcome, Status};
+use tidings_domain::queue::Queue;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
@@ -337,7 +338,7 @@ async fn calls_that_come_at_once_from_two_processes_leave_each_message_once_in_i
         calls.spawn(async move {
             accept(&store, [message(n)]).await;
             // Each is tried to be taken by both.
-            store.claim(LINE, 1, START).await.expect("claimed").tickets.len()
+            store.claim(Queue::of(LINE), 1, START).await.expect("claimed").tickets.len()
         });
     }
     let mut taken = 0;
@@ -744,7 +745,7 @@ async fn road(store: &Arc<dyn Backend>, first: i64, count: i64, start: Timestamp
     let message = |n| Message { created_at: start, expires_at: start.plus_ms(2 * HOUR_MS), ..message(n) };
     let accepted = store.accept(intake((first..first + count).map(message)), start).await;
     assert!(matches!(accepted, Ok(Accepted::New(..))), "{accepted:?}");
-    let tickets = store.claim(LINE, MANY, start).await.expect("claimed").tickets;
+    let tickets = store.claim(Queue::of(LINE), MANY, start).await.expect("claimed").tickets;
     assert_eq!(tickets.len(), count as usize);
     let recipients = tickets.iter().map(|ticket| (HOME, ticket.message.recipient)).collect();
     store.suppressed(recipients, start).await.expect("looked");
@@ -774,7 +775,7 @@ async fn road(store: &Arc<dyn Backend>, first: i64, count: i64, start: Timestamp
     });
     store.record_attempts(attempts.collect(), at(1)).await.expect("recorded");
     wake(store, at(2)).await;
-    store.next_due(Some(LINE), at(2)).await.expect("read");
+    store.next_due(Some(Queue::of(LINE)), at(2)).await.expect("read");
     store.next_due(None, at(2)).await.expect("read");
     store.due_endpoints().await.expect("read");
 }

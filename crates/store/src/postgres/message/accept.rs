@@ -143,7 +143,7 @@ pub(in crate::postgres) async fn enqueue(
     out: &mut Advanced,
 ) -> Result<()> {
     insert(tx, draft, now).await?;
-    out.queued.extend(draft.life.state.wakes_at().map(|at| (draft.message.connection, at)));
+    out.queued.extend(draft.life.state.wakes_at().map(|at| (tx.paces.queue_of(&draft.message), at)));
     Ok(())
 }
 
@@ -156,7 +156,7 @@ async fn insert(tx: &mut Tx, Draft { message, life, .. }: &Draft, now: Timestamp
         life: life.clone(),
         failure: None,
         updated_at: now,
-        due: due_row(message, &life.state),
+        due: due_row(message, &life.state, &tx.paces),
         stored: None,
         changed: true,
         damaged: false,

@@ -19,6 +19,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Input, LEASE_MS, Message, State, Status, damaged};
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue;
 use tidings_domain::receipt::{self, our_reference, reference_form};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Reason;
@@ -32,7 +33,7 @@ const STEP_MAX: usize = 256;
 
 pub(in crate::postgres) async fn claim(
     tx: &mut Tx,
-    connection: &ConnectionId,
+    queue: &queue::Queue,
     limit: &usize,
     now: &Timestamp,
 ) -> Result<Claimed> {
@@ -48,7 +49,7 @@ pub(in crate::postgres) async fn claim(
         }
         // A claim for one place must not read a thousand rows, but where messages end, the next will end too.
         let step = if ended > 0 { STEP_MAX } else { room.min(STEP_MAX) } + tx.set_aside().len();
-        let (found, due) = first_due(tx, *connection, *now, step).await?;
+        let (found, due) = first_due(tx, *queue, *now, step).await?;
         ended += found - due.len();
         for id in due {
             if room == 0 {
@@ -63,7 +64,7 @@ pub(in crate::postgres) async fn claim(
                 Some(Claim::Ended) => ended += 1,
                 Some(Claim::Damaged) => {
                     // Its row is not where the message says, perhaps, and would be found again by each step.
-                    take_from_lane(tx, *connection, id).await?;
+                    take_from_lane(tx, *queue, id).await?;
                     ended += 1;
                 }
                 Some(Claim::TooLarge) => {
@@ -124,21 +125,21 @@ impl Commit<'_> {
 }
 
 /// Takes a row out of a queue when its message cannot say where it is. Reads the queue up to it.
-async fn take_from_lane(tx: &Tx, lane: ConnectionId, id: MessageId) -> Result<()> {
+async fn take_from_lane(tx: &Tx, queue: queue::Queue, id: MessageId) -> Result<()> {
     let sql = "DELETE FROM due WHERE lane = $1 AND priority = ANY ($2) AND message = $3";
-    tx.sql.execute(sql, &[&lane.key(), &priorities(), &id.key()]).await.map(drop)
+    tx.sql.execute(sql, &[&queue.key(), &priorities(), &id.key()]).await.map(drop)
 }
 
-/// The first messages of a connection's queue, with their texts: the number of rows that were found, and the messages
+/// The first messages of a queue, with their texts: the number of rows that were found, and the messages
 /// that could be read. The others are taken out. The sheets must be settled.
 async fn first_due(
     tx: &mut Tx,
-    connection: ConnectionId,
+    queue: queue::Queue,
     now: Timestamp,
     limit: usize,
 ) -> Result<(usize, Vec<MessageId>)> {
     let look = tx.fronts().look();
-    let fronts = fronts_of(&look, connection.key());
+    let fronts = fronts_of(&look, queue.key());
     let rows = tx
         .sql
         .rows(
@@ -154,10 +155,10 @@ async fn first_due(
                  LEFT JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = d.message LIMIT 1) m ON true
                  ORDER BY d.priority, d.due_at, d.message"
             ),
-            &[&connection.key(), &now.as_millis(), &(limit as i64), &priorities(), &fronts],
+            &[&queue.key(), &now.as_millis(), &(limit as i64), &priorities(), &fronts],
         )
         .await?;
-    found_due(&look, connection.key(), &rows, (TEXT + 2, TEXT + 3), limit, now)?;
+    found_due(&look, queue.key(), &rows, (TEXT + 2, TEXT + 3), limit, now)?;
     drop(look);
     let mut readable = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -168,7 +169,7 @@ async fn first_due(
             Err(Error::Corrupt(why)) => {
                 tracing::error!(message = %id, is_stored, why, "a message cannot be read; it is not sent");
                 take_out(tx, id).await?;
-                take_from_lane(tx, connection, id).await?;
+                take_from_lane(tx, queue, id).await?;
             }
             Err(error) => return Err(error),
         }
@@ -358,13 +359,13 @@ pub(in crate::postgres) async fn recover(
 
 pub(in crate::postgres) async fn next_due(
     rx: &Rx<'_>,
-    connection: &Option<ConnectionId>,
+    queue: &Option<queue::Queue>,
     now: &Timestamp,
 ) -> Result<Option<Timestamp>> {
-    let lane = connection.map_or(LOOK_AGAIN, ConnectionId::key);
+    let lane = queue.map_or(LOOK_AGAIN, queue::Queue::key);
     let look = rx.fronts.look();
     let (urgent, fronts) = (priorities(), fronts_of(&look, lane));
-    let expiry = connection.is_none().then(|| look.front(Queue::Expiry));
+    let expiry = queue.is_none().then(|| look.front(Queue::Expiry));
     let rows = rx
         .sql
         .rows(
@@ -389,6 +390,30 @@ pub(in crate::postgres) async fn next_due(
         earliest = [earliest, at].into_iter().flatten().min();
     }
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
+}
+
+/// The queues of a connection in which anything waits.
+pub(in crate::postgres) async fn queues(rx: &Rx<'_>, connection: &ConnectionId) -> Result<Vec<queue::Queue>> {
+    queues_of(rx.sql, *connection).await
+}
+
+/// There are few, so each is looked for behind the one before.
+pub(in crate::postgres) async fn queues_of(
+    sql: &Session,
+    connection: ConnectionId,
+) -> Result<Vec<queue::Queue>> {
+    let rows = sql
+        .rows(
+            "WITH RECURSIVE found (lane) AS (
+               (SELECT lane FROM due WHERE lane > 0 ORDER BY lane LIMIT 1)
+               UNION ALL SELECT (SELECT x.lane FROM due x WHERE x.lane > f.lane ORDER BY x.lane LIMIT 1) FROM found f
+               WHERE f.lane IS NOT NULL)
+             SELECT lane FROM found WHERE lane IS NOT NULL",
+            &[],
+        )
+        .await?;
+    let all = rows.iter().map(|row| cell(row, 0).map(queue::Queue::from_key)).collect::<Result<Vec<_>>>()?;
+    Ok(all.into_iter().filter(|queue| queue.connection() == connection).collect())
 }
 
 // ── out of every queue ──────────────────────────────────────────────────────────────────────────────────────

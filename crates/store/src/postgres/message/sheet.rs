@@ -15,7 +15,6 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Life, Message};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{self, Receipt};
-use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
@@ -158,7 +157,7 @@ pub(super) fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
         token: maybe(3)?.map(TokenId::from_key),
         batch: maybe(4)?.map(BatchId::from_key),
         purpose: purpose.ok_or_else(|| column::corrupt("purpose", priority))?,
-        sender: Sender::from_stored(sender).ok_or_else(|| column::corrupt("sender", sender))?,
+        sender: column::sender(sender)?,
         recipient: number(cell(row, 7)?)?,
         text,
         encoding,

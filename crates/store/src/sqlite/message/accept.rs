@@ -8,7 +8,7 @@ use crate::column::{self, live};
 use crate::due::due_row;
 use crate::sqlite::executor::{Tx, failed};
 use crate::sqlite::{code, consent_request, conversation, pool, spend, suppression};
-use rusqlite::{Connection as Sql, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, Life, Message};
@@ -78,7 +78,7 @@ pub(in crate::sqlite) fn accept_with(
         if let Some(refused) = refused {
             return Ok(Accepted::New(vec![refused], Box::default()));
         }
-        insert(tx.sql, message, &draft.life, now)?;
+        insert(tx, message, &draft.life, now)?;
         let saying = match beside {
             Beside::Saying(saying) => Some(saying.clone()),
             Beside::Asking(asking) => {
@@ -146,16 +146,16 @@ pub(in crate::sqlite) fn enqueue(
     out: &mut Advanced,
 ) -> Result<()> {
     let Draft { message, life, .. } = draft;
-    insert(tx.sql, message, life, now)?;
+    insert(tx, message, life, now)?;
     if life.state.is_waiting() {
         tx.waits(message, 1);
     }
-    out.queued.extend(life.state.wakes_at().map(|at| (message.connection, at)));
+    out.queued.extend(life.state.wakes_at().map(|at| (tx.paces.queue_of(message), at)));
     Ok(())
 }
 
-fn insert(sql: &Sql, message: &Message, life: &Life, now: Timestamp) -> Result<()> {
-    let due = due_row(message, &life.state);
+fn insert(tx: &Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Result<()> {
+    let (sql, due) = (tx.sql, due_row(message, &life.state, tx.paces));
     sql.prepare_cached(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of,

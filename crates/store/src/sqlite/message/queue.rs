@@ -18,6 +18,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Input, LEASE_MS, Message, Segment, State, Status, damaged};
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{self, our_reference, reference_form};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Reason;
@@ -27,7 +28,7 @@ use tidings_domain::time::Timestamp;
 
 pub(in crate::sqlite) fn claim(
     tx: &mut Tx<'_>,
-    connection: &ConnectionId,
+    queue: &Queue,
     limit: &usize,
     now: &Timestamp,
 ) -> Result<Claimed> {
@@ -50,7 +51,7 @@ pub(in crate::sqlite) fn claim(
             let due = due_messages(
                 tx.sql,
                 "SELECT message FROM due WHERE lane = ?1 AND priority = ?2 AND due_at <= ?3 ORDER BY due_at, message LIMIT ?4",
-                params![connection.key(), purpose.priority(), now.as_millis(), step as i64],
+                params![queue.key(), purpose.priority(), now.as_millis(), step as i64],
             )?;
             let found = due.len();
             for id in due {
@@ -66,7 +67,7 @@ pub(in crate::sqlite) fn claim(
                     Some(Claim::Ended) => ended += 1,
                     Some(Claim::Damaged) => {
                         // Its row is not where the message says, perhaps, and would be found again by each step.
-                        take_from_lane(tx.sql, *connection, purpose, id)?;
+                        take_from_lane(tx.sql, *queue, purpose, id)?;
                         ended += 1;
                     }
                     Some(Claim::TooLarge) => {
@@ -135,9 +136,9 @@ fn claim_one(tx: &mut Tx<'_>, commit: &mut Commit<'_>, id: MessageId, room: usiz
 }
 
 /// Takes a row out of a queue when its message cannot say where it is. Reads the queue up to it.
-fn take_from_lane(sql: &Sql, lane: ConnectionId, purpose: Purpose, id: MessageId) -> Result<()> {
+fn take_from_lane(sql: &Sql, queue: Queue, purpose: Purpose, id: MessageId) -> Result<()> {
     sql.prepare_cached("DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND message = ?3")
-        .and_then(|mut s| s.execute(params![lane.key(), purpose.priority(), id.key()]))
+        .and_then(|mut s| s.execute(params![queue.key(), purpose.priority(), id.key()]))
         .map_err(failed)?;
     Ok(())
 }
@@ -272,7 +273,7 @@ pub(in crate::sqlite) fn recover(
 
 pub(in crate::sqlite) fn next_due(
     rx: &mut Rx<'_>,
-    connection: &Option<ConnectionId>,
+    queue: &Option<Queue>,
     now: &Timestamp,
 ) -> Result<Option<Timestamp>> {
     let first = |lane: i64, priority: u8| {
@@ -283,12 +284,12 @@ pub(in crate::sqlite) fn next_due(
             .and_then(|mut s| s.query_row(params![lane, priority], |row| row.get::<_, i64>(0)).optional())
             .map_err(failed)
     };
-    let lane = connection.map_or(LOOK_AGAIN, ConnectionId::key);
+    let lane = queue.map_or(LOOK_AGAIN, Queue::key);
     let mut earliest: Option<i64> = None;
     for purpose in Purpose::ALL {
         earliest = [earliest, first(lane, purpose.priority())?].into_iter().flatten().min();
     }
-    if connection.is_none() {
+    if queue.is_none() {
         let expiry = rx
             .sql
             .prepare_cached("SELECT min(expires_at) FROM due WHERE expires_at IS NOT NULL")
@@ -302,6 +303,24 @@ pub(in crate::sqlite) fn next_due(
         earliest = [earliest, expiry, parts].into_iter().flatten().min();
     }
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
+}
+
+/// The queues of a connection in which anything waits. There are few, so each is looked for behind the one before.
+pub(in crate::sqlite) fn queues(rx: &mut Rx<'_>, connection: &ConnectionId) -> Result<Vec<Queue>> {
+    queues_of(rx.sql, *connection)
+}
+
+pub(in crate::sqlite) fn queues_of(sql: &Sql, connection: ConnectionId) -> Result<Vec<Queue>> {
+    let mut found = Vec::new();
+    let mut after = LOOK_AGAIN;
+    let mut next =
+        sql.prepare_cached("SELECT lane FROM due WHERE lane > ?1 ORDER BY lane LIMIT 1").map_err(failed)?;
+    while let Some(lane) = next.query_row([after], |row| row.get(0)).optional().map_err(failed)? {
+        after = lane;
+        found.push(Queue::from_key(lane));
+    }
+    found.retain(|queue| queue.connection() == connection);
+    Ok(found)
 }
 
 // ── out of every queue ──────────────────────────────────────────────────────────────────────────────────────

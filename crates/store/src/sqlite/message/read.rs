@@ -14,7 +14,6 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Life, Message, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt;
-use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 
 pub(in crate::sqlite) fn message(rx: &mut Rx<'_>, realm: &Realm, id: &MessageId) -> Result<Option<Stored>> {
@@ -299,7 +298,7 @@ fn hot(row: &Row<'_>) -> Result<Hot> {
         token: maybe(3)?.map(TokenId::from_key),
         batch: maybe(4)?.map(BatchId::from_key),
         purpose: Purpose::from_priority(priority).ok_or_else(|| column::corrupt("purpose", priority))?,
-        sender: Sender::from_stored(&sender).ok_or_else(|| column::corrupt("sender", &sender))?,
+        sender: column::sender(&sender)?,
         recipient: number(recipient)?,
         text: get(row, 28)?,
         encoding,

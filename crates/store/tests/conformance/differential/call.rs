@@ -20,6 +20,7 @@ use tidings_domain::keyword::Keyword;
 use tidings_domain::message::Message;
 use tidings_domain::pool::Name;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
@@ -41,7 +42,7 @@ pub(super) enum Call {
         drafts: Vec<Draft>,
     },
     Claim {
-        line: ConnectionId,
+        queue: Queue,
         limit: usize,
     },
     Advance {
@@ -70,7 +71,8 @@ pub(super) enum Call {
     Suppressed(Vec<(Realm, PhoneNumber)>),
     Receive(Vec<Arrival>),
     GiveUp(usize),
-    NextDue(Option<ConnectionId>),
+    NextDue(Option<Queue>),
+    Queues(ConnectionId),
     ClaimDeliveries {
         wanted: Vec<(EndpointId, usize)>,
         lease_ms: i64,
@@ -305,8 +307,8 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
             }
             plain(accepted)
         }
-        Call::Claim { line, limit } => {
-            let claimed = store.claim(line, limit, now).await;
+        Call::Claim { queue, limit } => {
+            let claimed = store.claim(queue, limit, now).await;
             if let Ok(claimed) = &claimed {
                 learned.tickets.extend(claimed.tickets.iter().cloned());
                 learned.told.extend(claimed.advanced.told.iter().cloned());
@@ -339,7 +341,8 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
         Call::Suppressed(whom) => plain(store.suppressed(whom, now).await),
         Call::Receive(arrivals) => advanced(store.receive(arrivals, hearing(now), now).await, &mut learned),
         Call::GiveUp(limit) => advanced(store.give_up(limit, hearing(now), now).await, &mut learned),
-        Call::NextDue(line) => plain(store.next_due(line, now).await),
+        Call::NextDue(queue) => plain(store.next_due(queue, now).await),
+        Call::Queues(line) => plain(store.queues(line).await),
         Call::ClaimDeliveries { wanted, lease_ms } => {
             let claimed = store.claim_deliveries(wanted, lease_ms, now).await;
             learned.told.extend(claimed.iter().flatten().cloned());
@@ -508,8 +511,11 @@ async fn numbers(store: &Arc<dyn Backend>, now: Timestamp) -> String {
         store.statistics(now).await.expect("numbers");
     assert!(size > 0);
     let mut due = Vec::new();
-    for line in [None, Some(LINE), Some(OTHER_LINE), Some(TEST_LINE)] {
-        due.push(store.next_due(line, now).await.expect("read"));
+    due.push(store.next_due(None, now).await.expect("read"));
+    for line in [LINE, OTHER_LINE, TEST_LINE] {
+        for queue in [Queue::of(line), slow(line)] {
+            due.push(store.next_due(Some(queue), now).await.expect("read"));
+        }
     }
     let endpoints = store.due_endpoints().await.expect("read");
     format!("{queues:?} {in_flight} {deliveries:?} {parked} {reviews} {due:?} {endpoints:?}")

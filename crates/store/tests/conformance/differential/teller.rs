@@ -20,6 +20,7 @@ use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Rep
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::pool::{Choice, Name, Picked};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{IdForm, Receipt, our_reference};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
@@ -182,7 +183,7 @@ impl Teller {
         let jitter = self.draw.next() as u32;
         match self.draw.below(177) {
             0..16 => self.accept(),
-            16..26 => Call::Claim { line: self.line(), limit: self.draw.up_to(5) },
+            16..26 => Call::Claim { queue: self.queue(), limit: self.draw.up_to(5) },
             26..52 => {
                 let happenings = (0..1 + self.draw.below(4)).map(|_| self.happening()).collect();
                 Call::Advance { happenings, jitter }
@@ -191,7 +192,8 @@ impl Teller {
             58 | 59 => Call::Recover { limit: self.limit(), jitter },
             60 => Call::Suppressed((0..3).map(|_| (self.realm(), self.recipient())).collect()),
             61 | 62 => self.receive(),
-            63 => Call::NextDue(if self.draw.one_in(2) { None } else { Some(self.line()) }),
+            63 if self.draw.one_in(4) => Call::Queues(self.line()),
+            63 => Call::NextDue(if self.draw.one_in(2) { None } else { Some(self.queue()) }),
             64..67 => {
                 let wanted = (0..self.draw.up_to(3)).filter_map(|_| self.draw.lately(&self.endpoints));
                 let wanted: Vec<EndpointId> = wanted.collect();
@@ -432,6 +434,11 @@ impl Teller {
         Priced { price: amount(self.draw.of(&[0, 1, 7])), limits: Limits { day, month } }
     }
 
+    fn queue(&mut self) -> Queue {
+        let line = self.line();
+        if self.draw.one_in(3) { slow(line) } else { Queue::of(line) }
+    }
+
     /// From one of two pools with two senders, often as it was seen, and often not.
     fn picked(&mut self) -> Picked {
         let sender = |text| Sender::from_stored(text).expect("a sender");
@@ -465,6 +472,7 @@ impl Teller {
             token: self.draw.one_in(3).then(|| TokenId::from_key(self.made)),
             batch,
             purpose: self.draw.of(&Purpose::ALL),
+            sender: Sender::from_stored(self.draw.of(&["ACME", "ACME", SLOW])).expect("a sender"),
             recipient: self.recipient(),
             segments: self.draw.of(&[1, 1, 1, 2, 3]),
             connection,
