@@ -5,6 +5,8 @@
 //! goes on while the machine sleeps, from before the moment at which it asked, and stops [`MARGIN_MS`] earlier than the
 //! database would say; so it is silent before anybody takes over.
 
+use crate::id::ConnectionId;
+
 /// How long a lease lasts.
 pub const LEASE_MS: i64 = 15_000;
 /// How often it is renewed.
@@ -80,20 +82,46 @@ pub const fn silent_from(noted_ms: i64, lease_ms: i64) -> i64 {
     noted_ms.saturating_add(lease_ms - MARGIN_MS)
 }
 
-/// How many connections a node takes while others have none: the ceiling of an even spread.
-pub const fn share(connections: usize, senders: usize) -> usize {
-    if senders == 0 { 0 } else { connections.div_ceil(senders) }
+/// Another node that may send, as the database sees it, if it renewed its lease lately: see [`is_prompt`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// How many connections it owns.
+    pub owned: usize,
+    /// Those that it has in its configuration.
+    pub able: Vec<ConnectionId>,
 }
 
-/// How many of its `own` connections a node gives back, so that one that has fewer can have them: one at a time, and
-/// only if that makes them more even.
-pub fn surplus(own: usize, others: impl IntoIterator<Item = usize>) -> usize {
-    usize::from(others.into_iter().min().is_some_and(|least| own > least + 1))
+/// Whether a node whose lease lasts so much longer can be counted on to take what is left for it: it missed no more than
+/// one renewal.
+pub const fn is_prompt(lease_left_ms: i64) -> bool {
+    lease_left_ms >= LEASE_MS - 2 * RENEW_MS
+}
+
+/// Which of the connections that nobody owns a node takes, who has `own` already: all that no other with fewer could take. So
+/// whoever gave one back does not take it again before the one for whom it is.
+pub fn takes(own: usize, free: impl IntoIterator<Item = ConnectionId>, peers: &[Peer]) -> Vec<ConnectionId> {
+    let mut taken = Vec::new();
+    for id in free {
+        let has_fewer = |peer: &Peer| peer.owned < own + taken.len() && peer.able.contains(&id);
+        if !peers.iter().any(has_fewer) {
+            taken.push(id);
+        }
+    }
+    taken
+}
+
+/// Which of its `own` connections a node should give back one of: those that another could take and that make the two more
+/// even.
+pub fn spare(own: &[ConnectionId], peers: &[Peer]) -> Vec<ConnectionId> {
+    let helps =
+        |id: &ConnectionId| peers.iter().any(|peer| peer.owned + 1 < own.len() && peer.able.contains(id));
+    own.iter().copied().filter(helps).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn roles_are_read_written_and_stored() {
@@ -116,17 +144,76 @@ mod tests {
         }
     }
 
+    fn peer(owned: usize, able: impl IntoIterator<Item = i64>) -> Peer {
+        Peer { owned, able: ids(able) }
+    }
+
+    fn ids(keys: impl IntoIterator<Item = i64>) -> Vec<ConnectionId> {
+        keys.into_iter().map(ConnectionId::from_key).collect()
+    }
+
     #[test]
-    fn connections_are_spread_evenly_and_moved_only_if_that_helps() {
-        // (connections, senders, share)
-        for (connections, senders, expected) in [(5, 2, 3), (4, 2, 2), (1, 3, 1), (0, 3, 0), (3, 0, 0)] {
-            assert_eq!(share(connections, senders), expected, "{connections} over {senders}");
+    fn what_is_free_is_left_to_who_has_fewer() {
+        let all = || 1..=9;
+        for (own, free, peers, expected) in [
+            (0, vec![1, 2, 3], vec![], vec![1, 2, 3]),
+            (0, vec![1, 2, 3], vec![peer(0, all())], vec![1]),
+            (1, vec![3], vec![peer(0, all()), peer(2, all())], vec![]),
+            (1, vec![3], vec![peer(1, all())], vec![3]),
+            // Who does not know it cannot take it.
+            (1, vec![3, 4], vec![peer(0, [4])], vec![3]),
+        ] {
+            assert_eq!(takes(own, ids(free.clone()), &peers), ids(expected), "{own} {free:?} {peers:?}");
         }
-        // (own, others, surplus)
-        for (own, others, expected) in
-            [(3, vec![0], 1), (2, vec![1], 0), (1, vec![0], 0), (2, vec![2, 0], 1), (4, vec![], 0)]
-        {
-            assert_eq!(surplus(own, others.clone()), expected, "{own} beside {others:?}");
+    }
+
+    #[test]
+    fn what_another_could_take_is_given_back_if_that_makes_them_more_even() {
+        for (own, peers, expected) in [
+            (vec![1, 2, 3], vec![peer(0, 1..=9)], vec![1, 2, 3]),
+            (vec![1, 2], vec![peer(1, 1..=9)], vec![]),
+            (vec![1, 2], vec![peer(2, 1..=9), peer(0, [2])], vec![2]),
+            (vec![1], vec![peer(0, 1..=9)], vec![]),
+            (vec![1, 2, 3], vec![], vec![]),
+        ] {
+            assert_eq!(spare(&ids(own.clone()), &peers), ids(expected), "{own:?} {peers:?}");
+        }
+    }
+
+    proptest! {
+        /// In whatever order nodes come to it, they come to rest: everything that anybody can take is taken, and nobody has two
+        /// more than another who could have one of them.
+        #[test]
+        fn nodes_come_to_rest(
+            ables in proptest::collection::vec(proptest::collection::btree_set(0_i64..6, 0..=6), 1..5),
+            turns in proptest::collection::vec(0_usize..5, 40..41),
+        ) {
+            let mut owned: Vec<Vec<ConnectionId>> = vec![Vec::new(); ables.len()];
+            let turn = |owned: &mut Vec<Vec<ConnectionId>>, n: usize| {
+                let peers: Vec<Peer> = (0..ables.len())
+                    .filter(|other| *other != n)
+                    .map(|other| peer(owned[other].len(), ables[other].iter().copied()))
+                    .collect();
+                let free = ids(ables[n].iter().copied().filter(|id| {
+                    !owned.iter().flatten().any(|taken| taken.key() == *id)
+                }));
+                let taken = takes(owned[n].len(), free, &peers);
+                let given = spare(&owned[n], &peers).first().copied();
+                owned[n].retain(|id| Some(*id) != given);
+                owned[n].extend(&taken);
+                !taken.is_empty() || given.is_some()
+            };
+            for n in turns {
+                turn(&mut owned, n % ables.len());
+            }
+            let mut rounds = 0;
+            while (0..ables.len()).map(|n| turn(&mut owned, n)).filter(|moved| *moved).count() > 0 {
+                rounds += 1;
+                prop_assert!(rounds < 40, "{owned:?} of {ables:?}");
+            }
+            for id in ables.iter().flatten() {
+                prop_assert!(owned.iter().flatten().any(|taken| taken.key() == *id), "{id} is nobody's: {owned:?}");
+            }
         }
     }
 }

@@ -453,7 +453,7 @@ impl Inner {
         let standing = renewed?;
         let held = self.seat.lease.holds();
         self.seat.lease.renewed(noted_ms, standing.lease_ms);
-        let Standing { owned: Some(owned), surplus, .. } = standing else { return Ok(()) };
+        let Standing { owned: Some(owned), spare, .. } = standing else { return Ok(()) };
         let owned: BTreeSet<ConnectionId> = owned.into_iter().collect();
         self.seat.owned().clone_from(&owned);
         drop(turn);
@@ -471,10 +471,9 @@ impl Inner {
             self.close(*id, Closing::AtOnce);
         }
         let given_back = lanes.closing.values().filter(|(_, how)| *how == Closing::GivesBack).count();
-        // Those with the least on their way are ready the soonest.
-        let mut idle: Vec<&Arc<Lane>> = lanes.open.values().filter(|lane| owned.contains(&lane.id)).collect();
-        idle.sort_by_key(|lane| lane.window.taken());
-        for lane in idle.into_iter().take(surplus.saturating_sub(given_back)) {
+        // One at a time; that with the least on its way is ready the soonest.
+        let movable = lanes.open.values().filter(|lane| spare.contains(&lane.id) && given_back == 0);
+        if let Some(lane) = movable.min_by_key(|lane| lane.window.taken()) {
             tracing::info!(connection = lane.name, "giving it to a node that has fewer connections");
             self.close(lane.id, Closing::GivesBack);
         }

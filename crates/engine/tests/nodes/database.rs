@@ -16,7 +16,7 @@ use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
-use tidings_domain::node::{LEASE_MS, share, surplus};
+use tidings_domain::node::{LEASE_MS, Peer, is_prompt, spare, takes};
 use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
@@ -153,22 +153,29 @@ impl State {
     fn standing(&mut self, number: u16) -> Standing {
         let this = self.nodes.iter().position(|node| node.number == number).unwrap();
         let able = self.nodes[this].newcomer.connections.clone();
-        let senders = self.nodes.iter().filter(|node| node.newcomer.roles.send).count();
-        let own = |state: &Self, number| state.owners.values().filter(|owner| **owner == number).count();
-        for id in &able {
-            if own(self, number) < share(able.len(), senders) {
-                self.owners.entry(*id).or_insert(number);
+        let own = |state: &Self, number| -> Vec<ConnectionId> {
+            state.owners.iter().filter(|(_, owner)| **owner == number).map(|(id, _)| *id).collect()
+        };
+        let now = Instant::now();
+        let others = self.nodes.iter().filter(|node| {
+            let left = node.until.saturating_duration_since(now).as_millis() as i64;
+            node.number != number && node.newcomer.roles.send && is_prompt(left)
+        });
+        let peers: Vec<Peer> = others
+            .map(|node| Peer { owned: own(self, node.number).len(), able: node.newcomer.connections.clone() })
+            .collect();
+        if self.nodes[this].newcomer.roles.send {
+            let free = able.into_iter().filter(|id| !self.owners.contains_key(id));
+            for id in takes(own(self, number).len(), free.collect::<Vec<_>>(), &peers) {
+                self.owners.insert(id, number);
             }
         }
-        let others = self.nodes.iter().filter(|node| node.number != number && node.newcomer.roles.send);
-        let others: Vec<usize> = others.map(|node| own(self, node.number)).collect();
+        let owned = own(self, number);
         Standing {
             number: Some(number),
             lease_ms: Some(LEASE_MS),
-            owned: Some(
-                self.owners.iter().filter(|(_, owner)| **owner == number).map(|(id, _)| *id).collect(),
-            ),
-            surplus: surplus(own(self, number), others),
+            spare: spare(&owned, &peers),
+            owned: Some(owned),
             has_peers: self.nodes.len() > 1,
         }
     }

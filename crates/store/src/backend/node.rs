@@ -30,8 +30,8 @@ pub struct Standing {
     pub lease_ms: Option<i64>,
     /// The connections that it owns. `None` for all.
     pub owned: Option<Vec<ConnectionId>>,
-    /// How many of them it should give back, because others have fewer.
-    pub surplus: usize,
+    /// Those of them of which it should give one back, because somebody has fewer.
+    pub spare: Vec<ConnectionId>,
     /// Whether other nodes are there.
     pub has_peers: bool,
 }
@@ -39,7 +39,7 @@ pub struct Standing {
 impl Standing {
     /// There is no other node, and there cannot be one.
     pub const fn alone() -> Self {
-        Self { number: None, lease_ms: None, owned: None, surplus: 0, has_peers: false }
+        Self { number: None, lease_ms: None, owned: None, spare: Vec::new(), has_peers: false }
     }
 }
 

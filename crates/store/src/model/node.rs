@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidings_domain::id::ConnectionId;
-use tidings_domain::node::{LEASE_MS, NUMBERS, share, surplus};
+use tidings_domain::node::{LEASE_MS, NUMBERS, Peer, is_prompt, spare, takes};
 use tidings_domain::time::Timestamp;
 use tokio::sync::mpsc;
 
@@ -60,18 +60,23 @@ impl Nodes {
         self.changed |= self.rows.len() < before;
     }
 
-    /// Takes what is free up to an even share, and says what this node is and has.
-    fn standing(&mut self, key: NodeKey) -> Result<Standing> {
+    /// Takes what is free and for this node, and says what it is and has.
+    fn standing(&mut self, key: NodeKey, now_ms: i64) -> Result<Standing> {
         let this = self.rows.get(&key).ok_or_else(expelled)?;
         let (number, able) = (this.number, this.newcomer.connections.clone());
-        let others = self.rows.iter().filter(|(other, row)| **other != key && row.newcomer.roles.send);
-        let others: Vec<usize> = others.map(|(other, _)| self.owned(*other).len()).collect();
+        let others = self.rows.iter().filter(|(other, row)| {
+            **other != key && row.newcomer.roles.send && is_prompt(row.lease_until_ms - now_ms)
+        });
+        let peers: Vec<Peer> = others
+            .map(|(other, row)| Peer {
+                owned: self.owned(*other).len(),
+                able: row.newcomer.connections.clone(),
+            })
+            .collect();
         if this.newcomer.roles.send {
-            let most = share(able.len(), others.len() + 1);
             let free: BTreeSet<ConnectionId> =
                 able.into_iter().filter(|id| !self.owners.contains_key(id)).collect();
-            let room = most.saturating_sub(self.owned(key).len());
-            for id in free.into_iter().take(room) {
+            for id in takes(self.owned(key).len(), free, &peers) {
                 self.owners.insert(id, key);
                 self.changed = true;
             }
@@ -80,7 +85,7 @@ impl Nodes {
         Ok(Standing {
             number: Some(number),
             lease_ms: Some(LEASE_MS),
-            surplus: surplus(owned.len(), others),
+            spare: spare(&owned, &peers),
             owned: Some(owned),
             has_peers: self.rows.len() > 1,
         })
@@ -117,7 +122,7 @@ impl Tables {
         };
         self.nodes.rows.insert(key, row);
         self.nodes.changed = true;
-        Ok((key, self.nodes.standing(key)?))
+        Ok((key, self.nodes.standing(key, now_ms)?))
     }
 
     pub(super) fn renew(&mut self, key: NodeKey, now_ms: i64) -> Result<Standing> {
@@ -130,7 +135,7 @@ impl Tables {
         if row.steady_since_ms <= now_ms - LEASE_MS {
             self.nodes.end(|_, row| row.lease_until_ms < now_ms);
         }
-        self.nodes.standing(key)
+        self.nodes.standing(key, now_ms)
     }
 
     /// Whether the connection is this node's.

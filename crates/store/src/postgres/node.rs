@@ -8,7 +8,7 @@ use super::session::cell;
 use crate::backend::{Newcomer, Node, Standing};
 use crate::{Error, Result};
 use tidings_domain::id::ConnectionId;
-use tidings_domain::node::{LEASE_MS, NUMBERS, Roles, share, surplus};
+use tidings_domain::node::{LEASE_MS, NUMBERS, Peer, Roles, is_prompt, spare, takes};
 
 /// Ids that nodes make by their clocks have numbers below this; what their stores make, that much above.
 pub(super) const STORE_NUMBERS: u16 = NUMBERS / 2;
@@ -90,50 +90,60 @@ pub(super) async fn renew(tx: &mut Tx) -> Result<Standing> {
     standing(tx, &id).await
 }
 
-/// Takes what is free up to an even share, and says what this node is and has.
+/// Takes what is free and for this node, and says what it is and has.
 async fn standing(tx: &mut Tx, id: &str) -> Result<Standing> {
-    let rows = tx
-        .sql
-        .rows(
-            "SELECT n.id, n.number, n.roles, n.connections,
-               (SELECT count(*) FROM connection c WHERE c.owner = n.id) FROM node n",
+    let (rows, connections) = tokio::try_join!(
+        tx.sql.rows(
+            "SELECT id, number, roles, connections,
+               (extract(epoch FROM lease_until - clock_timestamp()) * 1000)::bigint FROM node",
             &[],
-        )
-        .await?;
+        ),
+        tx.sql.rows("SELECT id, owner FROM connection ORDER BY id", &[]),
+    )?;
+    let owners = connections
+        .iter()
+        .map(|row| Ok((ConnectionId::from_key(cell(row, 0)?), cell::<Option<&str>>(row, 1)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let owned_by =
+        |owner: &str| owners.iter().filter(|(_, of)| *of == Some(owner)).map(|(id, _)| *id).collect();
     let (mut number, mut roles, mut able) = (0, Roles::ALL, Vec::new());
-    let mut others = Vec::new();
+    let mut peers = Vec::new();
     for row in &rows {
-        let of = Roles::from_bits(cell(row, 2)?);
-        if cell::<&str>(row, 0)? == id {
+        let (of, node): (Roles, &str) = (Roles::from_bits(cell(row, 2)?), cell(row, 0)?);
+        let connections: Vec<ConnectionId> =
+            cell::<Vec<i64>>(row, 3)?.into_iter().map(ConnectionId::from_key).collect();
+        if node == id {
             number = cell::<i32>(row, 1)? as u16;
             roles = of;
-            able = cell::<Vec<i64>>(row, 3)?;
-        } else if of.send {
-            others.push(cell::<i64>(row, 4)? as usize);
+            able = connections;
+        } else if of.send && is_prompt(cell(row, 4)?) {
+            let owned: Vec<ConnectionId> = owned_by(node);
+            peers.push(Peer { owned: owned.len(), able: connections });
         }
     }
+    let mut owned: Vec<ConnectionId> = owned_by(id);
     if roles.send {
-        let own = tx.sql.value::<i64>("SELECT count(*) FROM connection WHERE owner = $1", &[&id]).await?;
-        let most = share(able.len(), others.len() + 1) as i64;
-        let taken = tx
-            .sql
-            .execute(
-                "UPDATE connection SET owner = $1, epoch = epoch + 1 WHERE id = ANY (ARRAY (
-                   SELECT c.id FROM connection c WHERE c.owner IS NULL AND c.id = ANY ($2) ORDER BY c.id LIMIT $3))",
-                &[&id, &able, &(most - own).max(0)],
-            )
-            .await?;
-        tx.news().nodes |= taken > 0;
+        let is_free = |of: &&(ConnectionId, Option<&str>)| of.1.is_none() && able.contains(&of.0);
+        let taken = takes(owned.len(), owners.iter().filter(is_free).map(|(free, _)| *free), &peers);
+        if !taken.is_empty() {
+            let keys: Vec<i64> = taken.iter().map(|id| id.key()).collect();
+            tx.sql
+                .execute(
+                    "UPDATE connection SET owner = $1, epoch = epoch + 1 WHERE id = ANY ($2) AND owner IS NULL",
+                    &[&id, &keys],
+                )
+                .await?;
+            owned.extend(taken);
+            owned.sort_unstable();
+            tx.news().nodes = true;
+        }
     }
-    let owned = tx.sql.rows("SELECT id FROM connection WHERE owner = $1 ORDER BY id", &[&id]).await?;
-    let owned =
-        owned.iter().map(|row| cell(row, 0).map(ConnectionId::from_key)).collect::<Result<Vec<_>>>()?;
     let has_peers = rows.len() > 1;
     tx.set_peers(has_peers);
     Ok(Standing {
         number: Some(number),
         lease_ms: Some(LEASE_MS),
-        surplus: surplus(owned.len(), others),
+        spare: spare(&owned, &peers),
         owned: Some(owned),
         has_peers,
     })

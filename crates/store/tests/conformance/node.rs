@@ -92,7 +92,10 @@ fn connections_are_shared_among_nodes_and_move_when_one_goes() {
     for_each_shared(async |place| {
         let (first, standing) = place.node("a", Roles::ALL).await;
         let alone = standing.expect("joined");
-        assert_eq!((alone.owned, alone.surplus, alone.has_peers), (Some(vec![LINE, OTHER_LINE]), 0, false));
+        assert_eq!(
+            (alone.owned, alone.spare, alone.has_peers),
+            (Some(vec![LINE, OTHER_LINE]), vec![], false)
+        );
         let (second, standing) = place.node("b", Roles::ALL).await;
         let late = standing.expect("joined");
         assert_eq!((late.owned, late.has_peers), (Some(vec![]), true));
@@ -102,11 +105,12 @@ fn connections_are_shared_among_nodes_and_move_when_one_goes() {
         assert_eq!(standing.expect("joined").owned, Some(vec![]));
 
         let asked = first.renew().await.expect("renewed");
-        assert_eq!(asked.surplus, 1, "b has none");
+        assert_eq!(asked.spare, [LINE, OTHER_LINE], "b has none");
         first.release(LINE).await.expect("released");
         assert_eq!(owned(&api).await, []);
+        assert_eq!(owned(&first).await, [OTHER_LINE], "it is for b");
         assert_eq!(owned(&second).await, [LINE]);
-        assert_eq!(first.renew().await.expect("renewed").surplus, 0);
+        assert_eq!(first.renew().await.expect("renewed").spare, []);
         let seen = first.nodes().await.expect("read");
         let seen: Vec<_> =
             seen.iter().map(|node| (node.name.as_str(), &node.owned[..], node.is_this)).collect();
