@@ -43,7 +43,7 @@ impl House {
         house
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.directory.join("tidings.toml")
     }
 
@@ -60,13 +60,6 @@ impl House {
         let output = command.args(arguments).arg("--config").arg(self.file()).output().expect("it starts");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// What a command prints that may fail.
-    pub fn look(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-        let output = command.args(arguments).arg("--config").arg(self.file()).output().expect("it starts");
-        String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
     }
 
     pub fn serve(&self) -> Served<'_> {
