@@ -26,7 +26,7 @@ pub(crate) static PARAMETERS: &[Field] = &[
 fn body(told: &Told) -> Box<RawValue> {
     let body = match &told.about {
         About::Message(message) => webhook::render_message(told.id, &told.event, message),
-        About::Inbound(inbound) => webhook::render_inbound(told.id, told.event.kind, as_told(inbound)),
+        About::Inbound(inbound) => webhook::render_inbound(told.id, &told.event, as_told(inbound)),
         About::Test => webhook::render_test(told.id, told.event.at),
     };
     let text = String::from_utf8(body).expect("JSON is UTF-8");

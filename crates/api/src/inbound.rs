@@ -8,5 +8,6 @@ use tidings_wire::inbound::InboundMessage;
 pub(crate) async fn read(ask: Ask) -> Answer {
     let found = ask.app.engine.store().inbound(ask.realm(), ask.id()?).await?;
     let found = found.ok_or_else(Problem::not_found)?;
-    json(200, &InboundMessage::new(as_told(&found.inbound), found.waits_until, &found.parts))
+    let inbound = as_told(&found.inbound);
+    json(200, &InboundMessage::new(inbound, found.whose, found.waits_until, &found.parts))
 }

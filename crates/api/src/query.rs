@@ -1,9 +1,10 @@
 //! Parameters of an address, and forms: decoded, each known and given once.
 
 use crate::problem::Problem;
+use tidings_domain::spelling::nearest;
 use tidings_domain::text::brief;
 use tidings_domain::time::Timestamp;
-use tidings_wire::body::{Field, Kind, nearest};
+use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
 
 /// More pairs than any address or form here has.

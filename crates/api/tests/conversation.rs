@@ -143,3 +143,27 @@ async fn conversations_are_noted_assigned_tagged_put_off_closed_and_found() {
     }
     house.close().await;
 }
+
+#[tokio::test]
+async fn what_a_person_sent_names_the_contact_and_the_conversation() {
+    let house = house().await;
+    let token = house.token().await;
+    let stranger = says(&house, "Who are you?").await;
+    let talk = only(&house, &token, "").await["id"].clone();
+    let contact = house.post("/v1/contacts", &token, r#"{"numbers":["+15550002222"]}"#).await.expect(201);
+    let known = says(&house, "It is me").await;
+    let read = async |id: &str| house.get(&format!("/v1/inbound/{id}"), &token).await.expect(200);
+    let feed = house.get("/v1/events", &token).await.expect(200);
+    let told = |id: &str| {
+        let of = |event: &&Value| event["data"]["inbound_id"] == id;
+        feed["data"].as_array().unwrap().iter().find(of).expect("it is told")["data"].clone()
+    };
+    // What is told is as it was then; what is read, as it is.
+    assert_eq!((&told(&stranger)["contact_id"], &told(&stranger)["conversation_id"]), (&Value::Null, &talk));
+    assert_eq!((&told(&known)["contact_id"], &told(&known)["conversation_id"]), (&contact["id"], &talk));
+    for id in [&stranger, &known] {
+        let read = read(id).await;
+        assert_eq!((&read["contact_id"], &read["conversation_id"]), (&contact["id"], &talk));
+    }
+    house.close().await;
+}

@@ -100,14 +100,13 @@ pub async fn restore(
                 .to_owned(),
         };
         format!(
-            "{} is ready, and held: `serve` accepts messages but sends nothing.\n\
+            "{to} is ready, and held: `serve` accepts messages but sends nothing.\n\
              {opt_outs}\n\
              What was sent after the backup was made is not known here and would go out a second time. Look with\n  \
-             tidings message list --data {} --environment live\n\
-             and then let it send with\n  tidings hold release --data {}",
-            to.display(),
-            to.display(),
-            to.display()
+             tidings message list --data {to} --environment live --limit 1000 --status queued\n  \
+             tidings message list --data {to} --environment live --limit 1000 --status scheduled\n\
+             and then let it send with\n  tidings hold release --data {to}",
+            to = to.display(),
         )
     })
 }

@@ -187,6 +187,7 @@ impl Config {
         config.pools = pool::read(&mut reader, root);
         config.inbound_rules = inbound_rule::read(&mut reader, root);
         config.connections = connection::read(&mut reader, root, secrets);
+        config.check_lists(&mut reader, root);
         reader.finish_variables(&names);
         if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems) }
     }
@@ -368,7 +369,10 @@ mod tests {
         );
         check(
             "[[pool]]\nname = \"a\"\nsenders = [\"Acme\", \"Acme\"]\n[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n",
-            &[r#"tidings.toml:3: key "senders" in [[pool]] "a" has "Acme" twice; remove one"#],
+            &[
+                r#"tidings.toml:3: key "senders" in [[pool]] "a" has "Acme" twice; remove one"#,
+                r#"tidings.toml:5: key "name" in [[pool]] "a" is the name of another pool too; choose another"#,
+            ],
         );
         check(
             "[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n[[pool]]\nname = \"a\"\nsenders = [\"Acme\"]\n",

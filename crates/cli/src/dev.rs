@@ -75,6 +75,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     let served = home.take(None)?;
     let (listener, moved) = listen(how.listen).await?;
     let address = reachable(listener.local_addr()?);
+    served.as_ref().map_or(Ok(()), |served| served.answers_at(address))?;
     let viewer = viewer_listener(address, how.listen).await?;
     let viewer_url = format!("http://{}", viewer.local_addr()?);
 
@@ -165,7 +166,7 @@ async fn viewer_listener(api: SocketAddr, wanted: Option<SocketAddr>) -> anyhow:
 }
 
 /// The address to paste: one that listens everywhere is reached on this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

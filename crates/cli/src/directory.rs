@@ -3,9 +3,10 @@
 use anyhow::{Context, bail};
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Held by the process that serves the directory; holds its number.
+/// Held by the process that serves the directory; holds its number, and on the next line where it answers.
 const LOCK: &str = "tidings.lock";
 /// Says that `tidings dev` made the directory, so that `--fresh` may remove it.
 const MARKER: &str = "made-by-tidings-dev";
@@ -15,7 +16,18 @@ const MARKER: &str = "made-by-tidings-dev";
 pub struct Served {
     /// Where it is.
     pub path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Served {
+    /// Notes where the process answers, for commands beside it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn answers_at(&self, address: SocketAddr) -> anyhow::Result<()> {
+        writeln!(&self.lock, "{address}")
+            .with_context(|| format!("{} cannot be written", self.path.display()))
+    }
 }
 
 /// Makes the directory if it is new, with access for its owner only.
@@ -164,7 +176,7 @@ pub fn serve(path: &Path) -> anyhow::Result<Served> {
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
-            let holder = match holder.trim() {
+            let holder = match holder.lines().next().unwrap_or_default() {
                 "" => String::new(),
                 number => format!(" (process {number})"),
             };
@@ -181,17 +193,27 @@ pub fn serve(path: &Path) -> anyhow::Result<Served> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())?;
-    Ok(Served { path: path.to_owned(), _lock: file })
+    Ok(Served { path: path.to_owned(), lock: file })
 }
 
 /// The number of the process that serves the directory, if one does.
 pub fn holder(path: &Path) -> Option<String> {
+    noted(path).map(|text| text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Where the process answers that serves the directory, if one does and is there yet.
+pub fn address(path: &Path) -> Option<SocketAddr> {
+    noted(path)?.lines().nth(1)?.parse().ok()
+}
+
+/// What the process that serves the directory noted.
+fn noted(path: &Path) -> Option<String> {
     let mut file = File::open(path.join(LOCK)).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).ok()?;
-            Some(holder.trim().to_owned())
+            let mut text = String::new();
+            file.read_to_string(&mut text).ok()?;
+            Some(text)
         }
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
@@ -212,8 +234,12 @@ mod tests {
         let served = serve(&path).unwrap();
         let refused = serve(&path).unwrap_err().to_string();
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
-        assert_eq!(holder(&path), Some(std::process::id().to_string()));
+        assert_eq!((holder(&path), address(&path)), (Some(std::process::id().to_string()), None));
+        let at: SocketAddr = "127.0.0.1:8080".parse().unwrap();
+        served.answers_at(at).unwrap();
+        assert_eq!((holder(&path), address(&path)), (Some(std::process::id().to_string()), Some(at)));
         drop(served);
+        assert_eq!(address(&path), None);
         serve(&path).unwrap();
     }
 

@@ -5,6 +5,7 @@ use crate::backup;
 use crate::config::connection::Secrets;
 use crate::directory;
 use crate::duration;
+use crate::health::{self, Health};
 use crate::home::Home;
 use crate::operator::{Operator, Place};
 use crate::output::{Output, Tone, numbered, size};
@@ -14,9 +15,10 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 use tidings_domain::spend::Period;
-use tidings_store::Node;
+use tidings_engine::disk;
 use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::{FILE_NAME, Sqlite};
+use tidings_store::{Node, Room};
 
 /// Free space below which something is wrong: octets.
 const FREE_WRONG: u64 = 512 * 1024 * 1024;
@@ -91,9 +93,10 @@ pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
         Err(why) => report.wrong("data", why.to_string(), "name the data directory with --data"),
         Ok(home) => {
             let migrate = place.migrate(&home);
+            let said = ask_server(&mut report, place, &home).await;
             let (opens, cure) = match &home {
                 Home::Directory(at) => {
-                    data_directory(&mut report, at, &migrate);
+                    data_directory(&mut report, at, &migrate, said.as_ref());
                     let whole = database_file(&mut report, &at.join(FILE_NAME), &migrate);
                     (whole, "restore a backup if the file is damaged")
                 }
@@ -103,7 +106,7 @@ pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
             };
             if opens {
                 match Operator::open_home(home).await {
-                    Ok(operator) => store(&mut report, operator, place).await,
+                    Ok(operator) => store(&mut report, operator, place, said.as_ref()).await,
                     Err(why) => report.wrong("store", format!("{why:#}"), cure),
                 }
             }
@@ -174,7 +177,33 @@ fn machine(report: &mut Report) {
     }
 }
 
-fn data_directory(report: &mut Report, at: &Path, migrate: &str) {
+/// What the process says of itself that serves this store here, and all that is wrong by its word but what is looked at below.
+async fn ask_server(report: &mut Report, place: &Place, home: &Home) -> Option<Health> {
+    let directory = match home {
+        Home::Directory(at) => at.clone(),
+        // Each node has one of its own, if it could.
+        Home::Database(_) => place.configuration(Secrets::Left).ok()?.data.directory,
+    };
+    let health = match health::of(&directory).await? {
+        Ok(health) => health,
+        Err(why) => {
+            report.wrong("server", why, "look at its log: it runs, and cannot be asked how it is");
+            return None;
+        }
+    };
+    for part in health.troubles() {
+        let (name, cure) = match part.name.as_str() {
+            "store" => ("store", "look at the log of the server"),
+            "journal" => ("journal", "see that its directory can be written (path in [journal])"),
+            "node" => ("nodes", "see that it reaches the database; `tidings nodes`"),
+            _ => continue,
+        };
+        report.wrong(name, part.detail.clone(), cure);
+    }
+    Some(health)
+}
+
+fn data_directory(report: &mut Report, at: &Path, migrate: &str, said: Option<&Health>) {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(about) = std::fs::metadata(at) else {
         return report.wrong(
@@ -200,16 +229,20 @@ fn data_directory(report: &mut Report, at: &Path, migrate: &str) {
         );
     }
     if let Ok(room) = rustix::fs::statvfs(at) {
-        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        let (free, whole) =
+            (room.f_bavail.saturating_mul(room.f_frsize), room.f_blocks.saturating_mul(room.f_frsize));
+        let by_server = said.and_then(|health| health.trouble("disk")).map(|part| part.detail.clone());
+        let alarm = by_server.or_else(|| disk::alarm(Room { free, size: whole, full: false }));
         let sentence = format!("{} free", size(free));
-        match free {
-            free if free < FREE_WRONG => {
-                report.wrong("disk", sentence, "make room: without it nothing is accepted")
+        match alarm {
+            alarm if free < FREE_WRONG => {
+                report.wrong("disk", alarm.unwrap_or(sentence), "make room: without it nothing is accepted")
             }
-            free if free < FREE_DOUBTFUL => {
+            Some(alarm) => report.doubtful("disk", alarm, "make room soon, or shorten [retention]"),
+            None if free < FREE_DOUBTFUL => {
                 report.doubtful("disk", sentence, "make room soon, or shorten [retention]")
             }
-            _ => report.well("disk", sentence),
+            None => report.well("disk", sentence),
         }
     }
     #[cfg(target_os = "linux")]
@@ -364,17 +397,18 @@ async fn spending(operator: &Operator, place: &Place) -> anyhow::Result<Vec<(u64
     Ok(lines)
 }
 
-async fn store(report: &mut Report, operator: Operator, place: &Place) {
+async fn store(report: &mut Report, operator: Operator, place: &Place, said: Option<&Health>) {
     let looked = async {
         let now = operator.now();
         let numbers = operator.store.statistics(now).await?;
         let connections = crate::carrier::connections(&operator, place).await?;
+        let gone = crate::carrier::stranded(&operator, &connections, &numbers.queues).await?;
         let hold = operator.store.hold().await?;
         let nodes = operator.store.nodes().await?;
         let spending = spending(&operator, place).await?;
-        anyhow::Ok((now, numbers, connections, hold, nodes, spending))
+        anyhow::Ok((now, numbers, connections, gone, hold, nodes, spending))
     };
-    let (now, numbers, connections, hold, nodes, spending) = match looked.await {
+    let (now, numbers, connections, gone, hold, nodes, spending) = match looked.await {
         Ok(looked) => looked,
         Err(why) => return report.wrong("store", format!("{why:#}"), "look at the log of the server"),
     };
@@ -405,6 +439,14 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
                 format!("{name} is paused: {why}; {}", wait(waiting)),
                 format!("cure the reason, then `tidings carrier resume {}`", connection.name),
             );
+        } else if let Some(part) =
+            said.and_then(|health| health.trouble(&format!("connection {}", connection.name)))
+        {
+            report.wrong(
+                "connection",
+                format!("{name} is not up: {}; {}", part.detail, wait(waiting)),
+                "see that the carrier answers at its address and knows the account; the log has each try",
+            );
         } else if age_ms > QUEUE_AGE_MS {
             report.wrong(
                 "connection",
@@ -415,20 +457,17 @@ async fn store(report: &mut Report, operator: Operator, place: &Place) {
             report.well("connection", format!("{name}: {}", wait(waiting)));
         }
     }
-    let unknown: u64 = numbers
-        .queues
-        .iter()
-        .filter(|(id, ..)| connections.iter().all(|(known, _)| known.id != *id))
-        .map(|(_, _, count, _)| count)
-        .sum();
-    if unknown > 0 {
+    for (connection, _) in &gone {
+        let mine = numbers.queues.iter().filter(|(id, ..)| *id == connection.id);
+        let waiting: u64 = mine.map(|(_, _, count, _)| count).sum();
+        let (name, environment) = (&connection.name, connection.environment.as_str());
         report.wrong(
             "connection",
             format!(
-                "{} for a connection that is not configured",
-                numbered(unknown, "message waits", "messages wait")
+                "{name} ({environment}) is not configured, and {} for it",
+                numbered(waiting, "message waits", "messages wait")
             ),
-            "write the connection again under its old name",
+            format!("write it again under this name, or `tidings carrier move {name} OTHER`; else they end when they expire"),
         );
     }
     let (open, oldest) = numbers.deliveries;

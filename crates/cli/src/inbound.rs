@@ -39,7 +39,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             *party = masked(party);
         }
     }
-    let mut shown = InboundMessage::new(as_told(&found.inbound), found.waits_until, &found.parts);
+    let mut shown =
+        InboundMessage::new(as_told(&found.inbound), found.whose, found.waits_until, &found.parts);
     if !full {
         shown.text = shown.text.map(|_| "•••");
         shown.originals.clear();
@@ -94,6 +95,12 @@ fn print(shown: &InboundMessage<'_>, found: &Received, full: bool, output: Outpu
     }
     if let Some(rule) = shown.rule {
         line("rule", rule);
+    }
+    if let Some(contact) = &shown.contact_id {
+        line("contact", &contact.0.to_string());
+    }
+    if let Some(conversation) = &shown.conversation_id {
+        line("talk", &conversation.0.to_string());
     }
     line("received", &when(Some(shown.received_at.0)));
     if let Some(parts) = &shown.parts {

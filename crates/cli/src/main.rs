@@ -16,6 +16,7 @@ mod directory;
 mod doctor;
 mod duration;
 mod explain;
+mod health;
 mod home;
 mod import;
 mod inbound;

@@ -82,6 +82,7 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
             config.http.listen
         )
     })?;
+    served.as_ref().map_or(Ok(()), |served| served.answers_at(listener.local_addr()?))?;
     let node = node(&config, served.as_ref(), roles);
     let (name, place_of_node) = (node.name.clone(), node.place.clone());
     let store = home.serve(&config, served.as_ref())?;
@@ -279,7 +280,17 @@ pub async fn start(
         one_time_codes: config.one_time_codes(key),
         parts_wait_ms: config.inbound.parts_wait_s.get::<i64>() * 1_000,
     };
-    Engine::start(store, settings).await.context("the engine cannot start")
+    let engine = Engine::start(store, settings).await.context("the engine cannot start")?;
+    for (connection, messages) in engine.stranded().await? {
+        let name = &connection.name;
+        tracing::warn!(
+            connection = name,
+            environment = connection.environment.as_str(),
+            messages,
+            "messages wait for a connection that is not configured: write it again, or move them with `tidings carrier move {name} OTHER`; else they end when they expire"
+        );
+    }
+    Ok(engine)
 }
 
 /// The meaning of carriers' codes, with the operator's own.

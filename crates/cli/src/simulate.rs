@@ -119,3 +119,18 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     ));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_the_guide_are_read() {
+        const GUIDE: &str = include_str!("../../../docs/src/guides/testing.md");
+        let text = GUIDE.split("with `--settings`:").nth(1).expect("the guide names them");
+        let text = text.split("```toml\n").nth(1).and_then(|text| text.split("```").next()).expect("a block");
+        let settings: smsc::Settings = toml::from_str(text).expect("it is right");
+        assert_eq!((settings.window, settings.accounts.len()), (Some(10), 1));
+        assert_eq!((settings.faults.outages.len(), settings.faults.answer.p99_ms), (1, 50));
+    }
+}

@@ -183,6 +183,10 @@ fn a_message_is_delivered_told_and_explained() {
     assert_eq!(json(&["message", "show", &id], &restored)["message"]["status"], "delivered");
     assert_eq!(tidings(&["restore", &copy.display().to_string()], &restored).status.code(), Some(1));
     assert!(json(&["hold", "release"], &restored)["held"].is_null());
+    let said =
+        tidings(&["restore", &copy.display().to_string()], &place.path().join("restored-again")).stdout;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("--status queued") && said.contains("--status scheduled"), "{said}");
 
     let mut dev = start(&data, &["--fresh"]);
     let (status, _) = ask(&dev.address, "GET", &format!("/v1/messages/{id}"), &dev.token, "");

@@ -131,6 +131,7 @@ pub struct Event {
     pub due_at: Option<Timestamp>,
     /// Why, if something went wrong.
     pub failure: Option<Failure>,
-    /// The carrier's own words, as they came; for a sender that was chosen, why and from which pool ([`crate::pool::noted`]).
+    /// The carrier's own words, as they came; for a sender that was chosen, why and from which pool
+    /// ([`crate::pool::noted`]); for what a person sent, whose it is ([`crate::inbound::Whose::noted`]).
     pub raw: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! What follows from a message that a person sent: for the suppression list, and for what the person is answered. And
 //! whether it is one, or came before.
 
+use crate::id::{ContactId, ConversationId};
 use crate::keyword::Class;
 use crate::suppression::Reason;
 use crate::time::Timestamp;
@@ -23,6 +24,34 @@ pub fn is_repeated(before: Timestamp, opened: Option<Timestamp>, now: Timestamp)
     let age_ms = now.since_ms(before);
     age_ms < REPEAT_AT_ONCE_MS
         || opened.is_some_and(|opened| before < opened) && age_ms < REPEAT_ON_NEW_SESSION_MS
+}
+
+/// Who wrote a message and where it stands, as that is known in the commit that tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// Whose number it came from; `None` for nobody whom the account knows.
+    pub contact: Option<ContactId>,
+    /// In which conversation it stands; `None` where nobody can be answered.
+    pub conversation: Option<ConversationId>,
+}
+
+impl Whose {
+    /// Both in one line, as the event has them: `ctc_… cnv_…`. It stays what it was when the number is another's later.
+    pub fn noted(self) -> Option<String> {
+        let contact = self.contact.map(|id| id.to_string());
+        let conversation = self.conversation.map(|id| id.to_string());
+        let ids: Vec<String> = contact.into_iter().chain(conversation).collect();
+        (!ids.is_empty()).then(|| ids.join(" "))
+    }
+
+    /// Reads what [`Whose::noted`] wrote. Events of before have nothing.
+    pub fn read_noted(text: Option<&str>) -> Self {
+        let words = || text.unwrap_or_default().split(' ');
+        Self {
+            contact: words().find_map(|word| word.parse().ok()),
+            conversation: words().find_map(|word| word.parse().ok()),
+        }
+    }
 }
 
 /// What is done about an inbound message, in the commit that stores it.
@@ -77,6 +106,22 @@ mod tests {
         check(300, Some(1), false);
         // A clock that was set back.
         check(-60, None, true);
+    }
+
+    #[test]
+    fn what_is_noted_of_who_wrote_is_read_again() {
+        let check = |contact: Option<i64>, conversation: Option<i64>| {
+            let whose = Whose {
+                contact: contact.map(ContactId::from_key),
+                conversation: conversation.map(ConversationId::from_key),
+            };
+            assert_eq!(Whose::read_noted(whose.noted().as_deref()), whose);
+        };
+        check(None, None);
+        check(Some(5), None);
+        check(None, Some(7));
+        check(Some(5), Some(7));
+        assert_eq!(Whose::default().noted(), None);
     }
 
     #[test]

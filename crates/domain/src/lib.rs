@@ -55,6 +55,7 @@ pub mod review;
 pub mod routing;
 pub mod segment;
 pub mod sender;
+pub mod spelling;
 pub mod spend;
 pub mod suppression;
 pub mod template;

@@ -19,6 +19,7 @@ use crate::event::Kind;
 use crate::id::SegmentId;
 use crate::purpose::Purpose;
 use crate::quiet_hours::Place;
+use crate::spelling::nearest;
 use crate::suppression;
 use crate::time::Timestamp;
 use jiff::civil::Date;
@@ -690,7 +691,9 @@ impl Reader {
             SUBJECTS.into_iter().filter(|subject| entries.iter().any(|(key, _)| key == subject)).collect();
         let [subject] = subjects[..] else {
             let (reason, what) = if subjects.is_empty() {
-                ("no_subject", "A condition has one of these keys".to_owned())
+                let near = entries.iter().find_map(|(key, _)| nearest(key, SUBJECTS.into_iter()));
+                let meant = near.map(|near| format!("Did you mean `{near}`? ")).unwrap_or_default();
+                ("no_subject", format!("{meant}A condition has one of these keys"))
             } else {
                 (
                     "several_subjects",
@@ -712,9 +715,10 @@ impl Reader {
         let mut is_right = true;
         for (key, _) in entries.iter().filter(|(key, _)| !is_known(key)) {
             let brief: String = key.chars().take(40).collect();
-            let detail = match others {
-                [] => format!("With `{subject}` there is no other key."),
-                _ => format!("With `{subject}` there can be: {}.", others.join(", ")),
+            let detail = match (others, nearest(key, others.iter().copied())) {
+                (_, Some(near)) => format!("There is no key {brief:?} here; did you mean `{near}`?"),
+                ([], None) => format!("With `{subject}` there is no other key."),
+                (_, None) => format!("With `{subject}` there can be: {}.", others.join(", ")),
             };
             is_right = false;
             self.wrong::<()>(at(path, &brief), "unknown_key", detail);
@@ -779,7 +783,7 @@ impl Reader {
             "language" => Condition::Language(self.invalid(place, Language::parse(text))?),
             "country" => match Country::parse(text) {
                 Ok(country) => Condition::Country(country),
-                Err(why) => return self.wrong(place, "no_country", format_args!("No country: {why}.")),
+                Err(why) => return self.wrong(place, "no_country", why),
             },
             "owner" => Condition::Owner(self.invalid(place, contact::line(text, OWNER_MAX))?),
             "known" => Condition::Known(self.word(&Known::ALL, Known::as_str, text, place)?),
@@ -1284,6 +1288,11 @@ mod tests {
         check("7", &[("", "wrong_type")]);
         check("{}", &[("", "no_subject")]);
         check(r#"{"grp":"a"}"#, &[("", "no_subject")]);
+        let said = |text: &str| parse(&json(text)).expect_err(text)[0].detail.clone();
+        assert!(said(r#"{"feild":"plan","is":"pro"}"#).starts_with("Did you mean `field`? A condition has"));
+        assert!(said(r#"{"field":"plan","begin_with":"p"}"#).contains("did you mean `begins_with`?"));
+        assert!(said(r#"{"group":"a","colour":1}"#).starts_with("With `group` there is no other key"));
+        assert_eq!(said(r#"{"country":"ZZ"}"#).matches("country").count(), 1);
         check(r#"{"group":"a","owner":"b"}"#, &[("", "several_subjects")]);
         check(r#"{"group":7}"#, &[("group", "wrong_type")]);
         check(r#"{"group":null}"#, &[("group", "wrong_type")]);

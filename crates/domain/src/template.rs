@@ -913,7 +913,7 @@ fn write_value(
     } else if value.is_number() {
         let number = f64::try_from(value.clone())?;
         if !number.is_finite() {
-            return Err(refused("a number becomes too large to be written"));
+            return Err(refused("a number becomes too large to be written, or is divided by zero"));
         }
         out.write_fmt(format_args!("{number:.2}"))
     } else {
@@ -1042,6 +1042,9 @@ fn sentence(error: &minijinja::Error) -> String {
         ErrorKind::UnknownFilter => "there is no such filter".to_owned(),
         ErrorKind::UnknownFunction | ErrorKind::UnknownMethod => "there are no functions".to_owned(),
         ErrorKind::UnknownTest => "there is no such test".to_owned(),
+        ErrorKind::InvalidOperation => {
+            "something cannot be calculated, such as a division by zero".to_owned()
+        }
         OURS => error.detail().unwrap_or_default().to_owned(),
         kind => kind.to_string(),
     };
@@ -1414,6 +1417,10 @@ mod tests {
         check(content(" ", vec![]), "texts.en render");
         check(content("\u{200B}{{ '' }}", vec![]), "texts.en render");
         check(content("{{ 10.0 ** 400 }}", vec![]), "texts.en render");
+        for text in ["{{ 1 / 0 }}", "{{ 1 // 0 }}", "{{ 1 % 0 }}"] {
+            let flaws = content(text, vec![]).check();
+            assert!(flaws[0].detail.contains("zero"), "{text}: {}", flaws[0].detail);
+        }
         check(content("a\0b", vec![]), "texts.en control_character");
         check(content("a{% if 0 %}\u{1B}{% endif %}", vec![]), "texts.en control_character");
         check(content("a{% if 0 %}{{ '\\u0000' }}{% endif %}", vec![]), "texts.en syntax");

@@ -1,6 +1,12 @@
 //! Moments and durations: milliseconds since 1970, UTC. Nothing here reads a clock; `now` is always an argument.
 
+use jiff::fmt::temporal::Pieces;
 use std::fmt;
+
+/// The last year of the calendar.
+const LAST_YEAR: i16 = 9999;
+/// The last moment that is known in every zone, 9999-12-30T22:00:00Z: milliseconds since 1970.
+const LAST_MS: i64 = 253_402_207_200_000;
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -35,9 +41,15 @@ impl Timestamp {
     }
 
     /// Reads RFC 3339 with a zone or offset (`2026-11-23T08:00:00+01:00`). A time without one is refused,
-    /// because nobody can know which zone was meant.
+    /// because nobody can know which zone was meant. In the last year of the calendar, what lies after the last moment that is
+    /// known is that moment: who writes it means for ever.
     pub fn parse(text: &str) -> Result<Self, InvalidTime> {
-        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond())).map_err(|_| InvalidTime)
+        let known = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+            let pieces = Pieces::parse(text).ok()?;
+            let is_whole = pieces.time().is_some() && pieces.to_numeric_offset().is_some();
+            (is_whole && pieces.date().year() == LAST_YEAR).then_some(jiff::Timestamp::MAX)
+        });
+        known.map(|t| Self(t.as_millisecond().min(LAST_MS))).ok_or(InvalidTime)
     }
 }
 
@@ -76,6 +88,12 @@ mod tests {
         };
         check("2026-11-23T08:00:00Z", Some("2026-11-23T08:00:00.000Z"));
         check("2026-11-23T08:00:00.250+01:00", Some("2026-11-23T07:00:00.250Z"));
+        let last = Some("9999-12-30T22:00:00.000Z");
+        check("9999-12-30T22:00:00.999Z", last);
+        check("9999-12-31T23:59:59Z", last);
+        check("9999-12-31T23:59:59.999+02:00", last);
+        check("9999-12-31T23:59:59", None);
+        check("9999-12-32T00:00:00Z", None);
         check("2026-11-23T08:00:00", None);
         check("2026-02-30T08:00:00Z", None);
         check("tomorrow", None);

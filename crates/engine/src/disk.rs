@@ -54,6 +54,12 @@ pub(crate) fn sentence(level: Level, room: Room) -> (bool, String) {
     }
 }
 
+/// A sentence about room of which somebody should know, as whoever has seen no alarm before would.
+pub fn alarm(room: Room) -> Option<String> {
+    let (well, sentence) = sentence(Level::of(room, 0), room);
+    (!well).then_some(sentence)
+}
+
 /// Looks at the room, and says when it changes its level.
 pub(crate) async fn watch(engine: &mut Weak<Inner>) {
     let mut level = Level::Plenty;

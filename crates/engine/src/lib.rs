@@ -9,7 +9,7 @@
 //! - `inbound`: what people send → what they ask, with the answer that may follow.
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
-//! - `disk`: how much room is left.
+//! - [`disk`]: how much room is left.
 //! - [`suppression`]: ends what waits for who is on the suppression list.
 //! - [`import`]: tables of contacts, judged as they come, taken over piece by piece; [`contact`] writes them out.
 //! - [`proof`]: all that a person agreed to, and did not.
@@ -23,7 +23,7 @@ mod admission;
 pub mod clock;
 pub mod code;
 pub mod contact;
-mod disk;
+pub mod disk;
 pub mod dispatch;
 pub mod housekeeping;
 pub mod import;
@@ -56,7 +56,6 @@ use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
-use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Paces;
 use tidings_domain::retry::RetryPolicy;
@@ -556,36 +555,18 @@ impl Engine {
 
     /// Sends the content of a message again, as a new one that names it.
     async fn repeat(&self, realm: Realm, id: MessageId) -> Result<Option<MessageId>> {
-        let Some(Stored { message: old, .. }) = self.inner.store.message(realm, id).await? else {
-            return Ok(None);
-        };
-        let Some(text) = old.text else { return Ok(None) };
-        let request = SendRequest {
-            from: Source::Sender(old.sender),
-            recipient: old.recipient,
-            text,
-            purpose: old.purpose,
-            send_at: None,
-            validity_s: None,
-            transliterate: false,
-            callback: old.callback,
-            reference: old.reference,
-            metadata: old.metadata,
-            retry_of: Some(id),
-            template: old.template,
-        };
-        let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
-        Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
-            Sent::New(_, items) => items.into_iter().find_map(|item| match item {
-                Item::Accepted(accepted) => Some(accepted.message.id),
-                Item::Refused(_)
-                | Item::Suppressed(_)
-                | Item::CodeRefused(_)
-                | Item::Overtaken
-                | Item::Asked => None,
-            }),
-            Sent::Replayed(_) | Sent::KeyReused | Sent::Overloaded { .. } => None,
-        })
+        let inner = &self.inner;
+        // A person decided so: there is always room for it.
+        let place = inner.admission.enter_anyway(1, &inner.clock);
+        let repeated = inner.planner().repeat(realm, id).await?;
+        drop(place);
+        let Some(intake::Repeated { message, due_at, advanced }) = repeated else { return Ok(None) };
+        inner.telemetry.accepted(message.purpose.as_str(), 1);
+        inner.happened(advanced).await;
+        if let (Some(lane), Some(due_at)) = (inner.lane(message.connection), due_at) {
+            lane.queued(due_at);
+        }
+        Ok(Some(message.id))
     }
 
     /// The connections of an environment as they are now.
@@ -614,6 +595,18 @@ impl Engine {
             .collect();
         found.sort_by(|a, b| a.connection.name.cmp(&b.connection.name));
         Ok(found)
+    }
+
+    /// The connections that are not configured any more though messages wait for them, and how many do. Nobody sends these:
+    /// they are moved by an operator, or expire.
+    pub async fn stranded(&self) -> Result<Vec<(Connection, u64)>> {
+        let gone = self.inner.gone_with_messages().await?;
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let queues = self.inner.statistics().await?.queues;
+        let waiting = |id| queues.iter().filter(|(of, ..)| *of == id).map(|(_, _, count, _)| count).sum();
+        Ok(gone.into_iter().map(|connection| (connection.clone(), waiting(connection.id))).collect())
     }
 
     /// Pauses (with a reason) or resumes a connection, by name. `None` if there is none.
@@ -749,6 +742,10 @@ impl Engine {
             };
             parts.push((format!("connection {}", place.name), up, sentence));
         }
+        for connection in self.inner.gone_with_messages().await.unwrap_or_default() {
+            let sentence = "not configured, and messages wait for it".to_owned();
+            parts.push((format!("connection {}", connection.name), false, sentence));
+        }
         // A carrier that is down does not keep messages from being accepted: only the store does.
         let ready = parts.iter().all(|(name, well, _)| *well || name != "store") && !self.inner.stopping();
         Health { ready, parts }
@@ -869,6 +866,22 @@ impl Inner {
         let took_ms = took.elapsed_ms();
         *numbers = Some(Numbers { statistics: statistics.clone(), took_ms, since: self.clock.stopwatch() });
         Ok(statistics)
+    }
+
+    /// The connections that nobody is configured for though messages wait for them.
+    async fn gone_with_messages(&self) -> Result<Vec<Connection>> {
+        let nodes = self.nodes().await;
+        let is_elsewhere = |id| nodes.iter().any(|node| node.lease_left_ms > 0 && node.owned.contains(&id));
+        let mut gone = Vec::new();
+        for connection in self.store.connections().await? {
+            if !self.places.contains_key(&connection.id)
+                && !is_elsewhere(connection.id)
+                && self.store.next_due(Some(connection.id), self.clock.now()).await?.is_some()
+            {
+                gone.push(connection);
+            }
+        }
+        Ok(gone)
     }
 
     fn held(&self) -> Option<String> {

@@ -494,9 +494,7 @@ pub fn render(told: &Told) -> Bytes {
             poison::taste("render", || message.reference.as_deref());
             tidings_wire::webhook::render_message(id, &told.event, message)
         }
-        About::Inbound(inbound) => {
-            tidings_wire::webhook::render_inbound(id, told.event.kind, as_told(inbound))
-        }
+        About::Inbound(inbound) => tidings_wire::webhook::render_inbound(id, &told.event, as_told(inbound)),
         About::Test => tidings_wire::webhook::render_test(id, told.event.at),
     };
     Bytes::from(body)

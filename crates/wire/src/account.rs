@@ -88,7 +88,8 @@ fn scopes(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Scopes {
         match Scope::parse(word) {
             Some(scope) => scopes.push(scope),
             None => {
-                let near = crate::body::nearest(word, Scope::ALL.iter().map(|scope| scope.as_str()));
+                let near =
+                    tidings_domain::spelling::nearest(word, Scope::ALL.iter().map(|scope| scope.as_str()));
                 let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
                 let detail = format!("`scopes` takes: {}.{near}", Scope::ALL.map(Scope::as_str).join(", "));
                 errors.push(FieldError::new("scopes", Code::InvalidRequest, "unknown_word", detail));

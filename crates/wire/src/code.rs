@@ -12,6 +12,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{self as domain, BRAND_MAX, NewCode, SENDS_MAX, Template, Verdict};
 use tidings_domain::id::{CodeId, MessageId};
 use tidings_domain::keyword::Language;
+use tidings_domain::pool;
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
@@ -131,7 +132,7 @@ pub fn parse(json: &Json<'_>, door: Door, brand: Option<&str>) -> Result<Parsed,
     let mut errors = Vec::new();
     let fields = NEW_CODE.read(json, "", &mut errors);
     let recipient = fields.text("to").map(|to| door.recipient("to", to));
-    let sender = fields.text("from").map(|from| door.sender("from", from)).transpose();
+    let sender = fields.text("from").map(|from| one_sender(door, from)).transpose();
     let own_brand = bounded(fields, "brand", BRAND_MAX, &mut errors);
     let brand = own_brand.as_deref().or(brand);
     let template = match fields.text("text") {
@@ -162,6 +163,16 @@ pub fn parse(json: &Json<'_>, door: Door, brand: Option<&str>) -> Result<Parsed,
             Err(errors)
         }
     }
+}
+
+/// The sender of a code, which a pool is not.
+fn one_sender(door: Door, from: &str) -> Result<Sender, FieldError> {
+    if pool::Name::after_prefix(from).is_some() {
+        let detail =
+            "A code is from one sender and not from a pool: write the sender itself, or leave `from` out.";
+        return Err(FieldError::new("from", ErrorCode::InvalidSender, "pool", detail));
+    }
+    door.sender("from", from)
 }
 
 /// The language of a tag such as `pt-BR` (BCP 47).
@@ -338,6 +349,7 @@ mod tests {
                 "+15550002222 300 Acme: your code is 000000. Do not share it.",
             ),
             (r#","from":"""#, "from INVALID_SENDER empty"),
+            (r#","from":"pool:support""#, "from INVALID_SENDER pool"),
             (r#","code":"123456""#, "code INVALID_REQUEST unknown_field"),
         ] {
             assert_eq!(asked(&format!("{{{to}{more}}}")), expected, "{more}");

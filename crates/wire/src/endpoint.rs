@@ -111,7 +111,7 @@ fn kinds(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Option<u32> {
             Some(kind) => bits |= kind.bit(),
             None => {
                 let known: Vec<_> = public_kinds().map(event::Kind::as_str).collect();
-                let near = crate::body::nearest(name, known.iter().copied());
+                let near = tidings_domain::spelling::nearest(name, known.iter().copied());
                 let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
                 let detail = format!("`events` takes: {}.{near}", known.join(", "));
                 errors.push(FieldError::new("events", Code::InvalidRequest, "unknown_word", detail));

@@ -72,7 +72,7 @@ codes! {
     InvalidSender "INVALID_SENDER" 422 "The sender cannot be used"
         "Send from a phone number, a short code, or a name that the recipient's country allows."
     InvalidText "INVALID_TEXT" 422 "The text cannot be sent"
-        "Send a text with something to read and without control characters."
+        "Send a text with something to read and without control characters; `errors` says if it must have something else in it."
     TooManySegments "TOO_MANY_SEGMENTS" 422 "The text is too long"
         "Shorten the text, or set `transliterate` so that costly characters do not count double."
     InvalidTime "INVALID_TIME" 422 "A time or duration cannot be used"
@@ -102,7 +102,7 @@ codes! {
     FrequencyCap "FREQUENCY_CAP" 422 "The recipient got as many messages as may be"
         "Send fewer, or later; an operator sets in `[frequency]` how many, and whether one too many waits."
     DailyLimit "DAILY_LIMIT" 422 "As much was sent from the sender today as may be"
-        "Wait for the next day, send from another sender, or have an operator change the `daily_limit` of the `[[sender]]`."
+        "Wait for the next day, or shorten a text that has more segments than may go in one. Or send from another sender, or have an operator change the `daily_limit` of the `[[sender]]`."
     QuietHours "QUIET_HOURS" 422 "The recipient must not be disturbed at this time"
         "Send it within the hours that are named, or have an operator set `outside = \"hold\"` in `[quiet_hours]`."
     TemplateNotFilled "TEMPLATE_NOT_FILLED" 422 "The text cannot be made of the template"
@@ -293,7 +293,10 @@ impl FieldError {
                 Self::new("from", Code::SenderNotRegistered, why.as_str(), sentence(why))
             }
             gate::Reason::Content(finding) => Self::content(finding, text_field),
-            gate::Reason::SpendLimit(_) => Self::new("", Code::SpendLimit, reason.code(), sentence(reason)),
+            gate::Reason::SpendLimit(_) => {
+                // What it costs follows from whom it is for.
+                Self::new("to", Code::SpendLimit, reason.code(), sentence(reason))
+            }
             gate::Reason::FrequencyCap { .. } => {
                 Self::new("to", Code::FrequencyCap, reason.code(), format_args!("Too many: {reason}."))
             }
@@ -372,6 +375,7 @@ impl<'a> Problem<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidings_domain::{quota, spend};
 
     fn pages() -> std::path::PathBuf {
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/errors")
@@ -401,6 +405,17 @@ mod tests {
         for class in FailureClass::ALL {
             assert_eq!(Code::of(class).as_str(), class.as_str());
         }
+    }
+
+    #[test]
+    fn what_is_refused_is_about_a_field_and_its_cure_helps() {
+        let long = FieldError::gate(&gate::Reason::DailyLimit(quota::Full { opens_at: None }), "text");
+        assert_eq!((long.field.as_ref(), long.code), ("from", Code::DailyLimit));
+        assert!(long.detail.contains("more segments") && long.code.cure().contains("shorten"), "{long:?}");
+        let spent = FieldError::gate(&gate::Reason::SpendLimit(spend::Period::Month), "text");
+        assert_eq!((spent.field.as_ref(), spent.reason), ("to", "month_spent"));
+        assert_eq!(spent.within("messages[3]").field, "messages[3].to");
+        assert!(Code::InvalidText.cure().contains("something else in it"), "a word that is missing is told");
     }
 
     #[test]

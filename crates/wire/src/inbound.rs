@@ -4,7 +4,8 @@ use crate::show::Shown;
 use crate::webhook::{Inbound, Parts};
 use serde::Serialize;
 use std::fmt::Write as _;
-use tidings_domain::id::{ConnectionId, InboundId};
+use tidings_domain::id::{ConnectionId, ContactId, ConversationId, InboundId};
+use tidings_domain::inbound::Whose;
 use tidings_domain::text::Segment;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
@@ -32,6 +33,12 @@ pub struct InboundMessage<'a> {
     pub keyword: Option<&'static str>,
     /// The name of the rule of the configuration that acted on it, if one did.
     pub rule: Option<&'a str>,
+    /// The contact whose number it came from, as contacts are now.
+    #[schema(value_type = Option<String>)]
+    pub contact_id: Option<Shown<ContactId>>,
+    /// The conversation that it stands in; null where nobody can be answered.
+    #[schema(value_type = Option<String>)]
+    pub conversation_id: Option<Shown<ConversationId>>,
     /// When it was told; while it waits, when its first part came.
     #[schema(value_type = String)]
     pub received_at: Shown<Timestamp>,
@@ -58,7 +65,12 @@ pub struct Original {
 
 impl<'a> InboundMessage<'a> {
     /// The message with what came of it.
-    pub fn new(message: Inbound<'a>, waits_until: Option<Timestamp>, came: &[(u8, Segment)]) -> Self {
+    pub fn new(
+        message: Inbound<'a>,
+        whose: Whose,
+        waits_until: Option<Timestamp>,
+        came: &[(u8, Segment)],
+    ) -> Self {
         let original = |(number, segment): &(u8, Segment)| Original {
             number: *number,
             alphabet: segment.charset.as_str(),
@@ -75,6 +87,8 @@ impl<'a> InboundMessage<'a> {
             parts: message.parts.map(Parts::new),
             keyword: message.keyword.as_str(),
             rule: message.rule,
+            contact_id: whose.contact.map(Shown),
+            conversation_id: whose.conversation.map(Shown),
             received_at: Shown(message.at),
             waits_until: waits_until.map(Shown),
             originals: came.iter().map(original).collect(),
@@ -112,9 +126,16 @@ mod tests {
         let place = Part { reference: 7, total: 3, number: 1 };
         let part = Segment::received(Charset::Ucs2, b"\x05\0\x03\x07\x03\x01\0A", true, None);
         assert_eq!(part.part, Some(place));
-        let body = InboundMessage::new(message, None, &[(1, part)]);
+        let whose =
+            Whose { contact: Some(ContactId::from_key(8)), conversation: Some(ConversationId::from_key(9)) };
+        let body = InboundMessage::new(message, whose, None, &[(1, part)]);
         golden("inbound.json", &serde_json::to_string_pretty(&body).expect("strings and numbers are JSON"));
-        let waits = InboundMessage::new(Inbound { rule: None, ..message }, Some(message.at.plus_s(180)), &[]);
+        let waits = InboundMessage::new(
+            Inbound { rule: None, ..message },
+            Whose::default(),
+            Some(message.at.plus_s(180)),
+            &[],
+        );
         golden("inbound_waiting.json", &serde_json::to_string_pretty(&waits).expect("the same"));
     }
 }

@@ -8,8 +8,9 @@ use crate::show::Shown;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::event::{Event, Kind};
-use tidings_domain::id::{BatchId, ConnectionId, EventId, InboundId, MessageId};
+use tidings_domain::event::Event;
+use tidings_domain::id::{BatchId, ConnectionId, ContactId, ConversationId, EventId, InboundId, MessageId};
+use tidings_domain::inbound::Whose;
 use tidings_domain::keyword;
 use tidings_domain::message::Message;
 use tidings_domain::sender::Sender;
@@ -106,6 +107,12 @@ pub struct InboundData<'a> {
     pub keyword: Option<&'static str>,
     /// The name of the rule of the configuration that acted on it, if one did.
     pub rule: Option<&'a str>,
+    /// The contact whose number it came from, if there was one when it was told.
+    #[schema(value_type = Option<String>)]
+    pub contact_id: Option<Shown<ContactId>>,
+    /// The conversation that it stands in; null where nobody can be answered.
+    #[schema(value_type = Option<String>)]
+    pub conversation_id: Option<Shown<ConversationId>>,
 }
 
 /// The parts of a message that a person sent.
@@ -187,10 +194,11 @@ pub fn render_message(id: EventId, event: &Event, message: &Message) -> Vec<u8> 
 }
 
 /// The body for a message that a person sent, or for what followed from it.
-pub fn render_inbound(id: EventId, kind: Kind, inbound: Inbound<'_>) -> Vec<u8> {
+pub fn render_inbound(id: EventId, event: &Event, inbound: Inbound<'_>) -> Vec<u8> {
+    let whose = Whose::read_noted(event.raw.as_deref());
     render(Envelope {
         id: Shown(id),
-        kind: kind.as_str(),
+        kind: event.kind.as_str(),
         timestamp: Shown(inbound.at),
         data: InboundData {
             inbound_id: Shown(inbound.id),
@@ -201,6 +209,8 @@ pub fn render_inbound(id: EventId, kind: Kind, inbound: Inbound<'_>) -> Vec<u8> 
             parts: inbound.parts.map(Parts::new),
             keyword: inbound.keyword.as_str(),
             rule: inbound.rule,
+            contact_id: whose.contact.map(Shown),
+            conversation_id: whose.conversation.map(Shown),
         },
     })
 }
@@ -219,6 +229,7 @@ fn render<T: Serialize>(envelope: Envelope<T>) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::message::tests::{example, golden};
+    use tidings_domain::event::Kind;
     use tidings_domain::failure::{Failure, FailureClass};
     use tidings_domain::message::Status;
 
@@ -256,13 +267,19 @@ mod tests {
             rule: Some("after-hours"),
             at: event.at,
         };
-        golden("event_received.json", &pretty(&render_inbound(id, Kind::Received, inbound)));
+        let whose =
+            Whose { contact: Some(ContactId::from_key(8)), conversation: Some(ConversationId::from_key(9)) };
+        let mut event = Event { kind: Kind::Received, raw: whose.noted(), ..event };
+        golden("event_received.json", &pretty(&render_inbound(id, &event, inbound)));
+        event.raw = None;
         let long = Inbound { rule: None, text: "Thanks […]!", parts: Some((7, 3, &[2])), ..inbound };
-        golden("event_received_parts.json", &pretty(&render_inbound(id, Kind::Received, long)));
+        golden("event_received_parts.json", &pretty(&render_inbound(id, &event, long)));
         let stop = Inbound { text: "STOP", keyword: keyword::Class::Stop, parts: None, ..long };
-        golden("event_opted_out.json", &pretty(&render_inbound(id, Kind::OptedOut, stop)));
+        event.kind = Kind::OptedOut;
+        golden("event_opted_out.json", &pretty(&render_inbound(id, &event, stop)));
         let start = Inbound { text: "START", keyword: keyword::Class::Start, ..stop };
-        golden("event_opted_in.json", &pretty(&render_inbound(id, Kind::OptedIn, start)));
+        event.kind = Kind::OptedIn;
+        golden("event_opted_in.json", &pretty(&render_inbound(id, &event, start)));
         golden("event_test.json", &pretty(&render_test(id, event.at)));
     }
 

@@ -2,21 +2,32 @@
 
 use super::Config;
 use super::connection::{Connection, Secrets};
-use super::key::{PriceLine, Reader};
+use super::inbound_rule::Rule;
+use super::key::{Money, PriceLine, Reader};
+use super::list;
 use super::policy::parse_sender;
-use super::section::{Codes, Content, Data, Replies, Retry, Spend};
+use super::pool::Pool;
+use super::section::{Codes, Content, Data, Frequency, Limits, Replies, Retry, Spend};
+use super::sender::Sender as Listed;
 use tidings_domain::account::Environment;
-use tidings_domain::code::BRAND_MAX;
+use tidings_domain::code::{self, BRAND_MAX, DIGITS_MAX, Mark};
 use tidings_domain::content;
+use tidings_domain::inbound_rule::When;
+use tidings_domain::quiet_hours::Place;
+use tidings_domain::registration::{Kind, State};
+use tidings_domain::reply::{self, Texts};
+use tidings_domain::sender::Sender;
+use tidings_domain::text::{self, Options, Unsendable};
 use toml::de::DeTable;
 
 impl Config {
-    /// Complains of sections whose keys do not go together. Lists are looked at where they are read.
+    /// Complains of sections whose keys do not go together. Each list is looked at where it is read.
     pub(super) fn check<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets) {
         self.check_retry(reader, root);
         self.check_codes(reader, root);
         self.check_brands(reader, root);
         self.check_spend(reader, root);
+        self.check_frequency(reader, root);
         self.check_database(reader, root, secrets);
     }
 
@@ -73,12 +84,187 @@ impl Config {
             let wrong = "is missing; write what a segment costs to numbers that no price is for";
             reader.complain_of(&table, "other", wrong.to_owned());
         }
+        if let (Some(Money(day)), Some(Money(month))) = (per_day, per_month)
+            && day > month
+        {
+            let wrong = r#"is more than "per_month", so it can never be reached; lower it, or raise that"#;
+            reader.complain_of(&table, "per_day", wrong.to_owned());
+        }
         for (n, PriceLine(prefix, _)) in prices.iter().enumerate() {
             if prices[..n].iter().any(|line| line.0 == *prefix) {
                 let wrong = format!(r#"has a price for "{prefix}" twice; remove one"#);
                 reader.complain_of(&table, "prices", wrong);
             }
         }
+    }
+
+    /// 0 is no cap.
+    fn check_frequency<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        let (day, week): (u32, u32) = (self.frequency.per_day.get(), self.frequency.per_week.get());
+        if week > 0 && day > week {
+            let table = reader.table_of::<Frequency>(root);
+            let wrong = r#"is more than "per_week", so it can never be reached; lower it, or raise that"#;
+            reader.complain_of(&table, "per_day", wrong.to_owned());
+        }
+    }
+
+    /// Complains of what does not go together with what lists have, once all are read. Where something of a list is wrong, what
+    /// needs all of it is not looked at: it might only be a consequence.
+    pub(super) fn check_lists<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        if self.senders.only_listed && list::count::<Listed>(root) == self.listed.len() {
+            self.check_listed(reader, root);
+        }
+        if list::count::<super::connection::Common>(root) == self.connections.len() {
+            self.check_routes(reader, root);
+            self.check_texts(reader, root);
+        }
+        self.check_rules(reader, root);
+    }
+
+    fn is_listed(&self, sender: &Sender) -> bool {
+        self.listed.contains_key(sender)
+    }
+
+    fn check_listed<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        const CURE: &str =
+            r#"is no [[sender]], and with "only_listed" in [senders] nothing may be sent from it; list it"#;
+        for pool in self.pools() {
+            let table = list::table::<Pool>(reader, root, pool.name.as_str());
+            for sender in pool.senders.iter().filter(|sender| !self.is_listed(sender)) {
+                reader.complain_of(
+                    &table,
+                    "senders",
+                    format!(r#"has "{sender}", which {CURE} or remove it"#),
+                );
+            }
+        }
+        let of_codes = self.codes.sender.as_deref().and_then(|text| parse_sender(text).ok());
+        if let Some(sender) = of_codes.filter(|sender| !self.is_listed(sender)) {
+            let table = reader.table_of::<Codes>(root);
+            reader.complain_of(&table, "sender", format!(r#"is "{sender}", which {CURE} or name another"#));
+        }
+    }
+
+    /// Without a connection there is the simulator of the test environment, which takes every sender.
+    fn check_routes<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        if self.connections.is_empty() {
+            return;
+        }
+        for pool in self.pools() {
+            let table = list::table::<Pool>(reader, root, pool.name.as_str());
+            for sender in pool.senders.iter().map(ToString::to_string) {
+                if !self.connections.iter().any(|connection| connection.takes(&sender)) {
+                    let wrong = format!(
+                        r#"has "{sender}", which no connection takes; write it into "senders" of a [[connection]], or remove it"#
+                    );
+                    reader.complain_of(&table, "senders", wrong);
+                }
+            }
+        }
+    }
+
+    fn check_rules<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        for (n, written) in self.inbound_rules.iter().enumerate() {
+            let when = &written.rule.when;
+            let before = self.inbound_rules[..n].iter().map(|written| &written.rule);
+            let hides = |rule: &tidings_domain::inbound_rule::InboundRule| {
+                let fits_all = rule.when == When::default();
+                (fits_all || rule.when == *when).then(|| {
+                    let often = if fits_all { "whatever comes" } else { "whenever it does" };
+                    format!(r#"is that of a rule that can never act, since "{}" fits {often} and stands before it; move or remove one of them"#, rule.name)
+                })
+            };
+            if let Some(wrong) = before.clone().find_map(hides) {
+                let table = list::table::<Rule>(reader, root, &written.rule.name);
+                reader.complain_of(&table, "name", wrong);
+            }
+        }
+    }
+
+    // ── texts that are sent by themselves ───────────────────────────────────────────────────────────────────
+
+    /// Complains of texts that could not be sent.
+    fn check_texts<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        let of_replies = reader.table_of::<Replies>(root);
+        let Replies { opt_out_text, opt_in_text, help_text, .. } = &self.replies;
+        for (key, own) in
+            [("opt_out_text", opt_out_text), ("opt_in_text", opt_in_text), ("help_text", help_text)]
+        {
+            if let Some(wrong) = own.as_deref().and_then(|text| self.wrong_text(text)) {
+                reader.complain_of(&of_replies, key, wrong);
+            }
+        }
+        for sender in self.listed.values() {
+            for (_, key, own) in sender.own_texts() {
+                if let Some(wrong) = own.as_deref().and_then(|text| self.wrong_text(text)) {
+                    let table = list::table::<Listed>(reader, root, &sender.value);
+                    reader.complain_of(&table, key, wrong);
+                }
+            }
+        }
+        for rule in self.inbound_rules.iter().map(|written| &written.rule) {
+            if let Some(wrong) = rule.then.reply.as_ref().and_then(|answer| self.wrong_text(&answer.text)) {
+                let table = list::table::<Rule>(reader, root, &rule.name);
+                reader.complain_of(&table, "reply", wrong);
+            }
+        }
+        let (allowed, needed) = (self.limits.max_segments.get(), self.segments_of_built_in());
+        if needed > allowed {
+            let table = reader.table_of::<Limits>(root);
+            let wrong = format!(
+                r#"is {allowed}, but one-time codes and answers to STOP, START and HELP have up to {needed} segments; raise it, or shorten "brand" and "help""#
+            );
+            reader.complain_of(&table, "max_segments", wrong);
+        }
+    }
+
+    /// How each connection takes text.
+    fn options(&self) -> impl Iterator<Item = Options> {
+        let own = self.connections.iter().map(|one| tidings_carriers::list::text_options(&one.carrier));
+        std::iter::once(Options::default()).chain(own)
+    }
+
+    /// What is wrong with an answer in the operator's own words. It is transliterated before it goes.
+    fn wrong_text(&self, answer: &str) -> Option<String> {
+        let allowed = self.limits.max_segments.get();
+        self.options().find_map(|options| {
+            let answer = text::transliterate(answer, &options).text;
+            Some(match text::check(&answer, &options, allowed).err()? {
+                Unsendable::TooManySegments { segments, .. } => format!(
+                    r#"has {segments} segments, and "max_segments" in [limits] allows {allowed}: it would not be sent; shorten it, or raise that"#
+                ),
+                Unsendable::Empty | Unsendable::Blank => {
+                    "has nothing in it to be seen; write a text, or remove the key".to_owned()
+                }
+                why @ Unsendable::ControlCharacter { .. } => format!("cannot be sent: {why}; correct it"),
+            })
+        })
+    }
+
+    /// The most segments that a text has which stands here and not in the configuration.
+    fn segments_of_built_in(&self) -> u32 {
+        let usual = self.usual_texts();
+        let of_senders: Vec<Texts> = self.listed.values().filter_map(|sender| sender.texts(&usual)).collect();
+        let answers = reply::languages().flat_map(|language| {
+            let all = std::iter::once(&usual).chain(&of_senders).filter(|_| self.replies.enabled);
+            let of = move |texts: &Texts| {
+                let kinds = reply::Kind::TO_KEYWORDS.into_iter().filter(|kind| !texts.own.contains_key(kind));
+                kinds.map(|kind| texts.text(kind, Some(language))).collect::<Vec<_>>()
+            };
+            all.flat_map(of).collect::<Vec<_>>()
+        });
+        let codes = reply::languages().filter_map(|language| {
+            let template = code::Template::built_in(Some(language), self.codes.brand.as_deref()).ok()?;
+            Some(code::sample(&template.blank(DIGITS_MAX, Mark::new(0))).into_owned())
+        });
+        let (answers, codes): (Vec<String>, Vec<String>) = (answers.collect(), codes.collect());
+        // A code goes as it is written.
+        let segments = |options: Options| {
+            let answers = answers.iter().map(|text| text::transliterate(text, &options).after.segments);
+            let codes = codes.iter().map(|text| text::measure(text, &options).segments);
+            answers.chain(codes).max().unwrap_or(1)
+        };
+        self.options().map(segments).max().unwrap_or(1)
     }
 
     fn check_database<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets) {
@@ -121,6 +307,15 @@ impl Config {
                 ));
             }
         }
+        for connection in &self.connections {
+            if let Some(address) = connection.without_port() {
+                warnings.push(format!(
+                    r#"connection "{}" has an address without a port, which means 2775: write the one that the carrier named, such as address = "{address}:2775""#,
+                    connection.name
+                ));
+            }
+        }
+        warnings.extend(self.warnings_of_senders());
         for (at, second) in self.connections.iter().enumerate() {
             if let Some(first) = self.connections[..at].iter().find(|first| first.shares_account(second)) {
                 warnings.push(format!(
@@ -130,5 +325,143 @@ impl Config {
             }
         }
         warnings
+    }
+    fn warnings_of_senders(&self) -> Vec<String> {
+        const US: &str = "US";
+        let mut warnings = Vec::new();
+        let enabled = &self.countries.enabled;
+        let goes_there = enabled.is_empty() || enabled.iter().any(|country| country.0.as_str() == US);
+        for (value, sender) in self.listed.iter().filter(|_| goes_there) {
+            let listed = sender.listed(value);
+            let is_of = |number| Place::of(number).is_some_and(|place| place.country() == US);
+            let is_american = matches!(value, Sender::PhoneNumber(number) if is_of(*number));
+            let is_for =
+                listed.countries.is_empty() || listed.countries.iter().any(|country| country.as_str() == US);
+            let evidence = &listed.evidence;
+            let lacks = listed.state == State::Unregistered
+                || evidence.brand_id.is_none()
+                || evidence.campaign_id.is_none();
+            if is_american && is_for && listed.kind == Kind::LongCode && lacks {
+                warnings.push(format!(
+                    r#"sender "{value}" is a long code without a registration, and messages from it to the United States are refused: write "brand_id", "campaign_id" and registration = "registered" once its campaign is granted, or "countries" without US"#
+                ));
+            }
+        }
+        if self.senders.only_listed {
+            for rule in self.inbound_rules.iter().map(|written| &written.rule) {
+                for sender in rule.when.to.iter().filter(|sender| !self.is_listed(sender)) {
+                    warnings.push(format!(
+                        r#"rule "{}" is about "{sender}", which is no [[sender]], and with "only_listed" in [senders] you can write nothing from it: list it, or correct "to""#,
+                        rule.name
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::connection::Secrets;
+    use crate::config::{Config, FILE_NAME};
+    use std::collections::BTreeMap;
+
+    fn load(text: &str) -> Result<Config, Vec<String>> {
+        let read = Config::parse(FILE_NAME, text, &BTreeMap::new(), Secrets::Left);
+        read.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    const NORTH: &str = "[[connection]]\nname = \"north\"\nkind = \"smpp\"\naddress = \"smpp.example:2775\"\nsystem_id = \"acme\"\npassword = \"x\"\n";
+
+    #[test]
+    fn what_contradicts_is_told_with_its_place_and_cure() {
+        let check = |text: &str, expected: &[&str]| {
+            let problems = load(text).err().unwrap_or_default();
+            assert_eq!(problems, expected, "{text}");
+        };
+        check(
+            "[spend]\nother = 1\nper_day = 50\nper_month = 20\n",
+            &[
+                r#"tidings.toml:3: key "per_day" in [spend] is more than "per_month", so it can never be reached; lower it, or raise that"#,
+            ],
+        );
+        check(
+            "[frequency]\nper_day = 5\nper_week = 3\n",
+            &[
+                r#"tidings.toml:2: key "per_day" in [frequency] is more than "per_week", so it can never be reached; lower it, or raise that"#,
+            ],
+        );
+        check("[frequency]\nper_day = 5\n", &[]);
+        let only = "[senders]\nonly_listed = true\n[[sender]]\nvalue = \"Acme\"\n";
+        check(
+            &format!(
+                "{only}[codes]\nsender = \"Other\"\n[[pool]]\nname = \"a\"\nsenders = [\"Acme\", \"72345\"]\n"
+            ),
+            &[
+                r#"tidings.toml:9: key "senders" in [[pool]] "a" has "72345", which is no [[sender]], and with "only_listed" in [senders] nothing may be sent from it; list it or remove it"#,
+                r#"tidings.toml:6: key "sender" in [codes] is "Other", which is no [[sender]], and with "only_listed" in [senders] nothing may be sent from it; list it or name another"#,
+            ],
+        );
+        let pool = "[[pool]]\nname = \"a\"\nsenders = [\"Acme\", \"+12125551234\"]\n";
+        check(&format!("{pool}{NORTH}"), &[]);
+        check(&format!("{pool}{NORTH}senders = [\"+1 212 555 1234\", \"Acme\"]\n"), &[]);
+        check(
+            &format!("{pool}{NORTH}senders = [\"Acme\"]\n"),
+            &[
+                r#"tidings.toml:3: key "senders" in [[pool]] "a" has "+12125551234", which no connection takes; write it into "senders" of a [[connection]], or remove it"#,
+            ],
+        );
+        check(
+            "[replies]\nhelp_text = \"   \"\n",
+            &[
+                r#"tidings.toml:2: key "help_text" in [replies] has nothing in it to be seen; write a text, or remove the key"#,
+            ],
+        );
+        let long = "a".repeat(200);
+        check(
+            &format!("[limits]\nmax_segments = 1\n[[sender]]\nvalue = \"Acme\"\nopt_in_text = \"{long}\"\n"),
+            &[
+                r#"tidings.toml:5: key "opt_in_text" in [[sender]] "Acme" has 2 segments, and "max_segments" in [limits] allows 1: it would not be sent; shorten it, or raise that"#,
+            ],
+        );
+        check(
+            &format!("[limits]\nmax_segments = 1\n[replies]\nbrand = \"{}\"\n", &long[..90]),
+            &[
+                r#"tidings.toml:2: key "max_segments" in [limits] is 1, but one-time codes and answers to STOP, START and HELP have up to 2 segments; raise it, or shorten "brand" and "help""#,
+            ],
+        );
+        check("[limits]\nmax_segments = 1\n[replies]\nbrand = \"Acme\"\nhelp = \"+1 212 555 0100\"\n", &[]);
+    }
+
+    #[test]
+    fn what_is_surely_a_mistake_is_warned_of() {
+        let check = |text: &str, part: &str, expected: bool| {
+            let warnings = load(text).expect("it is right").warnings();
+            assert_eq!(
+                warnings.iter().any(|warning| warning.contains(part)),
+                expected,
+                "{text}: {warnings:?}"
+            );
+        };
+        let without = "without a port";
+        check(NORTH, without, false);
+        check(&NORTH.replace(":2775", ""), without, true);
+        check(&NORTH.replace("smpp.example:2775", "2001:db8::1"), without, true);
+        check(&NORTH.replace("smpp.example:2775", "[2001:db8::1]:2775"), without, false);
+        let (own, long) = ("[[sender]]\nvalue = \"+12125551234\"\n", "long code without a registration");
+        check(own, long, true);
+        check(&format!("{own}registration = \"registered\"\n"), long, true);
+        check(
+            &format!("{own}registration = \"registered\"\nbrand_id = \"B\"\ncampaign_id = \"C\"\n"),
+            long,
+            false,
+        );
+        check(&format!("{own}countries = [\"CA\"]\n"), long, false);
+        check(&format!("{own}[countries]\nenabled = [\"CA\"]\n"), long, false);
+        check(&own.replace("+12125551234", "+46701234567"), long, false);
+        let rule = "[[sender]]\nvalue = \"Acme\"\n[[inbound_rule]]\nname = \"a\"\nto = [\"72345\"]\n";
+        check(&format!("{rule}[senders]\nonly_listed = true\n"), "rule \"a\" is about \"72345\"", true);
+        check(rule, "rule \"a\" is about", false);
     }
 }

@@ -103,6 +103,17 @@ impl Connection {
         }
     }
 
+    /// Whether messages from a sender go out on it, whoever they are to.
+    pub fn takes(&self, sender: &str) -> bool {
+        self.senders.is_empty() || self.senders.iter().any(|known| known == sender)
+    }
+
+    /// Its address, if that names no port.
+    pub fn without_port(&self) -> Option<&str> {
+        let Settings::Smpp(settings) = &self.carrier else { return None };
+        host(&settings.address).is_none().then_some(&settings.address)
+    }
+
     /// Whether a key of the carrier was written.
     pub fn has(&self, key: &str) -> bool {
         self.written.contains_key(key)
@@ -146,13 +157,19 @@ pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets
             common: common.show(),
             name: common.name,
             prefixes: common.prefixes,
-            senders: common.senders,
+            senders: common.senders.iter().map(|text| printed(text, environment)).collect(),
             replies: common.replies,
             carrier,
             written,
         });
     });
     connections
+}
+
+/// A sender as routing compares it, however it is written.
+fn printed(text: &str, environment: Environment) -> String {
+    let sender = tidings_domain::sender::Sender::parse(text, None, environment);
+    sender.map_or_else(|_| text.to_owned(), |sender| sender.to_string())
 }
 
 fn check_name(reader: &mut Reader<'_>, table: &Table<'_>, name: &str, before: &[String]) {
@@ -233,14 +250,17 @@ fn environment(
 fn on_this_machine(carrier: &Settings) -> bool {
     let Settings::Smpp(settings) = carrier else { return false };
     let address = settings.address.as_str();
-    // As the carrier itself takes it apart: what has several colons and no brackets is an address without a port.
-    let host = match address.rsplit_once(':') {
-        Some((host, _)) if !host.contains(':') || host.starts_with('[') => host,
-        Some(_) | None => address,
-    };
+    let host = host(address).unwrap_or(address);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What stands before the port, if there is one. As the carrier itself takes it apart: what has several colons and no brackets
+/// is an address without a port.
+fn host(address: &str) -> Option<&str> {
+    let (host, _) = address.rsplit_once(':')?;
+    (!host.contains(':') || host.starts_with('[')).then_some(host)
 }
 
 /// The carrier's own keys as they were written, its kind among them, and the settings.

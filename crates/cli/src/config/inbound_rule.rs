@@ -60,6 +60,25 @@ impl Setting for Date {
     }
 }
 
+/// Hours of one day. A night is what is outside of a day's hours: over midnight nobody could say to which of two days, or of
+/// which one is a holiday, its hours belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hours(Window);
+
+impl Setting for Hours {
+    const TEXT: bool = true;
+    fn wanted() -> String {
+        r#"hours of one day, such as "10:00-18:00"; for a night, those of the day with outside = true"#
+            .to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        Window::parse(value.as_str()?).map(Self)
+    }
+    fn print(&self) -> Option<String> {
+        Some(format!("\"{}\"", self.0))
+    }
+}
+
 /// A time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Zone(ZoneName);
@@ -96,7 +115,7 @@ section! {
         /// The clock of the hours, days and holidays below.
         time_zone: Option<Zone> = None, example r#""America/New_York""#;
         /// Only within these hours of a day.
-        hours: Option<Window> = None, example r#""09:00-17:00""#;
+        hours: Option<Hours> = None, example r#""09:00-17:00""#;
         /// Only on these days of the week; an empty list is all.
         days: Vec<DayWord> = Vec::new(), example r#"["mon", "tue", "wed", "thu", "fri"]"#;
         /// Not on these days.
@@ -140,12 +159,18 @@ impl Written {
 /// What is wrong with a key: its name, and a sentence.
 type Wrong = (&'static str, String);
 
+/// What is right of a list; what is wrong goes to the others that are.
+fn right<T>(all: impl Iterator<Item = Result<T, Wrong>>, wrong: &mut Vec<Wrong>) -> Vec<T> {
+    all.filter_map(|one| one.map_err(|why| wrong.push(why)).ok()).collect()
+}
+
 impl Rule {
     /// As it counts.
-    fn rule(&self) -> Result<InboundRule, Wrong> {
+    fn rule(&self) -> Result<InboundRule, Vec<Wrong>> {
+        let mut wrong = Vec::new();
         if !is_name(&self.name) {
             let why = "must have 1 to 40 small letters, digits, - and _; correct it";
-            return Err(("name", why.to_owned()));
+            wrong.push(("name", why.to_owned()));
         }
         let to = self.to.iter().map(|text| {
             // Also the fictional numbers of the test environment are taken: a rule is for both.
@@ -163,15 +188,34 @@ impl Rule {
                 |why| ("owners", format!(r#"has "{text}", which cannot be an owner: {why} Correct it"#));
             line(text, OWNER_MAX).map_err(wrong)
         });
+        wrong.extend(self.wrong_contact());
         let when = When {
-            to: to.collect::<Result<_, _>>()?,
-            keywords: self.keywords.iter().map(|text| keyword(text)).collect::<Result<_, _>>()?,
-            groups: groups.collect::<Result<_, _>>()?,
-            owners: owners.collect::<Result<_, _>>()?,
+            to: right(to, &mut wrong),
+            keywords: right(self.keywords.iter().map(|text| keyword(text)), &mut wrong),
+            groups: right(groups, &mut wrong),
+            owners: right(owners, &mut wrong),
             known: self.contact.map(|word| word == ContactWord::Known),
-            times: self.times()?,
+            times: self.times().unwrap_or_else(|why| {
+                wrong.push(why);
+                None
+            }),
         };
-        Ok(InboundRule { name: self.name.clone(), when, then: self.then()? })
+        let then = self.then(&mut wrong);
+        if wrong.is_empty() { Ok(InboundRule { name: self.name.clone(), when, then }) } else { Err(wrong) }
+    }
+
+    /// What only contacts have is asked of people who are none.
+    fn wrong_contact(&self) -> Option<Wrong> {
+        let asked = [
+            ("groups", !self.groups.is_empty()),
+            ("owners", !self.owners.is_empty()),
+            ("assign_owner", self.assign_owner),
+        ];
+        let (key, _) = asked.into_iter().find(|(_, is_asked)| *is_asked)?;
+        let why = format!(
+            r#"is "unknown", and nobody who is no contact has what "{key}" asks; remove one of them"#
+        );
+        (self.contact == Some(ContactWord::Unknown)).then_some(("contact", why))
     }
 
     fn times(&self) -> Result<Option<Times>, Wrong> {
@@ -186,7 +230,7 @@ impl Rule {
             return Err(("time_zone", why.to_owned()));
         }
         let Some(mut times) = Times::of(&zone.0) else { return Ok(None) };
-        if let Some(window) = self.hours {
+        if let Some(Hours(window)) = self.hours {
             times.window = window;
         }
         if !self.days.is_empty() {
@@ -200,54 +244,60 @@ impl Rule {
         Ok(Some(times))
     }
 
-    fn then(&self) -> Result<Then, Wrong> {
-        let assign = match (&self.assign, self.assign_owner) {
-            (Some(_), true) => {
+    fn then(&self, wrong: &mut Vec<Wrong>) -> Then {
+        let assign = match &self.assign {
+            Some(_) if self.assign_owner => {
                 let why = r#"is written beside "assign"; remove one of them"#;
-                return Err(("assign_owner", why.to_owned()));
+                wrong.push(("assign_owner", why.to_owned()));
+                None
             }
-            (Some(name), false) => {
-                let wrong = |why| ("assign", format!("cannot be a name: {why} Correct it"));
-                Some(Assign::To(line(name, NAME_MAX).map_err(wrong)?))
+            Some(name) => {
+                let named = line(name, NAME_MAX);
+                named
+                    .map_err(|why| wrong.push(("assign", format!("cannot be a name: {why} Correct it"))))
+                    .ok()
             }
-            (None, true) => Some(Assign::Owner),
-            (None, false) => None,
-        };
-        if let Some(tag) = self.tags.iter().find(|tag| !is_tag(tag)) {
-            let why = format!(r#"has "{tag}": a tag has 1 to 30 small letters, digits, - and _; correct it"#);
-            return Err(("tags", why));
-        }
-        if self.tags.len() > TAGS_MAX {
-            return Err(("tags", format!("has more than {TAGS_MAX}; remove some")));
-        }
-        let reply = match &self.reply {
-            Some(text) if text.chars().count() > TEXT_MAX => {
-                return Err(("reply", format!("has more than {TEXT_MAX} characters; shorten it")));
-            }
-            Some(text) => Some(Answer { text: text.clone(), every_h: self.reply_every_h.get() }),
             None => None,
         };
-        Ok(Then { assign, tags: self.tags.clone(), reply })
+        let assign = assign.map(Assign::To).or(self.assign_owner.then_some(Assign::Owner));
+        for tag in self.tags.iter().filter(|tag| !is_tag(tag)) {
+            let why = format!(r#"has "{tag}": a tag has 1 to 30 small letters, digits, - and _; correct it"#);
+            wrong.push(("tags", why));
+        }
+        if self.tags.len() > TAGS_MAX {
+            wrong.push(("tags", format!("has more than {TAGS_MAX}; remove some")));
+        }
+        if self.reply.as_ref().is_some_and(|text| text.chars().count() > TEXT_MAX) {
+            wrong.push(("reply", format!("has more than {TEXT_MAX} characters; shorten it")));
+        }
+        let reply = self.reply.clone().map(|text| Answer { text, every_h: self.reply_every_h.get() });
+        Then { assign, tags: self.tags.clone(), reply }
     }
 
     /// As it counts, if it is right after those before it.
-    fn checked(&self, reader: &mut Reader<'_>, table: &Table<'_>, before: &[Written]) -> Option<InboundRule> {
-        let (key, wrong) = match self.rule() {
-            // One that is no zone was complained of when it was read.
-            Err(("time_zone", _)) if self.time_zone.is_none() && reader.is_written(table, "time_zone") => {
-                return None;
-            }
-            Err(wrong) => wrong,
-            Ok(rule) if before.iter().any(|other| other.rule.name == rule.name) => {
-                ("name", "is that of another rule; name it otherwise".to_owned())
-            }
-            Ok(_) if before.len() == RULES_MAX => {
-                ("name", format!("is one of more than {RULES_MAX} rules; remove some"))
-            }
-            Ok(rule) => return Some(rule),
+    fn checked(&self, reader: &mut Reader<'_>, table: &Table<'_>, before: &[String]) -> Option<InboundRule> {
+        let (rule, mut wrong) = match self.rule() {
+            Ok(rule) => (Some(rule), Vec::new()),
+            Err(wrong) => (None, wrong),
         };
-        reader.complain_of(table, key, wrong);
-        None
+        // What is no zone and what are no hours was complained of when it was read.
+        let is_told = |key: &str| {
+            key == "time_zone"
+                && (self.time_zone.is_none() && reader.is_written(table, "time_zone")
+                    || self.hours.is_none() && reader.is_written(table, "hours"))
+        };
+        let is_hidden = wrong.iter().any(|(key, _)| is_told(key));
+        wrong.retain(|(key, _)| !is_told(key));
+        if before.contains(&self.name) {
+            wrong.push(("name", "is that of another rule; name it otherwise".to_owned()));
+        } else if before.len() == RULES_MAX {
+            wrong.push(("name", format!("is one of more than {RULES_MAX} rules; remove some")));
+        }
+        let is_right = wrong.is_empty() && !is_hidden;
+        for (key, why) in wrong {
+            reader.complain_of(table, key, why);
+        }
+        rule.filter(|_| is_right)
     }
 }
 
@@ -269,9 +319,11 @@ fn keyword(text: &str) -> Result<String, Wrong> {
 
 /// Reads all of them.
 pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> Vec<Written> {
-    let mut rules = Vec::new();
+    let (mut rules, mut names) = (Vec::new(), Vec::new());
     list::each(reader, root, |reader, table, section: Rule| {
-        if let Some(rule) = section.checked(reader, table, &rules) {
+        let checked = section.checked(reader, table, &names);
+        names.push(section.name.clone());
+        if let Some(rule) = checked {
             rules.push(Written { section, rule });
         }
     });
@@ -317,6 +369,28 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_can_never_act_is_told() {
+        let check = |first: &str, second: &str, expected: Option<&str>| {
+            let rule = |name: &str, text: &str| format!("[[inbound_rule]]\nname = \"{name}\"\n{text}\n");
+            let problems = load(&(rule("a", first) + &rule("b", second))).err().unwrap_or_default();
+            match expected {
+                None => assert!(problems.is_empty(), "{first} / {second}: {problems:?}"),
+                Some(part) => {
+                    assert_eq!(problems.len(), 1, "{first} / {second}: {problems:?}");
+                    assert!(
+                        problems[0].contains("[[inbound_rule]] \"b\"") && problems[0].contains(part),
+                        "{problems:?}"
+                    );
+                }
+            }
+        };
+        check("assign = \"Maya\"", "keywords = [\"order\"]", Some("\"a\" fits whatever comes"));
+        check("keywords = [\"order\"]", "keywords = [\"ORDER\"]", Some("\"a\" fits whenever it does"));
+        check("keywords = [\"order\"]", "assign = \"Maya\"", None);
+        check("keywords = [\"order\"]", "keywords = [\"order\"]\ncontact = \"known\"", None);
+    }
+
+    #[test]
     fn a_wrong_rule_is_answered_with_key_and_cure() {
         let check = |text: &str, key: &str, cure: &str| {
             let problems = load(&format!("[[inbound_rule]]\nname = \"a\"\n{text}\n")).expect_err(text);
@@ -336,8 +410,26 @@ mod tests {
         check("tags = [\"VIP\"]", "tags", "small letters");
         check("groups = [\"a;b\"]", "groups", "Correct it");
         check("to = [\"?\"]", "to", "cannot be a sender");
+        check("contact = \"unknown\"\ngroups = [\"VIP\"]", "contact", "\"groups\" asks");
+        check("contact = \"unknown\"\nassign_owner = true", "contact", "\"assign_owner\" asks");
+        check("time_zone = \"Europe/Stockholm\"\nhours = \"22:00-06:00\"", "hours", "outside = true");
+        check("reply = \"  \"", "reply", "nothing in it");
+        check(
+            &format!("reply = \"{}\"\n[limits]\nmax_segments = 2", "a".repeat(400)),
+            "reply",
+            "has 3 segments",
+        );
         check("reply_every_h = 0", "reply_every_h", "from 1 to 720");
         check("\n[[inbound_rule]]\nname = \"a\"", "name", "another rule");
+        let many = "[[inbound_rule]]\nname = \"A\"\nkeywords = [\"stop\", \"late order\"]\ntags = [\"VIP\"]\n\
+                    [[inbound_rule]]\nname = \"A\"\n";
+        let many = load(many).expect_err("all of it is wrong");
+        let keys = ["name", "keywords", "keywords", "tags", "name", "name"];
+        assert_eq!(many.len(), keys.len(), "{many:?}");
+        assert!(
+            many.iter().zip(keys).all(|(told, key)| told.contains(&format!("key \"{key}\""))),
+            "{many:?}"
+        );
         let unnamed = load("[[inbound_rule]]\nreply = \"hello\"\n").expect_err("it has no name");
         assert!(unnamed[0].contains("small letters"), "{unnamed:?}");
         assert!(

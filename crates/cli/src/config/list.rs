@@ -32,7 +32,7 @@ pub fn each<'a, S: Listed>(
     };
     for content in tables {
         let name = content.get_ref().get(S::NAME_KEY).and_then(|name| name.get_ref().as_str());
-        let header = name.map_or_else(header::<S>, |name| format!(r#"{} "{name}""#, header::<S>()));
+        let header = name.map_or_else(header::<S>, named::<S>);
         let mut table = reader.table(header, S::NAME, name, Some(content));
         let section = S::read(reader, &mut table);
         if !S::HAS_REST {
@@ -40,6 +40,21 @@ pub fn each<'a, S: Listed>(
         }
         take(reader, &table, section);
     }
+}
+
+/// How many are written, whether they are right or not.
+pub fn count<S: Listed>(root: &DeTable<'_>) -> usize {
+    root.get(S::NAME).and_then(|written| written.get_ref().as_array()).map_or(0, |tables| tables.len())
+}
+
+/// The table of the one with this name, to complain of once all are read.
+pub fn table<'a, S: Listed>(reader: &Reader<'a>, root: &'a DeTable<'a>, name: &str) -> Table<'a> {
+    let tables = root.get(S::NAME).and_then(|written| written.get_ref().as_array());
+    let is_it = |table: &&'a toml::Spanned<DeValue<'a>>| {
+        table.get_ref().get(S::NAME_KEY).and_then(|known| known.get_ref().as_str()) == Some(name)
+    };
+    let found = tables.and_then(|tables| tables.iter().find(is_it));
+    reader.table(named::<S>(name), S::NAME, Some(name), found)
 }
 
 /// Prints one as it was written.
@@ -50,6 +65,10 @@ pub fn print<S: Listed>(text: &mut String, section: &S) {
 /// Prints the section as the example configuration has it: all of it commented.
 pub fn print_example<S: Listed>(text: &mut String) {
     S::describe().print(text, &format!("# {}", header::<S>()));
+}
+
+fn named<S: Listed>(name: &str) -> String {
+    format!(r#"{} "{name}""#, header::<S>())
 }
 
 fn header<S: Listed>() -> String {

@@ -14,7 +14,7 @@ section! {
         /// Its name: a to z, digits, - and _.
         name: String = String::new(), example r#""support""#;
         /// Its senders: phone numbers, short codes and names.
-        senders: Vec<String> = Vec::new(), example r#"["+12125551234", "+13055551234"]"#;
+        senders: Vec<String> = Vec::new(), example r#"["+46701234567", "Tidings"]"#;
         /// Whether somebody who was not sent to before gets a sender of their own area.
         area_match: bool = false;
     }
@@ -27,12 +27,12 @@ impl list::Listed for Pool {
 
 impl Pool {
     /// Whether it is right, after those before it.
-    fn is_right(&self, reader: &mut Reader<'_>, table: &Table<'_>, before: &[Self]) -> bool {
+    fn is_right(&self, reader: &mut Reader<'_>, table: &Table<'_>, before: &[String]) -> bool {
         let found = reader.problems.len();
         if Name::parse(&self.name).is_none() {
             let wrong = format!("must be 1 to {NAME_MAX} of a to z, digits, - and _");
             reader.complain_of(table, "name", wrong);
-        } else if before.iter().any(|other| other.name == self.name) {
+        } else if before.contains(&self.name) {
             reader.complain_of(table, "name", "is the name of another pool too; choose another".to_owned());
         }
         if self.senders.is_empty() {
@@ -66,9 +66,11 @@ impl Pool {
 
 /// Reads all of them.
 pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>) -> Vec<Pool> {
-    let mut pools = Vec::new();
+    let (mut pools, mut names) = (Vec::new(), Vec::new());
     list::each(reader, root, |reader, table, pool: Pool| {
-        if pool.is_right(reader, table, &pools) {
+        let is_right = pool.is_right(reader, table, &names);
+        names.push(pool.name.clone());
+        if is_right {
             pools.push(pool);
         }
     });

@@ -118,14 +118,14 @@ impl Sender {
         table: &Table<'_>,
         before: &BTreeMap<Value, Self>,
     ) -> Option<Value> {
+        let is_of_brand = self.trust_score.is_none() || self.brand_id.is_some();
+        if !is_of_brand {
+            let wrong = r#"is that of a brand; write the brand as "brand_id""#.to_owned();
+            reader.complain_of(table, "trust_score", wrong);
+        }
         let wrong = match Value::parse(&self.value, None, Environment::Test) {
             Ok(value) if before.contains_key(&value) => "is listed twice; join the two".to_owned(),
-            Ok(_) if self.trust_score.is_some() && self.brand_id.is_none() => {
-                let wrong = r#"is that of a brand; write the brand as "brand_id""#.to_owned();
-                reader.complain_of(table, "trust_score", wrong);
-                return None;
-            }
-            Ok(value) => return Some(value),
+            Ok(value) => return is_of_brand.then_some(value),
             Err(_) if self.value.is_empty() && !reader.is_written(table, "value") => {
                 r#"is missing; write the sender, such as value = "+12125551234""#.to_owned()
             }
@@ -153,7 +153,7 @@ impl Sender {
         }
     }
 
-    fn own_texts(&self) -> [(reply::Kind, &'static str, &Option<String>); 3] {
+    pub(super) fn own_texts(&self) -> [(reply::Kind, &'static str, &Option<String>); 3] {
         [
             (reply::Kind::OptOut, "opt_out_text", &self.opt_out_text),
             (reply::Kind::OptIn, "opt_in_text", &self.opt_in_text),

@@ -43,7 +43,7 @@ impl House {
         house
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.directory.join("tidings.toml")
     }
 
@@ -54,6 +54,7 @@ impl House {
         std::fs::write(self.file(), text).expect("written");
     }
 
+    /// What a command prints that does not fail.
     pub fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         let output = command.args(arguments).arg("--config").arg(self.file()).output().expect("it starts");

@@ -11,6 +11,7 @@ use tidings_domain::contact::Details;
 use tidings_domain::conversation;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
+use tidings_domain::inbound::Whose;
 use tidings_domain::inbound_rule::{self, InboundRule};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::Status;
@@ -67,6 +68,8 @@ pub struct Parts {
 pub struct Received {
     /// The message.
     pub inbound: Inbound,
+    /// Who has the number now that it came from, and in which conversation it stands. Events have it as it was.
+    pub whose: Whose,
     /// Its parts as they came, by number. None of what was stored by an earlier version.
     pub parts: Vec<(u8, Segment)>,
     /// Until when it waits for others.
@@ -231,7 +234,7 @@ impl Inbound {
     }
 
     /// A fact about it.
-    pub(crate) const fn event(&self, kind: Kind) -> Event {
+    pub(crate) fn event(&self, kind: Kind, whose: Whose) -> Event {
         Event {
             kind,
             status: Status::Delivered,
@@ -239,7 +242,7 @@ impl Inbound {
             at: self.at,
             due_at: None,
             failure: None,
-            raw: None,
+            raw: whose.noted(),
         }
     }
 

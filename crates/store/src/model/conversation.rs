@@ -125,12 +125,21 @@ impl Tables {
     }
 
     /// Adds an entry to its conversation, which it begins if there is none.
+    pub(super) fn conversation_between(
+        &self,
+        realm: Realm,
+        person: PhoneNumber,
+        sender: Sender,
+    ) -> Option<ConversationId> {
+        self.conversations.between.get(&(realm, person, sender)).copied()
+    }
+
     pub(super) fn add_entry(&mut self, new: Addition) -> Conversation {
         let parties = (new.realm, new.person, new.sender);
         let id = match self.conversations.between.get(&parties) {
             Some(id) => *id,
             None => {
-                let id = ConversationId::from_key(self.next_id(new.at));
+                let id = new.begins.unwrap_or_else(|| ConversationId::from_key(self.next_id(new.at)));
                 self.conversations.between.insert(parties, id);
                 let conversation =
                     Conversation::begun(id, new.realm, new.person, new.sender, new.entry, new.at);

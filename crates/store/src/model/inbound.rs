@@ -10,7 +10,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, decide, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, decide, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::reply::{Count, Kind as ReplyKind, WINDOW_MS, is_one_more_allowed};
@@ -318,20 +318,31 @@ impl Tables {
         now: Timestamp,
         out: &mut Advanced,
     ) {
-        self.events.publish(
-            &self.endpoints,
-            Subject::Inbound(inbound),
-            inbound.event(Kind::Received),
-            &mut out.told,
-        );
         if let Some(said) = Addition::of_inbound(inbound, &handled) {
             self.add_entry(said);
         }
+        let whose = self.whose(inbound);
+        self.events.publish(
+            &self.endpoints,
+            Subject::Inbound(inbound),
+            inbound.event(Kind::Received, whose),
+            &mut out.told,
+        );
         if let Handled::Rule(ruled) = handled {
             self.answer(inbound, *ruled, now, out);
         }
         if let Some(ask) = ask {
-            self.follow(inbound, ask, now, out);
+            self.follow(inbound, whose, ask, now, out);
+        }
+    }
+
+    /// Who has the number that it came from, and in which conversation it stands.
+    fn whose(&self, inbound: &Inbound) -> Whose {
+        let Some(person) = inbound.person() else { return Whose::default() };
+        let sender = inbound.sender();
+        Whose {
+            contact: self.contacts.holder(inbound.realm, person).map(|contact| contact.id),
+            conversation: sender.and_then(|sender| self.conversation_between(inbound.realm, person, sender)),
         }
     }
 
@@ -355,17 +366,18 @@ impl Tables {
         let kept = self.inbounds.rows.get(&id).filter(|kept| kept.inbound.realm == realm);
         Ok(kept.map(|kept| Received {
             inbound: kept.inbound.clone(),
+            whose: self.whose(&kept.inbound),
             parts: kept.assembly.parts().iter().map(|(number, part)| (*number, part.clone())).collect(),
             waits_until: kept.waits_until,
         }))
     }
 
     /// Does what is asked.
-    fn follow(&mut self, inbound: &Inbound, ask: Ask, now: Timestamp, out: &mut Advanced) {
+    fn follow(&mut self, inbound: &Inbound, whose: Whose, ask: Ask, now: Timestamp, out: &mut Advanced) {
         let (realm, person, actor) = (inbound.realm, ask.person, inbound.actor());
         let says = |tables: &mut Self, kind, out: &mut Advanced| {
             let subject = Subject::Inbound(inbound);
-            tables.events.publish(&tables.endpoints, subject, inbound.event(kind), &mut out.told);
+            tables.events.publish(&tables.endpoints, subject, inbound.event(kind, whose), &mut out.told);
         };
         match decide(inbound.keyword, self.suppressions.in_force(realm, person, now)) {
             Decision::Keep => return,

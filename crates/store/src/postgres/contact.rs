@@ -95,7 +95,7 @@ async fn taken(sql: &Session, contact: &Contact) -> Result<Option<(PhoneNumber, 
 }
 
 /// Whose numbers these are.
-async fn held(
+pub(super) async fn held(
     sql: &Session,
     realm: Realm,
     numbers: impl Iterator<Item = PhoneNumber>,

@@ -21,7 +21,7 @@ use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
 /// Between whom a conversation is.
-type Parties = (Realm, PhoneNumber, Sender);
+pub(super) type Parties = (Realm, PhoneNumber, Sender);
 
 // ── writing ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,7 +107,7 @@ pub(super) async fn add(tx: &mut Tx, new: Vec<Addition>) -> Result<Option<Conver
         let (one, seq) = match known.entry(parties) {
             hash_map::Entry::Occupied(known) => known.into_mut(),
             hash_map::Entry::Vacant(new_one) => {
-                let id = ConversationId::from_key(tx.next_id(new.at));
+                let id = new.begins.unwrap_or_else(|| ConversationId::from_key(tx.next_id(new.at)));
                 let begun = Conversation::begun(id, new.realm, new.person, new.sender, new.entry, new.at);
                 new_one.insert((begun, 0))
             }
@@ -334,7 +334,10 @@ macro_rules! columns {
 
 /// The conversations between these. While the table is new, the index by place looks as good as the one by person, and would read
 /// those of everybody: the order leaves no choice.
-async fn between(sql: &Session, parties: &[Parties]) -> Result<HashMap<Parties, (Conversation, i64)>> {
+pub(super) async fn between(
+    sql: &Session,
+    parties: &[Parties],
+) -> Result<HashMap<Parties, (Conversation, i64)>> {
     let rows = sql
         .rows(
             concat!(

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
+use tidings_domain::inbound::Whose;
 use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
@@ -813,10 +814,16 @@ pub(super) async fn first_at(sql: &Session, at: Timestamp) -> Result<i64> {
 // ── inbound ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Writes the event, and a delivery for everybody who wants to hear of it.
-pub(super) fn publish_inbound(tx: &mut Tx, message: &Inbound, kind: Kind, told: &mut Vec<Told>) {
+pub(super) fn publish_inbound(
+    tx: &mut Tx,
+    message: &Inbound,
+    whose: Whose,
+    kind: Kind,
+    told: &mut Vec<Told>,
+) {
     let listeners = tx.listeners();
     let id = EventId::from_key(tx.next_event(message.at));
-    let event = message.event(kind);
+    let event = message.event(kind, whose);
     for endpoint in listeners.of(message.realm, kind, None) {
         let delivery = Some(tx.sheets.events.lease_first(id, endpoint, message.realm, message.at));
         let about = About::Inbound(Box::new(message.clone()));

@@ -12,14 +12,16 @@ use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, decide, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, decide, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
+use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_domain::text::Segment;
 use tidings_domain::time::Timestamp;
@@ -89,7 +91,11 @@ pub(super) async fn inbound(rx: &Rx<'_>, realm: &Realm, id: &InboundId) -> Resul
         return Ok(None);
     }
     let parts = parts(rx.sql, &[&inbound]).await?.into_values().next().unwrap_or_default();
-    Ok(Some(Received { inbound, parts, waits_until }))
+    let whose = match parties(&inbound) {
+        None => Whose::default(),
+        Some(parties) => whose(rx.sql, &[parties]).await?.remove(&parties).unwrap_or_default(),
+    };
+    Ok(Some(Received { inbound, whose, parts, waits_until }))
 }
 
 const HOUR_MS: i64 = 3_600_000;
@@ -106,6 +112,8 @@ struct Desk<'h> {
     came: Vec<Came>,
     /// All that wait, once somebody asked.
     waiting: Option<Vec<Head>>,
+    /// What is known of who wrote; a conversation has its id here also before it begins.
+    whose: HashMap<Parties, Whose>,
     /// What is told, for the conversations that it belongs to.
     said: Vec<Addition>,
     out: Advanced,
@@ -152,6 +160,7 @@ impl<'h> Desk<'h> {
             seen: HashMap::new(),
             came: Vec::new(),
             waiting: None,
+            whose: HashMap::new(),
             said: Vec::new(),
             out: Advanced::default(),
         }
@@ -179,6 +188,9 @@ impl<'h> Desk<'h> {
                 self.seen.insert(print(row, 0)?, Timestamp::from_millis(cell(row, 1)?));
             }
         }
+        let begun: Vec<Inbound> = arrivals.iter().map(Arrival::inbound).collect();
+        let parties: BTreeSet<Parties> = begun.iter().filter_map(parties).collect();
+        self.whose = whose(&tx.sql, &Vec::from_iter(parties)).await?;
         if !in_parts.is_empty() {
             let prints: Vec<Vec<u8>> = in_parts.into_iter().collect();
             let since = self.now.plus_ms(-assembly::REPEAT_MS).as_millis();
@@ -385,8 +397,10 @@ impl<'h> Desk<'h> {
         ask: Option<Ask>,
         handled: &Handled,
     ) -> Result<()> {
-        event::publish_inbound(tx, inbound, Kind::Received, &mut self.out.told);
-        self.said.extend(Addition::of_inbound(inbound, handled));
+        let whose = self.whose(tx, inbound).await?;
+        event::publish_inbound(tx, inbound, whose, Kind::Received, &mut self.out.told);
+        let said = Addition::of_inbound(inbound, handled);
+        self.said.extend(said.map(|said| Addition { begins: whose.conversation, ..said }));
         if let Handled::Rule(ruled) = handled
             && ruled.answer.is_some()
         {
@@ -394,7 +408,20 @@ impl<'h> Desk<'h> {
         }
         let Some(ask) = ask else { return Ok(()) };
         tx.settle().await?;
-        follow(tx, inbound, &ask, self.now, &mut self.out).await
+        follow(tx, inbound, whose, &ask, self.now, &mut self.out).await
+    }
+
+    /// Who wrote it, and in which conversation it stands or begins.
+    async fn whose(&mut self, tx: &mut Tx, inbound: &Inbound) -> Result<Whose> {
+        let Some(parties) = parties(inbound) else { return Ok(Whose::default()) };
+        if !self.whose.contains_key(&parties) {
+            self.whose.extend(whose(&tx.sql, &[parties]).await?);
+        }
+        let whose = self.whose.entry(parties).or_default();
+        if parties.2.is_some() && whose.conversation.is_none() {
+            whose.conversation = Some(ConversationId::from_key(tx.next_id(inbound.at)));
+        }
+        Ok(*whose)
     }
 
     async fn write(&self, sql: &Session) -> Result<()> {
@@ -412,6 +439,35 @@ impl<'h> Desk<'h> {
         }
         if flight.is_empty() { Ok(()) } else { flight.run(sql).await }
     }
+}
+
+/// Who wrote to which of our senders, if something can be sent from there.
+type Parties = (Realm, PhoneNumber, Option<Sender>);
+
+/// `None` where nobody can be answered.
+fn parties(inbound: &Inbound) -> Option<Parties> {
+    Some((inbound.realm, inbound.person()?, inbound.sender()))
+}
+
+/// Whose numbers these are, and which conversations there are.
+async fn whose(sql: &Session, all: &[Parties]) -> Result<HashMap<Parties, Whose>> {
+    let mut found: HashMap<Parties, Whose> = all.iter().map(|parties| (*parties, Whose::default())).collect();
+    let realms: BTreeSet<Realm> = all.iter().map(|(realm, ..)| *realm).collect();
+    for realm in realms {
+        let here = all.iter().filter(|(whose, ..)| *whose == realm).map(|(_, person, _)| *person);
+        let held = contact::held(sql, realm, here).await?;
+        for ((_, person, _), whose) in found.iter_mut().filter(|((of, ..), _)| *of == realm) {
+            whose.contact = held.get(person).copied();
+        }
+    }
+    let with_sender = all.iter().filter_map(|(realm, person, to)| Some((*realm, *person, (*to)?)));
+    let with_sender: Vec<conversation::Parties> = with_sender.collect();
+    if !with_sender.is_empty() {
+        for ((realm, person, sender), (one, _)) in conversation::between(sql, &with_sender).await? {
+            found.entry((realm, person, Some(sender))).or_default().conversation = Some(one.id);
+        }
+    }
+    Ok(found)
 }
 
 // ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -553,7 +609,14 @@ async fn parts(sql: &Session, of: &[&Inbound]) -> Result<HashMap<InboundId, Vec<
 // ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Does what is asked.
-async fn follow(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &mut Advanced) -> Result<()> {
+async fn follow(
+    tx: &mut Tx,
+    inbound: &Inbound,
+    whose: Whose,
+    ask: &Ask,
+    now: Timestamp,
+    out: &mut Advanced,
+) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
     let standing = suppression::standing(tx, realm, ask.person, now).await?;
     match decide(inbound.keyword, standing) {
@@ -561,7 +624,7 @@ async fn follow(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: 
         Decision::Suppress => {
             let id = SuppressionId::from_key(tx.next_id(now));
             suppression::add(tx, &inbound.opt_out(id, ask, now), &actor).await?;
-            event::publish_inbound(tx, inbound, Kind::OptedOut, &mut out.told);
+            event::publish_inbound(tx, inbound, whose, Kind::OptedOut, &mut out.told);
             let (why, limit) = (Reason::OptedOut, ENDED_BY_OPT_OUT_MAX);
             let ended = message::end_waiting_for(tx, realm, ask.person, why, limit, now).await?;
             out.add(Advanced { more: false, ..ended });
@@ -569,7 +632,7 @@ async fn follow(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: 
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now).await?;
-            event::publish_inbound(tx, inbound, Kind::OptedIn, &mut out.told);
+            event::publish_inbound(tx, inbound, whose, Kind::OptedIn, &mut out.told);
         }
         Decision::Review => {
             review::open_inbound(tx, inbound, ask, now);

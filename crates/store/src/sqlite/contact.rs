@@ -90,7 +90,7 @@ fn taken(sql: &Sql, contact: &Contact) -> Result<Option<(PhoneNumber, ContactId)
 }
 
 /// Whose number it is.
-fn holder(sql: &Sql, realm: Realm, number: PhoneNumber) -> Result<Option<ContactId>> {
+pub(super) fn holder(sql: &Sql, realm: Realm, number: PhoneNumber) -> Result<Option<ContactId>> {
     sql.prepare_cached("SELECT contact FROM contact_number WHERE account = ?1 AND live = ?2 AND number = ?3")
         .and_then(|mut s| {
             let key = params![realm.account.key(), live(realm.environment), number.digits() as i64];

@@ -98,7 +98,10 @@ pub(super) fn add(tx: &mut Tx<'_>, new: &Addition) -> Result<Conversation> {
     let mut one = match known {
         Some((known, _)) => known,
         None => {
-            let id = ConversationId::from_key(tx.next_id(new.at)?);
+            let id = match new.begins {
+                Some(id) => id,
+                None => ConversationId::from_key(tx.next_id(new.at)?),
+            };
             Conversation::begun(id, new.realm, new.person, new.sender, new.entry, new.at)
         }
     };
@@ -292,7 +295,7 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
 
 // ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-fn between(
+pub(super) fn between(
     sql: &Sql,
     realm: Realm,
     person: PhoneNumber,

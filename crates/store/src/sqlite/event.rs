@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use tidings_domain::account::Realm;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
+use tidings_domain::inbound::Whose;
 use tidings_domain::message::Message;
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::{DISABLE_AFTER_MS, Delivery, Verdict};
@@ -555,12 +556,13 @@ pub(super) fn first_at(sql: &Sql, at: Timestamp) -> Result<i64> {
 pub(super) fn publish_inbound(
     tx: &mut Tx<'_>,
     message: &Inbound,
+    whose: Whose,
     kind: Kind,
     told: &mut Vec<Told>,
 ) -> Result<()> {
     let listeners = tx.listeners()?;
     let id = EventId::from_key(tx.next_event(message.at)?);
-    let event = message.event(kind);
+    let event = message.event(kind, whose);
     insert(tx.sql, id, message.realm, None, Some(message.id), &event)?;
     for endpoint in listeners.of(message.realm, kind, None) {
         let delivery = Some(lease_first(tx.sql, id, endpoint, message.at)?);

@@ -12,7 +12,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, decide, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, decide, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
@@ -79,7 +79,16 @@ pub(super) fn give_up(
 pub(super) fn inbound(rx: &mut Rx<'_>, realm: &Realm, id: &InboundId) -> Result<Option<Received>> {
     let Some(kept) = kept(rx.sql, *id)?.filter(|kept| kept.inbound.realm == *realm) else { return Ok(None) };
     let parts = parts(rx.sql, &kept.inbound)?;
-    Ok(Some(Received { parts, inbound: kept.inbound, waits_until: kept.waits_until }))
+    let whose = Whose {
+        contact: holder(rx.sql, &kept.inbound)?,
+        conversation: match (kept.inbound.person(), kept.inbound.sender()) {
+            (Some(person), Some(sender)) => {
+                conversation::between(rx.sql, *realm, person, sender)?.map(|(one, _)| one.id)
+            }
+            _ => None,
+        },
+    };
+    Ok(Some(Received { parts, whose, inbound: kept.inbound, waits_until: kept.waits_until }))
 }
 
 /// One commit's work on messages of people.
@@ -250,15 +259,16 @@ impl Desk<'_, '_> {
     }
 
     fn tell(&mut self, inbound: &Inbound, ask: Option<Ask>, handled: &Handled) -> Result<()> {
-        event::publish_inbound(self.tx, inbound, Kind::Received, &mut self.out.told)?;
-        if let Some(said) = Addition::of_inbound(inbound, handled) {
-            conversation::add(self.tx, &said)?;
-        }
+        let said = Addition::of_inbound(inbound, handled);
+        let conversation = said.map(|said| conversation::add(self.tx, &said)).transpose()?;
+        let contact = holder(self.tx.sql, inbound)?;
+        let whose = Whose { contact, conversation: conversation.map(|one| one.id) };
+        event::publish_inbound(self.tx, inbound, whose, Kind::Received, &mut self.out.told)?;
         if let Handled::Rule(ruled) = handled {
             answer(self.tx, inbound, ruled, self.now, &mut self.out)?;
         }
         match ask {
-            Some(ask) => follow(self.tx, inbound, &ask, self.now, &mut self.out),
+            Some(ask) => follow(self.tx, inbound, whose, &ask, self.now, &mut self.out),
             None => Ok(()),
         }
     }
@@ -360,6 +370,11 @@ fn assembly_of(sql: &Sql, inbound: &Inbound) -> Result<Assembly> {
     Ok(Assembly::stored(total, parts(sql, inbound)?))
 }
 
+/// Whose number it came from.
+fn holder(sql: &Sql, inbound: &Inbound) -> Result<Option<ContactId>> {
+    inbound.person().map_or(Ok(None), |person| contact::holder(sql, inbound.realm, person))
+}
+
 pub(super) fn find(sql: &Sql, id: InboundId) -> Result<Option<Inbound>> {
     Ok(kept(sql, id)?.map(|kept| kept.inbound))
 }
@@ -402,7 +417,14 @@ fn read(row: &Row<'_>) -> Result<Kept> {
 // ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Does what is asked.
-fn follow(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &mut Advanced) -> Result<()> {
+fn follow(
+    tx: &mut Tx<'_>,
+    inbound: &Inbound,
+    whose: Whose,
+    ask: &Ask,
+    now: Timestamp,
+    out: &mut Advanced,
+) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
     let standing = suppression::in_force(tx.sql, realm, ask.person, now)?;
     match decide(inbound.keyword, standing) {
@@ -410,7 +432,7 @@ fn follow(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &m
         Decision::Suppress => {
             let entry = inbound.opt_out(SuppressionId::from_key(tx.next_id(now)?), ask, now);
             suppression::add(tx, &entry, &actor)?;
-            event::publish_inbound(tx, inbound, Kind::OptedOut, &mut out.told)?;
+            event::publish_inbound(tx, inbound, whose, Kind::OptedOut, &mut out.told)?;
             let ended =
                 message::end_waiting_for(tx, realm, ask.person, Reason::OptedOut, ENDED_BY_OPT_OUT_MAX, now)?;
             out.add(Advanced { more: false, ..ended });
@@ -418,7 +440,7 @@ fn follow(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &m
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now)?;
-            event::publish_inbound(tx, inbound, Kind::OptedIn, &mut out.told)?;
+            event::publish_inbound(tx, inbound, whose, Kind::OptedIn, &mut out.told)?;
         }
         Decision::Review => return review::open_inbound(tx, inbound, ask, now),
         Decision::Help => {}

@@ -6,7 +6,9 @@ use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
 use tidings_domain::contact::{Contact, Details, Group};
 use tidings_domain::conversation::{Conversation, Entry, Status};
+use tidings_domain::event::Kind;
 use tidings_domain::id::*;
+use tidings_domain::inbound::Whose;
 use tidings_domain::inbound_rule::{Answer, Assign, InboundRule, Then, When};
 use tidings_domain::message::Message;
 use tidings_domain::queue::Queue;
@@ -328,5 +330,63 @@ fn who_saw_what_a_rule_answered_saw_all_and_a_rules_answer_that_is_repeated_is_s
         assert_eq!(reply(70, 2).await, Admission::Overtaken, "that is another text");
         assert_eq!(reply(71, 1).await, Admission::Admitted);
         assert_eq!(reply(72, 1).await, Admission::Overtaken, "a person of ours wrote");
+    });
+}
+
+#[test]
+fn what_is_told_names_the_contact_and_the_conversation_as_they_were() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        store.create_contact(contact(1, 1, "VIP", None), actor()).await.expect("created");
+        let arrivals = vec![
+            said(1, 1, "hello", 1),
+            said(2, 1, "STOP", 1),
+            said(3, 2, "hello", 1),
+            part(4, (9, 2, 1), "in ", at(1)),
+            part(5, (9, 2, 2), "parts", at(1)),
+            Arrival { from: "ACME".to_owned(), ..said(6, 1, "hello", 1) },
+            said(7, 2, "again", 1),
+        ];
+        hear(&store, arrivals, at(1)).await;
+        let told = async || {
+            let told = store.events(HOME, None, 99).await.expect("read").told;
+            let of = |told: Told| match told.about {
+                About::Inbound(inbound) => {
+                    (inbound.id.key(), told.event.kind, Whose::read_noted(told.event.raw.as_deref()))
+                }
+                other => panic!("not of a person: {other:?}"),
+            };
+            told.into_iter().map(of).collect::<Vec<_>>()
+        };
+        let before = told().await;
+        let all = store.conversations(HOME, ConversationFilter::default(), page(MANY), at(9)).await;
+        let all = all.expect("read").items;
+        let talk = |person| all.iter().find(|one| one.person == number(person)).map(|one| one.id);
+        let ours = Some(ContactId::from_key(1));
+        let known = Whose { contact: ours, conversation: talk(1) };
+        let stranger = Whose { contact: None, conversation: talk(2) };
+        let of_parts = before.iter().find(|(id, ..)| *id == 4).expect("it is told").2;
+        assert!(of_parts.conversation.is_some(), "{before:?}");
+        let expected = [
+            (1, Kind::Received, known),
+            (2, Kind::Received, known),
+            (2, Kind::OptedOut, known),
+            (3, Kind::Received, stranger),
+            (4, Kind::Received, of_parts),
+            (6, Kind::Received, Whose::default()),
+            (7, Kind::Received, stranger),
+        ];
+        assert_eq!(before, expected);
+
+        // The event stays as it was; who reads the message by its id sees how it is now.
+        assert!(store.delete_contact(HOME, ContactId::from_key(1), actor(), at(2)).await.expect("deleted"));
+        store.create_contact(contact(2, 2, "VIP", None), actor()).await.expect("created");
+        assert_eq!(told().await, before);
+        let read =
+            async |id| store.inbound(HOME, InboundId::from_key(id)).await.expect("read").expect("kept").whose;
+        assert_eq!(read(1).await, Whose { contact: None, ..known });
+        assert_eq!(read(3).await, Whose { contact: Some(ContactId::from_key(2)), ..stranger });
+        assert_eq!(read(6).await, Whose::default());
+        store.close().await.expect("closed");
     });
 }
