@@ -8,9 +8,12 @@ use crate::output::{Output, Table, Tone, numbered};
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
+use tidings_carriers::list::text_options;
 use tidings_domain::account::Environment;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::routing::Route;
+use tidings_domain::text::Options;
 use tidings_domain::time::Timestamp;
 use tidings_engine::SIMULATOR;
 use tidings_store::Connection;
@@ -105,6 +108,29 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::Move { from, to } => move_waiting(&operator, &connections, &from, &to, output).await?,
     }
     operator.close().await
+}
+
+/// Where messages go out by the configuration, and how each connection takes text.
+///
+/// # Errors
+/// The configuration is wrong, or the store does not answer.
+pub async fn routes(operator: &Operator, place: &Place) -> anyhow::Result<(Vec<Route>, Vec<Options>)> {
+    let registered = connections(operator, place).await?;
+    let configured = match place.file() {
+        Some(_) => place.configuration(Secrets::Left)?.connections,
+        None => Vec::new(),
+    };
+    let route = |(n, (connection, _)): (usize, &(Connection, &str))| Route {
+        connection: connection.id,
+        environment: connection.environment,
+        // The simulator that nobody configured comes last, and takes everything.
+        prefixes: configured.get(n).map(|one| one.prefixes.clone()).unwrap_or_default(),
+        senders: configured.get(n).map(|one| one.senders.clone()).unwrap_or_default(),
+    };
+    let text = |n: usize| configured.get(n).map(|one| text_options(&one.carrier)).unwrap_or_default();
+    let routes: Vec<Route> = registered.iter().enumerate().map(route).collect();
+    let text = (0..routes.len()).map(text).collect();
+    Ok((routes, text))
 }
 
 /// What a connection is that is not configured any more.

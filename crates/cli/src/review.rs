@@ -5,13 +5,10 @@ use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, when};
 use anyhow::bail;
 use clap::Subcommand;
-use tidings_domain::account::Realm;
-use tidings_domain::code;
-use tidings_domain::gate::{self, Facts};
-use tidings_domain::id::{MessageId, ReviewId};
-use tidings_domain::message::{Life, Message};
+use tidings_domain::id::ReviewId;
 use tidings_domain::review::{About, Decision};
-use tidings_store::{Accepted, Admission, Draft, Intake, Page, ReviewChoice};
+use tidings_engine::intake::Planner;
+use tidings_store::{Page, ReviewChoice};
 use tidings_wire::{Shown, review};
 
 /// Items that one decision closes; ask again for more.
@@ -111,12 +108,22 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 bail!("nothing open was found: look again with `tidings review list`");
             }
             let mut repeated = Vec::new();
-            let policy = place.configuration(Secrets::Left)?.gate_policy();
             if decision == Decision::Retry {
+                let config = place.configuration(Secrets::Left)?;
+                let (routes, text) = crate::carrier::routes(&operator, place).await?;
+                let planner = Planner {
+                    store: &*operator.store,
+                    clock: &operator.clock,
+                    routes: &routes,
+                    text: &text,
+                    limits: &config.intake_limits(),
+                    gate: &config.gate_policy(),
+                };
                 for item in &closed {
                     // What a person sent cannot be sent again.
                     if let Some(message) = item.about.message() {
-                        repeated.push((message, repeat(&operator, &policy, realm, message).await?));
+                        let new = planner.repeat(realm, message).await?.map(|new| new.message.id);
+                        repeated.push((message, new));
                     }
                 }
             }
@@ -147,55 +154,6 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         }
     }
     operator.close().await
-}
-
-/// Puts the content of a message into its connection's queue again, as a new message that names the old one. `None`
-/// where its text was removed, it carries a one-time code, or the gate does not let it pass.
-async fn repeat(
-    operator: &Operator,
-    policy: &gate::Policy,
-    realm: Realm,
-    id: MessageId,
-) -> anyhow::Result<Option<MessageId>> {
-    let Some(old) = operator.store.message(realm, id).await? else { return Ok(None) };
-    if old.message.text.as_deref().is_none_or(code::has_blank) {
-        return Ok(None);
-    }
-    let now = operator.now();
-    let begun_at = old.message.send_at.unwrap_or(old.message.created_at);
-    let mut message = Message {
-        id: operator.clock.message_id(),
-        token: None,
-        batch: None,
-        created_at: now,
-        send_at: None,
-        expires_at: now.plus_ms(old.message.expires_at.since_ms(begun_at)),
-        retry_of: Some(id),
-        // Nobody asks for it anew.
-        reply: None,
-        ..old.message
-    };
-    let held = match gate::ask(&Facts::of(&message, policy), now).decision() {
-        gate::Decision::Send => None,
-        gate::Decision::Refuse(_) => return Ok(None),
-        gate::Decision::Hold(hold) => {
-            message.send_at = Some(hold.until);
-            message.expires_at = hold.until.plus_ms(message.expires_at.since_ms(now));
-            Some(hold)
-        }
-    };
-    let pieces = u8::try_from(old.life.segments.len()).unwrap_or(u8::MAX);
-    let (new, life) = (message.id, Life::queued(pieces, now, message.send_at));
-    let intake = Intake {
-        realm,
-        idempotency: None,
-        batch: None,
-        drafts: vec![Draft { held, ..Draft::new(message, life) }],
-    };
-    Ok(match operator.store.accept(intake, now).await? {
-        Accepted::New(admissions, _) if admissions == [Admission::Admitted] => Some(new),
-        Accepted::New(..) | Accepted::Replayed(_) | Accepted::KeyReused | Accepted::Moved => None,
-    })
 }
 
 fn about(about: About) -> String {

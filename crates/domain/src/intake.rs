@@ -3,6 +3,7 @@
 use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::admission;
+use crate::code;
 use crate::consent::Lack;
 use crate::content::{self, Act};
 use crate::gate::{self, Decision, Hold};
@@ -157,6 +158,30 @@ pub enum Refusal {
     NoRoute,
     /// The gate does not let it pass, by what is known before the store is asked.
     Gate(gate::Reason),
+}
+
+impl SendRequest {
+    /// The content of a message to the same person again, worth sending for as long as it was, from now on. `None` where its
+    /// text was removed, or it carries a one-time code, which is not sent a second time so.
+    pub fn again(old: &Message) -> Option<Self> {
+        let text = old.text.clone().filter(|text| !code::has_blank(text))?;
+        let begun_at = old.send_at.unwrap_or(old.created_at);
+        let life_s = old.expires_at.since_ms(begun_at) / 1_000;
+        Some(Self {
+            from: pool::Source::Sender(old.sender),
+            recipient: old.recipient,
+            text,
+            purpose: old.purpose,
+            send_at: None,
+            validity_s: Some(life_s.clamp(1, old.purpose.max_life_s())),
+            transliterate: false,
+            callback: old.callback,
+            reference: old.reference.clone(),
+            metadata: old.metadata.clone(),
+            retry_of: Some(old.id),
+            template: old.template,
+        })
+    }
 }
 
 /// A clock a little ahead of ours is no mistake of the caller: ms.

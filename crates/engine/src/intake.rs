@@ -3,6 +3,7 @@
 
 use crate::Inner;
 use crate::admission::Place;
+use crate::clock::Clock;
 use crate::dispatch::Lane;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -19,19 +20,22 @@ use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
 use tidings_domain::gate::{self, Hold};
-use tidings_domain::id::{BatchId, ConnectionId, TokenId};
-use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
+use tidings_domain::id::{BatchId, ConnectionId, MessageId, TokenId};
+use tidings_domain::intake::{self, Asked, Facts, Limits, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Daily, Used};
-use tidings_domain::routing;
+use tidings_domain::routing::{self, Route};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Priced;
 use tidings_domain::suppression;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
-use tidings_store::{self as store, Admission, Draft, Idempotency, Intake, Result, Saying, Sending, Ticket};
+use tidings_store::{
+    self as store, Admission, Advanced, Backend, Draft, Idempotency, Intake, Result, Saying, Sending, Stored,
+    Ticket,
+};
 
 /// How often the senders of a call are chosen from their pools, at most. Who has none gets the same from whoever asks, so that
 /// they are chosen twice only where something changed in between.
@@ -190,14 +194,6 @@ fn enter(engine: Arc<Inner>, call: Call, with: With) -> Finished<impl Future<Out
     })))
 }
 
-/// As [`send`], without asking whether there is room: for what a person decided.
-pub(crate) fn send_anyway(engine: Arc<Inner>, call: Call) -> Finished<impl Future<Output = Result<Sent>>> {
-    Finished(Some(Box::pin(async move {
-        let place = engine.admission.enter_anyway(call.requests.len() as u64, &engine.clock);
-        accept(&engine, call, With::Nothing, place).await
-    })))
-}
-
 /// A caller may go away at any moment, and its future with it. A message that is claimed by then would have nobody who
 /// submits it, and would be in doubt though it never left: so what was begun goes on without its caller.
 pub(crate) struct Finished<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
@@ -271,7 +267,8 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest], now: T
         });
         let (limited, limits): (Vec<Sender>, Vec<(Daily, Timestamp)>) =
             limits.map(|(sender, daily)| (sender, (daily, now))).unzip();
-        let days: Vec<(Sender, Used)> = limited.into_iter().zip(used(engine, realm, limits).await?).collect();
+        let used = engine.planner().used(realm, limits).await?;
+        let days: Vec<(Sender, Used)> = limited.into_iter().zip(used).collect();
         let seen: HashMap<PhoneNumber, Last> = people.into_iter().zip(last).collect();
         let mut had = seen.clone();
         for request in requests.iter_mut().filter(|request| of_it(request)) {
@@ -321,16 +318,6 @@ fn segments(engine: &Inner, realm: Realm, sender: &Sender, request: &SendRequest
     measured.segments.max(1)
 }
 
-/// How much of limits is used on the day of a moment.
-async fn used(engine: &Inner, realm: Realm, limits: Vec<(Daily, Timestamp)>) -> Result<Vec<Used>> {
-    if limits.is_empty() {
-        return Ok(Vec::new());
-    }
-    let counts = limits.iter().map(|(daily, at)| Count::of(daily, realm.environment, *at)).collect();
-    let used = engine.store.quotas(counts).await?;
-    Ok(limits.into_iter().zip(used).map(|((daily, _), segments)| Used { daily, segments }).collect())
-}
-
 /// Accepts a call whose senders are known. `None` if somebody has another sender of a pool by now.
 async fn attempt(
     engine: &Arc<Inner>,
@@ -341,9 +328,10 @@ async fn attempt(
 ) -> Result<Option<Sent>> {
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
-    let looked = look(engine, call.realm, &call.requests, now).await?;
-    let mut others = turns(engine, call.realm, &call.requests, now).await?;
-    let days = days(engine, call.realm, &call.requests, now).await?;
+    let planner = engine.planner();
+    let looked = planner.look(call.realm, &call.requests, now).await?;
+    let mut others = planner.turns(call.realm, &call.requests, now).await?;
+    let days = planner.days(call.realm, &call.requests, now).await?;
     let carries_code = matches!(with, With::Code(_));
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
@@ -471,67 +459,179 @@ struct Looked<'a> {
     day: Option<&'a Used>,
 }
 
-/// Looks recipients up, by the places of their requests; only where the operator wants consent for a purpose. An opt-out
-/// that comes after this look is found in the commit, as for every message. The list is looked at too, so that who opted
-/// out is not said to lack consent only.
-async fn look(
-    engine: &Inner,
-    realm: Realm,
-    requests: &[SendRequest],
-    now: Timestamp,
-) -> Result<HashMap<usize, Looked<'static>>> {
-    let policy = &engine.settings.gate.consent;
-    let concerned: Vec<usize> =
-        (0..requests.len()).filter(|place| policy.concerns(requests[*place].purpose)).collect();
-    if concerned.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let people: Vec<_> = concerned.iter().map(|place| (realm, requests[*place].recipient)).collect();
-    let said = engine.store.said(people.clone()).await?;
-    let suppressed = engine.store.suppressed(people, now).await?;
-    let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
-        let consent = said.lacks(requests[place].purpose, Channel::Text, now);
-        (place, Looked { suppressed, consent, day: None })
-    });
-    Ok(looked.collect())
+/// What requests are planned with: what the store knows of people, and the operator's word. A running engine has it, and so has
+/// a command on the same store.
+#[derive(Clone, Copy)]
+pub struct Planner<'a> {
+    /// The store.
+    pub store: &'a dyn Backend,
+    /// Time and ids.
+    pub clock: &'a Clock,
+    /// The connections, in the order of the configuration.
+    pub routes: &'a [Route],
+    /// How each of these takes text.
+    pub text: &'a [text::Options],
+    /// The bounds of what is accepted.
+    pub limits: &'a Limits,
+    /// What the operator decided about the gate.
+    pub gate: &'a gate::Policy,
 }
 
-/// When the recipients were sent to lately and will be, of requests that the operator's caps concern. What goes at this moment
-/// by another call is not seen: it takes its turn at its last moment.
-async fn turns(
-    engine: &Inner,
-    realm: Realm,
-    requests: &[SendRequest],
-    now: Timestamp,
-) -> Result<HashMap<PhoneNumber, Vec<Timestamp>>> {
-    let policy = &engine.settings.gate.frequency;
-    let concerned = requests.iter().filter(|request| policy.concerns(request.purpose));
-    let people: HashSet<PhoneNumber> = concerned.map(|request| request.recipient).collect();
-    if people.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let people: Vec<PhoneNumber> = people.into_iter().collect();
-    let asked = people.iter().map(|person| (realm, *person)).collect();
-    let turns = engine.store.turns(asked, policy.purposes.clone(), now).await?;
-    Ok(people.into_iter().zip(turns).collect())
+/// A message that repeats another one.
+#[derive(Debug)]
+pub struct Repeated {
+    /// It.
+    pub message: Message,
+    /// When it is due.
+    pub due_at: Option<Timestamp>,
+    /// What its commit brought about.
+    pub advanced: Advanced,
 }
 
-/// The limits of senders that requests are concerned by, by their places, and what went on the day on which they would go. What
-/// waits for that day is not counted: it takes what is left at its last moment.
-async fn days(
-    engine: &Inner,
-    realm: Realm,
-    requests: &[SendRequest],
-    now: Timestamp,
-) -> Result<HashMap<usize, Used>> {
-    let policy = &engine.settings.gate.senders;
-    let limited = |(place, request): (usize, &SendRequest)| {
-        let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
-        Some((place, (daily, request.send_at.filter(|at| *at > now).unwrap_or(now))))
-    };
-    let (places, limits): (Vec<usize>, Vec<(Daily, Timestamp)>) =
-        requests.iter().enumerate().filter_map(limited).unzip();
-    Ok(places.into_iter().zip(used(engine, realm, limits).await?).collect())
+impl<'a> Planner<'a> {
+    /// Sends the content of a message again, as a new one that names it, whatever waits already. It is planned like any other: by
+    /// the routes and by the gate as they are now. `None` where it cannot be repeated or is not let pass.
+    pub async fn repeat(self, realm: Realm, id: MessageId) -> Result<Option<Repeated>> {
+        let Some(Stored { message: old, .. }) = self.store.message(realm, id).await? else {
+            return Ok(None);
+        };
+        let Some(request) = SendRequest::again(&old) else { return Ok(None) };
+        let (now, requests) = (self.clock.now(), [request]);
+        let looked = self.look(realm, &requests, now).await?.remove(&0).unwrap_or_default();
+        let others = self.turns(realm, &requests, now).await?;
+        let day = self.days(realm, &requests, now).await?.remove(&0);
+        let [request] = requests;
+        let looked = Looked { day: day.as_ref(), ..looked };
+        let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
+        let Ok(plan) = intake::plan(&request, self.facts(realm, looked, others), now) else {
+            return Ok(None);
+        };
+        let (held, priced) = (plan.held.clone(), self.priced(realm, &request, plan.measured.segments));
+        let asked = Asked { realm, token: old.token, batch: None };
+        let (message, life) = intake::accept(self.clock.message_id(), request, plan, asked, now);
+        let draft = Draft { held, priced, ..Draft::new(message.clone(), life.clone()) };
+        let intake = Intake { realm, idempotency: None, batch: None, drafts: vec![draft] };
+        Ok(match self.store.accept(intake, now).await? {
+            store::Accepted::New(admissions, advanced) if admissions == [Admission::Admitted] => {
+                Some(Repeated { message, due_at: life.state.wakes_at(), advanced: *advanced })
+            }
+            store::Accepted::New(..)
+            | store::Accepted::Replayed(_)
+            | store::Accepted::KeyReused
+            | store::Accepted::Moved => None,
+        })
+    }
+
+    fn facts<'f>(self, realm: Realm, looked: Looked<'f>, others: &'f [Timestamp]) -> Facts<'f>
+    where
+        'a: 'f,
+    {
+        Facts {
+            realm,
+            routes: self.routes,
+            text: self.text,
+            limits: self.limits,
+            gate: self.gate,
+            suppressed: looked.suppressed,
+            consent: looked.consent,
+            others,
+            day: looked.day,
+        }
+    }
+
+    /// Looks recipients up, by the places of their requests; only where the operator wants consent for a purpose. An opt-out
+    /// that comes after this look is found in the commit, as for every message. The list is looked at too, so that who opted
+    /// out is not said to lack consent only.
+    async fn look(
+        self,
+        realm: Realm,
+        requests: &[SendRequest],
+        now: Timestamp,
+    ) -> Result<HashMap<usize, Looked<'static>>> {
+        let policy = &self.gate.consent;
+        let concerned: Vec<usize> =
+            (0..requests.len()).filter(|place| policy.concerns(requests[*place].purpose)).collect();
+        if concerned.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let people: Vec<_> = concerned.iter().map(|place| (realm, requests[*place].recipient)).collect();
+        let said = self.store.said(people.clone()).await?;
+        let suppressed = self.store.suppressed(people, now).await?;
+        let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
+            let consent = said.lacks(requests[place].purpose, Channel::Text, now);
+            (place, Looked { suppressed, consent, day: None })
+        });
+        Ok(looked.collect())
+    }
+
+    /// When the recipients were sent to lately and will be, of requests that the operator's caps concern. What goes at this moment
+    /// by another call is not seen: it takes its turn at its last moment.
+    async fn turns(
+        self,
+        realm: Realm,
+        requests: &[SendRequest],
+        now: Timestamp,
+    ) -> Result<HashMap<PhoneNumber, Vec<Timestamp>>> {
+        let policy = &self.gate.frequency;
+        let concerned = requests.iter().filter(|request| policy.concerns(request.purpose));
+        let people: HashSet<PhoneNumber> = concerned.map(|request| request.recipient).collect();
+        if people.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let people: Vec<PhoneNumber> = people.into_iter().collect();
+        let asked = people.iter().map(|person| (realm, *person)).collect();
+        let turns = self.store.turns(asked, policy.purposes.clone(), now).await?;
+        Ok(people.into_iter().zip(turns).collect())
+    }
+
+    /// The limits of senders that requests are concerned by, by their places, and what went on the day on which they would go. What
+    /// waits for that day is not counted: it takes what is left at its last moment.
+    async fn days(
+        self,
+        realm: Realm,
+        requests: &[SendRequest],
+        now: Timestamp,
+    ) -> Result<HashMap<usize, Used>> {
+        let policy = &self.gate.senders;
+        let limited = |(place, request): (usize, &SendRequest)| {
+            let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
+            Some((place, (daily, request.send_at.filter(|at| *at > now).unwrap_or(now))))
+        };
+        let (places, limits): (Vec<usize>, Vec<(Daily, Timestamp)>) =
+            requests.iter().enumerate().filter_map(limited).unzip();
+        Ok(places.into_iter().zip(self.used(realm, limits).await?).collect())
+    }
+
+    /// How much of limits is used on the day of a moment.
+    async fn used(self, realm: Realm, limits: Vec<(Daily, Timestamp)>) -> Result<Vec<Used>> {
+        if limits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let counts = limits.iter().map(|(daily, at)| Count::of(daily, realm.environment, *at)).collect();
+        let used = self.store.quotas(counts).await?;
+        Ok(limits.into_iter().zip(used).map(|((daily, _), segments)| Used { daily, segments }).collect())
+    }
+
+    /// What a message costs, where that is counted. Messages of the test environment cost nothing.
+    fn priced(self, realm: Realm, request: &SendRequest, segments: u32) -> Option<Priced> {
+        let policy = &self.gate.spend;
+        let is_counted = policy.is_any() && realm.environment == Environment::Live;
+        is_counted.then(|| Priced { price: policy.price(request.recipient, segments), limits: policy.limits })
+    }
+}
+
+impl Inner {
+    /// What requests are planned with here.
+    pub(crate) fn planner(&self) -> Planner<'_> {
+        Planner {
+            store: &*self.store,
+            clock: &self.clock,
+            routes: &self.routes,
+            text: &self.text,
+            limits: &self.settings.limits,
+            gate: &self.settings.gate,
+        }
+    }
 }
 
 fn plan(
@@ -548,20 +648,10 @@ fn plan(
         let sample = code::sample(&request.text).into_owned();
         std::mem::replace(&mut request.text, sample)
     });
-    let facts = Facts {
-        realm: asked.realm,
-        routes: &engine.routes,
-        text: &engine.text,
-        limits: &engine.settings.limits,
-        gate: &engine.settings.gate,
-        suppressed: looked.suppressed,
-        consent: looked.consent,
-        others,
-        day: looked.day,
-    };
-    let mut plan = intake::plan(&request, facts, now)?;
+    let planner = engine.planner();
+    let mut plan = intake::plan(&request, planner.facts(asked.realm, looked, others), now)?;
     let picked = request.from.picked().cloned();
-    let priced = priced(engine, asked.realm, &request, plan.measured.segments);
+    let priced = planner.priced(asked.realm, &request, plan.measured.segments);
     plan.text = blank.unwrap_or(plan.text);
     let (held, warnings) = (plan.held.clone(), std::mem::take(&mut plan.warnings));
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
@@ -573,13 +663,6 @@ fn plan(
         }
         None => Planned { message, life, held, warnings, picked, priced, handed_over: None },
     })
-}
-
-/// What a message costs, where that is counted. Messages of the test environment cost nothing.
-fn priced(engine: &Inner, realm: Realm, request: &SendRequest, segments: u32) -> Option<Priced> {
-    let policy = &engine.settings.gate.spend;
-    let is_counted = policy.is_any() && realm.environment == Environment::Live;
-    is_counted.then(|| Priced { price: policy.price(request.recipient, segments), limits: policy.limits })
 }
 
 /// The claim rides on the acceptance: one commit less on the way to the carrier, and still nothing happens that was
@@ -634,20 +717,12 @@ pub(crate) async fn preview(
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
-    let others = turns(engine, realm, std::slice::from_ref(request), now).await?;
+    let planner = engine.planner();
+    let others = planner.turns(realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
-    let day = days(engine, realm, std::slice::from_ref(request), now).await?.remove(&0);
-    let facts = Facts {
-        realm,
-        routes: &engine.routes,
-        text: &engine.text,
-        limits: &engine.settings.limits,
-        gate: policy,
-        suppressed: None,
-        consent,
-        others,
-        day: day.as_ref(),
-    };
+    let day = planner.days(realm, std::slice::from_ref(request), now).await?.remove(&0);
+    let looked = Looked { suppressed: None, consent, day: day.as_ref() };
+    let facts = planner.facts(realm, looked, others);
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
     let listed = listed.into_iter().next().flatten();
     let plan = match intake::plan(request, facts, now) {
@@ -660,8 +735,8 @@ pub(crate) async fn preview(
     };
     let segments = plan.as_ref().map_or(1, |plan| plan.measured.segments);
     let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
-    let full = day.and_then(|day| day.full(segments, goes_at));
-    let overspent = match priced(engine, realm, request, segments) {
+    let full = day.as_ref().and_then(|day| day.full(segments, goes_at));
+    let overspent = match planner.priced(realm, request, segments) {
         Some(Priced { price, limits }) => {
             let spent = engine.store.spent(vec![realm.account], now).await?;
             limits.beyond(spent.first().copied().unwrap_or_default(), price)

@@ -56,7 +56,6 @@ use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
-use tidings_domain::pool::Source;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
@@ -552,36 +551,18 @@ impl Engine {
 
     /// Sends the content of a message again, as a new one that names it.
     async fn repeat(&self, realm: Realm, id: MessageId) -> Result<Option<MessageId>> {
-        let Some(Stored { message: old, .. }) = self.inner.store.message(realm, id).await? else {
-            return Ok(None);
-        };
-        let Some(text) = old.text else { return Ok(None) };
-        let request = SendRequest {
-            from: Source::Sender(old.sender),
-            recipient: old.recipient,
-            text,
-            purpose: old.purpose,
-            send_at: None,
-            validity_s: None,
-            transliterate: false,
-            callback: old.callback,
-            reference: old.reference,
-            metadata: old.metadata,
-            retry_of: Some(id),
-            template: old.template,
-        };
-        let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
-        Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {
-            Sent::New(_, items) => items.into_iter().find_map(|item| match item {
-                Item::Accepted(accepted) => Some(accepted.message.id),
-                Item::Refused(_)
-                | Item::Suppressed(_)
-                | Item::CodeRefused(_)
-                | Item::Overtaken
-                | Item::Asked => None,
-            }),
-            Sent::Replayed(_) | Sent::KeyReused | Sent::Overloaded { .. } => None,
-        })
+        let inner = &self.inner;
+        // A person decided so: there is always room for it.
+        let place = inner.admission.enter_anyway(1, &inner.clock);
+        let repeated = inner.planner().repeat(realm, id).await?;
+        drop(place);
+        let Some(intake::Repeated { message, due_at, advanced }) = repeated else { return Ok(None) };
+        inner.telemetry.accepted(message.purpose.as_str(), 1);
+        inner.happened(advanced).await;
+        if let (Some(lane), Some(due_at)) = (inner.lane(message.connection), due_at) {
+            lane.queued(due_at);
+        }
+        Ok(Some(message.id))
     }
 
     /// The connections of an environment as they are now.
