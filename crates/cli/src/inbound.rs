@@ -100,7 +100,7 @@ fn print(shown: &InboundMessage<'_>, found: &Received, full: bool, output: Outpu
         line("contact", &contact.0.to_string());
     }
     if let Some(conversation) = &shown.conversation_id {
-        line("talk", &conversation.0.to_string());
+        line("conversation", &conversation.0.to_string());
     }
     line("received", &when(Some(shown.received_at.0)));
     if let Some(parts) = &shown.parts {

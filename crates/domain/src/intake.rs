@@ -179,7 +179,7 @@ impl SendRequest {
             reference: old.reference.clone(),
             metadata: old.metadata.clone(),
             retry_of: Some(old.id),
-            template: old.template.clone(),
+            template: old.template,
         })
     }
 }

@@ -216,6 +216,8 @@ pub(crate) struct Inner {
     list_changed: Arc<tokio::sync::Notify>,
     /// Somebody here decided about an import.
     import_decided: Arc<tokio::sync::Notify>,
+    /// Held by who takes over what the store says, so that nobody takes over what is older than what counts already.
+    following: tokio::sync::Mutex<()>,
     hold: Mutex<Option<String>>,
     disk: Mutex<Option<(disk::Level, tidings_store::Room)>>,
     retry: Arc<RetryPolicy>,
@@ -359,6 +361,7 @@ impl Engine {
             journal,
             list_changed: Arc::default(),
             import_decided: Arc::default(),
+            following: tokio::sync::Mutex::default(),
             hold: Mutex::new(None),
             disk: Mutex::new(None),
             retry: Arc::new(settings.retry.clone()),
@@ -1042,6 +1045,7 @@ impl Inner {
 
     /// Takes over pauses and the hold as the store has them: another process may have changed them.
     pub(crate) async fn follow_store(&self) {
+        let _turn = self.following.lock().await;
         let (Ok(connections), Ok(hold)) = (self.store.connections().await, self.store.hold().await) else {
             return;
         };
