@@ -175,7 +175,8 @@ async fn repeat(
         reply: None,
         ..old.message
     };
-    let held = match gate::ask(&Facts::of(&message, policy), now).decision() {
+    let zone = operator.stated_zone(policy, realm, message.purpose, message.recipient).await?;
+    let held = match gate::ask(&Facts::of(&message, policy).zone(zone), now).decision() {
         gate::Decision::Send => None,
         gate::Decision::Refuse(_) => return Ok(None),
         gate::Decision::Hold(hold) => {

@@ -17,7 +17,7 @@ use crate::frequency::{self, Beyond};
 use crate::intake::SendRequest;
 use crate::message::Message;
 use crate::purpose::Purpose;
-use crate::quiet_hours::{self, Closed, Outside, Place};
+use crate::quiet_hours::{self, Closed, Outside, Place, Zone};
 use crate::quota::Full;
 use crate::range::{self, Range};
 use crate::registration::{self, NotRegistered};
@@ -240,6 +240,9 @@ pub struct Facts<'a> {
     /// What is missing of its recipient's consent; `None` too where that was not looked up, which is needed only where the
     /// policy concerns its purpose.
     pub consent: Option<Lack>,
+    /// The time zone that is stated for the contact who has its recipient's number; `None` too where that was not looked up, which
+    /// is needed only where the policy [asks for the clock](quiet_hours::Policy::asks_clock).
+    pub zone: Option<&'static Zone>,
     /// When its recipient was sent to lately, and will be, by messages that count; empty too where that was not looked up,
     /// which is needed only where the policy concerns its purpose.
     pub others: &'a [Timestamp],
@@ -273,6 +276,7 @@ impl<'a> Facts<'a> {
             created_at: now,
             suppressed: None,
             consent: None,
+            zone: None,
             others: &[],
             full: None,
             overspent: None,
@@ -293,6 +297,7 @@ impl<'a> Facts<'a> {
             created_at: message.created_at,
             suppressed: None,
             consent: None,
+            zone: None,
             others: &[],
             full: None,
             overspent: None,
@@ -311,6 +316,12 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub const fn consent(self, lack: Option<Lack>) -> Self {
         Self { consent: lack, ..self }
+    }
+
+    /// With the time zone that is stated for its recipient.
+    #[must_use]
+    pub const fn zone(self, zone: Option<&'static Zone>) -> Self {
+        Self { zone, ..self }
     }
 
     /// With when its recipient was sent to, and will be.
@@ -500,7 +511,8 @@ impl Time<'_> {
     }
 
     fn closed(&self, at: Timestamp) -> Option<Closed> {
-        Closed::at(&self.facts.policy.quiet_hours, self.facts.purpose, self.facts.recipient, at)
+        let Facts { policy, purpose, recipient, zone, .. } = *self.facts;
+        Closed::at(&policy.quiet_hours, purpose, recipient, zone, at)
     }
 
     /// The first moment at which none of them is against it, as far as is known: what goes tomorrow is counted then.
@@ -523,7 +535,7 @@ mod tests {
     use super::*;
     use crate::account::Environment;
     use crate::id::InboundId;
-    use crate::quiet_hours::Window;
+    use crate::quiet_hours::{Hours, Week, Window};
     use crate::reply;
     use proptest::prelude::*;
 
@@ -547,6 +559,7 @@ mod tests {
             created_at,
             suppressed: None,
             consent: None,
+            zone: None,
             others: &[],
             full: None,
             overspent: None,
@@ -787,15 +800,21 @@ mod tests {
         /// What dispatch relies on: what the gate lets go is open by every clock of its place, and what it holds may go then.
         #[test]
         fn a_message_that_is_held_may_go_when_the_hold_ends_and_not_before(
-            area in 201_u64..990, later_s in 0..220_000_000_i64, narrow in any::<bool>()
+            area in 201_u64..990, later_s in 0..220_000_000_i64, narrow in any::<bool>(),
+            stated in prop::option::of(prop::sample::select(vec!["Pacific/Kiritimati", "Europe/London", "Africa/Cairo", "Pacific/Niue"]))
         ) {
             let window = if narrow { Window::parse("11:30-14:00").unwrap() } else { Window::ALL };
             let quiet_hours = quiet_hours::Policy { window, ..Default::default() };
             let policy = Policy { quiet_hours, ..Policy::OPEN };
             let recipient = PhoneNumber::from_digits(10_005_550_100 + area * 10_000_000).unwrap();
-            let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) };
+            let stated = stated.and_then(Zone::named);
+            let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) }.zone(stated);
             let at = time("2024-01-01T00:00:00Z").plus_s(later_s);
-            let hours = Place::of(recipient).unwrap().hours(window);
+            let place = Place::of(recipient).unwrap();
+            let hours = match stated {
+                Some(zone) => Hours::new(place.week.and(Week::daily(window)), std::slice::from_ref(zone)),
+                None => place.hours(window),
+            };
             match ask(&facts, at).decision() {
                 Decision::Send => prop_assert!(hours.is_open(at)),
                 Decision::Hold(hold) => {

@@ -10,6 +10,7 @@ use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
 use crate::pool;
 use crate::purpose::Purpose;
+use crate::quiet_hours::Zone;
 use crate::quota::Used;
 use crate::routing::{self, Route};
 use crate::sender::Sender;
@@ -100,6 +101,8 @@ pub struct Facts<'a> {
     pub suppressed: Option<suppression::Reason>,
     /// What is missing of the consent of the request's recipient, where the gate's policy concerns its purpose.
     pub consent: Option<Lack>,
+    /// The time zone that is stated for the contact who has the recipient's number, where the gate's policy asks for the clock.
+    pub zone: Option<&'static Zone>,
     /// When the request's recipient was sent to lately and will be, where the gate's policy counts its purpose.
     pub others: &'a [Timestamp],
     /// The limit of the day of the request's sender, where the gate's policy has one for it, with what went on the day on which
@@ -200,6 +203,7 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         &gate::Facts::of_request(request, facts.realm.environment, facts.gate, now)
             .suppressed(facts.suppressed)
             .consent(facts.consent)
+            .zone(facts.zone)
             .others(facts.others)
             .full(facts.day.and_then(|day| day.full(measured.segments, goes_at))),
         goes_at,
@@ -331,6 +335,7 @@ mod tests {
                 gate: &gate::Policy::OPEN,
                 suppressed: None,
                 consent: None,
+                zone: None,
                 others: &[],
                 day: Some(&used),
             };

@@ -24,6 +24,7 @@ use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quiet_hours::Zone;
 use tidings_domain::quota::{Count, Daily, Used};
 use tidings_domain::routing;
 use tidings_domain::sender::Sender;
@@ -342,6 +343,7 @@ async fn attempt(
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
+    let zones = zones(engine, whose_clock(engine, call.realm, &call.requests)).await?;
     let mut others = turns(engine, call.realm, &call.requests, now).await?;
     let days = days(engine, call.realm, &call.requests, now).await?;
     let carries_code = matches!(with, With::Code(_));
@@ -353,6 +355,7 @@ async fn attempt(
             let mut looked = looked.get(&place).copied().unwrap_or_default();
             looked.day = days.get(&place);
             let (recipient, purpose) = (request.recipient, request.purpose);
+            looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
             let planned = plan(engine, request, looked, before, carries_code, asked, now);
             if let Ok(Planned { message, .. }) = &planned
@@ -468,6 +471,7 @@ async fn attempt(
 struct Looked<'a> {
     suppressed: Option<suppression::Reason>,
     consent: Option<Lack>,
+    zone: Option<&'static Zone>,
     day: Option<&'a Used>,
 }
 
@@ -491,9 +495,31 @@ async fn look(
     let suppressed = engine.store.suppressed(people, now).await?;
     let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
         let consent = said.lacks(requests[place].purpose, Channel::Text, now);
-        (place, Looked { suppressed, consent, day: None })
+        (place, Looked { suppressed, consent, ..Looked::default() })
     });
     Ok(looked.collect())
+}
+
+/// Whose clock matters for what is asked for.
+fn whose_clock(engine: &Inner, realm: Realm, requests: &[SendRequest]) -> HashSet<(Realm, PhoneNumber)> {
+    let policy = &engine.settings.gate.quiet_hours;
+    let concerned = requests.iter().filter(|request| policy.asks_clock(request.purpose, request.recipient));
+    concerned.map(|request| (realm, request.recipient)).collect()
+}
+
+/// The time zones that are stated for these people, of those for whom one is.
+pub(crate) async fn zones(
+    engine: &Inner,
+    people: HashSet<(Realm, PhoneNumber)>,
+) -> Result<HashMap<(Realm, PhoneNumber), &'static Zone>> {
+    if people.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let people: Vec<_> = people.into_iter().collect();
+    let stated = engine.store.stated_zones(people.clone()).await?;
+    let found = people.into_iter().zip(stated);
+    // A name that the database of zones has no more says nothing.
+    Ok(found.filter_map(|(person, name)| Some((person, Zone::named(name?.as_str())?))).collect())
 }
 
 /// When the recipients were sent to lately and will be, of requests that the operator's caps concern. What goes at this moment
@@ -556,6 +582,7 @@ fn plan(
         gate: &engine.settings.gate,
         suppressed: looked.suppressed,
         consent: looked.consent,
+        zone: looked.zone,
         others,
         day: looked.day,
     };
@@ -634,6 +661,8 @@ pub(crate) async fn preview(
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
+    let zones = zones(engine, whose_clock(engine, realm, std::slice::from_ref(request))).await?;
+    let zone = zones.get(&(realm, request.recipient)).copied();
     let others = turns(engine, realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
     let day = days(engine, realm, std::slice::from_ref(request), now).await?.remove(&0);
@@ -645,6 +674,7 @@ pub(crate) async fn preview(
         gate: policy,
         suppressed: None,
         consent,
+        zone,
         others,
         day: day.as_ref(),
     };
@@ -671,6 +701,7 @@ pub(crate) async fn preview(
     let facts = gate::Facts::of_request(request, realm.environment, policy, now)
         .suppressed(listed)
         .consent(consent)
+        .zone(zone)
         .others(others)
         .full(full)
         .overspent(overspent);

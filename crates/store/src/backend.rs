@@ -52,7 +52,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict as Checked};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
@@ -458,6 +458,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How many of these different numbers are a contact's.
     fn known_numbers(&self, realm: Realm, numbers: Vec<PhoneNumber>) -> BoxFuture<'_, u64>;
+
+    /// The time zone that is stated for the contact who has each of these numbers, as of the newest commit; `None` where none
+    /// is, or nobody has it.
+    fn stated_zones(&self, people: Vec<(Realm, PhoneNumber)>) -> BoxFuture<'_, Vec<Option<ZoneName>>>;
 
     /// Begins an import, in the state that it has.
     fn begin_import(&self, import: Import) -> BoxFuture<'_, ()>;

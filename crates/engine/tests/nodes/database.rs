@@ -10,7 +10,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
@@ -279,6 +279,7 @@ impl Backend for Membership {
         read contacts(realm: Realm, filter: ContactFilter, page: Page) -> Paged<Contact>;
         read groups(realm: Realm) -> Vec<(Group, u64)>;
         read known_numbers(realm: Realm, numbers: Vec<PhoneNumber>) -> u64;
+        read stated_zones(people: Vec<(Realm, PhoneNumber)>) -> Vec<Option<ZoneName>>;
         write begin_import(import: Import) -> ();
         write stage_import(realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> bool;
         write decide_import(realm: Realm, id: ImportId, decision: ImportDecision, actor: Actor, now: Timestamp) -> Option<Import>;

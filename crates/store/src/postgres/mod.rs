@@ -52,7 +52,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
@@ -362,6 +362,7 @@ impl Backend for Postgres {
         readers contact::contacts(realm: Realm, filter: ContactFilter, page: Page) -> Paged<Contact>;
         single contact::groups(realm: Realm) -> Vec<(Group, u64)>;
         single contact::known_numbers(realm: Realm, numbers: Vec<PhoneNumber>) -> u64;
+        single contact::stated_zones(people: Vec<(Realm, PhoneNumber)>) -> Vec<Option<ZoneName>>;
         calls import::begin_import(import: Import) -> ();
         writer import::stage_import(realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> bool;
         writer import::decide_import(realm: Realm, id: ImportId, decision: ImportDecision, actor: Actor, now: Timestamp) -> Option<Import>;

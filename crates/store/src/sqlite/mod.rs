@@ -44,7 +44,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Caps, Turn};
@@ -293,6 +293,7 @@ impl Backend for Sqlite {
         readers contact::contacts(realm: Realm, filter: ContactFilter, page: Page) -> Paged<Contact>;
         readers contact::groups(realm: Realm) -> Vec<(Group, u64)>;
         readers contact::known_numbers(realm: Realm, numbers: Vec<PhoneNumber>) -> u64;
+        readers contact::stated_zones(people: Vec<(Realm, PhoneNumber)>) -> Vec<Option<ZoneName>>;
         calls import::begin_import(import: Import) -> ();
         work import::stage_import(realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> bool;
         writer import::decide_import(realm: Realm, id: ImportId, decision: ImportDecision, actor: Actor, now: Timestamp) -> Option<Import>;

@@ -373,7 +373,11 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
             plain(store.change_contact(realm, id, change, actor(), now).await)
         }
         Call::DeleteContact(realm, id) => plain(store.delete_contact(realm, id, actor(), now).await),
-        Call::Known(realm, numbers) => plain(store.known_numbers(realm, numbers).await),
+        Call::Known(realm, numbers) => {
+            let people = numbers.iter().map(|number| (realm, *number)).collect();
+            let zones = plain(store.stated_zones(people).await);
+            zones + &plain(store.known_numbers(realm, numbers).await)
+        }
         Call::BeginImport(import) => plain(store.begin_import(import).await),
         Call::StageImport(realm, id, staged) => plain(store.stage_import(realm, id, *staged, now).await),
         Call::DecideImport(realm, id, decision) => {
