@@ -15,9 +15,9 @@
 
 use crate::address::{Country, PhoneNumber};
 use crate::purpose::Purpose;
-use crate::time::Timestamp;
+use crate::time::{LocalTime, Timestamp};
 use jiff::civil::{DateTime, Time};
-use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp as Instant, ToSpan};
 use std::collections::HashMap;
 use std::fmt;
@@ -153,6 +153,33 @@ impl Zone {
     pub const fn name(&self) -> &'static str {
         self.name
     }
+
+    /// The first moment at which its clock shows this time. Where the clock is set over it, the moment at which that is done: the
+    /// first one that is later by the clock. Stops at the ends of time.
+    fn moment(&self, local: LocalTime) -> Timestamp {
+        let shown = local.shown();
+        let at = |offset: Offset| offset.to_timestamp(shown).unwrap_or(Instant::MAX);
+        let moment = match self.clock.to_ambiguous_timestamp(shown).offset() {
+            AmbiguousOffset::Unambiguous { offset } => at(offset),
+            AmbiguousOffset::Fold { before, .. } => at(before),
+            AmbiguousOffset::Gap { after, .. } => {
+                let mut changes = self.clock.following(at(after)).map(|change| change.timestamp());
+                changes.find(|change| self.clock.to_datetime(*change) >= shown).unwrap_or(Instant::MAX)
+            }
+        };
+        Timestamp::from_millis(moment.as_millisecond())
+    }
+}
+
+/// The moment that a local time is for whoever has a number: by the clock of the stated zone, if there is one, else of the number's
+/// zone. Where that may be one of several, the last of their moments, so that it is earlier nowhere. `None` for a number of no
+/// place without a stated zone.
+pub fn moment_of(local: LocalTime, number: PhoneNumber, stated: Option<&'static Zone>) -> Option<Timestamp> {
+    let zones = match stated {
+        Some(zone) => std::slice::from_ref(zone),
+        None => &Place::of(number)?.zones,
+    };
+    zones.iter().map(|zone| zone.moment(local)).max()
 }
 
 impl<'a> Hours<'a> {
@@ -625,6 +652,24 @@ mod tests {
             }
         }
 
+        /// No message is scheduled into a local time that its recipient's clock does not show.
+        #[test]
+        fn at_the_moment_of_a_local_time_the_clock_shows_it_or_the_first_that_there_is(
+            at in moment(), n in any::<prop::sample::Index>(), area in 201_u64..990, is_stated in any::<bool>()
+        ) {
+            static STATED: LazyLock<Vec<Zone>> = LazyLock::new(every_zone);
+            let zone = &STATED[n.index(STATED.len())];
+            let local = zone.clock.to_datetime(instant(Timestamp::from_millis(at.as_millis() / 1_000 * 1_000)));
+            let local = LocalTime::parse(&local.to_string()).expect("to the second");
+            let number = PhoneNumber::from_digits(10_005_550_100 + area * 10_000_000).unwrap();
+            let stated = if is_stated { Zone::named(zone.name) } else { None };
+            let found = moment_of(local, number, stated).expect("it has a place");
+            match stated {
+                Some(zone) => check_moment(std::slice::from_ref(zone), local, found),
+                None => check_moment(&Place::of(number).unwrap().zones, local, found),
+            }
+        }
+
         #[test]
         fn a_number_that_may_be_in_several_zones_is_sent_to_only_when_it_is_open_in_all(from in moment(), n in any::<prop::sample::Index>()) {
             let places: Vec<&Place> = PLACES.areas.values().chain(PLACES.countries.values()).collect();
@@ -858,6 +903,91 @@ mod tests {
                 "it is Mon 04:00 by the clock of Europe/London, the contact's stated time zone, and in US-FL messages like this go 08:00-20:00 on that day"
             )
         );
+    }
+
+    #[test]
+    fn a_local_time_is_the_moment_at_which_the_last_clock_shows_it() {
+        let check = |digits: &str, stated: Option<&str>, local: &str, expected: Option<&str>| {
+            let stated = stated.map(|name| Zone::named(name).expect(name));
+            let local = LocalTime::parse(local).expect(local);
+            assert_eq!(
+                moment_of(local, number(digits), stated),
+                expected.map(at),
+                "{digits} {stated:?} {local:?}"
+            );
+        };
+        check("+46701234567", None, "2026-12-01T09:00", Some("2026-12-01T08:00:00Z"));
+        check("+46701234567", None, "2026-07-01T09:00:30", Some("2026-07-01T07:00:30Z"));
+        check("+46701234567", Some("Asia/Tokyo"), "2026-12-01T09:00", Some("2026-12-01T00:00:00Z"));
+        // New York and Chicago: when it is 9:00 in Chicago it is 10:00 in New York.
+        check("+18505550100", None, "2026-12-01T09:00", Some("2026-12-01T15:00:00Z"));
+        check("+18505550100", Some("America/New_York"), "2026-12-01T09:00", Some("2026-12-01T14:00:00Z"));
+        check("+881612345678", None, "2026-12-01T09:00", None);
+        check("+881612345678", Some("Europe/London"), "2026-12-01T09:00", Some("2026-12-01T09:00:00Z"));
+        // 02:00 is set to 03:00, and in the autumn 03:00 to 02:00.
+        check("+46701234567", None, "2027-03-28T01:59:59", Some("2027-03-28T00:59:59Z"));
+        check("+46701234567", None, "2027-03-28T02:00", Some("2027-03-28T01:00:00Z"));
+        check("+46701234567", None, "2027-03-28T02:30", Some("2027-03-28T01:00:00Z"));
+        check("+46701234567", None, "2027-03-28T03:00", Some("2027-03-28T01:00:00Z"));
+        check("+46701234567", None, "2026-10-25T02:30", Some("2026-10-25T00:30:00Z"));
+        // Half an hour, midnight, and a whole day that was left out.
+        check("+46701234567", Some("Australia/Lord_Howe"), "2026-10-04T02:15", Some("2026-10-03T15:30:00Z"));
+        check("+46701234567", Some("Africa/Cairo"), "2026-04-24T00:00", Some("2026-04-23T22:00:00Z"));
+        check("+46701234567", Some("Pacific/Apia"), "2011-12-30T12:00", Some("2011-12-30T10:00:00Z"));
+        // What cannot be counted is the end of time.
+        let last = moment_of(LocalTime::parse("9999-12-31T23:59").unwrap(), number("+13055550100"), None);
+        assert_eq!(last, Some(Timestamp::from_millis(Instant::MAX.as_millisecond())));
+    }
+
+    /// What the clock of a zone shows: seconds since 1970, as if it was in UTC.
+    fn shown_s(zone: &Zone, at: Timestamp) -> i64 {
+        at.as_millis().div_euclid(1_000) + i64::from(zone.clock.to_offset(instant(at)).seconds())
+    }
+
+    /// Holds the moment of a local time to what is promised of it: the clock shows it, or if it never does the first later one, and
+    /// before it the clock had not come so far; of several clocks it is the last one's.
+    fn check_moment(zones: &[Zone], local: LocalTime, found: Timestamp) {
+        let wanted_s = local.shown().to_zoned(TimeZone::UTC).unwrap().timestamp().as_second();
+        let told =
+            || format!("{:?} {local:?}: {found}", zones.iter().map(|zone| zone.name).collect::<Vec<_>>());
+        assert_eq!(found.as_millis() % 1_000, 0, "{}", told());
+        let is_reached = |at: Timestamp| zones.iter().all(|zone| shown_s(zone, at) >= wanted_s);
+        if let [zone] = zones {
+            assert!(is_reached(found), "{}", told());
+            for quarters in 0..=12 {
+                let before = found.plus_s(-1 - quarters * 15 * 60);
+                assert!(!is_reached(before), "{} {before}", told());
+            }
+            let exists = zone.clock.to_datetime(instant(found)) == local.shown();
+            let is_left_out = matches!(
+                zone.clock.to_ambiguous_timestamp(local.shown()).offset(),
+                AmbiguousOffset::Gap { .. }
+            );
+            assert!(exists != is_left_out, "{}", told());
+        } else {
+            let each = zones.iter().map(|zone| zone.moment(local));
+            assert_eq!(each.max(), Some(found), "{}", told());
+        }
+    }
+
+    #[test]
+    fn around_each_change_of_clocks_until_2030_no_local_time_is_a_moment_at_which_the_clock_shows_another() {
+        let (first, last) = (instant(at("2024-01-01T00:00:00Z")), instant(at("2031-01-01T00:00:00Z")));
+        let mut left_out = 0;
+        for zone in &every_zone() {
+            let changes = zone.clock.following(first).map(|change| change.timestamp());
+            for change in changes.take_while(|at| *at < last).collect::<Vec<_>>() {
+                let before = zone.clock.to_datetime(change.checked_sub(1.second()).unwrap());
+                for minutes in [-90, -60, -31, -1, 0, 1, 14, 29, 30, 59, 60, 61, 120] {
+                    let local = before.checked_add((minutes * 60 + 1).seconds()).unwrap();
+                    let local = LocalTime::parse(&local.to_string()).expect("to the second");
+                    let found = zone.moment(local);
+                    left_out += i32::from(zone.clock.to_datetime(instant(found)) != local.shown());
+                    check_moment(std::slice::from_ref(zone), local, found);
+                }
+            }
+        }
+        assert!(left_out > 1_000, "{left_out}");
     }
 
     #[test]

@@ -6,16 +6,16 @@
 //!
 //! What the carrier says is committed in batches, and only then acknowledged to it.
 
+use crate::intake::{self, Zones};
 use crate::supervise::supervise;
-use crate::{Inner, inbound, intake};
+use crate::{Inner, inbound};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
-use tidings_domain::account::{Environment, Realm};
-use tidings_domain::address::PhoneNumber;
+use tidings_domain::account::Environment;
 use tidings_domain::assembly;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
@@ -26,7 +26,6 @@ use tidings_domain::message::{self, Answer, Input, Message};
 use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::quiet_hours::Zone;
 use tidings_domain::quota::{Count, Full};
 use tidings_domain::receipt::our_reference;
 use tidings_domain::suppression;
@@ -682,7 +681,7 @@ struct Known {
     /// What is missing of the consent of their recipients.
     lacks: HashMap<MessageId, Lack>,
     /// The time zones that are stated for their recipients.
-    zones: HashMap<(Realm, PhoneNumber), &'static Zone>,
+    zones: Zones,
 }
 
 impl Known {
@@ -699,10 +698,7 @@ impl Known {
 }
 
 /// The time zones that are stated for those recipients whose clock matters.
-async fn zones(
-    engine: &Inner,
-    step: &[(Ticket, Permit)],
-) -> tidings_store::Result<HashMap<(Realm, PhoneNumber), &'static Zone>> {
+async fn zones(engine: &Inner, step: &[(Ticket, Permit)]) -> tidings_store::Result<Zones> {
     let policy = &engine.settings.gate.quiet_hours;
     let messages = step.iter().map(|(ticket, _)| &ticket.message);
     let concerned = messages

@@ -20,7 +20,7 @@ use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, TokenId};
-use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendRequest};
+use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendAt, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
@@ -234,17 +234,18 @@ enum With {
     Asking(NewConsentRequest),
 }
 
-async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -> Result<Sent> {
+async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_>) -> Result<Sent> {
     // A message is worth sending for so long from when its call came, however slow it is to choose its sender.
     let now = engine.clock.now();
+    let zones = settle(engine, call.realm, &mut call.requests).await?;
     let moved = || store::Error::Unavailable("who has which sender of a pool changes too fast".to_owned());
     if !call.requests.iter().any(|request| matches!(request.from, Source::Pool(_))) {
-        return attempt(engine, call, with, Some(place), now).await?.ok_or_else(moved);
+        return attempt(engine, call, with, &zones, Some(place), now).await?.ok_or_else(moved);
     }
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
         pick(engine, call.realm, &mut call.requests, now).await?;
-        if let Some(sent) = attempt(engine, call, with.clone(), None, now).await? {
+        if let Some(sent) = attempt(engine, call, with.clone(), &zones, None, now).await? {
             return Ok(sent);
         }
     }
@@ -284,7 +285,7 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest], now: T
             };
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
-                let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+                let goes_at = request.moment().filter(|at| *at > now).unwrap_or(now);
                 // What is longer than a whole day fits into none, and is told so.
                 let is_full = days.iter().any(|(of, used)| {
                     let full = || used.full(segments(engine, realm, sender, request), now);
@@ -337,13 +338,13 @@ async fn attempt(
     engine: &Arc<Inner>,
     call: Call,
     with: With,
+    zones: &Zones,
     place: Option<Place<'_>>,
     now: Timestamp,
 ) -> Result<Option<Sent>> {
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
     let looked = look(engine, call.realm, &call.requests, now).await?;
-    let zones = zones(engine, whose_clock(engine, call.realm, &call.requests)).await?;
     let mut others = turns(engine, call.realm, &call.requests, now).await?;
     let days = days(engine, call.realm, &call.requests, now).await?;
     let carries_code = matches!(with, With::Code(_));
@@ -500,18 +501,25 @@ async fn look(
     Ok(looked.collect())
 }
 
-/// Whose clock matters for what is asked for.
-fn whose_clock(engine: &Inner, realm: Realm, requests: &[SendRequest]) -> HashSet<(Realm, PhoneNumber)> {
+/// The time zones that are stated for people, of those for whom one is.
+pub(crate) type Zones = HashMap<(Realm, PhoneNumber), &'static Zone>;
+
+/// Looks the stated zones up of those recipients whose clock matters, and turns local times into moments by them.
+async fn settle(engine: &Inner, realm: Realm, requests: &mut [SendRequest]) -> Result<Zones> {
     let policy = &engine.settings.gate.quiet_hours;
-    let concerned = requests.iter().filter(|request| policy.asks_clock(request.purpose, request.recipient));
-    concerned.map(|request| (realm, request.recipient)).collect()
+    let concerned = requests.iter().filter(|request| {
+        matches!(request.send_at, Some(SendAt::Local(_)))
+            || policy.asks_clock(request.purpose, request.recipient)
+    });
+    let zones = zones(engine, concerned.map(|request| (realm, request.recipient)).collect()).await?;
+    for request in requests {
+        request.settle(zones.get(&(realm, request.recipient)).copied());
+    }
+    Ok(zones)
 }
 
-/// The time zones that are stated for these people, of those for whom one is.
-pub(crate) async fn zones(
-    engine: &Inner,
-    people: HashSet<(Realm, PhoneNumber)>,
-) -> Result<HashMap<(Realm, PhoneNumber), &'static Zone>> {
+/// The time zones that are stated for these people.
+pub(crate) async fn zones(engine: &Inner, people: HashSet<(Realm, PhoneNumber)>) -> Result<Zones> {
     if people.is_empty() {
         return Ok(HashMap::new());
     }
@@ -553,7 +561,7 @@ async fn days(
     let policy = &engine.settings.gate.senders;
     let limited = |(place, request): (usize, &SendRequest)| {
         let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
-        Some((place, (daily, request.send_at.filter(|at| *at > now).unwrap_or(now))))
+        Some((place, (daily, request.moment().filter(|at| *at > now).unwrap_or(now))))
     };
     let (places, limits): (Vec<usize>, Vec<(Daily, Timestamp)>) =
         requests.iter().enumerate().filter_map(limited).unzip();
@@ -656,12 +664,12 @@ pub(crate) async fn preview(
 ) -> Result<Preview> {
     let now = engine.clock.now();
     let mut requests = [request.clone()];
+    let zones = settle(engine, realm, &mut requests).await?;
     pick(engine, realm, &mut requests, now).await?;
     let [request] = &requests;
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
-    let zones = zones(engine, whose_clock(engine, realm, std::slice::from_ref(request))).await?;
     let zone = zones.get(&(realm, request.recipient)).copied();
     let others = turns(engine, realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
@@ -689,7 +697,7 @@ pub(crate) async fn preview(
         plan => plan,
     };
     let segments = plan.as_ref().map_or(1, |plan| plan.measured.segments);
-    let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+    let goes_at = request.moment().filter(|at| *at > now).unwrap_or(now);
     let full = day.and_then(|day| day.full(segments, goes_at));
     let overspent = match priced(engine, realm, request, segments) {
         Some(Priced { price, limits }) => {
@@ -705,6 +713,6 @@ pub(crate) async fn preview(
         .others(others)
         .full(full)
         .overspent(overspent);
-    let (gate, sends_at) = gate::preview(&facts, request.send_at, now);
+    let (gate, sends_at) = gate::preview(&facts, request.moment(), now);
     Ok(Preview { from: request.from.clone(), plan, gate, sends_at })
 }
