@@ -113,9 +113,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
     let said = operator.store.said(vec![(realm, recipient)]).await?;
-    let counts = policy.frequency.concerns(purpose);
+    let counts = !policy.bounds(purpose, recipient).is_empty();
     let people = if counts { vec![(realm, recipient)] } else { Vec::new() };
-    let others = operator.store.turns(people, policy.frequency.purposes.clone(), now).await?;
+    let others = operator.store.turns(people, policy.frequency.counted(), now).await?;
     let zone = operator.stated_zone(&policy, realm, purpose, recipient).await?;
     let full = sender.as_ref().and_then(full);
     let overspent = match policy.spend.is_any() && whose.environment == Environment::Live {

@@ -5,6 +5,7 @@ use crate::address::PhoneNumber;
 use crate::admission;
 use crate::consent::Lack;
 use crate::content::{self, Act};
+use crate::frequency::Other;
 use crate::gate::{self, Decision, Hold};
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
@@ -145,8 +146,8 @@ pub struct Facts<'a> {
     pub consent: Option<Lack>,
     /// The time zone that is stated for the contact who has the recipient's number, where the gate's policy asks for the clock.
     pub zone: Option<&'static Zone>,
-    /// When the request's recipient was sent to lately and will be, where the gate's policy counts its purpose.
-    pub others: &'a [Timestamp],
+    /// What the request's recipient was sent lately and will be, where the gate's policy has bounds for it.
+    pub others: &'a [Other],
     /// The limit of the day of the request's sender, where the gate's policy has one for it, with what went on the day on which
     /// it would go.
     pub day: Option<&'a Used>,

@@ -431,7 +431,7 @@ impl Policy {
     }
 
     /// Where a number is from that has quiet hours for messages of a purpose.
-    fn place(&self, purpose: Purpose, number: PhoneNumber) -> Option<&'static Place> {
+    pub(crate) fn place(&self, purpose: Purpose, number: PhoneNumber) -> Option<&'static Place> {
         let place = if self.concerns(purpose) { Place::of(number)? } else { return None };
         let is_excepted = self.except.iter().any(|country| country.as_str() == place.country());
         (!is_excepted).then_some(place)

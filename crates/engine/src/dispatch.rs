@@ -19,7 +19,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::assembly;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::frequency::Turn;
+use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::gate::{self, Decision, Facts};
 use tidings_domain::id::{ConnectionId, MessageId};
 use tidings_domain::message::{self, Answer, Input, Message};
@@ -509,26 +509,29 @@ impl Submit {
         step: &[(Ticket, Permit)],
         suppressed: &[Option<suppression::Reason>],
         known: &Known,
-    ) -> tidings_store::Result<HashMap<MessageId, Vec<Timestamp>>> {
+    ) -> tidings_store::Result<HashMap<MessageId, Vec<Other>>> {
         let policy = &engine.settings.gate;
         let now = engine.clock.now();
         let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(suppressed);
-        let concerned = messages.filter(|(message, listed)| {
-            message.reply.is_none()
-                && policy.frequency.concerns(message.purpose)
-                && may_go(policy, message, **listed, known, now)
-        });
-        let asked: Vec<AskedTurn> = concerned
-            .map(|(message, _)| AskedTurn {
+        let asked = messages.filter_map(|(message, listed)| {
+            let bounds = match message.reply {
+                None => policy.bounds(message.purpose, message.recipient),
+                Some(_) => Vec::new(),
+            };
+            let is_concerned = !bounds.is_empty() && may_go(policy, message, *listed, known, now);
+            is_concerned.then(|| AskedTurn {
                 realm: message.realm(),
                 recipient: message.recipient,
                 message: message.id,
+                purpose: message.purpose,
+                bounds,
             })
-            .collect();
+        });
+        let asked: Vec<AskedTurn> = asked.collect();
         if asked.is_empty() {
             return Ok(HashMap::new());
         }
-        let turns = engine.store.take_turns(asked.clone(), policy.frequency.caps, now).await?;
+        let turns = engine.store.take_turns(asked.clone(), now).await?;
         let full = asked.into_iter().zip(turns).filter_map(|(asked, turn)| match turn {
             Turn::Taken => None,
             Turn::Full(others) => Some((asked.message, others)),
@@ -544,7 +547,7 @@ impl Submit {
         step: &[(Ticket, Permit)],
         suppressed: &[Option<suppression::Reason>],
         known: &Known,
-        full: &HashMap<MessageId, Vec<Timestamp>>,
+        full: &HashMap<MessageId, Vec<Other>>,
     ) -> tidings_store::Result<Quotas> {
         let policy = &engine.settings.gate;
         let now = engine.clock.now();

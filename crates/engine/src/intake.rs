@@ -18,6 +18,7 @@ use tidings_domain::code;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
+use tidings_domain::frequency::Other;
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Plan, Refusal, SendAt, SendRequest};
@@ -360,9 +361,10 @@ async fn attempt(
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
             let planned = plan(engine, request, looked, before, carries_code, asked, now);
             if let Ok(Planned { message, .. }) = &planned
-                && engine.settings.gate.frequency.concerns(purpose)
+                && !engine.settings.gate.bounds(purpose, recipient).is_empty()
             {
-                others.entry(recipient).or_default().push(message.send_at.unwrap_or(now));
+                let other = Other { at: message.send_at.unwrap_or(now), purpose };
+                others.entry(recipient).or_default().push(other);
             }
             planned
         })
@@ -530,23 +532,24 @@ pub(crate) async fn zones(engine: &Inner, people: HashSet<(Realm, PhoneNumber)>)
     Ok(found.filter_map(|(person, name)| Some((person, Zone::named(name?.as_str())?))).collect())
 }
 
-/// When the recipients were sent to lately and will be, of requests that the operator's caps concern. What goes at this moment
+/// What the recipients were sent lately and will be, of requests that have a bound on that. What goes at this moment
 /// by another call is not seen: it takes its turn at its last moment.
 async fn turns(
     engine: &Inner,
     realm: Realm,
     requests: &[SendRequest],
     now: Timestamp,
-) -> Result<HashMap<PhoneNumber, Vec<Timestamp>>> {
-    let policy = &engine.settings.gate.frequency;
-    let concerned = requests.iter().filter(|request| policy.concerns(request.purpose));
+) -> Result<HashMap<PhoneNumber, Vec<Other>>> {
+    let policy = &engine.settings.gate;
+    let concerned =
+        requests.iter().filter(|request| !policy.bounds(request.purpose, request.recipient).is_empty());
     let people: HashSet<PhoneNumber> = concerned.map(|request| request.recipient).collect();
     if people.is_empty() {
         return Ok(HashMap::new());
     }
     let people: Vec<PhoneNumber> = people.into_iter().collect();
     let asked = people.iter().map(|person| (realm, *person)).collect();
-    let turns = engine.store.turns(asked, policy.purposes.clone(), now).await?;
+    let turns = engine.store.turns(asked, policy.frequency.counted(), now).await?;
     Ok(people.into_iter().zip(turns).collect())
 }
 
@@ -572,7 +575,7 @@ fn plan(
     engine: &Inner,
     mut request: SendRequest,
     looked: Looked<'_>,
-    others: &[Timestamp],
+    others: &[Other],
     carries_code: bool,
     asked: Asked,
     now: Timestamp,

@@ -51,7 +51,7 @@ use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
 use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
-use tidings_domain::frequency::{Caps, Turn};
+use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{Last, Name};
@@ -552,13 +552,13 @@ impl Backend for Model {
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
 
-        read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
+        read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
         read spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
         read quotas(counts: Vec<Count>) -> Vec<u64>;
         write return_quotas(returned: Vec<(Count, u32)>) -> ();
         write take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
         read last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
-        write take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
+        write take_turns(asked: Vec<AskedTurn>, now: Timestamp) -> Vec<Turn>;
 
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;

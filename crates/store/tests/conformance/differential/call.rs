@@ -12,7 +12,6 @@ use tidings_domain::consent::Consent;
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::contact::{Change, Contact};
 use tidings_domain::conversation::{self, Change as ConversationChange, Entry};
-use tidings_domain::frequency::Caps;
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import};
 use tidings_domain::inbound_rule::{Answer as RuleAnswer, Assign, InboundRule, Then, When};
@@ -99,7 +98,7 @@ pub(super) enum Call {
     StageImport(Realm, ImportId, Box<Staged>),
     DecideImport(Realm, ImportId, Settled),
     ApplyImport(Option<ImportId>),
-    TakeTurns(Vec<AskedTurn>, Caps),
+    TakeTurns(Vec<AskedTurn>),
     TakeQuotas(Vec<AskedQuota>),
     ReturnQuotas(Vec<AskedQuota>),
     Converse {
@@ -361,7 +360,7 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
         Call::StopWaiting(people, limit) => {
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
-        Call::TakeTurns(asked, caps) => plain(store.take_turns(asked, caps, now).await),
+        Call::TakeTurns(asked) => plain(store.take_turns(asked, now).await),
         Call::TakeQuotas(asked) => plain(store.take_quotas(asked).await),
         Call::ReturnQuotas(asked) => {
             let returned = asked.into_iter().map(|asked| (asked.count, asked.segments)).collect();
