@@ -12,6 +12,58 @@ use tidings_store::{Actor, Backend, ContactFilter, Page, Result};
 /// Contacts of one page.
 const STEP: usize = 500;
 
+/// Places between the newest contact and the oldest from which a sample is taken.
+const SAMPLE_PLACES: i64 = 30;
+/// Contacts that are read at each: so many are in a sample at most, from each place.
+const SAMPLE_EACH: usize = 10;
+/// Contacts that are looked at at each where only some are wanted.
+const SAMPLE_LOOKED: usize = 100;
+
+/// Contacts from all over a group, or of all if none is named: 300 at most, and all there are if they are few. With a query, those
+/// among 3,000 that it finds at this moment; the history that it asks for was [read](segment::read_history) before.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn sample(
+    store: &dyn Backend,
+    realm: Realm,
+    group: Option<Group>,
+    query: Option<(&Query, Timestamp)>,
+) -> Result<Vec<Contact>> {
+    let filter = ContactFilter { number: None, group };
+    let read = async |before: Option<i64>, limit| {
+        let found = store.contacts(realm, filter.clone(), Page { before, limit }).await?;
+        Ok::<_, tidings_store::Error>(found.items)
+    };
+    let Some(newest) = read(None, 1).await?.first().map(|contact| contact.id.key()) else {
+        return Ok(Vec::new());
+    };
+    // The oldest lies above `none`, and not above `oldest`; so near is near enough.
+    let (mut none, mut oldest) = (0, newest);
+    while oldest - none > ((newest - oldest) / SAMPLE_PLACES).max(1) {
+        let middle = none + (oldest - none) / 2;
+        match read(Some(middle), 1).await?.first() {
+            Some(contact) => oldest = contact.id.key(),
+            None => none = middle,
+        }
+    }
+    let each = if query.is_some() { SAMPLE_LOOKED } else { SAMPLE_EACH };
+    let mut sample = Vec::new();
+    let mut last = i64::MAX;
+    for place in 0..SAMPLE_PLACES {
+        let from = newest - (newest - oldest) / SAMPLE_PLACES * place;
+        let mut found = read(Some(from.saturating_add(1).min(last)), each).await?;
+        let Some(end) = found.last() else { break };
+        last = end.id.key();
+        if let Some((query, now)) = query {
+            found = segment::found(store, realm, query, found, now).await?;
+        }
+        found.truncate(SAMPLE_EACH);
+        sample.append(&mut found);
+    }
+    Ok(sample)
+}
+
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
