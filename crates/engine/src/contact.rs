@@ -254,3 +254,65 @@ fn row(text: &mut String, contact: &Contact, columns: &[(FieldName, Type)]) {
         .collect();
     write_row(text, first.into_iter().chain(fields.iter().map(String::as_str)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use tidings_domain::account::Environment;
+    use tidings_domain::address::PhoneNumber;
+    use tidings_domain::contact::Details;
+    use tidings_domain::id::{AccountId, ContactId};
+    use tidings_store::model::{Disk, Model};
+
+    const REALM: Realm = Realm { account: AccountId::from_key(1), environment: Environment::Live };
+
+    /// Contacts with these ids, of whom each third is in a group.
+    async fn with(ids: &[i64]) -> Model {
+        let store = Model::new(Disk::new());
+        let actor = Actor { account: REALM.account, who: "tester".to_owned() };
+        for (place, id) in ids.iter().enumerate() {
+            let group = (place % 3 == 0).then(|| Group::parse("third").expect("a group"));
+            let contact = Contact {
+                id: ContactId::from_key(*id),
+                realm: REALM,
+                numbers: vec![PhoneNumber::from_digits(46_700_000_000 + place as u64).expect("a number")],
+                details: Details { groups: group.into_iter().collect(), ..Details::default() },
+                created_at: Timestamp::from_millis(1),
+                updated_at: Timestamp::from_millis(1),
+            };
+            store.create_contact(contact, actor.clone()).await.expect("made");
+        }
+        store
+    }
+
+    async fn sampled(store: &Model, group: Option<&str>) -> Vec<i64> {
+        let group = group.map(|name| Group::parse(name).expect("a group"));
+        let sample = sample(store, REALM, group, None).await.expect("read");
+        let ids: Vec<i64> = sample.iter().map(|contact| contact.id.key()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "none comes twice: {ids:?}");
+        ids
+    }
+
+    #[tokio::test]
+    async fn a_sample_is_from_all_over_and_of_few_it_is_all() {
+        assert!(sampled(&with(&[]).await, None).await.is_empty());
+        assert_eq!(sampled(&with(&[1]).await, None).await, [1]);
+        assert_eq!(sampled(&with(&[i64::MAX - 1, 5, 4]).await, None).await, [i64::MAX - 1, 5, 4]);
+
+        const STEP: i64 = 1 << 40;
+        let many: Vec<i64> = (1..=1_000).map(|n| (1 << 60) + n * STEP).collect();
+        let store = with(&many).await;
+        for (group, of) in [(None, 300), (Some("third"), 300), (Some("nobody"), 0)] {
+            let ids = sampled(&store, group).await;
+            assert!(ids.len() <= of, "{group:?}: {}", ids.len());
+            if of > 0 {
+                assert!(ids.len() >= 250, "{group:?}: {}", ids.len());
+                for part in 0..10 {
+                    let of_part = ids.iter().filter(|id| (*id - (1 << 60)) / STEP * 10 / 1_001 == part);
+                    assert!(of_part.count() >= 20, "{group:?}: {part} of {ids:?}");
+                }
+            }
+        }
+    }
+}
