@@ -152,7 +152,14 @@ pub(crate) async fn preview(ask: Ask) -> Answer {
 
 /// The query of the segment that a request names beside what it is about, for who may read segments.
 pub(crate) async fn of_parameter(ask: &Ask) -> Result<Option<Segment>, Problem> {
-    let Some(named) = ask.query.get("segment") else { return Ok(None) };
+    match ask.query.get("segment") {
+        Some(named) => readable(ask, named).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A segment that a request names beside what it is about, by its id or name, for who may read segments.
+pub(crate) async fn readable(ask: &Ask, named: &str) -> Result<Segment, Problem> {
     if !ask.caller().principal.scopes.has(Scope::SegmentsRead) {
         return Err(auth::missing(Scope::SegmentsRead));
     }
@@ -161,5 +168,5 @@ pub(crate) async fn of_parameter(ask: &Ask) -> Result<Option<Segment>, Problem> 
         || FieldError::new("segment", Code::NotFound, "unknown_segment", "There is no such segment here.");
     let segment = found.ok_or_else(unknown)?;
     ready(&ask.app, ask.realm(), &segment.query).await?;
-    Ok(Some(segment))
+    Ok(segment)
 }

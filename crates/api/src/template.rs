@@ -3,15 +3,19 @@
 use crate::ask::{Answer, Ask, json};
 use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
+use crate::{auth, segment};
 use std::sync::Arc;
+use tidings_domain::account::Scope;
+use tidings_domain::contact::Contact;
 use tidings_domain::id::TemplateId;
 use tidings_domain::template::{Content, Flaw, Origin, Template};
+use tidings_engine::contact;
 use tidings_store::WhichTemplate;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::message::Parsed;
 use tidings_wire::page::{List, Page};
-use tidings_wire::template::{self as wire, TemplatePreview};
+use tidings_wire::template::{self as wire, PreviewRequest, TemplatePreview, Whom};
 
 pub(crate) static FILTERS: &[Field] =
     &[LIMIT, CURSOR, Field::new("prefix", Kind::Text, "Only templates whose name begins so.")];
@@ -61,12 +65,39 @@ pub(crate) async fn read(ask: Ask) -> Answer {
 }
 
 pub(crate) async fn preview(ask: Ask) -> Answer {
-    let (filling, has_values) = wire::parse_preview(&ask.json()?)?;
+    let PreviewRequest { filling, has_values, whom } = wire::parse_preview(&ask.json()?)?;
     let found = find(&ask, ask.part("id"), filling.version).await?.ok_or_else(Problem::not_found)?;
-    let text = if has_values { Some(filling.fill(&found.content)?.text) } else { None };
+    let costs = match &whom {
+        Some(whom) => Some(filling.costs(&found.content, &sample(&ask, whom).await?)?),
+        None => None,
+    };
+    let text = match has_values && whom.is_none() {
+        true => Some(filling.fill(&found.content)?.text),
+        false => None,
+    };
     let language = found.content.language_for(filling.language.as_ref());
-    let shown = TemplatePreview::new(&found, language, text);
+    let shown = TemplatePreview::new(&found, language, text, costs);
     json(200, &shown.ok_or_else(|| makes_no_text(&found.content))?)
+}
+
+/// Some of the contacts of a group or a segment, for who may read them.
+async fn sample(ask: &Ask, whom: &Whom) -> Result<Vec<Contact>, Problem> {
+    let engine = &ask.app.engine;
+    let now = engine.clock().now();
+    let (group, query) = match whom {
+        Whom::Group(group) => {
+            if !ask.caller().principal.scopes.has(Scope::ContactsRead) {
+                return Err(auth::missing(Scope::ContactsRead));
+            }
+            (Some(group.clone()), None)
+        }
+        Whom::Segment(named) => {
+            let query = segment::readable(ask, named).await?.query;
+            (query.within().cloned(), Some(query))
+        }
+    };
+    let query = query.as_ref().map(|query| (query, now));
+    Ok(contact::sample(&**engine.store(), ask.realm(), group, query).await?)
 }
 
 /// Why: nobody could make it as it is, so it was stored by other means, or before what it has was refused.

@@ -1,6 +1,7 @@
 //! Sending, previewing, reading, canceling, redacting; batches; the feed.
 
 use crate::support::{HELLO, Reply, house, house_with};
+use serde_json::json;
 use tidings_domain::admission::Bounds;
 use tidings_domain::intake::Limits;
 
@@ -93,6 +94,68 @@ async fn bad_requests_are_refused_with_their_code() {
     ]
     .concat();
     assert_eq!(house.raw(&invalid).await.told(), "400 INVALID_REQUEST");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_time_without_an_offset_is_the_recipients_local_time() {
+    let house = house().await;
+    let token = house.token().await;
+    let day = house.engine.clock().now().plus_s(2 * 86_400).to_string()[..10].to_owned();
+    let (known, unknown) = ("+15550002222", "+15550003333");
+    let contact = format!(r#"{{"numbers":["{known}"],"time_zone":"Asia/Tokyo"}}"#);
+    house.post("/v1/contacts", &token, &contact).await.expect(201);
+    let template = r#"{"name":"hi","texts":{"en":"Hi!"}}"#;
+    let to = |to: &str, more: &str| {
+        format!(r#"{{"from":"+15550001111","to":"{to}",{more},"send_at":"{day}T09:00"}}"#)
+    };
+    let text = r#""text":"Good morning""#;
+    // In Tokyo it is nine hours later; in the United States it is nowhere 9:00 before it is in Honolulu.
+    let (in_tokyo, in_honolulu) = (format!("{day}T00:00:00.000Z"), format!("{day}T19:00:00.000Z"));
+    for (number, expected) in [(known, &in_tokyo), (unknown, &in_honolulu)] {
+        let preview = house.post("/v1/messages/preview", &token, &to(number, text)).await.expect(200);
+        assert_eq!(
+            (&preview["send_at"], &preview["sends_at"]),
+            (&json!(expected), &json!(expected)),
+            "{preview}"
+        );
+        let accepted = house.post("/v1/messages", &token, &to(number, text)).await.expect(202);
+        assert_eq!((&accepted["send_at"], &accepted["status"]), (&json!(expected), &json!("scheduled")));
+    }
+    house.post("/v1/templates", &token, template).await.expect(201);
+    let accepted = house.post("/v1/messages", &token, &to(known, r#""template":"hi""#)).await.expect(202);
+    assert_eq!(accepted["send_at"], json!(in_tokyo));
+    let batch = format!(
+        r#"{{"recipients":["{known}","{unknown}"],"bodies":["a"],"from":"+15550001111","send_at":"{day}T09:00:00"}}"#
+    );
+    let batch = house.post("/v1/messages/batch", &token, &batch).await.expect(202);
+    let told = |place: usize| batch["results"][place]["message"]["send_at"].clone();
+    assert_eq!((told(0), told(1)), (json!(in_tokyo), json!(in_honolulu)), "{batch}");
+
+    let nowhere = house.post("/v1/messages", &token, &to("+881612345678", text)).await;
+    assert_eq!(nowhere.told(), "422 INVALID_TIME");
+    assert_eq!(nowhere.json()["errors"][0]["reason"], "no_time_zone");
+    let preview = house.post("/v1/messages/preview", &token, &to("+881612345678", text)).await.expect(200);
+    assert_eq!(
+        (&preview["refused"][0]["reason"], &preview["sends_at"]),
+        (&json!("no_time_zone"), &json!(null))
+    );
+    for (send_at, reason, word) in [
+        ("9999-12-31T23:59", "too_far_ahead", "at most 3024000 seconds ahead"),
+        ("9999-12-31T23:59:59Z", "out_of_bounds", "before 9999-12-30T22:00:00Z"),
+        ("2020-01-01T09:00", "in_past", "passed"),
+        ("2027-02-30T09:00", "unreadable", "recipient's local time"),
+    ] {
+        let body = to(known, text).replace(&format!("{day}T09:00"), send_at);
+        let refused = house.post("/v1/messages", &token, &body).await;
+        let error = refused.json()["errors"][0].clone();
+        assert_eq!(
+            (refused.told().as_str(), &error["reason"]),
+            ("422 INVALID_TIME", &json!(reason)),
+            "{error}"
+        );
+        assert!(error["detail"].as_str().unwrap().contains(word), "{error}");
+    }
     house.close().await;
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::{House, house};
 use serde_json::{Value, json};
+use tidings_domain::account::Scope;
 use tidings_domain::id::TemplateId;
 use tidings_domain::template::Template;
 use tidings_store::{Actor, WhichTemplate};
@@ -167,6 +168,64 @@ async fn a_batch_fills_each_message_and_refuses_those_that_it_cannot_fill() {
     assert_eq!((&error["code"], &error["field"]), (&json!("TEMPLATE_NOT_FILLED"), &json!("values.table")));
     let last = text(&house, &token, &batch["results"][2]).await;
     assert_eq!(last["text"], "Hi Cem, table 3 is ready.");
+    house.close().await;
+}
+
+#[tokio::test]
+async fn a_preview_tells_what_the_messages_to_a_group_or_a_segment_would_cost() {
+    let house = house().await;
+    let token = house.token().await;
+    let template = json!({
+        "name": "note",
+        "texts": { "en": "Hi {{ name }}: {{ note }}", "de": "Hallo {{ name }}, dies und jenes: {{ note }}" },
+        "variables": [
+            { "name": "name", "type": "text", "sample": "Ana" },
+            { "name": "note", "type": "text", "sample": "Hello", "max_length": 300 },
+        ],
+    });
+    house.post("/v1/templates", &token, &template.to_string()).await.expect(201);
+    let contact = async |n: u32, more: Value| {
+        let mut contact =
+            json!({ "numbers": [format!("+1555000{n:04}")], "name": "Ana", "groups": ["guests"] });
+        contact.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        house.post("/v1/contacts", &token, &contact.to_string()).await.expect(201);
+    };
+    let note = |length: usize| json!({ "fields": { "note": "x".repeat(length) } });
+    for (n, length) in [10, 20, 140, 300].into_iter().enumerate() {
+        contact(n as u32, note(length)).await;
+    }
+    // One in another language and alphabet, one without a note, and one who is no guest.
+    contact(10, json!({ "language": "de", "fields": { "note": format!("ż{}", "x".repeat(200)) } })).await;
+    contact(11, json!({})).await;
+    contact(12, json!({ "groups": [], "fields": { "note": "x" } })).await;
+    let preview = async |token: &str, body: Value| {
+        house.post("/v1/templates/note/preview", token, &body.to_string()).await
+    };
+    let costs = |looked_at: u32, filled: u32, median: Value, worst: Value| json!({ "looked_at": looked_at, "filled": filled, "median_segments": median, "worst_segments": worst });
+    let told = async |body: Value| preview(&token, body).await.expect(200)["contacts"].clone();
+    assert_eq!(told(json!({ "group": "guests" })).await, costs(6, 5, json!(1), json!(4)));
+    // A value that is given is everybody's.
+    assert_eq!(
+        told(json!({ "group": "guests", "values": { "note": "x" } })).await,
+        costs(6, 6, json!(1), json!(1))
+    );
+    assert_eq!(told(json!({ "group": "nobody" })).await, costs(0, 0, Value::Null, Value::Null));
+    let segment = json!({ "name": "germans", "query": { "language": "de" } });
+    house.post("/v1/segments", &token, &segment.to_string()).await.expect(201);
+    assert_eq!(told(json!({ "segment": "germans" })).await, costs(1, 1, json!(4), json!(4)));
+    let plain = preview(&token, json!({})).await.expect(200);
+    assert!(plain.get("contacts").is_none(), "{plain}");
+
+    let wrong = preview(&token, json!({ "group": "guests", "values": { "naem": "x" } })).await;
+    assert_eq!(reasons(&wrong.expect(422)), "values.naem:unknown_value");
+    let both = preview(&token, json!({ "group": "guests", "segment": "germans" })).await;
+    assert_eq!(reasons(&both.expect(422)), "segment:given_twice");
+    let unknown = preview(&token, json!({ "segment": "nobodies" })).await.expect(404);
+    assert_eq!(reasons(&unknown), "segment:unknown_segment");
+    let blind = house.token_in(house.test_realm(), &[Scope::TemplatesRead], None).await;
+    for body in [json!({ "group": "guests" }), json!({ "segment": "germans" })] {
+        assert_eq!(preview(&blind, body).await.told(), "403 FORBIDDEN");
+    }
     house.close().await;
 }
 

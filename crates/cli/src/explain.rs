@@ -113,9 +113,10 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
     let said = operator.store.said(vec![(realm, recipient)]).await?;
-    let counts = policy.frequency.concerns(purpose);
+    let counts = !policy.bounds(purpose, recipient).is_empty();
     let people = if counts { vec![(realm, recipient)] } else { Vec::new() };
-    let others = operator.store.turns(people, policy.frequency.purposes.clone(), now).await?;
+    let others = operator.store.turns(people, policy.frequency.counted(), now).await?;
+    let zone = operator.stated_zone(&policy, realm, purpose, recipient).await?;
     let full = sender.as_ref().and_then(full);
     let overspent = match policy.spend.is_any() && whose.environment == Environment::Live {
         true => {
@@ -136,6 +137,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         created_at: at,
         suppressed: listed.into_iter().next().flatten(),
         consent: said.first().and_then(|said| said.lacks(purpose, channel, now)),
+        zone,
         others: others.first().map_or(&[][..], Vec::as_slice),
         full,
         overspent,

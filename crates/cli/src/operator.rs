@@ -10,7 +10,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::gate;
 use tidings_domain::id::AccountId;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::quiet_hours::Zone;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::{self, Clock};
 use tidings_store::sqlite::FILE_NAME;
@@ -171,6 +175,24 @@ impl Operator {
         let clock = clock_of_command();
         let account = store.default_account(clock.now()).await?;
         Ok(Self { store, clock, account, home })
+    }
+
+    /// The time zone that is stated for whoever has a number, where the gate asks for the clock.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn stated_zone(
+        &self,
+        policy: &gate::Policy,
+        realm: Realm,
+        purpose: Purpose,
+        recipient: PhoneNumber,
+    ) -> anyhow::Result<Option<&'static Zone>> {
+        if !policy.quiet_hours.asks_clock(purpose, recipient) {
+            return Ok(None);
+        }
+        let stated = self.store.stated_zones(vec![(realm, recipient)]).await?;
+        Ok(stated.into_iter().next().flatten().and_then(|name| Zone::named(name.as_str())))
     }
 
     /// The present moment.

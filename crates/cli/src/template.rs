@@ -161,7 +161,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 Some(filled.map_err(errors)?.text)
             };
             let language = found.content.language_for(language.as_ref());
-            let shown = TemplatePreview::new(&found, language, text)
+            let shown = TemplatePreview::new(&found, language, text, None)
                 .ok_or_else(|| anyhow!("template {name} makes no text"))?;
             output.show(&shown, || {
                 let mut table = Table::new(&["", "SEGMENTS", "ENCODING", "UNITS", "TEXT"]);

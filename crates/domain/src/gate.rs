@@ -13,11 +13,11 @@ use crate::address::{Country, PhoneNumber};
 use crate::consent::{self, Lack};
 use crate::content::{self, Act};
 use crate::failure::{Failure, FailureClass};
-use crate::frequency::{self, Beyond};
+use crate::frequency::{self, Beyond, Bound, Law, Other};
 use crate::intake::SendRequest;
 use crate::message::Message;
 use crate::purpose::Purpose;
-use crate::quiet_hours::{self, Closed, Outside, Place};
+use crate::quiet_hours::{self, Closed, Outside, Place, Zone};
 use crate::quota::Full;
 use crate::range::{self, Range};
 use crate::registration::{self, NotRegistered};
@@ -53,6 +53,8 @@ pub enum Reason {
     FrequencyCap {
         /// The moment at which there is a turn again; `None` if there is none within a week.
         opens_at: Option<Timestamp>,
+        /// The law that says so; `None` where the operator's caps alone do.
+        law: Option<&'static Law>,
     },
     /// As much went from its sender on this day as may.
     DailyLimit(Full),
@@ -125,15 +127,16 @@ impl fmt::Display for Reason {
             Self::SpendLimit(period) => {
                 write!(f, "the account would spend more this {} than it may", period.as_str())
             }
-            Self::FrequencyCap { opens_at: Some(at) } => {
-                write!(
-                    f,
-                    "the recipient got as many messages like this as may be, and has a turn again at {at}"
-                )
+            Self::FrequencyCap { opens_at, law } => {
+                f.write_str("the recipient got as many messages like this as may be")?;
+                if let Some(law) = law {
+                    write!(f, " by {law}")?;
+                }
+                match opens_at {
+                    Some(at) => write!(f, ", and has a turn again at {at}"),
+                    None => f.write_str(", and has no turn within a week"),
+                }
             }
-            Self::FrequencyCap { opens_at: None } => f.write_str(
-                "the recipient got as many messages like this as may be, and has no turn within a week",
-            ),
             Self::DailyLimit(Full { opens_at: Some(at) }) => {
                 write!(f, "as much was sent from the sender today as may be, and its next day begins at {at}")
             }
@@ -216,6 +219,18 @@ impl Policy {
         frequency: frequency::Policy::OFF,
         quiet_hours: quiet_hours::Policy::OFF,
     };
+
+    /// How often somebody may be sent messages of a purpose, by the operator and by the law where the number is from: that law is
+    /// kept where its quiet hours are. Empty where nothing says so.
+    pub fn bounds(&self, purpose: Purpose, number: PhoneNumber) -> Vec<Bound> {
+        let place = || self.quiet_hours.place(purpose, number);
+        let law = if purpose == Purpose::Marketing {
+            place().and_then(|place| Law::of(place.region))
+        } else {
+            None
+        };
+        self.frequency.bounds(purpose, law)
+    }
 }
 
 /// What is known where the gate is asked.
@@ -240,9 +255,12 @@ pub struct Facts<'a> {
     /// What is missing of its recipient's consent; `None` too where that was not looked up, which is needed only where the
     /// policy concerns its purpose.
     pub consent: Option<Lack>,
+    /// The time zone that is stated for the contact who has its recipient's number; `None` too where that was not looked up, which
+    /// is needed only where the policy [asks for the clock](quiet_hours::Policy::asks_clock).
+    pub zone: Option<&'static Zone>,
     /// When its recipient was sent to lately, and will be, by messages that count; empty too where that was not looked up,
-    /// which is needed only where the policy concerns its purpose.
-    pub others: &'a [Timestamp],
+    /// which is needed only where the policy has [bounds](Policy::bounds) for it.
+    pub others: &'a [Other],
     /// That its sender's limit of the day is used up; `None` too where that was not looked up, which is needed only where the
     /// policy has one for it.
     pub full: Option<Full>,
@@ -273,6 +291,7 @@ impl<'a> Facts<'a> {
             created_at: now,
             suppressed: None,
             consent: None,
+            zone: None,
             others: &[],
             full: None,
             overspent: None,
@@ -293,6 +312,7 @@ impl<'a> Facts<'a> {
             created_at: message.created_at,
             suppressed: None,
             consent: None,
+            zone: None,
             others: &[],
             full: None,
             overspent: None,
@@ -313,9 +333,15 @@ impl<'a> Facts<'a> {
         Self { consent: lack, ..self }
     }
 
+    /// With the time zone that is stated for its recipient.
+    #[must_use]
+    pub const fn zone(self, zone: Option<&'static Zone>) -> Self {
+        Self { zone, ..self }
+    }
+
     /// With when its recipient was sent to, and will be.
     #[must_use]
-    pub const fn others(self, others: &'a [Timestamp]) -> Self {
+    pub const fn others(self, others: &'a [Other]) -> Self {
         Self { others, ..self }
     }
 
@@ -461,13 +487,18 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     if let Some(period) = facts.overspent {
         refuse(Reason::SpendLimit(period));
     }
-    let time = Time { facts, at };
+    let bounds = match facts.others {
+        [] => Vec::new(),
+        _ => facts.policy.bounds(facts.purpose, facts.recipient),
+    };
+    let time = Time { facts, bounds, at };
     let (turn, closed) = (time.turn(at), time.closed(at));
     let is_in_time = |until: &Timestamp| facts.waits_s.is_none_or(|waits_s| *until < at.plus_s(waits_s));
     let opens_at = || time.opens_at().filter(is_in_time);
     if turn != Some(at) {
         let holds_until = opens_at().filter(|_| frequency.beyond == Beyond::Hold);
-        found.push(Finding { reason: Reason::FrequencyCap { opens_at: turn }, holds_until });
+        let law = frequency::law_against(&time.bounds, facts.others, at);
+        found.push(Finding { reason: Reason::FrequencyCap { opens_at: turn, law }, holds_until });
     }
     if let Some(full) = facts.full {
         let holds_until = full.opens_at.and_then(|_| opens_at());
@@ -483,6 +514,7 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
 /// The rules that time cures. What is held for one of them must be open for the others when it comes up.
 struct Time<'a> {
     facts: &'a Facts<'a>,
+    bounds: Vec<Bound>,
     at: Timestamp,
 }
 
@@ -492,15 +524,12 @@ impl Time<'_> {
 
     /// The first moment from this one on at which its recipient has a turn.
     fn turn(&self, from: Timestamp) -> Option<Timestamp> {
-        let policy = &self.facts.policy.frequency;
-        if self.facts.others.is_empty() || !policy.concerns(self.facts.purpose) {
-            return Some(from);
-        }
-        policy.caps.opens_at(self.facts.others, from)
+        frequency::opens_at(&self.bounds, self.facts.others, from)
     }
 
     fn closed(&self, at: Timestamp) -> Option<Closed> {
-        Closed::at(&self.facts.policy.quiet_hours, self.facts.purpose, self.facts.recipient, at)
+        let Facts { policy, purpose, recipient, zone, .. } = *self.facts;
+        Closed::at(&policy.quiet_hours, purpose, recipient, zone, at)
     }
 
     /// The first moment at which none of them is against it, as far as is known: what goes tomorrow is counted then.
@@ -523,7 +552,7 @@ mod tests {
     use super::*;
     use crate::account::Environment;
     use crate::id::InboundId;
-    use crate::quiet_hours::Window;
+    use crate::quiet_hours::{Hours, Week, Window};
     use crate::reply;
     use proptest::prelude::*;
 
@@ -547,6 +576,7 @@ mod tests {
             created_at,
             suppressed: None,
             consent: None,
+            zone: None,
             others: &[],
             full: None,
             overspent: None,
@@ -665,6 +695,47 @@ mod tests {
         check(reply::Kind::OptOut, manual, 1, "refuse for manual");
     }
 
+    fn offers(moments: &[&str]) -> Vec<Other> {
+        moments.iter().map(|at| Other { at: time(at), purpose: Purpose::Marketing }).collect()
+    }
+
+    /// In Florida it is noon.
+    #[test]
+    fn the_law_of_a_state_counts_marketing_and_is_named() {
+        let noon = "2026-07-06T16:00:00Z";
+        let three = offers(&["2026-07-06T13:00:00Z", "2026-07-06T14:00:00Z", "2026-07-06T15:00:00Z"]);
+        let law = policy(Outside::Hold);
+        let check = |policy: &Policy, purpose, to: &str, others: &[Other], decision: &str| {
+            let answer = ask(&facts(purpose, to, policy).others(others), time(noon));
+            assert_eq!(told(answer.decision()), decision, "{purpose:?} {to} {others:?}");
+            answer
+        };
+        let (miami, paris) = ("+13055550100", "+33612345678");
+        let next_day = "hold until 2026-07-07T13:00:00.000Z for tidings frequency_cap";
+        let answer = check(&law, Purpose::Marketing, miami, &three, next_day);
+        assert_eq!(
+            answer.findings()[0].reason.to_string(),
+            "the recipient got as many messages like this as may be by the law of US-FL (Fla. Stat. 501.616(6)(b): 3 in 24 hours), and has a turn again at 2026-07-07T13:00:00.000Z"
+        );
+        check(&law, Purpose::Marketing, miami, &three[1..], "send");
+        check(&law, Purpose::Alert, miami, &three, "send");
+        check(&law, Purpose::Marketing, "+12125550100", &three, "send");
+        check(&law, Purpose::Marketing, paris, &three, "send");
+        // It is kept where the hours of the law are.
+        check(&Policy::OPEN, Purpose::Marketing, miami, &three, "send");
+        let except = quiet_hours::Policy { except: vec![Country::US], ..Default::default() };
+        let except = Policy { quiet_hours: except, ..Policy::OPEN };
+        check(&except, Purpose::Marketing, miami, &three, "send");
+        // An operator who counts less decides, without the law's name.
+        let caps = frequency::Caps { day: 1, week: 0 };
+        let own = frequency::Policy { purposes: vec![Purpose::Marketing], caps, beyond: Beyond::Hold };
+        let stricter = Policy { frequency: own, ..policy(Outside::Hold) };
+        let last = "hold until 2026-07-07T15:00:00.000Z for tidings frequency_cap";
+        let answer = check(&stricter, Purpose::Marketing, miami, &three[2..], last);
+        assert!(!answer.findings()[0].reason.to_string().contains("law"));
+        check(&stricter, Purpose::Marketing, paris, &three[2..], last);
+    }
+
     /// Sunday, 23:00 in Miami; the hours are 08:00 to 20:00, which is 12:00 to 00:00 in UTC.
     #[test]
     fn one_too_many_waits_for_its_turn_and_the_turn_for_the_morning() {
@@ -677,7 +748,7 @@ mod tests {
             ..policy(Outside::Hold)
         };
         let check = |policy: &Policy, others: &[&str], at: &str, reasons: &[&str], decision: &str| {
-            let others: Vec<Timestamp> = others.iter().map(|other| time(other)).collect();
+            let others = offers(others);
             let answer = ask(&facts(Purpose::Marketing, "+13055550100", policy).others(&others), time(at));
             let found: Vec<&str> = answer.findings().iter().map(|finding| finding.reason.code()).collect();
             assert_eq!(
@@ -707,7 +778,7 @@ mod tests {
         let next = until("2026-07-07T12:00:00.000Z", "quiet_hours");
         check(&hold, waits, "2026-07-06T03:00:00Z", both, &next);
         check(&capped(0, 1, Beyond::Hold), &["2026-07-08T12:00:00Z"], noon, cap, "refuse for frequency_cap");
-        let others = [time("2026-07-06T15:00:00Z")];
+        let others = offers(&["2026-07-06T15:00:00Z"]);
         let alert = facts(Purpose::Alert, "+13055550100", &hold).others(&others);
         assert_eq!(told(ask(&alert, time(noon)).decision()), "send");
     }
@@ -787,15 +858,21 @@ mod tests {
         /// What dispatch relies on: what the gate lets go is open by every clock of its place, and what it holds may go then.
         #[test]
         fn a_message_that_is_held_may_go_when_the_hold_ends_and_not_before(
-            area in 201_u64..990, later_s in 0..220_000_000_i64, narrow in any::<bool>()
+            area in 201_u64..990, later_s in 0..220_000_000_i64, narrow in any::<bool>(),
+            stated in prop::option::of(prop::sample::select(vec!["Pacific/Kiritimati", "Europe/London", "Africa/Cairo", "Pacific/Niue"]))
         ) {
             let window = if narrow { Window::parse("11:30-14:00").unwrap() } else { Window::ALL };
             let quiet_hours = quiet_hours::Policy { window, ..Default::default() };
             let policy = Policy { quiet_hours, ..Policy::OPEN };
             let recipient = PhoneNumber::from_digits(10_005_550_100 + area * 10_000_000).unwrap();
-            let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) };
+            let stated = stated.and_then(Zone::named);
+            let facts = Facts { recipient, ..facts(Purpose::Marketing, "+13055550100", &policy) }.zone(stated);
             let at = time("2024-01-01T00:00:00Z").plus_s(later_s);
-            let hours = Place::of(recipient).unwrap().hours(window);
+            let place = Place::of(recipient).unwrap();
+            let hours = match stated {
+                Some(zone) => Hours::new(place.week.and(Week::daily(window)), std::slice::from_ref(zone)),
+                None => place.hours(window),
+            };
             match ask(&facts, at).decision() {
                 Decision::Send => prop_assert!(hours.is_open(at)),
                 Decision::Hold(hold) => {

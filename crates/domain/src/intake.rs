@@ -6,18 +6,42 @@ use crate::admission;
 use crate::code;
 use crate::consent::Lack;
 use crate::content::{self, Act};
+use crate::frequency::Other;
 use crate::gate::{self, Decision, Hold};
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
 use crate::pool;
 use crate::purpose::Purpose;
+use crate::quiet_hours::{self, Zone};
 use crate::quota::Used;
 use crate::routing::{self, Route};
 use crate::sender::Sender;
 use crate::suppression;
 use crate::template::Origin;
 use crate::text::{self, Measured, Replacement, Unsendable};
-use crate::time::Timestamp;
+use crate::time::{InvalidTime, LocalTime, Timestamp};
+
+/// When a message is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendAt {
+    /// At this moment.
+    Moment(Timestamp),
+    /// When the clock of its recipient shows this.
+    Local(LocalTime),
+}
+
+impl SendAt {
+    /// Reads a moment (`2026-12-01T09:00:00+01:00`), or a local time (`2026-12-01T09:00`).
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(text: &str) -> Result<Self, InvalidTime> {
+        match LocalTime::parse(text) {
+            Some(local) => Ok(Self::Local(local)),
+            None => Timestamp::parse(text).map(Self::Moment),
+        }
+    }
+}
 
 /// A request to send one message, every part of it parsed.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +55,7 @@ pub struct SendRequest {
     /// Why it is sent.
     pub purpose: Purpose,
     /// When, if not at once.
-    pub send_at: Option<Timestamp>,
+    pub send_at: Option<SendAt>,
     /// How long it is worth sending, counted from when it is due: seconds.
     pub validity_s: Option<i64>,
     /// Whether costly characters may be replaced by cheap ones that look alike.
@@ -46,6 +70,26 @@ pub struct SendRequest {
     pub retry_of: Option<MessageId>,
     /// The template that the text was made of.
     pub template: Option<Origin>,
+}
+
+impl SendRequest {
+    /// Turns a local time into its moment, by the zone that is stated for the contact who has the recipient's number, or else by the
+    /// number. Where no zone is known it stays, and [`plan`] refuses it.
+    pub fn settle(&mut self, stated: Option<&'static Zone>) {
+        if let Some(SendAt::Local(local)) = self.send_at
+            && let Some(moment) = quiet_hours::moment_of(local, self.recipient, stated)
+        {
+            self.send_at = Some(SendAt::Moment(moment));
+        }
+    }
+
+    /// The moment at which it is to be sent, if not at once and as far as it is known.
+    pub const fn moment(&self) -> Option<Timestamp> {
+        match self.send_at {
+            Some(SendAt::Moment(at)) => Some(at),
+            Some(SendAt::Local(_)) | None => None,
+        }
+    }
 }
 
 /// The bounds of what is accepted; configuration, with these defaults.
@@ -101,8 +145,10 @@ pub struct Facts<'a> {
     pub suppressed: Option<suppression::Reason>,
     /// What is missing of the consent of the request's recipient, where the gate's policy concerns its purpose.
     pub consent: Option<Lack>,
-    /// When the request's recipient was sent to lately and will be, where the gate's policy counts its purpose.
-    pub others: &'a [Timestamp],
+    /// The time zone that is stated for the contact who has the recipient's number, where the gate's policy asks for the clock.
+    pub zone: Option<&'static Zone>,
+    /// What the request's recipient was sent lately and will be, where the gate's policy has bounds for it.
+    pub others: &'a [Other],
     /// The limit of the day of the request's sender, where the gate's policy has one for it, with what went on the day on which
     /// it would go.
     pub day: Option<&'a Used>,
@@ -140,6 +186,8 @@ pub enum Refusal {
     Text(Unsendable),
     /// This sender cannot send to this recipient.
     Sender(crate::sender::SenderNotUsable),
+    /// The time to send at is a local one, and the recipient's time zone is not known.
+    NoTimeZone,
     /// The time to send at has passed.
     InPast,
     /// The time to send at is too far ahead.
@@ -205,7 +253,10 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         (request.text.clone(), Vec::new())
     };
     let measured = text::check(&text, &options, facts.limits.max_segments).map_err(Refusal::Text)?;
-    if let Some(send_at) = request.send_at {
+    if let Some(SendAt::Local(_)) = request.send_at {
+        return Err(Refusal::NoTimeZone);
+    }
+    if let Some(send_at) = request.moment() {
         if send_at < now.plus_ms(-CLOCK_TOLERANCE_MS) {
             return Err(Refusal::InPast);
         }
@@ -219,12 +270,13 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         Some(seconds) => seconds,
         None => default_validity_s(request.purpose, facts.limits),
     };
-    let mut send_at = request.send_at.filter(|at| *at > now);
+    let mut send_at = request.moment().filter(|at| *at > now);
     let goes_at = send_at.unwrap_or(now);
     let held = match gate::ask(
         &gate::Facts::of_request(request, facts.realm.environment, facts.gate, now)
             .suppressed(facts.suppressed)
             .consent(facts.consent)
+            .zone(facts.zone)
             .others(facts.others)
             .full(facts.day.and_then(|day| day.full(measured.segments, goes_at))),
         goes_at,
@@ -356,6 +408,7 @@ mod tests {
                 gate: &gate::Policy::OPEN,
                 suppressed: None,
                 consent: None,
+                zone: None,
                 others: &[],
                 day: Some(&used),
             };

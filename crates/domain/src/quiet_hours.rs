@@ -1,26 +1,27 @@
 //! Quiet hours: when somebody must not be sent what can wait, by the clocks where they are.
 //!
-//! Where somebody is, only their number says: the area code in North America, the country elsewhere. That is one place with
+//! Where somebody is, their number says: the area code in North America, the country elsewhere. That is one place with
 //! every time zone that it touches, and since nobody knows which of them counts, a moment is open only if it is open in
-//! each. The hours are data with sources: the law of the country and of the state (`data/quiet_hours.csv`), and on top of
+//! each. Where a zone is stated for the contact who has the number, the clock is that one's alone; the law is still the one of
+//! the number's place, and a number of no place has no hours either way. The hours are data with sources: the law of the country and of the state (`data/quiet_hours.csv`), and on top of
 //! them a narrower window of the operator. `data/area_codes.csv` and `data/zones.csv` say where numbers are from.
 //!
 //! Clocks are changed twice a year in many places. A window is read on the clock of that place: [`Hours::is_open`] looks at
 //! what the clock shows, and [`Hours::opens_at`] is the first moment at which that is open again, so a time that a change
 //! leaves out never comes, and one that comes twice counts twice.
 //!
-//! A person who moved and kept their number has another clock than this says. An operator whose people do that narrows the
-//! window. Public holidays are not known here.
+//! A person who moved and kept their number has another clock than the number says, if nobody states it. An operator whose people
+//! do that narrows the window. Public holidays are not known here.
 
 use crate::address::{Country, PhoneNumber};
 use crate::purpose::Purpose;
-use crate::time::Timestamp;
+use crate::time::{LocalTime, Timestamp};
 use jiff::civil::{DateTime, Time};
-use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp as Instant, ToSpan};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// When somebody may be sent marketing.
 const HOURS: &str = include_str!("../data/quiet_hours.csv");
@@ -135,6 +136,52 @@ pub struct Zone {
     clock: TimeZone,
 }
 
+/// Every zone of the IANA database by its name; each is read when it is first asked for.
+static CLOCKS: LazyLock<HashMap<String, OnceLock<Zone>>> = LazyLock::new(|| {
+    TimeZoneDatabase::bundled().available().map(|name| (name.to_string(), OnceLock::new())).collect()
+});
+
+impl Zone {
+    /// The zone of this name, written as the database has it.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        let (name, zone) = CLOCKS.get_key_value(name)?;
+        let read = || Self { name, clock: TimeZoneDatabase::bundled().get(name).expect("it is in the list") };
+        Some(zone.get_or_init(read))
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The first moment at which its clock shows this time. Where the clock is set over it, the moment at which that is done: the
+    /// first one that is later by the clock. Stops at the ends of time.
+    fn moment(&self, local: LocalTime) -> Timestamp {
+        let shown = local.shown();
+        let at = |offset: Offset| offset.to_timestamp(shown).unwrap_or(Instant::MAX);
+        let moment = match self.clock.to_ambiguous_timestamp(shown).offset() {
+            AmbiguousOffset::Unambiguous { offset } => at(offset),
+            AmbiguousOffset::Fold { before, .. } => at(before),
+            AmbiguousOffset::Gap { after, .. } => {
+                let mut changes = self.clock.following(at(after)).map(|change| change.timestamp());
+                changes.find(|change| self.clock.to_datetime(*change) >= shown).unwrap_or(Instant::MAX)
+            }
+        };
+        Timestamp::from_millis(moment.as_millisecond())
+    }
+}
+
+/// The moment that a local time is for whoever has a number: by the clock of the stated zone, if there is one, else of the number's
+/// zone. Where that may be one of several, the last of their moments, so that it is earlier nowhere. `None` for a number of no
+/// place without a stated zone.
+pub fn moment_of(local: LocalTime, number: PhoneNumber, stated: Option<&'static Zone>) -> Option<Timestamp> {
+    let zones = match stated {
+        Some(zone) => std::slice::from_ref(zone),
+        None => &Place::of(number)?.zones,
+    };
+    zones.iter().map(|zone| zone.moment(local)).max()
+}
+
 impl<'a> Hours<'a> {
     /// The hours of a week in every one of some zones.
     pub const fn new(week: Week, zones: &'a [Zone]) -> Self {
@@ -230,7 +277,12 @@ impl Place {
 
     /// The hours there, within a window of ours.
     pub fn hours(&self, window: Window) -> Hours<'_> {
-        Hours::new(self.week.and(Week::daily(window)), &self.zones)
+        Hours::new(self.open(window), &self.zones)
+    }
+
+    /// What the law leaves open, within a window of ours.
+    fn open(&self, window: Window) -> Week {
+        self.week.and(Week::daily(window))
     }
 
     /// The names of its zones.
@@ -372,6 +424,18 @@ impl Policy {
     pub fn concerns(&self, purpose: Purpose) -> bool {
         self.purposes.contains(&purpose)
     }
+
+    /// Whether it matters for a message which clock its recipient has: only then it is worth being looked up.
+    pub fn asks_clock(&self, purpose: Purpose, number: PhoneNumber) -> bool {
+        self.place(purpose, number).is_some_and(|place| place.open(self.window) != Week::OPEN)
+    }
+
+    /// Where a number is from that has quiet hours for messages of a purpose.
+    pub(crate) fn place(&self, purpose: Purpose, number: PhoneNumber) -> Option<&'static Place> {
+        let place = if self.concerns(purpose) { Place::of(number)? } else { return None };
+        let is_excepted = self.except.iter().any(|country| country.as_str() == place.country());
+        (!is_excepted).then_some(place)
+    }
 }
 
 impl Default for Policy {
@@ -388,29 +452,36 @@ pub struct Closed {
     pub region: &'static str,
     /// A zone in which it is closed.
     pub zone: &'static str,
+    /// Whether that zone is stated for the contact, and not one of the number's.
+    pub is_stated: bool,
     /// What the clock shows there.
     shown: DateTime,
     /// The window of that day, if it has one.
     window: Option<Window>,
-    /// When it opens; `None` if never, because the number may be in zones that are never open together.
+    /// When it opens; `None` if never, because the number may be in zones that are never open together, or the hours have
+    /// nothing in common.
     pub opens_at: Option<Timestamp>,
 }
 
 impl Closed {
-    /// Asks whether it is quiet for a number at this moment.
-    pub fn at(policy: &Policy, purpose: Purpose, number: PhoneNumber, at: Timestamp) -> Option<Self> {
-        if !policy.concerns(purpose) {
-            return None;
-        }
-        let place = Place::of(number)?;
-        if policy.except.iter().any(|country| country.as_str() == place.country()) {
-            return None;
-        }
-        let hours = place.hours(policy.window);
+    /// Asks whether it is quiet for a number at this moment, by the zone that is stated for its contact, if one is.
+    pub fn at(
+        policy: &Policy,
+        purpose: Purpose,
+        number: PhoneNumber,
+        stated: Option<&'static Zone>,
+        at: Timestamp,
+    ) -> Option<Self> {
+        let place = policy.place(purpose, number)?;
+        let hours = match stated {
+            Some(zone) => Hours::new(place.open(policy.window), std::slice::from_ref(zone)),
+            None => place.hours(policy.window),
+        };
         let zone = hours.closed(instant(at))?;
         let shown = zone.clock.to_datetime(instant(at));
         let opens_at = hours.opens_at(at);
-        Some(Self { region: place.region, zone: zone.name, shown, window: hours.week.on(shown), opens_at })
+        let (region, is_stated) = (place.region, stated.is_some());
+        Some(Self { region, zone: zone.name, is_stated, shown, window: hours.week.on(shown), opens_at })
     }
 }
 
@@ -419,13 +490,15 @@ impl fmt::Display for Closed {
     /// US-FL messages like this go 08:00-20:00 on that day`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (zone, region, shown) = (self.zone, self.region, self.shown.strftime("%a %H:%M"));
-        write!(f, "it is {shown} by the clock of {zone}, and in {region} messages like this ")?;
+        let whose = if self.is_stated { ", the contact's stated time zone" } else { "" };
+        write!(f, "it is {shown} by the clock of {zone}{whose}, and in {region} messages like this ")?;
         match self.window {
             Some(window) => write!(f, "go {window} on that day")?,
             None => f.write_str("do not go on that day")?,
         }
         match self.opens_at {
             Some(_) => Ok(()),
+            None if self.is_stated => f.write_str("; there is no such hour within eight days"),
             None => f.write_str("; the time zones that the number may be in are never open together"),
         }
     }
@@ -553,6 +626,47 @@ mod tests {
             let zone = &ZONES[n.index(ZONES.len())];
             for week in WEEKS.iter() {
                 check(week, std::slice::from_ref(zone), from);
+            }
+        }
+
+        /// Whatever zone is stated, by whatever law: what is said is open by its clock, and nothing before it was; and without hours
+        /// the clock is not asked for.
+        #[test]
+        fn by_a_stated_zone_it_opens_at_the_first_moment_that_its_clock_and_the_law_of_the_number_leave_open(
+            from in moment(), zone in any::<prop::sample::Index>(), area in 201_u64..990, narrow in any::<bool>()
+        ) {
+            static STATED: LazyLock<Vec<&'static Zone>> = LazyLock::new(|| {
+                every_zone().iter().filter_map(|zone| Zone::named(zone.name)).collect()
+            });
+            let zone = STATED[zone.index(STATED.len())];
+            let number = PhoneNumber::from_digits(10_005_550_100 + area * 10_000_000).unwrap();
+            let window = if narrow { Window::parse("11:30-14:00").unwrap() } else { Window::ALL };
+            let policy = Policy { window, ..Policy::default() };
+            let week = Place::of(number).unwrap().week.and(Week::daily(window));
+            check(&week, std::slice::from_ref(zone), from);
+            let closed = Closed::at(&policy, Purpose::Marketing, number, Some(zone), from);
+            prop_assert_eq!(closed.is_none(), is_open(&week, zone, from));
+            if let Some(closed) = closed {
+                prop_assert!(policy.asks_clock(Purpose::Marketing, number));
+                prop_assert_eq!(closed.opens_at, Hours::new(week, std::slice::from_ref(zone)).opens_at(from));
+            }
+        }
+
+        /// No message is scheduled into a local time that its recipient's clock does not show.
+        #[test]
+        fn at_the_moment_of_a_local_time_the_clock_shows_it_or_the_first_that_there_is(
+            at in moment(), n in any::<prop::sample::Index>(), area in 201_u64..990, is_stated in any::<bool>()
+        ) {
+            static STATED: LazyLock<Vec<Zone>> = LazyLock::new(every_zone);
+            let zone = &STATED[n.index(STATED.len())];
+            let local = zone.clock.to_datetime(instant(Timestamp::from_millis(at.as_millis() / 1_000 * 1_000)));
+            let local = LocalTime::parse(&local.to_string()).expect("to the second");
+            let number = PhoneNumber::from_digits(10_005_550_100 + area * 10_000_000).unwrap();
+            let stated = if is_stated { Zone::named(zone.name) } else { None };
+            let found = moment_of(local, number, stated).expect("it has a place");
+            match stated {
+                Some(zone) => check_moment(std::slice::from_ref(zone), local, found),
+                None => check_moment(&Place::of(number).unwrap().zones, local, found),
             }
         }
 
@@ -722,7 +836,7 @@ mod tests {
     #[test]
     fn the_policy_says_who_has_quiet_hours() {
         let night = at("2026-07-06T03:00:00Z");
-        let ask = |policy: &Policy, purpose, digits| Closed::at(policy, purpose, number(digits), night);
+        let ask = |policy: &Policy, purpose, digits| Closed::at(policy, purpose, number(digits), None, night);
         let law = Policy::default();
         let closed = ask(&law, Purpose::Marketing, "+13055550100").expect("it is 23:00 in Miami");
         assert_eq!(
@@ -747,5 +861,163 @@ mod tests {
         let never = ask(&narrow, Purpose::Marketing, "+79161234567").expect("it is never open everywhere");
         assert_eq!(never.opens_at, None);
         assert!(never.to_string().ends_with("are never open together"), "{never}");
+    }
+
+    #[test]
+    fn a_stated_zone_is_the_clock_and_the_law_stays_that_of_the_number() {
+        let check = |policy: &Policy, digits, stated: &str, from: &str, opens_at: Option<&str>| {
+            let zone = Zone::named(stated).unwrap_or_else(|| panic!("no zone is called {stated}"));
+            let closed = Closed::at(policy, Purpose::Marketing, number(digits), Some(zone), at(from));
+            let found = closed.as_ref().map(|closed| closed.opens_at.expect("it opens"));
+            assert_eq!(found, opens_at.map(at), "{digits} {stated} {from}: {closed:?}");
+            if let Some(closed) = closed {
+                assert_eq!((closed.zone, closed.is_stated), (stated, true));
+            }
+        };
+        let law = Policy::default();
+        // A number of Florida, in London: 08:00 to 20:00 there, and not in Miami.
+        check(&law, "+13055550100", "Europe/London", "2026-07-06T06:59:59Z", Some("2026-07-06T07:00:00Z"));
+        check(&law, "+13055550100", "Europe/London", "2026-07-06T07:00:00Z", None);
+        check(&law, "+13055550100", "Europe/London", "2026-07-06T19:00:00Z", Some("2026-07-07T07:00:00Z"));
+        // Central Florida has two zones; the one that is stated is enough.
+        check(&law, "+18505550100", "America/New_York", "2026-07-06T12:30:00Z", None);
+        // Texas closes until noon on Sundays, wherever its clock is.
+        check(&law, "+15125550100", "Asia/Tokyo", "2026-07-05T02:00:00Z", Some("2026-07-05T03:00:00Z"));
+        // What no law closes stays open, and so does what has no place.
+        check(&law, "+46701234567", "Asia/Tokyo", "2026-07-06T18:00:00Z", None);
+        check(&law, "+881612345678", "Asia/Tokyo", "2026-07-06T18:00:00Z", None);
+        let narrow = Policy { window: Window::parse("10:00-18:00").unwrap(), ..Policy::default() };
+        check(&narrow, "+46701234567", "Asia/Tokyo", "2026-07-06T09:00:00Z", Some("2026-07-07T01:00:00Z"));
+        // A number that may be anywhere between Kaliningrad and Kamchatka has hours once it is known where.
+        check(&narrow, "+79161234567", "Europe/Moscow", "2026-07-06T03:00:00Z", Some("2026-07-06T07:00:00Z"));
+        let except = Policy { except: vec![Country::US], ..Policy::default() };
+        check(&except, "+13055550100", "Europe/Paris", "2026-07-06T02:00:00Z", None);
+
+        let london = Zone::named("Europe/London");
+        let ask =
+            |purpose| Closed::at(&law, purpose, number("+13055550100"), london, at("2026-07-06T03:00:00Z"));
+        assert_eq!(ask(Purpose::Transactional), None);
+        assert_eq!(
+            ask(Purpose::Marketing).map(|closed| closed.to_string()).as_deref(),
+            Some(
+                "it is Mon 04:00 by the clock of Europe/London, the contact's stated time zone, and in US-FL messages like this go 08:00-20:00 on that day"
+            )
+        );
+    }
+
+    #[test]
+    fn a_local_time_is_the_moment_at_which_the_last_clock_shows_it() {
+        let check = |digits: &str, stated: Option<&str>, local: &str, expected: Option<&str>| {
+            let stated = stated.map(|name| Zone::named(name).expect(name));
+            let local = LocalTime::parse(local).expect(local);
+            assert_eq!(
+                moment_of(local, number(digits), stated),
+                expected.map(at),
+                "{digits} {stated:?} {local:?}"
+            );
+        };
+        check("+46701234567", None, "2026-12-01T09:00", Some("2026-12-01T08:00:00Z"));
+        check("+46701234567", None, "2026-07-01T09:00:30", Some("2026-07-01T07:00:30Z"));
+        check("+46701234567", Some("Asia/Tokyo"), "2026-12-01T09:00", Some("2026-12-01T00:00:00Z"));
+        // New York and Chicago: when it is 9:00 in Chicago it is 10:00 in New York.
+        check("+18505550100", None, "2026-12-01T09:00", Some("2026-12-01T15:00:00Z"));
+        check("+18505550100", Some("America/New_York"), "2026-12-01T09:00", Some("2026-12-01T14:00:00Z"));
+        check("+881612345678", None, "2026-12-01T09:00", None);
+        check("+881612345678", Some("Europe/London"), "2026-12-01T09:00", Some("2026-12-01T09:00:00Z"));
+        // 02:00 is set to 03:00, and in the autumn 03:00 to 02:00.
+        check("+46701234567", None, "2027-03-28T01:59:59", Some("2027-03-28T00:59:59Z"));
+        check("+46701234567", None, "2027-03-28T02:00", Some("2027-03-28T01:00:00Z"));
+        check("+46701234567", None, "2027-03-28T02:30", Some("2027-03-28T01:00:00Z"));
+        check("+46701234567", None, "2027-03-28T03:00", Some("2027-03-28T01:00:00Z"));
+        check("+46701234567", None, "2026-10-25T02:30", Some("2026-10-25T00:30:00Z"));
+        // Half an hour, midnight, and a whole day that was left out.
+        check("+46701234567", Some("Australia/Lord_Howe"), "2026-10-04T02:15", Some("2026-10-03T15:30:00Z"));
+        check("+46701234567", Some("Africa/Cairo"), "2026-04-24T00:00", Some("2026-04-23T22:00:00Z"));
+        check("+46701234567", Some("Pacific/Apia"), "2011-12-30T12:00", Some("2011-12-30T10:00:00Z"));
+        // What cannot be counted is the end of time.
+        let last = moment_of(LocalTime::parse("9999-12-31T23:59").unwrap(), number("+13055550100"), None);
+        assert_eq!(last, Some(Timestamp::from_millis(Instant::MAX.as_millisecond())));
+    }
+
+    /// What the clock of a zone shows: seconds since 1970, as if it was in UTC.
+    fn shown_s(zone: &Zone, at: Timestamp) -> i64 {
+        at.as_millis().div_euclid(1_000) + i64::from(zone.clock.to_offset(instant(at)).seconds())
+    }
+
+    /// Holds the moment of a local time to what is promised of it: the clock shows it, or if it never does the first later one, and
+    /// before it the clock had not come so far; of several clocks it is the last one's.
+    fn check_moment(zones: &[Zone], local: LocalTime, found: Timestamp) {
+        let wanted_s = local.shown().to_zoned(TimeZone::UTC).unwrap().timestamp().as_second();
+        let told =
+            || format!("{:?} {local:?}: {found}", zones.iter().map(|zone| zone.name).collect::<Vec<_>>());
+        assert_eq!(found.as_millis() % 1_000, 0, "{}", told());
+        let is_reached = |at: Timestamp| zones.iter().all(|zone| shown_s(zone, at) >= wanted_s);
+        if let [zone] = zones {
+            assert!(is_reached(found), "{}", told());
+            for quarters in 0..=12 {
+                let before = found.plus_s(-1 - quarters * 15 * 60);
+                assert!(!is_reached(before), "{} {before}", told());
+            }
+            let exists = zone.clock.to_datetime(instant(found)) == local.shown();
+            let is_left_out = matches!(
+                zone.clock.to_ambiguous_timestamp(local.shown()).offset(),
+                AmbiguousOffset::Gap { .. }
+            );
+            assert!(exists != is_left_out, "{}", told());
+        } else {
+            let each = zones.iter().map(|zone| zone.moment(local));
+            assert_eq!(each.max(), Some(found), "{}", told());
+        }
+    }
+
+    #[test]
+    fn around_each_change_of_clocks_until_2030_no_local_time_is_a_moment_at_which_the_clock_shows_another() {
+        let (first, last) = (instant(at("2024-01-01T00:00:00Z")), instant(at("2031-01-01T00:00:00Z")));
+        let mut left_out = 0;
+        for zone in &every_zone() {
+            let changes = zone.clock.following(first).map(|change| change.timestamp());
+            for change in changes.take_while(|at| *at < last).collect::<Vec<_>>() {
+                let before = zone.clock.to_datetime(change.checked_sub(1.second()).unwrap());
+                for minutes in [-90, -60, -31, -1, 0, 1, 14, 29, 30, 59, 60, 61, 120] {
+                    let local = before.checked_add((minutes * 60 + 1).seconds()).unwrap();
+                    let local = LocalTime::parse(&local.to_string()).expect("to the second");
+                    let found = zone.moment(local);
+                    left_out += i32::from(zone.clock.to_datetime(instant(found)) != local.shown());
+                    check_moment(std::slice::from_ref(zone), local, found);
+                }
+            }
+        }
+        assert!(left_out > 1_000, "{left_out}");
+    }
+
+    #[test]
+    fn a_clock_is_asked_for_only_where_it_decides() {
+        let law = Policy::default();
+        let check = |policy: &Policy, purpose, digits, expected| {
+            assert_eq!(
+                policy.asks_clock(purpose, number(digits)),
+                expected,
+                "{policy:?} {purpose:?} {digits}"
+            );
+        };
+        check(&law, Purpose::Marketing, "+13055550100", true);
+        check(&law, Purpose::Transactional, "+13055550100", false);
+        check(&law, Purpose::Marketing, "+46701234567", false);
+        check(&law, Purpose::Marketing, "+881612345678", false);
+        check(&Policy::OFF, Purpose::Marketing, "+13055550100", false);
+        let except = Policy { except: vec![Country::US], ..Policy::default() };
+        check(&except, Purpose::Marketing, "+13055550100", false);
+        let narrow = Policy { window: Window::parse("10:00-18:00").unwrap(), ..Policy::default() };
+        check(&narrow, Purpose::Marketing, "+46701234567", true);
+    }
+
+    /// A name that a contact may have is one of which the clock is known.
+    #[test]
+    fn every_zone_that_may_be_stated_has_a_clock() {
+        for zone in every_zone() {
+            let name = crate::contact::ZoneName::parse(&zone.name.to_lowercase()).expect(zone.name);
+            assert_eq!(Zone::named(name.as_str()).map(Zone::name), Some(zone.name));
+        }
+        assert!(Zone::named("Mars/Base").is_none());
     }
 }

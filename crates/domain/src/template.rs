@@ -14,6 +14,7 @@
 //! What this does not know: who a message goes to, and what a segment costs at a carrier.
 
 use crate::account::Realm;
+use crate::contact::Contact;
 use crate::csv::yes_no;
 use crate::id::TemplateId;
 use crate::text::{self, Measured, Unsendable, brief};
@@ -497,6 +498,39 @@ impl Content {
                 None => return &self.language,
             }
         }
+    }
+
+    /// The segments of the texts for these contacts, in the order of their number, at a carrier without special tables. A value is
+    /// the one that was given for all, or else what is known of the contact: the name as `name`, and each field by its name. Whom
+    /// that does not fill is left out. The language is the wanted one, or else the contact's.
+    pub fn segments_for(
+        &self,
+        contacts: &[Contact],
+        wanted: Option<&Language>,
+        given: &[(&str, Given<'_>)],
+    ) -> Vec<u32> {
+        let of_one = |contact: &Contact| {
+            let details = &contact.details;
+            let own =
+                self.variables.iter().filter(|variable| given.iter().all(|(name, _)| *name != variable.name));
+            let known = own.filter_map(|variable| {
+                let field = details.fields.iter().find(|(name, _)| name.as_str() == variable.name);
+                let value = match variable.name.as_str() {
+                    "name" => details.name.clone(),
+                    _ => field.map(|(_, value)| value.to_string()),
+                };
+                Some((variable.name.as_str(), value?))
+            });
+            let known: Vec<(&str, String)> = known.collect();
+            let known = known.iter().map(|(name, value)| (*name, Given::Text(value)));
+            let values: Vec<_> = given.iter().copied().chain(known).collect();
+            let own = details.language.as_ref().and_then(|language| Language::parse(language.as_str()));
+            let filled = self.fill(wanted.or(own.as_ref()), &values).ok()?;
+            Some(text::measure(&filled.text, &text::Options::default()).segments)
+        };
+        let mut segments: Vec<u32> = contacts.iter().filter_map(of_one).collect();
+        segments.sort_unstable();
+        segments
     }
 
     /// Makes the text of one message.

@@ -1,5 +1,6 @@
 //! Moments and durations: milliseconds since 1970, UTC. Nothing here reads a clock; `now` is always an argument.
 
+use jiff::civil::DateTime;
 use jiff::fmt::temporal::Pieces;
 use std::fmt;
 
@@ -43,13 +44,19 @@ impl Timestamp {
     /// Reads RFC 3339 with a zone or offset (`2026-11-23T08:00:00+01:00`). A time without one is refused,
     /// because nobody can know which zone was meant. In the last year of the calendar, what lies after the last moment that is
     /// known is that moment: who writes it means for ever.
+    ///
+    /// # Errors
+    /// It is not written so, is no day of the calendar, or lies beyond what can be counted.
     pub fn parse(text: &str) -> Result<Self, InvalidTime> {
-        let known = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-            let pieces = Pieces::parse(text).ok()?;
-            let is_whole = pieces.time().is_some() && pieces.to_numeric_offset().is_some();
-            (is_whole && pieces.date().year() == LAST_YEAR).then_some(jiff::Timestamp::MAX)
+        let known = text.parse::<jiff::Timestamp>().or_else(|_| {
+            let pieces = Pieces::parse(text).map_err(|_| InvalidTime::Unreadable)?;
+            match pieces.time().is_some() && pieces.offset().is_some() {
+                true if pieces.date().year() == LAST_YEAR => Ok(jiff::Timestamp::MAX),
+                true => Err(InvalidTime::OutOfBounds),
+                false => Err(InvalidTime::Unreadable),
+            }
         });
-        known.map(|t| Self(t.as_millisecond().min(LAST_MS))).ok_or(InvalidTime)
+        known.map(|t| Self(t.as_millisecond().min(LAST_MS)))
     }
 }
 
@@ -63,19 +70,61 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A text is not a date and time with a zone.
+/// Why a text is no moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidTime;
+pub enum InvalidTime {
+    /// It is not a date and time with an offset.
+    Unreadable,
+    /// It is one that lies beyond the times that can be counted.
+    OutOfBounds,
+}
+
+impl InvalidTime {
+    /// A stable lower-case word.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::OutOfBounds => "out_of_bounds",
+        }
+    }
+}
 
 impl fmt::Display for InvalidTime {
+    /// A sentence without a full stop.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "write the time with its offset, such as 2026-11-23T08:00:00Z or 2026-11-23T08:00:00+01:00",
-        )
+        f.write_str(match self {
+            Self::Unreadable => {
+                "write the time with its offset, such as 2026-11-23T08:00:00Z or 2026-11-23T08:00:00+01:00"
+            }
+            Self::OutOfBounds => "give a time before 9999-12-30T22:00:00Z; no later one can be counted",
+        })
     }
 }
 
 impl std::error::Error for InvalidTime {}
+
+/// What a clock on the wall shows: a day and a time of the day, wherever the clock is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LocalTime(DateTime);
+
+impl LocalTime {
+    /// Reads `2026-12-01T09:00`, with seconds or without. `None` if it is not written so, or is no day of the calendar.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_form = |(place, octet): (usize, u8)| match place {
+            4 | 7 => octet == b'-',
+            10 => octet == b'T',
+            13 | 16 => octet == b':',
+            _ => octet.is_ascii_digit(),
+        };
+        let is_form = matches!(text.len(), 16 | 19) && text.bytes().enumerate().all(is_form);
+        if is_form { text.parse().ok().map(Self) } else { None }
+    }
+
+    /// What it shows.
+    pub(crate) const fn shown(self) -> DateTime {
+        self.0
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -98,5 +147,40 @@ mod tests {
         check("2026-02-30T08:00:00Z", None);
         check("tomorrow", None);
         check("", None);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_told_from_what_cannot_be_read() {
+        let check = |text: &str, why: InvalidTime| assert_eq!(Timestamp::parse(text), Err(why), "{text}");
+        check("-009999-01-01T00:00:00+25:00", InvalidTime::Unreadable);
+        check("9999-12-31T23:59:59", InvalidTime::Unreadable);
+        check("9999-12-31", InvalidTime::Unreadable);
+        check("10000-01-01T00:00:00Z", InvalidTime::Unreadable);
+        check("2027-02-30T00:00:00Z", InvalidTime::Unreadable);
+    }
+
+    #[test]
+    fn a_local_time_has_no_offset() {
+        let check = |text: &str, shown: Option<&str>| {
+            let read = LocalTime::parse(text).map(|local| local.shown().to_string());
+            assert_eq!(read.as_deref(), shown, "{text}");
+        };
+        check("2026-12-01T09:00", Some("2026-12-01T09:00:00"));
+        check("2026-12-01T09:00:30", Some("2026-12-01T09:00:30"));
+        for wrong in [
+            "2026-12-01T09:00Z",
+            "2026-12-01T09:00:00Z",
+            "2026-12-01T09",
+            "2026-12-01 09:00",
+            "2026-12-01",
+            "2026-02-29T09:00",
+            "2026-12-01T24:00",
+            "2026-12-01T09:00:00.5",
+            "20261201T090000",
+            "+002026-12-01T09",
+            "",
+        ] {
+            check(wrong, None);
+        }
     }
 }

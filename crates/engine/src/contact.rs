@@ -12,6 +12,58 @@ use tidings_store::{Actor, Backend, ContactFilter, Page, Result};
 /// Contacts of one page.
 const STEP: usize = 500;
 
+/// Places between the newest contact and the oldest from which a sample is taken.
+const SAMPLE_PLACES: i64 = 30;
+/// Contacts that are read at each: so many are in a sample at most, from each place.
+const SAMPLE_EACH: usize = 10;
+/// Contacts that are looked at at each where only some are wanted.
+const SAMPLE_LOOKED: usize = 100;
+
+/// Contacts from all over a group, or of all if none is named: 300 at most, and all there are if they are few. With a query, those
+/// among 3,000 that it finds at this moment; the history that it asks for was [read](segment::read_history) before.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn sample(
+    store: &dyn Backend,
+    realm: Realm,
+    group: Option<Group>,
+    query: Option<(&Query, Timestamp)>,
+) -> Result<Vec<Contact>> {
+    let filter = ContactFilter { number: None, group };
+    let read = async |before: Option<i64>, limit| {
+        let found = store.contacts(realm, filter.clone(), Page { before, limit }).await?;
+        Ok::<_, tidings_store::Error>(found.items)
+    };
+    let Some(newest) = read(None, 1).await?.first().map(|contact| contact.id.key()) else {
+        return Ok(Vec::new());
+    };
+    // The oldest lies above `none`, and not above `oldest`; so near is near enough.
+    let (mut none, mut oldest) = (0, newest);
+    while oldest - none > ((newest - oldest) / SAMPLE_PLACES).max(1) {
+        let middle = none + (oldest - none) / 2;
+        match read(Some(middle), 1).await?.first() {
+            Some(contact) => oldest = contact.id.key(),
+            None => none = middle,
+        }
+    }
+    let each = if query.is_some() { SAMPLE_LOOKED } else { SAMPLE_EACH };
+    let mut sample = Vec::new();
+    let mut last = i64::MAX;
+    for place in 0..SAMPLE_PLACES {
+        let from = newest - (newest - oldest) / SAMPLE_PLACES * place;
+        let mut found = read(Some(from.saturating_add(1).min(last)), each).await?;
+        let Some(end) = found.last() else { break };
+        last = end.id.key();
+        if let Some((query, now)) = query {
+            found = segment::found(store, realm, query, found, now).await?;
+        }
+        found.truncate(SAMPLE_EACH);
+        sample.append(&mut found);
+    }
+    Ok(sample)
+}
+
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -201,4 +253,66 @@ fn row(text: &mut String, contact: &Contact, columns: &[(FieldName, Type)]) {
         .map(|(name, _)| details.fields.get(name).map(ToString::to_string).unwrap_or_default())
         .collect();
     write_row(text, first.into_iter().chain(fields.iter().map(String::as_str)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use tidings_domain::account::Environment;
+    use tidings_domain::address::PhoneNumber;
+    use tidings_domain::contact::Details;
+    use tidings_domain::id::{AccountId, ContactId};
+    use tidings_store::model::{Disk, Model};
+
+    const REALM: Realm = Realm { account: AccountId::from_key(1), environment: Environment::Live };
+
+    /// Contacts with these ids, of whom each third is in a group.
+    async fn with(ids: &[i64]) -> Model {
+        let store = Model::new(Disk::new());
+        let actor = Actor { account: REALM.account, who: "tester".to_owned() };
+        for (place, id) in ids.iter().enumerate() {
+            let group = (place % 3 == 0).then(|| Group::parse("third").expect("a group"));
+            let contact = Contact {
+                id: ContactId::from_key(*id),
+                realm: REALM,
+                numbers: vec![PhoneNumber::from_digits(46_700_000_000 + place as u64).expect("a number")],
+                details: Details { groups: group.into_iter().collect(), ..Details::default() },
+                created_at: Timestamp::from_millis(1),
+                updated_at: Timestamp::from_millis(1),
+            };
+            store.create_contact(contact, actor.clone()).await.expect("made");
+        }
+        store
+    }
+
+    async fn sampled(store: &Model, group: Option<&str>) -> Vec<i64> {
+        let group = group.map(|name| Group::parse(name).expect("a group"));
+        let sample = sample(store, REALM, group, None).await.expect("read");
+        let ids: Vec<i64> = sample.iter().map(|contact| contact.id.key()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "none comes twice: {ids:?}");
+        ids
+    }
+
+    #[tokio::test]
+    async fn a_sample_is_from_all_over_and_of_few_it_is_all() {
+        assert!(sampled(&with(&[]).await, None).await.is_empty());
+        assert_eq!(sampled(&with(&[1]).await, None).await, [1]);
+        assert_eq!(sampled(&with(&[i64::MAX - 1, 5, 4]).await, None).await, [i64::MAX - 1, 5, 4]);
+
+        const STEP: i64 = 1 << 40;
+        let many: Vec<i64> = (1..=1_000).map(|n| (1 << 60) + n * STEP).collect();
+        let store = with(&many).await;
+        for (group, of) in [(None, 300), (Some("third"), 300), (Some("nobody"), 0)] {
+            let ids = sampled(&store, group).await;
+            assert!(ids.len() <= of, "{group:?}: {}", ids.len());
+            if of > 0 {
+                assert!(ids.len() >= 250, "{group:?}: {}", ids.len());
+                for part in 0..10 {
+                    let of_part = ids.iter().filter(|id| (*id - (1 << 60)) / STEP * 10 / 1_001 == part);
+                    assert!(of_part.count() >= 20, "{group:?}: {part} of {ids:?}");
+                }
+            }
+        }
+    }
 }

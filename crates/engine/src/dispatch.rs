@@ -6,6 +6,7 @@
 //!
 //! What the carrier says is committed in batches, and only then acknowledged to it.
 
+use crate::intake::{self, Zones};
 use crate::supervise::supervise;
 use crate::{Inner, inbound};
 use arc_swap::ArcSwap;
@@ -19,7 +20,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::assembly;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::frequency::Turn;
+use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::gate::{self, Decision, Facts};
 use tidings_domain::id::{ConnectionId, MessageId};
 use tidings_domain::message::{self, Answer, Input, Message};
@@ -521,12 +522,14 @@ impl Submit {
         // A list or a ledger that cannot be read means wait, never allow.
         let looked = async {
             let suppressed = engine.store.suppressed(recipients, engine.clock.now());
-            let (suppressed, lacks) = tokio::try_join!(suppressed, self.lacks(engine, &step))?;
-            let full = self.take_turns(engine, &step, &suppressed, &lacks).await?;
-            let quotas = self.take_quotas(engine, &step, &suppressed, &lacks, &full).await?;
-            Ok::<_, tidings_store::Error>((suppressed, lacks, full, quotas))
+            let (lacks, zones) = (self.lacks(engine, &step), zones(engine, &step));
+            let (suppressed, lacks, zones) = tokio::try_join!(suppressed, lacks, zones)?;
+            let known = Known { lacks, zones };
+            let full = self.take_turns(engine, &step, &suppressed, &known).await?;
+            let quotas = self.take_quotas(engine, &step, &suppressed, &known, &full).await?;
+            Ok::<_, tidings_store::Error>((suppressed, known, full, quotas))
         };
-        let (suppressed, lacks, full, mut quotas) = match looked.await {
+        let (suppressed, known, full, mut quotas) = match looked.await {
             Ok(looked) => looked,
             Err(error) => {
                 tracing::warn!(connection = self.lane.name, %error, "it cannot be read who may be sent to; putting messages back");
@@ -545,8 +548,7 @@ impl Submit {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
-            let lack = lacks.get(&ticket.message.id).copied();
-            let facts = Facts::of(&ticket.message, &engine.settings.gate).suppressed(listed).consent(lack);
+            let facts = known.facts(&ticket.message, &engine.settings.gate, listed);
             let taken = quotas.taken.remove(&ticket.message.id).map(|count| (count, segments_of(&ticket)));
             let facts = facts.full(quotas.full.get(&ticket.message.id).copied());
             let others = full.get(&ticket.message.id).map(Vec::as_slice);
@@ -617,27 +619,30 @@ impl Submit {
         engine: &Inner,
         step: &[(Ticket, Permit)],
         suppressed: &[Option<suppression::Reason>],
-        lacks: &HashMap<MessageId, Lack>,
-    ) -> tidings_store::Result<HashMap<MessageId, Vec<Timestamp>>> {
+        known: &Known,
+    ) -> tidings_store::Result<HashMap<MessageId, Vec<Other>>> {
         let policy = &engine.settings.gate;
         let now = engine.clock.now();
         let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(suppressed);
-        let concerned = messages.filter(|(message, listed)| {
-            message.reply.is_none()
-                && policy.frequency.concerns(message.purpose)
-                && may_go(policy, message, **listed, lacks, now)
-        });
-        let asked: Vec<AskedTurn> = concerned
-            .map(|(message, _)| AskedTurn {
+        let asked = messages.filter_map(|(message, listed)| {
+            let bounds = match message.reply {
+                None => policy.bounds(message.purpose, message.recipient),
+                Some(_) => Vec::new(),
+            };
+            let is_concerned = !bounds.is_empty() && may_go(policy, message, *listed, known, now);
+            is_concerned.then(|| AskedTurn {
                 realm: message.realm(),
                 recipient: message.recipient,
                 message: message.id,
+                purpose: message.purpose,
+                bounds,
             })
-            .collect();
+        });
+        let asked: Vec<AskedTurn> = asked.collect();
         if asked.is_empty() {
             return Ok(HashMap::new());
         }
-        let turns = engine.store.take_turns(asked.clone(), policy.frequency.caps, now).await?;
+        let turns = engine.store.take_turns(asked.clone(), now).await?;
         let full = asked.into_iter().zip(turns).filter_map(|(asked, turn)| match turn {
             Turn::Taken => None,
             Turn::Full(others) => Some((asked.message, others)),
@@ -652,8 +657,8 @@ impl Submit {
         engine: &Inner,
         step: &[(Ticket, Permit)],
         suppressed: &[Option<suppression::Reason>],
-        lacks: &HashMap<MessageId, Lack>,
-        full: &HashMap<MessageId, Vec<Timestamp>>,
+        known: &Known,
+        full: &HashMap<MessageId, Vec<Other>>,
     ) -> tidings_store::Result<Quotas> {
         let policy = &engine.settings.gate;
         let now = engine.clock.now();
@@ -662,7 +667,7 @@ impl Submit {
         for ((ticket, _), listed) in step.iter().zip(suppressed) {
             let message = &ticket.message;
             let Some(daily) = policy.senders.daily(&message.sender, message.recipient) else { continue };
-            if !full.contains_key(&message.id) && may_go(policy, message, *listed, lacks, now) {
+            if !full.contains_key(&message.id) && may_go(policy, message, *listed, known, now) {
                 let limit = if message.reply.is_some() { u32::MAX } else { daily.segments };
                 let count = Count::of(daily, message.environment, now);
                 whose.push((ticket, daily, count.clone()));
@@ -785,15 +790,46 @@ impl Submit {
     }
 }
 
+/// What was looked up besides the list for messages that want to go, where a rule concerns them.
+struct Known {
+    /// What is missing of the consent of their recipients.
+    lacks: HashMap<MessageId, Lack>,
+    /// The time zones that are stated for their recipients.
+    zones: Zones,
+}
+
+impl Known {
+    fn facts<'a>(
+        &self,
+        message: &'a Message,
+        policy: &'a gate::Policy,
+        listed: Option<suppression::Reason>,
+    ) -> Facts<'a> {
+        let lack = self.lacks.get(&message.id).copied();
+        let zone = self.zones.get(&(message.realm(), message.recipient)).copied();
+        Facts::of(message, policy).suppressed(listed).consent(lack).zone(zone)
+    }
+}
+
+/// The time zones that are stated for those recipients whose clock matters.
+async fn zones(engine: &Inner, step: &[(Ticket, Permit)]) -> tidings_store::Result<Zones> {
+    let policy = &engine.settings.gate.quiet_hours;
+    let messages = step.iter().map(|(ticket, _)| &ticket.message);
+    let concerned = messages
+        .filter(|message| message.reply.is_none() && policy.asks_clock(message.purpose, message.recipient));
+    intake::zones(&*engine.store, concerned.map(|message| (message.realm(), message.recipient)).collect())
+        .await
+}
+
 /// Whether nothing is against a message but what is counted for it in a commit of its own.
 fn may_go(
     policy: &gate::Policy,
     message: &Message,
     listed: Option<suppression::Reason>,
-    lacks: &HashMap<MessageId, Lack>,
+    known: &Known,
     now: Timestamp,
 ) -> bool {
-    let facts = Facts::of(message, policy).suppressed(listed).consent(lacks.get(&message.id).copied());
+    let facts = known.facts(message, policy, listed);
     now < message.expires_at && gate::ask(&facts, now).decision() == Decision::Send
 }
 

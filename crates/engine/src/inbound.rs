@@ -100,6 +100,7 @@ fn draft(engine: &Inner, inbound: &Inbound, person: PhoneNumber, kind: Kind, tex
         gate: &gate::Policy::OPEN,
         suppressed: None,
         consent: None,
+        zone: None,
         others: &[],
         day: None,
     };

@@ -19,12 +19,14 @@ use tidings_domain::code;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
+use tidings_domain::frequency::Other;
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, MessageId, TokenId};
-use tidings_domain::intake::{self, Asked, Facts, Limits, Plan, Refusal, SendRequest};
+use tidings_domain::intake::{self, Asked, Facts, Limits, Plan, Refusal, SendAt, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::quiet_hours::Zone;
 use tidings_domain::quota::{Count, Daily, Used};
 use tidings_domain::routing::{self, Route};
 use tidings_domain::sender::Sender;
@@ -229,17 +231,18 @@ enum With {
     Asking(NewConsentRequest),
 }
 
-async fn accept(engine: &Arc<Inner>, call: Call, with: With, place: Place<'_>) -> Result<Sent> {
+async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_>) -> Result<Sent> {
     // A message is worth sending for so long from when its call came, however slow it is to choose its sender.
     let now = engine.clock.now();
+    let zones = engine.planner().settle(call.realm, &mut call.requests).await?;
     let moved = || store::Error::Unavailable("who has which sender of a pool changes too fast".to_owned());
     if !call.requests.iter().any(|request| matches!(request.from, Source::Pool(_))) {
-        return attempt(engine, call, with, Some(place), now).await?.ok_or_else(moved);
+        return attempt(engine, call, with, &zones, Some(place), now).await?.ok_or_else(moved);
     }
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
         pick(engine, call.realm, &mut call.requests, now).await?;
-        if let Some(sent) = attempt(engine, call, with.clone(), None, now).await? {
+        if let Some(sent) = attempt(engine, call, with.clone(), &zones, None, now).await? {
             return Ok(sent);
         }
     }
@@ -280,7 +283,7 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest], now: T
             };
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
-                let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+                let goes_at = request.moment().filter(|at| *at > now).unwrap_or(now);
                 // What is longer than a whole day fits into none, and is told so.
                 let is_full = days.iter().any(|(of, used)| {
                     let full = || used.full(segments(engine, realm, sender, request), now);
@@ -323,6 +326,7 @@ async fn attempt(
     engine: &Arc<Inner>,
     call: Call,
     with: With,
+    zones: &Zones,
     place: Option<Place<'_>>,
     now: Timestamp,
 ) -> Result<Option<Sent>> {
@@ -341,12 +345,14 @@ async fn attempt(
             let mut looked = looked.get(&place).copied().unwrap_or_default();
             looked.day = days.get(&place);
             let (recipient, purpose) = (request.recipient, request.purpose);
+            looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
             let planned = plan(engine, request, looked, before, carries_code, asked, now);
             if let Ok(Planned { message, .. }) = &planned
-                && engine.settings.gate.frequency.concerns(purpose)
+                && !engine.settings.gate.bounds(purpose, recipient).is_empty()
             {
-                others.entry(recipient).or_default().push(message.send_at.unwrap_or(now));
+                let other = Other { at: message.send_at.unwrap_or(now), purpose };
+                others.entry(recipient).or_default().push(other);
             }
             planned
         })
@@ -456,6 +462,7 @@ async fn attempt(
 struct Looked<'a> {
     suppressed: Option<suppression::Reason>,
     consent: Option<Lack>,
+    zone: Option<&'static Zone>,
     day: Option<&'a Used>,
 }
 
@@ -477,6 +484,21 @@ pub struct Planner<'a> {
     pub gate: &'a gate::Policy,
 }
 
+/// The time zones that are stated for people, of those for whom one is.
+pub(crate) type Zones = HashMap<(Realm, PhoneNumber), &'static Zone>;
+
+/// The time zones that are stated for these people.
+pub(crate) async fn zones(store: &dyn Backend, people: HashSet<(Realm, PhoneNumber)>) -> Result<Zones> {
+    if people.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let people: Vec<_> = people.into_iter().collect();
+    let stated = store.stated_zones(people.clone()).await?;
+    let found = people.into_iter().zip(stated);
+    // A name that the database of zones has no more says nothing.
+    Ok(found.filter_map(|(person, name)| Some((person, Zone::named(name?.as_str())?))).collect())
+}
+
 /// A message that repeats another one.
 #[derive(Debug)]
 pub struct Repeated {
@@ -496,12 +518,14 @@ impl<'a> Planner<'a> {
             return Ok(None);
         };
         let Some(request) = SendRequest::again(&old) else { return Ok(None) };
-        let (now, requests) = (self.clock.now(), [request]);
+        let (now, mut requests) = (self.clock.now(), [request]);
+        let zones = self.settle(realm, &mut requests).await?;
         let looked = self.look(realm, &requests, now).await?.remove(&0).unwrap_or_default();
         let others = self.turns(realm, &requests, now).await?;
         let day = self.days(realm, &requests, now).await?.remove(&0);
         let [request] = requests;
-        let looked = Looked { day: day.as_ref(), ..looked };
+        let zone = zones.get(&(realm, request.recipient)).copied();
+        let looked = Looked { zone, day: day.as_ref(), ..looked };
         let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
         let Ok(plan) = intake::plan(&request, self.facts(realm, looked, others), now) else {
             return Ok(None);
@@ -522,7 +546,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn facts<'f>(self, realm: Realm, looked: Looked<'f>, others: &'f [Timestamp]) -> Facts<'f>
+    fn facts<'f>(self, realm: Realm, looked: Looked<'f>, others: &'f [Other]) -> Facts<'f>
     where
         'a: 'f,
     {
@@ -534,6 +558,7 @@ impl<'a> Planner<'a> {
             gate: self.gate,
             suppressed: looked.suppressed,
             consent: looked.consent,
+            zone: looked.zone,
             others,
             day: looked.day,
         }
@@ -559,28 +584,43 @@ impl<'a> Planner<'a> {
         let suppressed = self.store.suppressed(people, now).await?;
         let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
             let consent = said.lacks(requests[place].purpose, Channel::Text, now);
-            (place, Looked { suppressed, consent, day: None })
+            (place, Looked { suppressed, consent, ..Looked::default() })
         });
         Ok(looked.collect())
     }
 
-    /// When the recipients were sent to lately and will be, of requests that the operator's caps concern. What goes at this moment
+    /// Looks the stated zones up of those recipients whose clock matters, and turns local times into moments by them.
+    async fn settle(self, realm: Realm, requests: &mut [SendRequest]) -> Result<Zones> {
+        let concerned = requests.iter().filter(|request| {
+            matches!(request.send_at, Some(SendAt::Local(_)))
+                || self.gate.quiet_hours.asks_clock(request.purpose, request.recipient)
+        });
+        let people = concerned.map(|request| (realm, request.recipient)).collect();
+        let zones = zones(self.store, people).await?;
+        for request in requests {
+            request.settle(zones.get(&(realm, request.recipient)).copied());
+        }
+        Ok(zones)
+    }
+
+    /// What the recipients were sent lately and will be, of requests that have a bound on that. What goes at this moment
     /// by another call is not seen: it takes its turn at its last moment.
     async fn turns(
         self,
         realm: Realm,
         requests: &[SendRequest],
         now: Timestamp,
-    ) -> Result<HashMap<PhoneNumber, Vec<Timestamp>>> {
-        let policy = &self.gate.frequency;
-        let concerned = requests.iter().filter(|request| policy.concerns(request.purpose));
+    ) -> Result<HashMap<PhoneNumber, Vec<Other>>> {
+        let bounded =
+            |request: &&SendRequest| !self.gate.bounds(request.purpose, request.recipient).is_empty();
+        let concerned = requests.iter().filter(bounded);
         let people: HashSet<PhoneNumber> = concerned.map(|request| request.recipient).collect();
         if people.is_empty() {
             return Ok(HashMap::new());
         }
         let people: Vec<PhoneNumber> = people.into_iter().collect();
         let asked = people.iter().map(|person| (realm, *person)).collect();
-        let turns = self.store.turns(asked, policy.purposes.clone(), now).await?;
+        let turns = self.store.turns(asked, self.gate.frequency.counted(), now).await?;
         Ok(people.into_iter().zip(turns).collect())
     }
 
@@ -595,7 +635,7 @@ impl<'a> Planner<'a> {
         let policy = &self.gate.senders;
         let limited = |(place, request): (usize, &SendRequest)| {
             let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
-            Some((place, (daily, request.send_at.filter(|at| *at > now).unwrap_or(now))))
+            Some((place, (daily, request.moment().filter(|at| *at > now).unwrap_or(now))))
         };
         let (places, limits): (Vec<usize>, Vec<(Daily, Timestamp)>) =
             requests.iter().enumerate().filter_map(limited).unzip();
@@ -638,7 +678,7 @@ fn plan(
     engine: &Inner,
     mut request: SendRequest,
     looked: Looked<'_>,
-    others: &[Timestamp],
+    others: &[Other],
     carries_code: bool,
     asked: Asked,
     now: Timestamp,
@@ -712,16 +752,18 @@ pub(crate) async fn preview(
 ) -> Result<Preview> {
     let now = engine.clock.now();
     let mut requests = [request.clone()];
+    let zones = engine.planner().settle(realm, &mut requests).await?;
     pick(engine, realm, &mut requests, now).await?;
     let [request] = &requests;
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
     let planner = engine.planner();
+    let zone = zones.get(&(realm, request.recipient)).copied();
     let others = planner.turns(realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
     let day = planner.days(realm, std::slice::from_ref(request), now).await?.remove(&0);
-    let looked = Looked { suppressed: None, consent, day: day.as_ref() };
+    let looked = Looked { suppressed: None, consent, zone, day: day.as_ref() };
     let facts = planner.facts(realm, looked, others);
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
     let listed = listed.into_iter().next().flatten();
@@ -734,7 +776,7 @@ pub(crate) async fn preview(
         plan => plan,
     };
     let segments = plan.as_ref().map_or(1, |plan| plan.measured.segments);
-    let goes_at = request.send_at.filter(|at| *at > now).unwrap_or(now);
+    let goes_at = request.moment().filter(|at| *at > now).unwrap_or(now);
     let full = day.as_ref().and_then(|day| day.full(segments, goes_at));
     let overspent = match planner.priced(realm, request, segments) {
         Some(Priced { price, limits }) => {
@@ -746,9 +788,10 @@ pub(crate) async fn preview(
     let facts = gate::Facts::of_request(request, realm.environment, policy, now)
         .suppressed(listed)
         .consent(consent)
+        .zone(zone)
         .others(others)
         .full(full)
         .overspent(overspent);
-    let (gate, sends_at) = gate::preview(&facts, request.send_at, now);
+    let (gate, sends_at) = gate::preview(&facts, request.moment(), now);
     Ok(Preview { from: request.from.clone(), plan, gate, sends_at })
 }

@@ -567,7 +567,7 @@ impl Engine {
         inner.telemetry.accepted(message.purpose.as_str(), 1);
         inner.happened(advanced).await;
         if let (Some(lane), Some(due_at)) = (inner.lane(message.connection), due_at) {
-            lane.queued(due_at);
+            lane.queued(inner.paces.queue_of(&message), due_at);
         }
         Ok(Some(message.id))
     }
@@ -879,7 +879,7 @@ impl Inner {
         for connection in self.store.connections().await? {
             if !self.places.contains_key(&connection.id)
                 && !is_elsewhere(connection.id)
-                && self.store.next_due(Some(connection.id), self.clock.now()).await?.is_some()
+                && !self.store.queues(connection.id).await?.is_empty()
             {
                 gone.push(connection);
             }

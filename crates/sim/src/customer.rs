@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{MessageId, SuppressionId};
-use tidings_domain::intake::SendRequest;
+use tidings_domain::intake::{SendAt, SendRequest};
 use tidings_domain::pool::{Name, Source};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
@@ -141,7 +141,8 @@ fn request(house: &House, wish: &Wish, asked_ms: u64) -> SendRequest {
         purpose: wish.purpose,
         send_at: wish
             .send_in_ms
-            .map(|in_ms| Timestamp::from_millis(plan.begin_ms + (asked_ms + in_ms) as i64)),
+            .map(|in_ms| Timestamp::from_millis(plan.begin_ms + (asked_ms + in_ms) as i64))
+            .map(SendAt::Moment),
         validity_s: Some(wish.validity_s as i64),
         transliterate: false,
         callback: wish.callback.map(|place| house.endpoints[place]),

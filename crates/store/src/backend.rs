@@ -52,10 +52,10 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict as Checked};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
-use tidings_domain::frequency::{Caps, Turn};
+use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{self, Last};
@@ -139,19 +139,19 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Vec<Option<Reason>>>;
 
-    /// When each of these people was sent to within the last week by messages that took a turn, and when messages of these
-    /// purposes come up that wait in a queue for them: in order, the first
+    /// What each of these people was sent within the last week by messages that took a turn, and which messages of these
+    /// purposes come up that wait in a queue for them: in the order of their moments, the first
     /// [`COUNTED_MAX`](tidings_domain::frequency::COUNTED_MAX) of them.
     fn turns(
         &self,
         people: Vec<(Realm, PhoneNumber)>,
         purposes: Vec<Purpose>,
         now: Timestamp,
-    ) -> BoxFuture<'_, Vec<Vec<Timestamp>>>;
+    ) -> BoxFuture<'_, Vec<Vec<Other>>>;
 
-    /// Takes the turn of each of these messages at this moment, one after the other and all in one commit, as far as the caps
+    /// Takes the turn of each of these messages at this moment, one after the other and all in one commit, as far as its bounds
     /// leave one to its recipient beside the turns that others took. A message that had one has it moved.
-    fn take_turns(&self, asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> BoxFuture<'_, Vec<Turn>>;
+    fn take_turns(&self, asked: Vec<AskedTurn>, now: Timestamp) -> BoxFuture<'_, Vec<Turn>>;
 
     /// What each of these accounts spent in the day and the month that it is.
     fn spent(&self, accounts: Vec<AccountId>, now: Timestamp) -> BoxFuture<'_, Vec<Spent>>;
@@ -465,6 +465,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How many of these different numbers are a contact's.
     fn known_numbers(&self, realm: Realm, numbers: Vec<PhoneNumber>) -> BoxFuture<'_, u64>;
+
+    /// The time zone that is stated for the contact who has each of these numbers, as of the newest commit; `None` where none
+    /// is, or nobody has it.
+    fn stated_zones(&self, people: Vec<(Realm, PhoneNumber)>) -> BoxFuture<'_, Vec<Option<ZoneName>>>;
 
     /// Begins an import, in the state that it has.
     fn begin_import(&self, import: Import) -> BoxFuture<'_, ()>;

@@ -191,7 +191,7 @@ pub(crate) const TABLES: &[Table] = tables! {
         import: Long, kind: Short, place: Long, rows: Text, account: Long = OF_IMPORT,
     }
     turn (account, live, recipient, message) {
-        account: Long, live: Short, recipient: Long, message: Long, at: Long,
+        account: Long, live: Short, recipient: Long, message: Long, at: Long, purpose: Short,
     }
     sticky (account, live, person, pool) {
         account: Long, live: Short, pool: Text, person: Long, sender: Text, at: Long,

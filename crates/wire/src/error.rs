@@ -240,6 +240,12 @@ impl FieldError {
             }
             Refusal::Text(why) => Self::new(text_field, Code::InvalidText, why.code(), why),
             Refusal::Sender(why) => Self::new("from", Code::InvalidSender, why.code(), why),
+            Refusal::NoTimeZone => Self::new(
+                "send_at",
+                Code::InvalidTime,
+                "no_time_zone",
+                "The recipient's local time is not known: write the time with its offset, or state the contact's time zone.",
+            ),
             Refusal::InPast => {
                 Self::new("send_at", Code::InvalidTime, "in_past", "The time to send at has passed.")
             }

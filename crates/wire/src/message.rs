@@ -16,13 +16,13 @@ use tidings_domain::content;
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::gate::{self, Hold};
 use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
-use tidings_domain::intake::{Plan, SendRequest};
+use tidings_domain::intake::{Plan, SendAt, SendRequest};
 use tidings_domain::message::{self as domain, Life, Status};
 use tidings_domain::pool::{self, Picked, Source};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{self, Cost, Encoding};
-use tidings_domain::time::Timestamp;
+use tidings_domain::time::{InvalidTime, Timestamp};
 use utoipa::ToSchema;
 
 /// Characters of a caller's own name for a message.
@@ -50,7 +50,8 @@ pub(crate) const PURPOSE: Field = Field::new(
 pub(crate) const SEND_AT: Field = Field::new(
     "send_at",
     Kind::Text,
-    "When to send it, with offset (RFC 3339). At once if not given or just past.",
+    "When to send it: with offset (RFC 3339), or without one (`2026-12-24T08:00`) in the recipient's local time. At once if \
+     not given or just past.",
 )
 .example("\"2026-12-24T08:00:00+01:00\"");
 pub(crate) const EXPIRES_IN_S: Field = Field::new(
@@ -199,7 +200,7 @@ pub struct Parsed {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     purpose: Purpose,
-    send_at: Option<Timestamp>,
+    send_at: Option<SendAt>,
     validity_s: Option<i64>,
     transliterate: bool,
     callback_url: Option<String>,
@@ -221,10 +222,18 @@ impl Options {
     }
 
     pub(crate) fn read(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Self {
-        let send_at = fields.text("send_at").and_then(|text| match Timestamp::parse(text) {
+        let send_at = fields.text("send_at").and_then(|text| match SendAt::parse(text) {
             Ok(at) => Some(at),
             Err(why) => {
-                errors.push(FieldError::new("send_at", Code::InvalidTime, "unreadable", sentence(why)));
+                let detail = match why {
+                    InvalidTime::Unreadable => {
+                        "Write the time with its offset, such as 2026-11-23T08:00:00+01:00, or as 2026-11-23T08:00 for the \
+                         recipient's local time."
+                            .to_owned()
+                    }
+                    InvalidTime::OutOfBounds => sentence(why),
+                };
+                errors.push(FieldError::new("send_at", Code::InvalidTime, why.code(), detail));
                 None
             }
         });
@@ -963,7 +972,9 @@ pub(crate) mod tests {
             ),
             (r#""send_at":"tomorrow""#.to_owned(), "send_at INVALID_TIME unreadable"),
             (r#""send_at":"2026-02-30T00:00:00Z""#.to_owned(), "send_at INVALID_TIME unreadable"),
-            (r#""send_at":"2026-02-03T00:00:00""#.to_owned(), "send_at INVALID_TIME unreadable"),
+            (r#""send_at":"2026-02-30T00:00:00""#.to_owned(), "send_at INVALID_TIME unreadable"),
+            (r#""send_at":"9999-12-31T23:59:59Z""#.to_owned(), "send_at INVALID_TIME out_of_bounds"),
+            (r#""send_at":"2026-02-03T00:00""#.to_owned(), "A1 -> +15550002222 transactional text"),
             (r#""reference":"""#.to_owned(), "reference INVALID_REQUEST length"),
             (format!(r#""reference":"{}""#, "r".repeat(101)), "reference INVALID_REQUEST length"),
             (format!(r#""metadata":{{{}}}"#, keys.join(",")), "metadata LIMIT_EXCEEDED metadata"),

@@ -6,6 +6,7 @@ use crate::message::bounded;
 use crate::show::Shown;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use tidings_domain::contact::{Contact, Group};
 use tidings_domain::id::TemplateId;
 use tidings_domain::template::{
     self, Content, Failure, Filled, Given, Kind as Typed, Language, Origin, Outlook, Value, Variable,
@@ -127,9 +128,23 @@ pub(crate) const VALUES: Field = Field::new(
 /// The body of `POST /v1/templates/{id}/preview`.
 pub static PREVIEW: Shape = Shape {
     name: "PreviewTemplate",
-    about: "Values to look at a template with. Without any, only the usual and the worst text are shown.",
-    fields: &[VERSION, WANTED_LANGUAGE, VALUES],
+    about: "Values to look at a template with. Without any, only the usual and the worst text are shown. With a group or a segment \
+            its contacts give the values that are not given: `name`, and their fields by name.",
+    fields: &[VERSION, WANTED_LANGUAGE, VALUES, GROUP, SEGMENT],
 };
+
+const GROUP: Field = Field::new(
+    "group",
+    Kind::Text,
+    "A group of contacts, of whom some hundreds are looked at for what their messages would cost. Needs `contacts.read`.",
+)
+.example("\"customers\"");
+const SEGMENT: Field = Field::new(
+    "segment",
+    Kind::Text,
+    "A segment by its name or id, in place of a group. Needs `segments.read`.",
+)
+.example("\"lapsed\"");
 
 /// A template to make.
 #[derive(Debug, Clone, PartialEq)]
@@ -342,6 +357,30 @@ impl Filling {
         content.fill(self.language.as_ref(), &values).map_err(failed)
     }
 
+    /// What the messages to these contacts would cost, with these values for all of them.
+    ///
+    /// # Errors
+    /// Every one of the values that is wrong, by name.
+    pub fn costs(&self, content: &Content, contacts: &[Contact]) -> Result<TemplateCosts, Vec<FieldError>> {
+        let values: Vec<_> = self.values.iter().map(|(name, value)| (name.as_str(), value.given())).collect();
+        let is_given = |failure: &Failure| {
+            let variable = failure.variable.as_deref();
+            variable.is_some_and(|variable| values.iter().any(|(name, _)| *name == variable))
+        };
+        let failures = content.fill(self.language.as_ref(), &values).err().unwrap_or_default();
+        let wrong: Vec<_> = failures.into_iter().filter(is_given).map(FieldError::unfilled).collect();
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let segments = content.segments_for(contacts, self.language.as_ref(), &values);
+        Ok(TemplateCosts {
+            looked_at: contacts.len(),
+            filled: segments.len(),
+            median_segments: segments.get(segments.len().saturating_sub(1) / 2).copied(),
+            worst_segments: segments.last().copied(),
+        })
+    }
+
     /// That there is no template of this name, or no such version of it.
     pub fn unknown(&self) -> FieldError {
         let detail = match self.version {
@@ -369,15 +408,55 @@ impl FieldError {
     }
 }
 
-/// Parses the body of `POST /v1/templates/{id}/preview`; whether there are values to fill it with, too.
+/// Whose contacts a template is looked at for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// Those of a group.
+    Group(Group),
+    /// Those whom a segment finds, by its name or id.
+    Segment(String),
+}
+
+/// How a template is to be looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreviewRequest {
+    /// What it is filled with.
+    pub filling: Filling,
+    /// Whether there are values to fill it with.
+    pub has_values: bool,
+    /// Whose contacts are looked at.
+    pub whom: Option<Whom>,
+}
+
+/// Parses the body of `POST /v1/templates/{id}/preview`.
 ///
 /// # Errors
 /// Everything that is wrong with it, field by field.
-pub fn parse_preview(json: &Json<'_>) -> Result<(Filling, bool), Vec<FieldError>> {
+pub fn parse_preview(json: &Json<'_>) -> Result<PreviewRequest, Vec<FieldError>> {
     let mut errors = Vec::new();
     let fields = PREVIEW.read(json, "", &mut errors);
     let filling = Filling::of_known(fields, &mut errors);
-    if errors.is_empty() { Ok((filling, fields.has("values"))) } else { Err(errors) }
+    let whom = match (fields.text("group"), fields.text("segment")) {
+        (Some(_), Some(_)) => {
+            let detail = "Give `group` or `segment`: one of them is looked at.";
+            errors.push(FieldError::new("segment", Code::InvalidRequest, "given_twice", detail));
+            None
+        }
+        (Some(name), None) => match Group::parse(name) {
+            Ok(group) => Some(Whom::Group(group)),
+            Err(why) => {
+                errors.push(FieldError::new("group", Code::InvalidRequest, why.code(), why));
+                None
+            }
+        },
+        (None, Some(named)) => Some(Whom::Segment(named.to_owned())),
+        (None, None) => None,
+    };
+    if errors.is_empty() {
+        Ok(PreviewRequest { filling, has_values: fields.has("values"), whom })
+    } else {
+        Err(errors)
+    }
 }
 
 /// A version of a template.
@@ -500,6 +579,22 @@ pub struct TemplatePreview<'a> {
     pub usual: MadeText,
     /// The dearest text that was found with each value at one end of what it may be.
     pub worst: MadeText,
+    /// What the messages to the contacts of the group or segment would cost, if one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contacts: Option<TemplateCosts>,
+}
+
+/// What the messages to some contacts would cost, as far as a look at some of them says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TemplateCosts {
+    /// Contacts that were looked at: all of a small group, and some hundreds from all over a large one.
+    pub looked_at: usize,
+    /// Those of them whom the values fill; the others would be refused.
+    pub filled: usize,
+    /// Half of those have no more segments than this; null if there are none.
+    pub median_segments: Option<u32>,
+    /// The most segments that one of them has.
+    pub worst_segments: Option<u32>,
 }
 
 /// A text that was made, and what it costs.
@@ -536,6 +631,7 @@ impl<'a> TemplatePreview<'a> {
         template: &'a template::Template,
         language: &'a Language,
         text: Option<String>,
+        contacts: Option<TemplateCosts>,
     ) -> Option<Self> {
         let Outlook { usual, worst, worst_measured } = template.content.outlook(language)?;
         Some(Self {
@@ -545,6 +641,7 @@ impl<'a> TemplatePreview<'a> {
             text: text.map(MadeText::new),
             usual: MadeText::new(usual),
             worst: MadeText::measured(worst, worst_measured),
+            contacts,
         })
     }
 }
@@ -596,7 +693,7 @@ mod tests {
         };
         golden("template.json", &serde_json::to_string_pretty(&Template::new(&template)).unwrap());
         let language = Language::parse("en").unwrap();
-        let preview = TemplatePreview::new(&template, &language, Some("Hi".to_owned())).unwrap();
+        let preview = TemplatePreview::new(&template, &language, Some("Hi".to_owned()), None).unwrap();
         golden("template_preview.json", &serde_json::to_string_pretty(&preview).unwrap());
     }
 
@@ -632,7 +729,7 @@ mod tests {
         let content = read(TABLE).unwrap().content;
         let check = |values: &str, expected: &str| {
             let json = format!(r#"{{"values":{values}}}"#);
-            let (filling, _) = parse_preview(&Json::parse(json.as_bytes()).unwrap()).unwrap();
+            let filling = parse_preview(&Json::parse(json.as_bytes()).unwrap()).unwrap().filling;
             let found = match filling.fill(&content) {
                 Ok(filled) => filled.text,
                 Err(errors) => errors.iter().map(|e| format!("!{}:{} ", e.field, e.reason)).collect(),

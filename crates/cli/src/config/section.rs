@@ -339,7 +339,8 @@ section! {
 }
 
 section! {
-    /// How many messages a person may get. Days and weeks slide: any 24 hours, any seven days. 0 is no cap.
+    /// How many messages a person may get. Days and weeks slide: any 24 hours, any seven days. 0 is no cap. What three
+    /// states say is built in; see the guide about how often.
     Frequency = "frequency" {
         /// Which messages count together, and are capped.
         purposes: Vec<Purpose> = vec![Purpose::Marketing];
@@ -371,17 +372,18 @@ section! {
 }
 
 section! {
-    /// When people are not disturbed, by the clocks where their numbers are from. The hours of the United States and their
-    /// states, France and India are built in, for marketing; see the guide about quiet hours.
+    /// When people are not disturbed, by the clocks where their numbers are from, or of the time zones that are stated for
+    /// them. The hours of the United States and their states, France and India are built in, for marketing; see the guide
+    /// about quiet hours.
     QuietHours = "quiet_hours" {
-        /// Which messages have quiet hours. An empty list switches them off.
+        /// Which messages have quiet hours. An empty list switches them off, and what states say about how often.
         purposes: Vec<Purpose> = QuietHoursPolicy::default().purposes;
         /// What happens to a message then: it waits until they are over ("hold"), or it is refused ("refuse").
         outside: OutsideWord = OutsideWord::Hold;
         /// Only within these hours, everywhere, whatever the law leaves open. Narrow it where people may have moved to
         /// another time zone and kept their numbers.
         window: Option<Window> = None, example r#""10:00-18:00""#;
-        /// Countries in which there are no quiet hours.
+        /// Countries in which there are no quiet hours, and no law about how often.
         except: Vec<CountryCode> = Vec::new(), example r#"["SE"]"#;
     }
 }

@@ -3,7 +3,7 @@
 use crate::house::{House, Served, now, time, wait};
 use serde_json::{Value, json};
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::quiet_hours::{Place, Window};
+use tidings_domain::quiet_hours::{Hours, Place, Week, Window, Zone};
 
 const PERSON: &str = "+46701234567";
 const HOUR_MS: i64 = 3_600_000;
@@ -149,4 +149,69 @@ fn what_comes_up_outside_of_its_hours_does_not_leave() {
     // Its caller may still take it back.
     let (status, canceled) = served.ask("POST", &format!("/v1/messages/{id}/cancel"), &Value::Null);
     assert_eq!((status, &canceled["status"]), (200, &json!("canceled")), "{canceled}");
+}
+
+/// A window in which it is closed where the number is from, for an hour at least, and two zones: one in whose window it is now, for
+/// half an hour at least before and after, and one in which it is not.
+fn window_and_zones() -> (String, [&'static str; 2]) {
+    let zones = (-14..=12).map(|offset| Zone::named(&format!("Etc/GMT{offset:+}")).expect("a zone"));
+    let zones: Vec<&'static Zone> = zones.collect();
+    let found = [3, 11].into_iter().find_map(|hour| {
+        let window = format!("{hour:02}:00-{:02}:00", hour + 3);
+        let read = Window::parse(&window).expect("a window");
+        let place = Place::of(PhoneNumber::from_stored(PERSON).expect("a number")).expect("a country");
+        let is_far = |minutes: i64| !place.hours(read).is_open(now().plus_s(minutes * 60));
+        let is_open = |zone: &Zone, minutes: i64| {
+            Hours::new(Week::daily(read), std::slice::from_ref(zone)).is_open(now().plus_s(minutes * 60))
+        };
+        let opens = |zone: &&&'static Zone| [-30, 0, 30].iter().all(|minutes| is_open(zone, *minutes));
+        let closed = |zone: &&&'static Zone| [-60, 0, 60].iter().all(|minutes| !is_open(zone, *minutes));
+        let both = [zones.iter().find(opens)?.name(), zones.iter().find(closed)?.name()];
+        (is_far(0) && is_far(60)).then_some((window, both))
+    });
+    found.expect("of two windows that are far from each other one is closed")
+}
+
+#[test]
+fn the_zone_that_is_stated_for_a_contact_is_the_clock_up_to_the_last_moment() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path(), "test");
+    let (window, [open, closed]) = window_and_zones();
+    house.configure(&format!("[quiet_hours]\nwindow = \"{window}\""));
+    let served = house.serve();
+    let gate = || served.ask("POST", "/v1/messages/preview", &message("marketing")).1["gate"].clone();
+    assert_eq!(gate()[0]["code"], "QUIET_HOURS");
+
+    let person = json!({ "numbers": ["+46701234568", PERSON], "time_zone": open });
+    let (status, person) = served.ask("POST", "/v1/contacts", &person);
+    assert_eq!(status, 201, "{person}");
+    assert_eq!(gate(), json!([]));
+    let (status, offer) = send(&served, "marketing");
+    assert_eq!((status, &offer["held"]), (202, &Value::Null), "{offer}");
+    served.is_delivered(offer["id"].as_str().expect("an id"));
+
+    // It is accepted by one clock, and comes up when the person has another.
+    house.run(&["carrier", "pause", "simulator"]);
+    wait("it is paused", || {
+        let (_, connections) = served.ask("GET", "/v1/connections", &Value::Null);
+        connections["data"].as_array()?.iter().any(|one| one["paused"].is_string()).then_some(())
+    });
+    let (status, offer) = send(&served, "marketing");
+    assert_eq!((status, &offer["status"]), (202, &json!("queued")), "{offer}");
+    let id = offer["id"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/contacts/{}", person["id"].as_str().expect("an id"));
+    let (status, moved) = served.ask("PATCH", &path, &json!({ "time_zone": closed }));
+    assert_eq!(status, 200, "{moved}");
+    house.run(&["carrier", "resume", "simulator"]);
+    wait("it is held", || (!served.timeline(&id).is_empty()).then_some(()));
+    let event = ("message.delayed".to_owned(), "queued".to_owned(), "QUIET_HOURS".to_owned());
+    assert_eq!(served.timeline(&id), [event]);
+
+    let reason = format!("by the clock of {closed}, the contact's stated time zone, ");
+    let (_, timeline) = served.ask("GET", &format!("/v1/messages/{id}/timeline"), &Value::Null);
+    let shown = timeline["events"][0]["error"].to_string();
+    assert!(shown.contains(&reason), "{shown}");
+    assert!(gate()[0].to_string().contains(&reason), "{}", gate());
+    let told = house.run(&["explain", "--to", PERSON, "--purpose", "marketing"]);
+    assert!(told.contains(&reason), "{told}");
 }

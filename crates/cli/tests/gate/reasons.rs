@@ -1,7 +1,7 @@
 //! Ranges that nobody has, texts that carriers filter, and one message too many: each reason in the answer, the preview, the
 //! timeline and at the terminal.
 
-use crate::house::{House, Served, time, wait};
+use crate::house::{House, Served, now, time, wait};
 use serde_json::{Value, json};
 
 const PERSON: &str = "+46701234567";
@@ -181,6 +181,37 @@ fn one_too_many_waits_for_its_turn_and_none_slips_through_at_its_last_moment() {
         let event = ("message.delayed".to_owned(), "queued".to_owned(), "FREQUENCY_CAP".to_owned());
         assert_eq!(served.timeline(one), [event]);
     }
+}
+
+/// Nothing is configured: the law of Florida is kept by itself. Where the person is, it is about noon.
+#[test]
+fn the_law_of_a_state_leaves_three_offers_in_a_day_and_is_named() {
+    const FLORIDIAN: &str = "+13055551234";
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path(), "test");
+    let served = house.serve();
+    let hour = now().as_millis() / 3_600_000 % 24;
+    // East of Greenwich the sign is a minus.
+    let person = json!({ "numbers": [FLORIDIAN], "time_zone": format!("Etc/GMT{:+}", hour - 12) });
+    assert_eq!(served.ask("POST", "/v1/contacts", &person).0, 201);
+    let offer = |to: &str| {
+        let body = json!({ "from": "+12125551234", "to": to, "text": GOOD, "purpose": "marketing" });
+        served.ask("POST", "/v1/messages", &body)
+    };
+    let id = |accepted: &Value| accepted["id"].as_str().expect("an id").to_owned();
+    let three: Vec<Value> = (0..3).map(|_| offer(FLORIDIAN).1).collect();
+    three.iter().for_each(|accepted| served.is_delivered(&id(accepted)));
+    let (status, fourth) = offer(FLORIDIAN);
+    assert_eq!((status, &fourth["held"]["code"]), (202, &json!("FREQUENCY_CAP")), "{fourth}");
+    let law = "the law of US-FL (Fla. Stat. 501.616(6)(b): 3 in 24 hours)";
+    let (_, timeline) = served.ask("GET", &format!("/v1/messages/{}/timeline", id(&fourth)), &Value::Null);
+    assert!(timeline["events"][0]["error"].to_string().contains(law), "{timeline}");
+    let told = house.run(&["explain", "--to", FLORIDIAN, "--purpose", "marketing"]);
+    assert!(told.contains(law), "{told}");
+    // What the person waits for is not counted.
+    let body =
+        json!({ "from": "+12125551234", "to": FLORIDIAN, "text": "Hello", "purpose": "transactional" });
+    served.is_delivered(&id(&served.ask("POST", "/v1/messages", &body).1));
 }
 
 #[test]

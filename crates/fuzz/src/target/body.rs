@@ -33,6 +33,7 @@ pub const WORDS: &[&[u8]] = &[
     b"\"text\":\"a\"",
     b"\"purpose\":\"authentication\"",
     b"\"send_at\":\"2030-01-01T00:00:00Z\"",
+    b"\"send_at\":\"2030-01-01T00:00\"",
     b"\"expires_in_s\":300",
     b"\"metadata\":{\"a\":\"b\"}",
     b"\"reference\":\"r\"",

@@ -8,6 +8,7 @@ use tidings_domain::code;
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
+use tidings_domain::frequency::Bound;
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, Life, Message, Status};
@@ -39,7 +40,7 @@ pub(crate) const QUOTAS_MS: i64 = 7 * 24 * 3_600_000;
 pub(crate) const SPENDS_MS: i64 = 70 * 24 * 3_600_000;
 
 /// A message that asks for its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedTurn {
     /// Whose message it is.
     pub realm: Realm,
@@ -47,6 +48,10 @@ pub struct AskedTurn {
     pub recipient: PhoneNumber,
     /// The message.
     pub message: MessageId,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// What must leave room for it.
+    pub bounds: Vec<Bound>,
 }
 
 /// Segments that want to go in a day.

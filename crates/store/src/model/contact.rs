@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::id::ContactId;
 use tidings_domain::time::Timestamp;
 
@@ -128,5 +128,13 @@ impl Tables {
     pub(super) fn known_numbers(&mut self, realm: Realm, numbers: Vec<PhoneNumber>) -> Result<u64> {
         let known = numbers.into_iter().filter(|number| self.contacts.holder(realm, *number).is_some());
         Ok(known.count() as u64)
+    }
+
+    pub(super) fn stated_zones(
+        &mut self,
+        people: Vec<(Realm, PhoneNumber)>,
+    ) -> Result<Vec<Option<ZoneName>>> {
+        let of_one = |(realm, number)| self.contacts.holder(realm, number)?.details.zone.clone();
+        Ok(people.into_iter().map(of_one).collect())
     }
 }

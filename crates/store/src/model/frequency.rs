@@ -6,7 +6,7 @@ use crate::backend::*;
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::frequency::{COUNTED_MAX, Caps, Turn, WEEK_MS};
+use tidings_domain::frequency::{self, COUNTED_MAX, Other, Turn, WEEK_MS};
 use tidings_domain::id::MessageId;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -14,31 +14,26 @@ use tidings_domain::time::Timestamp;
 /// Every turn, by person and message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Turns {
-    rows: BTreeMap<(Realm, PhoneNumber, MessageId), Timestamp>,
+    rows: BTreeMap<(Realm, PhoneNumber, MessageId), Other>,
 }
 
 impl Turns {
     /// Of a person, without one message's own.
-    fn of(
-        &self,
-        realm: Realm,
-        recipient: PhoneNumber,
-        but: Option<MessageId>,
-        now: Timestamp,
-    ) -> Vec<Timestamp> {
-        let all = self.rows.iter().filter(|((of, to, message), at)| {
-            (*of, *to) == (realm, recipient) && Some(*message) != but && at.since_ms(now) > -WEEK_MS
+    fn of(&self, realm: Realm, recipient: PhoneNumber, but: Option<MessageId>, now: Timestamp) -> Vec<Other> {
+        let all = self.rows.iter().filter(|((of, to, message), other)| {
+            (*of, *to) == (realm, recipient) && Some(*message) != but && other.at.since_ms(now) > -WEEK_MS
         });
-        let mut moments: Vec<Timestamp> = all.map(|(_, at)| *at).collect();
-        moments.sort_unstable();
-        moments.truncate(COUNTED_MAX);
-        moments
+        let mut others: Vec<Other> = all.map(|(_, other)| *other).collect();
+        others.sort_unstable();
+        others.truncate(COUNTED_MAX);
+        others
     }
 
     /// Forgets what counts nowhere any more. `true` if there may be more of it.
     pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> bool {
-        let mut old: Vec<_> = self.rows.iter().filter(|(_, at)| at.since_ms(now) <= -WEEK_MS).collect();
-        old.sort_by_key(|(_, at)| **at);
+        let mut old: Vec<_> =
+            self.rows.iter().filter(|(_, other)| other.at.since_ms(now) <= -WEEK_MS).collect();
+        old.sort_by_key(|(_, other)| other.at);
         let old: Vec<_> = old.into_iter().take(limit).map(|(key, _)| *key).collect();
         for key in &old {
             self.rows.remove(key);
@@ -53,29 +48,24 @@ impl Tables {
         people: Vec<(Realm, PhoneNumber)>,
         purposes: Vec<Purpose>,
         now: Timestamp,
-    ) -> Result<Vec<Vec<Timestamp>>> {
+    ) -> Result<Vec<Vec<Other>>> {
         let of_one = |(realm, recipient)| {
-            let mut moments = self.turns.of(realm, recipient, None, now);
-            moments.extend(self.messages.waiting_for(realm, recipient, &purposes));
-            moments.sort_unstable();
-            moments.truncate(COUNTED_MAX);
-            moments
+            let mut others = self.turns.of(realm, recipient, None, now);
+            others.extend(self.messages.waiting_for(realm, recipient, &purposes));
+            others.sort_unstable();
+            others.truncate(COUNTED_MAX);
+            others
         };
         Ok(people.into_iter().map(of_one).collect())
     }
 
-    pub(super) fn take_turns(
-        &mut self,
-        asked: Vec<AskedTurn>,
-        caps: Caps,
-        now: Timestamp,
-    ) -> Result<Vec<Turn>> {
-        let mut take = |AskedTurn { realm, recipient, message }| {
+    pub(super) fn take_turns(&mut self, asked: Vec<AskedTurn>, now: Timestamp) -> Result<Vec<Turn>> {
+        let mut take = |AskedTurn { realm, recipient, message, purpose, bounds }| {
             let others = self.turns.of(realm, recipient, Some(message), now);
-            if caps.opens_at(&others, now) != Some(now) {
+            if frequency::opens_at(&bounds, &others, now) != Some(now) {
                 return Turn::Full(others);
             }
-            self.turns.rows.insert((realm, recipient, message), now);
+            self.turns.rows.insert((realm, recipient, message), Other { at: now, purpose });
             Turn::Taken
         };
         Ok(asked.into_iter().map(&mut take).collect())

@@ -14,6 +14,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::conversation::is_lost;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
+use tidings_domain::frequency::Other;
 use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{
@@ -269,14 +270,17 @@ impl Messages {
         realm: Realm,
         recipient: PhoneNumber,
         purposes: &[Purpose],
-    ) -> impl Iterator<Item = Timestamp> {
+    ) -> impl Iterator<Item = Other> {
         let of_person = move |row: &&Row| {
             let message = &row.message;
             row.life.state.is_waiting()
                 && (message.realm(), message.recipient) == (realm, recipient)
                 && purposes.contains(&message.purpose)
         };
-        self.rows.values().filter(of_person).filter_map(|row| Some(row.due.as_ref()?.due_at))
+        self.rows
+            .values()
+            .filter(of_person)
+            .filter_map(|row| Some(Other { at: row.due.as_ref()?.due_at, purpose: row.message.purpose }))
     }
 
     /// What does not change about a message, without the text.

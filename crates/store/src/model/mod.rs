@@ -48,10 +48,10 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
-use tidings_domain::frequency::{Caps, Turn};
+use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{Last, Name};
@@ -564,13 +564,13 @@ impl Backend for Model {
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
 
-        read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
+        read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
         read spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
         read quotas(counts: Vec<Count>) -> Vec<u64>;
         write return_quotas(returned: Vec<(Count, u32)>) -> ();
         write take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
         read last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
-        write take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
+        write take_turns(asked: Vec<AskedTurn>, now: Timestamp) -> Vec<Turn>;
 
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
@@ -585,6 +585,7 @@ impl Backend for Model {
         read contacts(realm: Realm, filter: ContactFilter, page: Page) -> Paged<Contact>;
         read groups(realm: Realm) -> Vec<(Group, u64)>;
         read known_numbers(realm: Realm, numbers: Vec<PhoneNumber>) -> u64;
+        read stated_zones(people: Vec<(Realm, PhoneNumber)>) -> Vec<Option<ZoneName>>;
         write begin_import(import: Import) -> ();
         write stage_import(realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> bool;
         write decide_import(realm: Realm, id: ImportId, decision: ImportDecision, actor: Actor, now: Timestamp) -> Option<Import>;

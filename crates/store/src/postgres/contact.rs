@@ -330,6 +330,33 @@ pub(super) async fn known_numbers(rx: &Rx<'_>, realm: &Realm, numbers: &[PhoneNu
     Ok(known as u64)
 }
 
+pub(super) async fn stated_zones(
+    rx: &Rx<'_>,
+    people: &[(Realm, PhoneNumber)],
+) -> Result<Vec<Option<ZoneName>>> {
+    let accounts: Vec<i64> = people.iter().map(|(realm, _)| realm.account.key()).collect();
+    let lives: Vec<i16> = people.iter().map(|(realm, _)| live(realm.environment)).collect();
+    let numbers: Vec<i64> = people.iter().map(|(_, number)| number.digits() as i64).collect();
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT k.place, c.zone
+             FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) WITH ORDINALITY AS k (account, live, number, place)
+             CROSS JOIN LATERAL (SELECT x.contact FROM contact_number x WHERE x.account = k.account AND x.live = k.live
+               AND x.number = k.number) n
+             CROSS JOIN LATERAL (SELECT x.zone FROM contact x WHERE x.account = k.account AND x.live = k.live
+               AND x.id = n.contact AND x.zone IS NOT NULL) c",
+            &[&accounts, &lives, &numbers],
+        )
+        .await?;
+    let mut zones = vec![None; people.len()];
+    for row in &rows {
+        let place: i64 = cell(row, 0)?;
+        zones[place as usize - 1] = Some(ZoneName::from_stored(cell(row, 1)?));
+    }
+    Ok(zones)
+}
+
 fn read(realm: Realm, row: &Row) -> Result<Contact> {
     let details = column::details(
         cell(row, 2)?,

@@ -62,6 +62,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0016_rules_and_requests", needs 6),
     // Nodes of before write rows without the account, and name keys that are none any more.
     migration!("0017_account_in_keys", needs 17),
+    // Turns that nodes of before take count as marketing.
+    migration!("0019_purpose_of_a_turn", needs 17),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

@@ -52,10 +52,10 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::code::{Code, Verdict};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request::{ConsentRequest, NewConsentRequest};
-use tidings_domain::contact::{Change, Contact, Group};
+use tidings_domain::contact::{Change, Contact, Group, ZoneName};
 use tidings_domain::conversation::{Change as ConversationChange, Conversation, TooManyTags};
 use tidings_domain::failure::Failure;
-use tidings_domain::frequency::{Caps, Turn};
+use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
 use tidings_domain::pool::{Last, Name};
@@ -354,13 +354,13 @@ impl Backend for Postgres {
         single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
-        readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Timestamp>>;
+        readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
         single spend::spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
         single quota::quotas(counts: Vec<Count>) -> Vec<u64>;
         writer quota::return_quotas(returned: Vec<(Count, u32)>) -> ();
         writer quota::take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
         readers pool::last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
-        writer frequency::take_turns(asked: Vec<AskedTurn>, caps: Caps, now: Timestamp) -> Vec<Turn>;
+        writer frequency::take_turns(asked: Vec<AskedTurn>, now: Timestamp) -> Vec<Turn>;
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
         single consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
@@ -375,6 +375,7 @@ impl Backend for Postgres {
         readers contact::contacts(realm: Realm, filter: ContactFilter, page: Page) -> Paged<Contact>;
         single contact::groups(realm: Realm) -> Vec<(Group, u64)>;
         single contact::known_numbers(realm: Realm, numbers: Vec<PhoneNumber>) -> u64;
+        single contact::stated_zones(people: Vec<(Realm, PhoneNumber)>) -> Vec<Option<ZoneName>>;
         calls import::begin_import(import: Import) -> ();
         writer import::stage_import(realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> bool;
         writer import::decide_import(realm: Realm, id: ImportId, decision: ImportDecision, actor: Actor, now: Timestamp) -> Option<Import>;

@@ -272,6 +272,27 @@ pub(super) fn known_numbers(rx: &mut Rx<'_>, realm: &Realm, numbers: &[PhoneNumb
     Ok(known)
 }
 
+pub(super) fn stated_zones(
+    rx: &mut Rx<'_>,
+    people: &[(Realm, PhoneNumber)],
+) -> Result<Vec<Option<ZoneName>>> {
+    let of_one = |(realm, number): &(Realm, PhoneNumber)| {
+        rx.sql
+            .prepare_cached(
+                "SELECT c.zone FROM contact_number n
+                 JOIN contact c ON c.account = n.account AND c.live = n.live AND c.id = n.contact
+                 WHERE n.account = ?1 AND n.live = ?2 AND n.number = ?3 AND c.zone IS NOT NULL",
+            )
+            .and_then(|mut s| {
+                let key = params![realm.account.key(), live(realm.environment), number.digits() as i64];
+                s.query_row(key, |row| row.get::<_, String>(0)).optional()
+            })
+            .map(|found| found.as_deref().map(ZoneName::from_stored))
+            .map_err(failed)
+    };
+    people.iter().map(of_one).collect()
+}
+
 fn read(realm: Realm, row: &Row<'_>) -> Result<Contact> {
     let (groups, fields): (String, String) = (get(row, 6)?, get(row, 7)?);
     Ok(Contact {

@@ -1,13 +1,13 @@
 //! Turns: whom messages were sent to lately that count against a cap.
 
-use super::executor::{Rx, Tx, failed};
+use super::executor::{Rx, Tx, failed, get};
 use crate::Result;
 use crate::backend::*;
-use crate::column::live;
+use crate::column::{corrupt, live};
 use rusqlite::{Connection as Sql, params};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::frequency::{COUNTED_MAX, Caps, Turn, WEEK_MS};
+use tidings_domain::frequency::{self, COUNTED_MAX, Other, Turn, WEEK_MS};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 
@@ -16,34 +16,29 @@ pub(super) fn turns(
     people: &[(Realm, PhoneNumber)],
     purposes: &[Purpose],
     now: &Timestamp,
-) -> Result<Vec<Vec<Timestamp>>> {
+) -> Result<Vec<Vec<Other>>> {
     let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
-        let mut moments = taken(rx.sql, *realm, *recipient, None, *now)?;
-        moments.extend(waiting(rx.sql, *realm, *recipient, purposes)?);
-        moments.sort_unstable();
-        moments.truncate(COUNTED_MAX);
-        Ok(moments)
+        let mut others = taken(rx.sql, *realm, *recipient, None, *now)?;
+        others.extend(waiting(rx.sql, *realm, *recipient, purposes)?);
+        others.sort_unstable();
+        others.truncate(COUNTED_MAX);
+        Ok(others)
     };
     people.iter().map(of_one).collect()
 }
 
-pub(super) fn take_turns(
-    tx: &mut Tx<'_>,
-    asked: &[AskedTurn],
-    caps: &Caps,
-    now: &Timestamp,
-) -> Result<Vec<Turn>> {
-    asked.iter().map(|asked| take(tx.sql, asked, *caps, *now)).collect()
+pub(super) fn take_turns(tx: &mut Tx<'_>, asked: &[AskedTurn], now: &Timestamp) -> Result<Vec<Turn>> {
+    asked.iter().map(|asked| take(tx.sql, asked, *now)).collect()
 }
 
-fn take(sql: &Sql, asked: &AskedTurn, caps: Caps, now: Timestamp) -> Result<Turn> {
-    let AskedTurn { realm, recipient, message } = *asked;
+fn take(sql: &Sql, asked: &AskedTurn, now: Timestamp) -> Result<Turn> {
+    let AskedTurn { realm, recipient, message, purpose, ref bounds } = *asked;
     let others = taken(sql, realm, recipient, Some(message.key()), now)?;
-    if caps.opens_at(&others, now) != Some(now) {
+    if frequency::opens_at(bounds, &others, now) != Some(now) {
         return Ok(Turn::Full(others));
     }
     sql.prepare_cached(
-        "INSERT INTO turn (account, live, recipient, message, at) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO turn (account, live, recipient, message, at, purpose) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (account, live, recipient, message) DO UPDATE SET at = excluded.at",
     )
     .and_then(|mut s| {
@@ -52,7 +47,8 @@ fn take(sql: &Sql, asked: &AskedTurn, caps: Caps, now: Timestamp) -> Result<Turn
             live(realm.environment),
             recipient.digits() as i64,
             message.key(),
-            now.as_millis()
+            now.as_millis(),
+            purpose.priority()
         ])
     })
     .map_err(failed)?;
@@ -66,32 +62,38 @@ fn taken(
     recipient: PhoneNumber,
     but: Option<i64>,
     now: Timestamp,
-) -> Result<Vec<Timestamp>> {
+) -> Result<Vec<Other>> {
     let mut statement = sql
         .prepare_cached(
-            "SELECT at FROM turn WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND at > ?4 AND message IS NOT ?5
+            "SELECT at, purpose FROM turn WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND at > ?4 AND message IS NOT ?5
              ORDER BY at LIMIT ?6",
         )
         .map_err(failed)?;
-    let rows = statement
-        .query_map(
-            params![
-                realm.account.key(),
-                live(realm.environment),
-                recipient.digits() as i64,
-                now.plus_ms(-WEEK_MS).as_millis(),
-                but,
-                COUNTED_MAX as i64
-            ],
-            |row| row.get(0).map(Timestamp::from_millis),
-        )
+    let mut rows = statement
+        .query(params![
+            realm.account.key(),
+            live(realm.environment),
+            recipient.digits() as i64,
+            now.plus_ms(-WEEK_MS).as_millis(),
+            but,
+            COUNTED_MAX as i64
+        ])
         .map_err(failed)?;
-    rows.collect::<rusqlite::Result<_>>().map_err(failed)
+    let mut others = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let purpose: u8 = get(row, 1)?;
+        others.push(Other {
+            at: Timestamp::from_millis(get(row, 0)?),
+            purpose: Purpose::from_priority(purpose)
+                .ok_or_else(|| corrupt("purpose of a turn", i64::from(purpose)))?,
+        });
+    }
+    Ok(others)
 }
 
 /// When messages of some purposes come up that wait for a person in a queue, the earliest first.
-fn waiting(sql: &Sql, realm: Realm, recipient: PhoneNumber, purposes: &[Purpose]) -> Result<Vec<Timestamp>> {
-    let mut moments = Vec::new();
+fn waiting(sql: &Sql, realm: Realm, recipient: PhoneNumber, purposes: &[Purpose]) -> Result<Vec<Other>> {
+    let mut others = Vec::new();
     for purpose in purposes {
         let mut statement = sql
             .prepare_cached(
@@ -111,11 +113,11 @@ fn waiting(sql: &Sql, realm: Realm, recipient: PhoneNumber, purposes: &[Purpose]
                 |row| row.get(0).map(Timestamp::from_millis),
             )
             .map_err(failed)?;
-        for moment in rows {
-            moments.push(moment.map_err(failed)?);
+        for at in rows {
+            others.push(Other { at: at.map_err(failed)?, purpose: *purpose });
         }
     }
-    Ok(moments)
+    Ok(others)
 }
 
 /// Forgets what counts nowhere any more. `true` if there may be more of it.

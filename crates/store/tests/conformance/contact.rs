@@ -121,6 +121,36 @@ fn a_number_is_one_contacts_in_a_realm() {
 }
 
 #[test]
+fn a_zone_is_the_one_that_is_stated_for_whoever_has_the_number_now() {
+    for_each_backend(|store| async move {
+        let zone = |name: &str| Some(ZoneName::parse(name).expect("a zone"));
+        create(&*store, &contact(1, &[1])).await;
+        create(&*store, &full(2, &[2, 3])).await;
+        let elsewhere = Realm { environment: Environment::Test, ..HOME };
+        create(&*store, &Contact { realm: elsewhere, ..full(3, &[1]) }).await;
+        let asked = || {
+            let mut asked: Vec<_> = [3, 1, 4, 2, 3].map(|n| (HOME, number(n))).to_vec();
+            asked.push((elsewhere, number(1)));
+            asked
+        };
+        let stated = || zone("Europe/Stockholm");
+        let found = store.stated_zones(asked()).await.expect("read");
+        assert_eq!(found, [stated(), None, None, stated(), stated(), stated()]);
+        let moved = Change {
+            zone: Some(zone("Asia/Tokyo")),
+            numbers: Some(vec![number(3), number(4)]),
+            ..Change::default()
+        };
+        let changed = store.change_contact(HOME, ContactId::from_key(2), moved, actor(), at(9)).await;
+        assert!(matches!(changed.expect("it answers"), Some(Saved::Done(_))));
+        let tokyo = || zone("Asia/Tokyo");
+        let found = store.stated_zones(asked()).await.expect("read");
+        assert_eq!(found, [tokyo(), None, tokyo(), None, tokyo(), stated()]);
+        assert!(store.stated_zones(Vec::new()).await.expect("read").is_empty());
+    });
+}
+
+#[test]
 fn a_change_is_made_to_what_is_there_then() {
     for_each_backend(|store| async move {
         create(&*store, &full(1, &[1])).await;

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tidings_cluster::Database;
-use tidings_domain::frequency::Caps;
+use tidings_domain::frequency::{Bound, Caps};
 use tidings_domain::id::EventId;
+use tidings_domain::purpose::Purpose;
 use tidings_domain::segment::Touch;
 use tidings_store::copy::{self, Place, Progress, Report};
 use tidings_store::{Arrival, AskedQuota, AskedTurn, Backend, Error, Result, Touched, postgres, sqlite};
@@ -67,8 +68,10 @@ async fn lived(directory: &Directory, seed: u64, more: i64) -> Teller {
     // A story seldom ends in the hour for which a prefix is stopped.
     crate::code::stop_a_prefix(&store, 200_000, teller.now()).await;
     // Nor in the week in which a turn counts.
-    let asked = AskedTurn { realm: HOME, recipient: number(1), message: id(1) };
-    store.take_turns(vec![asked], Caps { day: 2, week: 0 }, teller.now()).await.expect("answered");
+    let bound = Bound { purposes: vec![Purpose::Alert], caps: Caps { day: 2, week: 0 }, law: None };
+    let (message, purpose, bounds) = (id(1), Purpose::Alert, vec![bound]);
+    let asked = AskedTurn { realm: HOME, recipient: number(1), message, purpose, bounds };
+    store.take_turns(vec![asked], teller.now()).await.expect("answered");
     // Segments are seldom in a story.
     store.create_segment(crate::segment::segment(400_000, "kept"), actor()).await.expect("made");
     let touches = vec![(number(1), Touch::Answered, teller.now())];

@@ -3,7 +3,7 @@
 use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use tidings_domain::account::{Environment, Realm};
-use tidings_domain::frequency::{Caps, Turn, WEEK_MS};
+use tidings_domain::frequency::{Bound, Caps, Other, Turn, WEEK_MS};
 use tidings_domain::id::AccountId;
 use tidings_domain::message::{Input, Message};
 use tidings_domain::purpose::Purpose;
@@ -13,7 +13,23 @@ const ONE_A_DAY: Caps = Caps { day: 1, week: 0 };
 const DAY_S: i64 = 24 * 3600;
 
 fn asked(message: i64, person: u64) -> AskedTurn {
-    AskedTurn { realm: HOME, recipient: number(person), message: id(message) }
+    let bound = Bound { purposes: vec![Purpose::Marketing], caps: ONE_A_DAY, law: None };
+    AskedTurn {
+        realm: HOME,
+        recipient: number(person),
+        message: id(message),
+        purpose: Purpose::Marketing,
+        bounds: vec![bound],
+    }
+}
+
+fn bounded(asked: AskedTurn, caps: Caps) -> AskedTurn {
+    let bounds = asked.bounds.into_iter().map(|bound| Bound { caps, ..bound }).collect();
+    AskedTurn { bounds, ..asked }
+}
+
+fn offer_at(seconds: i64) -> Other {
+    Other { at: at(seconds), purpose: Purpose::Marketing }
 }
 
 #[test]
@@ -21,9 +37,10 @@ fn of_messages_to_a_person_as_many_get_a_turn_as_the_caps_leave() {
     for_each_place(|place| async move {
         let store = place.open();
         let take = async |store: &std::sync::Arc<dyn Backend>, asked: Vec<AskedTurn>, caps, seconds| {
-            store.take_turns(asked, caps, at(seconds)).await.expect("answered")
+            let asked = asked.into_iter().map(|asked| bounded(asked, caps)).collect();
+            store.take_turns(asked, at(seconds)).await.expect("answered")
         };
-        let full = |seconds: &[i64]| Turn::Full(seconds.iter().map(|seconds| at(*seconds)).collect());
+        let full = |seconds: &[i64]| Turn::Full(seconds.iter().map(|seconds| offer_at(*seconds)).collect());
         // One after the other within a call; another person has turns of their own.
         let call = vec![asked(1, 1), asked(2, 1), asked(3, 2)];
         assert_eq!(take(&store, call, ONE_A_DAY, 10).await, [Turn::Taken, full(&[10]), Turn::Taken]);
@@ -48,17 +65,48 @@ fn of_messages_to_a_person_as_many_get_a_turn_as_the_caps_leave() {
 }
 
 #[test]
+fn each_bound_counts_the_purposes_that_it_is_about_and_all_must_leave_room() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let of = |purposes: &[Purpose], day| Bound {
+            purposes: purposes.to_vec(),
+            caps: Caps { day, week: 0 },
+            law: None,
+        };
+        let ask = |message, purpose, bounds| AskedTurn { purpose, bounds, ..asked(message, 1) };
+        let (offer, alert) = (Purpose::Marketing, Purpose::Alert);
+        let both = || vec![of(&[offer], 1), of(&[offer, alert], 2)];
+        let alone = || vec![of(&[alert], 1)];
+        let take = async |store: &std::sync::Arc<dyn Backend>, asked, seconds| {
+            store.take_turns(vec![asked], at(seconds)).await.expect("answered").remove(0)
+        };
+        assert_eq!(take(&store, ask(1, alert, alone()), 1).await, Turn::Taken);
+        // The alert is none of the offers.
+        assert_eq!(take(&store, ask(2, offer, both()), 2).await, Turn::Taken);
+        store.close().await.expect("closed");
+        let store = place.open();
+        let full = Turn::Full(vec![Other { at: at(1), purpose: alert }, offer_at(2)]);
+        assert_eq!(take(&store, ask(3, offer, both()), 3).await, full);
+        assert_eq!(take(&store, ask(4, alert, alone()), 4).await, full);
+        // The day of the alert is over, and that of the offer is not.
+        assert_eq!(take(&store, ask(4, alert, alone()), DAY_S + 1).await, Turn::Taken);
+        assert!(matches!(take(&store, ask(3, offer, both()), DAY_S + 1).await, Turn::Full(_)));
+        assert_eq!(take(&store, ask(3, offer, both()), DAY_S + 2).await, Turn::Taken);
+    });
+}
+
+#[test]
 fn turns_belong_to_a_realm() {
     for_each_backend(|store| async move {
         let other = Realm { account: AccountId::from_key(2), ..HOME };
         let test = Realm { environment: Environment::Test, ..HOME };
         let of = |realm, message| AskedTurn { realm, ..asked(message, 1) };
         let call = vec![of(HOME, 1), of(other, 2), of(test, 3), of(HOME, 4)];
-        let turns = store.take_turns(call, ONE_A_DAY, at(5)).await.expect("answered");
-        assert_eq!(turns, [Turn::Taken, Turn::Taken, Turn::Taken, Turn::Full(vec![at(5)])]);
+        let turns = store.take_turns(call, at(5)).await.expect("answered");
+        assert_eq!(turns, [Turn::Taken, Turn::Taken, Turn::Taken, Turn::Full(vec![offer_at(5)])]);
         let people = vec![(HOME, number(1)), (other, number(1)), (test, number(1)), (test, number(2))];
         let moments = store.turns(people, Vec::new(), at(6)).await.expect("read");
-        assert_eq!(moments, [vec![at(5)], vec![at(5)], vec![at(5)], vec![]]);
+        assert_eq!(moments, [vec![offer_at(5)], vec![offer_at(5)], vec![offer_at(5)], vec![]]);
     });
 }
 
@@ -77,20 +125,21 @@ fn what_was_sent_and_what_waits_is_read_together_and_what_is_old_is_forgotten() 
         accept(&store, [offer(1, 1, 100), offer(2, 1, 50), alert, offer(5, 2, 60)]).await;
         let intake = Intake { realm: Realm { environment: Environment::Test, ..HOME }, ..intake([strange]) };
         store.accept(intake, START).await.expect("accepted");
-        store.take_turns(vec![asked(9, 1)], ONE_A_DAY, at(20)).await.expect("answered");
+        store.take_turns(vec![asked(9, 1)], at(20)).await.expect("answered");
         let read = async |purposes: Vec<Purpose>, seconds| {
             let people = vec![(HOME, number(1)), (HOME, number(3)), (HOME, number(1))];
             store.turns(people, purposes, at(seconds)).await.expect("read")
         };
-        let one = vec![at(20), at(50), at(100)];
+        let one = vec![offer_at(20), offer_at(50), offer_at(100)];
         assert_eq!(read(vec![Purpose::Marketing], 30).await, [one.clone(), vec![], one]);
-        let both = vec![at(20), at(50), at(70), at(100)];
+        let alert = Other { at: at(70), purpose: Purpose::Alert };
+        let both = vec![offer_at(20), offer_at(50), alert, offer_at(100)];
         assert_eq!(read(vec![Purpose::Marketing, Purpose::Alert], 30).await[0], both);
-        assert_eq!(read(Vec::new(), 30).await[0], [at(20)]);
+        assert_eq!(read(Vec::new(), 30).await[0], [offer_at(20)]);
         // What is on its way waits for nothing; it has its turn.
         let claimed = claim_at(&store, at(60)).await;
         assert!(claimed.iter().any(|ticket| ticket.message.id == id(2)));
-        assert_eq!(read(vec![Purpose::Marketing], 60).await[0], [at(20), at(100)]);
+        assert_eq!(read(vec![Purpose::Marketing], 60).await[0], [offer_at(20), offer_at(100)]);
         let why = failure(tidings_domain::failure::FailureClass::Filtered, false);
         advance(&store, vec![to(id(2), Input::Stopped(why))], at(60)).await;
 
@@ -98,7 +147,7 @@ fn what_was_sent_and_what_waits_is_read_together_and_what_is_old_is_forgotten() 
         let retention =
             Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, messages_ms: None };
         store.sweep(retention, MANY, at(week_s + 19)).await.expect("swept");
-        assert_eq!(read(Vec::new(), week_s + 19).await[0], [at(20)]);
+        assert_eq!(read(Vec::new(), week_s + 19).await[0], [offer_at(20)]);
         store.sweep(retention, MANY, at(week_s + 20)).await.expect("swept");
         assert_eq!(read(Vec::new(), 30).await[0], []);
     });
@@ -109,7 +158,7 @@ fn of_many_that_ask_at_once_one_has_the_turn() {
     for_each_backend(|store| async move {
         let asking = (0..40).map(|n| {
             let store = std::sync::Arc::clone(&store);
-            tokio::spawn(async move { store.take_turns(vec![asked(n, 1)], ONE_A_DAY, at(n)).await })
+            tokio::spawn(async move { store.take_turns(vec![asked(n, 1)], at(n)).await })
         });
         let asking: Vec<_> = asking.collect();
         let mut taken = 0;

@@ -12,7 +12,6 @@ use tidings_domain::consent::Consent;
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::contact::{Change, Contact};
 use tidings_domain::conversation::{self, Change as ConversationChange, Entry};
-use tidings_domain::frequency::Caps;
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import};
 use tidings_domain::inbound_rule::{Answer as RuleAnswer, Assign, InboundRule, Then, When};
@@ -101,7 +100,7 @@ pub(super) enum Call {
     StageImport(Realm, ImportId, Box<Staged>),
     DecideImport(Realm, ImportId, Settled),
     ApplyImport(Option<ImportId>),
-    TakeTurns(Vec<AskedTurn>, Caps),
+    TakeTurns(Vec<AskedTurn>),
     TakeQuotas(Vec<AskedQuota>),
     ReturnQuotas(Vec<AskedQuota>),
     Converse {
@@ -364,7 +363,7 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
         Call::StopWaiting(people, limit) => {
             advanced(store.stop_waiting(people, limit, now).await, &mut learned)
         }
-        Call::TakeTurns(asked, caps) => plain(store.take_turns(asked, caps, now).await),
+        Call::TakeTurns(asked) => plain(store.take_turns(asked, now).await),
         Call::TakeQuotas(asked) => plain(store.take_quotas(asked).await),
         Call::ReturnQuotas(asked) => {
             let returned = asked.into_iter().map(|asked| (asked.count, asked.segments)).collect();
@@ -376,7 +375,11 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
             plain(store.change_contact(realm, id, change, actor(), now).await)
         }
         Call::DeleteContact(realm, id) => plain(store.delete_contact(realm, id, actor(), now).await),
-        Call::Known(realm, numbers) => plain(store.known_numbers(realm, numbers).await),
+        Call::Known(realm, numbers) => {
+            let people = numbers.iter().map(|number| (realm, *number)).collect();
+            let zones = plain(store.stated_zones(people).await);
+            zones + &plain(store.known_numbers(realm, numbers).await)
+        }
         Call::BeginImport(import) => plain(store.begin_import(import).await),
         Call::StageImport(realm, id, staged) => plain(store.stage_import(realm, id, *staged, now).await),
         Call::DecideImport(realm, id, decision) => {

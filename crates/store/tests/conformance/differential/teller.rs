@@ -13,7 +13,7 @@ use tidings_domain::contact::{Change, Contact, Details, Group, Type, Value};
 use tidings_domain::conversation::{Change as ConversationChange, Entry};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::frequency::Caps;
+use tidings_domain::frequency::{Bound, Caps};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Report, Row, State, Window};
@@ -795,9 +795,15 @@ impl Teller {
         for _ in 0..1 + self.draw.below(4) {
             let (realm, message) = self.known();
             let recipient = self.recipient();
-            asked.push(AskedTurn { realm, recipient, message });
+            // A message has one purpose.
+            let purpose = if message.key() % 2 == 0 { Purpose::Marketing } else { Purpose::Alert };
+            let caps = Caps { day: self.draw.of(&[0, 1, 2]), week: self.draw.of(&[0, 2, 3]) };
+            let own = Bound { purposes: vec![Purpose::Marketing, Purpose::Alert], caps, law: None };
+            let caps = Caps { day: self.draw.of(&[1, 2]), week: 0 };
+            let bounds = vec![own, Bound { purposes: vec![Purpose::Marketing], caps, law: None }];
+            asked.push(AskedTurn { realm, recipient, message, purpose, bounds });
         }
-        Call::TakeTurns(asked, Caps { day: self.draw.of(&[0, 1, 2]), week: self.draw.of(&[0, 2, 3]) })
+        Call::TakeTurns(asked)
     }
 
     fn consent(&mut self) -> Consent {
