@@ -89,12 +89,14 @@ fn draft(engine: &Inner, inbound: &Inbound, person: PhoneNumber, kind: Kind, tex
         metadata: None,
         retry_of: None,
         template: None,
+        programme: None,
     };
     let now = engine.clock.now();
     let facts = Facts {
         realm: inbound.realm,
         routes: &engine.routes,
         text: &engine.text,
+        programmes: &engine.settings.programmes,
         limits: &engine.settings.limits,
         // Who wrote a moment ago is not disturbed by the answer.
         gate: &gate::Policy::OPEN,

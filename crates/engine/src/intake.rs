@@ -15,7 +15,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Refused;
 use tidings_domain::code;
-use tidings_domain::consent::{Channel, Lack};
+use tidings_domain::consent::{Channel, Lack, Scope};
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
 use tidings_domain::gate::{self, Hold};
@@ -490,10 +490,18 @@ async fn look(
     let said = engine.store.said(people.clone()).await?;
     let suppressed = engine.store.suppressed(people, now).await?;
     let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
-        let consent = said.lacks(requests[place].purpose, Channel::Text, now);
+        let request = &requests[place];
+        let consent = said.lacks(request.purpose, Channel::Text, scope(engine, request), now);
         (place, Looked { suppressed, consent, day: None })
     });
     Ok(looked.collect())
+}
+
+/// What a consent must be for, for this request. One of a programme that nobody configured is refused for that.
+fn scope<'a>(engine: &'a Inner, request: &SendRequest) -> Scope<'a> {
+    let programmes = &engine.settings.programmes;
+    let programme = programmes.of(request.programme.as_ref(), &request.from).ok().flatten();
+    programmes.scope(programme.map(|programme| &programme.name))
 }
 
 /// When the recipients were sent to lately and will be, of requests that the operator's caps concern. What goes at this moment
@@ -552,6 +560,7 @@ fn plan(
         realm: asked.realm,
         routes: &engine.routes,
         text: &engine.text,
+        programmes: &engine.settings.programmes,
         limits: &engine.settings.limits,
         gate: &engine.settings.gate,
         suppressed: looked.suppressed,
@@ -633,7 +642,8 @@ pub(crate) async fn preview(
     let [request] = &requests;
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
-    let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
+    let consent =
+        said.first().and_then(|said| said.lacks(request.purpose, channel, scope(engine, request), now));
     let others = turns(engine, realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
     let day = days(engine, realm, std::slice::from_ref(request), now).await?.remove(&0);
@@ -641,6 +651,7 @@ pub(crate) async fn preview(
         realm,
         routes: &engine.routes,
         text: &engine.text,
+        programmes: &engine.settings.programmes,
         limits: &engine.settings.limits,
         gate: policy,
         suppressed: None,

@@ -57,6 +57,7 @@ use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
 use tidings_domain::pool::Source;
+use tidings_domain::programme::Programmes;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
@@ -139,6 +140,8 @@ pub struct Settings {
     pub gate: tidings_domain::gate::Policy,
     /// The pools of senders, by name.
     pub pools: Vec<tidings_domain::pool::Pool>,
+    /// The programmes.
+    pub programmes: Programmes,
     /// How one-time codes are made and sent.
     pub one_time_codes: code::OneTimeCodes,
     /// How long a message of a person waits for its parts, from the first one: ms.
@@ -424,6 +427,11 @@ impl Engine {
         &self.inner.settings.limits
     }
 
+    /// The programmes.
+    pub fn programmes(&self) -> &Programmes {
+        &self.inner.settings.programmes
+    }
+
     /// Accepts the messages of one call. Durable when it returns. A caller that goes away before that changes nothing:
     /// what was begun is finished.
     pub async fn send(&self, call: Call) -> Result<Sent> {
@@ -569,6 +577,8 @@ impl Engine {
             metadata: old.metadata,
             retry_of: Some(id),
             template: old.template,
+            // One that nobody configures any more is none.
+            programme: old.programme.filter(|name| self.inner.settings.programmes.named(name).is_some()),
         };
         let call = Call { realm, token: old.token, requests: vec![request], batch: None, idempotency: None };
         Ok(match intake::send_anyway(Arc::clone(&self.inner), call).await? {

@@ -13,6 +13,7 @@ use tidings_domain::content;
 use tidings_domain::frequency::{self, Beyond, Caps};
 use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
+use tidings_domain::programme::Programmes;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
 use tidings_domain::range;
 use tidings_domain::registration;
@@ -63,6 +64,11 @@ impl Config {
     /// The pools of senders.
     pub fn pools(&self) -> Vec<tidings_domain::pool::Pool> {
         self.pools.iter().filter_map(pool::Pool::pool).collect()
+    }
+
+    /// The programmes.
+    pub fn programmes(&self) -> Programmes {
+        Programmes { all: self.written_programmes.iter().map(|one| one.programme.clone()).collect() }
     }
 
     /// What the gate is to hold and refuse.

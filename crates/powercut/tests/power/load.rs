@@ -241,6 +241,7 @@ impl Caller {
             retry_of: None,
             reply: None,
             template: None,
+            programme: None,
         }
     }
 

@@ -66,6 +66,7 @@ pub fn message(n: i64) -> Message {
         retry_of: None,
         reply: None,
         template: None,
+        programme: None,
     }
 }
 
