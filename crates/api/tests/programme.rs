@@ -18,6 +18,7 @@ fn programme(name: &str, senders: &[&str]) -> Programme {
         seller: "Acme".to_owned(),
         senders: senders.iter().filter_map(|text| Sender::from_stored(text)).collect(),
         pools: Vec::new(),
+        join: None,
     }
 }
 

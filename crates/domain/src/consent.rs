@@ -9,6 +9,7 @@ use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::id::ConsentId;
 use crate::purpose::Purpose;
+use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::fmt;
 
@@ -144,6 +145,19 @@ pub struct Evidence {
     pub attested_by: Option<String>,
 }
 
+impl Evidence {
+    /// What proves what a person wrote to a sender of ours, who was shown these words.
+    pub fn of_text(
+        wording: &Wording,
+        to: &Sender,
+        seller: Option<String>,
+        programme: Option<String>,
+    ) -> Self {
+        let (wording, place) = (Some(wording.clone()), Some(to.to_string()));
+        Self { wording, place, seller, programme, ..Self::default() }
+    }
+}
+
 /// An entry of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
@@ -203,7 +217,7 @@ pub const fn needed(purpose: Purpose, channel: Channel) -> Act {
 /// Which messages consent is asked about.
 ///
 /// Where programmes are configured, a consent is for what it names: what a person agreed to for one programme of one seller is
-/// no consent for another (CTIA, Messaging Principles and Best Practices, 5.1.2). An entry that names nothing is for all.
+/// no consent for another (CTIA, Messaging Principles and Best Practices, May 2023, 5.1.2.2). An entry that names nothing is for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
     /// Any: what an entry names decides nothing.

@@ -220,13 +220,12 @@ impl ConsentRequest {
                 recorded_at: now,
                 expires_at: None,
                 method: Method::Text,
-                evidence: Evidence {
-                    wording: Some(self.wording.clone()),
-                    place: Some(self.sender.to_string()),
-                    seller: self.seller.clone(),
-                    programme: self.programme.clone(),
-                    ..Evidence::default()
-                },
+                evidence: Evidence::of_text(
+                    &self.wording,
+                    &self.sender,
+                    self.seller.clone(),
+                    self.programme.clone(),
+                ),
                 source: format!("{by} to {}", self.id),
             })
         };

@@ -16,7 +16,7 @@ use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
 /// Characters of the words that were shown.
-const WORDING_MAX: usize = 5_000;
+pub const WORDING_MAX: usize = 5_000;
 /// Characters of each other part of the evidence.
 const PART_MAX: usize = 500;
 /// A clock a little ahead of ours is no mistake of the caller: ms.

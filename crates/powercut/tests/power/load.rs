@@ -476,7 +476,8 @@ impl Caller {
                     at: now,
                 };
                 let reply = Arc::new(|_: &Inbound, _, _| None);
-                let hearing = Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply, rules: None };
+                let hearing =
+                    Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply, rules: None, joins: None };
                 self.store.receive(vec![arrival], hearing, now).await
             })
             .await;

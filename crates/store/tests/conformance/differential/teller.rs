@@ -656,6 +656,8 @@ impl Teller {
             "yes",
             "yes",
             "no",
+            "join",
+            "join",
             "do not text me",
             "it",
         ]);
