@@ -2,6 +2,7 @@
 
 use crate::support::{House, house_where};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tidings_domain::programme::{Name, Programme, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
@@ -25,7 +26,7 @@ fn programme(name: &str, senders: &[&str]) -> Programme {
 async fn house() -> House {
     house_where(|settings| {
         let all = vec![programme("reminders", &[CLINIC, BOTH]), programme("offers", &[SHOP, BOTH])];
-        settings.programmes = Programmes { all };
+        settings.programmes = Arc::new(Programmes { all });
         settings.gate.consent.purposes = vec![Purpose::Marketing];
     })
     .await

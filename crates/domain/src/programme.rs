@@ -8,15 +8,17 @@
 //! A person may join one by a word ([`Join`]): a text that is nothing but that, since a grant must not be guessed. The word
 //! is the person's consent, and what the person was shown where it was advertised is its wording.
 
+use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::consent::{self, Act, Channel, Consent, Evidence, History, Method, Scope, Wording};
+use crate::consent_request;
+use crate::content;
 use crate::id::{ConsentId, InboundId};
 use crate::keyword::{self, Class, words_of};
 use crate::pool::{self, Source};
 use crate::purpose::Purpose;
 use crate::sender::Sender;
 use crate::time::Timestamp;
-use crate::{account::Realm, consent_request, content};
 use std::fmt;
 
 /// Characters of a programme's name, at most.

@@ -64,7 +64,7 @@ fn joins(engine: &Arc<Inner>) -> Option<Arc<Joins>> {
         let (text, programme) = (joining.join.welcome.clone(), Some(joining.name.clone()));
         draft(&*weak.upgrade()?, inbound, person, Kind::OptIn, text, programme)
     };
-    Some(Arc::new(Joins { programmes: programmes.clone(), welcome: Box::new(welcome) }))
+    Some(Arc::new(Joins { programmes: Arc::clone(programmes), welcome: Box::new(welcome) }))
 }
 
 /// The rules that what people write goes by, if there are any.

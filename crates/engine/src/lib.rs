@@ -141,7 +141,7 @@ pub struct Settings {
     /// The pools of senders, by name.
     pub pools: Vec<tidings_domain::pool::Pool>,
     /// The programmes.
-    pub programmes: Programmes,
+    pub programmes: Arc<Programmes>,
     /// How one-time codes are made and sent.
     pub one_time_codes: code::OneTimeCodes,
     /// How long a message of a person waits for its parts, from the first one: ms.

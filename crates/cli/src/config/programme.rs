@@ -5,6 +5,7 @@ use super::key::{Reader, Table, section, words};
 use super::list;
 use tidings_domain::account::Environment;
 use tidings_domain::consent::{self, Act, Channel, Wording};
+use tidings_domain::content;
 use tidings_domain::pool;
 use tidings_domain::programme::{
     self, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, SELLER_MAX, WELCOME_MAX,
@@ -35,7 +36,8 @@ section! {
         /// What joining is: "written" if what people were shown has all that a written consent must say, else "express". What
         /// the purpose needs, if not written.
         act: Option<ActWord> = None, example r#""written""#;
-        /// What people are shown where the word is advertised, to the letter. It goes into the ledger with its SHA-256.
+        /// What people are shown where the word is advertised, to the letter. It goes into the ledger with its SHA-256. Of a
+        /// written consent it must name the seller.
         wording: Option<String> = None, example r#""Text JOIN to +12125551234 for about 4 texts a month with offers of Acme Clinic.""#;
         /// What who joins is answered, once: it must have the programme's name, HELP, and how to stop.
         welcome: Option<String> = None, example r#""Acme Clinic offers: welcome! About 4 texts a month. Msg&data rates may apply. HELP for help, STOP to stop.""#;
@@ -106,12 +108,12 @@ impl Programme {
         if senders.is_empty() {
             return Err(("senders", "is empty; write the senders of the programme".to_owned()));
         }
-        let join = self.join(&name)?;
+        let join = self.join(&name, seller)?;
         Ok(programme::Programme { name, seller: seller.to_owned(), senders, pools, join })
     }
 
     /// How people join it.
-    fn join(&self, name: &Name) -> Result<Option<Join>, Wrong> {
+    fn join(&self, name: &Name, seller: &str) -> Result<Option<Join>, Wrong> {
         if self.join.is_empty() {
             let others = [
                 ("purpose", self.purpose.is_some()),
@@ -148,14 +150,23 @@ impl Programme {
                 format!(r#"is not enough for "{}", which needs "written"; correct it"#, purpose.as_str());
             return Err(("act", why));
         }
+        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
         let text = |key, text: &Option<String>, most: usize| {
-            let text = text.as_deref().map(str::trim).ok_or_else(|| missing(key))?;
-            match (1..=most).contains(&text.chars().count()) {
-                true => Ok(text.to_owned()),
-                false => Err((key, format!("must have 1 to {most} characters; correct it"))),
+            let text = text.clone().ok_or_else(|| missing(key))?;
+            match (1..=most).contains(&text.trim().chars().count()) && !text.chars().any(is_control) {
+                true => Ok(text),
+                false => Err((
+                    key,
+                    format!("must have 1 to {most} characters, and no control characters; correct it"),
+                )),
             }
         };
         let wording = text("wording", &self.wording, WORDING_MAX)?;
+        if act == Act::Written && content::is_name(seller) && !content::names(&wording, seller) {
+            let why =
+                "does not name the seller, as a written consent must; write it there as people were shown it";
+            return Err(("wording", why.to_owned()));
+        }
         let welcome = text("welcome", &self.welcome, WELCOME_MAX)?;
         let lacking = programme::lacking(&welcome, name);
         if !lacking.is_empty() {
@@ -264,7 +275,7 @@ mod tests {
             "join = [\"JOIN\"]\n",
             "purpose = \"marketing\"\n",
             "act = \"written\"\n",
-            "wording = \"Text JOIN for offers\"\n",
+            "wording = \"Text JOIN for offers of Acme\"\n",
             "welcome = \"Acme offers. HELP for help, STOP to stop.\"\n",
         ];
         load(&joins(&full.concat())).expect("it is right");
@@ -284,6 +295,7 @@ mod tests {
         check(2, "act = \"express\"", "act", "needs \"written\"");
         check(3, "", "wording", "is missing");
         check(3, "wording = \" \"", "wording", "1 to 5000");
+        check(3, "wording = \"Text JOIN for offers\"", "wording", "name the seller");
         check(4, "", "welcome", "is missing");
         check(4, "welcome = \"Welcome!\"", "welcome", "the programme's name, HELP, how to stop");
         check(4, "welcome = \"Offers: HELP for help.\"", "welcome", "say: how to stop");

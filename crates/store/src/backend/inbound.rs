@@ -140,7 +140,7 @@ pub struct Hearing {
 /// The programmes that people join by a word.
 pub struct Joins {
     /// All programmes.
-    pub programmes: Programmes,
+    pub programmes: Arc<Programmes>,
     /// Writes what who joins is answered: a message that waits, and says what it answers. `None` if none can be sent.
     pub welcome: Box<Welcoming>,
 }

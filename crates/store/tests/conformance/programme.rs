@@ -53,7 +53,7 @@ fn joining(now: Timestamp) -> Hearing {
             ..message(inbound.id.key() + 70)
         }))
     };
-    let joins = Joins { programmes: programmes(), welcome: Box::new(welcome) };
+    let joins = Joins { programmes: Arc::new(programmes()), welcome: Box::new(welcome) };
     Hearing { joins: Some(Arc::new(joins)), ..ruled(now) }
 }
 

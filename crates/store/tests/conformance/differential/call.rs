@@ -263,7 +263,7 @@ fn joins(now: Timestamp) -> Arc<Joins> {
             ..message(7)
         }))
     };
-    Arc::new(Joins { programmes: programmes(), welcome: Box::new(welcome) })
+    Arc::new(Joins { programmes: Arc::new(programmes()), welcome: Box::new(welcome) })
 }
 
 /// One that answers, and others that only put conversations into order.
