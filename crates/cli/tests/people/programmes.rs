@@ -57,6 +57,8 @@ fn who_joins_a_programme_by_a_word_is_sent_what_is_of_it_and_nothing_else() {
         let is_it = |m: &&Value| m["reply"]["kind"] == "opt_in_confirmation" && m["status"] == "delivered";
         messages.iter().find(is_it).map(|welcome| assert_eq!(welcome["programme"], "offers"))
     });
+    let told = subject.events("message.delivered");
+    assert!(told.iter().any(|event| event["data"]["programme"] == "offers"), "{told:?}");
     assert_eq!(offer(&subject, SENDER, nothing()), "offers");
     assert_eq!(offer(&subject, OTHER, nothing()), "NO_CONSENT other_programme");
     assert_eq!(offer(&subject, SENDER, json!({ "programme": "news" })), "NO_CONSENT other_programme");
