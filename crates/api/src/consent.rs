@@ -76,7 +76,12 @@ pub(crate) async fn proof(ask: Ask) -> Answer {
             to: Shown(proof.recipient),
             made_at: Shown(proof.made_at),
             suppressed: proof.is_suppressed(),
-            standing: consent::standings(&proof.consents, &proof.opt_outs(), proof.made_at),
+            standing: consent::standings(
+                &proof.consents,
+                &proof.opt_outs(),
+                engine.programmes(),
+                proof.made_at,
+            ),
             consents: proof.consents.iter().map(consent::shown).collect(),
             suppressions: proof.suppressions.iter().map(suppression::shown).collect(),
             requests: proof.requests.iter().map(consent_request::shown).collect(),

@@ -29,6 +29,7 @@ async fn says(house: &House, text: &str) -> String {
         bounds: Bounds::default(),
         reply: Arc::new(|_: &_, _, _| None),
         rules: None,
+        joins: None,
     };
     house.engine.store().receive(vec![arrival], hearing, now).await.expect("stored");
     id.to_string()

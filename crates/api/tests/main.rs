@@ -9,6 +9,7 @@ mod hostile;
 mod idempotency;
 mod message;
 mod oauth;
+mod programme;
 mod rights;
 mod segment;
 mod site;

@@ -8,6 +8,7 @@ mod hostile;
 mod idempotency;
 mod message;
 mod oauth;
+mod programme;
 mod rights;
 mod segment;
 mod support;

@@ -72,6 +72,7 @@ async fn inbound(house: &House) -> InboundId {
         bounds: Bounds::default(),
         reply: Arc::new(|_: &_, _, _| None),
         rules: None,
+        joins: None,
     };
     house.engine.store().receive(vec![arrival], hearing, now).await.expect("stored");
     id

@@ -1,5 +1,6 @@
 //! The one typed configuration. Which keys there are, what they mean and what counts if they are not written is in
-//! [`section`] and, for what may be written several times, in the files of [`connection`], [`inbound_rule`], [`pool`] and
+//! [`section`] and, for what may be written several times, in the files of [`connection`], [`inbound_rule`], [`pool`],
+//! [`programme`] and
 //! [`sender`]; here they become one. [`check`] has what must hold between them, [`policy`] what the engine takes.
 //!
 //! The file is TOML. A variable of the environment overrides a key: `TIDINGS_HTTP__LISTEN` is `listen` in `[http]`,
@@ -16,6 +17,7 @@ pub mod key;
 mod list;
 mod policy;
 pub mod pool;
+pub mod programme;
 pub mod section;
 pub mod sender;
 
@@ -97,6 +99,8 @@ sections! {
         listed: BTreeMap<Sender, sender::Sender>,
         /// `[[pool]]`
         pools: Vec<pool::Pool>,
+        /// `[[programme]]`
+        written_programmes: Vec<programme::Written>,
         /// `[[inbound_rule]]`, in their order.
         inbound_rules: Vec<inbound_rule::Written>,
         /// `[[connection]]`, the simulator of the test environment included.
@@ -105,8 +109,13 @@ sections! {
 }
 
 /// The names of the sections that may be written several times.
-const LISTS: &[&str] =
-    &[sender::Sender::NAME, pool::Pool::NAME, inbound_rule::Rule::NAME, connection::Common::NAME];
+const LISTS: &[&str] = &[
+    sender::Sender::NAME,
+    pool::Pool::NAME,
+    programme::Programme::NAME,
+    inbound_rule::Rule::NAME,
+    connection::Common::NAME,
+];
 
 impl Config {
     /// Reads a file.
@@ -185,6 +194,7 @@ impl Config {
         config.check(&mut reader, root, secrets);
         config.listed = sender::read(&mut reader, root, &config);
         config.pools = pool::read(&mut reader, root);
+        config.written_programmes = programme::read(&mut reader, root, &config);
         config.inbound_rules = inbound_rule::read(&mut reader, root);
         config.connections = connection::read(&mut reader, root, secrets);
         config.check_lists(&mut reader, root);
@@ -198,6 +208,7 @@ impl Config {
         self.print_sections(&mut text);
         self.listed.values().for_each(|sender| list::print(&mut text, sender));
         self.pools.iter().for_each(|pool| list::print(&mut text, pool));
+        self.written_programmes.iter().for_each(|programme| programme.print(&mut text));
         self.inbound_rules.iter().for_each(|rule| rule.print(&mut text));
         self.connections.iter().for_each(|connection| connection.print(&mut text));
         text
@@ -215,6 +226,7 @@ pub fn example() -> String {
     print_examples(&mut text);
     list::print_example::<sender::Sender>(&mut text);
     list::print_example::<pool::Pool>(&mut text);
+    list::print_example::<programme::Programme>(&mut text);
     list::print_example::<inbound_rule::Rule>(&mut text);
     connection::print_example(&mut text);
     text

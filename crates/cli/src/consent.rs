@@ -1,5 +1,6 @@
 //! `tidings consent`: what people agreed to, and the proof of it for one person, as JSON or as a page to print.
 
+use crate::config::connection::Secrets;
 use crate::message::number;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, remark, when};
@@ -8,6 +9,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use tidings_domain::programme::Programmes;
 use tidings_domain::text::display;
 use tidings_engine::proof::Proof;
 use tidings_store::Page;
@@ -106,6 +108,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             })?;
         }
         Command::Proof { number: text, page, whose } => {
+            let programmes = place.configuration(Secrets::Left)?.programmes();
             let realm = operator.realm(&whose).await?;
             let recipient = number(&text, whose.environment)?;
             let now = operator.now();
@@ -125,14 +128,14 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                     .create_new(true)
                     .open(&file)
                     .with_context(|| format!("{} cannot be made", file.display()))?;
-                std::io::Write::write_all(&mut to, printed(&proof).as_bytes())?;
+                std::io::Write::write_all(&mut to, printed(&proof, &programmes).as_bytes())?;
                 remark(&format!("{} has the page.", file.display()));
             }
             let shown = consent::Proof {
                 to: tidings_wire::Shown(recipient),
                 made_at: tidings_wire::Shown(now),
                 suppressed: proof.is_suppressed(),
-                standing: consent::standings(&proof.consents, &proof.opt_outs(), now),
+                standing: consent::standings(&proof.consents, &proof.opt_outs(), &programmes, now),
                 consents: proof.consents.iter().map(consent::shown).collect(),
                 suppressions: proof.suppressions.iter().map(suppression::shown).collect(),
                 requests: proof.requests.iter().map(consent_request::shown).collect(),
@@ -151,7 +154,7 @@ fn inert(text: &str) -> String {
 }
 
 /// The proof as a page that needs nothing else and can be printed.
-fn printed(proof: &Proof) -> String {
+fn printed(proof: &Proof, programmes: &Programmes) -> String {
     let mut page = String::from(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>Proof of consent</title>\n<style>\nbody { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #111; background: #fff; }\n\
@@ -173,15 +176,19 @@ fn printed(proof: &Proof) -> String {
         },
     );
     page.push_str(
-        "<h2>How it stands</h2>\n<table>\n<tr><th>Purpose<th>Channel<th>State<th>Since<th>Needed<th>Enough\n",
+        "<h2>How it stands</h2>\n<table>\n<tr><th>Programme<th>Purpose<th>Channel<th>State<th>Since<th>Needed<th>Enough\n",
     );
-    for stand in consent::standings(&proof.consents, &proof.opt_outs(), proof.made_at) {
+    for stand in consent::standings(&proof.consents, &proof.opt_outs(), programmes, proof.made_at) {
         let since = stand.since.map(|at| at.0.to_string()).unwrap_or_default();
         let enough = if stand.enough { "yes" } else { "no" };
         let _ = writeln!(
             page,
-            "<tr><td>{}<td>{}<td>{}<td>{since}<td>{}<td>{enough}",
-            stand.purpose, stand.channel, stand.state, stand.needed
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{since}<td>{}<td>{enough}",
+            stand.programme.as_deref().unwrap_or("-"),
+            stand.purpose,
+            stand.channel,
+            stand.state,
+            stand.needed
         );
     }
     page.push_str("</table>\n<h2>What was said</h2>\n");

@@ -15,7 +15,8 @@ use tidings_domain::consent::Channel;
 use tidings_domain::content::{self, Act};
 use tidings_domain::gate::{self, Facts};
 use tidings_domain::id::ConnectionId;
-use tidings_domain::pool::{self, Choice, Name, Pool, Unusable, Wish};
+use tidings_domain::pool::{self, Choice, Name, Picked, Pool, Source, Unusable, Wish};
+use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Used};
 use tidings_domain::routing::{self, Route};
@@ -40,6 +41,9 @@ pub struct How {
     /// From whom, to have looked at whether that sender may be used: a phone number, a short code, a name, or pool:NAME
     #[arg(long, value_name = "SENDER")]
     from: Option<String>,
+    /// Of which programme; without a word it is that of its sender
+    #[arg(long, value_name = "NAME")]
+    programme: Option<String>,
     /// What it says, to have that looked at too
     #[arg(long, value_name = "TEXT")]
     text: Option<String>,
@@ -65,10 +69,11 @@ fn channel(word: &str) -> Result<Channel, String> {
 /// # Errors
 /// The number is none, or the store or the configuration cannot be read.
 pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> {
-    let How { to, purpose, channel, from, text, at, whose } = how;
+    let How { to, purpose, channel, from, programme, text, at, whose } = how;
     let recipient = number(&to, whose.environment)?;
     let config = place.configuration(Secrets::Left)?;
     let policy = config.gate_policy();
+    let programmes = config.programmes();
     let pool = from.as_deref().and_then(Name::after_prefix).map(|name| pool_of(&config, name)).transpose()?;
     let operator = Operator::open(place).await?;
     let realm = operator.realm(&whose).await?;
@@ -110,6 +115,14 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         }
         None => (named, None),
     };
+    let source = match (&choice, sender) {
+        (Some((choice, pool)), Some(sender)) => {
+            let picked = Picked { pool: pool.clone(), sender, choice: *choice, seen: None };
+            Some(Source::Picked(picked))
+        }
+        (_, sender) => sender.map(Source::Sender),
+    };
+    let programme = programme_of(&programmes, programme.as_deref(), source.as_ref())?;
     let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
     let said = operator.store.said(vec![(realm, recipient)]).await?;
@@ -136,7 +149,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         reply: None,
         created_at: at,
         suppressed: listed.into_iter().next().flatten(),
-        consent: said.first().and_then(|said| said.lacks(purpose, channel, now)),
+        consent: said
+            .first()
+            .and_then(|said| said.lacks(purpose, channel, programmes.scope(programme.as_ref()), now)),
         zone,
         others: others.first().map_or(&[][..], Vec::as_slice),
         full,
@@ -167,6 +182,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         "sentence": sentence,
         "from": sender.map(Shown),
         "sender_choice": choice.as_ref().map(|(choice, pool)| chosen(*choice, pool)),
+        "programme": programme.as_ref().map(programme::Name::as_str),
         "to": recipient.masked().to_string(),
         "purpose": purpose.as_str(),
         "channel": channel.as_str(),
@@ -182,6 +198,22 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
 fn pool_of(config: &Config, name: &str) -> anyhow::Result<Pool> {
     let found = config.pools().into_iter().find(|pool| pool.name.as_str() == name);
     found.ok_or_else(|| anyhow::anyhow!(r#"there is no [[pool]] "{name}" in the configuration"#))
+}
+
+/// The programme that is meant, or that of the sender.
+fn programme_of(
+    programmes: &Programmes,
+    named: Option<&str>,
+    from: Option<&Source>,
+) -> anyhow::Result<Option<programme::Name>> {
+    if let Some(text) = named {
+        let name = programme::Name::parse(text).filter(|name| programmes.named(name).is_some());
+        return name
+            .map(Some)
+            .ok_or_else(|| anyhow::anyhow!(r#"there is no [[programme]] "{text}" in the configuration"#));
+    }
+    let found = from.and_then(|from| programmes.of(None, from).ok().flatten());
+    Ok(found.map(|programme| programme.name.clone()))
 }
 
 fn chosen(choice: Choice, pool: &Name) -> serde_json::Value {

@@ -246,6 +246,9 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
     line("from", message.sender.to_string());
     line("to", recipient_of(&timeline.stored, full));
     line("purpose", format!("{} ({})", message.purpose.as_str(), message.environment.as_str()));
+    if let Some(programme) = &message.programme {
+        line("programme", programme.to_string());
+    }
     let body = match (&message.text, full) {
         (None, _) => "removed".to_owned(),
         (Some(text), true) => display(&tidings_domain::code::masked(text)).into_owned(),

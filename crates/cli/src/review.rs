@@ -116,6 +116,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                     clock: &operator.clock,
                     routes: &routes,
                     text: &text,
+                    programmes: &config.programmes(),
                     limits: &config.intake_limits(),
                     gate: &config.gate_policy(),
                 };

@@ -277,6 +277,7 @@ pub async fn start(
         inbound_rules: config.inbound_rules.iter().map(|rule| rule.rule.clone()).collect(),
         gate: config.gate_policy(),
         pools: config.pools(),
+        programmes: Arc::new(config.programmes()),
         one_time_codes: config.one_time_codes(key),
         parts_wait_ms: config.inbound.parts_wait_s.get::<i64>() * 1_000,
     };

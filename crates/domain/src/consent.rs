@@ -1,5 +1,5 @@
 //! What people agreed to: a ledger of entries that are only ever added, and the one function that says what follows from
-//! them now.
+//! them now, for all messages or for those of a [programme](crate::programme).
 //!
 //! An opt-out is an entry of the suppression list, and closes every channel; nothing has to be written here for that. What
 //! was granted before it does not come back by itself when the entry is lifted: only a person's own START opens texts
@@ -9,6 +9,7 @@ use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::id::ConsentId;
 use crate::purpose::Purpose;
+use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::fmt;
 
@@ -144,6 +145,19 @@ pub struct Evidence {
     pub attested_by: Option<String>,
 }
 
+impl Evidence {
+    /// What proves what a person wrote to a sender of ours, who was shown these words.
+    pub fn of_text(
+        wording: &Wording,
+        to: &Sender,
+        seller: Option<String>,
+        programme: Option<String>,
+    ) -> Self {
+        let (wording, place) = (Some(wording.clone()), Some(to.to_string()));
+        Self { wording, place, seller, programme, ..Self::default() }
+    }
+}
+
 /// An entry of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
@@ -200,6 +214,51 @@ pub const fn needed(purpose: Purpose, channel: Channel) -> Act {
     }
 }
 
+/// Which messages consent is asked about.
+///
+/// Where programmes are configured, a consent is for what it names: what a person agreed to for one programme of one seller is
+/// no consent for another (CTIA, Messaging Principles and Best Practices, May 2023, 5.1.2.2). An entry that names nothing is for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Any: what an entry names decides nothing.
+    Any,
+    /// Those of a programme.
+    Programme {
+        /// Its name.
+        name: &'a str,
+        /// Whose it is; `None` if nobody configures it any more.
+        seller: Option<&'a str>,
+    },
+    /// Those of no programme, where there are programmes.
+    NoProgramme,
+}
+
+impl Scope<'_> {
+    /// Whether an entry that does this, with this evidence, is about these messages. A grant is for what it names and nothing
+    /// else; what is taken back without a programme is taken back for all.
+    fn concerns(self, act: Act, evidence: &Evidence) -> bool {
+        let (programme, seller) = (evidence.programme.as_deref(), evidence.seller.as_deref());
+        match self {
+            Self::Any => true,
+            Self::Programme { name, .. } if act == Act::Revoked => {
+                programme.is_none_or(|one| is_same(one, name))
+            }
+            Self::Programme { name, seller: of } => {
+                programme.is_none_or(|one| is_same(one, name))
+                    && seller.is_none_or(|one| of.is_some_and(|of| is_same(one, of)))
+            }
+            Self::NoProgramme if act == Act::Revoked => programme.is_none(),
+            Self::NoProgramme => programme.is_none() && seller.is_none(),
+        }
+    }
+}
+
+/// Whether two names are one, however they are written: people type them into forms and lists.
+fn is_same(one: &str, other: &str) -> bool {
+    let plain = |text: &str| text.trim().to_lowercase();
+    one == other || plain(one) == plain(other)
+}
+
 /// A time at which a person opted out of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptOut {
@@ -250,6 +309,8 @@ pub enum Lack {
     Expired(Timestamp),
     /// The person agreed, but not in writing.
     NotWritten,
+    /// What the person agreed to is another programme, or another seller's.
+    OtherProgramme,
 }
 
 impl Lack {
@@ -260,6 +321,7 @@ impl Lack {
             Self::Revoked(_) => "revoked",
             Self::Expired(_) => "expired",
             Self::NotWritten => "not_written",
+            Self::OtherProgramme => "other_programme",
         }
     }
 }
@@ -277,6 +339,9 @@ impl fmt::Display for Lack {
             Self::Expired(at) => write!(f, "the person's consent for this purpose and channel ended at {at}"),
             Self::NotWritten => f.write_str(
                 "the person's consent for this purpose and channel is not a written one, which it must be",
+            ),
+            Self::OtherProgramme => f.write_str(
+                "the person's consent for this purpose and channel is for another programme or seller",
             ),
         }
     }
@@ -309,12 +374,22 @@ pub struct History {
 }
 
 impl History {
-    /// What is missing of the consent that this purpose and channel need; `None` if nothing is.
-    pub fn lacks(&self, purpose: Purpose, channel: Channel, now: Timestamp) -> Option<Lack> {
+    /// What is missing of the consent that this purpose, channel and programme need; `None` if nothing is.
+    pub fn lacks(
+        &self,
+        purpose: Purpose,
+        channel: Channel,
+        scope: Scope<'_>,
+        now: Timestamp,
+    ) -> Option<Lack> {
         let needed = needed(purpose, channel);
-        match standing(&self.ledger, &self.opt_outs, purpose, channel, now) {
+        let standing = |scope| standing(&self.ledger, &self.opt_outs, purpose, channel, scope, now);
+        match standing(scope) {
             standing if standing.permits(needed) => None,
             Standing::Granted(_) => Some(Lack::NotWritten),
+            Standing::Never if matches!(standing(Scope::Any), Standing::Granted(_)) => {
+                Some(Lack::OtherProgramme)
+            }
             Standing::Never => Some(Lack::NeverGiven),
             Standing::Revoked(at) => Some(Lack::Revoked(at)),
             Standing::Expired(at) => Some(Lack::Expired(at)),
@@ -322,17 +397,21 @@ impl History {
     }
 }
 
-/// How the consent to be contacted for this purpose over this channel stands, given all that a person said: the newest word
-/// counts, by when it was said and not by when it was recorded.
+/// How the consent to be contacted for this purpose over this channel by these messages stands, given all that a person said:
+/// the newest word about them counts, by when it was said and not by when it was recorded.
 pub fn standing<'a>(
     ledger: impl IntoIterator<Item = &'a Consent>,
     opt_outs: &[OptOut],
     purpose: Purpose,
     channel: Channel,
+    scope: Scope<'_>,
     now: Timestamp,
 ) -> Standing<'a> {
-    let concerns =
-        |entry: &&Consent| (entry.purpose, entry.channel) == (purpose, channel) && entry.given_at <= now;
+    let concerns = |entry: &&Consent| {
+        (entry.purpose, entry.channel) == (purpose, channel)
+            && entry.given_at <= now
+            && scope.concerns(entry.act, &entry.evidence)
+    };
     let newest = ledger.into_iter().filter(concerns).max_by_key(|entry| (entry.given_at, entry.id));
     let Some(entry) = newest else { return Standing::Never };
     if entry.act == Act::Revoked {
@@ -377,7 +456,7 @@ mod tests {
     }
 
     fn says(ledger: &[Consent], outs: &[OptOut], channel: Channel, hour: i64) -> &'static str {
-        standing(ledger, outs, Purpose::Marketing, channel, at(hour)).as_str()
+        standing(ledger, outs, Purpose::Marketing, channel, Scope::Any, at(hour)).as_str()
     }
 
     #[test]
@@ -444,7 +523,11 @@ mod tests {
     fn what_is_missing_is_said() {
         let check = |ledger: Vec<Consent>, opt_outs: Vec<OptOut>, expected: Option<Lack>| {
             let said = History { ledger, opt_outs };
-            assert_eq!(said.lacks(Purpose::Marketing, Channel::Text, at(9)), expected, "{said:?}");
+            assert_eq!(
+                said.lacks(Purpose::Marketing, Channel::Text, Scope::Any, at(9)),
+                expected,
+                "{said:?}"
+            );
         };
         let text = |act| entry(1, Channel::Text, act, 1);
         check(vec![], vec![], Some(Lack::NeverGiven));
@@ -455,6 +538,75 @@ mod tests {
         check(vec![text(Act::Written)], vec![out], Some(Lack::Revoked(at(3))));
         let ended = Consent { expires_at: Some(at(5)), ..text(Act::Written) };
         check(vec![ended], vec![], Some(Lack::Expired(at(5))));
+    }
+
+    /// What each of several entries is for, by who asks: `acme` and its two programmes, `other` and its one, and messages of no
+    /// programme.
+    #[test]
+    fn a_consent_is_for_what_it_names_and_what_is_taken_back_without_a_programme_is_for_all() {
+        use Act::*;
+        let named = |id, act, hour, seller: Option<&str>, programme: Option<&str>| {
+            let evidence = Evidence {
+                seller: seller.map(str::to_owned),
+                programme: programme.map(str::to_owned),
+                ..Evidence::default()
+            };
+            Consent { evidence, ..entry(id, Channel::Text, act, hour) }
+        };
+        let scopes = [
+            Scope::Any,
+            Scope::Programme { name: "reminders", seller: Some("Acme") },
+            Scope::Programme { name: "offers", seller: Some("Acme") },
+            Scope::Programme { name: "news", seller: Some("Other") },
+            Scope::Programme { name: "offers", seller: None },
+            Scope::NoProgramme,
+        ];
+        // g granted, r revoked, - never
+        let check = |ledger: &[Consent], expected: &str| {
+            let found: String = scopes
+                .iter()
+                .map(|scope| {
+                    match standing(ledger, &[], Purpose::Marketing, Channel::Text, *scope, at(100)) {
+                        Standing::Granted(_) => 'g',
+                        Standing::Revoked(_) => 'r',
+                        Standing::Expired(_) => 'e',
+                        Standing::Never => '-',
+                    }
+                })
+                .collect();
+            assert_eq!(found, expected, "{ledger:?}");
+        };
+        let (acme, offers) = (Some("Acme"), Some("offers"));
+        check(&[], "------");
+        check(&[named(1, Written, 1, None, None)], "gggggg");
+        check(&[named(1, Written, 1, None, offers)], "g-g-g-");
+        check(&[named(1, Written, 1, acme, offers)], "g-g---");
+        check(&[named(1, Written, 1, acme, None)], "ggg---");
+        check(&[named(1, Written, 1, Some(" ACME "), Some("Offers"))], "g-g---");
+        check(&[named(1, Written, 1, Some("Other"), offers)], "g-----");
+        check(&[named(1, Written, 1, None, Some("spring sale"))], "g-----");
+        // Taken back.
+        let all = named(1, Written, 1, None, None);
+        check(&[all.clone(), named(2, Revoked, 2, None, None)], "rrrrrr");
+        check(&[all.clone(), named(2, Revoked, 2, acme, None)], "rrrrrr");
+        check(&[all.clone(), named(2, Revoked, 2, acme, offers)], "rgrgrg");
+        // A mistake about the seller must not keep a person from being heard.
+        check(&[all.clone(), named(2, Revoked, 2, Some("Other"), offers)], "rgrgrg");
+        check(&[named(1, Written, 1, acme, offers), named(2, Revoked, 2, None, Some("reminders"))], "rrg---");
+        // And given again.
+        let back = named(3, Written, 3, acme, offers);
+        check(&[all.clone(), named(2, Revoked, 2, None, None), back.clone()], "grgrrr");
+        check(&[all, named(2, Revoked, 2, None, offers), back], "ggggrg");
+
+        let said = |ledger| History { ledger, opt_outs: Vec::new() };
+        let lacks = |ledger, scope| said(ledger).lacks(Purpose::Marketing, Channel::Text, scope, at(9));
+        let only_offers = vec![named(1, Written, 1, acme, offers)];
+        assert_eq!(lacks(only_offers.clone(), scopes[1]), Some(Lack::OtherProgramme));
+        assert_eq!(lacks(only_offers.clone(), scopes[2]), None);
+        assert_eq!(lacks(only_offers, scopes[5]), Some(Lack::OtherProgramme));
+        assert_eq!(lacks(Vec::new(), scopes[1]), Some(Lack::NeverGiven));
+        let revoked = vec![named(1, Written, 1, None, None), named(2, Revoked, 2, None, offers)];
+        assert_eq!(lacks(revoked, scopes[2]), Some(Lack::Revoked(at(2))));
     }
 
     #[test]

@@ -220,13 +220,12 @@ impl ConsentRequest {
                 recorded_at: now,
                 expires_at: None,
                 method: Method::Text,
-                evidence: Evidence {
-                    wording: Some(self.wording.clone()),
-                    place: Some(self.sender.to_string()),
-                    seller: self.seller.clone(),
-                    programme: self.programme.clone(),
-                    ..Evidence::default()
-                },
+                evidence: Evidence::of_text(
+                    &self.wording,
+                    &self.sender,
+                    self.seller.clone(),
+                    self.programme.clone(),
+                ),
                 source: format!("{by} to {}", self.id),
             })
         };
@@ -301,7 +300,7 @@ const fn was_sent(status: Status) -> bool {
 mod tests {
     use super::*;
     use crate::account::Environment;
-    use crate::consent::{self, Standing};
+    use crate::consent::{self, Scope, Standing};
     use crate::id::AccountId;
     use crate::keyword::{self, Class};
 
@@ -477,7 +476,7 @@ mod tests {
             );
         }
         let standing = |ledger: &[Consent]| {
-            consent::standing(ledger, &[], Purpose::Marketing, Channel::Text, at(99)).as_str()
+            consent::standing(ledger, &[], Purpose::Marketing, Channel::Text, Scope::Any, at(99)).as_str()
         };
         assert_eq!(standing(&granted), "granted");
         assert_eq!(standing(&[]), Standing::Never.as_str());

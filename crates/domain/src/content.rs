@@ -232,6 +232,16 @@ pub fn is_name(text: &str) -> bool {
     !Plain::of(text).close().is_empty()
 }
 
+/// Whether a name stands in a text, however it is spaced. Takes time that grows with the text.
+pub fn names(text: &str, name: &str) -> bool {
+    Plain::of(text).names_one_of(&[name.to_owned()]) == Some(true)
+}
+
+/// Whether a text says how to opt out.
+pub fn says_how_to_opt_out(text: &str) -> bool {
+    WORDS.says_how_to_opt_out(&Plain::of(text).words())
+}
+
 // ── the table ───────────────────────────────────────────────────────────────────────────────────────────────
 
 struct Words {

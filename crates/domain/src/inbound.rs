@@ -67,6 +67,8 @@ pub enum Decision {
     Help,
     /// Somebody of the account must look.
     Review,
+    /// The person is in a programme now, and is told so.
+    Join,
 }
 
 /// Decides, given why the person is on the list now.
@@ -82,6 +84,18 @@ pub const fn decide(class: Class, standing: Option<Reason>) -> Decision {
         (Class::Doubtful, Some(Reason::OptedOut)) => Decision::Keep,
         (Class::Doubtful, _) => Decision::Review,
         (Class::Start | Class::Help | Class::Nothing, _) => Decision::Keep,
+    }
+}
+
+/// Decides about a text by which the person joins a programme, given whether consent to it stands already and why the person
+/// is on the list now.
+///
+/// It is the person's own word, so it lifts what the person's START lifts. What changes nothing is not answered.
+pub const fn decide_join(is_in: bool, standing: Option<Reason>) -> Decision {
+    match standing {
+        Some(reason) if reason.is_lifted_by_person() => Decision::Lift,
+        Some(_) | None if is_in => Decision::Keep,
+        Some(_) | None => Decision::Join,
     }
 }
 
@@ -137,5 +151,14 @@ mod tests {
         check(Class::Help, [Help, Keep, Keep, Keep]);
         check(Class::Doubtful, [Review, Keep, Review, Review]);
         check(Class::Nothing, [Keep, Keep, Keep, Keep]);
+    }
+
+    #[test]
+    fn what_follows_from_joining() {
+        use Decision::*;
+        let standing = [None, Some(Reason::OptedOut), Some(Reason::InvalidNumber), Some(Reason::Manual)];
+        //                                                              nobody opted out invalid manual
+        assert_eq!(standing.map(|listed| decide_join(false, listed)), [Join, Lift, Join, Join]);
+        assert_eq!(standing.map(|listed| decide_join(true, listed)), [Keep, Lift, Keep, Keep]);
     }
 }

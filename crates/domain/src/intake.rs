@@ -11,6 +11,7 @@ use crate::gate::{self, Decision, Hold};
 use crate::id::{BatchId, ConnectionId, EndpointId, MessageId, TokenId};
 use crate::message::{Life, Message};
 use crate::pool;
+use crate::programme::{self, Programmes};
 use crate::purpose::Purpose;
 use crate::quiet_hours::{self, Zone};
 use crate::quota::Used;
@@ -70,6 +71,8 @@ pub struct SendRequest {
     pub retry_of: Option<MessageId>,
     /// The template that the text was made of.
     pub template: Option<Origin>,
+    /// The programme that it is to be of; without one it is that of its sender.
+    pub programme: Option<programme::Name>,
 }
 
 impl SendRequest {
@@ -137,6 +140,8 @@ pub struct Facts<'a> {
     pub routes: &'a [Route],
     /// How each connection takes text, in the order of `routes`.
     pub text: &'a [text::Options],
+    /// The configured programmes.
+    pub programmes: &'a Programmes,
     /// The bounds.
     pub limits: &'a Limits,
     /// What the operator decided about the gate.
@@ -159,6 +164,8 @@ pub struct Facts<'a> {
 pub struct Plan {
     /// Who it is from.
     pub sender: Sender,
+    /// The programme that it is of.
+    pub programme: Option<programme::Name>,
     /// The text as it will be sent.
     pub text: String,
     /// What was replaced in it to save segments.
@@ -202,6 +209,8 @@ pub enum Refusal {
     },
     /// The operator made no pool of this name.
     NoPool,
+    /// The operator made no programme of this name.
+    NoProgramme(programme::Unknown),
     /// No connection takes this recipient and sender.
     NoRoute,
     /// The gate does not let it pass, by what is known before the store is asked.
@@ -228,6 +237,7 @@ impl SendRequest {
             metadata: old.metadata.clone(),
             retry_of: Some(old.id),
             template: old.template,
+            programme: old.programme.clone(),
         })
     }
 }
@@ -242,6 +252,9 @@ const CLOCK_TOLERANCE_MS: i64 = 5_000;
 pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<Plan, Refusal> {
     let sender = request.from.sender().ok_or(Refusal::NoPool)?;
     sender.check_for(request.recipient).map_err(Refusal::Sender)?;
+    let programme =
+        facts.programmes.of(request.programme.as_ref(), &request.from).map_err(Refusal::NoProgramme)?;
+    let programme = programme.map(|programme| programme.name.clone());
     let connection = routing::route(facts.routes, facts.realm.environment, &sender, request.recipient)
         .ok_or(Refusal::NoRoute)?;
     let place = facts.routes.iter().position(|route| route.connection == connection);
@@ -294,6 +307,7 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
     let warnings = looked.filter(|(_, act)| *act == Act::Warn).map(|(finding, _)| finding).collect();
     Ok(Plan {
         sender,
+        programme,
         text,
         replacements,
         measured,
@@ -362,6 +376,7 @@ pub fn accept(
         retry_of: request.retry_of,
         reply: None,
         template: request.template,
+        programme: plan.programme,
     };
     (message, life)
 }
@@ -393,6 +408,7 @@ mod tests {
                 metadata: None,
                 retry_of: None,
                 template: None,
+                programme: None,
             };
             let used = Used { daily: Daily::of_sender("Acme", 3), segments: went };
             let facts = Facts {
@@ -404,6 +420,7 @@ mod tests {
                     senders: Vec::new(),
                 }],
                 text: &[],
+                programmes: &Programmes::NONE,
                 limits: &Limits::default(),
                 gate: &gate::Policy::OPEN,
                 suppressed: None,

@@ -164,6 +164,12 @@ pub(crate) fn words_of(text: &str) -> (Vec<String>, bool) {
     (words, !folded.is_cut && !folded.asks)
 }
 
+/// Whether a text names a word that asks for help.
+pub fn names_help(text: &str) -> bool {
+    let (words, _) = words_of(text);
+    words.iter().any(|word| classify(word).class == Class::Help)
+}
+
 /// Whether a text is one word, whatever is around it.
 pub fn is_one_word(text: &str) -> bool {
     let folded = Folded::of(text).text;

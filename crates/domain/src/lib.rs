@@ -42,6 +42,7 @@ pub mod node;
 pub mod pacing;
 pub mod poison;
 pub mod pool;
+pub mod programme;
 pub mod purpose;
 pub mod queue;
 pub mod quiet_hours;

@@ -16,6 +16,7 @@ use crate::event::{Event, Kind};
 use crate::failure::{Failure, FailureClass, Recovery};
 use crate::gate::{self, Hold};
 use crate::id::{AccountId, BatchId, ConnectionId, EndpointId, MessageId, TokenId};
+use crate::programme;
 use crate::purpose::Purpose;
 use crate::reply::Reply;
 use crate::retry::{Jitter, RetryPolicy};
@@ -80,6 +81,8 @@ pub struct Message {
     pub reply: Option<Reply>,
     /// The template that its text was made of, if it was.
     pub template: Option<Origin>,
+    /// The programme that it is of, if it is of one.
+    pub programme: Option<programme::Name>,
 }
 
 /// The public word for where a message is.

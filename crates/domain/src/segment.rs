@@ -11,7 +11,7 @@
 
 use crate::account::Realm;
 use crate::address::Country;
-use crate::consent::{Channel, History};
+use crate::consent::{Channel, History, Scope};
 use crate::contact::{
     self, Contact, Decimal, FieldName, Group, Invalid, Language, OWNER_MAX, TEXT_MAX, Type, Value,
 };
@@ -475,7 +475,9 @@ fn fits(condition: &Condition, person: &Person<'_>, now: Timestamp) -> bool {
                 When::InLastDays(days) => is_within(at, days, now),
             }
         }
-        Condition::Consent(purpose, channel) => person.said.lacks(*purpose, *channel, now).is_none(),
+        Condition::Consent(purpose, channel) => {
+            person.said.lacks(*purpose, *channel, Scope::Any, now).is_none()
+        }
         Condition::Suppressed(wanted) => person.suppressed.is_some() == *wanted,
         Condition::History(deed, Some(purpose), days) => happened(Touch::Message(*deed, *purpose), *days),
         Condition::History(deed, None, days) => {

@@ -121,6 +121,7 @@ mod tests {
         check("9999-12-31T23:59:59.999+02:00", last);
         check("9999-12-31T23:59:59", None);
         check("9999-12-32T00:00:00Z", None);
+        check("-009999-01-01T00:00:00Z", None);
         check("2026-11-23T08:00:00", None);
         check("2026-02-30T08:00:00Z", None);
         check("tomorrow", None);

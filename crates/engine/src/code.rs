@@ -177,6 +177,7 @@ impl Engine {
             metadata: None,
             retry_of: None,
             template: None,
+            programme: None,
         };
         let token = client.token;
         let call = Call { realm, token, requests: vec![request], batch: None, idempotency };
@@ -215,6 +216,7 @@ impl Engine {
             metadata: None,
             retry_of: Some(first.id),
             template: None,
+            programme: None,
         };
         let token = client.token;
         let call = Call { realm, token, requests: vec![request], batch: None, idempotency: None };

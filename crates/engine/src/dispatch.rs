@@ -604,10 +604,12 @@ impl Submit {
         let people = concerned.iter().map(|message| (message.realm(), message.recipient)).collect();
         let said = engine.store.said(people).await?;
         let now = engine.clock.now();
+        let programmes = &engine.settings.programmes;
         let lacks = concerned.into_iter().zip(said);
         Ok(lacks
             .filter_map(|(message, said)| {
-                Some((message.id, said.lacks(message.purpose, Channel::Text, now)?))
+                let scope = programmes.scope(message.programme.as_ref());
+                Some((message.id, said.lacks(message.purpose, Channel::Text, scope, now)?))
             })
             .collect())
     }

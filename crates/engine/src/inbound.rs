@@ -14,9 +14,10 @@ use tidings_domain::inbound_rule::Answer;
 use tidings_domain::intake::{self, Asked, Facts, SendRequest};
 use tidings_domain::keyword::{self, Class, Keyword};
 use tidings_domain::pool::Source;
+use tidings_domain::programme::{self, Joining};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
-use tidings_store::{Arrival, Draft, Hearing, Inbound, InboundRules};
+use tidings_store::{Arrival, Draft, Hearing, Inbound, InboundRules, Joins};
 
 /// A part of what somebody sent, on its way into the store.
 pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival {
@@ -48,7 +49,22 @@ pub(crate) fn hearing(engine: &Arc<Inner>) -> Hearing {
         bounds: Bounds::default(),
         reply: Arc::new(move |inbound, person, found| reply(&*weak.upgrade()?, inbound, person, found)),
         rules: rules(engine),
+        joins: joins(engine),
     }
+}
+
+/// The programmes that people join by a word, if there are any.
+fn joins(engine: &Arc<Inner>) -> Option<Arc<Joins>> {
+    let programmes = &engine.settings.programmes;
+    if programmes.all.iter().all(|programme| programme.join.is_none()) {
+        return None;
+    }
+    let weak = Arc::downgrade(engine);
+    let welcome = move |inbound: &Inbound, person: PhoneNumber, joining: &Joining| {
+        let (text, programme) = (joining.join.welcome.clone(), Some(joining.name.clone()));
+        draft(&*weak.upgrade()?, inbound, person, Kind::OptIn, text, programme)
+    };
+    Some(Arc::new(Joins { programmes: Arc::clone(programmes), welcome: Box::new(welcome) }))
 }
 
 /// The rules that what people write goes by, if there are any.
@@ -59,7 +75,7 @@ fn rules(engine: &Arc<Inner>) -> Option<Arc<InboundRules>> {
     }
     let weak = Arc::downgrade(engine);
     let answer = move |inbound: &Inbound, person: PhoneNumber, answer: &Answer| {
-        draft(&*weak.upgrade()?, inbound, person, Kind::Rule, answer.text.clone())
+        draft(&*weak.upgrade()?, inbound, person, Kind::Rule, answer.text.clone(), None)
     };
     Some(Arc::new(InboundRules { all: all.clone(), answer: Box::new(answer) }))
 }
@@ -71,11 +87,18 @@ fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword)
     if !engine.places.get(&inbound.connection)?.replies {
         return None;
     }
-    draft(engine, inbound, person, kind, replies.of(&inbound.sender()?).text(kind, found.language))
+    draft(engine, inbound, person, kind, replies.of(&inbound.sender()?).text(kind, found.language), None)
 }
 
 /// A message that answers by itself, from the sender that was written to.
-fn draft(engine: &Inner, inbound: &Inbound, person: PhoneNumber, kind: Kind, text: String) -> Option<Draft> {
+fn draft(
+    engine: &Inner,
+    inbound: &Inbound,
+    person: PhoneNumber,
+    kind: Kind,
+    text: String,
+    programme: Option<programme::Name>,
+) -> Option<Draft> {
     let request = SendRequest {
         from: Source::Sender(inbound.sender()?),
         recipient: person,
@@ -89,12 +112,14 @@ fn draft(engine: &Inner, inbound: &Inbound, person: PhoneNumber, kind: Kind, tex
         metadata: None,
         retry_of: None,
         template: None,
+        programme,
     };
     let now = engine.clock.now();
     let facts = Facts {
         realm: inbound.realm,
         routes: &engine.routes,
         text: &engine.text,
+        programmes: &engine.settings.programmes,
         limits: &engine.settings.limits,
         // Who wrote a moment ago is not disturbed by the answer.
         gate: &gate::Policy::OPEN,

@@ -16,7 +16,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Refused;
 use tidings_domain::code;
-use tidings_domain::consent::{Channel, Lack};
+use tidings_domain::consent::{Channel, Lack, Scope};
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
 use tidings_domain::frequency::Other;
@@ -25,6 +25,7 @@ use tidings_domain::id::{BatchId, ConnectionId, MessageId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Limits, Plan, Refusal, SendAt, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
+use tidings_domain::programme::Programmes;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Zone;
 use tidings_domain::quota::{Count, Daily, Used};
@@ -478,6 +479,8 @@ pub struct Planner<'a> {
     pub routes: &'a [Route],
     /// How each of these takes text.
     pub text: &'a [text::Options],
+    /// The programmes.
+    pub programmes: &'a Programmes,
     /// The bounds of what is accepted.
     pub limits: &'a Limits,
     /// What the operator decided about the gate.
@@ -517,7 +520,9 @@ impl<'a> Planner<'a> {
         let Some(Stored { message: old, .. }) = self.store.message(realm, id).await? else {
             return Ok(None);
         };
-        let Some(request) = SendRequest::again(&old) else { return Ok(None) };
+        let Some(mut request) = SendRequest::again(&old) else { return Ok(None) };
+        // One that nobody configures any more is none.
+        request.programme = request.programme.filter(|name| self.programmes.named(name).is_some());
         let (now, mut requests) = (self.clock.now(), [request]);
         let zones = self.settle(realm, &mut requests).await?;
         let looked = self.look(realm, &requests, now).await?.remove(&0).unwrap_or_default();
@@ -554,6 +559,7 @@ impl<'a> Planner<'a> {
             realm,
             routes: self.routes,
             text: self.text,
+            programmes: self.programmes,
             limits: self.limits,
             gate: self.gate,
             suppressed: looked.suppressed,
@@ -583,10 +589,17 @@ impl<'a> Planner<'a> {
         let said = self.store.said(people.clone()).await?;
         let suppressed = self.store.suppressed(people, now).await?;
         let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
-            let consent = said.lacks(requests[place].purpose, Channel::Text, now);
+            let request = &requests[place];
+            let consent = said.lacks(request.purpose, Channel::Text, self.scope(request), now);
             (place, Looked { suppressed, consent, ..Looked::default() })
         });
         Ok(looked.collect())
+    }
+
+    /// What a consent must be for, for this request. One of a programme that nobody configured is refused for that.
+    fn scope(self, request: &SendRequest) -> Scope<'a> {
+        let programme = self.programmes.of(request.programme.as_ref(), &request.from).ok().flatten();
+        self.programmes.scope(programme.map(|programme| &programme.name))
     }
 
     /// Looks the stated zones up of those recipients whose clock matters, and turns local times into moments by them.
@@ -668,6 +681,7 @@ impl Inner {
             clock: &self.clock,
             routes: &self.routes,
             text: &self.text,
+            programmes: &self.settings.programmes,
             limits: &self.settings.limits,
             gate: &self.settings.gate,
         }
@@ -757,8 +771,9 @@ pub(crate) async fn preview(
     let [request] = &requests;
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
-    let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, now));
     let planner = engine.planner();
+    let scope = planner.scope(request);
+    let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, scope, now));
     let zone = zones.get(&(realm, request.recipient)).copied();
     let others = planner.turns(realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);

@@ -56,6 +56,7 @@ use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
+use tidings_domain::programme::Programmes;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Paces;
 use tidings_domain::retry::RetryPolicy;
@@ -139,6 +140,8 @@ pub struct Settings {
     pub gate: tidings_domain::gate::Policy,
     /// The pools of senders, by name.
     pub pools: Vec<tidings_domain::pool::Pool>,
+    /// The programmes.
+    pub programmes: Arc<Programmes>,
     /// How one-time codes are made and sent.
     pub one_time_codes: code::OneTimeCodes,
     /// How long a message of a person waits for its parts, from the first one: ms.
@@ -428,6 +431,11 @@ impl Engine {
     /// The bounds in force.
     pub fn limits(&self) -> &Limits {
         &self.inner.settings.limits
+    }
+
+    /// The programmes.
+    pub fn programmes(&self) -> &Programmes {
+        &self.inner.settings.programmes
     }
 
     /// Accepts the messages of one call. Durable when it returns. A caller that goes away before that changes nothing:

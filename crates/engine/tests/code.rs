@@ -30,6 +30,7 @@ async fn open(directory: &std::path::Path, key: Option<[u8; 32]>) -> (Engine, Re
         journal: None,
         replies: None,
         pools: Vec::new(),
+        programmes: Default::default(),
         inbound_rules: Vec::new(),
         one_time_codes: OneTimeCodes { key: key.map(Key::new), ..OneTimeCodes::default() },
     };

@@ -27,6 +27,7 @@ async fn engine(store: Arc<dyn Backend>) -> Engine {
         inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
+        programmes: Default::default(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     };
@@ -67,6 +68,7 @@ async fn send(engine: &Engine, realm: Realm, purpose: Purpose, count: u64) -> (u
             metadata: None,
             retry_of: None,
             template: None,
+            programme: None,
         };
         let call = Call { realm, token: None, requests: vec![request], batch: None, idempotency: None };
         match engine.send(call).await.expect("a store") {

@@ -35,6 +35,7 @@ async fn open(directory: tempfile::TempDir) -> House {
         inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
+        programmes: Default::default(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     };
@@ -58,6 +59,7 @@ impl House {
             metadata: None,
             retry_of: None,
             template: None,
+            programme: None,
         };
         let call =
             Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };

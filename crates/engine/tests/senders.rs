@@ -96,6 +96,7 @@ async fn open(begins_at: Timestamp) -> House {
         inbound_rules: Vec::new(),
         gate: gate::Policy { senders, ..gate::Policy::OPEN },
         pools: vec![Pool { name: pool(), senders: vec![sender(LIMITED), sender(FREE)], area_match: false }],
+        programmes: Default::default(),
         one_time_codes: OneTimeCodes { key: Some(Key::new([1; 32])), ..OneTimeCodes::default() },
         parts_wait_ms: 180_000,
     };
@@ -121,6 +122,7 @@ impl House {
             metadata: None,
             retry_of: None,
             template: None,
+            programme: None,
         };
         Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None }
     }

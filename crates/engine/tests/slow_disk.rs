@@ -33,6 +33,7 @@ async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
         inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
+        programmes: Default::default(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     };
@@ -58,6 +59,7 @@ async fn send(engine: Engine, n: u64) -> Result<MessageId, String> {
         metadata: None,
         retry_of: None,
         template: None,
+        programme: None,
     };
     let call =
         Call { realm: realm(&engine), token: None, requests: vec![request], batch: None, idempotency: None };

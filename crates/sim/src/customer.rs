@@ -150,6 +150,7 @@ fn request(house: &House, wish: &Wish, asked_ms: u64) -> SendRequest {
         metadata: None,
         retry_of: None,
         template: None,
+        programme: None,
     }
 }
 

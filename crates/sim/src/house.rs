@@ -300,6 +300,7 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         inbound_rules: Vec::new(),
         gate: gate(plan),
         pools: if has_pool { vec![pool(plan)] } else { Vec::new() },
+        programmes: Default::default(),
         one_time_codes: Default::default(),
         parts_wait_ms: 180_000,
     }

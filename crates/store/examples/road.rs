@@ -148,6 +148,7 @@ fn draft(n: usize) -> (Message, Life) {
         retry_of: None,
         reply: None,
         template: None,
+        programme: None,
     };
     let life = Life::queued(message.segments, NOW, None);
     let retry = RetryPolicy::default();

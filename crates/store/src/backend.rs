@@ -189,7 +189,8 @@ pub trait Backend: Send + Sync + 'static {
     /// suppression list or its end, with its event; the end of up to [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue
     /// for who opted out (see [`Backend::stop_waiting`] for those beyond it); the review item of a doubtful one; and the reply, which
     /// waits in its connection's queue. Of a lifted entry that had replaced one of somebody of the account
-    /// ([`suppression::Reason::Manual`]), that one counts again.
+    /// ([`suppression::Reason::Manual`]), that one counts again. What joins a programme is done by `domain::inbound::decide_join`: an entry
+    /// of the ledger with its line in the audit trail, the end of an opt-out, and the welcome in the place of the reply.
     ///
     /// A part of several is put where `domain::assembly` says, and waits. That may end other messages as they are: one whose
     /// reference is used again, and one where too many wait.

@@ -16,6 +16,7 @@ use tidings_domain::id::{ContactId, InboundId, MessageId, TemplateId};
 use tidings_domain::import::{Refused, Report, Row};
 use tidings_domain::keyword;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
@@ -158,7 +159,14 @@ pub(crate) fn checksum(message: &Message) -> i64 {
     };
     // A message that answers by itself may pass the suppression list: nothing may turn another one into such.
     let sum = message.reply.map_or(sum, |reply| mix(mix(sum, reply.kind as u64 + 1), reply.to.key() as u64));
+    // What a consent must be for follows from the programme.
+    let sum = message.programme.as_ref().map_or(sum, |name| octets(mix(sum, 1), name.as_str()));
     octets(sum, message.text.as_deref().unwrap_or_default()) as i64
+}
+
+/// The programme that a message is of, as its column says.
+pub(crate) fn programme(name: Option<String>) -> Result<Option<programme::Name>> {
+    name.map(|name| programme::Name::parse(&name).ok_or_else(|| corrupt("programme", name))).transpose()
 }
 
 /// What a message answers by itself, as its two columns say.
@@ -835,10 +843,11 @@ mod tests {
             retry_of: None,
             reply: None,
             template: None,
+            programme: None,
         };
         // Databases hold it: if this fails, every message that waits in one would be set aside.
         assert_eq!(checksum(&message), 2_175_878_835_032_538_387);
-        let changes: [fn(&mut Message); 13] = [
+        let changes: [fn(&mut Message); 14] = [
             |m| m.id = MessageId::from_key(1_000_000),
             |m| m.account = AccountId::from_key(6),
             |m| m.environment = Environment::Test,
@@ -852,6 +861,7 @@ mod tests {
             |m| m.send_at = Some(Timestamp::from_millis(0)),
             |m| m.expires_at = Timestamp::from_millis(3_600_001),
             |m| m.reply = Some(Reply { kind: Kind::OptOut, to: InboundId::from_key(0) }),
+            |m| m.programme = programme::Name::parse("a"),
         ];
         for (n, change) in changes.into_iter().enumerate() {
             let mut changed = message.clone();

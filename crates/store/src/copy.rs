@@ -123,6 +123,7 @@ pub(crate) const TABLES: &[Table] = tables! {
         callback: Long, reference: Text, metadata: Text, retry_of: Long, state: Short, until: Long, lane: Long,
         due_at: Long, attempt: Whole, tries: Whole, resends: Whole, parts: Text, failure: Text, updated_at: Long,
         checksum: Long, reply: Short, reply_to: Long, template: Long, template_version: Whole,
+        programme: Text,
     }
     due (lane, priority, due_at, message) {
         lane: Long, priority: Short, due_at: Long, message: Long, expires_at: Long, account: Long = OF_MESSAGE,

@@ -26,6 +26,7 @@ pub static BATCH: Shape = Shape {
             .example(r#"["The doors open at 8."]"#),
         Field { required: false, ..crate::sms::FROM },
         message::PURPOSE,
+        message::PROGRAMME,
         message::SEND_AT,
         message::EXPIRES_IN_S,
         message::CALLBACK_URL,

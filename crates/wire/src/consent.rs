@@ -10,12 +10,13 @@ use serde::Serialize;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{self, Act, Channel, Evidence, Method, Standing, Wording};
 use tidings_domain::id::ConsentId;
+use tidings_domain::programme::Programmes;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
 /// Characters of the words that were shown.
-const WORDING_MAX: usize = 5_000;
+pub const WORDING_MAX: usize = 5_000;
 /// Characters of each other part of the evidence.
 const PART_MAX: usize = 500;
 /// A clock a little ahead of ours is no mistake of the caller: ms.
@@ -271,6 +272,8 @@ pub fn shown(entry: &consent::Consent) -> Consent<'_> {
 /// How consent stands for one purpose over one channel.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stand {
+    /// For messages of which programme; null for those of none, or where there are no programmes.
+    pub programme: Option<String>,
     /// To be contacted why.
     pub purpose: &'static str,
     /// And how.
@@ -289,11 +292,20 @@ pub struct Stand {
     pub consent_id: Option<Shown<ConsentId>>,
 }
 
-/// How everything stands, given all that a person said: what was never spoken of is left out.
-pub fn standings(ledger: &[consent::Consent], opt_outs: &[consent::OptOut], now: Timestamp) -> Vec<Stand> {
-    let all = Purpose::ALL.into_iter().flat_map(|purpose| Channel::ALL.map(|channel| (purpose, channel)));
-    all.filter_map(|(purpose, channel)| {
-        let standing = consent::standing(ledger, opt_outs, purpose, channel, now);
+/// How everything stands, given all that a person said, for messages of no programme and for those of each: what was never
+/// spoken of is left out.
+pub fn standings(
+    ledger: &[consent::Consent],
+    opt_outs: &[consent::OptOut],
+    programmes: &Programmes,
+    now: Timestamp,
+) -> Vec<Stand> {
+    let names = std::iter::once(None).chain(programmes.all.iter().map(|one| Some(&one.name)));
+    let pairs = Purpose::ALL.into_iter().flat_map(|purpose| Channel::ALL.map(|channel| (purpose, channel)));
+    let all = names.flat_map(|name| pairs.clone().map(move |(purpose, channel)| (name, purpose, channel)));
+    all.filter_map(|(name, purpose, channel)| {
+        let scope = programmes.scope(name);
+        let standing = consent::standing(ledger, opt_outs, purpose, channel, scope, now);
         let needed = consent::needed(purpose, channel);
         let (since, id) = match standing {
             Standing::Never => return None,
@@ -301,6 +313,7 @@ pub fn standings(ledger: &[consent::Consent], opt_outs: &[consent::OptOut], now:
             Standing::Revoked(at) | Standing::Expired(at) => (at, None),
         };
         Some(Stand {
+            programme: name.map(ToString::to_string),
             purpose: purpose.as_str(),
             channel: channel.as_str(),
             state: standing.as_str(),

@@ -10,7 +10,9 @@ use tidings_domain::content;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate;
 use tidings_domain::intake::Refusal;
+use tidings_domain::programme::{self, Unknown};
 use tidings_domain::registration::NotRegistered;
+use tidings_domain::spelling::nearest;
 use tidings_domain::suppression;
 use tidings_domain::text::Unsendable;
 use utoipa::ToSchema;
@@ -109,6 +111,8 @@ codes! {
         "Give every value that the template has, each of its type; `errors` names what is missing or wrong."
     InvalidQuery "INVALID_QUERY" 422 "The query of a segment cannot be used"
         "Correct what `errors` names by its path, and send it again; POST /v1/segments/preview tries a query."
+    UnknownProgramme "UNKNOWN_PROGRAMME" 422 "There is no programme of this name"
+        "Correct `programme`, or have an operator write a `[[programme]]` of that name."
     LimitExceeded "LIMIT_EXCEEDED" 422 "The request is larger than a limit"
         "Split the request into several within the limit that is named."
     IdempotencyConflict "IDEMPOTENCY_CONFLICT" 422 "The idempotency key was used for another request"
@@ -265,6 +269,12 @@ impl FieldError {
                 let detail =
                     "There is no pool of senders of this name; an operator makes one as a `[[pool]]`.";
                 Self::new("from", Code::InvalidSender, "no_pool", detail)
+            }
+            Refusal::NoProgramme(Unknown { name, known }) => {
+                let near = nearest(name.as_str(), known.iter().map(programme::Name::as_str));
+                let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
+                let detail = format!("There is no programme of this name.{near}");
+                Self::new("programme", Code::UnknownProgramme, "no_programme", detail)
             }
             Refusal::NoRoute => Self::new(
                 "to",

@@ -19,6 +19,7 @@ use tidings_domain::id::{BatchId, ConnectionId, InboundId, MessageId};
 use tidings_domain::intake::{Plan, SendAt, SendRequest};
 use tidings_domain::message::{self as domain, Life, Status};
 use tidings_domain::pool::{self, Picked, Source};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{self, Cost, Encoding};
@@ -47,6 +48,13 @@ pub(crate) const PURPOSE: Field = Field::new(
      answers. `transactional` if not given.",
 )
 .example("\"authentication\"");
+pub(crate) const PROGRAMME: Field = Field::new(
+    "programme",
+    Kind::Text,
+    "The programme that it is of, by its name: a `[[programme]]` of the configuration. If not given, it is the one that its \
+     sender belongs to, if that is one and not several.",
+)
+.example("\"reminders\"");
 pub(crate) const SEND_AT: Field = Field::new(
     "send_at",
     Kind::Text,
@@ -100,6 +108,7 @@ pub static MESSAGE: Shape = Shape {
         template::WANTED_LANGUAGE,
         template::VALUES,
         PURPOSE,
+        PROGRAMME,
         SEND_AT,
         EXPIRES_IN_S,
         CALLBACK_URL,
@@ -121,6 +130,7 @@ pub static PREVIEW: Shape = Shape {
         sms::TEXT,
         sms::CONTENT,
         PURPOSE,
+        PROGRAMME,
         SEND_AT,
         EXPIRES_IN_S,
         CALLBACK_URL,
@@ -200,6 +210,7 @@ pub struct Parsed {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     purpose: Purpose,
+    programme: Option<programme::Name>,
     send_at: Option<SendAt>,
     validity_s: Option<i64>,
     transliterate: bool,
@@ -212,6 +223,7 @@ impl Options {
     pub(crate) const fn new(purpose: Purpose) -> Self {
         Self {
             purpose,
+            programme: None,
             send_at: None,
             validity_s: None,
             transliterate: false,
@@ -233,6 +245,7 @@ impl Options {
         });
         Self {
             purpose: fields.text("purpose").and_then(Purpose::parse).unwrap_or(Purpose::Transactional),
+            programme: named_programme(fields, errors),
             send_at,
             validity_s: fields.integer("expires_in_s"),
             transliterate: fields.boolean("transliterate").unwrap_or(false),
@@ -261,9 +274,22 @@ impl Options {
             metadata: self.metadata,
             retry_of: None,
             template: None,
+            programme: self.programme,
         };
         (request, self.callback_url)
     }
+}
+
+/// The programme that is named; whether it is known is asked later.
+fn named_programme(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Option<programme::Name> {
+    let text = fields.text("programme")?;
+    let name = programme::Name::parse(text);
+    if name.is_none() {
+        let most = programme::NAME_MAX;
+        let detail = format!("A programme's name is 1 to {most} of a to z, digits, - and _.");
+        errors.push(FieldError::new("programme", Code::UnknownProgramme, "no_programme", detail));
+    }
+    name
 }
 
 /// A text of 1 to `most` characters without control characters.
@@ -450,6 +476,8 @@ pub struct Preview {
     pub from: Option<Shown<Sender>>,
     /// Why it would be from this sender, if it is of a pool.
     pub sender_choice: Option<SenderChoice>,
+    /// The programme that it would be of.
+    pub programme: Option<String>,
     /// Who it would go to.
     #[schema(value_type = Option<String>)]
     pub to: Option<Shown<PhoneNumber>>,
@@ -617,6 +645,7 @@ impl Preview {
             transliteration,
             from: message.and_then(|message| message.from.sender()).map(Shown),
             sender_choice: message.and_then(|message| message.from.picked()).map(SenderChoice::new),
+            programme: plan.and_then(|plan| Some(plan.programme.as_ref()?.to_string())),
             to: message.map(|message| Shown(message.recipient)),
             connection: plan.map(|plan| Shown(plan.connection)),
             send_at: plan.and_then(|plan| plan.send_at.map(Shown)),
@@ -648,6 +677,9 @@ pub struct Accepted<'a> {
     pub to: Shown<PhoneNumber>,
     /// Why it is sent.
     pub purpose: &'static str,
+    /// The programme that it is of, if it is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programme: Option<&'a str>,
     /// The parts that the network carries.
     pub segments: u8,
     /// `gsm7` or `ucs2`.
@@ -686,6 +718,7 @@ impl<'a> Accepted<'a> {
             sender_choice: None,
             to: Shown(message.recipient),
             purpose: message.purpose.as_str(),
+            programme: message.programme.as_ref().map(programme::Name::as_str),
             segments: message.segments,
             encoding: Shown(message.encoding),
             created_at: Shown(message.created_at),
@@ -743,6 +776,8 @@ pub struct Message<'a> {
     pub to: Shown<PhoneNumber>,
     /// Why it is sent.
     pub purpose: &'static str,
+    /// The programme that it is of; null if it is of none.
+    pub programme: Option<&'a str>,
     /// The parts that the network carries.
     pub segments: u8,
     /// `gsm7` or `ucs2`.
@@ -855,6 +890,7 @@ impl<'a> Message<'a> {
             from: Shown(message.sender),
             to: Shown(message.recipient),
             purpose: message.purpose.as_str(),
+            programme: message.programme.as_ref().map(programme::Name::as_str),
             segments: message.segments,
             encoding: Shown(message.encoding),
             text: message.text.as_deref().map(code::masked),
@@ -1025,6 +1061,7 @@ pub(crate) mod tests {
             retry_of: None,
             reply: None,
             template: None,
+            programme: None,
         };
         let life = Life {
             state: State::Rejected,

@@ -13,6 +13,7 @@ use tidings_domain::id::{BatchId, ConnectionId, ContactId, ConversationId, Event
 use tidings_domain::inbound::Whose;
 use tidings_domain::keyword;
 use tidings_domain::message::Message;
+use tidings_domain::programme;
 use tidings_domain::sender::Sender;
 use tidings_domain::text::Encoding;
 use tidings_domain::time::Timestamp;
@@ -53,6 +54,9 @@ pub struct MessageData<'a> {
     pub to: Shown<PhoneNumber>,
     /// Why it is sent.
     pub purpose: &'static str,
+    /// The programme that it is of, if it is of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programme: Option<&'a str>,
     /// The parts that the network carries.
     pub segments: u8,
     /// `gsm7` or `ucs2`.
@@ -174,6 +178,7 @@ pub fn render_message(id: EventId, event: &Event, message: &Message) -> Vec<u8> 
             from: Shown(message.sender),
             to: Shown(message.recipient),
             purpose: message.purpose.as_str(),
+            programme: message.programme.as_ref().map(programme::Name::as_str),
             segments: message.segments,
             encoding: Shown(message.encoding),
             created_at: Shown(message.created_at),

@@ -86,10 +86,15 @@ pub async fn house() -> House {
 
 /// The same, which accepts no more than this.
 pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
+    house_where(|settings| settings.limits = limits).await
+}
+
+/// The same, set up otherwise.
+pub async fn house_where(change: impl FnOnce(&mut tidings_engine::Settings)) -> House {
     let directory = tempfile::tempdir().unwrap();
     let (store, database) = store(directory.path()).await;
-    let settings = tidings_engine::Settings {
-        limits,
+    let mut settings = tidings_engine::Settings {
+        limits: Default::default(),
         retry: Default::default(),
         connections: Vec::new(),
         codes: Default::default(),
@@ -106,12 +111,14 @@ pub async fn house_with(limits: tidings_domain::intake::Limits) -> House {
         inbound_rules: Vec::new(),
         gate: tidings_domain::gate::Policy::OPEN,
         pools: Vec::new(),
+        programmes: Default::default(),
         one_time_codes: OneTimeCodes {
             key: Some(tidings_engine::code::Key::new([7; 32])),
             ..OneTimeCodes::default()
         },
         parts_wait_ms: 180_000,
     };
+    change(&mut settings);
     let engine = Engine::start(store, settings).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

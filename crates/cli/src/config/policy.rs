@@ -13,6 +13,7 @@ use tidings_domain::content;
 use tidings_domain::frequency::{self, Beyond, Caps};
 use tidings_domain::gate;
 use tidings_domain::intake::Limits as IntakeLimits;
+use tidings_domain::programme::Programmes;
 use tidings_domain::queue::Paces;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
 use tidings_domain::range;
@@ -69,6 +70,11 @@ impl Config {
     /// The senders that have a pace of their own.
     pub fn paces(&self) -> Paces {
         Paces::new(self.listed.iter().filter_map(|(value, sender)| Some((*value, sender.pace_per_s?.0))))
+    }
+
+    /// The programmes.
+    pub fn programmes(&self) -> Programmes {
+        Programmes { all: self.written_programmes.iter().map(|one| one.programme.clone()).collect() }
     }
 
     /// What the gate is to hold and refuse.

@@ -5,6 +5,7 @@ mod consents;
 mod conversations;
 mod keywords;
 mod parts;
+mod programmes;
 mod rules;
 mod segments;
 mod stories;

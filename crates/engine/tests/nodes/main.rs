@@ -132,6 +132,7 @@ impl Site {
             inbound_rules: Vec::new(),
             gate: tidings_domain::gate::Policy::OPEN,
             pools: self.pools.clone(),
+            programmes: Default::default(),
             one_time_codes: Default::default(),
             parts_wait_ms: 180_000,
         };
@@ -192,6 +193,7 @@ impl Running {
             metadata: None,
             retry_of: None,
             template: None,
+            programme: None,
         };
         let call =
             Call { realm: self.realm, token: None, requests: vec![request], batch: None, idempotency: None };

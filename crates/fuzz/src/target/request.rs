@@ -135,6 +135,7 @@ fn build() -> House {
             inbound_rules: Vec::new(),
             gate: tidings_domain::gate::Policy::OPEN,
             pools: Vec::new(),
+            programmes: Default::default(),
             one_time_codes: Default::default(),
             parts_wait_ms: 180_000,
         };

@@ -242,6 +242,7 @@ impl Caller {
             retry_of: None,
             reply: None,
             template: None,
+            programme: None,
         }
     }
 
@@ -476,7 +477,8 @@ impl Caller {
                     at: now,
                 };
                 let reply = Arc::new(|_: &Inbound, _, _| None);
-                let hearing = Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply, rules: None };
+                let hearing =
+                    Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply, rules: None, joins: None };
                 self.store.receive(vec![arrival], hearing, now).await
             })
             .await;

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Bounds, Said};
+use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request;
 use tidings_domain::contact::Details;
 use tidings_domain::conversation;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
-use tidings_domain::inbound::Whose;
+use tidings_domain::inbound::{Decision, Whose, decide, decide_join};
 use tidings_domain::inbound_rule::{self, InboundRule};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::Status;
+use tidings_domain::programme::{Joining, Programmes};
 use tidings_domain::sender::Sender;
 use tidings_domain::suppression;
 use tidings_domain::text::{Part, Segment};
@@ -133,7 +135,20 @@ pub struct Hearing {
     pub reply: Arc<Answering>,
     /// The rules that what people write goes by, if there are any.
     pub rules: Option<Arc<InboundRules>>,
+    /// The programmes that people join by a word, if there are any.
+    pub joins: Option<Arc<Joins>>,
 }
+
+/// The programmes that people join by a word.
+pub struct Joins {
+    /// All programmes.
+    pub programmes: Arc<Programmes>,
+    /// Writes what who joins is answered: a message that waits, and says what it answers. `None` if none can be sent.
+    pub welcome: Box<Welcoming>,
+}
+
+/// Writes the answer to somebody who joins a programme.
+pub type Welcoming = dyn Fn(&Inbound, PhoneNumber, &Joining) -> Option<Draft> + Send + Sync;
 
 /// The rules that what people write goes by.
 pub struct InboundRules {
@@ -148,6 +163,16 @@ pub type AnsweringByRule =
     dyn Fn(&Inbound, PhoneNumber, &inbound_rule::Answer) -> Option<Draft> + Send + Sync;
 
 impl Hearing {
+    /// What this message asks if a person joins a programme by it. No keyword does.
+    fn join(&self, inbound: &Inbound) -> Option<Ask> {
+        let joins = self.joins.as_deref().filter(|_| inbound.keyword == keyword::Class::Nothing)?;
+        let joining =
+            joins.programmes.joined_by(inbound.sender()?, &inbound.text).filter(|_| inbound.is_whole())?;
+        let person = inbound.person()?;
+        let reply = (joins.welcome)(inbound, person, &joining);
+        Some(Ask { person, matched: joining.word.clone(), reply, joining: Some(Box::new(joining)) })
+    }
+
     /// The rules, with who wrote to whom, if they are to look at this message.
     pub(crate) fn rules_for(&self, inbound: &Inbound) -> Option<(&InboundRules, PhoneNumber, Sender)> {
         let rules = self.rules.as_deref().filter(|_| inbound_rule::concerns(inbound.keyword))?;
@@ -186,7 +211,7 @@ impl InboundRules {
 pub(crate) enum Handled {
     /// Nothing.
     Nothing,
-    /// It answered a request for consent, which is done.
+    /// It answered a request for consent, which is done, or the person joins a programme.
     Consent,
     /// A rule acts.
     Rule(Box<Ruled>),
@@ -206,15 +231,17 @@ pub(crate) struct Ruled {
 /// Writes the answer to a message of a person that asks something.
 pub type Answering = dyn Fn(&Inbound, PhoneNumber, Keyword) -> Option<Draft> + Send + Sync;
 
-/// What somebody asks by a keyword.
+/// What somebody asks by a keyword, or by a word of a programme.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
     /// Who.
     pub person: PhoneNumber,
-    /// The keyword, as the table has it.
-    pub matched: &'static str,
+    /// The keyword, as the table has it, or the word.
+    pub matched: String,
     /// The answer, if one is to be given when something follows: a message that waits, and says what it answers.
     pub reply: Option<Draft>,
+    /// The programme that the person joins.
+    pub joining: Option<Box<Joining>>,
 }
 
 impl Inbound {
@@ -227,9 +254,11 @@ impl Inbound {
         let person = told.person().filter(|_| found.class != keyword::Class::Nothing);
         let ask = person.map(|person| Ask {
             person,
-            matched: found.matched,
+            matched: found.matched.to_owned(),
             reply: (hearing.reply)(&told, person, found),
+            joining: None,
         });
+        let ask = ask.or_else(|| hearing.join(&told));
         (told, ask)
     }
 
@@ -285,10 +314,38 @@ impl Inbound {
         Some(Part { reference: parts.reference, total: parts.total, number })
     }
 
+    /// Whether all of it came.
+    fn is_whole(&self) -> bool {
+        self.parts.as_ref().is_none_or(|parts| parts.missing.is_empty())
+    }
+
+    /// What follows, given what the person said before and why the person is on the list now.
+    pub(crate) fn decide(
+        &self,
+        ask: &Ask,
+        said: Option<&History>,
+        standing: Option<suppression::Reason>,
+    ) -> Decision {
+        match &ask.joining {
+            None => decide(self.keyword, standing),
+            Some(joining) => decide_join(said.is_some_and(|said| joining.is_in(said, self.at)), standing),
+        }
+    }
+
+    /// The entry of the ledger that joining a programme by it makes.
+    pub(crate) fn consent(
+        &self,
+        id: ConsentId,
+        person: PhoneNumber,
+        joining: &Joining,
+        now: Timestamp,
+    ) -> Consent {
+        joining.entry(id, self.realm, person, (self.id, self.at), now)
+    }
+
     /// What it answers if a request for consent waits for that, who, and to which of our senders. Few texts answer anything.
     pub(crate) fn answer(&self) -> Option<(consent_request::Answer, PhoneNumber, Sender)> {
-        let is_whole = self.parts.as_ref().is_none_or(|parts| parts.missing.is_empty());
-        if self.keyword != keyword::Class::Nothing || !is_whole {
+        if self.keyword != keyword::Class::Nothing || !self.is_whole() {
             return None;
         }
         Some((consent_request::answer(&self.text)?, self.person()?, self.sender()?))

@@ -49,14 +49,12 @@ impl Tables {
     }
 
     pub(super) fn said(&mut self, recipients: Vec<(Realm, PhoneNumber)>) -> Result<Vec<History>> {
-        let of_one = |(realm, recipient): (Realm, PhoneNumber)| {
-            let all = self.consents.rows.values().rev();
-            let ledger = all.filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
-            History {
-                ledger: ledger.cloned().collect(),
-                opt_outs: self.suppressions.opt_outs(realm, recipient),
-            }
-        };
-        Ok(recipients.into_iter().map(of_one).collect())
+        Ok(recipients.into_iter().map(|(realm, recipient)| self.said_by(realm, recipient)).collect())
+    }
+
+    pub(super) fn said_by(&self, realm: Realm, recipient: PhoneNumber) -> History {
+        let all = self.consents.rows.values().rev();
+        let ledger = all.filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
+        History { ledger: ledger.cloned().collect(), opt_outs: self.suppressions.opt_outs(realm, recipient) }
     }
 }

@@ -10,7 +10,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, decide, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::reply::{Count, Kind as ReplyKind, WINDOW_MS, is_one_more_allowed};
@@ -215,7 +215,7 @@ impl Tables {
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, hearing);
         // From here on nothing can fail.
         self.inbounds.insert(arrival, inbound.clone(), None)?;
-        let handled = self.answer_or_route(&mut inbound, hearing, now);
+        let handled = self.answer_or_route(&mut inbound, ask.as_ref(), hearing, now);
         if let Some(kept) = self.inbounds.rows.get_mut(&inbound.id) {
             kept.inbound = inbound.clone();
         }
@@ -288,7 +288,7 @@ impl Tables {
         let Some(kept) = self.inbounds.rows.get_mut(&id) else { return };
         kept.waits_until = None;
         let (mut inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), now, hearing);
-        let handled = self.answer_or_route(&mut inbound, hearing, now);
+        let handled = self.answer_or_route(&mut inbound, ask.as_ref(), hearing, now);
         if let Some(kept) = self.inbounds.rows.get_mut(&id) {
             kept.inbound = inbound.clone();
         }
@@ -296,8 +296,14 @@ impl Tables {
     }
 
     /// What is done about it where no keyword asks for anything.
-    fn answer_or_route(&mut self, inbound: &mut Inbound, hearing: &Hearing, now: Timestamp) -> Handled {
-        if self.answer_request(inbound, now) {
+    fn answer_or_route(
+        &mut self,
+        inbound: &mut Inbound,
+        ask: Option<&Ask>,
+        hearing: &Hearing,
+        now: Timestamp,
+    ) -> Handled {
+        if ask.is_some_and(|ask| ask.joining.is_some()) || self.answer_request(inbound, now) {
             return Handled::Consent;
         }
         self.route(inbound, hearing).map_or(Handled::Nothing, Handled::Rule)
@@ -379,7 +385,15 @@ impl Tables {
             let subject = Subject::Inbound(inbound);
             tables.events.publish(&tables.endpoints, subject, inbound.event(kind, whose), &mut out.told);
         };
-        match decide(inbound.keyword, self.suppressions.in_force(realm, person, now)) {
+        let standing = self.suppressions.in_force(realm, person, now);
+        let said = self.said_by(realm, person);
+        let decision = inbound.decide(&ask, Some(&said), standing);
+        if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
+            let id = ConsentId::from_key(self.next_id(now));
+            let entry = inbound.consent(id, person, joining, now);
+            self.record_consents(vec![entry], actor.clone(), now).expect("its id is new");
+        }
+        match decision {
             Decision::Keep => return,
             Decision::Suppress => {
                 let id = SuppressionId::from_key(self.next_id(now));
@@ -394,7 +408,7 @@ impl Tables {
                 says(self, Kind::OptedIn, out);
             }
             Decision::Review => return self.open_inbound_review(inbound, &ask, now),
-            Decision::Help => {}
+            Decision::Help | Decision::Join => {}
         }
         // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
         let may_be_sent =

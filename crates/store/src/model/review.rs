@@ -90,7 +90,7 @@ impl Tables {
     /// Opens an item for an inbound message that may ask for no more.
     pub(super) fn open_inbound_review(&mut self, inbound: &Inbound, ask: &Ask, now: Timestamp) {
         let about = About::Inbound(inbound.id);
-        self.insert_review(inbound.realm, inbound.connection, about, doubtful(ask.matched), now);
+        self.insert_review(inbound.realm, inbound.connection, about, doubtful(&ask.matched), now);
     }
 
     fn insert_review(

@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx};
 use super::operating::write_audit;
-use super::session::{cell, clean, live, realm};
+use super::session::{Session, cell, clean, live, realm};
 use super::suppression;
 use crate::backend::*;
 use crate::column::{corrupt, listed, number};
@@ -121,6 +121,10 @@ pub(super) async fn consents(
 }
 
 pub(super) async fn said(rx: &Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
+    said_by(rx.sql, recipients).await
+}
+
+pub(super) async fn said_by(sql: &Session, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
     let key = |realm: Realm, recipient: PhoneNumber| {
         (realm.account.key(), live(realm.environment), recipient.digits())
     };
@@ -129,8 +133,7 @@ pub(super) async fn said(rx: &Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Re
     let accounts: Vec<i64> = said.keys().map(|(account, ..)| *account).collect();
     let lives: Vec<i16> = said.keys().map(|(_, live, _)| *live).collect();
     let digits: Vec<i64> = said.keys().map(|(.., digits)| *digits as i64).collect();
-    let rows = rx
-        .sql
+    let rows = sql
         .rows(
             "SELECT c.id, c.account, c.live, c.recipient, c.purpose, c.channel, c.act, c.given_at, c.recorded_at,
                c.expires_at, c.method, c.wording, w.text, c.place, c.seller, c.programme, c.ip, c.user_agent,
@@ -147,7 +150,7 @@ pub(super) async fn said(rx: &Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Re
         let entry = entry?;
         said.entry(key(entry.realm, entry.recipient)).or_default().ledger.push(entry);
     }
-    for entry in suppression::history(rx.sql, &accounts, &lives, &digits).await? {
+    for entry in suppression::history(sql, &accounts, &lives, &digits).await? {
         said.entry(key(entry.realm, entry.recipient)).or_default().opt_outs.extend(entry.opt_out());
     }
     let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {

@@ -1,13 +1,13 @@
 //! Messages of people: their parts stored and put together, the whole told, and what it asks done, in one commit.
 //!
 //! What came like what comes is loaded at once, and what changes is written at once.
-//! Those that ask something by a keyword or a yes, or that a rule answers, are rare, and each is done on settled sheets: what the ones before it did is found where it
+//! Those that ask something by a keyword, a yes or a word of a programme, or that a rule answers, are rare, and each is done on settled sheets: what the ones before it did is found where it
 //! is looked for.
 
 use super::executor::{Rx, Tx};
 use super::part::Part;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
-use super::{consent_request, contact, conversation, event, message, review, suppression};
+use super::{consent, consent_request, contact, conversation, event, message, review, suppression};
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -16,7 +16,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, decide, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
@@ -241,7 +241,7 @@ impl<'h> Desk<'h> {
         self.seen.insert(print, before.map_or(arrival.at, |before| before.max(arrival.at)));
         let assembly = Assembly::of(arrival.segment.clone());
         let (mut inbound, ask) = arrival.inbound().told(assembly.read(), arrival.at, self.hearing);
-        let handled = self.answer_or_route(tx, &mut inbound).await?;
+        let handled = self.answer_or_route(tx, &mut inbound, ask.as_ref()).await?;
         self.begin(
             arrival,
             1,
@@ -355,7 +355,7 @@ impl<'h> Desk<'h> {
         }
         let Some(kept) = self.kept.get(&id) else { return Ok(()) };
         let (mut inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), self.now, self.hearing);
-        let handled = self.answer_or_route(tx, &mut inbound).await?;
+        let handled = self.answer_or_route(tx, &mut inbound, ask.as_ref()).await?;
         let Some(kept) = self.kept.get_mut(&id) else { return Ok(()) };
         kept.inbound = inbound.clone();
         kept.waits_until = None;
@@ -369,8 +369,15 @@ impl<'h> Desk<'h> {
     }
 
     /// What is done about it where no keyword asks for anything.
-    async fn answer_or_route(&self, tx: &mut Tx, inbound: &mut Inbound) -> Result<Handled> {
-        if consent_request::answer(tx, inbound, self.now).await? {
+    async fn answer_or_route(
+        &self,
+        tx: &mut Tx,
+        inbound: &mut Inbound,
+        ask: Option<&Ask>,
+    ) -> Result<Handled> {
+        if ask.is_some_and(|ask| ask.joining.is_some())
+            || consent_request::answer(tx, inbound, self.now).await?
+        {
             return Ok(Handled::Consent);
         }
         Ok(self.route(&tx.sql, inbound).await?.map_or(Handled::Nothing, Handled::Rule))
@@ -619,7 +626,19 @@ async fn follow(
 ) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
     let standing = suppression::standing(tx, realm, ask.person, now).await?;
-    match decide(inbound.keyword, standing) {
+    let said = match &ask.joining {
+        None => Ok(None),
+        Some(_) => consent::said_by(&tx.sql, &[(realm, ask.person)]).await.map(|mut found| found.pop()),
+    };
+    let said =
+        inbound.if_readable(said, "it cannot be read what the person agreed to: it is recorded anew")?;
+    let decision = inbound.decide(ask, said.flatten().as_ref(), standing);
+    if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
+        let id = ConsentId::from_key(tx.next_id(now));
+        let entry = inbound.consent(id, ask.person, joining, now);
+        consent::record_consents(tx, &[entry], &actor, &now).await?;
+    }
+    match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
             let id = SuppressionId::from_key(tx.next_id(now));
@@ -638,7 +657,7 @@ async fn follow(
             review::open_inbound(tx, inbound, ask, now);
             return Ok(());
         }
-        Decision::Help => {}
+        Decision::Help | Decision::Join => {}
     }
     // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
     let may_be_sent =

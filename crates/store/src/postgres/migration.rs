@@ -62,6 +62,9 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0016_rules_and_requests", needs 6),
     // Nodes of before write rows without the account, and name keys that are none any more.
     migration!("0017_account_in_keys", needs 17),
+    // Nodes of before know no programmes, and take a message of one for damaged: nobody must configure one before the last of
+    // them is gone.
+    migration!("0018_programmes", needs 17),
     // Turns that nodes of before take count as marketing.
     migration!("0019_purpose_of_a_turn", needs 17),
 ];

@@ -67,7 +67,7 @@ pub(super) fn open(tx: &mut Tx, message: &Message, failure: &Failure, now: Times
 
 /// Opens an item for an inbound message that may ask for no more.
 pub(super) fn open_inbound(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp) {
-    insert(tx, inbound.realm, inbound.connection, About::Inbound(inbound.id), &doubtful(ask.matched), now);
+    insert(tx, inbound.realm, inbound.connection, About::Inbound(inbound.id), &doubtful(&ask.matched), now);
 }
 
 fn insert(

@@ -115,14 +115,15 @@ fn newest(
 }
 
 pub(super) fn said(rx: &mut Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
-    let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
-        Ok(History {
-            // No limit.
-            ledger: newest(rx.sql, *realm, *recipient, i64::MAX, -1)?,
-            opt_outs: suppression::opt_outs(rx.sql, *realm, *recipient)?,
-        })
-    };
-    recipients.iter().map(of_one).collect()
+    recipients.iter().map(|(realm, recipient)| said_by(rx.sql, *realm, *recipient)).collect()
+}
+
+pub(super) fn said_by(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<History> {
+    Ok(History {
+        // No limit.
+        ledger: newest(sql, realm, recipient, i64::MAX, -1)?,
+        opt_outs: suppression::opt_outs(sql, realm, recipient)?,
+    })
 }
 
 fn read(row: &Row<'_>) -> Result<Consent> {

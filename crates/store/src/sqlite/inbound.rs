@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx, failed, get, realm};
 use super::message;
-use super::{consent_request, contact, conversation, event, review, suppression};
+use super::{consent, consent_request, contact, conversation, event, review, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};
@@ -12,7 +12,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, decide, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
@@ -111,7 +111,7 @@ impl Desk<'_, '_> {
         }
         let said = Assembly::of(arrival.segment.clone()).read();
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, self.hearing);
-        let handled = self.answer_or_route(&mut inbound)?;
+        let handled = self.answer_or_route(&mut inbound, ask.as_ref())?;
         insert(self.tx.sql, &inbound, &print, None)?;
         insert_part(self.tx.sql, inbound.id, 1, arrival)?;
         self.tell(&inbound, ask, &handled)
@@ -213,7 +213,7 @@ impl Desk<'_, '_> {
 
     fn end_as(&mut self, inbound: Inbound, assembly: &Assembly) -> Result<()> {
         let (mut inbound, ask) = inbound.told(assembly.read(), self.now, self.hearing);
-        let handled = self.answer_or_route(&mut inbound)?;
+        let handled = self.answer_or_route(&mut inbound, ask.as_ref())?;
         let missing = inbound.parts.as_ref().map(|parts| parts.missing.as_slice());
         self.tx
             .sql
@@ -238,8 +238,10 @@ impl Desk<'_, '_> {
     }
 
     /// What is done about it where no keyword asks for anything.
-    fn answer_or_route(&mut self, inbound: &mut Inbound) -> Result<Handled> {
-        if consent_request::answer(self.tx, inbound, self.now)? {
+    fn answer_or_route(&mut self, inbound: &mut Inbound, ask: Option<&Ask>) -> Result<Handled> {
+        if ask.is_some_and(|ask| ask.joining.is_some())
+            || consent_request::answer(self.tx, inbound, self.now)?
+        {
             return Ok(Handled::Consent);
         }
         Ok(self.route(inbound)?.map_or(Handled::Nothing, Handled::Rule))
@@ -427,7 +429,16 @@ fn follow(
 ) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
     let standing = suppression::in_force(tx.sql, realm, ask.person, now)?;
-    match decide(inbound.keyword, standing) {
+    let said = ask.joining.as_ref().map(|_| consent::said_by(tx.sql, realm, ask.person)).transpose();
+    let said =
+        inbound.if_readable(said, "it cannot be read what the person agreed to: it is recorded anew")?;
+    let decision = inbound.decide(ask, said.flatten().as_ref(), standing);
+    if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
+        let id = ConsentId::from_key(tx.next_id(now)?);
+        let entry = inbound.consent(id, ask.person, joining, now);
+        consent::record_consents(tx, &[entry], &actor, &now)?;
+    }
+    match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
             let entry = inbound.opt_out(SuppressionId::from_key(tx.next_id(now)?), ask, now);
@@ -443,7 +454,7 @@ fn follow(
             event::publish_inbound(tx, inbound, whose, Kind::OptedIn, &mut out.told)?;
         }
         Decision::Review => return review::open_inbound(tx, inbound, ask, now),
-        Decision::Help => {}
+        Decision::Help | Decision::Join => {}
     }
     // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
     let may_be_sent =

@@ -25,6 +25,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0015_senders", include_str!("../../migrations/sqlite/0015_senders.sql")),
     ("0016_rules_and_requests", include_str!("../../migrations/sqlite/0016_rules_and_requests.sql")),
     ("0017_account_in_keys", include_str!("../../migrations/sqlite/0017_account_in_keys.sql")),
+    ("0018_programmes", include_str!("../../migrations/sqlite/0018_programmes.sql")),
     ("0019_purpose_of_a_turn", include_str!("../../migrations/sqlite/0019_purpose_of_a_turn.sql")),
 ];
 

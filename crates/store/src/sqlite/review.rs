@@ -31,7 +31,7 @@ pub(super) fn open(tx: &mut Tx<'_>, message: &Message, failure: &Failure, now: T
 
 /// Opens an item for an inbound message that may ask for no more.
 pub(super) fn open_inbound(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp) -> Result<()> {
-    insert(tx, inbound.realm, inbound.connection, About::Inbound(inbound.id), &doubtful(ask.matched), now)
+    insert(tx, inbound.realm, inbound.connection, About::Inbound(inbound.id), &doubtful(&ask.matched), now)
 }
 
 fn insert(

@@ -5,7 +5,7 @@ use crate::inbound_rule::ruled;
 use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use std::sync::Arc;
-use tidings_domain::consent::{Act, Channel, Consent, Method};
+use tidings_domain::consent::{Act, Channel, Consent, Method, Scope};
 use tidings_domain::consent_request::{ConsentRequest, LIFE_S, NewConsentRequest, State};
 use tidings_domain::conversation::Status as Standing;
 use tidings_domain::failure::FailureClass;
@@ -121,7 +121,7 @@ fn a_yes_becomes_entries_of_the_ledger_in_the_commit_that_stores_it() {
             assert_eq!(entry.source, format!("{} to {}", InboundId::from_key(3), one.id));
         }
         let said = store.said(vec![(HOME, number(7))]).await.expect("read");
-        assert_eq!(said[0].lacks(Purpose::Marketing, Channel::Text, at(9)), None);
+        assert_eq!(said[0].lacks(Purpose::Marketing, Channel::Text, Scope::Any, at(9)), None);
         let rule = |n| {
             let store = Arc::clone(&store);
             async move {

@@ -26,6 +26,7 @@ mod node;
 mod operating;
 mod part;
 mod pool;
+mod programme;
 mod queue;
 mod quota;
 mod receipt;

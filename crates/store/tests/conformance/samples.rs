@@ -68,6 +68,7 @@ pub fn message(n: i64) -> Message {
         retry_of: None,
         reply: None,
         template: None,
+        programme: None,
     }
 }
 
@@ -176,7 +177,7 @@ pub fn hearing() -> Hearing {
             ..message(inbound.id.key())
         }))
     };
-    Hearing { wait_ms: 180_000, bounds: Bounds::default(), reply: Arc::new(reply), rules: None }
+    Hearing { wait_ms: 180_000, bounds: Bounds::default(), reply: Arc::new(reply), rules: None, joins: None }
 }
 
 pub async fn receive(store: &Arc<dyn Backend>, arrivals: Vec<Arrival>, now: Timestamp) -> Advanced {

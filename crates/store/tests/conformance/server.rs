@@ -97,8 +97,9 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 13] = [
-    (18, "ALTER TABLE turn DROP COLUMN purpose"),
+const UNDONE: [(i64, &str); 14] = [
+    (19, "ALTER TABLE turn DROP COLUMN purpose"),
+    (18, "ALTER TABLE message DROP COLUMN programme"),
     (
         17,
         "ALTER TABLE code DROP CONSTRAINT code_pkey, ADD PRIMARY KEY (id);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::id::*;
 use tidings_domain::message::{Life, Message};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{self, Receipt};
 use tidings_domain::time::Timestamp;
@@ -134,13 +135,13 @@ macro_rules! columns {
         "m.id, m.account, m.live, m.token, m.batch, m.purpose, m.sender, m.recipient, m.form, m.segments, m.connection,
          m.created_at, m.send_at, m.expires_at, m.callback, m.reference, m.metadata, m.retry_of, m.state, m.until, m.lane,
          m.due_at, m.attempt, m.tries, m.resends, m.parts, m.failure, m.updated_at, m.ctid, m.checksum, m.reply, m.reply_to,
-         m.template, m.template_version"
+         m.template, m.template_version, m.programme"
     };
 }
 pub(super) use columns;
 
 /// The place of the text behind [`columns`].
-pub(super) const TEXT: usize = 34;
+pub(super) const TEXT: usize = 35;
 
 pub(super) fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
     let (options, encoding) = column::form(i64::from(cell::<i32>(row, 8)?));
@@ -173,6 +174,7 @@ pub(super) fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
         retry_of: maybe(17)?.map(MessageId::from_key),
         reply: column::reply(cell::<Option<i16>>(row, 30)?.map(i64::from), maybe(31)?)?,
         template: column::origin(maybe(32)?, cell::<Option<i32>>(row, 33)?.map(i64::from))?,
+        programme: column::programme(cell(row, 34)?)?,
     };
     let life = Life {
         state: column::state(i64::from(cell::<i16>(row, 18)?), maybe(19)?)?,
@@ -430,12 +432,13 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
     flight.statement(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries,
-           resends, parts, failure, updated_at, checksum, reply, reply_to, template, template_version)
+           resends, parts, failure, updated_at, checksum, reply, reply_to, template, template_version,
+           programme)
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::bigint[], $6::smallint[], $7::text[],
            $8::bigint[], $9::text[], $10::integer[], $11::smallint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
            $16::bigint[], $17::text[], $18::text[], $19::bigint[], $20::smallint[], $21::bigint[], $22::bigint[], $23::bigint[],
            $24::integer[], $25::integer[], $26::integer[], $27::text[], $28::text[], $29::bigint[], $30::bigint[],
-           $31::smallint[], $32::bigint[], $33::bigint[], $34::integer[])",
+           $31::smallint[], $32::bigint[], $33::bigint[], $34::integer[], $35::text[])",
         values![
             each(all, |s| s.message.id.key()),
             each(all, |s| s.message.account.key()),
@@ -471,6 +474,7 @@ fn write_new<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
             each(all, |s| s.message.reply.map(|reply| reply.to.key())),
             each(all, |s| s.message.template.map(|origin| origin.template.key())),
             each(all, |s| s.message.template.map(|origin| origin.version as i32)),
+            each(all, |s| s.message.programme.as_ref().map(programme::Name::as_str)),
         ],
     );
 }

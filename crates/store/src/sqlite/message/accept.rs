@@ -12,6 +12,7 @@ use rusqlite::{OptionalExtension, params};
 use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, Life, Message};
+use tidings_domain::programme;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::time::Timestamp;
 
@@ -160,9 +161,9 @@ fn insert(tx: &Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Result
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of,
            state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum, reply, reply_to,
-           template, template_version)
+           template, template_version, programme)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31, ?32, ?33)",
+           ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -199,6 +200,7 @@ fn insert(tx: &Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Result
             message.reply.map(|reply| reply.to.key()),
             message.template.map(|origin| origin.template.key()),
             message.template.map(|origin| origin.version),
+            message.programme.as_ref().map(programme::Name::as_str),
         ])
     })
     .map_err(failed)?;

@@ -56,7 +56,7 @@ pub(in crate::sqlite) fn messages(
         ceiling = ceiling.min(last.map_or(0, |last| last + 1));
     }
     let query = format!(
-        "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
+        "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version, programme FROM message WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT {SCAN_MAX}"
     );
     let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
     let mut rows = statement.query(params![ceiling, floor]).map_err(failed)?;
@@ -266,11 +266,11 @@ const fn query_of_one(with_text: bool) -> &'static str {
     if with_text {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, text, checksum, reply, reply_to, template, template_version FROM message WHERE id = ?1"
+         failure, updated_at, text, checksum, reply, reply_to, template, template_version, programme FROM message WHERE id = ?1"
     } else {
         "SELECT id, account, live, token, batch, purpose, sender, recipient, form, segments, connection, created_at, \
          send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
-         failure, updated_at, NULL, NULL, reply, reply_to, template, template_version FROM message WHERE id = ?1"
+         failure, updated_at, NULL, NULL, reply, reply_to, template, template_version, programme FROM message WHERE id = ?1"
     }
 }
 
@@ -314,6 +314,7 @@ fn hot(row: &Row<'_>) -> Result<Hot> {
         retry_of: maybe(17)?.map(MessageId::from_key),
         reply: column::reply(maybe(30)?, maybe(31)?)?,
         template: column::origin(maybe(32)?, maybe(33)?)?,
+        programme: column::programme(get(row, 34)?)?,
     };
     let parts: String = get(row, 25)?;
     let life = Life {
@@ -355,7 +356,7 @@ pub(in crate::sqlite) fn all_damaged(sql: &Sql) -> Result<Option<(MessageId, u64
     }
     let mut statement = sql
         .prepare(&format!(
-            "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version FROM message"
+            "SELECT {COLUMNS}, text, checksum, reply, reply_to, template, template_version, programme FROM message"
         ))
         .map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! One call of a story: made to a store, with its answer as text. And everything that can be read of a store.
 
 use super::{NEIGHBOUR, REALMS, TEMPLATE_NAMES, TEST, TEST_LINE, Teller};
+use crate::programme::programmes;
 use crate::samples::*;
 use std::fmt::{Debug, Write};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tidings_domain::inbound_rule::{Answer as RuleAnswer, Assign, InboundRule, Th
 use tidings_domain::keyword::Keyword;
 use tidings_domain::message::Message;
 use tidings_domain::pool::Name;
+use tidings_domain::programme::Joining;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
 use tidings_domain::reply::{self, Reply};
@@ -235,7 +237,34 @@ fn hearing(now: Timestamp) -> Hearing {
         }))
     };
     let bounds = Bounds { sender: 2, connection: 4, all: 5 };
-    Hearing { wait_ms: 20_000, bounds, reply: Arc::new(reply), rules: Some(rules(now)) }
+    Hearing {
+        wait_ms: 20_000,
+        bounds,
+        reply: Arc::new(reply),
+        rules: Some(rules(now)),
+        joins: Some(joins(now)),
+    }
+}
+
+/// A programme that people join.
+fn joins(now: Timestamp) -> Arc<Joins> {
+    let welcome = move |inbound: &Inbound, person: PhoneNumber, joining: &Joining| {
+        Some(draft(Message {
+            id: answer_to(inbound.id),
+            account: inbound.realm.account,
+            environment: inbound.realm.environment,
+            sender: joining.to,
+            recipient: person,
+            text: Some(joining.join.welcome.clone()),
+            connection: if inbound.realm == TEST { TEST_LINE } else { LINE },
+            created_at: now,
+            expires_at: now.plus_s(reply::VALIDITY_S),
+            reply: Some(Reply { kind: reply::Kind::OptIn, to: inbound.id }),
+            programme: Some(joining.name.clone()),
+            ..message(7)
+        }))
+    };
+    Arc::new(Joins { programmes: Arc::new(programmes()), welcome: Box::new(welcome) })
 }
 
 /// One that answers, and others that only put conversations into order.

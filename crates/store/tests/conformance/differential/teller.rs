@@ -19,6 +19,7 @@ use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Report, Row, State, Window};
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::pool::{Choice, Name, Picked};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{IdForm, Receipt, our_reference};
@@ -485,6 +486,7 @@ impl Teller {
             retry_of: self.draw.one_in(9).then(|| self.known().1),
             reply: None,
             template: self.draw.one_in(5).then(|| Origin { template: TemplateId::from_key(3), version: 2 }),
+            programme: programme::Name::parse("offers").filter(|_| self.draw.one_in(5)),
             ..message(self.made)
         };
         let queued = Life::queued(message.segments, now, send_at);
@@ -662,6 +664,8 @@ impl Teller {
             "yes",
             "yes",
             "no",
+            "join",
+            "join",
             "do not text me",
             "it",
         ]);

@@ -1,0 +1,313 @@
+//! Programmes: named streams of messages of a seller from some senders.
+
+use super::Config;
+use super::key::{Reader, Table, section, words};
+use super::list;
+use tidings_domain::account::Environment;
+use tidings_domain::consent::{self, Act, Channel, Wording};
+use tidings_domain::content;
+use tidings_domain::pool;
+use tidings_domain::programme::{
+    self, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, SELLER_MAX, WELCOME_MAX,
+};
+use tidings_domain::purpose::Purpose;
+use tidings_domain::sender::Sender;
+use tidings_wire::consent::WORDING_MAX;
+use tidings_wire::token::hash;
+use toml::de::DeTable;
+
+section! {
+    /// A programme: a named stream of messages of a seller from some senders, such as reminders or offers. Where one is
+    /// written, a consent counts for the programme and the seller that it names, and for no others. Write the section once for
+    /// each programme; see the guide about programmes.
+    Programme = "programme" {
+        /// Its name: a to z, digits, - and _.
+        name: String = String::new(), example r#""offers""#;
+        /// Whose it is: the name that people give their consent to, as the ledger has it.
+        seller: String = String::new(), example r#""Acme Clinic""#;
+        /// The senders that it uses: phone numbers, short codes, names, and "pool:NAME". What they send is of this programme if
+        /// they belong to no other and the request names none.
+        senders: Vec<String> = Vec::new(), example r#"["+12125551234", "pool:support"]"#;
+        /// The texts by which people join it, at one of its senders; an empty list is none. They are compared as STOP is, and
+        /// must be none of the words that ask for something by themselves.
+        join: Vec<String> = Vec::new(), example r#"["JOIN", "ALERTS"]"#;
+        /// What who joins agrees to be contacted for.
+        purpose: Option<Purpose> = None, example r#""marketing""#;
+        /// What joining is: "written" if what people were shown has all that a written consent must say, else "express". What
+        /// the purpose needs, if not written.
+        act: Option<ActWord> = None, example r#""written""#;
+        /// What people are shown where the word is advertised, to the letter. It goes into the ledger with its SHA-256. Of a
+        /// written consent it must name the seller.
+        wording: Option<String> = None, example r#""Text JOIN to +12125551234 for about 4 texts a month with offers of Acme Clinic.""#;
+        /// What who joins is answered, once: it must have the programme's name, HELP, and how to stop.
+        welcome: Option<String> = None, example r#""Acme Clinic offers: welcome! About 4 texts a month. Msg&data rates may apply. HELP for help, STOP to stop.""#;
+    }
+}
+
+words! {
+    /// What joining is.
+    ActWord {
+        /// Express consent.
+        Express = "express",
+        /// Written consent.
+        Written = "written",
+    }
+}
+
+impl list::Listed for Programme {
+    const MANY: &'static str = "programmes";
+    const NAME_KEY: &'static str = "name";
+}
+
+/// A programme as it was written, and as it counts.
+#[derive(Debug, Clone)]
+pub struct Written {
+    section: Programme,
+    /// As it counts.
+    pub programme: programme::Programme,
+}
+
+impl Written {
+    /// Prints it as it was written.
+    pub fn print(&self, text: &mut String) {
+        list::print(text, &self.section);
+    }
+}
+
+/// What is wrong with a key: its name, and a sentence.
+type Wrong = (&'static str, String);
+
+impl Programme {
+    /// As it counts, with these pools.
+    fn programme(&self, config: &Config) -> Result<programme::Programme, Wrong> {
+        let Some(name) = Name::parse(&self.name) else {
+            return Err(("name", format!("must be 1 to {NAME_MAX} of a to z, digits, - and _; correct it")));
+        };
+        let seller = self.seller.trim();
+        if seller.is_empty() || seller.chars().count() > SELLER_MAX || seller.chars().any(char::is_control) {
+            let why = format!("must have 1 to {SELLER_MAX} characters; write the name that people agree to");
+            return Err(("seller", why));
+        }
+        let (mut senders, mut pools) = (Vec::new(), Vec::new());
+        for text in &self.senders {
+            if let Some(name) = pool::Name::after_prefix(text) {
+                let known = config.pools().into_iter().find(|pool| pool.name.as_str() == name);
+                let Some(pool) = known else {
+                    let why = format!(r#"has "{text}", and there is no [[pool]] of that name; correct it"#);
+                    return Err(("senders", why));
+                };
+                senders.extend(pool.senders);
+                pools.push(pool.name);
+            } else {
+                // Also the fictional numbers of the test environment are taken: a programme is for both.
+                senders.push(Sender::parse(text, None, Environment::Test).map_err(|why| {
+                    ("senders", format!(r#"has "{text}", which cannot be a sender: {why}; correct it"#))
+                })?);
+            }
+        }
+        if senders.is_empty() {
+            return Err(("senders", "is empty; write the senders of the programme".to_owned()));
+        }
+        let join = self.join(&name, seller)?;
+        Ok(programme::Programme { name, seller: seller.to_owned(), senders, pools, join })
+    }
+
+    /// How people join it.
+    fn join(&self, name: &Name, seller: &str) -> Result<Option<Join>, Wrong> {
+        if self.join.is_empty() {
+            let others = [
+                ("purpose", self.purpose.is_some()),
+                ("act", self.act.is_some()),
+                ("wording", self.wording.is_some()),
+                ("welcome", self.welcome.is_some()),
+            ];
+            let why = r#"is written without "join"; write the words by which people join, or remove it"#;
+            return match others.into_iter().find(|(_, is_written)| *is_written) {
+                Some((key, _)) => Err((key, why.to_owned())),
+                None => Ok(None),
+            };
+        }
+        if self.join.len() > JOIN_MAX {
+            return Err(("join", format!("has more than {JOIN_MAX} words; remove some")));
+        }
+        let word = |text: &String| {
+            programme::join_word(text).ok_or_else(|| {
+                let why = "which people cannot join by: it has no word, more than three, or asks for something by itself";
+                ("join", format!(r#"has "{text}", {why}; choose another"#))
+            })
+        };
+        let words = self.join.iter().map(word).collect::<Result<_, _>>()?;
+        let missing = |key| (key, r#"is missing beside "join"; write it"#.to_owned());
+        let purpose = self.purpose.ok_or_else(|| missing("purpose"))?;
+        let needed = consent::needed(purpose, Channel::Text);
+        let act = match self.act {
+            Some(ActWord::Express) => Act::Express,
+            Some(ActWord::Written) => Act::Written,
+            None => needed,
+        };
+        if act < needed {
+            let why =
+                format!(r#"is not enough for "{}", which needs "written"; correct it"#, purpose.as_str());
+            return Err(("act", why));
+        }
+        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        let text = |key, text: &Option<String>, most: usize| {
+            let text = text.clone().ok_or_else(|| missing(key))?;
+            match (1..=most).contains(&text.trim().chars().count()) && !text.chars().any(is_control) {
+                true => Ok(text),
+                false => Err((
+                    key,
+                    format!("must have 1 to {most} characters, and no control characters; correct it"),
+                )),
+            }
+        };
+        let wording = text("wording", &self.wording, WORDING_MAX)?;
+        if act == Act::Written && content::is_name(seller) && !content::names(&wording, seller) {
+            let why =
+                "does not name the seller, as a written consent must; write it there as people were shown it";
+            return Err(("wording", why.to_owned()));
+        }
+        let welcome = text("welcome", &self.welcome, WELCOME_MAX)?;
+        let lacking = programme::lacking(&welcome, name);
+        if !lacking.is_empty() {
+            let why = format!("lacks what carriers want it to say: {}; add it", lacking.join(", "));
+            return Err(("welcome", why));
+        }
+        let wording = Wording { hash: hash(&wording), text: wording };
+        Ok(Some(Join { words, purpose, act, wording, welcome }))
+    }
+
+    /// As it counts, if it is right after those before it.
+    fn checked(
+        &self,
+        config: &Config,
+        reader: &mut Reader<'_>,
+        table: &Table<'_>,
+        before: &[Written],
+    ) -> Option<programme::Programme> {
+        let (key, wrong) = match self.programme(config) {
+            Err(wrong) => wrong,
+            Ok(one) if before.iter().any(|other| other.programme.name == one.name) => {
+                ("name", "is that of another programme; name it otherwise".to_owned())
+            }
+            Ok(_) if before.len() == PROGRAMMES_MAX => {
+                ("name", format!("is one of more than {PROGRAMMES_MAX} programmes; remove some"))
+            }
+            Ok(one) => match before.iter().find_map(|other| shared(&one, &other.programme)) {
+                None => return Some(one),
+                Some((word, name)) => {
+                    let why = format!(
+                        r#"has "{word}", by which people join "{name}" at a sender that both use; choose another"#
+                    );
+                    ("join", why)
+                }
+            },
+        };
+        reader.complain_of(table, key, wrong);
+        None
+    }
+}
+
+/// A word by which people would join both at the same sender, with the name of the other.
+fn shared(one: &programme::Programme, other: &programme::Programme) -> Option<(String, Name)> {
+    let (mine, theirs) = (one.join.as_ref()?, other.join.as_ref()?);
+    one.senders.iter().find(|sender| other.senders.contains(sender))?;
+    let word = mine.words.iter().find(|word| theirs.words.contains(word))?;
+    Some((word.clone(), other.name.clone()))
+}
+
+/// Reads all of them, after the pools.
+pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>, config: &Config) -> Vec<Written> {
+    let mut programmes = Vec::new();
+    list::each(reader, root, |reader, table, section: Programme| {
+        if let Some(programme) = section.checked(config, reader, table, &programmes) {
+            programmes.push(Written { section, programme });
+        }
+    });
+    programmes
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::connection::Secrets;
+    use crate::config::{Config, FILE_NAME};
+    use std::collections::BTreeMap;
+
+    const FULL: &str = "[[pool]]\nname = \"desk\"\nsenders = [\"+15550001111\"]\n\
+        [[programme]]\nname = \"reminders\"\nseller = \"Acme Clinic\"\nsenders = [\"12345\", \"pool:desk\"]\n";
+
+    fn load(text: &str) -> Result<Config, Vec<String>> {
+        let read = Config::parse(FILE_NAME, text, &BTreeMap::new(), Secrets::Fetched);
+        read.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn programmes_are_read_and_shown_as_they_were_written() {
+        let config = load(FULL).expect("it is right");
+        let all = config.programmes().all;
+        let [one] = &all[..] else { panic!("{all:?}") };
+        assert_eq!((one.seller.as_str(), one.senders.len(), one.pools.len()), ("Acme Clinic", 2, 1));
+        let again = load(&config.show()).expect("what is shown can be written");
+        assert_eq!(again.programmes(), config.programmes());
+    }
+
+    #[test]
+    fn a_wrong_programme_is_answered_with_key_and_cure() {
+        let check = |key: &str, value: &str, cure: &str| {
+            let pairs = [("name", "\"a\""), ("seller", "\"Acme\""), ("senders", "[\"Acme\"]")];
+            let lines =
+                pairs.map(|(name, usual)| format!("{name} = {}\n", if name == key { value } else { usual }));
+            let problems = load(&format!("[[programme]]\n{}", lines.concat())).expect_err(value);
+            let [problem] = &problems[..] else { panic!("{value}: {problems:?}") };
+            assert!(problem.contains(&format!("key \"{key}\" in [[programme]]")), "{problem}");
+            assert!(problem.contains(cure), "{problem}");
+        };
+        check("name", "\"Big\"", "a to z");
+        check("seller", "\" \"", "1 to 500");
+        check("senders", "[]", "is empty");
+        check("senders", "[\"?\"]", "cannot be a sender");
+        check("senders", "[\"pool:desk\"]", "no [[pool]]");
+        let joins = |lines: &str| {
+            let head = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"Acme\"]\n";
+            format!("{head}{lines}")
+        };
+        let full = [
+            "join = [\"JOIN\"]\n",
+            "purpose = \"marketing\"\n",
+            "act = \"written\"\n",
+            "wording = \"Text JOIN for offers of Acme\"\n",
+            "welcome = \"Acme offers. HELP for help, STOP to stop.\"\n",
+        ];
+        load(&joins(&full.concat())).expect("it is right");
+        let check = |n: usize, line: &str, key: &str, cure: &str| {
+            let mut lines = full.map(str::to_owned);
+            lines[n] = if line.is_empty() { String::new() } else { format!("{line}\n") };
+            let problems = load(&joins(&lines.concat())).expect_err(line);
+            let [problem] = &problems[..] else { panic!("{line}: {problems:?}") };
+            assert!(problem.contains(&format!("key \"{key}\" in [[programme]] \"offers\"")), "{problem}");
+            assert!(problem.contains(cure), "{problem}");
+        };
+        for word in ["STOP", "start", "Subscribe", "help", "YES", "no", "!", "one two three four"] {
+            check(0, &format!("join = [\"{word}\"]"), "join", "choose another");
+        }
+        check(0, "", "purpose", "without");
+        check(1, "", "purpose", "is missing");
+        check(2, "act = \"express\"", "act", "needs \"written\"");
+        check(3, "", "wording", "is missing");
+        check(3, "wording = \" \"", "wording", "1 to 5000");
+        check(3, "wording = \"Text JOIN for offers\"", "wording", "name the seller");
+        check(4, "", "welcome", "is missing");
+        check(4, "welcome = \"Welcome!\"", "welcome", "the programme's name, HELP, how to stop");
+        check(4, "welcome = \"Offers: HELP for help.\"", "welcome", "say: how to stop");
+        let two = [
+            joins(&full.concat()),
+            joins(&full.concat())
+                .replace("\"offers\"", "\"more-offers\"")
+                .replace("Acme offers", "More offers"),
+        ];
+        assert!(load(&two.concat()).expect_err("one word for two")[0].contains("at a sender that both use"));
+
+        let twice = "[[programme]]\nname = \"a\"\nseller = \"Acme\"\nsenders = [\"Acme\"]\n".repeat(2);
+        assert!(load(&twice).expect_err("two of one name")[0].contains("that of another programme"));
+    }
+}
