@@ -1100,11 +1100,21 @@ impl Check<'_> {
         for (of, seen) in self.seen.ledger.submissions.iter().zip(&self.seen.submissions) {
             first.entry(of.message).or_insert(seen.at);
         }
+        // What a link gave back, because it had waited there for too long, stands in its queue from then on.
+        let mut given_back: BTreeMap<i64, Ms> = BTreeMap::new();
+        for (ms, what) in &self.seen.ledger.entries {
+            if let Happened::Unsent { message, .. } = what
+                && first.get(message).is_some_and(|at| *ms <= at.ms)
+            {
+                given_back.insert(*message, *ms);
+            }
+        }
         let mut waiting = Vec::new();
         for (message, at) in &first {
             let Some((wish, call)) = self.seen.wish(*message) else { continue };
             let Some((heard, _)) = &self.seen.calls[&call.number].replied else { continue };
             let due_ms = heard.ms.max(heard.ms + wish.send_in_ms.unwrap_or(0));
+            let due_ms = due_ms.max(given_back.get(message).copied().unwrap_or(due_ms));
             // What was held goes when it may.
             let is_held = self.seen.messages.get(message).is_some_and(|timeline| was_held(timeline));
             waiting.push((wish, self.seen.connection_of(*message), is_held, due_ms, *at));
