@@ -4,7 +4,7 @@ use crate::ask::{Answer, Ask, json};
 use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::Consent;
+use tidings_domain::consent::{Act, Consent};
 use tidings_domain::id::ConsentId;
 use tidings_engine::proof::Proof;
 use tidings_wire::Shown;
@@ -27,10 +27,22 @@ pub(crate) fn recipient(ask: &Ask) -> Result<PhoneNumber, Problem> {
     Ok(ask.door().recipient("to", &to)?)
 }
 
+/// Refuses the name of a programme that nobody configured where it would do harm: what is taken back for it would still be
+/// sent, and what is asked for it would count for nothing. A grant for it is kept: it is what the person said.
+pub(crate) fn check_programme(ask: &Ask, name: Option<&str>) -> Result<(), Problem> {
+    let programmes = ask.app.engine.programmes();
+    let unknown = name.filter(|name| !programmes.are_meant_by(name));
+    let known = || programmes.all.iter().map(|one| one.name.as_str());
+    unknown.map_or(Ok(()), |name| Err(FieldError::no_programme(name, known()).into()))
+}
+
 pub(crate) async fn record(ask: Ask) -> Answer {
     let engine = &ask.app.engine;
     let now = engine.clock().now();
     let wanted = consent::parse(&ask.json()?, ask.door(), now)?;
+    if wanted.act == Act::Revoked {
+        check_programme(&ask, wanted.evidence.programme.as_deref())?;
+    }
     let pairs = wanted
         .purposes
         .iter()

@@ -2,7 +2,7 @@
 
 use crate::ask::{Answer, Ask, json};
 use crate::auth;
-use crate::consent::recipient;
+use crate::consent::{check_programme, recipient};
 use crate::idempotency::{self, Remembered};
 use crate::send::{open, pace, refusal, remember, repeated};
 use tidings_domain::account::Scope;
@@ -20,6 +20,7 @@ pub(crate) async fn ask(ask: Ask) -> Answer {
     open(&ask)?;
     let key = idempotency::key(&ask.headers)?;
     let (message, new) = wire::parse(&ask.json()?, ask.door())?;
+    check_programme(&ask, new.programme.as_deref())?;
     pace(&ask, 1)?;
     let text_field = message.text_field;
     let (base, rendered) = (ask.app.settings.public_url.clone(), new.clone());

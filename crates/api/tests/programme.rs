@@ -89,6 +89,18 @@ async fn a_programme_that_nobody_configured_is_refused_with_the_one_that_was_mea
     check("ofers", "Did you mean `offers`?").await;
     check("nothing-like-it", "no programme").await;
     check("No Name", "a to z").await;
+    // What would count for nothing is not taken for a consent that is gone, or asked for.
+    let consent = |act: &str, programme: &str| {
+        json!({
+            "to": PERSON, "act": act, "purposes": ["marketing"], "channels": ["text"], "method": "spoken",
+            "programme": programme,
+        })
+        .to_string()
+    };
+    let refused = house.post("/v1/consents", &token, &consent("revoked", "offer")).await.expect(422);
+    assert_eq!(refused["code"], "UNKNOWN_PROGRAMME", "{refused}");
+    house.post("/v1/consents", &token, &consent("revoked", "Offers")).await.expect(201);
+    house.post("/v1/consents", &token, &consent("express", "spring sale")).await.expect(201);
     let preview = text(SHOP, "alert", Some("ofers")).to_string();
     let preview = house.post("/v1/messages/preview", &token, &preview).await.expect(200);
     assert_eq!(preview["refused"][0]["code"], "UNKNOWN_PROGRAMME");

@@ -254,7 +254,7 @@ impl Scope<'_> {
 }
 
 /// Whether two names are one, however they are written: people type them into forms and lists.
-fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let plain = |text: &str| text.trim().to_lowercase();
     one == other || plain(one) == plain(other)
 }

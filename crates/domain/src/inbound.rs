@@ -26,6 +26,13 @@ pub fn is_repeated(before: Timestamp, opened: Option<Timestamp>, now: Timestamp)
         || opened.is_some_and(|opened| before < opened) && age_ms < REPEAT_ON_NEW_SESSION_MS
 }
 
+/// Whether a text counts though the same came a moment ago, given why the person is on the list now: an opt-out of somebody who is
+/// not on it. Then the person, or somebody else, took the first one back in between. If it was the carrier that offered the
+/// first one again, somebody is not sent to who said START; the other mistake would be the worse one.
+pub const fn counts_again(class: Class, standing: Option<Reason>) -> bool {
+    matches!(decide(class, standing), Decision::Suppress)
+}
+
 /// Who wrote a message and where it stands, as that is known in the commit that tells it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Whose {
@@ -136,6 +143,19 @@ mod tests {
         check(None, Some(7));
         check(Some(5), Some(7));
         assert_eq!(Whose::default().noted(), None);
+    }
+
+    #[test]
+    fn only_an_opt_out_counts_again() {
+        let check = |class, standing, expected| {
+            assert_eq!(counts_again(class, standing), expected, "{class:?} {standing:?}");
+        };
+        check(Class::Stop, None, true);
+        check(Class::Stop, Some(Reason::OptedOut), false);
+        for class in [Class::Start, Class::Help, Class::Doubtful, Class::Nothing] {
+            check(class, None, false);
+            check(class, Some(Reason::OptedOut), false);
+        }
     }
 
     #[test]

@@ -57,9 +57,10 @@ impl Paces {
         Self(paces.into_iter().collect())
     }
 
-    /// The queue in which messages from this sender wait for this connection.
-    pub fn queue(&self, connection: ConnectionId, sender: &Sender) -> Queue {
-        match self.0.contains_key(sender) {
+    /// The queue in which a message from this sender waits for this connection. An answer to what somebody wrote waits in that of
+    /// the connection: behind all that waits for its sender it would be too late, and it is one message for each that came.
+    pub fn queue(&self, connection: ConnectionId, sender: &Sender, is_answer: bool) -> Queue {
+        match self.0.contains_key(sender) && !is_answer {
             true => Queue::of_sender(connection, sender),
             false => Queue::of(connection),
         }
@@ -67,7 +68,7 @@ impl Paces {
 
     /// The queue in which this message waits.
     pub fn queue_of(&self, message: &Message) -> Queue {
-        self.queue(message.connection, &message.sender)
+        self.queue(message.connection, &message.sender, message.reply.is_some())
     }
 
     /// What these make of the queues of a connection: each with the segments per second that may go from it.
@@ -94,11 +95,12 @@ mod tests {
     fn who_has_a_pace_has_a_queue_beside_that_of_the_connection() {
         let connection = ConnectionId::from_key(3);
         let paces = Paces::new([(sender("Slow"), 1.0), (sender("+12125551234"), 0.5)]);
-        assert_eq!(paces.queue(connection, &sender("Fast")), Queue::of(connection));
-        let slow = paces.queue(connection, &sender("Slow"));
+        assert_eq!(paces.queue(connection, &sender("Fast"), false), Queue::of(connection));
+        let slow = paces.queue(connection, &sender("Slow"), false);
         assert_ne!(slow, Queue::of(connection));
-        assert_ne!(slow, paces.queue(connection, &sender("+12125551234")));
-        assert_ne!(slow, paces.queue(ConnectionId::from_key(4), &sender("Slow")));
+        assert_ne!(slow, paces.queue(connection, &sender("+12125551234"), false));
+        assert_ne!(slow, paces.queue(ConnectionId::from_key(4), &sender("Slow"), false));
+        assert_eq!(paces.queue(connection, &sender("Slow"), true), Queue::of(connection));
         assert_eq!(paces.of(connection).get(&slow), Some(&1.0));
         // What is in a store stays there: the number must never change.
         assert_eq!(slow.key(), 5_246_423_163_335_606_275);

@@ -271,10 +271,7 @@ impl FieldError {
                 Self::new("from", Code::InvalidSender, "no_pool", detail)
             }
             Refusal::NoProgramme(Unknown { name, known }) => {
-                let near = nearest(name.as_str(), known.iter().map(programme::Name::as_str));
-                let near = near.map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
-                let detail = format!("There is no programme of this name.{near}");
-                Self::new("programme", Code::UnknownProgramme, "no_programme", detail)
+                Self::no_programme(name.as_str(), known.iter().map(programme::Name::as_str))
             }
             Refusal::NoRoute => Self::new(
                 "to",
@@ -284,6 +281,13 @@ impl FieldError {
             ),
             Refusal::Gate(reason) => Self::gate(reason, text_field),
         }
+    }
+
+    /// What somebody is told who names a programme that nobody configured; these are known.
+    pub fn no_programme<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Self {
+        let near = nearest(name, known).map(|near| format!(" Did you mean `{near}`?")).unwrap_or_default();
+        let detail = format!("There is no programme of this name.{near}");
+        Self::new("programme", Code::UnknownProgramme, "no_programme", detail)
     }
 
     /// What a request is told that the gate does not let pass. `text_field` is the name under which the caller gave the text.

@@ -208,6 +208,14 @@ impl Config {
                 reader.complain_of(&table, "reply", wrong);
             }
         }
+        for one in &self.written_programmes {
+            let welcome = one.programme.join.as_ref().map(|join| join.welcome.as_str());
+            if let Some(wrong) = welcome.and_then(|welcome| self.wrong_text(welcome)) {
+                let table =
+                    list::table::<super::programme::Programme>(reader, root, one.programme.name.as_str());
+                reader.complain_of(&table, "welcome", wrong);
+            }
+        }
         let (allowed, needed) = (self.limits.max_segments.get(), self.segments_of_built_in());
         if needed > allowed {
             let table = reader.table_of::<Limits>(root);

@@ -299,6 +299,11 @@ mod tests {
         check(4, "", "welcome", "is missing");
         check(4, "welcome = \"Welcome!\"", "welcome", "the programme's name, HELP, how to stop");
         check(4, "welcome = \"Offers: HELP for help.\"", "welcome", "say: how to stop");
+        let long = format!(
+            "welcome = \"Offers: HELP for help, STOP to stop. {}\"\n[limits]\nmax_segments = 3",
+            "a".repeat(500)
+        );
+        check(4, &long, "welcome", "has 4 segments");
         let two = [
             joins(&full.concat()),
             joins(&full.concat())

@@ -289,6 +289,15 @@ impl Inbound {
         }
     }
 
+    /// Why an opt-out is lifted by it. The id comes first where it is START, which opens all again ([`Suppression::opt_out`]);
+    /// whoever joins a programme agrees to that one.
+    pub(crate) fn lifting(&self, ask: &Ask) -> String {
+        match &ask.joining {
+            None => format!("{} {}", self.id, ask.matched),
+            Some(joining) => format!("joined {} by {}", joining.name, self.id),
+        }
+    }
+
     /// Who sent it, if somebody can be sent to where it came from: a phone number, and no short code or name. Carriers
     /// write an international number with or without `+`.
     pub fn person(&self) -> Option<PhoneNumber> {

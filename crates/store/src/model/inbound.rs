@@ -10,7 +10,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, counts_again, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::reply::{Count, Kind as ReplyKind, WINDOW_MS, is_one_more_allowed};
@@ -207,12 +207,15 @@ impl Tables {
         out: &mut Advanced,
     ) -> Result<()> {
         let before = self.inbounds.like(&Content::of(&arrival)).map(|(_, kept)| kept.inbound.at).max();
-        if before.is_some_and(|before| is_repeated(before, arrival.opened, now)) {
-            out.ignored += 1;
-            return Ok(());
-        }
         let said = Assembly::of(arrival.segment.clone()).read();
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, hearing);
+        if before.is_some_and(|before| is_repeated(before, arrival.opened, now)) {
+            let standing = ask.as_ref().map(|ask| self.suppressions.in_force(inbound.realm, ask.person, now));
+            if !standing.is_some_and(|standing| counts_again(inbound.keyword, standing)) {
+                out.ignored += 1;
+                return Ok(());
+            }
+        }
         // From here on nothing can fail.
         self.inbounds.insert(arrival, inbound.clone(), None)?;
         let handled = self.answer_or_route(&mut inbound, ask.as_ref(), hearing, now);

@@ -174,7 +174,7 @@ impl Tables {
     /// counts again.
     pub(super) fn lift_by_person(&mut self, inbound: &Inbound, ask: &Ask, actor: &Actor, now: Timestamp) {
         let Some(known) = self.suppressions.standing(inbound.realm, ask.person).cloned() else { return };
-        let why = format!("{} {}", inbound.id, ask.matched);
+        let why = inbound.lifting(ask);
         self.suppressions.end(known.id, now, why.clone());
         self.write_audit(actor, "suppression.lift", known.id.to_string(), why, now);
         let is_replaced = |entry: &&Suppression| {

@@ -16,7 +16,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, counts_again, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
@@ -234,13 +234,19 @@ impl<'h> Desk<'h> {
     async fn receive_whole(&mut self, tx: &mut Tx, arrival: &Arrival) -> Result<()> {
         let print = column::fingerprint(arrival);
         let before = self.seen.get(&print).copied();
-        if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
-            self.out.ignored += 1;
-            return Ok(());
-        }
-        self.seen.insert(print, before.map_or(arrival.at, |before| before.max(arrival.at)));
         let assembly = Assembly::of(arrival.segment.clone());
         let (mut inbound, ask) = arrival.inbound().told(assembly.read(), arrival.at, self.hearing);
+        if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
+            let standing = match &ask {
+                Some(ask) => Some(suppression::standing(tx, inbound.realm, ask.person, self.now).await?),
+                None => None,
+            };
+            if !standing.is_some_and(|standing| counts_again(inbound.keyword, standing)) {
+                self.out.ignored += 1;
+                return Ok(());
+            }
+        }
+        self.seen.insert(print, before.map_or(arrival.at, |before| before.max(arrival.at)));
         let handled = self.answer_or_route(tx, &mut inbound, ask.as_ref()).await?;
         self.begin(
             arrival,

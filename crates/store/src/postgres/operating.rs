@@ -122,11 +122,11 @@ pub(super) async fn reroute(
         let rows = tx
             .sql
             .rows(
-                "SELECT d.priority, d.due_at, d.message, d.ctid, m.parts, m.sender FROM (
+                "SELECT d.priority, d.due_at, d.message, d.ctid, m.parts, m.sender, m.is_answer FROM (
                    SELECT priority, due_at, message, ctid FROM due
                    WHERE lane = $1 AND (priority, due_at, message) > ($2, $3, $4)
                    ORDER BY priority, due_at, message LIMIT $5) d
-                 LEFT JOIN LATERAL (SELECT x.parts, x.sender FROM message x WHERE x.id = d.message LIMIT 1) m ON true
+                 LEFT JOIN LATERAL (SELECT x.parts, x.sender, x.reply IS NOT NULL AS is_answer FROM message x WHERE x.id = d.message LIMIT 1) m ON true
                  ORDER BY d.priority, d.due_at, d.message",
                 &[&from.key(), &after.0, &after.1, &after.2, &REROUTE_STEP],
             )
@@ -146,7 +146,7 @@ pub(super) async fn reroute(
             if untouched(cell(row, 4)?)? {
                 messages.push(cell(row, 2)?);
                 places.push(cell(row, 3)?);
-                lanes.push(tx.paces.queue(*to, &column::sender(cell(row, 5)?)?).key());
+                lanes.push(tx.paces.queue(*to, &column::sender(cell(row, 5)?)?, cell(row, 6)?).key());
                 moved += 1;
             }
         }

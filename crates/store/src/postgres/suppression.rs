@@ -341,7 +341,7 @@ pub(super) async fn lift_by_person(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<()> {
-    let (realm, why) = (inbound.realm, format!("{} {}", inbound.id, ask.matched));
+    let (realm, why) = (inbound.realm, inbound.lifting(ask));
     let Some(lifted) = lift(tx, &realm, &ask.person, &why, actor, &now).await? else { return Ok(()) };
     let (account, is_live, digits) = key(realm, ask.person);
     let replaced = tx

@@ -12,7 +12,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, counts_again, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
 use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
@@ -105,12 +105,17 @@ impl Desk<'_, '_> {
     fn receive_whole(&mut self, arrival: &Arrival) -> Result<()> {
         let print = column::fingerprint(arrival);
         let before = last(self.tx.sql, &print)?;
-        if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
-            self.out.ignored += 1;
-            return Ok(());
-        }
         let said = Assembly::of(arrival.segment.clone()).read();
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, self.hearing);
+        if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
+            let standing =
+                |ask: &Ask| suppression::in_force(self.tx.sql, inbound.realm, ask.person, self.now);
+            let standing = ask.as_ref().map(standing).transpose()?;
+            if !standing.is_some_and(|standing| counts_again(inbound.keyword, standing)) {
+                self.out.ignored += 1;
+                return Ok(());
+            }
+        }
         let handled = self.answer_or_route(&mut inbound, ask.as_ref())?;
         insert(self.tx.sql, &inbound, &print, None)?;
         insert_part(self.tx.sql, inbound.id, 1, arrival)?;

@@ -125,8 +125,8 @@ pub(super) fn reroute(
                     break;
                 }
                 // A message that is partly at a carrier stays: phones do not join parts that came by two roads.
-                if let Some(sender) = untouched(tx.sql, row.message)? {
-                    row.move_to(tx.sql, queue, tx.paces.queue(*to, &sender), *now)?;
+                if let Some((sender, is_answer)) = untouched(tx.sql, row.message)? {
+                    row.move_to(tx.sql, queue, tx.paces.queue(*to, &sender, is_answer), *now)?;
                     moved += 1;
                 }
             }
@@ -165,15 +165,17 @@ fn waiting(sql: &Sql, queue: Queue, after: (i64, i64, i64)) -> Result<Vec<Waitin
     rows.collect::<rusqlite::Result<_>>().map_err(failed)
 }
 
-/// The sender of a message of which nothing is at a carrier.
-fn untouched(sql: &Sql, message: i64) -> Result<Option<Sender>> {
-    let found: Option<(String, String)> = sql
-        .prepare_cached("SELECT parts, sender FROM message WHERE id = ?1")
-        .and_then(|mut s| s.query_row([message], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+/// The sender of a message of which nothing is at a carrier, and whether it is an answer.
+fn untouched(sql: &Sql, message: i64) -> Result<Option<(Sender, bool)>> {
+    let found: Option<(String, String, bool)> = sql
+        .prepare_cached("SELECT parts, sender, reply IS NOT NULL FROM message WHERE id = ?1")
+        .and_then(|mut s| {
+            s.query_row([message], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+        })
         .map_err(failed)?;
-    let Some((parts, sender)) = found else { return Ok(None) };
+    let Some((parts, sender, is_answer)) = found else { return Ok(None) };
     let waits = column::segments(&parts)?.iter().all(|segment| *segment == Segment::Waiting);
-    waits.then(|| column::sender(&sender)).transpose()
+    waits.then(|| Ok((column::sender(&sender)?, is_answer))).transpose()
 }
 
 impl Waiting {

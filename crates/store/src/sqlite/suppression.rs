@@ -157,7 +157,7 @@ pub(super) fn lift_by_person(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<()> {
-    let (realm, why) = (inbound.realm, format!("{} {}", inbound.id, ask.matched));
+    let (realm, why) = (inbound.realm, inbound.lifting(ask));
     let Some(lifted) = lift(tx, &realm, &ask.person, &why, actor, &now)? else { return Ok(()) };
     let replaced = tx
         .sql

@@ -400,6 +400,26 @@ fn an_opt_out_in_several_parts_is_heard_when_it_is_whole_and_soon_if_it_never_is
 }
 
 /// P-20
+/// Between two of the same a person may have said something else. Whoever says stop, however often and how soon, is not sent to.
+#[test]
+fn an_opt_out_that_comes_again_counts_if_it_was_taken_back_in_between() {
+    for_each_backend(|store| async move {
+        let mut n = 0;
+        let mut says = async |text: &str| {
+            n += 1;
+            receive(&store, vec![arrival(n, text, at(10))], at(10)).await.ignored
+        };
+        let listed = async || store.suppressed(vec![(HOME, number(7))], at(10)).await.expect("read")[0];
+        assert_eq!((says("STOP").await, listed().await), (0, Some(Reason::OptedOut)));
+        assert_eq!((says("STOP").await, listed().await), (1, Some(Reason::OptedOut)), "it is offered again");
+        assert_eq!((says("START").await, listed().await), (0, None));
+        assert_eq!((says("START").await, listed().await), (1, None), "it is offered again");
+        assert_eq!((says("STOP").await, listed().await), (0, Some(Reason::OptedOut)), "it is said again");
+        // Perhaps it is the first one, offered again: then it must not open anything.
+        assert_eq!((says("START").await, listed().await), (1, Some(Reason::OptedOut)));
+    });
+}
+
 #[test]
 fn what_the_carrier_offers_again_is_one_message_where_that_can_be_known() {
     for_each_backend(|store| async move {

@@ -3,8 +3,10 @@
 use crate::for_each_backend;
 use crate::samples::*;
 use tidings_domain::account::Environment;
+use tidings_domain::id::InboundId;
 use tidings_domain::message::{Answer, Message, Status};
 use tidings_domain::queue::Queue;
+use tidings_domain::reply::{self, Reply};
 use tidings_domain::sender::Sender;
 
 fn from(sender: &str, n: i64) -> Message {
@@ -58,5 +60,16 @@ fn what_is_rerouted_waits_for_its_sender_there_too() {
         for queue in [Queue::of(spare), slow(spare)] {
             assert_eq!(store.claim(queue, MANY, START).await.expect("claimed").tickets.len(), 1, "{queue:?}");
         }
+    });
+}
+
+#[test]
+fn an_answer_does_not_wait_behind_what_waits_for_its_sender() {
+    for_each_backend(|store| async move {
+        accept(&store, [from(SLOW, 1)]).await;
+        let reply = Some(Reply { kind: reply::Kind::OptOut, to: InboundId::from_key(1) });
+        accept(&store, [Message { reply, ..from(SLOW, 2) }]).await;
+        let tickets = store.claim(Queue::of(LINE), MANY, START).await.expect("claimed").tickets;
+        assert_eq!(tickets.iter().map(|ticket| ticket.message.id).collect::<Vec<_>>(), [id(2)]);
     });
 }

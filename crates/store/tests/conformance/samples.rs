@@ -102,7 +102,7 @@ pub fn disk() -> Disk {
 
 /// Where its messages wait for this connection.
 pub fn slow(connection: ConnectionId) -> Queue {
-    paces().queue(connection, &Sender::from_stored(SLOW).expect("a sender"))
+    paces().queue(connection, &Sender::from_stored(SLOW).expect("a sender"), false)
 }
 
 pub fn draft(message: Message) -> Draft {
