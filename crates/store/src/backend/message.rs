@@ -11,7 +11,7 @@ use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::frequency::Bound;
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
-use tidings_domain::message::{Input, Life, Message, Status};
+use tidings_domain::message::{Input, LEASE_MS, Life, Message, State, Status};
 use tidings_domain::pool::{self, Picked};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
@@ -25,6 +25,28 @@ use tidings_domain::webhook::Delivery;
 
 /// A clock that is corrected by less than this does not make an early receipt look as if it came before the submission.
 pub(crate) const CLOCK_SLACK_MS: i64 = 1_000;
+
+/// Since when a receipt may be about what an input speaks of: one that came before the submission is not about it, because
+/// carriers repeat receipts and use ids again. An answer to an earlier attempt than that which is under way speaks of that one,
+/// and when it was submitted is not kept.
+pub(crate) const fn submitted_from(message: &Message, life: &Life, answered: Option<u32>) -> Timestamp {
+    let speaks_of_this = match answered {
+        Some(attempt) => attempt == life.attempt,
+        None => true,
+    };
+    match life.state {
+        State::Sending { until } if speaks_of_this => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
+        _ => message.created_at,
+    }
+}
+
+/// The attempt that an answer is to, if the input is one.
+pub(crate) const fn answered(input: &Input) -> Option<u32> {
+    match input {
+        Input::Answered { attempt, .. } => Some(*attempt),
+        _ => None,
+    }
+}
 
 /// Messages that one claim ends because their time is over. After an outage there may be hundreds of thousands of them
 /// at the head of a queue, and a commit with all of them would keep the writer from everybody.

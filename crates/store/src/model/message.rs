@@ -17,9 +17,7 @@ use tidings_domain::failure::Failure;
 use tidings_domain::frequency::Other;
 use tidings_domain::gate;
 use tidings_domain::id::*;
-use tidings_domain::message::{
-    Answer, Effect, Input, LEASE_MS, Life, Message, Rules, Segment, State, Status,
-};
+use tidings_domain::message::{Answer, Effect, Input, Life, Message, Rules, Segment, State, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::receipt::{
@@ -538,15 +536,12 @@ impl<'a> Commit<'a> {
         // Each decision of a commit gets another number, spread from the one that was drawn for it.
         self.jitter = self.jitter.next();
         let rules = Rules { retry: self.retry, jitter: self.jitter };
+        let answered = answered(&input);
         let Ok(transition) = row.life.apply(input, row.message.terms(), self.now, rules) else {
             self.out.ignored += 1;
             return None;
         };
-        // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
-        let submitted_at = match row.life.state {
-            State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
-            _ => row.message.created_at,
-        };
+        let submitted_at = submitted_from(&row.message, &row.life, answered);
         let unanswered = transition.life.newly_unanswered(&row.life);
         forms.extend(unanswered.map(|n| reference_form(our_reference(id, n))));
         let status = transition.life.state.status();

@@ -30,9 +30,7 @@ use tidings_domain::conversation::is_lost;
 use tidings_domain::event::Event;
 use tidings_domain::failure::{Failure, Recovery};
 use tidings_domain::id::*;
-use tidings_domain::message::{
-    Answer, Effect, Input, LEASE_MS, Life, Message, Outcome, Rules, State, Status,
-};
+use tidings_domain::message::{Answer, Effect, Input, Life, Message, Outcome, Rules, State, Status};
 use tidings_domain::poison;
 use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{
@@ -189,7 +187,7 @@ impl<'a> Commit<'a> {
             _ => None,
         };
         let is_open = slot.life.state.wakes_at().is_some();
-        let rules = self.rules();
+        let (rules, answered) = (self.rules(), answered(&input));
         let transition = slot.life.apply(input, message.terms(), self.now, rules);
         if let Some((segment, form, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
@@ -206,10 +204,7 @@ impl<'a> Commit<'a> {
         let mut submitted_at = message.created_at;
         if tx.any_parked() {
             let before = &tx.sheets.messages.slot(id).life;
-            // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
-            if let State::Sending { until } = before.state {
-                submitted_at = until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS);
-            }
+            submitted_at = submitted_from(&message, before, answered);
             // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
             // under our own reference.
             forms.extend(accepted.map(|(_, form, _)| form));

@@ -26,7 +26,7 @@ use rusqlite::{Connection as Sql, params};
 use tidings_domain::conversation::is_lost;
 use tidings_domain::event::Event;
 use tidings_domain::id::*;
-use tidings_domain::message::{Answer, Effect, Input, LEASE_MS, Life, Message, Rules, State, Status};
+use tidings_domain::message::{Answer, Effect, Input, Life, Message, Rules, State, Status};
 use tidings_domain::poison;
 use tidings_domain::queue::Queue;
 use tidings_domain::receipt::{
@@ -115,18 +115,14 @@ impl<'a> Commit<'a> {
                 expect_receipt(tx.sql, &hot.message, *segment, &form, carrier_id)?;
             }
         }
-        let rules = self.rules();
+        let (rules, answered) = (self.rules(), answered(&input));
         let Ok(transition) = hot.life.apply(input, hot.message.terms(), self.now, rules) else {
             self.out.ignored += 1;
             return Ok(None);
         };
         let mut status = transition.life.state.status();
         let (id, connection) = (hot.message.id, hot.message.connection);
-        // A receipt that came before the submission is not about it: carriers repeat receipts and use ids again.
-        let submitted_at = match hot.life.state {
-            State::Sending { until } => until.plus_ms(-LEASE_MS - CLOCK_SLACK_MS),
-            _ => hot.message.created_at,
-        };
+        let submitted_at = submitted_from(&hot.message, &hot.life, answered);
         // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
         // under our own reference.
         let mut forms: Vec<String> =

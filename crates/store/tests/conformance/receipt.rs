@@ -368,3 +368,23 @@ async fn receipts_that_belong_to_nobody_make_room_for_later_ones_of_their_connec
     assert_eq!(out.statuses, [Some(Status::Delivered)]);
     store.close().await.expect("it closes");
 }
+
+/// Its answer is written down late, when the message was claimed a second time: the receipt of the first attempt, which waits for
+/// that answer, came before the second one began.
+#[test]
+fn an_answer_to_an_attempt_that_was_given_up_finds_the_receipt_that_came_before_it() {
+    for_each_backend(|store| async move {
+        let alert = Message { purpose: Purpose::Alert, ..message(1) };
+        let id = sending(&store, alert).await;
+        advance(&store, vec![answered(id, 1, 0, Answer::None)], at(5)).await;
+        let early = advance(&store, vec![delivered("1e", number(1))], at(7)).await;
+        assert_eq!(early.parked, 1);
+        // The doubt is over, and it is sent again.
+        wake(&store, at(60)).await;
+        let again = claim_at(&store, at(60)).await;
+        assert_eq!((again.len(), again[0].attempt), (1, 2));
+        let out = advance(&store, vec![taken(id, 1, 0, "1e")], at(61)).await;
+        assert_eq!(out.statuses, [Some(Status::Delivered)]);
+        assert_eq!(status(&store, id).await, Status::Delivered);
+    });
+}
