@@ -184,7 +184,7 @@ async fn move_waiting(
         .await?;
     output.show(&json!({ "from": from, "to": to, "moved": moved }), || {
         format!(
-            "{} from {from} to {to}. A running server sends them within a second.",
+            "{} from {from} to {to}. A running server sends them within some seconds.",
             numbered(moved, "message moved", "messages moved")
         )
     })
