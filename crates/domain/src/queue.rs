@@ -7,7 +7,7 @@ use crate::sender::Sender;
 use std::collections::BTreeMap;
 
 /// Numbers of connections are below this; what is above them in the number of a queue is that of a sender.
-const CONNECTIONS: i64 = 1 << 32;
+pub const CONNECTIONS: i64 = 1 << 32;
 
 /// A queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

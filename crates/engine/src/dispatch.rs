@@ -501,8 +501,10 @@ impl Submit {
             Ok(queues) => queues,
             Err(error) => return crate::warn(&error, "it cannot be read where messages wait"),
         };
-        for queue in queues {
-            self.ask(&self.lane.line(queue, now), engine, now).await;
+        for line in
+            queues.into_iter().map(|queue| self.lane.line(queue, now)).chain([Arc::clone(&self.lane.own)])
+        {
+            self.ask(&line, engine, now).await;
         }
     }
 

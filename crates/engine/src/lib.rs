@@ -58,7 +58,7 @@ use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
 use tidings_domain::programme::Programmes;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::queue::Paces;
+use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
 use tidings_domain::routing::Route;
@@ -88,6 +88,8 @@ const NUMBERS_REST: u64 = 20;
 const STORE_PAUSE_MS: u64 = 250;
 /// How long leaving the other nodes may take at a stop: ms.
 const LEAVE_MS: u64 = 1_000;
+/// How long the store may take to say what is paused and held, before it is asked anew.
+const FOLLOW_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Why an installation could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -885,10 +887,11 @@ impl Inner {
         let is_elsewhere = |id| nodes.iter().any(|node| node.lease_left_ms > 0 && node.owned.contains(&id));
         let mut gone = Vec::new();
         for connection in self.store.connections().await? {
-            if !self.places.contains_key(&connection.id)
-                && !is_elsewhere(connection.id)
-                && !self.store.queues(connection.id).await?.is_empty()
-            {
+            if self.places.contains_key(&connection.id) || is_elsewhere(connection.id) {
+                continue;
+            }
+            let own = self.store.next_due(Some(Queue::of(connection.id)), self.clock.now()).await?;
+            if own.is_some() || !self.store.queues(connection.id).await?.is_empty() {
                 gone.push(connection);
             }
         }
@@ -1054,12 +1057,13 @@ impl Inner {
     /// Takes over pauses and the hold as the store has them: another process may have changed them.
     pub(crate) async fn follow_store(&self) {
         let _turn = self.following.lock().await;
-        let (Ok(connections), Ok(hold)) = (self.store.connections().await, self.store.hold().await) else {
+        // Whoever has the turn and is not answered must not keep the others from hearing of a pause.
+        let read =
+            async { tokio::try_join!(self.store.connections(), self.store.hold(), self.store.accounts()) };
+        let Ok(Ok((connections, hold, accounts))) = tokio::time::timeout(FOLLOW_WAIT, read).await else {
             return;
         };
-        if let Ok(accounts) = self.store.accounts().await {
-            self.admission.set_others(accounts.len() > 1);
-        }
+        self.admission.set_others(accounts.len() > 1);
         let held = hold.is_some();
         *self.hold.lock().expect("nothing panics while it holds this") = hold;
         for connection in connections {

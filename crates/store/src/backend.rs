@@ -213,7 +213,8 @@ pub trait Backend: Send + Sync + 'static {
     /// The senders whose messages wait in queues of their own, as this process has them.
     fn paces(&self) -> Arc<Paces>;
 
-    /// The queues in which anything waits for this connection, in the order of their numbers.
+    /// The queues of senders in which anything waits for this connection, in the order of their numbers. Its own is not among
+    /// them: it is always there, and where much went through it that somebody's open transaction keeps, a look costs.
     fn queues(&self, connection: ConnectionId) -> BoxFuture<'_, Vec<Queue>>;
 
     /// How many messages wait to be sent. Counted now, and from here on kept right by each commit, so that asking what

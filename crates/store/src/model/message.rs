@@ -811,7 +811,8 @@ impl Tables {
 
 impl Tables {
     pub(super) fn queues(&mut self, connection: ConnectionId) -> Result<Vec<Queue>> {
-        Ok(self.messages.queue.of(connection).into_iter().collect())
+        let own = Queue::of(connection);
+        Ok(self.messages.queue.of(connection).into_iter().filter(|queue| *queue != own).collect())
     }
 }
 

@@ -11,8 +11,8 @@ mod sheet;
 
 pub(super) use accept::{accept, accept_needs, accept_with, enqueue};
 pub(super) use queue::{
-    claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of, recover, stop_waiting,
-    waiting, wake,
+    claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of_senders, recover,
+    stop_waiting, waiting, wake,
 };
 pub(super) use read::{batch, batches, find_all, message, messages, redact, timeline, unchanging};
 pub(super) use sheet::{Needs, Sheet};

@@ -13,6 +13,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::id::{AccountId, AuditId, ConnectionId, floor_at};
 use tidings_domain::message::Segment;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue::Queue;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
@@ -113,8 +114,8 @@ pub(super) async fn reroute(
     }
     tx.forget_fronts();
     let mut moved = 0;
-    let mut queues = message::queues_of(&tx.sql, *from).await?.into_iter();
-    let mut queue = queues.next();
+    let mut queues = message::queues_of_senders(&tx.sql, *from).await?.into_iter();
+    let mut queue = Some(Queue::of(*from));
     let mut after = FIRST;
     while let Some(from) = queue
         && moved < *limit

@@ -9,8 +9,8 @@ mod read;
 
 pub(super) use accept::{accept, accept_with, enqueue};
 pub(super) use queue::{
-    claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of, recover, stop_waiting,
-    waiting, wake,
+    claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of_senders, recover,
+    stop_waiting, waiting, wake,
 };
 pub(super) use read::{all_damaged, batch, batches, find, message, messages, redact, timeline, unchanging};
 

@@ -114,7 +114,8 @@ pub(super) fn reroute(
         return Ok(0);
     }
     let mut moved = 0;
-    for queue in message::queues_of(tx.sql, *from)? {
+    let beside = message::queues_of_senders(tx.sql, *from)?;
+    for queue in [Queue::of(*from)].into_iter().chain(beside) {
         let mut after = (-1, i64::MIN, i64::MIN);
         while moved < *limit {
             let step = waiting(tx.sql, queue, after)?;

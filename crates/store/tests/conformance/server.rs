@@ -747,6 +747,9 @@ async fn road(store: &Arc<dyn Backend>, first: i64, count: i64, start: Timestamp
     let message = |n| Message { created_at: start, expires_at: start.plus_ms(2 * HOUR_MS), ..message(n) };
     let accepted = store.accept(intake((first..first + count).map(message)), start).await;
     assert!(matches!(accepted, Ok(Accepted::New(..))), "{accepted:?}");
+    for _ in 0..count {
+        assert_eq!(store.queues(LINE).await.expect("read"), []);
+    }
     let tickets = store.claim(Queue::of(LINE), MANY, start).await.expect("claimed").tickets;
     assert_eq!(tickets.len(), count as usize);
     let recipients = tickets.iter().map(|ticket| (HOME, ticket.message.recipient)).collect();

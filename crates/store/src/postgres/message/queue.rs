@@ -392,24 +392,23 @@ pub(in crate::postgres) async fn next_due(
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }
 
-/// The queues of a connection in which anything waits.
 pub(in crate::postgres) async fn queues(rx: &Rx<'_>, connection: &ConnectionId) -> Result<Vec<queue::Queue>> {
-    queues_of(rx.sql, *connection).await
+    queues_of_senders(rx.sql, *connection).await
 }
 
 /// There are few, so each is looked for behind the one before.
-pub(in crate::postgres) async fn queues_of(
+pub(in crate::postgres) async fn queues_of_senders(
     sql: &Session,
     connection: ConnectionId,
 ) -> Result<Vec<queue::Queue>> {
     let rows = sql
         .rows(
             "WITH RECURSIVE found (lane) AS (
-               (SELECT lane FROM due WHERE lane > 0 ORDER BY lane LIMIT 1)
+               (SELECT lane FROM due WHERE lane > $1 ORDER BY lane LIMIT 1)
                UNION ALL SELECT (SELECT x.lane FROM due x WHERE x.lane > f.lane ORDER BY x.lane LIMIT 1) FROM found f
                WHERE f.lane IS NOT NULL)
              SELECT lane FROM found WHERE lane IS NOT NULL",
-            &[],
+            &[&queue::CONNECTIONS],
         )
         .await?;
     let all = rows.iter().map(|row| cell(row, 0).map(queue::Queue::from_key)).collect::<Result<Vec<_>>>()?;

@@ -18,7 +18,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Input, LEASE_MS, Message, Segment, State, Status, damaged};
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::queue::Queue;
+use tidings_domain::queue::{self, Queue};
 use tidings_domain::receipt::{self, our_reference, reference_form};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Reason;
@@ -305,14 +305,14 @@ pub(in crate::sqlite) fn next_due(
     Ok(earliest.map(|at| Timestamp::from_millis(at).max(*now)))
 }
 
-/// The queues of a connection in which anything waits. There are few, so each is looked for behind the one before.
 pub(in crate::sqlite) fn queues(rx: &mut Rx<'_>, connection: &ConnectionId) -> Result<Vec<Queue>> {
-    queues_of(rx.sql, *connection)
+    queues_of_senders(rx.sql, *connection)
 }
 
-pub(in crate::sqlite) fn queues_of(sql: &Sql, connection: ConnectionId) -> Result<Vec<Queue>> {
+/// There are few, so each is looked for behind the one before.
+pub(in crate::sqlite) fn queues_of_senders(sql: &Sql, connection: ConnectionId) -> Result<Vec<Queue>> {
     let mut found = Vec::new();
-    let mut after = LOOK_AGAIN;
+    let mut after = queue::CONNECTIONS;
     let mut next =
         sql.prepare_cached("SELECT lane FROM due WHERE lane > ?1 ORDER BY lane LIMIT 1").map_err(failed)?;
     while let Some(lane) = next.query_row([after], |row| row.get(0)).optional().map_err(failed)? {
