@@ -179,12 +179,7 @@ fn machine(report: &mut Report) {
 
 /// What the process says of itself that serves this store here, and all that is wrong by its word but what is looked at below.
 async fn ask_server(report: &mut Report, place: &Place, home: &Home) -> Option<Health> {
-    let directory = match home {
-        Home::Directory(at) => at.clone(),
-        // Each node has one of its own, if it could.
-        Home::Database(_) => place.configuration(Secrets::Left).ok()?.data.directory,
-    };
-    let health = match health::of(&directory).await? {
+    let health = match health::of(home, place).await? {
         Ok(health) => health,
         Err(why) => {
             report.wrong("server", why, "look at its log: it runs, and cannot be asked how it is");

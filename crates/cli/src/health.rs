@@ -1,11 +1,13 @@
 //! How the process is that serves a store on this machine, by its own word: what its `/readyz` says. Whether links are up and
 //! what the disk was found to be is known to that process alone.
 
+use crate::config::connection::Secrets;
 use crate::dev::reachable;
 use crate::directory;
+use crate::home::Home;
+use crate::operator::Place;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 use tidings_egress::{Bytes, Client, Limits, Method, Policy, Request, Target};
 
@@ -41,12 +43,17 @@ impl Health {
     }
 }
 
-/// Asks the process that serves this directory, if it says where it answers.
+/// Asks the process that serves this store on this machine, if it says where it answers.
 ///
 /// # Errors
 /// A sentence that says why there is no answer.
-pub async fn of(directory: &Path) -> Option<Result<Health, String>> {
-    let address = reachable(directory::address(directory)?);
+pub async fn of(home: &Home, place: &Place) -> Option<Result<Health, String>> {
+    let directory = match home {
+        Home::Directory(at) => at.clone(),
+        // Each node has one of its own, if it could.
+        Home::Database(_) => place.configuration(Secrets::Left).ok()?.data.directory,
+    };
+    let address = reachable(directory::address(&directory)?);
     Some(ask(address).await.map_err(|why| format!("http://{address}/readyz does not answer: {why}")))
 }
 

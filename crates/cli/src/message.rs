@@ -1,7 +1,10 @@
 //! `tidings message`: what became of messages, and why. Numbers and texts are masked unless they are asked for, so
 //! that what is shown can be pasted into a ticket.
 
+use crate::carrier;
+use crate::config::connection::Secrets;
 use crate::duration;
+use crate::health;
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, Tone, hidden, numbered, when};
 use anyhow::anyhow;
@@ -13,6 +16,7 @@ use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{BatchId, MessageId};
 use tidings_domain::message::Status;
+use tidings_domain::queue::Paces;
 use tidings_domain::text::display;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Attempt, MessageFilter, Page, Stored, Timeline};
@@ -85,7 +89,12 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let hold = operator.store.hold().await?;
             let mut value = Masked::new(&shown(&timeline), full)?;
             value.0["held"] = hold.as_deref().into();
-            output.show(&value, || print(&timeline, hold.as_deref(), full, output, operator.now()))?;
+            let obstacles = match timeline.stored.life.state.is_waiting() {
+                true => Obstacles::of(&operator, place, &timeline, hold).await?,
+                false => Obstacles::default(),
+            };
+            value.0["waits_for"] = obstacles.told().into();
+            output.show(&value, || print(&timeline, &obstacles, full, output, operator.now()))?;
         }
         Command::List { status, to, reference, carrier_id, batch, since, until, limit, full, whose } => {
             let realm = operator.realm(&whose).await?;
@@ -225,7 +234,7 @@ fn mask(value: &mut serde_json::Value) {
     }
 }
 
-fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, now: Timestamp) -> String {
+fn print(timeline: &Timeline, obstacles: &Obstacles, full: bool, output: Output, now: Timestamp) -> String {
     let Stored { message, life, failure, .. } = &timeline.stored;
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -273,10 +282,8 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
         line("repeats", of.to_string());
     }
     if let Some(due_at) = life.state.wakes_at().filter(|_| !life.state.status().is_final()) {
-        let paused = timeline.connection.as_ref().and_then(|connection| connection.paused.as_deref());
         let what = if life.state.is_waiting() { "goes out" } else { "looked at" };
-        let stopped = life.state.is_waiting().then(|| stopped(hold, paused)).flatten();
-        let wait = wait(due_at.since_ms(now), stopped);
+        let wait = wait(due_at.since_ms(now), obstacles.told());
         line(what, format!("{} ({wait}); expires {}", when(Some(due_at)), when(Some(message.expires_at))));
     }
     let mut rows: Vec<(Timestamp, [String; 4])> = vec![(
@@ -305,12 +312,63 @@ fn print(timeline: &Timeline, hold: Option<&str>, full: bool, output: Output, no
 }
 
 /// What keeps waiting messages from going out, whatever their time.
-fn stopped(hold: Option<&str>, paused: Option<&str>) -> Option<String> {
-    let hold = hold.map(|why| format!("held: {why}"));
-    let paused = paused.map(|why| format!("connection paused: {why}"));
-    match (hold, paused) {
-        (Some(hold), Some(paused)) => Some(format!("{hold}; {paused}")),
-        (hold, paused) => hold.or(paused),
+/// What is in the way of a message that waits, as far as it can be known here.
+#[derive(Debug, Default)]
+struct Obstacles {
+    /// Why all sending is held.
+    hold: Option<String>,
+    /// Why its connection is paused.
+    paused: Option<String>,
+    /// The name of its connection, if that is not configured any more.
+    gone: Option<String>,
+    /// What the server says of the link, if that is not up.
+    link: Option<String>,
+    /// The pace of its sender: segments per second.
+    pace: Option<f64>,
+}
+
+impl Obstacles {
+    async fn of(
+        operator: &Operator,
+        place: &Place,
+        timeline: &Timeline,
+        hold: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let message = &timeline.stored.message;
+        let Some(connection) = &timeline.connection else { return Ok(Self { hold, ..Self::default() }) };
+        let configured = carrier::connections(operator, place).await?;
+        let is_gone = configured.iter().all(|(known, _)| known.id != connection.id);
+        let link = match health::of(&operator.home, place).await {
+            Some(Ok(health)) if !is_gone => {
+                health.trouble(&format!("connection {}", connection.name)).map(|part| part.detail.clone())
+            }
+            _ => None,
+        };
+        let paces = match place.file() {
+            Some(_) => place.configuration(Secrets::Left)?.paces(),
+            None => Paces::default(),
+        };
+        Ok(Self {
+            hold,
+            paused: connection.paused.clone(),
+            gone: is_gone.then(|| connection.name.clone()),
+            link,
+            pace: paces.of(message.connection).get(&paces.queue_of(message)).copied(),
+        })
+    }
+
+    /// All of it; `None` if nothing is.
+    fn told(&self) -> Option<String> {
+        let Self { hold, paused, gone, link, pace } = self;
+        let told = [
+            hold.as_ref().map(|why| format!("held: {why}")),
+            paused.as_ref().map(|why| format!("connection paused: {why}")),
+            gone.as_ref().map(|name| format!("connection {name} is not configured; `tidings carrier move` gives its messages to another")),
+            link.as_ref().filter(|_| paused.is_none()).map(|why| format!("its link: {why}")),
+            pace.map(|per_s| format!("behind others of its sender, of which {per_s} segments go in a second")),
+        ];
+        let all: Vec<String> = told.into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
@@ -377,9 +435,15 @@ mod tests {
             (0, None, Some("tired"), "connection paused: tired"),
             (0, Some("restored"), Some("tired"), "held: restored; connection paused: tired"),
         ] {
-            assert_eq!(wait(in_ms, stopped(hold, paused)), expected);
+            let obstacles = Obstacles {
+                hold: hold.map(str::to_owned),
+                paused: paused.map(str::to_owned),
+                ..Obstacles::default()
+            };
+            assert_eq!(wait(in_ms, obstacles.told()), expected);
         }
-        let later = wait(7_200_000, stopped(Some("restored"), None));
+        let held = Obstacles { hold: Some("restored".to_owned()), ..Obstacles::default() };
+        let later = wait(7_200_000, held.told());
         assert!(later.starts_with("in ") && later.ends_with("at the earliest; held: restored"), "{later}");
         assert!(!wait(7_200_000, None).contains("earliest"));
     }

@@ -57,6 +57,13 @@ fn a_carrier_that_is_down_and_messages_of_one_that_is_gone_are_told_and_moved() 
     let kinds: Vec<&Value> = listed.as_array().expect("a list").iter().map(|one| &one["kind"]).collect();
     assert_eq!(kinds, ["smpp", "not configured"]);
 
+    let waits_for = || {
+        let shown: Value =
+            serde_json::from_str(&house.run(&["message", "show", &id, "--json"])).expect("JSON");
+        shown["waits_for"].as_str().expect("it waits").to_owned()
+    };
+    assert!(waits_for().contains("connection simulator is not configured"), "{}", waits_for());
+
     let moved: Value =
         serde_json::from_str(&house.run(&["carrier", "move", "simulator", "pretend", "--json"]))
             .expect("JSON");
@@ -66,6 +73,7 @@ fn a_carrier_that_is_down_and_messages_of_one_that_is_gone_are_told_and_moved() 
     assert_eq!(told.len(), 1, "{told:?}");
     let (_, timeline) = served.ask("GET", &format!("/v1/messages/{id}/timeline"), &Value::Null);
     assert_eq!(timeline["connection_name"], "pretend", "{timeline}");
+    assert!(waits_for().contains("its link: connecting"), "{}", waits_for());
     drop(served);
     assert!(look(&house, &["carrier", "move", "pretend", "pretend"]).contains("has its messages already"));
     assert!(
