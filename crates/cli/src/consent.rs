@@ -67,6 +67,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                     "CHANNEL",
                     "HOW",
                     "WHERE",
+                    "SELLER",
+                    "PROGRAMME",
                     "UNTIL",
                     "RECORDED BY",
                 ]);
@@ -78,6 +80,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                         one.channel.as_str().to_owned(),
                         one.method.as_str().to_owned(),
                         one.evidence.place.clone().unwrap_or_default(),
+                        one.evidence.seller.clone().unwrap_or_default(),
+                        one.evidence.programme.clone().unwrap_or_default(),
                         one.expires_at.map_or_else(|| "for ever".to_owned(), |at| when(Some(at))),
                         one.source.clone(),
                     ]);

@@ -48,11 +48,14 @@ impl Timestamp {
     /// # Errors
     /// It is not written so, or is no day of the calendar.
     pub fn parse(text: &str) -> Result<Self, InvalidTime> {
-        let known = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-            let pieces = Pieces::parse(text).ok()?;
-            let is_whole = pieces.time().is_some() && pieces.to_numeric_offset().is_some();
-            (is_whole && pieces.date().year() == LAST_YEAR).then_some(jiff::Timestamp::MAX)
-        });
+        let pieces = Pieces::parse(text).map_err(|_| InvalidTime)?;
+        // RFC 3339 §5.6: an offset has less than a day.
+        let is_offset = |offset: jiff::tz::Offset| offset.seconds().abs() < 24 * 3_600;
+        if pieces.time().is_none() || !pieces.to_numeric_offset().is_some_and(is_offset) {
+            return Err(InvalidTime);
+        }
+        let last = (pieces.date().year() == LAST_YEAR).then_some(jiff::Timestamp::MAX);
+        let known = text.parse::<jiff::Timestamp>().ok().or(last);
         known.map(|t| Self(t.as_millisecond().min(LAST_MS))).ok_or(InvalidTime)
     }
 }
@@ -121,6 +124,7 @@ mod tests {
         check("9999-12-31T23:59:59.999+02:00", last);
         check("9999-12-31T23:59:59", None);
         check("9999-12-32T00:00:00Z", None);
+        check("2026-12-02T09:00:00+25:00", None);
         check("-009999-01-01T00:00:00Z", None);
         check("2026-11-23T08:00:00", None);
         check("2026-02-30T08:00:00Z", None);

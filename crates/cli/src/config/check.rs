@@ -3,7 +3,7 @@
 use super::Config;
 use super::connection::{Connection, Secrets};
 use super::inbound_rule::Rule;
-use super::key::{Money, PriceLine, Reader};
+use super::key::{Money, PriceLine, Reader, Table};
 use super::list;
 use super::policy::parse_sender;
 use super::pool::Pool;
@@ -121,6 +121,27 @@ impl Config {
         self.check_rules(reader, root);
     }
 
+    /// The senders of pools and programmes, each with where it is written.
+    fn lists_of_senders<'a>(
+        &self,
+        reader: &mut Reader<'a>,
+        root: &'a DeTable<'a>,
+    ) -> Vec<(Table<'a>, Vec<Sender>)> {
+        let pools = self.pools();
+        let mut lists = Vec::new();
+        for one in self.written_programmes.iter().map(|written| &written.programme) {
+            let of_pools = pools.iter().filter(|pool| one.pools.contains(&pool.name));
+            let of_pools: Vec<&Sender> = of_pools.flat_map(|pool| &pool.senders).collect();
+            let own = one.senders.iter().filter(|sender| !of_pools.contains(sender)).copied();
+            let table = list::table::<super::programme::Programme>(reader, root, one.name.as_str());
+            lists.push((table, own.collect()));
+        }
+        for pool in pools {
+            lists.push((list::table::<Pool>(reader, root, pool.name.as_str()), pool.senders));
+        }
+        lists
+    }
+
     fn is_listed(&self, sender: &Sender) -> bool {
         self.listed.contains_key(sender)
     }
@@ -128,9 +149,8 @@ impl Config {
     fn check_listed<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
         const CURE: &str =
             r#"is no [[sender]], and with "only_listed" in [senders] nothing may be sent from it; list it"#;
-        for pool in self.pools() {
-            let table = list::table::<Pool>(reader, root, pool.name.as_str());
-            for sender in pool.senders.iter().filter(|sender| !self.is_listed(sender)) {
+        for (table, senders) in self.lists_of_senders(reader, root) {
+            for sender in senders.iter().filter(|sender| !self.is_listed(sender)) {
                 reader.complain_of(
                     &table,
                     "senders",
@@ -150,9 +170,8 @@ impl Config {
         if self.connections.is_empty() {
             return;
         }
-        for pool in self.pools() {
-            let table = list::table::<Pool>(reader, root, pool.name.as_str());
-            for sender in pool.senders.iter().map(ToString::to_string) {
+        for (table, senders) in self.lists_of_senders(reader, root) {
+            for sender in senders.iter().map(ToString::to_string) {
                 if !self.connections.iter().any(|connection| connection.takes(&sender)) {
                     let wrong = format!(
                         r#"has "{sender}", which no connection takes; write it into "senders" of a [[connection]], or remove it"#
@@ -413,6 +432,14 @@ mod tests {
         );
         let pool = "[[pool]]\nname = \"a\"\nsenders = [\"Acme\", \"+12125551234\"]\n";
         check(&format!("{pool}{NORTH}"), &[]);
+        let programme =
+            "[[programme]]\nname = \"news\"\nseller = \"Acme\"\nsenders = [\"72345\", \"pool:a\"]\n";
+        check(
+            &format!("{pool}{programme}{NORTH}senders = [\"+12125551234\", \"Acme\"]\n"),
+            &[
+                r#"tidings.toml:7: key "senders" in [[programme]] "news" has "72345", which no connection takes; write it into "senders" of a [[connection]], or remove it"#,
+            ],
+        );
         check(&format!("{pool}{NORTH}senders = [\"+1 212 555 1234\", \"Acme\"]\n"), &[]);
         check(
             &format!("{pool}{NORTH}senders = [\"Acme\"]\n"),

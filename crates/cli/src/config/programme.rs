@@ -27,7 +27,7 @@ section! {
         seller: String = String::new(), example r#""Acme Clinic""#;
         /// The senders that it uses: phone numbers, short codes, names, and "pool:NAME". What they send is of this programme if
         /// they belong to no other and the request names none.
-        senders: Vec<String> = Vec::new(), example r#"["+12125551234", "pool:support"]"#;
+        senders: Vec<String> = Vec::new(), example r#"["+46701234567", "pool:support"]"#;
         /// The texts by which people join it, at one of its senders; an empty list is none. They are compared as STOP is, and
         /// must be none of the words that ask for something by themselves.
         join: Vec<String> = Vec::new(), example r#"["JOIN", "ALERTS"]"#;
