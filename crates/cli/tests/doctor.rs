@@ -1,8 +1,6 @@
 //! `tidings doctor` beside a running server sees what that sees, and what waits for a connection that is gone is told and can be
 //! moved.
 
-#[path = "gate/house.rs"]
-#[allow(dead_code, reason = "other tests need more of it")]
 mod house;
 
 use house::House;

@@ -1,7 +1,5 @@
 //! A failure that is decided to be sent again is, in the same way, whether the server or a command beside it hears the decision.
 
-#[path = "gate/house.rs"]
-#[allow(dead_code, reason = "other tests need more of it")]
 mod house;
 
 use house::{House, Served, wait};

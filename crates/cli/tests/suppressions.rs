@@ -4,18 +4,15 @@
 //! `TIDINGS_ROWS=1000000 cargo test --release -p tidings-cli --test suppressions -- --ignored --nocapture` does it with a million
 //! rows, and says how fast and with how much memory.
 
+mod house;
+
+use house::{House, wait};
 use serde_json::{Value, json};
-use std::io::{BufWriter, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufWriter, Write};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
-
-/// How often a thing that must come is looked for, and the pause between: together two minutes.
-const LOOKS: u32 = 12_000;
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// A process that ends with the test.
 struct Running(Child);
@@ -27,101 +24,18 @@ impl Drop for Running {
     }
 }
 
-struct Subject {
-    directory: PathBuf,
-    address: SocketAddr,
-    token: String,
+/// A file beside the data, as arguments have it.
+fn file(house: &House, name: &str) -> String {
+    house.path(name).to_str().expect("text").to_owned()
 }
 
-impl Subject {
-    fn new(directory: &Path) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it has one");
-        drop(listener);
-        let data = directory.join("data");
-        let text = format!("[data]\ndirectory = {data:?}\n[http]\nlisten = \"{address}\"\n");
-        std::fs::write(directory.join("tidings.toml"), text).expect("written");
-        let mut subject = Self { directory: directory.to_owned(), address, token: String::new() };
-        subject.run(&["migrate"]);
-        let made = subject.json(&["token", "create", "--environment", "test", "--scope", "all"]);
-        subject.token = made["token"].as_str().expect("a token").to_owned();
-        subject
-    }
-
-    /// A file beside the data.
-    fn file(&self, name: &str) -> String {
-        self.directory.join(name).to_str().expect("text").to_owned()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-        command.args(arguments).arg("--config").arg(self.directory.join("tidings.toml"));
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().expect("it starts");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
-        serde_json::from_str(&self.run(&arguments)).expect("one JSON value")
-    }
-
-    /// What a command says that cannot be done.
-    fn refusal(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().expect("it starts");
-        assert!(!output.status.success(), "{arguments:?}");
-        String::from_utf8(output.stderr).expect("text")
-    }
-
-    fn serve(&self) -> Running {
-        let log = std::fs::File::create(self.directory.join("log")).expect("a file for the log");
-        let process = self.command(&["serve"]).stdout(Stdio::null()).stderr(log).spawn();
-        let process = Running(process.expect("it starts"));
-        wait("it serves", || TcpStream::connect(self.address).is_ok().then_some(()));
-        process
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.token,
-            body.len()
-        )
-        .expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
-    /// Entries in the store, and to how many numbers.
-    fn entries(&self) -> (u64, u64) {
-        let store = rusqlite::Connection::open(self.directory.join("data/tidings.db")).expect("a store");
-        let count = "SELECT count(*), count(DISTINCT recipient) FROM suppression";
-        let counts = store.query_row(count, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
-        let (entries, numbers) = counts.expect("two counts");
-        (entries.unsigned_abs(), numbers.unsigned_abs())
-    }
-}
-
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..LOOKS {
-        if let Some(found) = look() {
-            return found;
-        }
-        std::thread::sleep(PAUSE);
-    }
-    panic!("{what}: it did not come");
+/// Entries in the store, and to how many numbers.
+fn entries(house: &House) -> (u64, u64) {
+    let store = rusqlite::Connection::open(house.path("data/tidings.db")).expect("a store");
+    let count = "SELECT count(*), count(DISTINCT recipient) FROM suppression";
+    let counts = store.query_row(count, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+    let (entries, numbers) = counts.expect("two counts");
+    (entries.unsigned_abs(), numbers.unsigned_abs())
 }
 
 /// Numbers of the table below.
@@ -132,15 +46,15 @@ fn number(n: u32) -> String {
 #[test]
 fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
     let directory = tempfile::tempdir().expect("a directory");
-    let subject = Subject::new(directory.path());
-    let _server = subject.serve();
+    let house = House::new(directory.path(), "test");
+    let served = house.serve();
     let now = Clock::new(0).now();
     let later = now.plus_s(20 * 24 * 3_600).to_string();
     let body = json!({ "from": "+15550001111", "to": number(1), "text": "Hello", "send_at": later });
-    let (status, message) = subject.ask("POST", "/v1/messages", &body);
+    let (status, message) = served.ask("POST", "/v1/messages", &body);
     assert_eq!(status, 202, "{message}");
-    subject.run(&["suppression", "add", &number(2), "--reason", "opted_out"]);
-    subject.run(&["suppression", "add", &number(3), "--reason", "invalid_number"]);
+    house.run(&["suppression", "add", &number(2), "--reason", "opted_out"]);
+    house.run(&["suppression", "add", &number(3), "--reason", "invalid_number"]);
 
     // Windows-1252, and cells that no import of contacts would take.
     let mut table = b"Name;Mobile;Since:date;Language\r\n\xC5sa;070-123 45 01;31.1.2026;??\r\n".to_vec();
@@ -155,12 +69,12 @@ fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
         )
         .as_bytes(),
     );
-    let (file, refused) = (subject.file("old list.csv"), subject.file("refused.csv"));
-    std::fs::write(&file, table).expect("written");
-    let import = ["suppression", "import", &file, "--country", "SE"];
+    let (list, refused) = (file(&house, "old list.csv"), file(&house, "refused.csv"));
+    std::fs::write(&list, table).expect("written");
+    let import = ["suppression", "import", &list, "--country", "SE"];
     let with = |more: &[&'static str]| import.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
 
-    let told = subject.json(&with(&["--dry-run"]));
+    let told = house.json(&with(&["--dry-run"]));
     let expected = json!({
         "rows": 7, "good": 3, "mended": 1, "duplicates": 1, "refused": 2, "already_listed": 1, "to_add": 3,
         "added": null, "mends": { "country_code_added": 1, "windows_1252": 1 },
@@ -168,9 +82,9 @@ fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
         "ignored_columns": ["Name", "Since:date", "Language"],
     });
     assert_eq!(told, expected);
-    assert_eq!(subject.entries(), (2, 2), "nothing is added by a dry run");
+    assert_eq!(entries(&house), (2, 2), "nothing is added by a dry run");
 
-    let told = subject.run(&[&import[..], &["--source", "old system", "--refused", &refused]].concat());
+    let told = house.run(&[&import[..], &["--source", "old system", "--refused", &refused]].concat());
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.first(), Some(&"7 rows: 3 good, 1 mended, 1 duplicate, 2 refused"), "{told}");
     let last = ["1 number is on the list already, 3 to be added", "Added: 3 entries."];
@@ -185,11 +99,11 @@ fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
     // As every other entry: who waits hears of it, and so do the journal and the trail.
     let path = format!("/v1/messages/{}", message["id"].as_str().expect("an id"));
     let ended = wait("what waits ends", || {
-        let (_, shown) = subject.ask("GET", &path, &Value::Null);
+        let (_, shown) = served.ask("GET", &path, &Value::Null);
         (shown["status"] == "rejected").then_some(shown)
     });
     assert_eq!(ended["error"]["code"], "OPTED_OUT", "{ended}");
-    let (_, listed) = subject.ask("GET", "/v1/suppressions?limit=100", &Value::Null);
+    let (_, listed) = served.ask("GET", "/v1/suppressions?limit=100", &Value::Null);
     let listed = listed["data"].as_array().expect("a list");
     let of = |n: u32| listed.iter().find(|entry| entry["to"] == number(n)).expect("an entry");
     for n in [1, 3, 5] {
@@ -197,34 +111,34 @@ fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
     }
     assert_eq!((&of(2)["source"], listed.len()), (&json!("operator"), 4), "{listed:?}");
     let journal = wait("the journal has them", || {
-        let files = std::fs::read_dir(subject.directory.join("data/journal")).ok()?;
+        let files = std::fs::read_dir(house.path("data/journal")).ok()?;
         let all: String =
             files.flatten().filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
         (all.matches("old system").count() == 3).then_some(all)
     });
     assert!(journal.contains(&number(5)), "{journal}");
-    let trail = subject.json(&["audit"]);
+    let trail = house.json(&["audit"]);
     assert_eq!(trail.to_string().matches("opted_out old system").count(), 3, "{trail}");
 
     // Again it is nothing new; and it says where it is from by itself.
-    let again = subject.json(&import);
+    let again = house.json(&import);
     assert_eq!((&again["already_listed"], &again["added"]), (&json!(4), &json!(0)), "{again}");
-    std::fs::write(&file, format!("phone\n{}\n", number(6))).expect("written");
+    std::fs::write(&list, format!("phone\n{}\n", number(6))).expect("written");
     let until = now.plus_s(3_600).to_string();
-    subject.run(&[&import[..], &["--reason", "manual", "--expires", &until]].concat());
+    house.run(&[&import[..], &["--reason", "manual", "--expires", &until]].concat());
     let path = format!("/v1/suppressions?to={}", number(6).replace('+', "%2B"));
-    let (_, listed) = subject.ask("GET", &path, &Value::Null);
+    let (_, listed) = served.ask("GET", &path, &Value::Null);
     let entry = &listed["data"][0];
     assert_eq!((&entry["reason"], &entry["source"]), (&json!("manual"), &json!("old list.csv")), "{entry}");
     let end = Timestamp::parse(entry["expires_at"].as_str().expect("a time")).expect("a time");
     assert_eq!(end.as_millis() / 1_000, now.plus_s(3_600).as_millis() / 1_000);
 
-    let past = subject.refusal(&with(&["--expires", "2020-01-01T00:00:00Z"]));
+    let past = house.refusal(&with(&["--expires", "2020-01-01T00:00:00Z"]));
     assert!(past.contains("--expires has passed"), "{past}");
-    std::fs::write(&file, "no,table\n1,2\n").expect("written");
-    let none = subject.refusal(&import);
+    std::fs::write(&list, "no,table\n1,2\n").expect("written");
+    let none = house.refusal(&import);
     assert!(none.contains("No column is known to hold phone numbers"), "{none}");
-    let over = subject.refusal(&[&import[..], &["--refused", &file]].concat());
+    let over = house.refusal(&[&import[..], &["--refused", &list]].concat());
     assert!(over.contains("cannot be made"), "no file is written over: {over}");
 }
 
@@ -242,21 +156,21 @@ fn make(path: &str, rows: u64) {
 fn a_kill_in_the_middle_costs_only_the_same_command_again() {
     const ROWS: u64 = 20_000;
     let directory = tempfile::tempdir().expect("a directory");
-    let subject = Subject::new(directory.path());
-    let file = subject.file("people.csv");
-    make(&file, ROWS);
-    let import = ["suppression", "import", &file];
-    let mut first = Running(subject.command(&import).stdout(Stdio::null()).spawn().expect("it starts"));
-    wait("it has begun", || (subject.entries().0 > 0).then_some(()));
+    let house = House::new(directory.path(), "test");
+    let list = file(&house, "people.csv");
+    make(&list, ROWS);
+    let import = ["suppression", "import", &list];
+    let mut first = Running(house.command(&import).stdout(Stdio::null()).spawn().expect("it starts"));
+    wait("it has begun", || (entries(&house).0 > 0).then_some(()));
     first.0.kill().expect("it is killed");
     drop(first);
-    let (killed, _) = subject.entries();
+    let (killed, _) = entries(&house);
     assert!(killed < ROWS && killed % 1_000 == 0, "{killed} of {ROWS} before it could be killed");
 
-    let done = subject.json(&import);
+    let done = house.json(&import);
     assert_eq!((&done["rows"], &done["already_listed"]), (&json!(ROWS), &json!(killed)), "{done}");
     assert_eq!(done["added"], json!(ROWS - killed), "{done}");
-    assert_eq!(subject.entries(), (ROWS, ROWS), "each number once, and none was lifted for another");
+    assert_eq!(entries(&house), (ROWS, ROWS), "each number once, and none was lifted for another");
 }
 
 #[test]
@@ -264,21 +178,21 @@ fn a_kill_in_the_middle_costs_only_the_same_command_again() {
 fn many_rows_are_added_with_bounded_memory() {
     let rows = std::env::var("TIDINGS_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000);
     let directory = tempfile::tempdir().expect("a directory");
-    let subject = Subject::new(directory.path());
-    let file = subject.file("people.csv");
-    make(&file, rows);
+    let house = House::new(directory.path(), "test");
+    let list = file(&house, "people.csv");
+    make(&list, rows);
     let watch = Clock::new(0).stopwatch();
     let mut child = Running(
-        subject.command(&["suppression", "import", &file]).stdout(Stdio::null()).spawn().expect("it starts"),
+        house.command(&["suppression", "import", &list]).stdout(Stdio::null()).spawn().expect("it starts"),
     );
     let mut most = 0;
     while child.0.try_wait().expect("it is asked").is_none() {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.0.id())).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         most = most.max(peak.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) / 1024);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(subject.entries(), (rows, rows));
+    assert_eq!(entries(&house), (rows, rows));
     let took_s = watch.elapsed_s();
     println!("{rows} rows in {took_s:.0} s: {:.0} a second, {most} MiB at most", rows as f64 / took_s);
     assert!(most < 256, "{most} MiB");

@@ -1,5 +1,7 @@
 //! A data directory with its configuration, and `tidings serve` over it.
 
+#![allow(dead_code, reason = "each of the tests that have one needs a part of it")]
+
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use tidings_domain::time::Timestamp;
 
 /// How often a thing that must come is looked for, and the pause between: together two minutes.
-const LOOKS: u32 = 1_200;
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const LOOKS: u32 = 12_000;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// A data directory with its configuration, and what is done with it.
 pub struct House {
@@ -37,14 +39,18 @@ impl House {
         let mut house = Self { directory: directory.to_owned(), token: String::new() };
         house.configure("");
         house.run(&["migrate"]);
-        let made = house.run(&["token", "create", "--environment", environment, "--scope", "all", "--json"]);
-        let made: Value = serde_json::from_str(&made).expect("one JSON value");
+        let made = house.json(&["token", "create", "--environment", environment, "--scope", "all"]);
         house.token = made["token"].as_str().expect("a token").to_owned();
         house
     }
 
     pub fn file(&self) -> PathBuf {
-        self.directory.join("tidings.toml")
+        self.path("tidings.toml")
+    }
+
+    /// A file or directory beside the data.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     /// Writes its configuration, with these sections.
@@ -54,23 +60,40 @@ impl House {
         std::fs::write(self.file(), text).expect("written");
     }
 
+    /// A command, with the configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        command.args(arguments).arg("--config").arg(self.file()).stdin(Stdio::null());
+        command
+    }
+
     /// What a command prints that does not fail.
     pub fn run(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
-        let output = command.args(arguments).arg("--config").arg(self.file()).output().expect("it starts");
+        let output = self.command(arguments).output().expect("it starts");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The same as JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let printed = self.run(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&printed).expect("one JSON value")
+    }
+
+    /// What a command says that cannot be done.
+    pub fn refusal(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("it starts");
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).expect("text")
     }
 
     pub fn serve(&self) -> Served<'_> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it has one");
         drop(listener);
-        let process = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .args(["serve", "--config"])
-            .arg(self.file())
+        let process = self
+            .command(&["serve"])
             .env("TIDINGS_HTTP__LISTEN", address.to_string())
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .expect("it starts");
