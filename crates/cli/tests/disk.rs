@@ -4,8 +4,10 @@
 //! make one (`unshare -rm`). The failing syncs are a few lines of C that are loaded before the C library. What is
 //! missing is said in one line on standard error, unless `TIDINGS_TEST_REQUIRE` names `small-disk` or `failing-sync`.
 
-use std::io::{BufRead, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+mod preload;
+
+use preload::{library, possible, wrapper};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tidings_witness::clock::wait_until;
@@ -19,28 +21,6 @@ const PATIENCE_MS: u64 = 20_000;
 const WINDOW: usize = 10;
 /// Messages beyond them, which wait in the queue.
 const WAITING: usize = 5;
-
-/// What could be set up, or nothing where it cannot and need not be.
-fn possible<T>(made: Result<T, String>, word: &str, test: &str) -> Option<T> {
-    match made {
-        Ok(made) => Some(made),
-        Err(why) => {
-            let required = std::env::var("TIDINGS_TEST_REQUIRE").unwrap_or_default();
-            assert!(!required.split([',', ' ']).any(|name| name == word), "{word} is required, but {why}");
-            // Not `eprintln`, which a test that passes keeps to itself.
-            writeln!(std::io::stderr(), "skipped {test}: {why}").expect("standard error is open");
-            None
-        }
-    }
-}
-
-/// A program that runs the real one after something else.
-fn wrapper(place: &Path, text: &str) -> PathBuf {
-    let path = place.join("tidings");
-    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a script");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("a program");
-    path
-}
 
 /// A disk of some MiB that only this test sees. It is gone when its holder ends.
 struct SmallDisk {
@@ -233,31 +213,12 @@ fn a_full_disk_refuses_new_work_keeps_what_carriers_say_and_goes_on_when_there_i
     assert!(log.contains("the disk is full") && log.contains("there is room on the disk again"), "{log}");
 }
 
-/// The library that makes syncs fail, or why there is none.
-fn failing_sync(place: &Path) -> Result<PathBuf, String> {
-    let library = place.join("failing_sync.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/disk/failing_sync.c");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(source)
-        .arg("-ldl")
-        .output();
-    match built {
-        Ok(output) if output.status.success() => Ok(library),
-        Ok(output) => {
-            Err(format!("the library cannot be built: {}", String::from_utf8_lossy(&output.stderr)))
-        }
-        Err(error) => Err(format!("there is no C compiler: {error}")),
-    }
-}
-
 /// P-04, and the line "fsync EIO": no answer, a fatal line, an exit code, and a start that loses nothing.
 #[test]
 fn after_a_sync_that_failed_the_process_ends_and_the_next_one_has_everything_that_was_answered() {
     let place = tempfile::tempdir().expect("a directory");
     let test = "after_a_sync_that_failed_the_process_ends_and_the_next_one_has_everything_that_was_answered";
-    let Some(library) = possible(failing_sync(place.path()), "failing-sync", test) else { return };
+    let Some(library) = possible(library(place.path(), "failing_sync"), "failing-sync", test) else { return };
     let (broken, syncs) = (place.path().join("broken"), place.path().join("syncs"));
     let binary = wrapper(
         place.path(),

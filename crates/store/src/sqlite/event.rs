@@ -272,25 +272,15 @@ pub(super) fn give_back_deliveries(tx: &mut Tx<'_>, leased: &[Delivery], now: &T
 pub(super) fn record_attempts(tx: &mut Tx<'_>, attempts: &[Attempt], now: &Timestamp) -> Result<()> {
     for attempt in attempts {
         log(tx.sql, attempt)?;
-        // The lease that this try held: found by event and endpoint, whatever its time.
-        let Some(held) = held(tx.sql, attempt)? else { continue };
-        take(tx.sql, held)?;
-        match attempt.verdict {
-            Verdict::Done | Verdict::Dead | Verdict::Gone => {}
-            Verdict::RetryAt(at) => put(tx.sql, Delivery { tries: attempt.number, due_at: at, ..held })?,
+        let Attempt { event, endpoint, number, lease, .. } = *attempt;
+        let held = Delivery { due_at: lease, event, endpoint, tries: number };
+        if take(tx.sql, held)?
+            && let Verdict::RetryAt(at) = attempt.verdict
+        {
+            put(tx.sql, Delivery { due_at: at, ..held })?;
         }
     }
     endpoint::record_health(tx, attempts, *now, DISABLE_AFTER_MS)
-}
-
-fn held(sql: &Sql, attempt: &Attempt) -> Result<Option<Delivery>> {
-    let lease = attempt.lease.as_millis();
-    let found = open(
-        sql,
-        "WHERE endpoint = ?1 AND due_at = ?2 AND event = ?3",
-        params![attempt.endpoint.key(), lease, attempt.event.key()],
-    )?;
-    Ok(found.into_iter().next())
 }
 
 fn log(sql: &Sql, attempt: &Attempt) -> Result<()> {
