@@ -83,7 +83,7 @@ section! {
         /// A file of its own that holds this address.
         url_file: Option<PathBuf> = None, example r#""/etc/tidings/database""#;
         /// Memory for SQLite's pages: MiB.
-        cache_mib: Whole<1, 16_384> = Whole::new(64);
+        cache_mib: Whole<1, 16_384> = Whole::new(16);
         /// Threads, or sessions with PostgreSQL, that read beside the one that writes.
         readers: Whole<1, 64> = Whole::new(2);
         /// Room on the disk that is kept for a bad day: MiB. When the disk is full, what carriers answer for messages

@@ -782,7 +782,7 @@ impl Readers {
     pub fn start(options: &Options, condition: Arc<Condition>) -> Result<Self> {
         let mut queues = Vec::new();
         for n in 0..options.readers.max(1) {
-            let connection = connect(options, options.cache_kib / 8, true)?;
+            let connection = connect(options, options.cache_kib / 2, true)?;
             let (queue, waiting) = std::sync::mpsc::sync_channel::<Read>(READS_WAITING);
             std::thread::Builder::new()
                 .name(format!("store-reader-{n}"))

@@ -87,7 +87,7 @@ fn new_enough(number: i32, name: &str) -> Result<()> {
 pub struct Options {
     /// The file.
     pub path: PathBuf,
-    /// Page cache of the writer: KiB. The readers get an eighth of it each.
+    /// Page cache of the writer: KiB. The readers get half of it each. The writer goes through all of it at many commits.
     pub cache_kib: u32,
     /// Connections for reading.
     pub readers: usize,
@@ -118,7 +118,7 @@ impl Options {
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             path: directory.join(FILE_NAME),
-            cache_kib: 64 * 1024,
+            cache_kib: 16 * 1024,
             readers: 2,
             checkpoint_pages: 4_000,
             reserve_octets: 0,
