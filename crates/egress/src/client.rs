@@ -383,12 +383,12 @@ impl Client {
     pub async fn send(&self, request: Request) -> Result<Response, SendError> {
         let Parts { limits, connector, pool } = &*self.parts;
         let deadline = Instant::now() + request.timeout.unwrap_or(limits.timeout).min(TIMEOUT_MAX);
-        let origin = request.target.shared_origin();
+        let origin = &Arc::clone(request.target.shared_origin());
         origin.check(&connector.policy).map_err(SendError::Refused)?;
         let _turn = timeout_at(deadline, pool.turn(origin))
             .await
             .map_err(|_| SendError::Timeout { during: Phase::Waiting })?;
-        let message = Message::new(&request);
+        let message = Message::new(request);
         // Ends: each round uses up a kept connection, and a new one is the last.
         loop {
             let taken = pool.take(origin);
@@ -421,13 +421,13 @@ struct Message {
 }
 
 impl Message {
-    fn new(request: &Request) -> Self {
-        let mut headers = request.headers.clone();
+    fn new(request: Request) -> Self {
+        let Request { method, target, mut headers, body, .. } = request;
         for ours in &OUR_HEADERS {
             headers.remove(ours);
         }
-        headers.insert(header::HOST, request.target.shared_origin().host_header.clone());
-        let (method, has_body) = match request.method {
+        headers.insert(header::HOST, target.shared_origin().host_header.clone());
+        let (method, has_body) = match method {
             Method::Get => (http::Method::GET, false),
             Method::Head => (http::Method::HEAD, false),
             Method::Post => (http::Method::POST, true),
@@ -436,10 +436,10 @@ impl Message {
             Method::Delete => (http::Method::DELETE, false),
         };
         // Said also when it is 0: some receivers answer 411 to a POST without it.
-        if has_body || !request.body.is_empty() {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+        if has_body || !body.is_empty() {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        Self { method, uri: request.target.request_uri(), headers, body: request.body.clone() }
+        Self { method, uri: target.request_uri(), headers, body }
     }
 
     fn copy(&self) -> http::Request<Full<Bytes>> {
