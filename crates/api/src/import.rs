@@ -6,7 +6,8 @@ use crate::problem::Problem;
 use std::sync::Arc;
 use tidings_domain::address::Country;
 use tidings_domain::contact::{Group, line};
-use tidings_domain::import::{Decision, Import, NAME_MAX, Options, Unusable};
+use tidings_domain::import::{Contacts, Decision, Import, NAME_MAX};
+use tidings_domain::table::{Options, Unusable};
 use tidings_engine::import::{Refusals, Stopped, Upload};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
@@ -31,7 +32,7 @@ pub(crate) static OPTIONS: &[Field] = &[
     Field::new("group", Kind::Text, "A group that every row is in, besides those of its own."),
 ];
 
-fn options(ask: &Ask) -> Result<(String, Options), Problem> {
+fn options(ask: &Ask) -> Result<(String, Options, Contacts), Problem> {
     let wrong = |field, reason: &'static str, detail: String| {
         Problem::from(FieldError::new(field, Code::InvalidRequest, reason, detail))
     };
@@ -46,9 +47,8 @@ fn options(ask: &Ask) -> Result<(String, Options), Problem> {
         environment: door.environment,
         default_country: country.or(door.default_country),
         number_column: ask.query.get("number_column").map(str::to_owned),
-        groups: group.into_iter().collect(),
     };
-    Ok((name, options))
+    Ok((name, options, Contacts::in_groups(group)))
 }
 
 impl From<Stopped> for Problem {
@@ -67,13 +67,14 @@ impl From<Stopped> for Problem {
 }
 
 pub(crate) async fn create(ask: Ask) -> Answer {
-    let (name, options) = options(&ask)?;
+    let (name, options, contacts) = options(&ask)?;
     let engine = &ask.app.engine;
     let Ok(_place) = ask.app.imports.try_acquire() else {
         return Err(Problem::rate_limited(RETRY_S, "As many tables as can be are being read."));
     };
     let (store, clock) = (Arc::clone(engine.store()), &**engine.clock());
-    let mut upload = Upload::begin(store, clock, ask.realm(), (name, ask.actor().who), options).await?;
+    let mut upload =
+        Upload::begin(store, clock, ask.realm(), (name, ask.actor().who), (options, contacts)).await?;
     let mut file = ask.file();
     loop {
         match file.next().await {

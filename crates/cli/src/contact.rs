@@ -22,7 +22,8 @@ use tidings_domain::contact::{
     self, Change, Contact, Details, FieldName, Group, Language, NUMBERS_MAX, Type, Value, ZoneName,
 };
 use tidings_domain::id::{ContactId, ImportId};
-use tidings_domain::import::{self, Decision, Import, Options, State};
+use tidings_domain::import::{self, Contacts, Decision, Import, State};
+use tidings_domain::table::Options;
 use tidings_domain::text::display;
 use tidings_engine::contact::{Export, Form};
 use tidings_engine::import::{Refusals, Upload, rest};
@@ -348,13 +349,9 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         }
         Command::Import { file, commit, number_column, country, group, whose } => {
             let realm = operator.realm(&whose).await?;
-            let options = Options {
-                environment: whose.environment,
-                default_country: country,
-                number_column,
-                groups: group.into_iter().collect(),
-            };
-            let import = read(&operator, realm, &file, options, output).await?;
+            let options = Options { environment: whose.environment, default_country: country, number_column };
+            let subject = (options, Contacts::in_groups(group));
+            let import = read(&operator, realm, &file, subject, output).await?;
             if !output.json() {
                 write(report(&import).as_bytes())?;
             }
@@ -461,7 +458,7 @@ async fn read(
     operator: &Operator,
     realm: Realm,
     path: &Path,
-    options: Options,
+    subject: (Options, Contacts),
     output: Output,
 ) -> anyhow::Result<Import> {
     let mut file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -470,7 +467,7 @@ async fn read(
     let name = contact::line(&name, import::NAME_MAX).unwrap_or_else(|_| "contacts.csv".to_owned());
     let who = (name, "operator".to_owned());
     let clock = &operator.clock;
-    let mut upload = Upload::begin(Arc::clone(&operator.store), clock, realm, who, options).await?;
+    let mut upload = Upload::begin(Arc::clone(&operator.store), clock, realm, who, subject).await?;
     let (mut octets, mut done) = (vec![0; STEP], 0);
     let mut bar = Bar::new("reading", output);
     loop {

@@ -13,7 +13,7 @@ use tidings_domain::contact::{Decimal, Details, FieldName, Group, Language as To
 use tidings_domain::conversation::Entry;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::{ContactId, InboundId, MessageId, TemplateId};
-use tidings_domain::import::{Refused, Report, Row};
+use tidings_domain::import::Row;
 use tidings_domain::keyword;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
 use tidings_domain::programme;
@@ -22,6 +22,7 @@ use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::review::About;
 use tidings_domain::sender::Sender;
+use tidings_domain::table::{Refused, Report};
 use tidings_domain::template::{self, Content, Kind as Typed, Origin, Variable};
 use tidings_domain::text::{
     Charset, Concatenation, Encoding, Language, Languages, Options, Part, Segment as Came, Tables,

@@ -132,7 +132,7 @@ mod tests {
             who: "operator".to_owned(),
             state: import::State::Committing,
             headings: vec!["phone".to_owned(), "id".to_owned()],
-            report: import::Report {
+            report: tidings_domain::table::Report {
                 octets: 120,
                 rows: 6,
                 good: 2,
