@@ -10,8 +10,10 @@ use crate::contact::{
 use crate::csv;
 use crate::id::{ContactId, ImportId};
 use crate::table::{Cells, Mend, Mends, OURS, Reason, Refusal, Report, Subject, Window, cleaned};
+use crate::template::{Costs, Origin, Template};
 use crate::time::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// Characters of the name of an import: that of its file.
 pub const NAME_MAX: usize = 200;
@@ -210,6 +212,8 @@ pub enum Column {
 pub struct Contacts {
     /// Groups that every row is in.
     groups: BTreeSet<Group>,
+    /// Of which a message to each row is thought of.
+    template: Option<Arc<Template>>,
     /// Numbers of rows that can be taken over.
     seen: HashSet<u64>,
     zones: HashMap<String, Result<ZoneName, Invalid>>,
@@ -219,6 +223,13 @@ impl Contacts {
     /// All of which are in these groups, besides those of their own.
     pub fn in_groups(groups: impl IntoIterator<Item = Group>) -> Self {
         Self { groups: groups.into_iter().collect(), ..Self::default() }
+    }
+
+    /// With a report of what messages of this template to the rows would cost. A value is what the row says: the name as `name`, and
+    /// each field by its name.
+    #[must_use]
+    pub fn costed_by(self, template: Option<Arc<Template>>) -> Self {
+        Self { template, ..self }
     }
 
     fn zone(&mut self, text: &str) -> Result<ZoneName, Invalid> {
@@ -322,6 +333,13 @@ impl Subject for Contacts {
         self.seen.insert(number.digits());
         let octets = u32::try_from(cells.octets).unwrap_or(u32::MAX);
         Ok(Row { id: ContactId::from_key(0), number, details, octets })
+    }
+
+    fn look(&mut self, rows: &[Row], report: &mut Report) {
+        let Some(template) = &self.template else { return };
+        let origin = Origin { template: template.id, version: template.version };
+        let (_, costs) = report.costs.get_or_insert_with(|| (origin, Costs::default()));
+        template.content.add_costs(costs, rows.iter().map(|row| &row.details), None, &[]);
     }
 
     fn number(row: &Row) -> PhoneNumber {

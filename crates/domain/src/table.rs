@@ -16,6 +16,7 @@ use crate::address::{Country, InvalidPhoneNumber, PhoneNumber};
 use crate::contact::Invalid;
 use crate::csv::{self, Body, Broken, Records};
 use crate::quiet_hours::Place;
+use crate::template::{Costs, Origin};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -60,6 +61,8 @@ pub struct Report {
     pub countries: BTreeMap<String, u64>,
     /// Headings of columns that are not taken over.
     pub ignored: Vec<String>,
+    /// What messages of a template to the people of good and mended rows would cost, if one was named.
+    pub costs: Option<(Origin, Costs)>,
 }
 
 impl Report {
@@ -339,6 +342,9 @@ pub trait Subject {
         mends: &mut Mends,
     ) -> Result<Self::Row, Refusal>;
 
+    /// Looks at all rows of a window that can be taken over, where that is cheaper than one by one, and reports what it sees.
+    fn look(&mut self, _rows: &[Self::Row], _report: &mut Report) {}
+
     /// Whose row it is.
     fn number(row: &Self::Row) -> PhoneNumber;
 }
@@ -490,6 +496,7 @@ impl<S: Subject> Reader<S> {
         self.octets = 0;
         let mut rows = std::mem::take(&mut self.rows);
         rows.sort_by_key(S::number);
+        self.subject.look(&rows, &mut self.report);
         Window { rows, refused: std::mem::take(&mut self.refused) }
     }
 

@@ -174,9 +174,7 @@ impl Upload {
     }
 
     async fn end(&mut self, clock: &Clock) -> std::result::Result<(), Stopped> {
-        if let Some(reader) = &mut self.reader {
-            drop(reader.take());
-        }
+        drop(self.apart(Reader::take).await);
         self.write(clock, State::Broken).await?;
         self.written().await
     }
@@ -184,9 +182,12 @@ impl Upload {
     /// Begins to write what was judged, once what was before it is written.
     async fn write(&mut self, clock: &Clock, state: State) -> std::result::Result<(), Stopped> {
         self.written().await?;
-        let reader = self.reader.as_mut().expect("it is there between two calls");
-        let window = reader.take().numbered(|| ContactId::from_key(clock.id()));
-        let (headings, report) = (reader.headings().to_vec(), reader.report().clone());
+        let taken = |reader: &mut Reader<Contacts>| {
+            let window = reader.take();
+            (window, reader.headings().to_vec(), reader.report().clone())
+        };
+        let (window, headings, report) = self.apart(taken).await;
+        let window = window.numbered(|| ContactId::from_key(clock.id()));
         let (store, now) = (Arc::clone(&self.store), clock.now());
         let (realm, id, before) = (self.import.realm, self.import.id, self.counts);
         self.writing = Some(tokio::spawn(async move {
