@@ -267,7 +267,7 @@ mod tests {
         check("senders", "[\"?\"]", "cannot be a sender");
         check("senders", "[\"pool:desk\"]", "no [[pool]]");
         let joins = |lines: &str| {
-            let head = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"Acme\"]\n";
+            let head = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"+15550001111\"]\n";
             format!("{head}{lines}")
         };
         let full = [
