@@ -1,12 +1,16 @@
 //! Imports of contacts.
 
 use crate::ask::{Answer, Ask, json, long};
+use crate::auth;
 use crate::page::page;
 use crate::problem::Problem;
 use std::sync::Arc;
+use tidings_domain::account::Scope;
 use tidings_domain::address::Country;
 use tidings_domain::contact::{Group, line};
-use tidings_domain::import::{Decision, Import, NAME_MAX, Options, Unusable};
+use tidings_domain::import::{Contacts, Decision, Import, NAME_MAX};
+use tidings_domain::table::{Options, Unusable};
+use tidings_domain::template::Template;
 use tidings_engine::import::{Refusals, Stopped, Upload};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
@@ -29,9 +33,14 @@ pub(crate) static OPTIONS: &[Field] = &[
         "Where numbers without a country code are from: two letters of ISO 3166. The installation's if not given.",
     ),
     Field::new("group", Kind::Text, "A group that every row is in, besides those of its own."),
+    Field::new(
+        "template",
+        Kind::Text,
+        "A template by its name or id: the report says what its messages to the rows would cost. Needs `templates.read`.",
+    ),
 ];
 
-fn options(ask: &Ask) -> Result<(String, Options), Problem> {
+fn options(ask: &Ask) -> Result<(String, Options, Contacts), Problem> {
     let wrong = |field, reason: &'static str, detail: String| {
         Problem::from(FieldError::new(field, Code::InvalidRequest, reason, detail))
     };
@@ -46,9 +55,8 @@ fn options(ask: &Ask) -> Result<(String, Options), Problem> {
         environment: door.environment,
         default_country: country.or(door.default_country),
         number_column: ask.query.get("number_column").map(str::to_owned),
-        groups: group.into_iter().collect(),
     };
-    Ok((name, options))
+    Ok((name, options, Contacts::in_groups(group)))
 }
 
 impl From<Stopped> for Problem {
@@ -66,14 +74,30 @@ impl From<Stopped> for Problem {
     }
 }
 
+/// The template that the rows are to be thought of with.
+async fn template(ask: &Ask) -> Result<Option<Arc<Template>>, Problem> {
+    let Some(named) = ask.query.get("template") else { return Ok(None) };
+    if !ask.caller().principal.scopes.has(Scope::TemplatesRead) {
+        return Err(auth::missing(Scope::TemplatesRead));
+    }
+    let found = crate::template::find(ask, named, None).await?;
+    let unknown = || {
+        let detail = "There is no template of this name or id.";
+        FieldError::new("template", Code::InvalidRequest, "unknown_template", detail)
+    };
+    Ok(Some(Arc::new(found.ok_or_else(unknown)?)))
+}
+
 pub(crate) async fn create(ask: Ask) -> Answer {
-    let (name, options) = options(&ask)?;
+    let (name, options, contacts) = options(&ask)?;
     let engine = &ask.app.engine;
     let Ok(_place) = ask.app.imports.try_acquire() else {
         return Err(Problem::rate_limited(RETRY_S, "As many tables as can be are being read."));
     };
+    let contacts = contacts.costed_by(template(&ask).await?);
     let (store, clock) = (Arc::clone(engine.store()), &**engine.clock());
-    let mut upload = Upload::begin(store, clock, ask.realm(), (name, ask.actor().who), options).await?;
+    let mut upload =
+        Upload::begin(store, clock, ask.realm(), (name, ask.actor().who), (options, contacts)).await?;
     let mut file = ask.file();
     loop {
         match file.next().await {

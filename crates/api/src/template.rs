@@ -111,7 +111,7 @@ fn makes_no_text(content: &Content) -> Problem {
 }
 
 /// A template by its name or id.
-async fn find(ask: &Ask, named: &str, version: Option<u32>) -> Result<Option<Template>, Problem> {
+pub(crate) async fn find(ask: &Ask, named: &str, version: Option<u32>) -> Result<Option<Template>, Problem> {
     let which = match named.parse() {
         Ok(id) => WhichTemplate::Id(id),
         Err(_) => WhichTemplate::Name(named.to_owned()),

@@ -209,6 +209,21 @@ async fn a_preview_tells_what_the_messages_to_a_group_or_a_segment_would_cost() 
         told(json!({ "group": "guests", "values": { "note": "x" } })).await,
         costs(6, 6, json!(1), json!(1))
     );
+    // And so do the rows of a table, for who may read templates.
+    let table = "number,name,note\n+15550009001,Ana,x\n+15550009002,,x\n";
+    let import = async |token: &str, path: &str| {
+        house.with("POST", path, token, "Content-Type: text/csv\r\n", table).await
+    };
+    let read = import(&token, "/v1/imports?template=note").await.expect(201);
+    let costs_of_rows = &read["report"]["costs"];
+    let sums = ["filled", "unfilled", "segments", "median_segments", "worst_segments"];
+    assert_eq!(sums.map(|name| costs_of_rows[name].clone()), [1, 1, 1, 1, 1].map(Value::from), "{read}");
+    assert_eq!(costs_of_rows["lacking"], json!({ "name": 1 }), "{read}");
+    let unknown = import(&token, "/v1/imports?template=nothing").await.expect(422);
+    assert_eq!(unknown["errors"][0]["reason"], "unknown_template", "{unknown}");
+    let importer = house.token_in(house.test_realm(), &[Scope::ContactsImport], None).await;
+    assert_eq!(import(&importer, "/v1/imports").await.expect(201)["report"]["costs"], Value::Null);
+    import(&importer, "/v1/imports?template=note").await.expect(403);
     assert_eq!(told(json!({ "group": "nobody" })).await, costs(0, 0, Value::Null, Value::Null));
     let segment = json!({ "name": "germans", "query": { "language": "de" } });
     house.post("/v1/segments", &token, &segment.to_string()).await.expect(201);

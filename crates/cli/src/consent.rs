@@ -1,5 +1,7 @@
 //! `tidings consent`: what people agreed to, and the proof of it for one person, as JSON or as a page to print.
 
+mod import;
+
 use crate::config::connection::Secrets;
 use crate::message::number;
 use crate::operator::{Operator, Place, Whose};
@@ -45,6 +47,8 @@ pub enum Command {
         #[command(flatten)]
         whose: Whose,
     },
+    /// Record the consents of a table (CSV) that people gave elsewhere: say what is in it, and then add them
+    Import(import::How),
 }
 
 /// Does it.
@@ -147,6 +151,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             output
                 .show(&shown, || serde_json::to_string_pretty(&shown).expect("texts and numbers are JSON"))?;
         }
+        Command::Import(how) => import::run(how, place, &operator, output).await?,
     }
     operator.close().await
 }

@@ -9,6 +9,7 @@ use crate::import::{Bar, STEP, Sink, country, found};
 use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, Table, numbered, when, write};
 use crate::segment;
+use crate::template;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -22,7 +23,9 @@ use tidings_domain::contact::{
     self, Change, Contact, Details, FieldName, Group, Language, NUMBERS_MAX, Type, Value, ZoneName,
 };
 use tidings_domain::id::{ContactId, ImportId};
-use tidings_domain::import::{self, Decision, Import, Options, State};
+use tidings_domain::import::{self, Contacts, Decision, Import, State};
+use tidings_domain::table::Options;
+use tidings_domain::template::Costs;
 use tidings_domain::text::display;
 use tidings_engine::contact::{Export, Form};
 use tidings_engine::import::{Refusals, Upload, rest};
@@ -103,6 +106,9 @@ pub enum Command {
         /// A group that every row is in, besides those of its own
         #[arg(long, value_parser = group)]
         group: Option<Group>,
+        /// Also say what messages of this template to the rows would cost, by its name or id
+        #[arg(long, value_name = "NAME")]
+        template: Option<String>,
         #[command(flatten)]
         whose: Whose,
     },
@@ -346,15 +352,15 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 table.print(output, "Nobody is in a group.")
             })?;
         }
-        Command::Import { file, commit, number_column, country, group, whose } => {
+        Command::Import { file, commit, number_column, country, group, template, whose } => {
             let realm = operator.realm(&whose).await?;
-            let options = Options {
-                environment: whose.environment,
-                default_country: country,
-                number_column,
-                groups: group.into_iter().collect(),
+            let options = Options { environment: whose.environment, default_country: country, number_column };
+            let template = match template {
+                Some(name) => Some(Arc::new(template::find(&operator, realm, &name, None).await?)),
+                None => None,
             };
-            let import = read(&operator, realm, &file, options, output).await?;
+            let subject = (options, Contacts::in_groups(group).costed_by(template));
+            let import = read(&operator, realm, &file, subject, output).await?;
             if !output.json() {
                 write(report(&import).as_bytes())?;
             }
@@ -461,7 +467,7 @@ async fn read(
     operator: &Operator,
     realm: Realm,
     path: &Path,
-    options: Options,
+    subject: (Options, Contacts),
     output: Output,
 ) -> anyhow::Result<Import> {
     let mut file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -470,7 +476,7 @@ async fn read(
     let name = contact::line(&name, import::NAME_MAX).unwrap_or_else(|_| "contacts.csv".to_owned());
     let who = (name, "operator".to_owned());
     let clock = &operator.clock;
-    let mut upload = Upload::begin(Arc::clone(&operator.store), clock, realm, who, options).await?;
+    let mut upload = Upload::begin(Arc::clone(&operator.store), clock, realm, who, subject).await?;
     let (mut octets, mut done) = (vec![0; STEP], 0);
     let mut bar = Bar::new("reading", output);
     loop {
@@ -558,6 +564,30 @@ fn report(import: &Import) -> String {
         numbered(report.suppressed, "is", "are"),
         if report.suppressed == 1 { "stays" } else { "stay" }
     );
+    if let Some((_, costs)) = &report.costs {
+        let _ = writeln!(text, "{}", told(costs));
+    }
+    text
+}
+
+/// What messages of a template would cost, for people.
+fn told(costs: &Costs) -> String {
+    let mut text = format!(
+        "{} of the template: {} in all",
+        numbered(costs.filled(), "message", "messages"),
+        numbered(costs.segments(), "segment", "segments")
+    );
+    if let (Some(median), Some(worst)) = (costs.median(), costs.worst()) {
+        let _ = write!(text, ", {median} in the median, {worst} at the worst");
+    }
+    if costs.unfilled > 0 {
+        let lacking = costs.lacking.iter().map(|(name, count)| format!("{name} {count}"));
+        let lacking: Vec<String> = lacking.collect();
+        let _ = write!(text, "; {} fill it", numbered(costs.unfilled, "row does not", "rows do not"));
+        if !lacking.is_empty() {
+            let _ = write!(text, " (lacking: {})", lacking.join(", "));
+        }
+    }
     text
 }
 

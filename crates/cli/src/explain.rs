@@ -19,6 +19,7 @@ use tidings_domain::pool::{self, Choice, Name, Picked, Pool, Source, Unusable, W
 use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Used};
+use tidings_domain::registration::Capability;
 use tidings_domain::routing::{self, Route};
 use tidings_domain::sender::Sender;
 use tidings_domain::text;
@@ -98,7 +99,13 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
                 };
                 connections.iter().any(|one| is_it(one) && one.paused.is_some())
             };
-            let wish = Wish { environment: whose.environment, recipient, purpose, text: text.as_deref() };
+            let wish = Wish {
+                environment: whose.environment,
+                recipient,
+                purpose,
+                text: text.as_deref(),
+                awaits_answer: false,
+            };
             let routes = routes(&config, true);
             let is_full = |sender: &Sender| full(sender).is_some_and(|full| full.opens_at.is_some());
             let look = |sender: &Sender| {
@@ -161,7 +168,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     };
     let answer = gate::ask(&facts, at);
     let sends_at = answer.sends_at(at).filter(|_| has_route);
-    let found = content::look(&policy.content, purpose, text.as_deref().unwrap_or_default());
+    let can = |capability| sender.is_none_or(|sender| policy.senders.can(&sender, capability));
+    let can_reply = can(Capability::TextIn);
+    let found = content::look(&policy.content, purpose, text.as_deref().unwrap_or_default(), can_reply);
     let found = found.filter(|(_, act)| text.is_some() && *act == Act::Warn);
     let warnings: Vec<content::Finding> = found.map(|(finding, _)| finding).collect();
     let mut against: Vec<String> =
@@ -173,6 +182,9 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     if let (Some((choice, _)), Some(sender)) = (&choice, sender) {
         sentence.push_str(&format!(" It would be from {sender}. {choice}"));
     }
+    if let Some(sender) = sender.filter(|_| !can_reply) {
+        sentence.push_str(&format!(" Nobody can write back to {sender}."));
+    }
     if !warnings.is_empty() {
         let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         sentence.push_str(&format!(" Carriers may filter it: {}.", warnings.join("; and ")));
@@ -181,6 +193,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let value = json!({
         "sentence": sentence,
         "from": sender.map(Shown),
+        "capabilities": sender.map(|_| Capability::ALL.into_iter().filter(|one| can(*one)).map(Capability::as_str).collect::<Vec<_>>()),
         "sender_choice": choice.as_ref().map(|(choice, pool)| chosen(*choice, pool)),
         "programme": programme.as_ref().map(programme::Name::as_str),
         "to": recipient.masked().to_string(),

@@ -1,17 +1,128 @@
-//! What commands have in common that read a table: how far it is, what was found, and where the rest goes.
+//! What commands have in common that read a table: which one, how far it is, what was found, and where the rest goes.
 
 use crate::output::{Output, numbered, remark, write};
-use anyhow::Context;
+use anyhow::{Context, bail};
+use clap::Args;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use tidings_domain::account::Environment;
 use tidings_domain::address::Country;
-use tidings_domain::import::Report;
+use tidings_domain::contact::line;
+use tidings_domain::table::{Options, Reader, Refused, Report, Subject};
 use tidings_domain::text::display;
 
 /// Octets of a file that are read at once.
 pub const STEP: usize = 256 * 1024;
+/// Characters of a source.
+const SOURCE_MAX: usize = 100;
+
+/// A table that is judged to its end before anything is added of it.
+#[derive(Debug, Args)]
+pub struct Table {
+    /// The file
+    file: PathBuf,
+    /// Where it comes from, for the record [default: the name of the file]
+    #[arg(long, value_name = "NAME", value_parser = source)]
+    source: Option<String>,
+    /// Say what is in the table, and add nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The heading of the column with the phone numbers; found by usual names if not given
+    #[arg(long, value_name = "HEADING")]
+    number_column: Option<String>,
+    /// Where numbers without a country code are from: two letters of ISO 3166
+    #[arg(long, value_name = "COUNTRY", value_parser = country)]
+    country: Option<Country>,
+    /// Write the rows that are not added into this new file, as a table (CSV) with why
+    #[arg(long, value_name = "FILE")]
+    refused: Option<PathBuf>,
+}
+
+fn source(text: &str) -> Result<String, String> {
+    line(text, SOURCE_MAX).map_err(|why| why.to_string())
+}
+
+impl Table {
+    /// How it is read.
+    pub fn options(&self, environment: Environment) -> Options {
+        let number_column = self.number_column.clone();
+        Options { environment, default_country: self.country, number_column }
+    }
+
+    /// Where it comes from.
+    pub fn source(&self) -> String {
+        self.source.clone().unwrap_or_else(|| {
+            let name =
+                self.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            let name: String = name.chars().filter(|c| !c.is_control()).take(SOURCE_MAX).collect();
+            if name.trim().is_empty() { "file".to_owned() } else { name }
+        })
+    }
+
+    /// Where its rows go that are not added, if somebody wants to see them.
+    ///
+    /// # Errors
+    /// There is such a file, or it cannot be made.
+    pub fn refused(&self) -> anyhow::Result<Option<Sink>> {
+        self.refused.as_deref().map(|path| Sink::open(Some(path))).transpose()
+    }
+
+    /// What to say of rows that nobody gets to see.
+    pub fn hint(&self, report: &Report) -> &'static str {
+        match self.refused {
+            None if report.refused > 0 => "see the rows that are refused with --refused FILE\n",
+            None | Some(_) => "",
+        }
+    }
+
+    /// Reads it to its end with a bar that says what is done: a window at a time is looked at and forgotten.
+    ///
+    /// # Errors
+    /// It cannot be read or is no table, what is refused cannot be written, or what looking at a window says.
+    pub async fn read<S: Subject>(
+        &self,
+        mut reader: Reader<S>,
+        (what, output): (&'static str, Output),
+        mut refused: Option<Sink>,
+        mut look: impl AsyncFnMut(&S, Vec<S::Row>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Report> {
+        let unread = || format!("{} cannot be read", self.file.display());
+        let mut file = File::open(&self.file).with_context(unread)?;
+        let size = file.metadata().map_or(0, |about| about.len());
+        let (mut octets, mut has_headings) = (vec![0; STEP], false);
+        let mut bar = Bar::new(what, output);
+        loop {
+            let read = file.read(&mut octets).with_context(unread)?;
+            let fed = if read == 0 { reader.end() } else { reader.feed(&octets[..read]) };
+            if let Err(why) = fed {
+                // Headings are a stranger's words.
+                bail!("{}", display(&why.to_string()));
+            }
+            if read == 0 || reader.is_full() {
+                let window = reader.take();
+                if let Some(sink) = &mut refused {
+                    let mut text = String::new();
+                    if !has_headings {
+                        Refused::write_headings(&mut text, reader.headings());
+                        has_headings = true;
+                    }
+                    window.refused.iter().for_each(|row| row.write(&mut text));
+                    sink.write(&text)?;
+                }
+                look(reader.subject(), window.rows).await?;
+            }
+            bar.at(reader.report().octets, size, reader.report().rows);
+            if read == 0 {
+                break;
+            }
+        }
+        bar.end();
+        Ok(reader.report().clone())
+    }
+}
 
 /// Reads where numbers without a country code are from.
 pub fn country(text: &str) -> Result<Country, String> {
@@ -79,7 +190,7 @@ pub fn found(report: &Report) -> String {
 }
 
 /// Where a table goes.
-pub struct Sink(Option<std::fs::File>);
+pub struct Sink(Option<File>);
 
 impl Sink {
     /// A new file, or standard output.
@@ -89,7 +200,7 @@ impl Sink {
     pub fn open(to: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = to else { return Ok(Self(None)) };
         // Never over another file.
-        let file = std::fs::File::options().write(true).create_new(true).open(path);
+        let file = File::options().write(true).create_new(true).open(path);
         Ok(Self(Some(file.with_context(|| format!("{} cannot be made", path.display()))?)))
     }
 

@@ -202,7 +202,11 @@ fn wrong(errors: &[FieldError]) -> anyhow::Error {
     anyhow!("{}", lines.join("\n"))
 }
 
-async fn find(
+/// The template of this name or id.
+///
+/// # Errors
+/// There is none, or the store does not answer.
+pub async fn find(
     operator: &Operator,
     realm: Realm,
     name: &str,

@@ -450,6 +450,40 @@ fn contacts_are_kept_at_the_command_line() {
     let again = String::from_utf8(subject.run(&["contact", "import", one, "--commit"])).expect("text");
     assert!(again.contains("\n1 number is a contact's already and changes it; 0 are on the"), "{again}");
 
+    // What messages of a template to the rows would cost.
+    let template = directory.path().join("template.json");
+    let body = json!({
+        "name": "visit",
+        "texts": { "en": "Hi {{ name }}, {{ note }}" },
+        "variables": [
+            { "name": "name", "type": "text", "sample": "Ana" },
+            { "name": "note", "type": "text", "sample": "hello", "max_length": 400 },
+        ],
+    });
+    std::fs::write(&template, body.to_string()).expect("written");
+    subject.run(&["template", "create", template.to_str().expect("text")]);
+    let rows = [(1, "Ana", 10), (2, "Bo", 10), (3, "Ed", 290), (4, "", 10), (5, "Eva", 0), (4, "Ana", 10)];
+    let row =
+        |(n, name, length): (u32, &str, usize)| format!("+1555000666{n},{name},{}\n", "x".repeat(length));
+    std::fs::write(one, format!("phone,name,note\n{}", rows.map(row).concat())).expect("written");
+    let read = subject.json(&["contact", "import", one, "--template", "visit"]);
+    let mut costs = read["report"]["costs"].clone();
+    assert_eq!(costs["template"].take()["version"], json!(1), "{read}");
+    let expected = json!({
+        "template": null, "filled": 3, "unfilled": 2, "lacking": { "name": 1, "note": 1 },
+        "segments": 4, "median_segments": 1, "worst_segments": 2,
+    });
+    assert_eq!(costs, expected);
+    assert_eq!(
+        subject.json(&["contact", "imports"])[0]["report"]["costs"]["segments"],
+        json!(4),
+        "it is kept"
+    );
+    let told = subject.run(&["contact", "import", one, "--template", "visit"]);
+    let told = String::from_utf8(told).expect("text");
+    let line = "3 messages of the template: 4 segments in all, 1 in the median, 2 at the worst; 2 rows do not fill it (lacking: name 1, note 1)";
+    assert!(told.lines().any(|told| told == line), "{told}");
+
     let unusable = directory.path().join("photo.csv");
     std::fs::write(&unusable, "no,table\n1,2\n").expect("written");
     let unusable = subject

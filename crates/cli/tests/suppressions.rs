@@ -9,25 +9,8 @@ mod house;
 use house::{House, wait};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
-use std::process::{Child, Stdio};
-use std::time::Duration;
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A file beside the data, as arguments have it.
-fn file(house: &House, name: &str) -> String {
-    house.path(name).to_str().expect("text").to_owned()
-}
 
 /// Entries in the store, and to how many numbers.
 fn entries(house: &House) -> (u64, u64) {
@@ -69,7 +52,7 @@ fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
         )
         .as_bytes(),
     );
-    let (list, refused) = (file(&house, "old list.csv"), file(&house, "refused.csv"));
+    let (list, refused) = (house.named("old list.csv"), house.named("refused.csv"));
     std::fs::write(&list, table).expect("written");
     let import = ["suppression", "import", &list, "--country", "SE"];
     let with = |more: &[&'static str]| import.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
@@ -157,10 +140,10 @@ fn a_kill_in_the_middle_costs_only_the_same_command_again() {
     const ROWS: u64 = 20_000;
     let directory = tempfile::tempdir().expect("a directory");
     let house = House::new(directory.path(), "test");
-    let list = file(&house, "people.csv");
+    let list = house.named("people.csv");
     make(&list, ROWS);
     let import = ["suppression", "import", &list];
-    let mut first = Running(house.command(&import).stdout(Stdio::null()).spawn().expect("it starts"));
+    let mut first = house.start(&import);
     wait("it has begun", || (entries(&house).0 > 0).then_some(()));
     first.0.kill().expect("it is killed");
     drop(first);
@@ -179,19 +162,10 @@ fn many_rows_are_added_with_bounded_memory() {
     let rows = std::env::var("TIDINGS_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(1_000_000);
     let directory = tempfile::tempdir().expect("a directory");
     let house = House::new(directory.path(), "test");
-    let list = file(&house, "people.csv");
+    let list = house.named("people.csv");
     make(&list, rows);
     let watch = Clock::new(0).stopwatch();
-    let mut child = Running(
-        house.command(&["suppression", "import", &list]).stdout(Stdio::null()).spawn().expect("it starts"),
-    );
-    let mut most = 0;
-    while child.0.try_wait().expect("it is asked").is_none() {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.0.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        most = most.max(peak.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) / 1024);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let most = house.start(&["suppression", "import", &list]).most_mib();
     assert_eq!(entries(&house), (rows, rows));
     let took_s = watch.elapsed_s();
     println!("{rows} rows in {took_s:.0} s: {:.0} a second, {most} MiB at most", rows as f64 / took_s);

@@ -11,7 +11,13 @@ use crate::id::ConsentId;
 use crate::purpose::Purpose;
 use crate::sender::Sender;
 use crate::time::Timestamp;
+use std::collections::HashMap;
 use std::fmt;
+
+/// Characters of the words that a person was shown.
+pub const WORDING_MAX: usize = 5_000;
+/// Characters of each other part of the evidence.
+pub const PART_MAX: usize = 500;
 
 /// A class of channels, as consent is given for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +126,13 @@ pub struct Wording {
 }
 
 impl Wording {
+    /// Whether a text can be such words: not empty, [`WORDING_MAX`] characters at most, and no control characters but line ends and
+    /// tabs.
+    pub fn can_be(text: &str) -> bool {
+        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        !text.trim().is_empty() && text.chars().count() <= WORDING_MAX && !text.chars().any(is_control)
+    }
+
     /// The SHA-256, in hexadecimal.
     pub fn sha256(&self) -> String {
         self.hash.iter().map(|octet| format!("{octet:02x}")).collect()
@@ -185,6 +198,36 @@ pub struct Consent {
     pub evidence: Evidence,
     /// Who recorded it: `api`, `operator`.
     pub source: String,
+}
+
+impl Consent {
+    /// Whether another entry says the same of the same person: all but its id, and when and by whom it was recorded.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.said() == other.said()
+    }
+
+    fn said(&self) -> impl PartialEq {
+        let Self { realm, recipient, purpose, channel, act, given_at, expires_at, method, evidence, .. } =
+            self;
+        (realm, recipient, purpose, channel, act, given_at, expires_at, method, evidence)
+    }
+}
+
+/// Those of these entries that say what neither the ledger of their people says already nor an earlier one of them.
+pub fn new_among(entries: &[Consent], ledger: &[Consent]) -> Vec<Consent> {
+    let mut known: HashMap<(Realm, PhoneNumber), Vec<&Consent>> = HashMap::new();
+    for entry in ledger {
+        known.entry((entry.realm, entry.recipient)).or_default().push(entry);
+    }
+    let mut new = Vec::new();
+    for entry in entries {
+        let of_one = known.entry((entry.realm, entry.recipient)).or_default();
+        if !of_one.iter().any(|one| one.says_the_same(entry)) {
+            of_one.push(entry);
+            new.push(entry.clone());
+        }
+    }
+    new
 }
 
 /// What a written consent must have and an entry does not: the names of its fields.
@@ -502,6 +545,36 @@ mod tests {
         // What was granted after an opt-out is not closed by it.
         let later = [entry(2, Channel::RecordedVoice, Act::Written, 15)];
         assert_eq!(says(&later, &[out], Channel::RecordedVoice, 30), "granted");
+    }
+
+    #[test]
+    fn an_entry_that_says_what_is_known_is_not_new() {
+        use Channel::*;
+        let one = entry(1, Text, Act::Written, 1);
+        let again = Consent {
+            id: ConsentId::from_key(2),
+            recorded_at: at(9),
+            source: "operator".into(),
+            ..one.clone()
+        };
+        assert!(one.says_the_same(&again));
+        let vouched = Evidence { attested_by: Some("Ana".into()), ..Evidence::default() };
+        let others = [
+            Consent { act: Act::Express, ..again.clone() },
+            Consent { given_at: at(2), ..again.clone() },
+            Consent { expires_at: Some(at(9)), ..again.clone() },
+            Consent { channel: LiveVoice, ..again.clone() },
+            Consent { method: Method::Paper, ..again.clone() },
+            Consent { evidence: vouched, ..again.clone() },
+            Consent {
+                recipient: PhoneNumber::from_digits(46_700_000_001).expect("a number"),
+                ..again.clone()
+            },
+        ];
+        assert!(others.iter().all(|other| !one.says_the_same(other)));
+        let all: Vec<Consent> = std::iter::once(again).chain(others.clone()).chain(others.clone()).collect();
+        assert_eq!(new_among(&all, &[one]), others, "each once");
+        assert_eq!(new_among(&others, &others), []);
     }
 
     #[test]

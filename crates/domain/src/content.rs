@@ -23,6 +23,9 @@ const SHOUT_LETTERS_MIN: usize = 20;
 /// The share of capitals among them from which on it is: percent.
 const SHOUT_PERCENT: usize = 80;
 
+/// What is matched of an opt-out by a reply.
+const REPLY: &str = "reply";
+
 /// A thing that is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
@@ -134,7 +137,7 @@ impl Policy {
 pub struct Finding {
     /// What was looked for.
     pub check: Check,
-    /// The shortener, or the kind of goods; empty for the others. Never the text.
+    /// The shortener, the kind of goods, or `reply` where nobody can reply; empty for the others. Never the text.
     pub matched: &'static str,
 }
 
@@ -148,18 +151,22 @@ impl fmt::Display for Finding {
             }
             Check::Restricted => write!(f, "the text has words about {matched}, which networks restrict"),
             Check::Capitals => f.write_str("nearly all of the text is in capitals"),
+            Check::OptOut if matched == REPLY => {
+                f.write_str("the text says how to opt out by a reply, and nobody can write to its sender")
+            }
             Check::OptOut => f.write_str("the text does not say how to opt out"),
             Check::Brand => f.write_str("the text does not say who sends it"),
         }
     }
 }
 
-/// What is in a text of a purpose, one finding for each check about which something is to be done. Costs nothing for
-/// purposes that the policy does not concern; else it takes time that grows with the text.
+/// What is in a text of a purpose, one finding for each check about which something is to be done. `can_reply` is whether people can
+/// write to its sender. Costs nothing for purposes that the policy does not concern; else it takes time that grows with the text.
 pub fn look<'p>(
     policy: &'p Policy,
     purpose: Purpose,
     text: &str,
+    can_reply: bool,
 ) -> impl Iterator<Item = (Finding, Act)> + use<'p> {
     let read = policy.concerns(purpose).then(|| (Plain::of(text), is_shouting(text)));
     let acts = read.map(|(plain, shouts)| {
@@ -172,7 +179,11 @@ pub fn look<'p>(
                 Check::Shortener => table.shortener(&plain.signs),
                 Check::Restricted => table.restricted(&plain.words()),
                 Check::Capitals => found(shouts),
-                Check::OptOut => found(!table.says_how_to_opt_out(&plain.words())),
+                Check::OptOut => {
+                    let words = plain.words();
+                    let in_vain = !can_reply && table.tells_to_reply(&words);
+                    in_vain.then_some(REPLY).or_else(|| found(!table.says_how_to_opt_out(&words)))
+                }
                 Check::Brand => found(plain.names_one_of(&policy.brands) == Some(false)),
             };
             Some((Finding { check, matched: matched? }, act))
@@ -261,6 +272,9 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     words
 });
 
+/// The word in the table for wording that says how to opt out by a reply.
+const OPT_OUT_REPLY: &str = "opt_out_reply";
+
 /// Reads the table. For the start of a program, so that the first message doesn't wait.
 pub fn warm_up() {
     LazyLock::force(&WORDS);
@@ -274,7 +288,7 @@ impl Words {
         cells.next().filter(|source| !source.is_empty() && !language.is_empty())?;
         let phrases = match check {
             "shortener" => return (text.contains('.') && self.shorteners.insert(text)).then_some(()),
-            "opt_out" => &mut self.opt_out,
+            "opt_out" | OPT_OUT_REPLY => &mut self.opt_out,
             goods => GOODS.contains(&goods).then_some(&mut self.restricted)?,
         };
         let mut rest = text.split(' ');
@@ -300,15 +314,21 @@ impl Words {
     fn says_how_to_opt_out(&self, words: &[&str]) -> bool {
         phrase(&self.opt_out, words).is_some()
     }
+
+    fn tells_to_reply(&self, words: &[&str]) -> bool {
+        (0..words.len()).any(|at| phrase_at(&self.opt_out, words, at) == Some(OPT_OUT_REPLY))
+    }
 }
 
 /// The check of the first phrase that stands among the words.
 fn phrase(phrases: &Phrases, words: &[&str]) -> Option<&'static str> {
-    (0..words.len()).find_map(|at| {
-        let starting = phrases.get(words[at])?;
-        let fits = |(rest, _): &&(Vec<&str>, &str)| words[at + 1..].starts_with(rest);
-        starting.iter().find(fits).map(|(_, check)| *check)
-    })
+    (0..words.len()).find_map(|at| phrase_at(phrases, words, at))
+}
+
+/// The check of the phrase that stands there.
+fn phrase_at(phrases: &Phrases, words: &[&str], at: usize) -> Option<&'static str> {
+    let fits = |(rest, _): &&(Vec<&str>, &str)| words[at + 1..].starts_with(rest);
+    phrases.get(words[at])?.iter().find(fits).map(|(_, check)| *check)
 }
 
 #[cfg(test)]
@@ -333,7 +353,7 @@ mod tests {
             assert_eq!(act, Act::Warn);
             format!("{} {}", finding.check.as_str(), finding.matched).trim_end().to_owned()
         };
-        look(&all(Act::Warn), Purpose::Marketing, text).map(told).collect()
+        look(&all(Act::Warn), Purpose::Marketing, text, true).map(told).collect()
     }
 
     const GOOD: &str = "Acme Clinic: check-ups are 20 % off in May, acme.example/may. Reply STOP to end.";
@@ -370,6 +390,23 @@ mod tests {
         ] {
             check(&with(fine), &[]);
         }
+    }
+
+    #[test]
+    fn a_reply_is_no_way_to_opt_out_where_nobody_can_reply() {
+        let policy = Policy { opt_out: Act::Warn, purposes: vec![Purpose::Marketing], ..Policy::OFF };
+        let check = |text: &str, expected: [Option<&str>; 2]| {
+            let of = |can_reply| {
+                look(&policy, Purpose::Marketing, text, can_reply).map(|(one, _)| one.matched).next()
+            };
+            assert_eq!([true, false].map(of), expected, "{text}");
+        };
+        check("20 % off. Reply STOP to end", [None, Some("reply")]);
+        check("20 %. Antworten Sie mit STOP", [None, Some("reply")]);
+        check("Unsubscribe at acme.example/stop, or reply STOP", [None, Some("reply")]);
+        check("20 % off. Unsubscribe: acme.example/stop", [None, None]);
+        check("20 %. STOP au 36180", [None, None]);
+        check("20 % off", [Some(""), Some("")]);
     }
 
     /// Letters that look alike, what nobody sees, and dots that programs take for dots.
@@ -410,18 +447,20 @@ mod tests {
     fn each_check_does_what_the_policy_says_and_other_purposes_are_left_alone() {
         let bad = "GET VODKA AT BIT.LY/X NOW NOW NOW NOW";
         for act in [Act::Off, Act::Warn, Act::Stop] {
-            let checks: Vec<(Check, Act)> =
-                look(&all(act), Purpose::Marketing, bad).map(|(finding, act)| (finding.check, act)).collect();
+            let checks: Vec<(Check, Act)> = look(&all(act), Purpose::Marketing, bad, true)
+                .map(|(finding, act)| (finding.check, act))
+                .collect();
             let expected: Vec<(Check, Act)> =
                 Check::ALL.into_iter().filter(|_| act != Act::Off).map(|check| (check, act)).collect();
             assert_eq!(checks, expected);
         }
         let one = Policy { capitals: Act::Stop, ..Policy { purposes: vec![Purpose::Alert], ..Policy::OFF } };
-        let acts = |purpose| look(&one, purpose, bad).map(|(finding, _)| finding.check).collect::<Vec<_>>();
+        let acts =
+            |purpose| look(&one, purpose, bad, true).map(|(finding, _)| finding.check).collect::<Vec<_>>();
         assert_eq!((acts(Purpose::Alert), acts(Purpose::Marketing)), (vec![Check::Capitals], vec![]));
         let nameless = Policy { brands: Vec::new(), ..all(Act::Warn) };
         let says_nothing_of_it = |policy: Policy| {
-            look(&policy, Purpose::Marketing, bad).all(|(finding, _)| finding.check != Check::Brand)
+            look(&policy, Purpose::Marketing, bad, true).all(|(finding, _)| finding.check != Check::Brand)
         };
         assert!(says_nothing_of_it(nameless));
         // Nor does what is no name stand in every text, or in none.

@@ -20,7 +20,7 @@ use crate::purpose::Purpose;
 use crate::quiet_hours::{self, Closed, Outside, Place, Zone};
 use crate::quota::Full;
 use crate::range::{self, Range};
-use crate::registration::{self, NotRegistered};
+use crate::registration::{self, Capability, NotRegistered};
 use crate::reply::Reply;
 use crate::sender::Sender;
 use crate::spend::{self, Period};
@@ -481,7 +481,9 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
         refused.into_iter().for_each(|why| refuse(Reason::SenderNotRegistered(why)));
     }
     if let Some(text) = facts.text {
-        let stopped = content::look(content, facts.purpose, text).filter(|(_, act)| *act == Act::Stop);
+        let can_reply = facts.sender.is_none_or(|sender| senders.can(&sender, Capability::TextIn));
+        let stopped =
+            content::look(content, facts.purpose, text, can_reply).filter(|(_, act)| *act == Act::Stop);
         stopped.for_each(|(finding, _)| refuse(Reason::Content(finding)));
     }
     if let Some(period) = facts.overspent {

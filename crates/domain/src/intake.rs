@@ -15,8 +15,9 @@ use crate::programme::{self, Programmes};
 use crate::purpose::Purpose;
 use crate::quiet_hours::{self, Zone};
 use crate::quota::Used;
+use crate::registration::Capability;
 use crate::routing::{self, Route};
-use crate::sender::Sender;
+use crate::sender::{Sender, SenderNotUsable};
 use crate::suppression;
 use crate::template::Origin;
 use crate::text::{self, Measured, Replacement, Unsendable};
@@ -154,6 +155,8 @@ pub struct Facts<'a> {
     pub zone: Option<&'static Zone>,
     /// What the request's recipient was sent lately and will be, where the gate's policy has bounds for it.
     pub others: &'a [Other],
+    /// Whether an answer is waited for: then its sender must be one that people can write to.
+    pub awaits_answer: bool,
     /// The limit of the day of the request's sender, where the gate's policy has one for it, with what went on the day on which
     /// it would go.
     pub day: Option<&'a Used>,
@@ -192,7 +195,7 @@ pub enum Refusal {
     /// The text cannot be sent.
     Text(Unsendable),
     /// This sender cannot send to this recipient.
-    Sender(crate::sender::SenderNotUsable),
+    Sender(SenderNotUsable),
     /// The time to send at is a local one, and the recipient's time zone is not known.
     NoTimeZone,
     /// The time to send at has passed.
@@ -252,6 +255,9 @@ const CLOCK_TOLERANCE_MS: i64 = 5_000;
 pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<Plan, Refusal> {
     let sender = request.from.sender().ok_or(Refusal::NoPool)?;
     sender.check_for(request.recipient).map_err(Refusal::Sender)?;
+    if facts.awaits_answer && !facts.gate.senders.can(&sender, Capability::TextIn) {
+        return Err(Refusal::Sender(SenderNotUsable::CannotReceive));
+    }
     let programme =
         facts.programmes.of(request.programme.as_ref(), &request.from).map_err(Refusal::NoProgramme)?;
     let programme = programme.map(|programme| programme.name.clone());
@@ -303,7 +309,8 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
             Some(hold)
         }
     };
-    let looked = content::look(&facts.gate.content, request.purpose, &request.text);
+    let can_reply = facts.gate.senders.can(&sender, Capability::TextIn);
+    let looked = content::look(&facts.gate.content, request.purpose, &request.text, can_reply);
     let warnings = looked.filter(|(_, act)| *act == Act::Warn).map(|(finding, _)| finding).collect();
     Ok(Plan {
         sender,
@@ -427,6 +434,7 @@ mod tests {
                 consent: None,
                 zone: None,
                 others: &[],
+                awaits_answer: false,
                 day: Some(&used),
             };
             let told = match plan(&request, facts, now) {

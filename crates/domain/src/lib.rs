@@ -11,8 +11,8 @@
 //! what people ask for by text, [`reply`] is what they are answered by itself, [`inbound`] says what follows, and
 //! [`inbound_rule`] where the rest goes. [`code`] is
 //! the life of a one-time code, and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`]
-//! reads and writes tables, [`import`] judges the rows of one, and [`segment`] says whom a
-//! saved query finds. [`template`] makes texts from values, and
+//! reads and writes tables, [`table`] judges the rows of one, [`import`] takes those of contacts over, [`consent_import`] says
+//! which are consents, and [`segment`] says whom a saved query finds. [`template`] makes texts from values, and
 //! [`conversation`] says who waits for an answer. [`text`], [`address`] and [`sender`] are
 //! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
 
@@ -22,6 +22,7 @@ pub mod admission;
 pub mod assembly;
 pub mod code;
 pub mod consent;
+pub mod consent_import;
 pub mod consent_request;
 pub mod contact;
 pub mod content;
@@ -59,6 +60,7 @@ pub mod sender;
 pub mod spelling;
 pub mod spend;
 pub mod suppression;
+pub mod table;
 pub mod template;
 pub mod text;
 pub mod time;

@@ -13,7 +13,7 @@ use crate::address::PhoneNumber;
 use crate::id::ConnectionId;
 use crate::purpose::Purpose;
 use crate::quiet_hours::Place;
-use crate::registration;
+use crate::registration::{self, Capability};
 use crate::routing::{self, Route};
 use crate::sender::Sender;
 use crate::time::Timestamp;
@@ -256,6 +256,8 @@ pub struct Wish<'a> {
     pub purpose: Purpose,
     /// What it says; `None` where that is not known.
     pub text: Option<&'a str>,
+    /// Whether an answer is waited for.
+    pub awaits_answer: bool,
 }
 
 /// Why a sender cannot be used for a message, if it cannot. `is_full` is whether as much went from it today as may; `waits` says
@@ -268,8 +270,12 @@ pub fn look(
     is_full: bool,
     waits: impl Fn(ConnectionId) -> Option<Unusable>,
 ) -> Option<Unusable> {
-    let Wish { environment, recipient, purpose, text } = wish;
-    if !policy.refuses(&sender, recipient, purpose, text).is_empty() || sender.check_for(recipient).is_err() {
+    let Wish { environment, recipient, purpose, text, awaits_answer } = wish;
+    let cannot_receive = awaits_answer && !policy.can(&sender, Capability::TextIn);
+    if cannot_receive
+        || !policy.refuses(&sender, recipient, purpose, text).is_empty()
+        || sender.check_for(recipient).is_err()
+    {
         return Some(Unusable::NotAllowed);
     }
     match routing::route(routes, environment, &sender, recipient) {

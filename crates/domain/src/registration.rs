@@ -1,4 +1,4 @@
-//! What senders may do: to which countries and for which purposes they are registered, and what shows it.
+//! What senders can and may do: what they carry, to which countries and for which purposes they are registered, and what shows it.
 //!
 //! A carrier that gets a message from a sender that is not registered for it blocks it, and later the sender. So an operator
 //! lists the senders with what they are registered for, and a message that goes beyond that is refused before it leaves. Where
@@ -14,7 +14,7 @@ use crate::purpose::Purpose;
 use crate::quiet_hours::Place;
 use crate::quota::Daily;
 use crate::sender::Sender;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -59,6 +59,28 @@ impl Kind {
             Sender::PhoneNumber(_) => Self::LongCode,
             Sender::ShortCode(_) => Self::ShortCode,
             Sender::Alphanumeric(_) => Self::Alphanumeric,
+        }
+    }
+}
+
+/// What a sender can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// Texts from it to people.
+    TextOut,
+    /// Texts from people to it.
+    TextIn,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::TextOut, Self::TextIn];
+
+    /// The stable word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TextOut => "text_out",
+            Self::TextIn => "text_in",
         }
     }
 }
@@ -169,6 +191,8 @@ impl Evidence {
 pub struct Listed {
     /// What it is.
     pub kind: Kind,
+    /// What it can carry; what its kind can, if that is not said. Nobody can write to a name, whatever is said.
+    pub can: Option<BTreeSet<Capability>>,
     /// The countries of recipients that it is for; empty for all.
     pub countries: Vec<Country>,
     /// The purposes that it is for; empty for all.
@@ -197,6 +221,8 @@ pub struct Policy {
 pub enum NotRegistered {
     /// It is not listed.
     Unlisted,
+    /// It is listed as one that no texts can be sent from.
+    CannotSend,
     /// It is not for the recipient's country.
     Country {
         /// Its two letters; `None` for a number of no country.
@@ -227,6 +253,7 @@ impl NotRegistered {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unlisted => "sender_not_listed",
+            Self::CannotSend => "cannot_send",
             Self::Country { .. } => "not_for_country",
             Self::Purpose(_) => "not_for_purpose",
             Self::State { state: State::Pending, .. } => "registration_pending",
@@ -243,6 +270,7 @@ impl fmt::Display for NotRegistered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unlisted => f.write_str("the sender is not one that the operator listed"),
+            Self::CannotSend => f.write_str("the sender is listed as one that no texts can be sent from"),
             Self::Country { country: Some(country) } => write!(f, "the sender is not listed for {country}"),
             Self::Country { country: None } => {
                 f.write_str("the sender is listed for some countries, and the number is of none")
@@ -282,6 +310,9 @@ impl Policy {
             return if self.only_listed { vec![NotRegistered::Unlisted] } else { Vec::new() };
         };
         let mut found = Vec::new();
+        if !self.can(sender, Capability::TextOut) {
+            found.push(NotRegistered::CannotSend);
+        }
         let country = Place::of(recipient).map(Place::country);
         let is_for = |listed: &Country| Some(listed.as_str()) == country;
         if !listed.countries.is_empty() && !listed.countries.iter().any(is_for) {
@@ -302,6 +333,15 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// Whether a sender can carry this, as it is listed, or else as its kind can: all can do all, but that nobody can write to a name.
+    pub fn can(&self, sender: &Sender, capability: Capability) -> bool {
+        if capability == Capability::TextIn && matches!(sender, Sender::Alphanumeric(_)) {
+            return false;
+        }
+        let listed = self.listed.get(sender).and_then(|listed| listed.can.as_ref());
+        listed.is_none_or(|can| can.contains(&capability))
     }
 
     /// How much may go from a sender in a day, if a message to this number counts.
@@ -398,7 +438,34 @@ mod tests {
             evidence: Evidence::default(),
             templates: Vec::new(),
             daily: None,
+            can: None,
         }
+    }
+
+    #[test]
+    fn nobody_can_write_to_a_name_and_the_rest_can_what_is_said() {
+        use Capability::{TextIn, TextOut};
+        let check = |from: &str, said: Option<&[Capability]>, expected: [bool; 2]| {
+            let can = said.map(|said| said.iter().copied().collect());
+            let listed = Listed { can, ..listed(from, State::Registered) };
+            let policy = Policy { listed: [(sender(from), listed)].into(), only_listed: false };
+            assert_eq!(
+                [TextOut, TextIn].map(|one| policy.can(&sender(from), one)),
+                expected,
+                "{from} {said:?}"
+            );
+            let refused = policy.refuses(&sender(from), number("+46701234567"), Purpose::Alert, None);
+            assert_eq!(refused.contains(&NotRegistered::CannotSend), !expected[0], "{from}");
+        };
+        for from in ["+46700000001", "72345"] {
+            check(from, None, [true, true]);
+            check(from, Some(&[TextOut]), [true, false]);
+            check(from, Some(&[TextIn]), [false, true]);
+            assert!(Policy::OFF.can(&sender(from), TextIn));
+        }
+        check("Acme", None, [true, false]);
+        check("Acme", Some(&[TextOut, TextIn]), [true, false]);
+        assert!(!Policy::OFF.can(&sender("Acme"), TextIn));
     }
 
     #[test]

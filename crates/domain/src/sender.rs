@@ -308,6 +308,8 @@ pub enum SenderNotUsable {
         /// The recipient's country.
         country: Country,
     },
+    /// An answer is waited for, and nobody can write to it.
+    CannotReceive,
 }
 
 impl SenderNotUsable {
@@ -315,6 +317,7 @@ impl SenderNotUsable {
     pub const fn code(self) -> &'static str {
         match self {
             SenderNotUsable::Alphanumeric { .. } => "alphanumeric_not_carried",
+            SenderNotUsable::CannotReceive => "cannot_receive",
         }
     }
 }
@@ -325,6 +328,9 @@ impl fmt::Display for SenderNotUsable {
             SenderNotUsable::Alphanumeric { country } => write!(
                 f,
                 "Networks in {country} don't carry alphanumeric senders; send from a phone number or a short code."
+            ),
+            SenderNotUsable::CannotReceive => f.write_str(
+                "An answer is waited for, and nobody can write to this sender; send from one that can receive texts.",
             ),
         }
     }

@@ -14,7 +14,7 @@
 //! What this does not know: who a message goes to, and what a segment costs at a carrier.
 
 use crate::account::Realm;
-use crate::contact::Contact;
+use crate::contact::Details;
 use crate::csv::yes_no;
 use crate::id::TemplateId;
 use crate::text::{self, Measured, Unsendable, brief};
@@ -329,6 +329,44 @@ pub struct Outlook {
     pub worst_measured: Measured,
 }
 
+/// What messages to some people would cost, at a carrier without special tables. It stays small, however many they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Costs {
+    /// How many messages have how many segments.
+    pub messages: BTreeMap<u32, u64>,
+    /// To how many people there would be none: the values do not fill the text, or what they make cannot be sent.
+    pub unfilled: u64,
+    /// Which values those people do not have, or not as the template takes them, and how many of them. Some lack several.
+    pub lacking: BTreeMap<String, u64>,
+}
+
+impl Costs {
+    /// How many messages there would be.
+    pub fn filled(&self) -> u64 {
+        self.messages.values().sum()
+    }
+
+    /// All their segments.
+    pub fn segments(&self) -> u64 {
+        self.messages.iter().map(|(segments, count)| u64::from(*segments) * count).sum()
+    }
+
+    /// Half of them have no more segments than this.
+    pub fn median(&self) -> Option<u32> {
+        let middle = self.filled().div_ceil(2);
+        let mut up_to = 0;
+        self.messages.iter().find_map(|(segments, count)| {
+            up_to += count;
+            (up_to >= middle).then_some(*segments)
+        })
+    }
+
+    /// The most segments that one of them has.
+    pub fn worst(&self) -> Option<u32> {
+        self.messages.keys().next_back().copied()
+    }
+}
+
 /// Whether a text can name a template: small letters, digits, and `.`, `_`, `-` inside.
 pub fn is_name(text: &str) -> bool {
     let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -500,17 +538,18 @@ impl Content {
         }
     }
 
-    /// The segments of the texts for these contacts, in the order of their number, at a carrier without special tables. A value is
-    /// the one that was given for all, or else what is known of the contact: the name as `name`, and each field by its name. Whom
-    /// that does not fill is left out. The language is the wanted one, or else the contact's.
-    pub fn segments_for(
+    /// Adds what the messages to these people would cost. A value is the one that was given for all, or else what is known of the
+    /// person: the name as `name`, and each field by its name. The language is the wanted one, or else the person's.
+    pub fn add_costs<'p>(
         &self,
-        contacts: &[Contact],
+        costs: &mut Costs,
+        people: impl IntoIterator<Item = &'p Details>,
         wanted: Option<&Language>,
         given: &[(&str, Given<'_>)],
-    ) -> Vec<u32> {
-        let of_one = |contact: &Contact| {
-            let details = &contact.details;
+    ) {
+        // Reading a source takes much longer than filling it.
+        let mut sources = BTreeMap::new();
+        for details in people {
             let own =
                 self.variables.iter().filter(|variable| given.iter().all(|(name, _)| *name != variable.name));
             let known = own.filter_map(|variable| {
@@ -523,14 +562,28 @@ impl Content {
             });
             let known: Vec<(&str, String)> = known.collect();
             let known = known.iter().map(|(name, value)| (*name, Given::Text(value)));
-            let values: Vec<_> = given.iter().copied().chain(known).collect();
+            let given: Vec<_> = given.iter().copied().chain(known).collect();
+            let values = match self.values(&given) {
+                Ok(values) => values,
+                Err(failures) => {
+                    costs.unfilled += 1;
+                    for name in failures.into_iter().filter_map(|failure| failure.variable) {
+                        *costs.lacking.entry(name).or_default() += 1;
+                    }
+                    continue;
+                }
+            };
             let own = details.language.as_ref().and_then(|language| Language::parse(language.as_str()));
-            let filled = self.fill(wanted.or(own.as_ref()), &values).ok()?;
-            Some(text::measure(&filled.text, &text::Options::default()).segments)
-        };
-        let mut segments: Vec<u32> = contacts.iter().filter_map(of_one).collect();
-        segments.sort_unstable();
-        segments
+            let language = self.language_for(wanted.or(own.as_ref()));
+            let source = sources.entry(language).or_insert_with(|| self.parsed(language));
+            let text = source.as_ref().ok().and_then(|source| source.fill(&values).ok());
+            let sent =
+                text.and_then(|text| text::check(&text, &text::Options::default(), text::SEGMENTS_MAX).ok());
+            match sent {
+                Some(measured) => *costs.messages.entry(measured.segments).or_default() += 1,
+                None => costs.unfilled += 1,
+            }
+        }
     }
 
     /// Makes the text of one message.
@@ -542,6 +595,16 @@ impl Content {
         wanted: Option<&Language>,
         given: &[(&str, Given<'_>)],
     ) -> Result<Filled, Vec<Failure>> {
+        let values = self.values(given)?;
+        let language = self.language_for(wanted);
+        match self.parsed(language).and_then(|parsed| parsed.fill(&values)) {
+            Ok(text) => Ok(Filled { language: language.clone(), text }),
+            Err(why) => Err(vec![Failure { variable: None, why: Wrong::Render(why) }]),
+        }
+    }
+
+    /// The values as their types have them.
+    fn values(&self, given: &[(&str, Given<'_>)]) -> Result<Vec<(&str, Value)>, Vec<Failure>> {
         let mut failures = Vec::new();
         for (name, _) in given {
             if !self.variables.iter().any(|variable| variable.name == *name) {
@@ -556,14 +619,7 @@ impl Content {
                 Err(why) => failures.push(Failure { variable: Some(variable.name.clone()), why }),
             }
         }
-        if !failures.is_empty() {
-            return Err(failures);
-        }
-        let language = self.language_for(wanted);
-        match self.parsed(language).and_then(|parsed| parsed.fill(&values)) {
-            Ok(text) => Ok(Filled { language: language.clone(), text }),
-            Err(why) => Err(vec![Failure { variable: None, why: Wrong::Render(why) }]),
-        }
+        if failures.is_empty() { Ok(values) } else { Err(failures) }
     }
 
     /// What messages in a language will say and cost. `None` if they make no text, which [`Content::check`] refuses.
@@ -1200,6 +1256,66 @@ mod tests {
         check(&[("name", Given::Text("Ben")), ("nmae", Given::Text("x")), day], "!nmae:unknown_value");
         // The day has no time, so there would be a hole.
         check(&[("name", Given::Text("Ben")), ("day", Given::Text("2026-03-07"))], "!-:render");
+    }
+
+    #[test]
+    fn what_messages_to_some_people_cost_is_added_up() {
+        use crate::contact::{FieldName, Language as Tongue, Value as Known};
+        let mut note = content(
+            "{{ name }}: {{ note }}",
+            vec![
+                text("name", "Ana"),
+                of(
+                    "note",
+                    Kind::Text { most: 400, any_alphabet: true, may_be_empty: true },
+                    Given::Text("x"),
+                ),
+            ],
+        );
+        let german = Language::parse("de").expect("a language");
+        note.texts.insert(german, "{{ name }}, hören Sie ż: {{ note }}".to_owned());
+        let person = |name: Option<&str>, note: Option<String>, language: Option<&str>| {
+            let field = |text: String| {
+                (FieldName::parse("note").expect("a name"), Known::text(&text).expect("a text"))
+            };
+            Details {
+                name: name.map(str::to_owned),
+                language: language.map(|tag| Tongue::parse(tag).expect("a language")),
+                fields: note.map(field).into_iter().collect(),
+                ..Details::default()
+            }
+        };
+        let long = |length: usize| Some("x".repeat(length));
+        let people = [
+            person(Some("Ana"), long(3), None),
+            person(Some("Ana"), long(3), Some("en")),
+            person(Some("Ana"), long(200), None),
+            person(Some("Ana"), long(200), Some("de-AT")),
+            person(Some("Ana"), long(401), None),
+            person(None, long(3), None),
+            person(None, None, None),
+        ];
+        let mut costs = Costs::default();
+        note.add_costs(&mut costs, &people[..3], None, &[]);
+        note.add_costs(&mut costs, &people[3..], None, &[]);
+        let expected = Costs {
+            messages: [(1, 2), (2, 1), (4, 1)].into(),
+            unfilled: 3,
+            lacking: [("name".to_owned(), 2), ("note".to_owned(), 2)].into(),
+        };
+        assert_eq!(costs, expected);
+        let sums = (costs.filled(), costs.segments(), costs.median(), costs.worst());
+        assert_eq!(sums, (4, 8, Some(1), Some(4)));
+        // A value that is given is everybody's.
+        let mut costs = Costs::default();
+        note.add_costs(&mut costs, &people, None, &[("note", Given::Text(""))]);
+        assert_eq!((costs.unfilled, costs.messages), (2, [(1, 5)].into()));
+        assert_eq!((Costs::default().median(), Costs::default().worst()), (None, None));
+        // What makes nothing to be seen is not sent.
+        let blank = content("{% if false %}x{% endif %}", vec![]);
+        let mut costs = Costs::default();
+        blank.add_costs(&mut costs, &people[..1], None, &[]);
+        assert_eq!((costs.unfilled, costs.lacking.len(), costs.filled()), (1, 0, 0));
     }
 
     #[test]

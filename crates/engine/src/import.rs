@@ -1,6 +1,6 @@
 //! Imports of contacts: reading a file while it comes, and taking the rows over once that is decided.
 //!
-//! A file is nowhere kept: it is judged as it comes (`domain::import`), and what was judged goes into the store in windows,
+//! A file is nowhere kept: it is judged as it comes (`domain::table`), and what was judged goes into the store in windows,
 //! the next of which is read while one is written. So there is nothing to go on with when reading is broken off; the file is
 //! sent again. Taking over goes on after any crash and on any node, piece by piece, each in one commit.
 
@@ -11,7 +11,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tidings_domain::account::Realm;
 use tidings_domain::id::{ContactId, ImportId};
-use tidings_domain::import::{Import, Options, Progress, Reader, Refused, Report, State, Unusable, Window};
+use tidings_domain::import::{Contacts, Import, Progress, Row, State};
+use tidings_domain::table::{Options, Reader, Refused, Report, Unusable, Window};
 use tidings_store::{Backend, Error, Result, Staged};
 use tokio::task::JoinHandle;
 
@@ -49,7 +50,7 @@ struct Counts {
 pub struct Upload {
     store: Arc<dyn Backend>,
     import: Import,
-    reader: Option<Reader>,
+    reader: Option<Reader<Contacts>>,
     /// What came and is too little to be judged.
     held: Vec<u8>,
     counts: Counts,
@@ -73,7 +74,7 @@ impl Upload {
         clock: &Clock,
         realm: Realm,
         (name, who): (String, String),
-        options: Options,
+        (options, contacts): (Options, Contacts),
     ) -> Result<Self> {
         let now = clock.now();
         let import = Import {
@@ -89,7 +90,7 @@ impl Upload {
             updated_at: now,
         };
         store.begin_import(import.clone()).await?;
-        let reader = Some(Reader::new(options));
+        let reader = Some(Reader::new(options, contacts));
         Ok(Self { store, import, reader, held: Vec::new(), counts: Counts::default(), writing: None })
     }
 
@@ -148,7 +149,10 @@ impl Upload {
     }
 
     /// Works with the reader where nobody waits for it: it costs microseconds for each row.
-    async fn apart<T: Send + 'static>(&mut self, work: impl FnOnce(&mut Reader) -> T + Send + 'static) -> T {
+    async fn apart<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Reader<Contacts>) -> T + Send + 'static,
+    ) -> T {
         let mut reader = self.reader.take().expect("it is there between two calls");
         let done = tokio::task::spawn_blocking(move || {
             let done = work(&mut reader);
@@ -170,9 +174,7 @@ impl Upload {
     }
 
     async fn end(&mut self, clock: &Clock) -> std::result::Result<(), Stopped> {
-        if let Some(reader) = &mut self.reader {
-            drop(reader.take(|| ContactId::from_key(0)));
-        }
+        drop(self.apart(Reader::take).await);
         self.write(clock, State::Broken).await?;
         self.written().await
     }
@@ -180,9 +182,12 @@ impl Upload {
     /// Begins to write what was judged, once what was before it is written.
     async fn write(&mut self, clock: &Clock, state: State) -> std::result::Result<(), Stopped> {
         self.written().await?;
-        let reader = self.reader.as_mut().expect("it is there between two calls");
-        let window = reader.take(|| ContactId::from_key(clock.id()));
-        let (headings, report) = (reader.headings().to_vec(), reader.report().clone());
+        let taken = |reader: &mut Reader<Contacts>| {
+            let window = reader.take();
+            (window, reader.headings().to_vec(), reader.report().clone())
+        };
+        let (window, headings, report) = self.apart(taken).await;
+        let window = window.numbered(|| ContactId::from_key(clock.id()));
         let (store, now) = (Arc::clone(&self.store), clock.now());
         let (realm, id, before) = (self.import.realm, self.import.id, self.counts);
         self.writing = Some(tokio::spawn(async move {
@@ -206,7 +211,7 @@ impl Upload {
 async fn count(
     store: &dyn Backend,
     realm: Realm,
-    window: &Window,
+    window: &Window<Row>,
     before: Counts,
     now: tidings_domain::time::Timestamp,
 ) -> Result<Counts> {

@@ -16,6 +16,7 @@ use tidings_domain::keyword::{self, Class, Keyword};
 use tidings_domain::pool::Source;
 use tidings_domain::programme::{self, Joining};
 use tidings_domain::purpose::Purpose;
+use tidings_domain::registration::Capability;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
 use tidings_store::{Arrival, Draft, Hearing, Inbound, InboundRules, Joins};
 
@@ -99,8 +100,12 @@ fn draft(
     text: String,
     programme: Option<programme::Name>,
 ) -> Option<Draft> {
+    let sender = inbound.sender()?;
+    if !engine.settings.gate.senders.can(&sender, Capability::TextOut) {
+        return None;
+    }
     let request = SendRequest {
-        from: Source::Sender(inbound.sender()?),
+        from: Source::Sender(sender),
         recipient: person,
         text,
         purpose: Purpose::Transactional,
@@ -127,6 +132,7 @@ fn draft(
         consent: None,
         zone: None,
         others: &[],
+        awaits_answer: false,
         day: None,
     };
     let plan = match intake::plan(&request, facts, now) {

@@ -232,6 +232,13 @@ enum With {
     Asking(NewConsentRequest),
 }
 
+impl With {
+    /// Whether it is sent for the sake of an answer.
+    const fn awaits_answer(&self) -> bool {
+        matches!(self, Self::Saying(_) | Self::Asking(_))
+    }
+}
+
 async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_>) -> Result<Sent> {
     // A message is worth sending for so long from when its call came, however slow it is to choose its sender.
     let now = engine.clock.now();
@@ -242,7 +249,7 @@ async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_
     }
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
-        pick(engine, call.realm, &mut call.requests, now).await?;
+        pick(engine, call.realm, &mut call.requests, with.awaits_answer(), now).await?;
         if let Some(sent) = attempt(engine, call, with.clone(), &zones, None, now).await? {
             return Ok(sent);
         }
@@ -251,7 +258,13 @@ async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_
 }
 
 /// Chooses the senders of those requests that want one of a pool. Where there is no such pool, nothing is changed.
-async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest], now: Timestamp) -> Result<()> {
+async fn pick(
+    engine: &Inner,
+    realm: Realm,
+    requests: &mut [SendRequest],
+    awaits_answer: bool,
+    now: Timestamp,
+) -> Result<()> {
     let paused: HashSet<ConnectionId> = {
         let connections = engine.connections.lock().expect("nothing panics while it holds this");
         connections.values().filter(|one| one.paused.is_some()).map(|one| one.id).collect()
@@ -281,6 +294,7 @@ async fn pick(engine: &Inner, realm: Realm, requests: &mut [SendRequest], now: T
                 recipient: request.recipient,
                 purpose: request.purpose,
                 text: Some(&request.text),
+                awaits_answer,
             };
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
@@ -333,6 +347,7 @@ async fn attempt(
 ) -> Result<Option<Sent>> {
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
+    let awaits_answer = with.awaits_answer();
     let planner = engine.planner();
     let looked = planner.look(call.realm, &call.requests, now).await?;
     let mut others = planner.turns(call.realm, &call.requests, now).await?;
@@ -345,6 +360,7 @@ async fn attempt(
         .map(|(place, request)| {
             let mut looked = looked.get(&place).copied().unwrap_or_default();
             looked.day = days.get(&place);
+            looked.awaits_answer = awaits_answer;
             let (recipient, purpose) = (request.recipient, request.purpose);
             looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
@@ -465,6 +481,8 @@ struct Looked<'a> {
     consent: Option<Lack>,
     zone: Option<&'static Zone>,
     day: Option<&'a Used>,
+    /// Whether an answer is waited for.
+    awaits_answer: bool,
 }
 
 /// What requests are planned with: what the store knows of people, and the operator's word. A running engine has it, and so has
@@ -567,6 +585,7 @@ impl<'a> Planner<'a> {
             zone: looked.zone,
             others,
             day: looked.day,
+            awaits_answer: looked.awaits_answer,
         }
     }
 
@@ -767,7 +786,7 @@ pub(crate) async fn preview(
     let now = engine.clock.now();
     let mut requests = [request.clone()];
     let zones = engine.planner().settle(realm, &mut requests).await?;
-    pick(engine, realm, &mut requests, now).await?;
+    pick(engine, realm, &mut requests, false, now).await?;
     let [request] = &requests;
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
@@ -778,7 +797,7 @@ pub(crate) async fn preview(
     let others = planner.turns(realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
     let day = planner.days(realm, std::slice::from_ref(request), now).await?.remove(&0);
-    let looked = Looked { suppressed: None, consent, zone, day: day.as_ref() };
+    let looked = Looked { consent, zone, day: day.as_ref(), ..Looked::default() };
     let facts = planner.facts(realm, looked, others);
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
     let listed = listed.into_iter().next().flatten();

@@ -1,5 +1,6 @@
 //! Senders from pools and limits of their days, through the real rooms, on a clock that begins when a test wants it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
@@ -12,8 +13,8 @@ use tidings_domain::message::Status;
 use tidings_domain::pool::{Name, Pool, Source};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Daily, Full};
-use tidings_domain::registration::{Kind, Listed, Policy, State};
-use tidings_domain::sender::Sender;
+use tidings_domain::registration::{Capability, Kind, Listed, NotRegistered, Policy, State};
+use tidings_domain::sender::{Sender, SenderNotUsable};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::Client;
 use tidings_engine::clock::{Clock, Nature};
@@ -71,10 +72,16 @@ fn daily() -> Daily {
 
 /// Where one sender has a limit of the day, and a pool has that one and another.
 async fn open(begins_at: Timestamp) -> House {
+    open_where(begins_at, None).await
+}
+
+/// The same, where that one can carry this.
+async fn open_where(begins_at: Timestamp, can: Option<BTreeSet<Capability>>) -> House {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Arc::new(Sqlite::open(&Options::in_directory(directory.path())).expect("a store"));
     let limited = Listed {
         kind: Kind::of(&sender(LIMITED)),
+        can,
         countries: Vec::new(),
         purposes: Vec::new(),
         state: State::Registered,
@@ -164,7 +171,17 @@ async fn what_is_said_and_what_is_asked_from_a_pool_is_kept_with_its_message() {
     let all: Vec<_> = all.expect("read").items.iter().map(|one| (one.person, one.sender)).collect();
     assert_eq!(all, [(said.message.recipient, said.message.sender)]);
 
-    let asking = NewConsentRequest {
+    let asking = asking();
+    let call = house.call(Source::Pool(pool()), 2, "Offers? Reply YES to agree.");
+    let asked = accepted(one(house.engine.ask_consent(call, asking).await.expect("an answer")));
+    let requests = store.consent_requests(house.realm, asked.message.recipient, now).await.expect("read");
+    let requests: Vec<_> = requests.iter().map(|one| (one.message, one.sender)).collect();
+    assert_eq!(requests, [(asked.message.id, asked.message.sender)]);
+    house.engine.stop(5_000).await;
+}
+
+fn asking() -> NewConsentRequest {
+    NewConsentRequest {
         purposes: vec![Purpose::Marketing],
         channels: vec![Channel::Text],
         act: Act::Express,
@@ -173,12 +190,41 @@ async fn what_is_said_and_what_is_asked_from_a_pool_is_kept_with_its_message() {
         seller: None,
         programme: None,
         source: "api".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_is_waited_for_at_a_sender_that_cannot_receive() {
+    let house = open_where(NOON, Some([Capability::TextOut].into())).await;
+    let saying = || Saying { seen: None, author: "Maya".to_owned() };
+    let cannot = |item: Item| {
+        let why = Refusal::Sender(SenderNotUsable::CannotReceive);
+        assert!(matches!(&item, Item::Refused(refusal) if *refusal == why), "{item:?}");
     };
-    let call = house.call(Source::Pool(pool()), 2, "Offers? Reply YES to agree.");
-    let asked = accepted(one(house.engine.ask_consent(call, asking).await.expect("an answer")));
-    let requests = store.consent_requests(house.realm, asked.message.recipient, now).await.expect("read");
-    let requests: Vec<_> = requests.iter().map(|one| (one.message, one.sender)).collect();
-    assert_eq!(requests, [(asked.message.id, asked.message.sender)]);
+    let name = Sender::parse("Acme", None, Environment::Test).expect("a name");
+    for from in [sender(LIMITED), name] {
+        let call = || house.call(Source::Sender(from), 1, "Reply YES to agree.");
+        cannot(one(house.engine.converse(call(), saying()).await.expect("an answer")));
+        cannot(one(house.engine.ask_consent(call(), asking()).await.expect("an answer")));
+        assert_eq!(accepted(one(house.engine.send(call()).await.expect("an answer"))).message.sender, from);
+    }
+    // A pool has another one for that, whoever it is for.
+    for to in 2..12 {
+        let call = || house.call(Source::Pool(pool()), to, "Reply YES to agree.");
+        let said = accepted(one(house.engine.converse(call(), saying()).await.expect("an answer")));
+        let asked = accepted(one(house.engine.ask_consent(call(), asking()).await.expect("an answer")));
+        assert_eq!([said.message.sender, asked.message.sender], [sender(FREE); 2], "{to}");
+    }
+    house.engine.stop(5_000).await;
+
+    let house = open_where(NOON, Some([Capability::TextIn].into())).await;
+    let refused = house.send(Source::Sender(sender(LIMITED)), 1, "Hello").await;
+    let why = Refusal::Gate(Reason::SenderNotRegistered(NotRegistered::CannotSend));
+    assert!(matches!(&refused, Item::Refused(refusal) if *refusal == why), "{refused:?}");
+    for to in 2..12 {
+        let sent = accepted(house.send(Source::Pool(pool()), to, "Hello").await);
+        assert_eq!(sent.message.sender, sender(FREE), "{to}");
+    }
     house.engine.stop(5_000).await;
 }
 

@@ -330,6 +330,7 @@ fn registration(plan: &Plan) -> registration::Policy {
         };
         let listed = Listed {
             kind: Kind::LongCode,
+            can: None,
             countries: Vec::new(),
             purposes: Vec::new(),
             state: registration::State::Registered,

@@ -57,7 +57,7 @@ use tidings_domain::conversation::{Change as ConversationChange, Conversation, T
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
-use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
+use tidings_domain::import::{Decision as ImportDecision, Import};
 use tidings_domain::pool::{self, Last};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
@@ -67,6 +67,7 @@ use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Spent;
 use tidings_domain::suppression::Reason;
+use tidings_domain::table::Refused;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
@@ -404,6 +405,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Adds entries to the ledger of what people agreed to, all or none. Words that were shown are kept once. One whose id is
     /// there already is a conflict.
     fn record_consents(&self, entries: Vec<Consent>, actor: Actor, now: Timestamp) -> BoxFuture<'_, ()>;
+
+    /// Adds those of these entries to the ledger that say what it does not say yet ([`domain::consent::new_among`]), all or none, and
+    /// gives how many that were: whoever was interrupted brings them once more. One whose id is there already is a conflict.
+    ///
+    /// [`domain::consent::new_among`]: tidings_domain::consent::new_among
+    fn import_consents(&self, entries: Vec<Consent>, actor: Actor, now: Timestamp) -> BoxFuture<'_, u64>;
 
     /// What the ledger has of a number, the last recorded first.
     fn consents(&self, realm: Realm, recipient: PhoneNumber, page: Page) -> BoxFuture<'_, Paged<Consent>>;

@@ -13,7 +13,7 @@ use tidings_domain::contact::{Decimal, Details, FieldName, Group, Language as To
 use tidings_domain::conversation::Entry;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::{ContactId, InboundId, MessageId, TemplateId};
-use tidings_domain::import::{Refused, Report, Row};
+use tidings_domain::import::Row;
 use tidings_domain::keyword;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
 use tidings_domain::programme;
@@ -22,7 +22,8 @@ use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::review::About;
 use tidings_domain::sender::Sender;
-use tidings_domain::template::{self, Content, Kind as Typed, Origin, Variable};
+use tidings_domain::table::{Refused, Report};
+use tidings_domain::template::{self, Content, Costs, Kind as Typed, Origin, Variable};
 use tidings_domain::text::{
     Charset, Concatenation, Encoding, Language, Languages, Options, Part, Segment as Came, Tables,
 };
@@ -748,19 +749,35 @@ pub(crate) fn headings(text: &str) -> Result<Vec<String>> {
 
 pub(crate) fn report_text(report: &Report) -> String {
     let Report { octets, rows, good, mended, duplicates, refused, known, suppressed, .. } = report;
-    serde_json::json!([
-        [octets, rows, good, mended, duplicates, refused, known, suppressed],
-        [report.mends, report.reasons, report.countries],
-        report.ignored,
-    ])
-    .to_string()
+    let mut parts = vec![
+        serde_json::json!([octets, rows, good, mended, duplicates, refused, known, suppressed]),
+        serde_json::json!([report.mends, report.reasons, report.countries]),
+        serde_json::json!(report.ignored),
+    ];
+    if let Some((Origin { template, version }, costs)) = &report.costs {
+        let Costs { messages, unfilled, lacking } = costs;
+        parts.push(serde_json::json!([template.key(), version, messages, unfilled, lacking]));
+    }
+    serde_json::Value::Array(parts).to_string()
 }
 
 pub(crate) fn report(text: &str) -> Result<Report> {
-    type Counts = std::collections::BTreeMap<String, u64>;
-    let read: ([u64; 8], [Counts; 3], Vec<String>) =
-        serde_json::from_str(text).map_err(|_| corrupt("report of an import", text.len()))?;
-    let ([octets, rows, good, mended, duplicates, refused, known, suppressed], counts, ignored) = read;
+    use std::collections::BTreeMap;
+    type Counts = BTreeMap<String, u64>;
+    type Plain = ([u64; 8], [Counts; 3], Vec<String>);
+    type Costed = ([u64; 8], [Counts; 3], Vec<String>, (i64, u32, BTreeMap<u32, u64>, u64, Counts));
+    let read = match serde_json::from_str::<Costed>(text) {
+        Ok((sums, counts, ignored, costs)) => Ok((sums, counts, ignored, Some(costs))),
+        Err(_) => {
+            serde_json::from_str::<Plain>(text).map(|(sums, counts, ignored)| (sums, counts, ignored, None))
+        }
+    };
+    let (sums, counts, ignored, costs) = read.map_err(|_| corrupt("report of an import", text.len()))?;
+    let [octets, rows, good, mended, duplicates, refused, known, suppressed] = sums;
+    let costs = costs.map(|(template, version, messages, unfilled, lacking)| {
+        let origin = Origin { template: TemplateId::from_key(template), version };
+        (origin, Costs { messages, unfilled, lacking })
+    });
     let [mends, reasons, countries] = counts;
     Ok(Report {
         octets,
@@ -775,6 +792,7 @@ pub(crate) fn report(text: &str) -> Result<Report> {
         reasons,
         countries,
         ignored,
+        costs,
     })
 }
 
@@ -955,6 +973,14 @@ mod tests {
             ignored: vec!["id".to_owned()],
             ..Report::default()
         };
+        assert_eq!(report(&report_text(&found)).expect("readable"), found);
+        let origin = Origin { template: TemplateId::from_key(9), version: 2 };
+        let costs = Costs {
+            messages: [(1, 3), (12, 1)].into(),
+            unfilled: 1,
+            lacking: [("name".to_owned(), 1)].into(),
+        };
+        let found = Report { costs: Some((origin, costs)), ..found };
         assert_eq!(report(&report_text(&found)).expect("readable"), found);
     }
 }

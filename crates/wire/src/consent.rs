@@ -8,17 +8,15 @@ use crate::show::Shown;
 use crate::suppression::Suppression;
 use serde::Serialize;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{self, Act, Channel, Evidence, Method, Standing, Wording};
+use tidings_domain::consent::{
+    self, Act, Channel, Evidence, Method, PART_MAX, Standing, WORDING_MAX, Wording,
+};
 use tidings_domain::id::ConsentId;
 use tidings_domain::programme::Programmes;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
-/// Characters of the words that were shown.
-pub const WORDING_MAX: usize = 5_000;
-/// Characters of each other part of the evidence.
-const PART_MAX: usize = 500;
 /// A clock a little ahead of ours is no mistake of the caller: ms.
 const CLOCK_TOLERANCE_MS: i64 = 5_000;
 
@@ -154,8 +152,7 @@ fn moment(fields: Fields<'_, '_>, name: &'static str, errors: &mut Vec<FieldErro
 
 fn wording(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Option<Wording> {
     let text = fields.text("wording")?;
-    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    if text.trim().is_empty() || text.chars().count() > WORDING_MAX || text.chars().any(is_control) {
+    if !Wording::can_be(text) {
         let detail = format!(
             "`wording` must have 1 to {WORDING_MAX} characters, and no control characters but line ends and tabs."
         );

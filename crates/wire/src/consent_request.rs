@@ -7,16 +7,13 @@ use crate::message::{Door, Options, Parsed, bounded, check_length};
 use crate::show::Shown;
 use serde::Serialize;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{self, Act, Channel, Evidence, Method};
+use tidings_domain::consent::{self, Act, Channel, Evidence, Method, PART_MAX};
 use tidings_domain::consent_request::{self as domain, LIFE_S, LIFE_S_MAX, LIFE_S_MIN, NewConsentRequest};
 use tidings_domain::id::{ConsentRequestId, InboundId, MessageId};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
-
-/// Characters of each part of the evidence.
-const PART_MAX: usize = 500;
 
 /// The body of `POST /v1/consents/requests`.
 pub static NEW_REQUEST: Shape = Shape {

@@ -1,10 +1,12 @@
 //! Imports of contacts: how far one is, and what was found.
 
 use crate::show::Shown;
+use crate::template::TemplateOrigin;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tidings_domain::id::ImportId;
 use tidings_domain::import;
+use tidings_domain::template::{self, Origin};
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -61,6 +63,42 @@ pub struct Report<'a> {
     pub countries: &'a BTreeMap<String, u64>,
     /// Columns that are not taken over.
     pub ignored_columns: &'a [String],
+    /// What messages of a template to the good and the mended would cost; null if none was named.
+    pub costs: Option<Costs<'a>>,
+}
+
+/// What messages of a template to the rows of an import would cost, each filled with what its row says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ImportCosts)]
+pub struct Costs<'a> {
+    /// Of which template.
+    pub template: TemplateOrigin,
+    /// To how many rows there would be a message.
+    pub filled: u64,
+    /// To how many there would be none: they lack a value, or what they make cannot be sent.
+    pub unfilled: u64,
+    /// Which values those lack, or have not as the template takes them, and how many of them do. A row may lack several.
+    pub lacking: &'a BTreeMap<String, u64>,
+    /// The segments of all messages together.
+    pub segments: u64,
+    /// Half of the messages have no more segments than this; null if there are none.
+    pub median_segments: Option<u32>,
+    /// The most segments that one of them has.
+    pub worst_segments: Option<u32>,
+}
+
+impl<'a> Costs<'a> {
+    fn new((origin, costs): &'a (Origin, template::Costs)) -> Self {
+        Self {
+            template: TemplateOrigin::new(*origin),
+            filled: costs.filled(),
+            unfilled: costs.unfilled,
+            lacking: &costs.lacking,
+            segments: costs.segments(),
+            median_segments: costs.median(),
+            worst_segments: costs.worst(),
+        }
+    }
 }
 
 /// What was taken over so far.
@@ -102,6 +140,7 @@ pub fn shown(import: &import::Import) -> Import<'_> {
             reasons: &report.reasons,
             countries: &report.countries,
             ignored_columns: &report.ignored,
+            costs: report.costs.as_ref().map(Costs::new),
         },
         progress: Progress {
             rows: progress.rows(),
@@ -120,7 +159,7 @@ pub fn shown(import: &import::Import) -> Import<'_> {
 mod tests {
     use super::*;
     use tidings_domain::account::{Environment, Realm};
-    use tidings_domain::id::AccountId;
+    use tidings_domain::id::{AccountId, TemplateId};
 
     #[test]
     fn an_import_is_shown_with_its_report() {
@@ -132,7 +171,7 @@ mod tests {
             who: "operator".to_owned(),
             state: import::State::Committing,
             headings: vec!["phone".to_owned(), "id".to_owned()],
-            report: import::Report {
+            report: tidings_domain::table::Report {
                 octets: 120,
                 rows: 6,
                 good: 2,
@@ -145,6 +184,14 @@ mod tests {
                 reasons: [("no_number".to_owned(), 2)].into(),
                 countries: [("SE".to_owned(), 3)].into(),
                 ignored: vec!["id".to_owned()],
+                costs: Some((
+                    Origin { template: TemplateId::from_key(9), version: 2 },
+                    template::Costs {
+                        messages: [(1, 1), (3, 1)].into(),
+                        unfilled: 1,
+                        lacking: [("name".to_owned(), 1)].into(),
+                    },
+                )),
             },
             progress: import::Progress { created: 1, changed: 1, unchanged: 0, over: 0 },
             created_at: at,

@@ -372,12 +372,14 @@ impl Filling {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let segments = content.segments_for(contacts, self.language.as_ref(), &values);
+        let mut costs = template::Costs::default();
+        let people = contacts.iter().map(|contact| &contact.details);
+        content.add_costs(&mut costs, people, self.language.as_ref(), &values);
         Ok(TemplateCosts {
             looked_at: contacts.len(),
-            filled: segments.len(),
-            median_segments: segments.get(segments.len().saturating_sub(1) / 2).copied(),
-            worst_segments: segments.last().copied(),
+            filled: costs.filled(),
+            median_segments: costs.median(),
+            worst_segments: costs.worst(),
         })
     }
 
@@ -590,7 +592,7 @@ pub struct TemplateCosts {
     /// Contacts that were looked at: all of a small group, and some hundreds from all over a large one.
     pub looked_at: usize,
     /// Those of them whom the values fill; the others would be refused.
-    pub filled: usize,
+    pub filled: u64,
     /// Half of those have no more segments than this; null if there are none.
     pub median_segments: Option<u32>,
     /// The most segments that one of them has.

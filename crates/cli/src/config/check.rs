@@ -14,7 +14,7 @@ use tidings_domain::code::{self, BRAND_MAX, DIGITS_MAX, Mark};
 use tidings_domain::content;
 use tidings_domain::inbound_rule::When;
 use tidings_domain::quiet_hours::Place;
-use tidings_domain::registration::{Kind, State};
+use tidings_domain::registration::{Capability, Kind, State};
 use tidings_domain::reply::{self, Texts};
 use tidings_domain::sender::Sender;
 use tidings_domain::text::{self, Options, Unsendable};
@@ -119,6 +119,7 @@ impl Config {
             self.check_texts(reader, root);
         }
         self.check_rules(reader, root);
+        self.check_capabilities(reader, root);
     }
 
     /// The senders of pools and programmes, each with where it is written.
@@ -196,6 +197,61 @@ impl Config {
             if let Some(wrong) = before.clone().find_map(hides) {
                 let table = list::table::<Rule>(reader, root, &written.rule.name);
                 reader.complain_of(&table, "name", wrong);
+            }
+        }
+    }
+
+    // ── what senders can carry ──────────────────────────────────────────────────────────────────────────────
+
+    /// Complains of what is asked of senders that they cannot carry.
+    fn check_capabilities<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        let policy = self.gate_policy().senders;
+        let can = |sender: &Sender, capability| policy.can(sender, capability);
+        let answers = |sender: &Sender| can(sender, Capability::TextIn) && can(sender, Capability::TextOut);
+        for (table, senders) in self.lists_of_senders(reader, root) {
+            for sender in senders.iter().filter(|sender| !can(sender, Capability::TextOut)) {
+                let wrong = format!(
+                    r#"has "{sender}", from which no texts can be sent by its "capabilities"; remove it, or correct them"#
+                );
+                reader.complain_of(&table, "senders", wrong);
+            }
+        }
+        let of_codes = self.codes.sender.as_deref().and_then(|text| parse_sender(text).ok());
+        if let Some(sender) = of_codes.filter(|sender| !can(sender, Capability::TextOut)) {
+            let table = reader.table_of::<Codes>(root);
+            let wrong = format!(
+                r#"is "{sender}", from which no texts can be sent by its "capabilities"; name another, or correct them"#
+            );
+            reader.complain_of(&table, "sender", wrong);
+        }
+        for one in self.written_programmes.iter().map(|written| &written.programme) {
+            if one.join.is_some() && !one.senders.iter().any(answers) {
+                let table = list::table::<super::programme::Programme>(reader, root, one.name.as_str());
+                let wrong = "has words that nobody can write, since none of its senders can receive a text and answer it; add one that can, or remove the words";
+                reader.complain_of(&table, "join", wrong.to_owned());
+            }
+        }
+        for (value, sender) in self.listed.iter().filter(|(value, _)| !answers(value)) {
+            for (_, key, _) in sender.own_texts().into_iter().filter(|(.., own)| own.is_some()) {
+                let table = list::table::<Listed>(reader, root, &sender.value);
+                let wrong = format!(
+                    r#"is for who writes to "{value}", which cannot receive a text and answer it; remove it, or correct "capabilities""#
+                );
+                reader.complain_of(&table, key, wrong);
+            }
+        }
+        for rule in self.inbound_rules.iter().map(|written| &written.rule) {
+            let table = list::table::<Rule>(reader, root, &rule.name);
+            if let Some(sender) = rule.when.to.iter().find(|sender| !can(sender, Capability::TextIn)) {
+                let wrong = format!(r#"has "{sender}", to which nobody can write; remove it"#);
+                reader.complain_of(&table, "to", wrong);
+            } else if rule.then.reply.is_some()
+                && let Some(sender) = rule.when.to.iter().find(|sender| !can(sender, Capability::TextOut))
+            {
+                let wrong = format!(
+                    r#"cannot be sent from "{sender}", by its "capabilities"; remove it, or correct them"#
+                );
+                reader.complain_of(&table, "reply", wrong);
             }
         }
     }
@@ -374,6 +430,15 @@ impl Config {
                 ));
             }
         }
+        let policy = self.gate_policy().senders;
+        for one in self.written_programmes.iter().map(|written| &written.programme) {
+            if !one.senders.iter().any(|sender| policy.can(sender, Capability::TextIn)) {
+                warnings.push(format!(
+                    r#"programme "{}" has no sender to which people can write, so nobody can answer STOP there: give it one that can receive, or say in each text how else to stop"#,
+                    one.name
+                ));
+            }
+        }
         if self.senders.only_listed {
             for rule in self.inbound_rules.iter().map(|written| &written.rule) {
                 for sender in rule.when.to.iter().filter(|sender| !self.is_listed(sender)) {
@@ -455,9 +520,9 @@ mod tests {
         );
         let long = "a".repeat(200);
         check(
-            &format!("[limits]\nmax_segments = 1\n[[sender]]\nvalue = \"Acme\"\nopt_in_text = \"{long}\"\n"),
+            &format!("[limits]\nmax_segments = 1\n[[sender]]\nvalue = \"72345\"\nopt_in_text = \"{long}\"\n"),
             &[
-                r#"tidings.toml:5: key "opt_in_text" in [[sender]] "Acme" has 2 segments, and "max_segments" in [limits] allows 1: it would not be sent; shorten it, or raise that"#,
+                r#"tidings.toml:5: key "opt_in_text" in [[sender]] "72345" has 2 segments, and "max_segments" in [limits] allows 1: it would not be sent; shorten it, or raise that"#,
             ],
         );
         check(
@@ -467,6 +532,61 @@ mod tests {
             ],
         );
         check("[limits]\nmax_segments = 1\n[replies]\nbrand = \"Acme\"\nhelp = \"+1 212 555 0100\"\n", &[]);
+    }
+
+    #[test]
+    fn what_a_sender_cannot_carry_is_not_asked_of_it() {
+        let check = |text: &str, expected: &[&str]| {
+            let problems = load(text).err().unwrap_or_default();
+            let told: Vec<&str> = problems
+                .iter()
+                .map(|told| told.split_once("key ").map_or(&**told, |(_, told)| told))
+                .collect();
+            assert_eq!(told, expected, "{text}");
+        };
+        let sender = |value: &str, more: &str| format!("[[sender]]\nvalue = \"{value}\"\n{more}");
+        check(
+            &sender("Acme", "capabilities = [\"text_out\", \"text_in\"]\n"),
+            &[
+                r#""capabilities" in [[sender]] "Acme" has "text_in", and nobody can write to a name; remove it"#,
+            ],
+        );
+        let (only_out, only_in) = ("capabilities = [\"text_out\"]\n", "capabilities = [\"text_in\"]\n");
+        check(&sender("72345", only_out), &[]);
+        check(
+            &sender("72345", &format!("{only_out}help_text = \"Call us\"\n")),
+            &[
+                r#""help_text" in [[sender]] "72345" is for who writes to "72345", which cannot receive a text and answer it; remove it, or correct "capabilities""#,
+            ],
+        );
+        let silent = sender("72345", only_in);
+        check(
+            &format!("{silent}[[pool]]\nname = \"a\"\nsenders = [\"72345\"]\n[codes]\nsender = \"72345\"\n"),
+            &[
+                r#""senders" in [[pool]] "a" has "72345", from which no texts can be sent by its "capabilities"; remove it, or correct them"#,
+                r#""sender" in [codes] is "72345", from which no texts can be sent by its "capabilities"; name another, or correct them"#,
+            ],
+        );
+        let join = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\njoin = [\"JOIN\"]\npurpose = \"marketing\"\n\
+            wording = \"Text JOIN for offers of Acme\"\nwelcome = \"Acme offers. HELP for help, STOP to stop.\"\n";
+        let joins = r#""join" in [[programme]] "offers" has words that nobody can write, since none of its senders can receive a text and answer it; add one that can, or remove the words"#;
+        check(&format!("{join}senders = [\"Acme\", \"72345\"]\n"), &[]);
+        check(&format!("{join}senders = [\"Acme\"]\n"), &[joins]);
+        let deaf = sender("72345", only_out);
+        check(&format!("{join}senders = [\"Acme\", \"72345\"]\n{deaf}"), &[joins]);
+        let rule =
+            |to: &str| format!("[[inbound_rule]]\nname = \"a\"\nto = [\"{to}\"]\nreply = \"Thank you.\"\n");
+        check(&rule("72345"), &[]);
+        check(
+            &rule("Acme"),
+            &[r#""to" in [[inbound_rule]] "a" has "Acme", to which nobody can write; remove it"#],
+        );
+        check(
+            &format!("{}{silent}", rule("72345")),
+            &[
+                r#""reply" in [[inbound_rule]] "a" cannot be sent from "72345", by its "capabilities"; remove it, or correct them"#,
+            ],
+        );
     }
 
     #[test]
@@ -498,5 +618,10 @@ mod tests {
         let rule = "[[sender]]\nvalue = \"Acme\"\n[[inbound_rule]]\nname = \"a\"\nto = [\"72345\"]\n";
         check(&format!("{rule}[senders]\nonly_listed = true\n"), "rule \"a\" is about \"72345\"", true);
         check(rule, "rule \"a\" is about", false);
+        let news = |sender: &str| {
+            format!("[[programme]]\nname = \"news\"\nseller = \"Acme\"\nsenders = [\"Acme\", \"{sender}\"]\n")
+        };
+        check(&news("Other"), "nobody can answer STOP there", true);
+        check(&news("72345"), "nobody can answer STOP there", false);
     }
 }

@@ -4,7 +4,7 @@ use super::Config;
 use super::key::{Reader, Table, section, words};
 use super::list;
 use tidings_domain::account::Environment;
-use tidings_domain::consent::{self, Act, Channel, Wording};
+use tidings_domain::consent::{self, Act, Channel, WORDING_MAX, Wording};
 use tidings_domain::content;
 use tidings_domain::pool;
 use tidings_domain::programme::{
@@ -12,7 +12,6 @@ use tidings_domain::programme::{
 };
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
-use tidings_wire::consent::WORDING_MAX;
 use tidings_wire::token::hash;
 use toml::de::DeTable;
 
@@ -268,7 +267,7 @@ mod tests {
         check("senders", "[\"?\"]", "cannot be a sender");
         check("senders", "[\"pool:desk\"]", "no [[pool]]");
         let joins = |lines: &str| {
-            let head = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"Acme\"]\n";
+            let head = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"+15550001111\"]\n";
             format!("{head}{lines}")
         };
         let full = [

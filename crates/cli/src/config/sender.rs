@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tidings_domain::account::Environment;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::Daily;
-use tidings_domain::registration::{Evidence, Kind, Listed, State, Template};
+use tidings_domain::registration::{Capability, Evidence, Kind, Listed, State, Template};
 use tidings_domain::reply::{self, Texts};
 use tidings_domain::sender::Sender as Value;
 use toml::de::{DeTable, DeValue};
@@ -27,6 +27,16 @@ words! {
 }
 
 words! {
+    /// What a sender can carry.
+    CapabilityWord {
+        /// Texts from it to people.
+        TextOut = "text_out",
+        /// Texts from people to it.
+        TextIn = "text_in",
+    }
+}
+
+words! {
     /// How far a registration is.
     StateWord {
         /// Nobody asked for it.
@@ -37,6 +47,15 @@ words! {
         Registered = "registered",
         /// It was refused, or taken away.
         Rejected = "rejected",
+    }
+}
+
+impl CapabilityWord {
+    const fn capability(self) -> Capability {
+        match self {
+            Self::TextOut => Capability::TextOut,
+            Self::TextIn => Capability::TextIn,
+        }
     }
 }
 
@@ -66,6 +85,9 @@ section! {
         value: String = String::new(), example r#""+12125551234""#;
         /// What it is, if its digits do not say it.
         kind: Option<KindWord> = None, example r#""long_code""#;
+        /// What it can carry: "text_out" are texts to people, "text_in" texts that people write to it. An empty list is both, and of
+        /// a name only the first.
+        capabilities: Vec<CapabilityWord> = Vec::new(), example r#"["text_out", "text_in"]"#;
         /// The countries whose numbers it is for, by their two letters; an empty list is all.
         countries: Vec<CountryCode> = Vec::new(), example r#"["US"]"#;
         /// The purposes that it is for; an empty list is all.
@@ -123,7 +145,13 @@ impl Sender {
             let wrong = r#"is that of a brand; write the brand as "brand_id""#.to_owned();
             reader.complain_of(table, "trust_score", wrong);
         }
-        let wrong = match Value::parse(&self.value, None, Environment::Test) {
+        let value = Value::parse(&self.value, None, Environment::Test);
+        if matches!(value, Ok(Value::Alphanumeric(_))) && self.capabilities.contains(&CapabilityWord::TextIn)
+        {
+            let wrong = r#"has "text_in", and nobody can write to a name; remove it"#.to_owned();
+            reader.complain_of(table, "capabilities", wrong);
+        }
+        let wrong = match value {
             Ok(value) if before.contains_key(&value) => "is listed twice; join the two".to_owned(),
             Ok(value) => return is_of_brand.then_some(value),
             Err(_) if self.value.is_empty() && !reader.is_written(table, "value") => {
@@ -191,6 +219,8 @@ impl Sender {
                 Some(KindWord::ShortCode) => Kind::ShortCode,
                 Some(KindWord::Alphanumeric) => Kind::Alphanumeric,
             },
+            can: (!self.capabilities.is_empty())
+                .then(|| self.capabilities.iter().map(|word| word.capability()).collect()),
             countries: self.countries.iter().map(|country| country.0).collect(),
             purposes: self.purposes.clone(),
             state: match self.registration {

@@ -5,24 +5,18 @@
 //! as it is, so whoever was interrupted runs the same command again.
 
 use super::reason;
-use crate::import::{Bar, STEP, Sink, country, found};
+use crate::import::{Bar, Table, found};
 use crate::message::time;
 use crate::operator::{Operator, Whose};
 use crate::output::{Output, numbered, write};
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
 use tidings_domain::account::Realm;
-use tidings_domain::address::{Country, PhoneNumber};
-use tidings_domain::contact::line;
-use tidings_domain::id::{ContactId, SuppressionId};
-use tidings_domain::import::{Options, Reader, Refused, Report, Window};
+use tidings_domain::address::PhoneNumber;
+use tidings_domain::id::SuppressionId;
 use tidings_domain::suppression::{Reason, default_end};
-use tidings_domain::text::display;
+use tidings_domain::table::{Numbers, Reader, Report};
 use tidings_domain::time::Timestamp;
 use tidings_engine::import::rest;
 use tidings_store::Suppression;
@@ -30,41 +24,20 @@ use tidings_wire::suppression::LIST_MAX;
 
 /// Entries in one commit: as many as a call of the API adds.
 const BATCH: usize = LIST_MAX;
-/// Characters of a source.
-const SOURCE_MAX: usize = 100;
 
 /// Which table, and how.
 #[derive(Debug, Args)]
 pub struct How {
-    /// The file
-    file: PathBuf,
+    #[command(flatten)]
+    table: Table,
     /// opted_out, invalid_number or manual
     #[arg(long, default_value = "opted_out", value_parser = reason)]
     reason: Reason,
-    /// Where it comes from, for the record [default: the name of the file]
-    #[arg(long, value_name = "NAME", value_parser = source)]
-    source: Option<String>,
     /// Until when (2026-11-23T08:00:00Z); for ever without a word, invalid_number for 90 days
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Timestamp>,
-    /// Say what is in the table, and add nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// The heading of the column with the phone numbers; found by usual names if not given
-    #[arg(long, value_name = "HEADING")]
-    number_column: Option<String>,
-    /// Where numbers without a country code are from: two letters of ISO 3166
-    #[arg(long, value_name = "COUNTRY", value_parser = country)]
-    country: Option<Country>,
-    /// Write the rows that are not added into this new file, as a table (CSV) with why
-    #[arg(long, value_name = "FILE")]
-    refused: Option<PathBuf>,
     #[command(flatten)]
     whose: Whose,
-}
-
-fn source(text: &str) -> Result<String, String> {
-    line(text, SOURCE_MAX).map_err(|why| why.to_string())
 }
 
 /// What is in a table, beside the list as it is.
@@ -90,7 +63,8 @@ pub async fn run(how: How, operator: &Operator, output: Output) -> anyhow::Resul
     if !output.json() {
         write(told(&found, &how).as_bytes())?;
     }
-    let added = if how.dry_run { None } else { Some(add(&how, operator, realm, &found, output).await?) };
+    let added =
+        if how.table.dry_run { None } else { Some(add(&how, operator, realm, &found, output).await?) };
     let Report { rows, good, mended, duplicates, refused, mends, reasons, countries, ignored, .. } =
         &found.report;
     let value = json!({
@@ -109,73 +83,35 @@ fn told(found: &Found, how: &How) -> String {
     let mut text = self::found(&found.report);
     let listed = numbered(found.listed, "number is on the list already", "numbers are on the list already");
     text.push_str(&format!("{listed}, {} to be added\n", found.numbers.len()));
-    if how.refused.is_none() && found.report.refused > 0 {
-        text.push_str("see the rows that are refused with --refused FILE\n");
-    }
+    text.push_str(how.table.hint(&found.report));
     text
 }
 
 /// Reads the table to its end.
 async fn read(how: &How, operator: &Operator, realm: Realm, output: Output) -> anyhow::Result<Found> {
-    let unread = || format!("{} cannot be read", how.file.display());
-    let mut file = File::open(&how.file).with_context(unread)?;
-    let size = file.metadata().map_or(0, |about| about.len());
-    let mut rest = how.refused.as_deref().map(|path| Sink::open(Some(path))).transpose()?;
-    let mut reader = Reader::of_numbers(Options {
-        environment: how.whose.environment,
-        default_country: how.country,
-        number_column: how.number_column.clone(),
-        groups: BTreeSet::new(),
-    });
     let mut found = Found::default();
-    let (mut octets, mut has_headings) = (vec![0; STEP], false);
-    let mut bar = Bar::new("reading", output);
-    loop {
-        let read = file.read(&mut octets).with_context(unread)?;
-        let fed = if read == 0 { reader.end() } else { reader.feed(&octets[..read]) };
-        if let Err(why) = fed {
-            // Headings are a stranger's words.
-            bail!("{}", display(&why.to_string()));
-        }
-        if read == 0 || reader.is_full() {
-            let window = reader.take(|| ContactId::from_key(0));
-            if let Some(sink) = &mut rest {
-                let mut text = String::new();
-                if !has_headings {
-                    Refused::write_headings(&mut text, reader.headings());
-                    has_headings = true;
-                }
-                window.refused.iter().for_each(|row| row.write(&mut text));
-                sink.write(&text)?;
-            }
-            found.look(window, how.reason, operator, realm).await?;
-        }
-        bar.at(reader.report().octets, size, reader.report().rows);
-        if read == 0 {
-            break;
-        }
-    }
-    bar.end();
-    found.report = reader.report().clone();
-    Ok(found)
+    let reader = Reader::new(how.table.options(how.whose.environment), Numbers::default());
+    let look = async |_: &Numbers, numbers| found.look(numbers, how.reason, operator, realm).await;
+    let report = how.table.read(reader, ("reading", output), how.table.refused()?, look).await?;
+    Ok(Found { report, ..found })
 }
 
 impl Found {
     /// Sees which of these are on the list already.
     async fn look(
         &mut self,
-        window: Window,
+        numbers: Vec<PhoneNumber>,
         reason: Reason,
         operator: &Operator,
         realm: Realm,
     ) -> anyhow::Result<()> {
-        for rows in window.rows.chunks(BATCH) {
-            let people = rows.iter().map(|row| (realm, row.number)).collect();
+        for numbers in numbers.chunks(BATCH) {
+            let people = numbers.iter().map(|number| (realm, *number)).collect();
             let stands = operator.store.suppressed(people, operator.now()).await?;
-            for (row, stands) in rows.iter().zip(stands) {
+            for (number, stands) in numbers.iter().zip(stands) {
                 match stands {
                     Some(known) if known.strength() >= reason.strength() => self.listed += 1,
-                    _ => self.numbers.push(row.number),
+                    _ => self.numbers.push(*number),
                 }
             }
         }
@@ -191,11 +127,7 @@ async fn add(
     found: &Found,
     output: Output,
 ) -> anyhow::Result<u64> {
-    let name = || how.file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let source = how.source.clone().unwrap_or_else(|| {
-        let name: String = name().chars().filter(|c| !c.is_control()).take(SOURCE_MAX).collect();
-        if name.trim().is_empty() { "file".to_owned() } else { name }
-    });
+    let source = how.table.source();
     let (mut added, mut done, mut took_ms) = (0, 0, 0);
     let of = found.numbers.len() as u64;
     let mut bar = Bar::new("adding", output);

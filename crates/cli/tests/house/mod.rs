@@ -19,6 +19,31 @@ pub struct House {
     token: String,
 }
 
+/// A process that ends with the test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Waits for its end, and says how much memory it had at most: MiB.
+    pub fn most_mib(mut self) -> u64 {
+        let mut most = 0;
+        while self.0.try_wait().expect("it is asked").is_none() {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+            let peak =
+                status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+            most = most.max(peak.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) / 1024);
+            std::thread::sleep(PAUSE);
+        }
+        most
+    }
+}
+
 /// `tidings serve`, which ends with the test.
 pub struct Served<'a> {
     process: Child,
@@ -51,6 +76,16 @@ impl House {
     /// A file or directory beside the data.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// The same as arguments have it.
+    pub fn named(&self, name: &str) -> String {
+        self.path(name).to_str().expect("text").to_owned()
+    }
+
+    /// Starts a command whose output nobody reads.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        Running(self.command(arguments).stdout(Stdio::null()).spawn().expect("it starts"))
     }
 
     /// Writes its configuration, with these sections.

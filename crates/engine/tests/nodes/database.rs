@@ -15,7 +15,7 @@ use tidings_domain::conversation::{Change as ConversationChange, Conversation, T
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
-use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
+use tidings_domain::import::{Decision as ImportDecision, Import};
 use tidings_domain::node::{LEASE_MS, Peer, is_prompt, spare, takes};
 use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
@@ -26,6 +26,7 @@ use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Spent;
 use tidings_domain::suppression::Reason;
+use tidings_domain::table::Refused;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
@@ -282,6 +283,7 @@ impl Backend for Membership {
         read last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
         write take_turns(asked: Vec<AskedTurn>, now: Timestamp) -> Vec<Turn>;
         write record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
+        write import_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> u64;
         read consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
         write ask_consent(intake: Intake, asking: NewConsentRequest, now: Timestamp) -> Accepted;
         read consent_requests(realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Vec<ConsentRequest>;

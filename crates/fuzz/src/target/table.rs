@@ -5,8 +5,8 @@ use crate::observed::Observed;
 use tidings_domain::account::Environment;
 use tidings_domain::address::Country;
 use tidings_domain::csv::{Body, Records, is_formula, plain, write_row};
-use tidings_domain::id::ContactId;
-use tidings_domain::import::{Options, Reader, Unusable, Window};
+use tidings_domain::import::{Contacts, Row};
+use tidings_domain::table::{Options, Reader, Report, Unusable, Window};
 
 /// Pieces of tables, and what goes wrong with them.
 pub const WORDS: &[&[u8]] = &[
@@ -84,19 +84,19 @@ pub fn contacts(octets: &[u8]) -> u64 {
     report.mends.keys().fold(seen, |seen, mend| seen.word(mend)).number()
 }
 
-type Read = Result<(Window, tidings_domain::import::Report), Unusable>;
+type Read = Result<(Window<Row>, Report), Unusable>;
 
 fn read(octets: &[u8], step: usize, flags: u8) -> Read {
-    let mut reader = Reader::new(Options {
+    let options = Options {
         environment: Environment::Test,
         default_country: (flags & 1 == 0).then(|| Country::parse("SE").expect("Sweden")),
         number_column: None,
-        groups: std::collections::BTreeSet::new(),
-    });
+    };
+    let mut reader = Reader::new(options, Contacts::default());
     for piece in octets.chunks(step) {
         reader.feed(piece)?;
     }
     reader.end()?;
-    let window = reader.take(|| ContactId::from_key(0));
+    let window = reader.take();
     Ok((window, reader.report().clone()))
 }

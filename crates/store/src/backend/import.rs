@@ -1,17 +1,18 @@
 //! Imports of contacts, and the pieces of which they consist.
 
 use tidings_domain::id::*;
-use tidings_domain::import::{self, Import};
+use tidings_domain::import::{self, Import, Row};
+use tidings_domain::table::{Refused, Report, Window};
 
 /// Rows of an import that were judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staged {
     /// Those that can be taken over and those that cannot.
-    pub window: import::Window,
+    pub window: Window<Row>,
     /// The headings of the table.
     pub headings: Vec<String>,
     /// What was found so far.
-    pub report: import::Report,
+    pub report: Report,
     /// How far the import is then.
     pub state: import::State,
 }
@@ -64,6 +65,6 @@ pub(crate) fn damaged_line(id: ImportId, why: &str) {
 }
 
 /// What a refused row takes: octets.
-pub(crate) fn refused_octets(row: &import::Refused) -> usize {
+pub(crate) fn refused_octets(row: &Refused) -> usize {
     row.cells.iter().map(String::len).sum::<usize>() + row.cells.len()
 }

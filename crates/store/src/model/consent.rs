@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Consent, History};
+use tidings_domain::consent::{self, Consent, History};
 use tidings_domain::id::ConsentId;
 use tidings_domain::time::Timestamp;
 
@@ -23,6 +23,29 @@ impl Tables {
         actor: Actor,
         now: Timestamp,
     ) -> Result<()> {
+        self.add_consents(entries, "consent.record", &actor, now)
+    }
+
+    pub(super) fn import_consents(
+        &mut self,
+        entries: Vec<Consent>,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let ledger: Vec<Consent> = self.consents.rows.values().cloned().collect();
+        let new = consent::new_among(&entries, &ledger);
+        let added = new.len() as u64;
+        self.add_consents(new, "consent.import", &actor, now)?;
+        Ok(added)
+    }
+
+    fn add_consents(
+        &mut self,
+        entries: Vec<Consent>,
+        action: &'static str,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<()> {
         let mut ids = BTreeSet::new();
         let is_known = |entry: &&Consent| self.consents.rows.contains_key(&entry.id) || !ids.insert(entry.id);
         if let Some(known) = entries.iter().find(is_known) {
@@ -30,7 +53,7 @@ impl Tables {
         }
         if let Some(first) = entries.first() {
             let detail = format!("{} entries", entries.len());
-            self.write_audit(&actor, "consent.record", first.id.to_string(), detail, now);
+            self.write_audit(actor, action, first.id.to_string(), detail, now);
         }
         self.consents.rows.extend(entries.into_iter().map(|entry| (entry.id, entry)));
         Ok(())

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::contact::Contact;
 use tidings_domain::id::{ContactId, ImportId};
-use tidings_domain::import::{self, Decision, Import, Refused, Row, State};
+use tidings_domain::import::{self, Decision, Import, Row, State};
+use tidings_domain::table::Refused;
 use tidings_domain::time::Timestamp;
 
 /// Every import.

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, History, Method, Wording};
+use tidings_domain::consent::{self, Act, Channel, Consent, Evidence, History, Method, Wording};
 use tidings_domain::id::ConsentId;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -21,6 +21,29 @@ pub(super) async fn record_consents(
     entries: &[Consent],
     actor: &Actor,
     now: &Timestamp,
+) -> Result<()> {
+    add(tx, entries, "consent.record", actor, *now).await
+}
+
+pub(super) async fn import_consents(
+    tx: &mut Tx,
+    entries: &[Consent],
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<u64> {
+    let people: Vec<_> = entries.iter().map(|entry| (entry.realm, entry.recipient)).collect();
+    let ledger = ledger(&tx.sql, &Keys::of(&people)).await?;
+    let new = consent::new_among(entries, &ledger);
+    add(tx, &new, "consent.import", actor, *now).await?;
+    Ok(new.len() as u64)
+}
+
+async fn add(
+    tx: &mut Tx,
+    entries: &[Consent],
+    action: &'static str,
+    actor: &Actor,
+    now: Timestamp,
 ) -> Result<()> {
     let Some(first) = entries.first() else { return Ok(()) };
     // An id is one entry's, whatever its account.
@@ -86,7 +109,7 @@ pub(super) async fn record_consents(
         )
         .await?;
     let detail = format!("{} entries", entries.len());
-    write_audit(tx, actor, "consent.record", &first.id.to_string(), &detail, *now);
+    write_audit(tx, actor, action, &first.id.to_string(), &detail, now);
     Ok(())
 }
 
@@ -124,15 +147,30 @@ pub(super) async fn said(rx: &Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Re
     said_by(rx.sql, recipients).await
 }
 
-pub(super) async fn said_by(sql: &Session, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
-    let key = |realm: Realm, recipient: PhoneNumber| {
-        (realm.account.key(), live(realm.environment), recipient.digits())
-    };
-    let mut said: BTreeMap<(i64, i16, u64), History> =
-        recipients.iter().map(|(realm, recipient)| (key(*realm, *recipient), History::default())).collect();
-    let accounts: Vec<i64> = said.keys().map(|(account, ..)| *account).collect();
-    let lives: Vec<i16> = said.keys().map(|(_, live, _)| *live).collect();
-    let digits: Vec<i64> = said.keys().map(|(.., digits)| *digits as i64).collect();
+/// People, each once, as the columns that statements join with.
+struct Keys {
+    accounts: Vec<i64>,
+    lives: Vec<i16>,
+    digits: Vec<i64>,
+}
+
+impl Keys {
+    fn of(people: &[(Realm, PhoneNumber)]) -> Self {
+        let keys: BTreeSet<_> = people.iter().map(|(realm, recipient)| key(*realm, *recipient)).collect();
+        Self {
+            accounts: keys.iter().map(|(account, ..)| *account).collect(),
+            lives: keys.iter().map(|(_, live, _)| *live).collect(),
+            digits: keys.iter().map(|(.., digits)| *digits as i64).collect(),
+        }
+    }
+}
+
+fn key(realm: Realm, recipient: PhoneNumber) -> (i64, i16, u64) {
+    (realm.account.key(), live(realm.environment), recipient.digits())
+}
+
+/// Every entry of these people, those of each from the last on.
+async fn ledger(sql: &Session, Keys { accounts, lives, digits }: &Keys) -> Result<Vec<Consent>> {
     let rows = sql
         .rows(
             "SELECT c.id, c.account, c.live, c.recipient, c.purpose, c.channel, c.act, c.given_at, c.recorded_at,
@@ -143,14 +181,19 @@ pub(super) async fn said_by(sql: &Session, recipients: &[(Realm, PhoneNumber)]) 
                AND x.recipient = k.recipient ORDER BY x.id DESC) c
              LEFT JOIN LATERAL (SELECT x.text FROM wording x WHERE x.account = c.account AND x.hash = c.wording LIMIT 1) w
                ON true",
-            &[&accounts, &lives, &digits],
+            &[accounts, lives, digits],
         )
         .await?;
-    for entry in rows.iter().map(read) {
-        let entry = entry?;
+    rows.iter().map(read).collect()
+}
+
+pub(super) async fn said_by(sql: &Session, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
+    let keys = Keys::of(recipients);
+    let mut said: BTreeMap<(i64, i16, u64), History> = BTreeMap::new();
+    for entry in ledger(sql, &keys).await? {
         said.entry(key(entry.realm, entry.recipient)).or_default().ledger.push(entry);
     }
-    for entry in suppression::history(sql, &accounts, &lives, &digits).await? {
+    for entry in suppression::history(sql, &keys.accounts, &keys.lives, &keys.digits).await? {
         said.entry(key(entry.realm, entry.recipient)).or_default().opt_outs.extend(entry.opt_out());
     }
     let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {

@@ -9,7 +9,8 @@ use crate::column::{self, listed};
 use crate::{Error, Result};
 use tidings_domain::account::Realm;
 use tidings_domain::id::ImportId;
-use tidings_domain::import::{self, Decision, Import, Progress, Refused, State, Taken};
+use tidings_domain::import::{self, Decision, Import, Progress, State, Taken};
+use tidings_domain::table::Refused;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 

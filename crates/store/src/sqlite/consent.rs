@@ -7,9 +7,10 @@ use crate::Result;
 use crate::backend::*;
 use crate::column::{corrupt, listed, live, number};
 use rusqlite::{Row, params};
+use std::collections::BTreeSet;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::consent::{Act, Channel, Consent, Evidence, History, Method, Wording};
+use tidings_domain::consent::{self, Act, Channel, Consent, Evidence, History, Method, Wording};
 use tidings_domain::id::ConsentId;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -20,12 +21,38 @@ pub(super) fn record_consents(
     actor: &Actor,
     now: &Timestamp,
 ) -> Result<()> {
+    add(tx, entries, "consent.record", actor, *now)
+}
+
+pub(super) fn import_consents(
+    tx: &mut Tx<'_>,
+    entries: &[Consent],
+    actor: &Actor,
+    now: &Timestamp,
+) -> Result<u64> {
+    let people: BTreeSet<_> = entries.iter().map(|entry| (entry.realm, entry.recipient)).collect();
+    let mut ledger = Vec::new();
+    for (realm, recipient) in people {
+        ledger.extend(all(tx.sql, realm, recipient)?);
+    }
+    let new = consent::new_among(entries, &ledger);
+    add(tx, &new, "consent.import", actor, *now)?;
+    Ok(new.len() as u64)
+}
+
+fn add(
+    tx: &mut Tx<'_>,
+    entries: &[Consent],
+    action: &'static str,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
     for entry in entries {
         insert(tx, entry)?;
     }
     if let Some(first) = entries.first() {
         let detail = format!("{} entries", entries.len());
-        write_audit(tx, actor, "consent.record", &first.id.to_string(), &detail, *now)?;
+        write_audit(tx, actor, action, &first.id.to_string(), &detail, now)?;
     }
     Ok(())
 }
@@ -114,14 +141,18 @@ fn newest(
     Ok(items)
 }
 
+fn all(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<Vec<Consent>> {
+    const NO_LIMIT: i64 = -1;
+    newest(sql, realm, recipient, i64::MAX, NO_LIMIT)
+}
+
 pub(super) fn said(rx: &mut Rx<'_>, recipients: &[(Realm, PhoneNumber)]) -> Result<Vec<History>> {
     recipients.iter().map(|(realm, recipient)| said_by(rx.sql, *realm, *recipient)).collect()
 }
 
 pub(super) fn said_by(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<History> {
     Ok(History {
-        // No limit.
-        ledger: newest(sql, realm, recipient, i64::MAX, -1)?,
+        ledger: all(sql, realm, recipient)?,
         opt_outs: suppression::opt_outs(sql, realm, recipient)?,
     })
 }

@@ -9,7 +9,8 @@ use crate::{Error, Result};
 use rusqlite::{Connection as Sql, OptionalExtension, Row, params};
 use tidings_domain::account::Realm;
 use tidings_domain::id::ImportId;
-use tidings_domain::import::{self, Decision, Import, Progress, Refused, State, Taken};
+use tidings_domain::import::{self, Decision, Import, Progress, State, Taken};
+use tidings_domain::table::Refused;
 use tidings_domain::time::Timestamp;
 
 const COLUMNS: &str = "id, account, live, name, who, state, headings, report, created, changed, unchanged, left_over, \

@@ -49,7 +49,7 @@ use tidings_domain::conversation::{Change as ConversationChange, Conversation, T
 use tidings_domain::failure::Failure;
 use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
-use tidings_domain::import::{Decision as ImportDecision, Import, Refused};
+use tidings_domain::import::{Decision as ImportDecision, Import};
 use tidings_domain::pool::{Last, Name};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
@@ -59,6 +59,7 @@ use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Spent;
 use tidings_domain::suppression as list;
+use tidings_domain::table::Refused;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{Prefix, Stop};
@@ -286,6 +287,7 @@ impl Backend for Sqlite {
         work frequency::take_turns(asked: Vec<AskedTurn>, now: Timestamp) -> Vec<Turn>;
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
+        writer consent::import_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> u64;
         readers consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
         calls consent_request::ask_consent(intake: Intake, asking: NewConsentRequest, now: Timestamp) -> Accepted;
         readers consent_request::consent_requests(realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Vec<ConsentRequest>;

@@ -121,3 +121,44 @@ fn an_entry_is_never_replaced_and_a_call_is_taken_whole_or_not_at_all() {
         store.record_consents(Vec::new(), actor(), at(2)).await.expect("nothing to do");
     });
 }
+
+#[test]
+fn what_the_ledger_says_already_is_not_added_again() {
+    for_each_backend(|store| async move {
+        store.record_consents(vec![entry(1, 1)], actor(), at(1)).await.expect("recorded");
+        // The same but for its id and its record; the same twice; and three that say something else.
+        let like = |id, n, person| Consent {
+            id: ConsentId::from_key(id),
+            recorded_at: at(50),
+            source: "a list".to_owned(),
+            ..entry(n, person)
+        };
+        let vouched = Evidence { attested_by: Some("Ana".to_owned()), ..entry(1, 1).evidence };
+        let list = vec![
+            like(11, 1, 1),
+            like(12, 2, 1),
+            like(13, 2, 1),
+            Consent { evidence: vouched, ..like(14, 1, 1) },
+            like(15, 1, 2),
+        ];
+        let added = store.import_consents(list.clone(), actor(), at(50)).await.expect("added");
+        assert_eq!(added, 3);
+        let of = |person| store.consents(HOME, number(person), page(9));
+        let ids = |found: Paged<Consent>| found.items.iter().map(|one| one.id.key()).collect::<Vec<_>>();
+        assert_eq!(ids(of(1).await.expect("read")), [14, 12, 1]);
+        assert_eq!(ids(of(2).await.expect("read")), [15]);
+        assert_eq!(of(2).await.expect("read").items, [list[4].clone()]);
+        let again =
+            list.iter().zip(21..).map(|(one, id)| Consent { id: ConsentId::from_key(id), ..one.clone() });
+        let added = store.import_consents(again.collect(), actor(), at(60)).await.expect("nothing to do");
+        assert_eq!((added, ids(of(1).await.expect("read"))), (0, vec![14, 12, 1]));
+        // In another realm nobody said it.
+        let test = Realm { environment: Environment::Test, ..HOME };
+        let other = vec![Consent { realm: test, ..like(31, 1, 1) }];
+        assert_eq!(store.import_consents(other, actor(), at(70)).await.expect("added"), 1);
+        assert_eq!(audited(&store).await, ["consent.record", "consent.import", "consent.import"]);
+        let taken = vec![like(14, 9, 9)];
+        let refused = store.import_consents(taken, actor(), at(80)).await;
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    });
+}

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::contact::{Contact, Details, Type};
 use tidings_domain::id::*;
-use tidings_domain::import::{Decision, Import, Progress, Refused, Report, Row, State, Window};
+use tidings_domain::import::{Decision, Import, Progress, Row, State};
+use tidings_domain::table::{Refused, Report, Window};
 use tidings_store::*;
 
 const ID: ImportId = ImportId::from_key(7);

@@ -94,6 +94,7 @@ pub(super) enum Call {
     Suppress(Vec<Suppression>),
     StopWaiting(Vec<(Realm, PhoneNumber)>, usize),
     RecordConsents(Vec<Consent>),
+    ImportConsents(Vec<Consent>),
     CreateContact(Contact),
     ChangeContact(Realm, ContactId, Change),
     DeleteContact(Realm, ContactId),
@@ -398,6 +399,7 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
             let returned = asked.into_iter().map(|asked| (asked.count, asked.segments)).collect();
             plain(store.return_quotas(returned).await)
         }
+        Call::ImportConsents(entries) => plain(store.import_consents(entries, actor(), now).await),
         Call::RecordConsents(entries) => plain(store.record_consents(entries, actor(), now).await),
         Call::CreateContact(contact) => plain(store.create_contact(contact, actor()).await),
         Call::ChangeContact(realm, id, change) => {

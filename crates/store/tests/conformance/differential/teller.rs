@@ -16,7 +16,7 @@ use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::frequency::{Bound, Caps};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
-use tidings_domain::import::{Decision as Settled, Import, Progress, Refused, Report, Row, State, Window};
+use tidings_domain::import::{Decision as Settled, Import, Progress, Row, State};
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::pool::{Choice, Name, Picked};
 use tidings_domain::programme;
@@ -29,6 +29,7 @@ use tidings_domain::segment::{Change as SegmentChange, Segment as SavedQuery, To
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::{Amount, Limits, Priced};
 use tidings_domain::suppression::Reason;
+use tidings_domain::table::{Refused, Report, Window};
 use tidings_domain::template::{Origin, Template};
 use tidings_domain::text::{Charset, Part, Segment};
 use tidings_domain::time::Timestamp;
@@ -106,6 +107,7 @@ pub(crate) struct Teller {
     codes: Vec<(Realm, CodeId)>,
     last_suppression: i64,
     last_consent: i64,
+    last_list: Vec<Consent>,
     contacts: Vec<(Realm, ContactId)>,
     pub(super) last_import: i64,
 }
@@ -130,6 +132,7 @@ impl Teller {
             codes: Vec::new(),
             last_suppression: 0,
             last_consent: 0,
+            last_list: Vec::new(),
             contacts: Vec::new(),
             last_import: 0,
         }
@@ -222,6 +225,7 @@ impl Teller {
             80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
             97 if self.draw.one_in(2) => self.template(),
             97 if self.draw.one_in(2) => self.segment(),
+            80 if self.draw.one_in(2) => Call::ImportConsents(self.list_of_consents()),
             80 => Call::RecordConsents((0..1 + self.draw.below(3)).map(|_| self.consent()).collect()),
             81 | 82 => Call::Decide {
                 realm: self.realm(),
@@ -808,6 +812,19 @@ impl Teller {
             asked.push(AskedTurn { realm, recipient, message, purpose, bounds });
         }
         Call::TakeTurns(asked)
+    }
+
+    /// Some that are new, and some that an earlier one of them or of the list before says already.
+    fn list_of_consents(&mut self) -> Vec<Consent> {
+        let mut list: Vec<Consent> = (0..1 + self.draw.below(3)).map(|_| self.consent()).collect();
+        let said: Vec<Consent> = list.iter().chain(&self.last_list).cloned().collect();
+        for one in said.into_iter().filter(|_| self.draw.one_in(2)).collect::<Vec<_>>() {
+            self.last_consent += 1;
+            let id = ConsentId::from_key(self.last_consent);
+            list.push(Consent { id, recorded_at: self.now, ..one });
+        }
+        self.last_list.clone_from(&list);
+        list
     }
 
     fn consent(&mut self) -> Consent {
