@@ -146,8 +146,8 @@ pub struct Facts<'a> {
     pub limits: &'a Limits,
     /// What the operator decided about the gate.
     pub gate: &'a gate::Policy,
-    /// Why the request's recipient is on the suppression list, as far as it was looked up: the commit looks in any case.
-    pub suppressed: Option<suppression::Reason>,
+    /// What of the suppression list is against the request, as far as it was looked up: the commit looks in any case.
+    pub suppressed: Option<&'a suppression::InForce>,
     /// What is missing of the consent of the request's recipient, where the gate's policy concerns its purpose.
     pub consent: Option<Lack>,
     /// The time zone that is stated for the contact who has the recipient's number, where the gate's policy asks for the clock.
@@ -209,8 +209,8 @@ pub enum Refusal {
     },
     /// The operator made no pool of this name.
     NoPool,
-    /// The operator made no programme of this name.
-    NoProgramme(programme::Unknown),
+    /// It cannot be of the programme that it names.
+    NotOfProgramme(programme::NotOf),
     /// No connection takes this recipient and sender.
     NoRoute,
     /// The gate does not let it pass, by what is known before the store is asked.
@@ -253,7 +253,7 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
     let sender = request.from.sender().ok_or(Refusal::NoPool)?;
     sender.check_for(request.recipient).map_err(Refusal::Sender)?;
     let programme =
-        facts.programmes.of(request.programme.as_ref(), &request.from).map_err(Refusal::NoProgramme)?;
+        facts.programmes.of(request.programme.as_ref(), &request.from).map_err(Refusal::NotOfProgramme)?;
     let programme = programme.map(|programme| programme.name.clone());
     let connection = routing::route(facts.routes, facts.realm.environment, &sender, request.recipient)
         .ok_or(Refusal::NoRoute)?;

@@ -16,7 +16,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Refused;
 use tidings_domain::code;
-use tidings_domain::consent::{Channel, Lack, Scope};
+use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
 use tidings_domain::frequency::Other;
@@ -25,7 +25,7 @@ use tidings_domain::id::{BatchId, ConnectionId, MessageId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Limits, Plan, Refusal, SendAt, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
-use tidings_domain::programme::Programmes;
+use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Zone;
 use tidings_domain::quota::{Count, Daily, Used};
@@ -96,7 +96,7 @@ pub enum Item {
     /// It breaks a rule.
     Refused(Refusal),
     /// Its recipient is on the suppression list.
-    Suppressed(suppression::Reason),
+    Suppressed(suppression::InForce),
     /// The code that it would carry may not be sent now.
     CodeRefused(code::Refused),
     /// Somebody wrote in its conversation meanwhile.
@@ -343,12 +343,12 @@ async fn attempt(
         .into_iter()
         .enumerate()
         .map(|(place, request)| {
-            let mut looked = looked.get(&place).copied().unwrap_or_default();
+            let mut looked = looked.get(&place).cloned().unwrap_or_default();
             looked.day = days.get(&place);
             let (recipient, purpose) = (request.recipient, request.purpose);
             looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
-            let planned = plan(engine, request, looked, before, carries_code, asked, now);
+            let planned = plan(engine, request, &looked, before, carries_code, asked, now);
             if let Ok(Planned { message, .. }) = &planned
                 && !engine.settings.gate.bounds(purpose, recipient).is_empty()
             {
@@ -459,9 +459,9 @@ async fn attempt(
 }
 
 /// What was looked up for a request before the commit.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Looked<'a> {
-    suppressed: Option<suppression::Reason>,
+    suppressed: Option<suppression::InForce>,
     consent: Option<Lack>,
     zone: Option<&'static Zone>,
     day: Option<&'a Used>,
@@ -532,7 +532,7 @@ impl<'a> Planner<'a> {
         let zone = zones.get(&(realm, request.recipient)).copied();
         let looked = Looked { zone, day: day.as_ref(), ..looked };
         let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
-        let Ok(plan) = intake::plan(&request, self.facts(realm, looked, others), now) else {
+        let Ok(plan) = intake::plan(&request, self.facts(realm, &looked, others), now) else {
             return Ok(None);
         };
         let (held, priced) = (plan.held.clone(), self.priced(realm, &request, plan.measured.segments));
@@ -551,7 +551,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn facts<'f>(self, realm: Realm, looked: Looked<'f>, others: &'f [Other]) -> Facts<'f>
+    fn facts<'f>(self, realm: Realm, looked: &'f Looked<'f>, others: &'f [Other]) -> Facts<'f>
     where
         'a: 'f,
     {
@@ -562,7 +562,7 @@ impl<'a> Planner<'a> {
             programmes: self.programmes,
             limits: self.limits,
             gate: self.gate,
-            suppressed: looked.suppressed,
+            suppressed: looked.suppressed.as_ref(),
             consent: looked.consent,
             zone: looked.zone,
             others,
@@ -590,16 +590,18 @@ impl<'a> Planner<'a> {
         let suppressed = self.store.suppressed(people, now).await?;
         let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
             let request = &requests[place];
-            let consent = said.lacks(request.purpose, Channel::Text, self.scope(request), now);
-            (place, Looked { suppressed, consent, ..Looked::default() })
+            let programme = self.programme(request);
+            let scope = self.programmes.scope(programme);
+            let consent = said.lacks(request.purpose, Channel::Text, scope, now);
+            (place, Looked { suppressed: suppressed.against(programme), consent, ..Looked::default() })
         });
         Ok(looked.collect())
     }
 
-    /// What a consent must be for, for this request. One of a programme that nobody configured is refused for that.
-    fn scope(self, request: &SendRequest) -> Scope<'a> {
+    /// The programme that this request is of. One of a programme that it cannot be of is refused for that.
+    fn programme(self, request: &SendRequest) -> Option<&'a programme::Name> {
         let programme = self.programmes.of(request.programme.as_ref(), &request.from).ok().flatten();
-        self.programmes.scope(programme.map(|programme| &programme.name))
+        programme.map(|programme| &programme.name)
     }
 
     /// Looks the stated zones up of those recipients whose clock matters, and turns local times into moments by them.
@@ -691,7 +693,7 @@ impl Inner {
 fn plan(
     engine: &Inner,
     mut request: SendRequest,
-    looked: Looked<'_>,
+    looked: &Looked<'_>,
     others: &[Other],
     carries_code: bool,
     asked: Asked,
@@ -745,7 +747,7 @@ fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admissi
         .map(|shown| match shown {
             Err(refusal) => Item::Refused(refusal.clone()),
             Ok(accepted) => match admissions.next() {
-                Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
+                Some(Admission::Suppressed(entry)) => Item::Suppressed(entry.clone()),
                 Some(Admission::Overspent(period)) => {
                     Item::Refused(Refusal::Gate(gate::Reason::SpendLimit(*period)))
                 }
@@ -772,16 +774,17 @@ pub(crate) async fn preview(
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let planner = engine.planner();
-    let scope = planner.scope(request);
+    let programme = planner.programme(request);
+    let scope = planner.programmes.scope(programme);
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, scope, now));
     let zone = zones.get(&(realm, request.recipient)).copied();
     let others = planner.turns(realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
     let day = planner.days(realm, std::slice::from_ref(request), now).await?.remove(&0);
     let looked = Looked { suppressed: None, consent, zone, day: day.as_ref() };
-    let facts = planner.facts(realm, looked, others);
+    let facts = planner.facts(realm, &looked, others);
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
-    let listed = listed.into_iter().next().flatten();
+    let listed = listed.first().and_then(|standing| standing.against(programme));
     let plan = match intake::plan(request, facts, now) {
         Err(Refusal::Gate(_)) => {
             let content = policy.content.clone();
@@ -801,7 +804,7 @@ pub(crate) async fn preview(
         None => None,
     };
     let facts = gate::Facts::of_request(request, realm.environment, policy, now)
-        .suppressed(listed)
+        .suppressed(listed.as_ref())
         .consent(consent)
         .zone(zone)
         .others(others)

@@ -7,7 +7,7 @@
 use super::reason;
 use crate::import::{Bar, STEP, Sink, country, found};
 use crate::message::time;
-use crate::operator::{Operator, Whose};
+use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, numbered, write};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -21,6 +21,7 @@ use tidings_domain::address::{Country, PhoneNumber};
 use tidings_domain::contact::line;
 use tidings_domain::id::{ContactId, SuppressionId};
 use tidings_domain::import::{Options, Reader, Refused, Report, Window};
+use tidings_domain::programme;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::text::display;
 use tidings_domain::time::Timestamp;
@@ -38,6 +39,9 @@ const SOURCE_MAX: usize = 100;
 pub struct How {
     /// The file
     file: PathBuf,
+    /// Only messages of this programme are stopped
+    #[arg(long, value_name = "NAME")]
+    programme: Option<String>,
     /// opted_out, invalid_number or manual
     #[arg(long, default_value = "opted_out", value_parser = reason)]
     reason: Reason,
@@ -81,16 +85,21 @@ struct Found {
 ///
 /// # Errors
 /// The file cannot be read or is no table, or the store does not answer.
-pub async fn run(how: How, operator: &Operator, output: Output) -> anyhow::Result<()> {
+pub async fn run(how: How, place: &Place, operator: &Operator, output: Output) -> anyhow::Result<()> {
+    let programme = place.programme(how.programme.as_deref())?;
     let realm = operator.realm(&how.whose).await?;
     if how.expires.is_some_and(|end| end <= operator.now()) {
         bail!("the time of --expires has passed already");
     }
-    let found = read(&how, operator, realm, output).await?;
+    let found = read(&how, programme.as_ref(), operator, realm, output).await?;
     if !output.json() {
         write(told(&found, &how).as_bytes())?;
     }
-    let added = if how.dry_run { None } else { Some(add(&how, operator, realm, &found, output).await?) };
+    let added = if how.dry_run {
+        None
+    } else {
+        Some(add(&how, programme.as_ref(), operator, realm, &found, output).await?)
+    };
     let Report { rows, good, mended, duplicates, refused, mends, reasons, countries, ignored, .. } =
         &found.report;
     let value = json!({
@@ -116,7 +125,13 @@ fn told(found: &Found, how: &How) -> String {
 }
 
 /// Reads the table to its end.
-async fn read(how: &How, operator: &Operator, realm: Realm, output: Output) -> anyhow::Result<Found> {
+async fn read(
+    how: &How,
+    programme: Option<&programme::Name>,
+    operator: &Operator,
+    realm: Realm,
+    output: Output,
+) -> anyhow::Result<Found> {
     let unread = || format!("{} cannot be read", how.file.display());
     let mut file = File::open(&how.file).with_context(unread)?;
     let size = file.metadata().map_or(0, |about| about.len());
@@ -148,7 +163,7 @@ async fn read(how: &How, operator: &Operator, realm: Realm, output: Output) -> a
                 window.refused.iter().for_each(|row| row.write(&mut text));
                 sink.write(&text)?;
             }
-            found.look(window, how.reason, operator, realm).await?;
+            found.look(window, (programme, how.reason), operator, realm).await?;
         }
         bar.at(reader.report().octets, size, reader.report().rows);
         if read == 0 {
@@ -165,14 +180,18 @@ impl Found {
     async fn look(
         &mut self,
         window: Window,
-        reason: Reason,
+        (programme, reason): (Option<&programme::Name>, Reason),
         operator: &Operator,
         realm: Realm,
     ) -> anyhow::Result<()> {
         for rows in window.rows.chunks(BATCH) {
             let people = rows.iter().map(|row| (realm, row.number)).collect();
             let stands = operator.store.suppressed(people, operator.now()).await?;
-            for (row, stands) in rows.iter().zip(stands) {
+            for (row, standing) in rows.iter().zip(stands) {
+                let stands = match programme {
+                    None => standing.account,
+                    Some(name) => standing.programmes.get(name).copied(),
+                };
                 match stands {
                     Some(known) if known.strength() >= reason.strength() => self.listed += 1,
                     _ => self.numbers.push(row.number),
@@ -186,6 +205,7 @@ impl Found {
 /// Adds the entries, and says how many there were to be added: somebody may have added one meanwhile.
 async fn add(
     how: &How,
+    programme: Option<&programme::Name>,
     operator: &Operator,
     realm: Realm,
     found: &Found,
@@ -210,6 +230,7 @@ async fn add(
                 id: SuppressionId::from_key(operator.clock.id()),
                 realm,
                 recipient: *recipient,
+                programme: programme.cloned(),
                 reason: how.reason,
                 source: source.clone(),
                 created_at: now,
