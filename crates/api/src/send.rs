@@ -71,7 +71,7 @@ fn too_much(why: Refused, retry_after_s: u32) -> Problem {
 pub(crate) fn refusal(item: Option<&Item>, text_field: &'static str) -> FieldError {
     match item {
         Some(Item::Refused(refusal)) => FieldError::refusal(refusal, text_field),
-        Some(Item::Suppressed(reason)) => FieldError::suppressed(*reason),
+        Some(Item::Suppressed(entry)) => FieldError::suppressed(entry),
         Some(Item::Overtaken) => {
             let detail =
                 "Somebody wrote in this conversation since the entry that you saw last; nothing was sent.";

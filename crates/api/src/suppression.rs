@@ -4,12 +4,13 @@ use crate::ask::{Answer, Ask, json};
 use crate::page::{CURSOR, LIMIT, page};
 use crate::problem::Problem;
 use tidings_domain::id::SuppressionId;
+use tidings_domain::programme::Name;
 use tidings_domain::suppression::default_end;
 use tidings_store::Suppression;
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::{All, List, Page};
-use tidings_wire::suppression::{self, shown};
+use tidings_wire::suppression::{self, Lifting, shown};
 
 pub(crate) static FILTERS: &[Field] = &[
     LIMIT,
@@ -30,6 +31,7 @@ pub(crate) async fn list(ask: Ask) -> Answer {
 pub(crate) async fn add(ask: Ask) -> Answer {
     let wanted = suppression::parse(&ask.json()?, ask.door())?;
     let engine = &ask.app.engine;
+    let programme = wanted.programme.as_deref().map(|name| known(&ask, name)).transpose()?;
     let now = engine.clock().now();
     if wanted.expires_at.is_some_and(|end| end <= now) {
         let error =
@@ -40,6 +42,7 @@ pub(crate) async fn add(ask: Ask) -> Answer {
         id: SuppressionId::from_key(engine.clock().id()),
         realm: ask.realm(),
         recipient,
+        programme: programme.clone(),
         reason: wanted.reason,
         source: "api".to_owned(),
         created_at: now,
@@ -51,11 +54,18 @@ pub(crate) async fn add(ask: Ask) -> Answer {
 }
 
 pub(crate) async fn lift(ask: Ask) -> Answer {
-    let (recipient, reason) = suppression::parse_lift(&ask.json()?, ask.door())?;
-    let lifted = ask.app.engine.lift(ask.realm(), recipient, reason, ask.actor()).await?;
+    let Lifting { recipient, programme, reason } = suppression::parse_lift(&ask.json()?, ask.door())?;
+    let lifted = ask.app.engine.lift(ask.realm(), recipient, programme, reason, ask.actor()).await?;
     let lifted = lifted.ok_or_else(|| {
         Problem::new(Code::NotFound, "This number is not on the suppression list.")
             .cured_by("Nothing is to be lifted; see the list at `GET /v1/suppressions`.")
     })?;
     json(200, &shown(&lifted))
+}
+
+/// A programme of the configuration: an entry of another one would stop nothing.
+fn known(ask: &Ask, name: &str) -> Result<Name, Problem> {
+    let programmes = &ask.app.engine.programmes().all;
+    let found = programmes.iter().find(|one| one.name.as_str() == name).map(|one| one.name.clone());
+    found.ok_or_else(|| FieldError::no_programme(name, programmes.iter().map(|one| one.name.as_str())).into())
 }

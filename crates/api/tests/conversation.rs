@@ -27,9 +27,9 @@ async fn says(house: &House, text: &str) -> String {
     let hearing = Hearing {
         wait_ms: 1_000,
         bounds: Bounds::default(),
-        reply: Arc::new(|_: &_, _, _| None),
+        reply: Arc::new(|_: &_, _, _, _: Option<&_>| None),
         rules: None,
-        joins: None,
+        by_word: None,
     };
     house.engine.store().receive(vec![arrival], hearing, now).await.expect("stored");
     id.to_string()

@@ -3,7 +3,7 @@
 use crate::support::{House, house_where};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tidings_domain::programme::{Name, Programme, Programmes};
+use tidings_domain::programme::{Name, Programme, Programmes, Stop};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 
@@ -20,6 +20,7 @@ fn programme(name: &str, senders: &[&str]) -> Programme {
         senders: senders.iter().filter_map(|text| Sender::from_stored(text)).collect(),
         pools: Vec::new(),
         join: None,
+        stop: Stop::Account,
     }
 }
 

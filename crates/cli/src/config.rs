@@ -650,7 +650,8 @@ mod tests {
         )
         .unwrap();
         let replies = config.reply_texts().expect("they are answered");
-        let text = |sender: &str, kind| replies.of(&Sender::from_stored(sender).unwrap()).text(kind, None);
+        let text =
+            |sender: &str, kind| replies.of(&Sender::from_stored(sender).unwrap()).text(kind, None, "");
         let help = "Kids. Consultas: acme.example.";
         assert!(text("+12125551234", Kind::Help).starts_with(help), "{}", text("+12125551234", Kind::Help));
         assert_eq!(text("+12125551234", Kind::OptIn), "Kids: hi.");

@@ -11,7 +11,8 @@ use anyhow::Context;
 use clap::Subcommand;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use tidings_domain::programme::Programmes;
+use tidings_domain::programme::{self, Programmes};
+use tidings_domain::suppression::Listing;
 use tidings_domain::text::display;
 use tidings_engine::proof::Proof;
 use tidings_store::Page;
@@ -142,7 +143,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let shown = consent::Proof {
                 to: tidings_wire::Shown(recipient),
                 made_at: tidings_wire::Shown(now),
-                suppressed: proof.is_suppressed(),
+                suppressed: proof.standing().account.is_some(),
                 standing: consent::standings(&proof.consents, &proof.opt_outs(), &programmes, now),
                 consents: proof.consents.iter().map(consent::shown).collect(),
                 suppressions: proof.suppressions.iter().map(suppression::shown).collect(),
@@ -154,6 +155,21 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::Import(how) => import::run(how, place, &operator, output).await?,
     }
     operator.close().await
+}
+
+/// How somebody stands on the suppression list, for people.
+fn listed(standing: &Listing) -> String {
+    let names: Vec<&str> = standing.programmes.keys().map(programme::Name::as_str).collect();
+    match (standing.account, &names[..]) {
+        (Some(_), _) => "The number is on the suppression list: nothing is sent to it.".to_owned(),
+        (None, []) => "The number is not on the suppression list.".to_owned(),
+        (None, names) => {
+            format!(
+                "The number is on the suppression list for messages of {}: none are sent to it.",
+                names.join(", ")
+            )
+        }
+    }
 }
 
 /// Text in a page: nothing in it can act. Its lines stay lines.
@@ -178,11 +194,7 @@ fn printed(proof: &Proof, programmes: &Programmes) -> String {
         proof.realm.environment.as_str(),
         proof.realm.account,
         proof.made_at,
-        if proof.is_suppressed() {
-            "The number is on the suppression list: nothing is sent to it."
-        } else {
-            "The number is not on the suppression list."
-        },
+        listed(&proof.standing()),
     );
     page.push_str(
         "<h2>How it stands</h2>\n<table>\n<tr><th>Programme<th>Purpose<th>Channel<th>State<th>Since<th>Needed<th>Enough\n",
@@ -257,7 +269,7 @@ fn printed(proof: &Proof, programmes: &Programmes) -> String {
         page.push_str("</table>\n</section>\n");
     }
     page.push_str(
-        "<h2>Suppression list</h2>\n<table>\n<tr><th>Since<th>Reason<th>Source<th>Until<th>Lifted\n",
+        "<h2>Suppression list</h2>\n<table>\n<tr><th>Since<th>Programme<th>Reason<th>Source<th>Until<th>Lifted\n",
     );
     for entry in &proof.suppressions {
         let lifted =
@@ -265,8 +277,9 @@ fn printed(proof: &Proof, programmes: &Programmes) -> String {
         let until = entry.expires_at.map(|at| at.to_string()).unwrap_or_default();
         let _ = writeln!(
             page,
-            "<tr><td>{}<td>{}<td>{}<td>{until}<td>{lifted}",
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{until}<td>{lifted}",
             entry.created_at,
+            entry.programme.as_ref().map_or("-", programme::Name::as_str),
             entry.reason.as_str(),
             inert(&entry.source)
         );

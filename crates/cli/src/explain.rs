@@ -104,7 +104,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
                 recipient,
                 purpose,
                 text: text.as_deref(),
-                awaits_answer: false,
+                wants_answer: false,
             };
             let routes = routes(&config, true);
             let is_full = |sender: &Sender| full(sender).is_some_and(|full| full.opens_at.is_some());
@@ -132,6 +132,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let programme = programme_of(&programmes, programme.as_deref(), source.as_ref())?;
     let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
+    let listed = listed.first().and_then(|standing| standing.against(programme.as_ref()));
     let said = operator.store.said(vec![(realm, recipient)]).await?;
     let counts = !policy.bounds(purpose, recipient).is_empty();
     let people = if counts { vec![(realm, recipient)] } else { Vec::new() };
@@ -155,7 +156,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         text: text.as_deref(),
         reply: None,
         created_at: at,
-        suppressed: listed.into_iter().next().flatten(),
+        suppressed: listed.as_ref(),
         consent: said
             .first()
             .and_then(|said| said.lacks(purpose, channel, programmes.scope(programme.as_ref()), now)),

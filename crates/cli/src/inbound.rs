@@ -40,7 +40,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         }
     }
     let mut shown =
-        InboundMessage::new(as_told(&found.inbound), found.whose, found.waits_until, &found.parts);
+        InboundMessage::new(as_told(&found.inbound), found.whose.clone(), found.waits_until, &found.parts);
     if !full {
         shown.text = shown.text.map(|_| "•••");
         shown.originals.clear();

@@ -13,6 +13,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::gate;
 use tidings_domain::id::AccountId;
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Zone;
 use tidings_domain::time::Timestamp;
@@ -113,6 +114,17 @@ impl Place {
             config.data.name(data);
         }
         Ok(config)
+    }
+
+    /// A programme of the configuration, if one is named: what is written for another would stop nothing.
+    ///
+    /// # Errors
+    /// There is none of this name, or the configuration is wrong.
+    pub fn programme(&self, name: Option<&str>) -> anyhow::Result<Option<programme::Name>> {
+        let Some(text) = name else { return Ok(None) };
+        let programmes = self.configuration(Secrets::Left)?.programmes();
+        let known = programme::Name::parse(text).filter(|name| programmes.named(name).is_some());
+        known.map(Some).ok_or_else(|| anyhow!(r#"there is no [[programme]] "{text}" in the configuration"#))
     }
 
     /// Where the store is that is meant.

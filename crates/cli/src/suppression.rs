@@ -12,6 +12,7 @@ use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidings_domain::id::SuppressionId;
+use tidings_domain::programme;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
@@ -42,6 +43,9 @@ pub enum Command {
     Add {
         /// The phone number, with +
         number: String,
+        /// Only messages of this programme
+        #[arg(long, value_name = "NAME")]
+        programme: Option<String>,
         /// opted_out, invalid_number or manual
         #[arg(long, default_value = "manual", value_parser = reason)]
         reason: Reason,
@@ -55,6 +59,9 @@ pub enum Command {
     Lift {
         /// The phone number, with +
         number: String,
+        /// The entry for this programme, and not the one for everything
+        #[arg(long, value_name = "NAME", value_parser = programme_name)]
+        programme: Option<programme::Name>,
         /// Why, for the record
         #[arg(long)]
         reason: String,
@@ -72,6 +79,16 @@ pub enum Command {
 
 fn reason(word: &str) -> Result<Reason, String> {
     Reason::parse(word).ok_or_else(|| format!("use one of: {}", Reason::ALL.map(Reason::as_str).join(", ")))
+}
+
+fn programme_name(text: &str) -> Result<programme::Name, String> {
+    programme::Name::parse(text)
+        .ok_or_else(|| "write the name of a programme: a to z, digits, - and _".to_owned())
+}
+
+/// What an entry stops, for people.
+fn what(programme: Option<&programme::Name>) -> String {
+    programme.map_or_else(|| "nothing more".to_owned(), |name| format!("no more messages of {name}"))
 }
 
 /// Does it.
@@ -93,10 +110,12 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 }
             }
             output.show(&value, || {
-                let mut table = Table::new(&["NUMBER", "REASON", "SINCE", "UNTIL", "FROM", "LIFTED"]);
+                let mut table =
+                    Table::new(&["NUMBER", "PROGRAMME", "REASON", "SINCE", "UNTIL", "FROM", "LIFTED"]);
                 for one in &list {
                     table.row([
                         if full { one.recipient.to_string() } else { one.recipient.masked().to_string() },
+                        one.programme.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
                         one.reason.as_str().to_owned(),
                         when(Some(one.created_at)),
                         one.expires_at.map_or_else(|| "for ever".to_owned(), |at| when(Some(at))),
@@ -110,13 +129,15 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 table.print(output, "Nobody is on the list.")
             })?;
         }
-        Command::Add { number: text, reason, until, whose } => {
+        Command::Add { number: text, programme, reason, until, whose } => {
+            let programme = place.programme(programme.as_deref())?;
             let realm = operator.realm(&whose).await?;
             let now = operator.now();
             let entry = Suppression {
                 id: SuppressionId::from_key(operator.clock.id()),
                 realm,
                 recipient: number(&text, whose.environment)?,
+                programme,
                 reason,
                 source: "operator".to_owned(),
                 created_at: now,
@@ -127,24 +148,25 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let one = stands.first().ok_or_else(|| anyhow!("the store gave no entry back"))?;
             output.show(&shown(one), || {
                 format!(
-                    "{} gets nothing more ({}). Lift it with `tidings suppression lift`.",
+                    "{} gets {} ({}). Lift it with `tidings suppression lift`.",
                     one.recipient,
+                    what(one.programme.as_ref()),
                     one.reason.as_str()
                 )
             })?;
         }
-        Command::Lift { number: text, reason, whose } => {
+        Command::Lift { number: text, programme, reason, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = number(&text, whose.environment)?;
             let lifted = operator
                 .store
-                .lift(realm, recipient, reason, operator.actor(realm.account), operator.now())
+                .lift(realm, recipient, programme, reason, operator.actor(realm.account), operator.now())
                 .await?;
             let one = lifted
                 .ok_or_else(|| anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()))?;
             output.show(&shown(&one), || format!("{recipient} may be sent to again."))?;
         }
-        Command::Import(how) => import::run(how, &operator, output).await?,
+        Command::Import(how) => import::run(how, place, &operator, output).await?,
         Command::Replay { journal } => {
             let replayed = replay(&operator, &journal).await?;
             output.show(&counted(replayed), || told(replayed))?;

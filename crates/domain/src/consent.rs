@@ -1,13 +1,15 @@
 //! What people agreed to: a ledger of entries that are only ever added, and the one function that says what follows from
 //! them now, for all messages or for those of a [programme](crate::programme).
 //!
-//! An opt-out is an entry of the suppression list, and closes every channel; nothing has to be written here for that. What
+//! An opt-out is an entry of the suppression list, and closes every channel, of everything or of one programme; nothing has to be
+//! written here for that. What
 //! was granted before it does not come back by itself when the entry is lifted: only a person's own START opens texts
 //! again. A call with a recorded voice needs a new grant.
 
 use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::id::ConsentId;
+use crate::programme;
 use crate::purpose::Purpose;
 use crate::sender::Sender;
 use crate::time::Timestamp;
@@ -302,13 +304,39 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one == other || plain(one) == plain(other)
 }
 
-/// A time at which a person opted out of everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A time at which a person opted out.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptOut {
     /// When.
     pub at: Timestamp,
     /// When the person asked for messages again, by text.
     pub started_at: Option<Timestamp>,
+    /// Of which programme; `None` for everything.
+    pub programme: Option<programme::Name>,
+}
+
+impl OptOut {
+    /// Whether it is about what names this programme, or names none. What names none is about everything, so each opt-out is
+    /// about a part of it.
+    pub fn concerns(&self, programme: Option<&str>) -> bool {
+        match (&self.programme, programme) {
+            (None, _) | (Some(_), None) => true,
+            (Some(of), Some(named)) => is_same(of.as_str(), named),
+        }
+    }
+
+    /// Whether it closes messages of this scope to a grant with this evidence.
+    fn closes(&self, scope: Scope<'_>, evidence: &Evidence) -> bool {
+        match (&self.programme, scope) {
+            (None, _) => true,
+            (Some(of), Scope::Programme { name, .. }) => is_same(of.as_str(), name),
+            // Where nobody configures programmes, what was agreed to for one is closed by an opt-out of that one.
+            (Some(of), Scope::Any) => {
+                evidence.programme.as_deref().is_some_and(|named| is_same(of.as_str(), named))
+            }
+            (Some(_), Scope::NoProgramme) => false,
+        }
+    }
 }
 
 /// How a consent stands.
@@ -462,7 +490,7 @@ pub fn standing<'a>(
     }
     let closes = |out: &&OptOut| {
         let is_open_again = channel == Channel::Text && out.started_at.is_some_and(|at| at <= now);
-        out.at >= entry.given_at && out.at <= now && !is_open_again
+        out.at >= entry.given_at && out.at <= now && !is_open_again && out.closes(scope, &entry.evidence)
     };
     match (opt_outs.iter().filter(closes).map(|out| out.at).max(), entry.expires_at) {
         (Some(at), _) => Standing::Revoked(at),
@@ -531,17 +559,20 @@ mod tests {
     #[test]
     fn an_opt_out_closes_every_channel_and_a_start_opens_texts_only() {
         let all = Channel::ALL.map(|channel| entry(1, channel, Act::Written, 1));
-        let out = OptOut { at: at(10), started_at: None };
-        let started = OptOut { at: at(10), started_at: Some(at(20)) };
-        let check = |outs: &[OptOut], hour: i64, expected: [&str; 3]| {
+        let out = OptOut { at: at(10), started_at: None, programme: None };
+        let started = OptOut { started_at: Some(at(20)), ..out.clone() };
+        let again = OptOut { at: at(25), ..out.clone() };
+        let check = |outs: &[&OptOut], hour: i64, expected: [&str; 3]| {
+            let outs: Vec<OptOut> = outs.iter().map(|out| (*out).clone()).collect();
+            let outs = &outs[..];
             assert_eq!(Channel::ALL.map(|channel| says(&all, outs, channel, hour)), expected, "{outs:?}");
         };
         check(&[], 30, ["granted"; 3]);
-        check(&[out], 9, ["granted"; 3]);
-        check(&[out], 10, ["revoked"; 3]);
-        check(&[started], 19, ["revoked"; 3]);
-        check(&[started], 20, ["granted", "revoked", "revoked"]);
-        check(&[started, OptOut { at: at(25), started_at: None }], 30, ["revoked"; 3]);
+        check(&[&out], 9, ["granted"; 3]);
+        check(&[&out], 10, ["revoked"; 3]);
+        check(&[&started], 19, ["revoked"; 3]);
+        check(&[&started], 20, ["granted", "revoked", "revoked"]);
+        check(&[&started, &again], 30, ["revoked"; 3]);
         // What was granted after an opt-out is not closed by it.
         let later = [entry(2, Channel::RecordedVoice, Act::Written, 15)];
         assert_eq!(says(&later, &[out], Channel::RecordedVoice, 30), "granted");
@@ -607,7 +638,7 @@ mod tests {
         check(vec![text(Act::Written)], vec![], None);
         check(vec![text(Act::Express)], vec![], Some(Lack::NotWritten));
         check(vec![text(Act::Revoked)], vec![], Some(Lack::Revoked(at(1))));
-        let out = OptOut { at: at(3), started_at: None };
+        let out = OptOut { at: at(3), started_at: None, programme: None };
         check(vec![text(Act::Written)], vec![out], Some(Lack::Revoked(at(3))));
         let ended = Consent { expires_at: Some(at(5)), ..text(Act::Written) };
         check(vec![ended], vec![], Some(Lack::Expired(at(5))));
@@ -680,6 +711,37 @@ mod tests {
         assert_eq!(lacks(Vec::new(), scopes[1]), Some(Lack::NeverGiven));
         let revoked = vec![named(1, Written, 1, None, None), named(2, Revoked, 2, None, offers)];
         assert_eq!(lacks(revoked, scopes[2]), Some(Lack::Revoked(at(2))));
+    }
+
+    #[test]
+    fn an_opt_out_of_a_programme_closes_that_one_until_the_person_says_start_or_agrees_anew() {
+        let of = |programme: Option<&str>, id, hour| Consent {
+            evidence: Evidence { programme: programme.map(str::to_owned), ..Evidence::default() },
+            ..entry(id, Channel::Text, Act::Written, hour)
+        };
+        let scopes = [
+            Scope::Any,
+            Scope::Programme { name: "offers", seller: Some("Acme") },
+            Scope::Programme { name: "news", seller: Some("Acme") },
+            Scope::NoProgramme,
+        ];
+        let out = OptOut { at: at(10), started_at: None, programme: programme::Name::parse("offers") };
+        let check = |ledger: &[Consent], out: &OptOut, expected: [&str; 4]| {
+            let outs = std::slice::from_ref(out);
+            let says =
+                |scope| standing(ledger, outs, Purpose::Marketing, Channel::Text, scope, at(30)).as_str();
+            assert_eq!(scopes.map(says), expected, "{ledger:?} {out:?}");
+        };
+        check(&[of(None, 1, 1)], &out, ["granted", "revoked", "granted", "granted"]);
+        check(&[of(Some("offers"), 1, 1)], &out, ["revoked", "revoked", "never_given", "never_given"]);
+        check(&[of(Some("news"), 1, 1)], &out, ["granted", "never_given", "granted", "never_given"]);
+        let started = OptOut { started_at: Some(at(20)), ..out.clone() };
+        check(&[of(None, 1, 1)], &started, ["granted"; 4]);
+        check(&[of(None, 1, 1), of(Some("offers"), 2, 15)], &out, ["granted"; 4]);
+
+        assert!(out.concerns(Some(" Offers")) && out.concerns(None) && !out.concerns(Some("news")));
+        let all = OptOut { programme: None, ..out };
+        assert!(all.concerns(Some("news")) && all.concerns(None));
     }
 
     #[test]

@@ -326,7 +326,7 @@ mod tests {
     use super::*;
     use crate::account::Environment;
     use crate::id::AccountId;
-    use crate::programme::{Name, Programme};
+    use crate::programme::{Name, Programme, Stop};
     use crate::table::{Options, Reader, Report, Window};
 
     /// Not SHA-256: that is not known here.
@@ -356,6 +356,7 @@ mod tests {
             senders: Vec::new(),
             pools: Vec::new(),
             join: None,
+            stop: Stop::Account,
         };
         let programmes = Programmes { all: vec![programme] };
         let subject = Consents::new(common.clone(), programmes.clone(), now(), hash);

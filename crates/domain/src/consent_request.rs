@@ -161,11 +161,15 @@ impl ConsentRequest {
     /// more. An opt-out that is known counts, whichever clock it was written by.
     pub fn standing(&self, opt_outs: &[OptOut], sent: Option<Status>, now: Timestamp) -> State {
         match self.state {
-            State::Pending if opt_outs.iter().any(|out| out.at >= self.requested_at) => State::OptedOut,
+            State::Pending if opt_outs.iter().any(|out| self.is_ended_by(out)) => State::OptedOut,
             State::Pending if self.expires_at <= now => State::Expired,
             State::Pending if sent.is_some_and(is_lost) => State::Undelivered,
             state => state,
         }
+    }
+
+    fn is_ended_by(&self, out: &OptOut) -> bool {
+        out.at >= self.requested_at && out.concerns(self.programme.as_deref())
     }
 
     /// The request after an answer. `None` if the answer means nothing: nobody waits for it, it came before the request, too late
@@ -414,7 +418,8 @@ mod tests {
     fn an_answer_counts_once_in_its_time_before_an_opt_out_and_only_to_what_was_sent() {
         let sent = Some(Status::Delivered);
         let check = |one: &ConsentRequest, sent, outs: &[i64], s: i64, expected: Option<State>| {
-            let outs: Vec<OptOut> = outs.iter().map(|s| OptOut { at: at(*s), started_at: None }).collect();
+            let outs: Vec<OptOut> =
+                outs.iter().map(|s| OptOut { at: at(*s), started_at: None, programme: None }).collect();
             let answered = one.answered(Answer::Yes, InboundId::from_key(5), &outs, sent, at(s));
             assert_eq!(answered.map(|one| one.state), expected, "{sent:?} {outs:?} {s}");
         };
@@ -436,7 +441,7 @@ mod tests {
         let counting: Vec<&str> =
             Status::ALL.iter().filter(|status| counts(status)).map(|status| status.as_str()).collect();
         assert_eq!(counting, ["sending", "sent", "delivered", "undelivered", "unconfirmed"]);
-        let outs = [OptOut { at: at(30), started_at: Some(at(40)) }];
+        let outs = [OptOut { at: at(30), started_at: Some(at(40)), programme: None }];
         assert_eq!(
             one.standing(&outs, sent, at(60)),
             State::OptedOut,

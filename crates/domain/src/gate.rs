@@ -33,7 +33,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// Its recipient is on the suppression list.
-    Suppressed(suppression::Reason),
+    Suppressed(suppression::InForce),
     /// Its recipient did not agree to messages for its purpose.
     NoConsent(Lack),
     /// The operator did not enable the country that its recipient's number is from.
@@ -66,7 +66,7 @@ impl Reason {
     /// The stable word.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Suppressed(reason) => reason.as_str(),
+            Self::Suppressed(entry) => entry.reason.as_str(),
             Self::NoConsent(lack) => lack.as_str(),
             Self::CountryNotEnabled { .. } => "country_not_enabled",
             Self::RangeNotEnabled(range) => range.as_str(),
@@ -84,7 +84,7 @@ impl Reason {
     pub fn failure(&self) -> Failure {
         let filtered = |code| Failure::new(FailureClass::Filtered, false, code, self.to_string());
         match self {
-            Self::Suppressed(reason) => reason.failure(),
+            Self::Suppressed(entry) => entry.failure(),
             Self::NoConsent(_) => filtered(NO_CONSENT),
             Self::CountryNotEnabled { .. } => filtered(COUNTRY_NOT_ENABLED),
             Self::RangeNotEnabled(_) => filtered(RANGE_NOT_ENABLED),
@@ -111,7 +111,7 @@ impl fmt::Display for Reason {
     /// A sentence without a full stop, and without the number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Suppressed(reason) => f.write_str(&reason.failure().detail),
+            Self::Suppressed(entry) => f.write_str(&entry.failure().detail),
             Self::NoConsent(lack) => lack.fmt(f),
             Self::CountryNotEnabled { country: Some(country) } => {
                 write!(f, "the number is from {country}, which the operator did not enable")
@@ -250,8 +250,8 @@ pub struct Facts<'a> {
     pub reply: Option<Reply>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// Why its recipient is on the suppression list; `None` too where that was not looked up.
-    pub suppressed: Option<suppression::Reason>,
+    /// What of the suppression list is against it; `None` too where that was not looked up.
+    pub suppressed: Option<&'a suppression::InForce>,
     /// What is missing of its recipient's consent; `None` too where that was not looked up, which is needed only where the
     /// policy concerns its purpose.
     pub consent: Option<Lack>,
@@ -323,8 +323,8 @@ impl<'a> Facts<'a> {
 
     /// With what the suppression list says.
     #[must_use]
-    pub const fn suppressed(self, reason: Option<suppression::Reason>) -> Self {
-        Self { suppressed: reason, ..self }
+    pub const fn suppressed(self, entry: Option<&'a suppression::InForce>) -> Self {
+        Self { suppressed: entry, ..self }
     }
 
     /// With what the ledger of consents lacks.
@@ -375,11 +375,12 @@ pub fn preview(facts: &Facts<'_>, send_at: Option<Timestamp>, now: Timestamp) ->
 /// Whether the list stops a message at this moment: what only a transaction that reads the list can ask.
 pub fn refuses_listed(
     message: &Message,
-    listed: Option<suppression::Reason>,
+    standing: &suppression::Listing,
     at: Timestamp,
-) -> Option<suppression::Reason> {
-    match ask(&Facts::of(message, &Policy::OPEN).suppressed(listed), at).decision() {
-        Decision::Refuse(Reason::Suppressed(reason)) => Some(reason),
+) -> Option<suppression::InForce> {
+    let listed = standing.against(message.programme.as_ref());
+    match ask(&Facts::of(message, &Policy::OPEN).suppressed(listed.as_ref()), at).decision() {
+        Decision::Refuse(Reason::Suppressed(entry)) => Some(entry),
         Decision::Refuse(_) | Decision::Hold(_) | Decision::Send => None,
     }
 }
@@ -453,9 +454,9 @@ impl Answer {
 /// Asks whether a message may go at this moment. Costs nothing worth naming where no rule concerns it.
 pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     let mut found = Vec::new();
-    let stops = |reason: &suppression::Reason| reason.stops(facts.reply, facts.created_at, at);
-    if let Some(reason) = facts.suppressed.filter(stops) {
-        found.push(Finding { reason: Reason::Suppressed(reason), holds_until: None });
+    let stops = |entry: &&suppression::InForce| entry.stops(facts.reply, facts.created_at, at);
+    if let Some(entry) = facts.suppressed.filter(stops) {
+        found.push(Finding { reason: Reason::Suppressed(entry.clone()), holds_until: None });
     }
     if facts.reply.is_some() {
         // Who asked by text a moment ago may have the answer, wherever and whenever that is.
@@ -603,7 +604,8 @@ mod tests {
     #[test]
     fn every_reason_is_told_and_the_first_that_refuses_decides() {
         let (hold, refuse) = (policy(Outside::Hold), policy(Outside::Refuse));
-        let listed = Some(suppression::Reason::OptedOut);
+        let listed = suppression::InForce::from(suppression::Reason::OptedOut);
+        let listed = Some(&listed);
         let check = |facts: Facts<'_>, reasons: &[&str], decision: &str| {
             let answer = ask(&facts, facts.created_at);
             let found: Vec<&str> = answer.findings().iter().map(|finding| finding.reason.code()).collect();
@@ -682,10 +684,11 @@ mod tests {
             quiet_hours: quiet_hours::Policy { purposes: Purpose::ALL.to_vec(), ..Default::default() },
             ..Policy::OPEN
         };
-        let check = |kind, listed, after_s, decision: &str| {
+        let check = |kind, listed: Option<suppression::Reason>, after_s, decision: &str| {
             let reply = Some(Reply { kind, to: InboundId::from_key(1) });
-            let facts =
-                Facts { reply, ..facts(Purpose::Transactional, "+13055550100", &all) }.suppressed(listed);
+            let entry = listed.map(suppression::InForce::from);
+            let facts = Facts { reply, ..facts(Purpose::Transactional, "+13055550100", &all) };
+            let facts = facts.suppressed(entry.as_ref());
             let at = facts.created_at.plus_s(after_s);
             assert_eq!(told(ask(&facts, at).decision()), decision, "{kind:?} {listed:?} {after_s}");
         };
@@ -693,6 +696,7 @@ mod tests {
         check(reply::Kind::Help, None, 1, "send");
         check(reply::Kind::Help, opted_out, 1, "refuse for opted_out");
         check(reply::Kind::OptOut, opted_out, 1, "send");
+        check(reply::Kind::ProgrammeOptOut, opted_out, 1, "send");
         check(reply::Kind::OptOut, opted_out, 300, "refuse for opted_out");
         check(reply::Kind::OptOut, manual, 1, "refuse for manual");
     }

@@ -3,6 +3,7 @@
 
 use crate::id::{ContactId, ConversationId};
 use crate::keyword::Class;
+use crate::programme;
 use crate::suppression::Reason;
 use crate::time::Timestamp;
 
@@ -33,22 +34,29 @@ pub const fn counts_again(class: Class, standing: Option<Reason>) -> bool {
     matches!(decide(class, standing), Decision::Suppress)
 }
 
-/// Who wrote a message and where it stands, as that is known in the commit that tells it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What stands before the name of a programme in a note. Ids have no such sign.
+const OF_PROGRAMME: &str = "programme:";
+
+/// Who wrote a message, where it stands and what it is about, as that is known in the commit that tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Whose {
     /// Whose number it came from; `None` for nobody whom the account knows.
     pub contact: Option<ContactId>,
     /// In which conversation it stands; `None` where nobody can be answered.
     pub conversation: Option<ConversationId>,
+    /// The programme that an opt-out by it ends; `None` for everything.
+    pub programme: Option<programme::Name>,
 }
 
 impl Whose {
-    /// Both in one line, as the event has them: `ctc_… cnv_…`. It stays what it was when the number is another's later.
-    pub fn noted(self) -> Option<String> {
+    /// All in one line, as the event has them: `ctc_… cnv_… programme:offers`. It stays what it was when the number is another's
+    /// later.
+    pub fn noted(&self) -> Option<String> {
         let contact = self.contact.map(|id| id.to_string());
         let conversation = self.conversation.map(|id| id.to_string());
-        let ids: Vec<String> = contact.into_iter().chain(conversation).collect();
-        (!ids.is_empty()).then(|| ids.join(" "))
+        let programme = self.programme.as_ref().map(|name| format!("{OF_PROGRAMME}{name}"));
+        let words: Vec<String> = contact.into_iter().chain(conversation).chain(programme).collect();
+        (!words.is_empty()).then(|| words.join(" "))
     }
 
     /// Reads what [`Whose::noted`] wrote. Events of before have nothing.
@@ -57,6 +65,8 @@ impl Whose {
         Self {
             contact: words().find_map(|word| word.parse().ok()),
             conversation: words().find_map(|word| word.parse().ok()),
+            programme: words()
+                .find_map(|word| programme::Name::parse(word.strip_prefix(OF_PROGRAMME).unwrap_or_default())),
         }
     }
 }
@@ -131,17 +141,19 @@ mod tests {
 
     #[test]
     fn what_is_noted_of_who_wrote_is_read_again() {
-        let check = |contact: Option<i64>, conversation: Option<i64>| {
+        let check = |contact: Option<i64>, conversation: Option<i64>, programme: Option<&str>| {
             let whose = Whose {
                 contact: contact.map(ContactId::from_key),
                 conversation: conversation.map(ConversationId::from_key),
+                programme: programme.and_then(programme::Name::parse),
             };
             assert_eq!(Whose::read_noted(whose.noted().as_deref()), whose);
         };
-        check(None, None);
-        check(Some(5), None);
-        check(None, Some(7));
-        check(Some(5), Some(7));
+        check(None, None, None);
+        check(Some(5), None, None);
+        check(None, Some(7), None);
+        check(Some(5), Some(7), Some("ctc_1"));
+        check(None, None, Some("offers"));
         assert_eq!(Whose::default().noted(), None);
     }
 

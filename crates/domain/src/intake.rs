@@ -147,8 +147,8 @@ pub struct Facts<'a> {
     pub limits: &'a Limits,
     /// What the operator decided about the gate.
     pub gate: &'a gate::Policy,
-    /// Why the request's recipient is on the suppression list, as far as it was looked up: the commit looks in any case.
-    pub suppressed: Option<suppression::Reason>,
+    /// What of the suppression list is against the request, as far as it was looked up: the commit looks in any case.
+    pub suppressed: Option<&'a suppression::InForce>,
     /// What is missing of the consent of the request's recipient, where the gate's policy concerns its purpose.
     pub consent: Option<Lack>,
     /// The time zone that is stated for the contact who has the recipient's number, where the gate's policy asks for the clock.
@@ -156,7 +156,7 @@ pub struct Facts<'a> {
     /// What the request's recipient was sent lately and will be, where the gate's policy has bounds for it.
     pub others: &'a [Other],
     /// Whether an answer is waited for: then its sender must be one that people can write to.
-    pub awaits_answer: bool,
+    pub wants_answer: bool,
     /// The limit of the day of the request's sender, where the gate's policy has one for it, with what went on the day on which
     /// it would go.
     pub day: Option<&'a Used>,
@@ -212,8 +212,8 @@ pub enum Refusal {
     },
     /// The operator made no pool of this name.
     NoPool,
-    /// The operator made no programme of this name.
-    NoProgramme(programme::Unknown),
+    /// It cannot be of the programme that it names.
+    NotOfProgramme(programme::NotOf),
     /// No connection takes this recipient and sender.
     NoRoute,
     /// The gate does not let it pass, by what is known before the store is asked.
@@ -255,11 +255,11 @@ const CLOCK_TOLERANCE_MS: i64 = 5_000;
 pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<Plan, Refusal> {
     let sender = request.from.sender().ok_or(Refusal::NoPool)?;
     sender.check_for(request.recipient).map_err(Refusal::Sender)?;
-    if facts.awaits_answer && !facts.gate.senders.can(&sender, Capability::TextIn) {
+    if facts.wants_answer && !facts.gate.senders.can(&sender, Capability::TextIn) {
         return Err(Refusal::Sender(SenderNotUsable::CannotReceive));
     }
     let programme =
-        facts.programmes.of(request.programme.as_ref(), &request.from).map_err(Refusal::NoProgramme)?;
+        facts.programmes.of(request.programme.as_ref(), &request.from).map_err(Refusal::NotOfProgramme)?;
     let programme = programme.map(|programme| programme.name.clone());
     let connection = routing::route(facts.routes, facts.realm.environment, &sender, request.recipient)
         .ok_or(Refusal::NoRoute)?;
@@ -434,7 +434,7 @@ mod tests {
                 consent: None,
                 zone: None,
                 others: &[],
-                awaits_answer: false,
+                wants_answer: false,
                 day: Some(&used),
             };
             let told = match plan(&request, facts, now) {

@@ -116,14 +116,17 @@ pub struct Keyword {
     pub language: Option<Language>,
     /// The line of the table that fits, folded; empty for nothing. Never the person's own text.
     pub matched: &'static str,
+    /// Of an opt-out: whether it is of everything whichever sender it was said to, since it says so, or says more than a word.
+    pub is_of_all: bool,
 }
 
 impl Keyword {
     /// Nothing was found.
-    pub const NOTHING: Self = Self { class: Class::Nothing, language: None, matched: "" };
+    pub const NOTHING: Self = Self { class: Class::Nothing, language: None, matched: "", is_of_all: false };
 
     fn of(row: &'static Row, class: Class) -> Self {
-        Self { class, language: row.language, matched: &row.text }
+        let is_of_all = matches!(row.rule, Rule::StopAll | Rule::StopAllAlone | Rule::StopPhrase);
+        Self { class, language: row.language, matched: &row.text, is_of_all }
     }
 }
 
@@ -190,6 +193,8 @@ pub fn first_word(text: &str) -> Option<String> {
 enum Rule {
     Stop,
     StopAlone,
+    StopAll,
+    StopAllAlone,
     StopPhrase,
     Start,
     Help,
@@ -203,6 +208,8 @@ impl Rule {
         Some(match word {
             "stop" => Self::Stop,
             "stop_alone" => Self::StopAlone,
+            "stop_all" => Self::StopAll,
+            "stop_all_alone" => Self::StopAllAlone,
             "stop_phrase" => Self::StopPhrase,
             "start" => Self::Start,
             "help" => Self::Help,
@@ -216,7 +223,7 @@ impl Rule {
     /// What a message asks that is nothing but this.
     const fn whole(self) -> Option<Class> {
         match self {
-            Self::Stop | Self::StopAlone => Some(Class::Stop),
+            Self::Stop | Self::StopAlone | Self::StopAll | Self::StopAllAlone => Some(Class::Stop),
             Self::Start => Some(Class::Start),
             Self::Help => Some(Class::Help),
             Self::StopPhrase | Self::Doubt | Self::Harmless | Self::Filler => None,
@@ -281,7 +288,8 @@ impl Words {
                 words.fillers_words_max = words.fillers_words_max.max(row.words);
             }
             let is_english = row.language.is_none_or(|language| language == Language::ENGLISH);
-            if row.rule == Rule::Stop && is_english && row.words == 1 && row.text.len() >= MISSPELT_MIN {
+            let is_stop = matches!(row.rule, Rule::Stop | Rule::StopAll);
+            if is_stop && is_english && row.words == 1 && row.text.len() >= MISSPELT_MIN {
                 words.misspelt.push((without_doubles(&row.text), row));
             }
         }
@@ -309,7 +317,7 @@ impl Words {
         let bare = self.bare(words);
         if let Some(row) = find(bare) {
             return match row.rule {
-                Rule::StopAlone => Some(Keyword::of(row, Class::Doubtful)),
+                Rule::StopAlone | Rule::StopAllAlone => Some(Keyword::of(row, Class::Doubtful)),
                 _ => asks(row),
             };
         }
@@ -542,6 +550,54 @@ mod tests {
                 _ => assert!(!matches!(class, Class::Start | Class::Help), "{row:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_word_may_stop_one_programme_and_whoever_says_more_means_everything() {
+        let check = |text: &str, is_of_all: bool| {
+            let found = classify(text);
+            assert_eq!((found.class, found.is_of_all), (Class::Stop, is_of_all), "{text}");
+        };
+        for word in [
+            "STOP",
+            "stop now",
+            "STPO",
+            "please stop",
+            "STOP 72345",
+            "OPT OUT",
+            "un-subscribe",
+            "cancel",
+            "Arrêt!",
+            "baja",
+        ] {
+            check(word, false);
+        }
+        for all in [
+            "STOP ALL",
+            "StopAll!",
+            "stop all please",
+            "end all",
+            "unsubscribe all",
+            "leave me alone",
+            "stop texts",
+        ] {
+            check(all, true);
+        }
+        for all in [
+            "tout arrêter",
+            "parar todo",
+            "alles stoppen",
+            "parar tudo",
+            "ferma tutto",
+            "stop alles",
+            "stop wszystko",
+            "stoppa allt",
+        ] {
+            check(all, true);
+        }
+        check("do not text me again", true);
+        check("please stop all messages", true);
+        assert!(!classify("START").is_of_all && !classify("see you").is_of_all);
     }
 
     #[test]

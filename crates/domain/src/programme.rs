@@ -7,6 +7,9 @@
 //!
 //! A person may join one by a word ([`Join`]): a text that is nothing but that, since a grant must not be guessed. The word
 //! is the person's consent, and what the person was shown where it was advertised is its wording.
+//!
+//! A person who says STOP means everything. An operator may let it mean one programme alone ([`Stop::Programme`]), at a sender
+//! that sends for no other: where that is in doubt, it is everything.
 
 use crate::account::Realm;
 use crate::address::PhoneNumber;
@@ -71,6 +74,18 @@ pub struct Programme {
     pub pools: Vec<pool::Name>,
     /// How people join it by text, if they do.
     pub join: Option<Join>,
+    /// What STOP ends that is said to a sender of it.
+    pub stop: Stop,
+}
+
+/// What a person ends by STOP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stop {
+    /// All that the account sends (47 CFR 64.1200(a)(10)).
+    #[default]
+    Account,
+    /// The programme, if no other uses the sender.
+    Programme,
 }
 
 /// How people join a programme by text.
@@ -167,13 +182,18 @@ impl Joining {
     }
 }
 
-/// A programme that nobody configured.
+/// Why a message cannot be of the programme that is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unknown {
-    /// What it was called.
-    pub name: Name,
-    /// Those that there are.
-    pub known: Vec<Name>,
+pub enum NotOf {
+    /// Nobody configured it.
+    Unknown {
+        /// What it was called.
+        name: Name,
+        /// Those that there are.
+        known: Vec<Name>,
+    },
+    /// Its sender is one at which STOP ends this other programme alone: who gets both from it could not say which is meant.
+    SenderOf(Name),
 }
 
 /// The programmes of an installation.
@@ -202,14 +222,18 @@ impl Programmes {
     /// Costs nothing worth naming where there are none.
     ///
     /// # Errors
-    /// Nobody configured the one that is named.
-    pub fn of(&self, named: Option<&Name>, from: &Source) -> Result<Option<&Programme>, Unknown> {
+    /// Nobody configured the one that is named, or the sender is another's alone.
+    pub fn of(&self, named: Option<&Name>, from: &Source) -> Result<Option<&Programme>, NotOf> {
         if let Some(name) = named {
-            let unknown = || Unknown {
+            let unknown = || NotOf::Unknown {
                 name: name.clone(),
                 known: self.all.iter().map(|one| one.name.clone()).collect(),
             };
-            return self.named(name).ok_or_else(unknown).map(Some);
+            let named = self.named(name).ok_or_else(unknown)?;
+            return match from.sender().and_then(|sender| self.stopped_at(sender)) {
+                Some(other) if other.name != *name => Err(NotOf::SenderOf(other.name.clone())),
+                _ => Ok(Some(named)),
+            };
         }
         if self.all.is_empty() {
             return Ok(None);
@@ -225,6 +249,12 @@ impl Programmes {
             None => sender.is_some_and(|sender| one.senders.contains(&sender)),
         });
         Ok(found.next().filter(|_| found.next().is_none()))
+    }
+
+    /// The programme that STOP to this sender of ours ends alone, if it does: the only one that uses the sender.
+    pub fn stopped_at(&self, to: Sender) -> Option<&Programme> {
+        let mut found = self.all.iter().filter(|one| one.senders.contains(&to));
+        found.next().filter(|one| one.stop == Stop::Programme && found.next().is_none())
     }
 
     /// Who joins which programme, if this text to this sender of ours asks for that. What keywords ask for is not looked at here.
@@ -269,6 +299,7 @@ mod tests {
             senders: senders.iter().map(|text| sender(text)).collect(),
             pools: pools.iter().filter_map(|text| pool::Name::parse(text)).collect(),
             join: None,
+            stop: Stop::Account,
         }
     }
 
@@ -364,7 +395,7 @@ mod tests {
         assert!(joining.is_in(&said(vec![entry.clone()]), at(3)));
         let express = Consent { act: Act::Express, ..entry.clone() };
         assert!(!joining.is_in(&said(vec![express]), at(3)));
-        let out = consent::OptOut { at: at(2), started_at: None };
+        let out = consent::OptOut { at: at(2), started_at: None, programme: None };
         assert!(!joining.is_in(&History { ledger: vec![entry], opt_outs: vec![out] }, at(3)));
     }
 
@@ -406,10 +437,42 @@ mod tests {
         check(None, picked("other", "Shop"), Some("offers"));
 
         let name = Name::parse("ofers").expect("a name");
-        let unknown = all.of(Some(&name), &from("Shop")).expect_err("nobody configured it");
-        assert_eq!((unknown.name, unknown.known.len()), (name.clone(), 4));
+        match all.of(Some(&name), &from("Shop")) {
+            Err(NotOf::Unknown { name: unknown, known }) => {
+                assert_eq!((unknown, known.len()), (name.clone(), 4))
+            }
+            other => panic!("nobody configured it: {other:?}"),
+        }
         assert!(Programmes::NONE.of(Some(&name), &from("Shop")).is_err());
         assert_eq!(Programmes::NONE.of(None, &from("Shop")), Ok(None));
+    }
+
+    #[test]
+    fn stop_ends_a_programme_alone_only_at_a_sender_that_sends_for_no_other() {
+        let stop = |one: Programme| Programme { stop: Stop::Programme, ..one };
+        let all = Programmes {
+            all: vec![
+                programme("reminders", &["Clinic", "12345"], &[]),
+                stop(programme("offers", &["Shop", "12345", "23456"], &[])),
+                stop(programme("news", &["23456"], &[])),
+            ],
+        };
+        let check = |to: &str, expected: Option<&str>| {
+            assert_eq!(all.stopped_at(sender(to)).map(|one| one.name.as_str()), expected, "{to}");
+        };
+        check("Shop", Some("offers"));
+        check("Clinic", None);
+        check("Else", None);
+        // Of two, whatever they say.
+        check("12345", None);
+        check("23456", None);
+        assert!(Programmes::NONE.stopped_at(sender("Shop")).is_none());
+
+        // So nothing else goes from there.
+        let name = |text: &str| Name::parse(text).expect("a name");
+        let of = |named: &str, from: &str| all.of(Some(&name(named)), &Source::Sender(sender(from)));
+        assert_eq!(of("news", "Shop"), Err(NotOf::SenderOf(name("offers"))));
+        assert!(of("offers", "Shop").is_ok() && of("news", "12345").is_ok() && of("news", "Clinic").is_ok());
     }
 
     #[test]

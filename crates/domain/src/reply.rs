@@ -39,13 +39,15 @@ pub enum Kind {
     Help,
     /// What a rule says.
     Rule,
+    /// That no more messages of one programme come.
+    ProgrammeOptOut,
 }
 
 impl Kind {
     /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 4] = [Self::OptOut, Self::OptIn, Self::Help, Self::Rule];
+    pub const ALL: [Self; 5] = [Self::OptOut, Self::OptIn, Self::Help, Self::Rule, Self::ProgrammeOptOut];
     /// Those that answer a keyword: there is a text of each in the table.
-    pub const TO_KEYWORDS: [Self; 3] = [Self::OptOut, Self::OptIn, Self::Help];
+    pub const TO_KEYWORDS: [Self; 4] = [Self::OptOut, Self::ProgrammeOptOut, Self::OptIn, Self::Help];
 
     /// The public word.
     pub const fn as_str(self) -> &'static str {
@@ -54,20 +56,27 @@ impl Kind {
             Self::OptIn => "opt_in_confirmation",
             Self::Help => "help",
             Self::Rule => "rule",
+            Self::ProgrammeOptOut => "programme_opt_out_confirmation",
         }
+    }
+
+    /// Whether it says that an opt-out was heard: of everything, or of one programme.
+    pub const fn confirms_opt_out(self) -> bool {
+        matches!(self, Self::OptOut | Self::ProgrammeOptOut)
     }
 
     /// How many replies of all kinds there may have been before one of this.
     const fn before_max(self) -> u32 {
         match self {
-            Self::OptOut | Self::OptIn | Self::Help => IN_WINDOW_MAX,
+            Self::OptOut | Self::ProgrammeOptOut | Self::OptIn | Self::Help => IN_WINDOW_MAX,
             Self::Rule => BY_RULE_MAX,
         }
     }
 
-    /// What a request is answered with, if it is.
-    pub const fn to(class: Class) -> Option<Self> {
+    /// What a request is answered with, if it is. An opt-out may be of one programme.
+    pub const fn to(class: Class, of_programme: bool) -> Option<Self> {
         match class {
+            Class::Stop if of_programme => Some(Self::ProgrammeOptOut),
             Class::Stop => Some(Self::OptOut),
             Class::Start => Some(Self::OptIn),
             Class::Help => Some(Self::Help),
@@ -124,19 +133,20 @@ impl Default for Texts {
 }
 
 impl Texts {
-    /// The text of a reply to a keyword of somebody who wrote in this language.
-    pub fn text(&self, kind: Kind, language: Option<Language>) -> String {
+    /// The text of a reply to a keyword of somebody who wrote in this language, with the name of the programme that it is about
+    /// ([`Kind::ProgrammeOptOut`]; empty for others).
+    pub fn text(&self, kind: Kind, language: Option<Language>, programme: &str) -> String {
         if let Some(own) = self.own.get(&kind) {
             return own.clone();
         }
         let of = |language: Language| BUILT_IN.get(&(kind, language)).copied();
         let template = of(language.unwrap_or(self.language)).or_else(|| of(self.language));
         let template = template.or_else(|| of(Language::ENGLISH));
-        self.fill(template.expect("there is an English text for each kind"))
+        self.fill(template.expect("there is an English text for each kind"), programme)
     }
 
     /// Puts the names in. What stands in brackets goes with the name in it, if that is empty.
-    fn fill(&self, template: &str) -> String {
+    fn fill(&self, template: &str, programme: &str) -> String {
         let mut text = String::new();
         for (n, piece) in template.split(['[', ']']).enumerate() {
             let lacks = |name: &str, value: &str| value.is_empty() && piece.contains(name);
@@ -144,6 +154,7 @@ impl Texts {
             if is_bracketed && (lacks("{brand}", &self.brand) || lacks("{help}", &self.help)) {
                 continue;
             }
+            let piece = piece.replace("{programme}", programme);
             text.push_str(&piece.replace("{brand}", &self.brand).replace("{help}", &self.help));
         }
         text.trim().to_owned()
@@ -194,7 +205,7 @@ mod tests {
     #[test]
     fn a_reply_has_the_language_of_the_word_and_the_names_of_the_configuration() {
         let check = |texts: &Texts, kind, language: Option<&str>, expected: &str| {
-            assert_eq!(texts.text(kind, language.and_then(Language::parse)), expected);
+            assert_eq!(texts.text(kind, language.and_then(Language::parse), "offers"), expected);
         };
         let (acme, nobody) = (texts("Acme Clinic", "+1 555 0100"), texts("", ""));
         let out =
@@ -205,7 +216,9 @@ mod tests {
         let help = "Acme Clinic. Questions: +1 555 0100. Msg&data rates may apply. Reply STOP to stop.";
         check(&acme, Kind::Help, None, help);
         check(&nobody, Kind::Help, None, "Msg&data rates may apply. Reply STOP to stop.");
-        assert!(acme.text(Kind::OptOut, Language::parse("de")).starts_with("Acme Clinic: Sie "));
+        assert!(acme.text(Kind::OptOut, Language::parse("de"), "").starts_with("Acme Clinic: Sie "));
+        let of_offers = "Acme Clinic: You will get no more offers texts. Reply STOP ALL to stop everything, START to undo.";
+        check(&acme, Kind::ProgrammeOptOut, None, of_offers);
         let own = BTreeMap::from([(Kind::Help, "Call us.".to_owned())]);
         check(&Texts { own, ..acme }, Kind::Help, Some("de"), "Call us.");
     }
@@ -222,12 +235,13 @@ mod tests {
     #[test]
     fn each_language_of_the_keywords_has_all_texts_and_each_fits_one_segment_of_gsm7() {
         let acme = texts("Acme Clinic", "+1 555 0100");
+        let longest = "o".repeat(crate::programme::NAME_MAX);
         for code in ["en", "fr", "es", "de", "pt", "it", "nl", "pl", "sv"] {
             let language = Language::parse(code).unwrap();
             assert!(languages().any(|known| known == language), "{code}");
             for kind in Kind::TO_KEYWORDS {
                 assert!(BUILT_IN.contains_key(&(kind, language)), "{code} {kind:?}");
-                let text = acme.text(kind, Some(language));
+                let text = acme.text(kind, Some(language), &longest);
                 let measured = crate::text::measure(&text, &crate::text::Options::default());
                 assert_eq!(measured.segments, 1, "{text}");
                 assert!(matches!(measured.encoding, crate::text::Encoding::Gsm7(_)), "{text}");
@@ -239,7 +253,7 @@ mod tests {
     fn a_machine_that_sends_a_reply_back_is_not_answered() {
         let acme = texts("Acme Clinic", "+1 555 0100");
         for ((kind, language), _) in BUILT_IN.iter() {
-            let text = acme.text(*kind, Some(*language));
+            let text = acme.text(*kind, Some(*language), "offers");
             let class = keyword::classify(&text).class;
             assert!(matches!(class, Class::Nothing | Class::Doubtful), "{text}: {class:?}");
         }

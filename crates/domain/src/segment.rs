@@ -1140,7 +1140,7 @@ mod tests {
                 entry(Purpose::Marketing, Channel::RecordedVoice, Act::Express, ago(9)),
                 entry(Purpose::Alert, Channel::Text, Act::Express, ago(20)),
             ],
-            opt_outs: vec![OptOut { at: ago(15), started_at: None }],
+            opt_outs: vec![OptOut { at: ago(15), started_at: None, programme: None }],
         }
     }
 

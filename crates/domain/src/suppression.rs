@@ -1,13 +1,18 @@
 //! The suppression list: who must not be sent to, and why. One list, read at intake and again at the last moment, and the
 //! first reason of the [gate](crate::gate).
+//!
+//! An entry is about all that an account sends, or about the messages of one [programme](crate::programme). Each person has at
+//! most one entry for all and one for each programme that count, and they know nothing of each other.
 
 use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::consent::OptOut;
 use crate::failure::{Failure, FailureClass};
 use crate::id::{InboundId, SuppressionId};
+use crate::programme;
 use crate::reply::{self, Reply};
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 
 /// Why somebody is on the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +47,7 @@ impl Reason {
     /// but one: the confirmation of an opt-out, while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made only in
     /// the commit that puts its recipient on the list, and says so in [`Message::reply`](crate::message::Message::reply).
     pub fn stops(self, reply: Option<Reply>, created_at: Timestamp, now: Timestamp) -> bool {
-        let confirms = reply.is_some_and(|reply| reply.kind == reply::Kind::OptOut);
+        let confirms = reply.is_some_and(|reply| reply.kind.confirms_opt_out());
         let is_fresh = now < created_at.plus_s(reply::VALIDITY_S);
         !(self == Self::OptedOut && confirms && is_fresh)
     }
@@ -108,6 +113,87 @@ pub const fn default_end(reason: Reason, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
+/// What stops a message: the entry that counts for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// Its reason.
+    pub reason: Reason,
+    /// The programme that it is about; `None` for all that the account sends.
+    pub programme: Option<programme::Name>,
+}
+
+impl From<Reason> for InForce {
+    /// About all that the account sends.
+    fn from(reason: Reason) -> Self {
+        Self { reason, programme: None }
+    }
+}
+
+impl InForce {
+    /// Whether it stops a message; see [`Reason::stops`].
+    pub fn stops(&self, reply: Option<Reply>, created_at: Timestamp, now: Timestamp) -> bool {
+        self.reason.stops(reply, created_at, now)
+    }
+
+    /// What a message that it stops is refused with.
+    pub fn failure(&self) -> Failure {
+        let failure = self.reason.failure();
+        match &self.programme {
+            None => failure,
+            Some(name) => {
+                Failure { detail: format!("{}, for the programme {name}", failure.detail), ..failure }
+            }
+        }
+    }
+}
+
+/// How a person stands on the list: the reasons of the entries that count now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Of the entry for all that the account sends.
+    pub account: Option<Reason>,
+    /// Of those for programmes.
+    pub programmes: BTreeMap<programme::Name, Reason>,
+}
+
+impl Listing {
+    /// How somebody stands who has these entries; those that are lifted or over count for nothing.
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Suppression>, now: Timestamp) -> Self {
+        let mut standing = Self::default();
+        for entry in entries.into_iter().filter(|entry| entry.is_in_force(now)) {
+            match &entry.programme {
+                None => standing.account = Some(entry.reason),
+                Some(name) => drop(standing.programmes.insert(name.clone(), entry.reason)),
+            }
+        }
+        standing
+    }
+
+    /// Whether nothing is against any message.
+    pub fn is_free(&self) -> bool {
+        self.account.is_none() && self.programmes.is_empty()
+    }
+
+    /// What is against messages of this programme, or of none: of two the stronger.
+    pub fn against(&self, programme: Option<&programme::Name>) -> Option<InForce> {
+        let of_programme = programme.and_then(|name| Some((name, *self.programmes.get(name)?)));
+        let is_stronger =
+            |reason: Reason| self.account.is_none_or(|account| reason.strength() > account.strength());
+        match of_programme.filter(|(_, reason)| is_stronger(*reason)) {
+            Some((name, reason)) => Some(InForce { reason, programme: Some(name.clone()) }),
+            None => self.account.map(InForce::from),
+        }
+    }
+
+    /// The strongest reason, whatever it is about.
+    pub fn strongest(&self) -> Option<Reason> {
+        self.account
+            .into_iter()
+            .chain(self.programmes.values().copied())
+            .max_by_key(|reason| reason.strength())
+    }
+}
+
 /// An entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suppression {
@@ -117,6 +203,8 @@ pub struct Suppression {
     pub realm: Realm,
     /// Who is not sent to.
     pub recipient: PhoneNumber,
+    /// What is not sent: the messages of this programme; `None` for all of the account.
+    pub programme: Option<programme::Name>,
     /// Why.
     pub reason: Reason,
     /// Where it came from: `api`, `review`, a message's id with the carrier's code …
@@ -133,6 +221,11 @@ pub struct Suppression {
 pub const REPLACED_BY_OPT_OUT: &str = "replaced by opted_out";
 
 impl Suppression {
+    /// Whether it counts now.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.lifted.is_none() && self.expires_at.is_none_or(|end| end > now)
+    }
+
     /// The opt-out that the entry is for the ledger of consents, if it is one: the person's own word, from which only the
     /// person's own START frees.
     pub fn opt_out(&self) -> Option<OptOut> {
@@ -140,8 +233,11 @@ impl Suppression {
             .lifted
             .as_ref()
             .filter(|(_, why)| why.split(' ').next().is_some_and(|word| word.parse::<InboundId>().is_ok()));
-        (self.reason == Reason::OptedOut)
-            .then(|| OptOut { at: self.created_at, started_at: started.map(|(at, _)| *at) })
+        (self.reason == Reason::OptedOut).then(|| OptOut {
+            at: self.created_at,
+            started_at: started.map(|(at, _)| *at),
+            programme: self.programme.clone(),
+        })
     }
 
     /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
@@ -166,6 +262,7 @@ mod tests {
             id: SuppressionId::from_key(1),
             realm: Realm { account: AccountId::from_key(1), environment: Environment::Test },
             recipient: PhoneNumber::from_stored("+15550001111").expect("a number"),
+            programme: None,
             reason,
             source: "api".to_owned(),
             created_at: at(1),
@@ -179,12 +276,62 @@ mod tests {
         let check = |reason, lifted: Option<&str>, expected: Option<OptOut>| {
             assert_eq!(entry(reason, lifted).opt_out(), expected, "{reason:?} {lifted:?}");
         };
-        let out = |started_at| Some(OptOut { at: at(1), started_at });
+        let out = |started_at| Some(OptOut { at: at(1), started_at, programme: None });
         let start = format!("{} start", InboundId::from_key(5));
         check(Reason::OptedOut, None, out(None));
         check(Reason::OptedOut, Some(&start), out(Some(at(2))));
         check(Reason::OptedOut, Some("asked for it again by phone"), out(None));
         check(Reason::Manual, Some(&start), None);
         check(Reason::InvalidNumber, None, None);
+    }
+
+    #[test]
+    fn an_entry_of_a_programme_is_against_its_messages_only() {
+        let name = |text: &str| programme::Name::parse(text).expect("a name");
+        let of = |text: &str, reason| Suppression { programme: Some(name(text)), ..entry(reason, None) };
+        let all = |reason| entry(reason, None);
+        // Against messages of none, of `offers`, of `news`; the strongest.
+        let check = |entries: &[Suppression], expected: &str| {
+            let standing = Listing::of(entries, at(5));
+            let shown = |programme: Option<programme::Name>| match standing.against(programme.as_ref()) {
+                None => "-".to_owned(),
+                Some(InForce { reason, programme: None }) => reason.as_str().to_owned(),
+                Some(InForce { reason, programme: Some(name) }) => format!("{} of {name}", reason.as_str()),
+            };
+            let against = [None, Some(name("offers")), Some(name("news"))].map(shown).join(", ");
+            let strongest = standing.strongest().map_or("-", Reason::as_str);
+            assert_eq!(format!("{against}; {strongest}"), expected, "{entries:?}");
+            assert_eq!(standing.is_free(), strongest == "-");
+        };
+        check(&[], "-, -, -; -");
+        check(&[all(Reason::Manual)], "manual, manual, manual; manual");
+        check(&[of("offers", Reason::OptedOut)], "-, opted_out of offers, -; opted_out");
+        check(
+            &[of("offers", Reason::OptedOut), of("news", Reason::Manual)],
+            "-, opted_out of offers, manual of news; opted_out",
+        );
+        check(
+            &[all(Reason::InvalidNumber), of("offers", Reason::OptedOut)],
+            "invalid_number, opted_out of offers, invalid_number; opted_out",
+        );
+        check(
+            &[all(Reason::OptedOut), of("offers", Reason::OptedOut)],
+            "opted_out, opted_out, opted_out; opted_out",
+        );
+        let over = Suppression { expires_at: Some(at(5)), ..of("offers", Reason::OptedOut) };
+        let lifted = Suppression { programme: Some(name("news")), ..entry(Reason::OptedOut, Some("so")) };
+        check(&[over, lifted], "-, -, -; -");
+    }
+
+    #[test]
+    fn what_a_message_is_refused_with_names_the_programme() {
+        let offers = programme::Name::parse("offers");
+        let of_offers = InForce { reason: Reason::OptedOut, programme: offers }.failure();
+        assert_eq!(of_offers.code, "tidings opted_out");
+        assert!(
+            of_offers.detail.ends_with("on the suppression list, for the programme offers"),
+            "{of_offers:?}"
+        );
+        assert_eq!(InForce::from(Reason::OptedOut).failure(), Reason::OptedOut.failure());
     }
 }

@@ -525,7 +525,11 @@ impl Submit {
         let looked = async {
             let suppressed = engine.store.suppressed(recipients, engine.clock.now());
             let (lacks, zones) = (self.lacks(engine, &step), zones(engine, &step));
-            let (suppressed, lacks, zones) = tokio::try_join!(suppressed, lacks, zones)?;
+            let (standings, lacks, zones) = tokio::try_join!(suppressed, lacks, zones)?;
+            let listed = step.iter().zip(standings);
+            let suppressed: Vec<_> = listed
+                .map(|((ticket, _), standing)| standing.against(ticket.message.programme.as_ref()))
+                .collect();
             let known = Known { lacks, zones };
             let full = self.take_turns(engine, &step, &suppressed, &known).await?;
             let quotas = self.take_quotas(engine, &step, &suppressed, &known, &full).await?;
@@ -550,7 +554,7 @@ impl Submit {
             // The list or the link may have been slow: what is too late now does not go.
             let now = engine.clock.now();
             let over = now >= ticket.message.expires_at;
-            let facts = known.facts(&ticket.message, &engine.settings.gate, listed);
+            let facts = known.facts(&ticket.message, &engine.settings.gate, listed.as_ref());
             let taken = quotas.taken.remove(&ticket.message.id).map(|count| (count, segments_of(&ticket)));
             let facts = facts.full(quotas.full.get(&ticket.message.id).copied());
             let others = full.get(&ticket.message.id).map(Vec::as_slice);
@@ -622,7 +626,7 @@ impl Submit {
         &self,
         engine: &Inner,
         step: &[(Ticket, Permit)],
-        suppressed: &[Option<suppression::Reason>],
+        suppressed: &[Option<suppression::InForce>],
         known: &Known,
     ) -> tidings_store::Result<HashMap<MessageId, Vec<Other>>> {
         let policy = &engine.settings.gate;
@@ -633,7 +637,7 @@ impl Submit {
                 None => policy.bounds(message.purpose, message.recipient),
                 Some(_) => Vec::new(),
             };
-            let is_concerned = !bounds.is_empty() && may_go(policy, message, *listed, known, now);
+            let is_concerned = !bounds.is_empty() && may_go(policy, message, listed.as_ref(), known, now);
             is_concerned.then(|| AskedTurn {
                 realm: message.realm(),
                 recipient: message.recipient,
@@ -660,7 +664,7 @@ impl Submit {
         &self,
         engine: &Inner,
         step: &[(Ticket, Permit)],
-        suppressed: &[Option<suppression::Reason>],
+        suppressed: &[Option<suppression::InForce>],
         known: &Known,
         full: &HashMap<MessageId, Vec<Other>>,
     ) -> tidings_store::Result<Quotas> {
@@ -671,7 +675,7 @@ impl Submit {
         for ((ticket, _), listed) in step.iter().zip(suppressed) {
             let message = &ticket.message;
             let Some(daily) = policy.senders.daily(&message.sender, message.recipient) else { continue };
-            if !full.contains_key(&message.id) && may_go(policy, message, *listed, known, now) {
+            if !full.contains_key(&message.id) && may_go(policy, message, listed.as_ref(), known, now) {
                 let limit = if message.reply.is_some() { u32::MAX } else { daily.segments };
                 let count = Count::of(daily, message.environment, now);
                 whose.push((ticket, daily, count.clone()));
@@ -807,7 +811,7 @@ impl Known {
         &self,
         message: &'a Message,
         policy: &'a gate::Policy,
-        listed: Option<suppression::Reason>,
+        listed: Option<&'a suppression::InForce>,
     ) -> Facts<'a> {
         let lack = self.lacks.get(&message.id).copied();
         let zone = self.zones.get(&(message.realm(), message.recipient)).copied();
@@ -829,7 +833,7 @@ async fn zones(engine: &Inner, step: &[(Ticket, Permit)]) -> tidings_store::Resu
 fn may_go(
     policy: &gate::Policy,
     message: &Message,
-    listed: Option<suppression::Reason>,
+    listed: Option<&suppression::InForce>,
     known: &Known,
     now: Timestamp,
 ) -> bool {

@@ -224,7 +224,8 @@ async fn count(
     let known = store.known_numbers(realm, numbers).await?;
     Ok(Counts {
         known: before.known + known,
-        suppressed: before.suppressed + suppressed.iter().flatten().count() as u64,
+        suppressed: before.suppressed
+            + suppressed.iter().filter(|standing| standing.account.is_some()).count() as u64,
     })
 }
 

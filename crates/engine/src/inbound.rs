@@ -14,11 +14,11 @@ use tidings_domain::inbound_rule::Answer;
 use tidings_domain::intake::{self, Asked, Facts, SendRequest};
 use tidings_domain::keyword::{self, Class, Keyword};
 use tidings_domain::pool::Source;
-use tidings_domain::programme::{self, Joining};
+use tidings_domain::programme::{self, Joining, Stop};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::registration::Capability;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
-use tidings_store::{Arrival, Draft, Hearing, Inbound, InboundRules, Joins};
+use tidings_store::{Arrival, ByWord, Draft, Hearing, Inbound, InboundRules};
 
 /// A part of what somebody sent, on its way into the store.
 pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival {
@@ -48,16 +48,18 @@ pub(crate) fn hearing(engine: &Arc<Inner>) -> Hearing {
     Hearing {
         wait_ms: engine.settings.parts_wait_ms,
         bounds: Bounds::default(),
-        reply: Arc::new(move |inbound, person, found| reply(&*weak.upgrade()?, inbound, person, found)),
+        reply: Arc::new(move |inbound, person, found, programme| {
+            reply(&*weak.upgrade()?, inbound, person, found, programme)
+        }),
         rules: rules(engine),
-        joins: joins(engine),
+        by_word: by_word(engine),
     }
 }
 
-/// The programmes that people join by a word, if there are any.
-fn joins(engine: &Arc<Inner>) -> Option<Arc<Joins>> {
+/// The programmes that people join or leave by a word, if there are any.
+fn by_word(engine: &Arc<Inner>) -> Option<Arc<ByWord>> {
     let programmes = &engine.settings.programmes;
-    if programmes.all.iter().all(|programme| programme.join.is_none()) {
+    if programmes.all.iter().all(|programme| programme.join.is_none() && programme.stop == Stop::Account) {
         return None;
     }
     let weak = Arc::downgrade(engine);
@@ -65,7 +67,7 @@ fn joins(engine: &Arc<Inner>) -> Option<Arc<Joins>> {
         let (text, programme) = (joining.join.welcome.clone(), Some(joining.name.clone()));
         draft(&*weak.upgrade()?, inbound, person, Kind::OptIn, text, programme)
     };
-    Some(Arc::new(Joins { programmes: Arc::clone(programmes), welcome: Box::new(welcome) }))
+    Some(Arc::new(ByWord { programmes: Arc::clone(programmes), welcome: Box::new(welcome) }))
 }
 
 /// The rules that what people write goes by, if there are any.
@@ -83,12 +85,21 @@ fn rules(engine: &Arc<Inner>) -> Option<Arc<InboundRules>> {
 
 /// The answer, from the sender that was written to. `None` if there is none for this, if the carrier answers by itself,
 /// or if nothing can be sent from there.
-fn reply(engine: &Inner, inbound: &Inbound, person: PhoneNumber, found: Keyword) -> Option<Draft> {
-    let (kind, replies) = (Kind::to(found.class)?, engine.settings.replies.as_ref()?);
+fn reply(
+    engine: &Inner,
+    inbound: &Inbound,
+    person: PhoneNumber,
+    found: Keyword,
+    programme: Option<&programme::Name>,
+) -> Option<Draft> {
+    let kind = Kind::to(found.class, programme.is_some())?;
+    let replies = engine.settings.replies.as_ref()?;
     if !engine.places.get(&inbound.connection)?.replies {
         return None;
     }
-    draft(engine, inbound, person, kind, replies.of(&inbound.sender()?).text(kind, found.language), None)
+    let name = programme.map_or("", programme::Name::as_str);
+    let text = replies.of(&inbound.sender()?).text(kind, found.language, name);
+    draft(engine, inbound, person, kind, text, None)
 }
 
 /// A message that answers by itself, from the sender that was written to.
@@ -132,7 +143,7 @@ fn draft(
         consent: None,
         zone: None,
         others: &[],
-        awaits_answer: false,
+        wants_answer: false,
         day: None,
     };
     let plan = match intake::plan(&request, facts, now) {

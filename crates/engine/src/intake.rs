@@ -16,7 +16,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::admission::Refused;
 use tidings_domain::code;
-use tidings_domain::consent::{Channel, Lack, Scope};
+use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::content;
 use tidings_domain::frequency::Other;
@@ -25,7 +25,7 @@ use tidings_domain::id::{BatchId, ConnectionId, MessageId, TokenId};
 use tidings_domain::intake::{self, Asked, Facts, Limits, Plan, Refusal, SendAt, SendRequest};
 use tidings_domain::message::{Input, Life, Message, Rules, State, Status};
 use tidings_domain::pool::{self, Last, Picked, Source, Unusable, Wish};
-use tidings_domain::programme::Programmes;
+use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Zone;
 use tidings_domain::quota::{Count, Daily, Used};
@@ -96,7 +96,7 @@ pub enum Item {
     /// It breaks a rule.
     Refused(Refusal),
     /// Its recipient is on the suppression list.
-    Suppressed(suppression::Reason),
+    Suppressed(suppression::InForce),
     /// The code that it would carry may not be sent now.
     CodeRefused(code::Refused),
     /// Somebody wrote in its conversation meanwhile.
@@ -234,7 +234,7 @@ enum With {
 
 impl With {
     /// Whether it is sent for the sake of an answer.
-    const fn awaits_answer(&self) -> bool {
+    const fn wants_answer(&self) -> bool {
         matches!(self, Self::Saying(_) | Self::Asking(_))
     }
 }
@@ -249,7 +249,7 @@ async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_
     }
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
-        pick(engine, call.realm, &mut call.requests, with.awaits_answer(), now).await?;
+        pick(engine, call.realm, &mut call.requests, with.wants_answer(), now).await?;
         if let Some(sent) = attempt(engine, call, with.clone(), &zones, None, now).await? {
             return Ok(sent);
         }
@@ -262,7 +262,7 @@ async fn pick(
     engine: &Inner,
     realm: Realm,
     requests: &mut [SendRequest],
-    awaits_answer: bool,
+    wants_answer: bool,
     now: Timestamp,
 ) -> Result<()> {
     let paused: HashSet<ConnectionId> = {
@@ -294,7 +294,7 @@ async fn pick(
                 recipient: request.recipient,
                 purpose: request.purpose,
                 text: Some(&request.text),
-                awaits_answer,
+                wants_answer,
             };
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
@@ -347,7 +347,7 @@ async fn attempt(
 ) -> Result<Option<Sent>> {
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
-    let awaits_answer = with.awaits_answer();
+    let wants_answer = with.wants_answer();
     let planner = engine.planner();
     let looked = planner.look(call.realm, &call.requests, now).await?;
     let mut others = planner.turns(call.realm, &call.requests, now).await?;
@@ -358,13 +358,13 @@ async fn attempt(
         .into_iter()
         .enumerate()
         .map(|(place, request)| {
-            let mut looked = looked.get(&place).copied().unwrap_or_default();
+            let mut looked = looked.get(&place).cloned().unwrap_or_default();
             looked.day = days.get(&place);
-            looked.awaits_answer = awaits_answer;
+            looked.wants_answer = wants_answer;
             let (recipient, purpose) = (request.recipient, request.purpose);
             looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
-            let planned = plan(engine, request, looked, before, carries_code, asked, now);
+            let planned = plan(engine, request, &looked, before, carries_code, asked, now);
             if let Ok(Planned { message, .. }) = &planned
                 && !engine.settings.gate.bounds(purpose, recipient).is_empty()
             {
@@ -475,14 +475,14 @@ async fn attempt(
 }
 
 /// What was looked up for a request before the commit.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Looked<'a> {
-    suppressed: Option<suppression::Reason>,
+    suppressed: Option<suppression::InForce>,
     consent: Option<Lack>,
     zone: Option<&'static Zone>,
     day: Option<&'a Used>,
     /// Whether an answer is waited for.
-    awaits_answer: bool,
+    wants_answer: bool,
 }
 
 /// What requests are planned with: what the store knows of people, and the operator's word. A running engine has it, and so has
@@ -550,7 +550,7 @@ impl<'a> Planner<'a> {
         let zone = zones.get(&(realm, request.recipient)).copied();
         let looked = Looked { zone, day: day.as_ref(), ..looked };
         let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
-        let Ok(plan) = intake::plan(&request, self.facts(realm, looked, others), now) else {
+        let Ok(plan) = intake::plan(&request, self.facts(realm, &looked, others), now) else {
             return Ok(None);
         };
         let (held, priced) = (plan.held.clone(), self.priced(realm, &request, plan.measured.segments));
@@ -569,7 +569,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn facts<'f>(self, realm: Realm, looked: Looked<'f>, others: &'f [Other]) -> Facts<'f>
+    fn facts<'f>(self, realm: Realm, looked: &'f Looked<'f>, others: &'f [Other]) -> Facts<'f>
     where
         'a: 'f,
     {
@@ -580,12 +580,12 @@ impl<'a> Planner<'a> {
             programmes: self.programmes,
             limits: self.limits,
             gate: self.gate,
-            suppressed: looked.suppressed,
+            suppressed: looked.suppressed.as_ref(),
             consent: looked.consent,
             zone: looked.zone,
             others,
             day: looked.day,
-            awaits_answer: looked.awaits_answer,
+            wants_answer: looked.wants_answer,
         }
     }
 
@@ -609,16 +609,18 @@ impl<'a> Planner<'a> {
         let suppressed = self.store.suppressed(people, now).await?;
         let looked = concerned.into_iter().zip(said).zip(suppressed).map(|((place, said), suppressed)| {
             let request = &requests[place];
-            let consent = said.lacks(request.purpose, Channel::Text, self.scope(request), now);
-            (place, Looked { suppressed, consent, ..Looked::default() })
+            let programme = self.programme(request);
+            let scope = self.programmes.scope(programme);
+            let consent = said.lacks(request.purpose, Channel::Text, scope, now);
+            (place, Looked { suppressed: suppressed.against(programme), consent, ..Looked::default() })
         });
         Ok(looked.collect())
     }
 
-    /// What a consent must be for, for this request. One of a programme that nobody configured is refused for that.
-    fn scope(self, request: &SendRequest) -> Scope<'a> {
+    /// The programme that this request is of. One of a programme that it cannot be of is refused for that.
+    fn programme(self, request: &SendRequest) -> Option<&'a programme::Name> {
         let programme = self.programmes.of(request.programme.as_ref(), &request.from).ok().flatten();
-        self.programmes.scope(programme.map(|programme| &programme.name))
+        programme.map(|programme| &programme.name)
     }
 
     /// Looks the stated zones up of those recipients whose clock matters, and turns local times into moments by them.
@@ -710,7 +712,7 @@ impl Inner {
 fn plan(
     engine: &Inner,
     mut request: SendRequest,
-    looked: Looked<'_>,
+    looked: &Looked<'_>,
     others: &[Other],
     carries_code: bool,
     asked: Asked,
@@ -764,7 +766,7 @@ fn items(shown: &[std::result::Result<Accepted, Refusal>], admissions: &[Admissi
         .map(|shown| match shown {
             Err(refusal) => Item::Refused(refusal.clone()),
             Ok(accepted) => match admissions.next() {
-                Some(Admission::Suppressed(reason)) => Item::Suppressed(*reason),
+                Some(Admission::Suppressed(entry)) => Item::Suppressed(entry.clone()),
                 Some(Admission::Overspent(period)) => {
                     Item::Refused(Refusal::Gate(gate::Reason::SpendLimit(*period)))
                 }
@@ -791,16 +793,17 @@ pub(crate) async fn preview(
     let policy = &engine.settings.gate;
     let said = engine.store.said(vec![(realm, request.recipient)]).await?;
     let planner = engine.planner();
-    let scope = planner.scope(request);
+    let programme = planner.programme(request);
+    let scope = planner.programmes.scope(programme);
     let consent = said.first().and_then(|said| said.lacks(request.purpose, channel, scope, now));
     let zone = zones.get(&(realm, request.recipient)).copied();
     let others = planner.turns(realm, std::slice::from_ref(request), now).await?;
     let others = others.get(&request.recipient).map_or(&[][..], Vec::as_slice);
     let day = planner.days(realm, std::slice::from_ref(request), now).await?.remove(&0);
     let looked = Looked { consent, zone, day: day.as_ref(), ..Looked::default() };
-    let facts = planner.facts(realm, looked, others);
+    let facts = planner.facts(realm, &looked, others);
     let listed = engine.store.suppressed(vec![(realm, request.recipient)], now).await?;
-    let listed = listed.into_iter().next().flatten();
+    let listed = listed.first().and_then(|standing| standing.against(programme));
     let plan = match intake::plan(request, facts, now) {
         Err(Refusal::Gate(_)) => {
             let content = policy.content.clone();
@@ -820,7 +823,7 @@ pub(crate) async fn preview(
         None => None,
     };
     let facts = gate::Facts::of_request(request, realm.environment, policy, now)
-        .suppressed(listed)
+        .suppressed(listed.as_ref())
         .consent(consent)
         .zone(zone)
         .others(others)

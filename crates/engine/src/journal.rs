@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{AccountId, AuditId, SuppressionId};
+use tidings_domain::programme;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Actor, Backend, Page, Result, Suppression};
@@ -55,6 +56,9 @@ struct Written {
     account: String,
     environment: String,
     to: String,
+    /// Left out of lines about everything, which were there before there was anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    programme: Option<String>,
     reason: String,
     source: String,
     created_at: String,
@@ -72,6 +76,7 @@ impl Line {
             account: entry.realm.account.to_string(),
             environment: entry.realm.environment.as_str().to_owned(),
             to: entry.recipient.to_string(),
+            programme: entry.programme.as_ref().map(|name| name.to_string()),
             reason: entry.reason.as_str().to_owned(),
             source: entry.source.clone(),
             created_at: entry.created_at.to_string(),
@@ -98,6 +103,10 @@ impl Line {
                 environment: Environment::parse(&written.environment)?,
             },
             recipient: PhoneNumber::from_stored(&written.to)?,
+            programme: match &written.programme {
+                Some(name) => Some(programme::Name::parse(name)?),
+                None => None,
+            },
             reason: Reason::parse(&written.reason)?,
             source: written.source,
             created_at: time(&written.created_at)?,
@@ -427,7 +436,8 @@ pub async fn replay(
             }
         };
         if let (false, Some((at, why))) = (is_lifted, &entry.lifted) {
-            let lifted = store.lift(entry.realm, entry.recipient, why.clone(), actor, *at).await?;
+            let (whose, of) = (entry.recipient, entry.programme.clone());
+            let lifted = store.lift(entry.realm, whose, of, why.clone(), actor, *at).await?;
             replayed.lifted += usize::from(lifted.is_some());
         }
     }
@@ -457,6 +467,7 @@ mod tests {
             id: SuppressionId::from_key(n as i64),
             realm: REALM,
             recipient: number(n),
+            programme: None,
             reason: Reason::OptedOut,
             source: "api \"quoted\"\nand broken".to_owned(),
             created_at: NOW.plus_ms(7),
@@ -474,7 +485,7 @@ mod tests {
     }
 
     async fn opt_in(store: &Model, n: u64) {
-        let lifted = store.lift(REALM, number(n), "again".to_owned(), actor(), NOW.plus_ms(9)).await;
+        let lifted = store.lift(REALM, number(n), None, "again".to_owned(), actor(), NOW.plus_ms(9)).await;
         assert!(lifted.expect("lifted").is_some());
     }
 
@@ -498,11 +509,13 @@ mod tests {
         for (expires_at, lifted) in
             [(None, None), (ended, None), (ended, Some((NOW.plus_ms(3), "asked, again".to_owned())))]
         {
-            let line =
-                Line { line: AuditId::from_key(77), entry: Suppression { expires_at, lifted, ..entry(3) } };
-            let printed = line.print();
-            assert_eq!(printed.iter().filter(|octet| **octet == b'\n').count(), 1, "one line");
-            assert_eq!(Line::parse(&printed), Some(line));
+            for programme in [None, programme::Name::parse("offers")] {
+                let entry = Suppression { expires_at, lifted: lifted.clone(), programme, ..entry(3) };
+                let line = Line { line: AuditId::from_key(77), entry };
+                let printed = line.print();
+                assert_eq!(printed.iter().filter(|octet| **octet == b'\n').count(), 1, "one line");
+                assert_eq!(Line::parse(&printed), Some(line));
+            }
         }
         assert_eq!(Line::parse(b"{}"), None);
     }
@@ -557,7 +570,8 @@ mod tests {
         opt_in(&store, 2).await;
         journal.catch_up(&store).await;
         // What nobody caught up with is found by the next one.
-        opt_out(&store, 5).await;
+        let of_offers = Suppression { programme: programme::Name::parse("offers"), ..entry(5) };
+        store.suppress(vec![of_offers], actor()).await.expect("suppressed");
         drop(journal);
         let journal = Journal::open(&path, HOUSE).expect("opened");
         journal.catch_up(&store).await;
@@ -579,6 +593,8 @@ mod tests {
         let done = replay(&older, &lines, HOUSE, now).await.expect("replayed");
         assert_eq!((done.added, done.lifted), (2, 1));
         assert_eq!(listed(&older).await, [1, 3, 4, 5, 9]);
+        let fifth = older.suppressed(vec![(REALM, number(5))], now).await.expect("looked").remove(0);
+        assert_eq!((fifth.account, fifth.programmes.len()), (None, 1), "of one programme, as it was");
         let again = replay(&older, &lines, HOUSE, now).await.expect("replayed");
         assert_eq!((again.added, again.lifted), (0, 0));
         journal.catch_up(&older).await;

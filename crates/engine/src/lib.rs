@@ -56,7 +56,7 @@ use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
-use tidings_domain::programme::Programmes;
+use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::retry::RetryPolicy;
@@ -509,15 +509,17 @@ impl Engine {
         Ok(entries)
     }
 
-    /// Takes somebody off the list.
+    /// Takes somebody off the list: the entry for everything, or that of a programme.
     pub async fn lift(
         &self,
         realm: Realm,
         recipient: PhoneNumber,
+        programme: Option<programme::Name>,
         reason: String,
         actor: Actor,
     ) -> Result<Option<Suppression>> {
-        let lifted = self.inner.store.lift(realm, recipient, reason, actor, self.inner.clock.now()).await?;
+        let now = self.inner.clock.now();
+        let lifted = self.inner.store.lift(realm, recipient, programme, reason, actor, now).await?;
         self.inner.journalled().await;
         Ok(lifted)
     }

@@ -4,6 +4,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Consent, OptOut};
 use tidings_domain::consent_request::ConsentRequest;
+use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Backend, BoxFuture, Page, Paged, Result, Suppression};
 
@@ -45,17 +46,14 @@ impl Proof {
         Ok(Self { realm, recipient, made_at: now, consents, suppressions, requests })
     }
 
-    /// When the person opted out of everything.
+    /// When the person opted out, of everything or of a programme.
     pub fn opt_outs(&self) -> Vec<OptOut> {
         self.suppressions.iter().filter_map(Suppression::opt_out).collect()
     }
 
-    /// Whether the number is on the suppression list.
-    pub fn is_suppressed(&self) -> bool {
-        let counts = |entry: &Suppression| {
-            entry.lifted.is_none() && entry.expires_at.is_none_or(|end| end > self.made_at)
-        };
-        self.suppressions.iter().any(counts)
+    /// How the person stands on the suppression list.
+    pub fn standing(&self) -> Listing {
+        Listing::of(&self.suppressions, self.made_at)
     }
 }
 

@@ -121,7 +121,7 @@ pub async fn found(
         let person = Person {
             contact,
             said: usual.and_then(|number| said.get(number)).unwrap_or(&nothing_said),
-            suppressed: usual.and_then(|number| suppressed.get(number).copied().flatten()),
+            suppressed: usual.and_then(|number| suppressed.get(number)?.account),
             past: &past,
         };
         !is_open || matches(query, &person, now)

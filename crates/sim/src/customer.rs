@@ -231,6 +231,7 @@ async fn opt_out(house: &House, recipient: String) {
             id: SuppressionId::from_key(clock.id()),
             realm,
             recipient: number(&recipient),
+            programme: None,
             reason: Reason::OptedOut,
             source: "api".to_owned(),
             created_at: clock.now(),
@@ -272,7 +273,7 @@ async fn lift(house: &House, recipient: String) {
     let running = house.running().await;
     stage.note(Happened::LiftAsked { recipient: recipient.clone() });
     let actor = Actor { account: realm.account, who: "customer".to_owned() };
-    let lifted = running.engine.lift(realm, number(&recipient), "they came back".to_owned(), actor);
+    let lifted = running.engine.lift(realm, number(&recipient), None, "they came back".to_owned(), actor);
     // Whether it was done shows in what is sent.
     tokio::select! {
         biased;

@@ -59,6 +59,7 @@ use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import};
 use tidings_domain::pool::{self, Last};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
@@ -66,7 +67,7 @@ use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Spent;
-use tidings_domain::suppression::Reason;
+use tidings_domain::suppression::Listing;
 use tidings_domain::table::Refused;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -133,12 +134,12 @@ pub trait Backend: Send + Sync + 'static {
         rules: Patience,
     ) -> BoxFuture<'_, Advanced>;
 
-    /// Which of these are suppressed, as of the newest commit: the last look before a submission.
+    /// How each of these people stands on the suppression list, as of the newest commit: the last look before a submission.
     fn suppressed(
         &self,
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
-    ) -> BoxFuture<'_, Vec<Option<Reason>>>;
+    ) -> BoxFuture<'_, Vec<Listing>>;
 
     /// What each of these people was sent within the last week by messages that took a turn, and which messages of these
     /// purposes come up that wait in a queue for them: in the order of their moments, the first
@@ -189,7 +190,8 @@ pub trait Backend: Send + Sync + 'static {
     /// of which the last part came, is told: with its event, and what it asks is done by `domain::inbound`: the entry of the
     /// suppression list or its end, with its event; the end of up to [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue
     /// for who opted out (see [`Backend::stop_waiting`] for those beyond it); the review item of a doubtful one; and the reply, which
-    /// waits in its connection's queue. Of a lifted entry that had replaced one of somebody of the account
+    /// waits in its connection's queue. STOP is about everything, or about the programme that
+    /// `Programmes::stopped_at` says; START about every entry that was the person's own word. Of a lifted entry that had replaced one of somebody of the account
     /// ([`suppression::Reason::Manual`]), that one counts again. What joins a programme is done by `domain::inbound::decide_join`: an entry
     /// of the ledger with its line in the audit trail, the end of an opt-out, and the welcome in the place of the reply.
     ///
@@ -366,12 +368,12 @@ pub trait Backend: Send + Sync + 'static {
 
     // ── suppressions and reviews ────────────────────────────────────────────────────────────────────────────
 
-    /// Adds entries, one after the other. An existing one for the number gives way to a stronger reason, or if it is past
-    /// its end, and stays as history. Gives what stands for each then.
+    /// Adds entries, one after the other. An existing one for the number and the same programme (or none) gives way to a stronger
+    /// reason, or if it is past its end, and stays as history. Gives what stands for each then.
     fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> BoxFuture<'_, Vec<Suppression>>;
 
-    /// Ends up to `limit` messages that wait in a queue for these people, as far as they are on the list at `now`, but what
-    /// may pass all the same. `more` if there may be others.
+    /// Ends up to `limit` messages that wait in a queue for these people, as far as an entry of the list is about them at `now`,
+    /// but what may pass all the same. `more` if there may be others.
     fn stop_waiting(
         &self,
         people: Vec<(Realm, PhoneNumber)>,
@@ -379,11 +381,13 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Advanced>;
 
-    /// Lifts the entry of a number, keeping it as history with the reason. `None` if there is none in force.
+    /// Lifts the entry of a number that is about this programme, or about everything, keeping it as history with the reason.
+    /// `None` if there is none in force.
     fn lift(
         &self,
         realm: Realm,
         recipient: PhoneNumber,
+        programme: Option<programme::Name>,
         reason: String,
         actor: Actor,
         now: Timestamp,

@@ -109,7 +109,7 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     suppression (id) {
         id: Long, account: Long, live: Short, recipient: Long, reason: Short, source: Text, created_at: Long,
-        expires_at: Long, lifted_at: Long, lifted_why: Text,
+        expires_at: Long, lifted_at: Long, lifted_why: Text, programme: Text,
     }
     wording (account, hash) { account: Long, hash: Octets, text: Text }
     consent (id) {

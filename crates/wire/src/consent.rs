@@ -332,7 +332,8 @@ pub struct Proof<'a> {
     /// When this was made.
     #[schema(value_type = String)]
     pub made_at: Shown<Timestamp>,
-    /// Whether the number is on the suppression list now.
+    /// Whether the number is on the suppression list now for all that the account sends. What it is on there for one programme
+    /// is in `suppressions`.
     pub suppressed: bool,
     /// How consent stands for what was ever spoken of.
     pub standing: Vec<Stand>,

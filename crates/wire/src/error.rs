@@ -10,10 +10,10 @@ use tidings_domain::content;
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::gate;
 use tidings_domain::intake::Refusal;
-use tidings_domain::programme::{self, Unknown};
+use tidings_domain::programme::{self, NotOf};
 use tidings_domain::registration::NotRegistered;
 use tidings_domain::spelling::nearest;
-use tidings_domain::suppression;
+use tidings_domain::suppression::InForce;
 use tidings_domain::text::Unsendable;
 use utoipa::ToSchema;
 
@@ -270,9 +270,18 @@ impl FieldError {
                     "There is no pool of senders of this name; an operator makes one as a `[[pool]]`.";
                 Self::new("from", Code::InvalidSender, "no_pool", detail)
             }
-            Refusal::NoProgramme(Unknown { name, known }) => {
+            Refusal::NotOfProgramme(NotOf::Unknown { name, known }) => {
                 Self::no_programme(name.as_str(), known.iter().map(programme::Name::as_str))
             }
+            Refusal::NotOfProgramme(NotOf::SenderOf(other)) => Self::new(
+                "from",
+                Code::InvalidSender,
+                "other_programme",
+                format_args!(
+                    "STOP to this sender ends the programme `{other}` alone, so it sends for no other; \
+                     send from another sender."
+                ),
+            ),
             Refusal::NoRoute => Self::new(
                 "to",
                 Code::NoRoute,
@@ -293,7 +302,7 @@ impl FieldError {
     /// What a request is told that the gate does not let pass. `text_field` is the name under which the caller gave the text.
     pub fn gate(reason: &gate::Reason, text_field: &'static str) -> Self {
         match reason {
-            gate::Reason::Suppressed(reason) => Self::suppressed(*reason),
+            gate::Reason::Suppressed(entry) => Self::suppressed(entry),
             gate::Reason::NoConsent(lack) => {
                 let detail = format!("There is not the consent that this purpose needs: {lack}.");
                 Self::new("to", Code::NoConsent, reason.code(), detail)
@@ -335,22 +344,9 @@ impl FieldError {
     }
 
     /// What a request to somebody on the suppression list is told.
-    pub fn suppressed(reason: suppression::Reason) -> Self {
-        let failure = reason.failure();
-        Self::new(
-            "to",
-            Code::of(failure.class),
-            reason.as_str(),
-            match reason {
-                suppression::Reason::OptedOut => {
-                    "The recipient withdrew consent and is on the suppression list."
-                }
-                suppression::Reason::InvalidNumber => {
-                    "A carrier reported that this number cannot receive messages; it is on the suppression list."
-                }
-                suppression::Reason::Manual => "The recipient was put on the suppression list.",
-            },
-        )
+    pub fn suppressed(entry: &InForce) -> Self {
+        let failure = entry.failure();
+        Self::new("to", Code::of(failure.class), entry.reason.as_str(), sentence(&failure.detail))
     }
 }
 

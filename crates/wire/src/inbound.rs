@@ -126,8 +126,11 @@ mod tests {
         let place = Part { reference: 7, total: 3, number: 1 };
         let part = Segment::received(Charset::Ucs2, b"\x05\0\x03\x07\x03\x01\0A", true, None);
         assert_eq!(part.part, Some(place));
-        let whose =
-            Whose { contact: Some(ContactId::from_key(8)), conversation: Some(ConversationId::from_key(9)) };
+        let whose = Whose {
+            contact: Some(ContactId::from_key(8)),
+            conversation: Some(ConversationId::from_key(9)),
+            programme: None,
+        };
         let body = InboundMessage::new(message, whose, None, &[(1, part)]);
         golden("inbound.json", &serde_json::to_string_pretty(&body).expect("strings and numbers are JSON"));
         let waits = InboundMessage::new(

@@ -827,8 +827,8 @@ pub struct Message<'a> {
 /// What a message answers by itself.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Reply {
-    /// `opt_out_confirmation`, `opt_in_confirmation`, `help`, or `rule` for what a rule of the configuration says. The first is sent to a number that is on the
-    /// suppression list, for five minutes; nothing else is.
+    /// `opt_out_confirmation`, `programme_opt_out_confirmation`, `opt_in_confirmation`, `help`, or `rule` for what a rule of the
+    /// configuration says. The first two are sent to a number that is on the suppression list, for five minutes; nothing else is.
     pub kind: &'static str,
     /// The inbound message that it answers.
     #[schema(value_type = String)]

@@ -7,6 +7,7 @@ use crate::show::Shown;
 use serde::Serialize;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::SuppressionId;
+use tidings_domain::programme;
 use tidings_domain::suppression::{self as domain, Reason};
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;
@@ -27,6 +28,12 @@ const EXPIRES_AT: Field = Field::new(
     "Until when, with offset; for ever if not given (`invalid_number`: 90 days).",
 );
 
+const PROGRAMME: Field = Field::new(
+    "programme",
+    Kind::Text,
+    "The programme whose messages it is about; all that the account sends if not given.",
+);
+
 /// The body of `POST /v1/suppressions`.
 pub static NEW_SUPPRESSION: Shape = Shape {
     name: "NewSuppression",
@@ -34,6 +41,7 @@ pub static NEW_SUPPRESSION: Shape = Shape {
     fields: &[
         Field { required: false, ..crate::sms::TO },
         Field::new("recipients", Kind::Texts, "Several phone numbers."),
+        PROGRAMME,
         REASON,
         EXPIRES_AT,
     ],
@@ -42,9 +50,10 @@ pub static NEW_SUPPRESSION: Shape = Shape {
 /// The body of `POST /v1/suppressions/lift`.
 pub static LIFT: Shape = Shape {
     name: "Lift",
-    about: "Takes a phone number off the list.",
+    about: "Takes a phone number off the list: its entry for all that the account sends, or that for one programme.",
     fields: &[
         crate::sms::TO,
+        PROGRAMME,
         Field::new("reason", Kind::Text, "Why, for the record: 1 to 200 characters.")
             .required()
             .example("\"asked for it again by phone\""),
@@ -56,6 +65,8 @@ pub static LIFT: Shape = Shape {
 pub struct Addition {
     /// Who.
     pub recipients: Vec<PhoneNumber>,
+    /// The name of the programme, as it was written, if it is about one.
+    pub programme: Option<String>,
     /// Why.
     pub reason: Reason,
     /// Until when, if it was said.
@@ -110,21 +121,42 @@ pub fn parse(json: &Json<'_>, door: Door) -> Result<Addition, Vec<FieldError>> {
         None => None,
     };
     let reason = fields.text("reason").and_then(Reason::parse).unwrap_or(Reason::Manual);
+    let programme = fields.text("programme").map(str::to_owned);
     recipients.sort_unstable();
     recipients.dedup();
-    if errors.is_empty() { Ok(Addition { recipients, reason, expires_at }) } else { Err(errors) }
+    if errors.is_empty() { Ok(Addition { recipients, programme, reason, expires_at }) } else { Err(errors) }
 }
 
-/// Parses the body of `POST /v1/suppressions/lift`: who, and why.
+/// What to lift.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifting {
+    /// Whose entry.
+    pub recipient: PhoneNumber,
+    /// The programme of the entry; `None` for the one that is about everything.
+    pub programme: Option<programme::Name>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Parses the body of `POST /v1/suppressions/lift`. An entry of a programme that is not configured any more can be lifted, too.
 ///
 /// # Errors
 /// Everything that is wrong with it, field by field.
-pub fn parse_lift(json: &Json<'_>, door: Door) -> Result<(PhoneNumber, String), Vec<FieldError>> {
+pub fn parse_lift(json: &Json<'_>, door: Door) -> Result<Lifting, Vec<FieldError>> {
     let mut errors = Vec::new();
     let fields = LIFT.read(json, "", &mut errors);
     let reason = crate::message::bounded(fields, "reason", REASON_MAX, &mut errors);
+    let programme = fields.text("programme").map(|text| {
+        programme::Name::parse(text).ok_or_else(|| FieldError::no_programme(text, std::iter::empty()))
+    });
+    let programme = programme.transpose().unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
     match (fields.text("to").map(|to| door.recipient("to", to)), reason) {
-        (Some(Ok(number)), Some(reason)) if errors.is_empty() => Ok((number, reason)),
+        (Some(Ok(recipient)), Some(reason)) if errors.is_empty() => {
+            Ok(Lifting { recipient, programme, reason })
+        }
         (number, _) => {
             errors.extend(number.and_then(Result::err));
             Err(errors)
@@ -141,6 +173,8 @@ pub struct Suppression<'a> {
     /// Who is not sent to.
     #[schema(value_type = String)]
     pub to: Shown<PhoneNumber>,
+    /// The programme whose messages it is about; null for all that the account sends.
+    pub programme: Option<&'a str>,
     /// `opted_out`, `invalid_number` or `manual`.
     pub reason: &'static str,
     /// Where it came from.
@@ -164,6 +198,7 @@ pub fn shown(one: &domain::Suppression) -> Suppression<'_> {
     Suppression {
         id: Shown(one.id),
         to: Shown(one.recipient),
+        programme: one.programme.as_ref().map(programme::Name::as_str),
         reason: one.reason.as_str(),
         source: &one.source,
         created_at: Shown(one.created_at),
@@ -201,7 +236,11 @@ mod tests {
     #[test]
     fn lifting_needs_a_reason() {
         let lift = |text: &str| parse_lift(&Json::parse(text.as_bytes()).unwrap(), DOOR);
-        assert!(lift(r#"{"to":"+15550002222","reason":"asked again"}"#).is_ok());
+        assert_eq!(lift(r#"{"to":"+15550002222","reason":"asked again"}"#).unwrap().programme, None);
+        let of_one = lift(r#"{"to":"+15550002222","reason":"asked again","programme":"offers"}"#).unwrap();
+        assert_eq!(of_one.programme, programme::Name::parse("offers"));
+        let wrong = lift(r#"{"to":"+15550002222","reason":"asked again","programme":"Of fers"}"#);
+        assert_eq!(wrong.unwrap_err()[0].field, "programme");
         assert_eq!(lift(r#"{"to":"+15550002222"}"#).unwrap_err()[0].field, "reason");
         assert_eq!(lift(r#"{"to":"+15550002222","reason":""}"#).unwrap_err()[0].reason, "length");
     }

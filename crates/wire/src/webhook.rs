@@ -109,6 +109,9 @@ pub struct InboundData<'a> {
     pub parts: Option<Parts>,
     /// What it asks: `stop`, `start`, `help`, or `doubtful` if a person must look; null for nothing that is known.
     pub keyword: Option<&'static str>,
+    /// The programme that an opt-out by it ends; left out for an opt-out of everything, and of what is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub programme: Option<String>,
     /// The name of the rule of the configuration that acted on it, if one did.
     pub rule: Option<&'a str>,
     /// The contact whose number it came from, if there was one when it was told.
@@ -213,6 +216,7 @@ pub fn render_inbound(id: EventId, event: &Event, inbound: Inbound<'_>) -> Vec<u
             connection: Shown(inbound.connection),
             parts: inbound.parts.map(Parts::new),
             keyword: inbound.keyword.as_str(),
+            programme: whose.programme.map(|name| name.to_string()),
             rule: inbound.rule,
             contact_id: whose.contact.map(Shown),
             conversation_id: whose.conversation.map(Shown),
@@ -272,8 +276,11 @@ mod tests {
             rule: Some("after-hours"),
             at: event.at,
         };
-        let whose =
-            Whose { contact: Some(ContactId::from_key(8)), conversation: Some(ConversationId::from_key(9)) };
+        let whose = Whose {
+            contact: Some(ContactId::from_key(8)),
+            conversation: Some(ConversationId::from_key(9)),
+            programme: None,
+        };
         let mut event = Event { kind: Kind::Received, raw: whose.noted(), ..event };
         golden("event_received.json", &pretty(&render_inbound(id, &event, inbound)));
         event.raw = None;
@@ -282,6 +289,9 @@ mod tests {
         let stop = Inbound { text: "STOP", keyword: keyword::Class::Stop, parts: None, ..long };
         event.kind = Kind::OptedOut;
         golden("event_opted_out.json", &pretty(&render_inbound(id, &event, stop)));
+        let of_offers = Whose { programme: programme::Name::parse("offers"), ..whose };
+        let of_one = Event { raw: of_offers.noted(), ..event.clone() };
+        golden("event_opted_out_of_programme.json", &pretty(&render_inbound(id, &of_one, stop)));
         let start = Inbound { text: "START", keyword: keyword::Class::Start, ..stop };
         event.kind = Kind::OptedIn;
         golden("event_opted_in.json", &pretty(&render_inbound(id, &event, start)));

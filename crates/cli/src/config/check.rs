@@ -13,6 +13,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::code::{self, BRAND_MAX, DIGITS_MAX, Mark};
 use tidings_domain::content;
 use tidings_domain::inbound_rule::When;
+use tidings_domain::programme::Stop;
 use tidings_domain::quiet_hours::Place;
 use tidings_domain::registration::{Capability, Kind, State};
 use tidings_domain::reply::{self, Texts};
@@ -327,12 +328,18 @@ impl Config {
     /// The most segments that a text has which stands here and not in the configuration.
     fn segments_of_built_in(&self) -> u32 {
         let usual = self.usual_texts();
+        let programmes = self.written_programmes.iter().map(|written| &written.programme);
+        let stopped = programmes.filter(|one| one.stop == Stop::Programme).map(|one| one.name.as_str());
+        let longest = stopped.max_by_key(|name| name.len());
         let of_senders: Vec<Texts> = self.listed.values().filter_map(|sender| sender.texts(&usual)).collect();
         let answers = reply::languages().flat_map(|language| {
             let all = std::iter::once(&usual).chain(&of_senders).filter(|_| self.replies.enabled);
             let of = move |texts: &Texts| {
-                let kinds = reply::Kind::TO_KEYWORDS.into_iter().filter(|kind| !texts.own.contains_key(kind));
-                kinds.map(|kind| texts.text(kind, Some(language))).collect::<Vec<_>>()
+                let is_sent = |kind: &reply::Kind| *kind != reply::Kind::ProgrammeOptOut || longest.is_some();
+                let kinds = reply::Kind::TO_KEYWORDS.into_iter().filter(is_sent);
+                let kinds = kinds.filter(|kind| !texts.own.contains_key(kind));
+                let text = |kind| texts.text(kind, Some(language), longest.unwrap_or_default());
+                kinds.map(text).collect::<Vec<_>>()
             };
             all.flat_map(of).collect::<Vec<_>>()
         });

@@ -8,7 +8,7 @@ use tidings_domain::consent::{self, Act, Channel, WORDING_MAX, Wording};
 use tidings_domain::content;
 use tidings_domain::pool;
 use tidings_domain::programme::{
-    self, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, SELLER_MAX, WELCOME_MAX,
+    self, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, Programmes, SELLER_MAX, Stop, WELCOME_MAX,
 };
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
@@ -38,6 +38,9 @@ section! {
         /// What people are shown where the word is advertised, to the letter. It goes into the ledger with its SHA-256. Of a
         /// written consent it must name the seller.
         wording: Option<String> = None, example r#""Text JOIN to +12125551234 for about 4 texts a month with offers of Acme Clinic.""#;
+        /// What STOP to one of its senders ends: "account", all that the account sends; or "programme", this programme alone, at the
+        /// senders that no other programme uses. STOP ALL, and whatever says more than a word, always ends everything.
+        stop: StopWord = StopWord::Account, example r#""programme""#;
         /// What who joins is answered, once: it must have the programme's name, HELP, and how to stop.
         welcome: Option<String> = None, example r#""Acme Clinic offers: welcome! About 4 texts a month. Msg&data rates may apply. HELP for help, STOP to stop.""#;
     }
@@ -50,6 +53,16 @@ words! {
         Express = "express",
         /// Written consent.
         Written = "written",
+    }
+}
+
+words! {
+    /// What STOP ends.
+    StopWord {
+        /// Everything.
+        Account = "account",
+        /// The programme alone.
+        Programme = "programme",
     }
 }
 
@@ -108,7 +121,11 @@ impl Programme {
             return Err(("senders", "is empty; write the senders of the programme".to_owned()));
         }
         let join = self.join(&name, seller)?;
-        Ok(programme::Programme { name, seller: seller.to_owned(), senders, pools, join })
+        let stop = match self.stop {
+            StopWord::Account => Stop::Account,
+            StopWord::Programme => Stop::Programme,
+        };
+        Ok(programme::Programme { name, seller: seller.to_owned(), senders, pools, join, stop })
     }
 
     /// How people join it.
@@ -223,6 +240,14 @@ pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>, config: &Config)
             programmes.push(Written { section, programme });
         }
     });
+    let all = Programmes { all: programmes.iter().map(|written| written.programme.clone()).collect() };
+    for one in all.all.iter().filter(|one| one.stop == Stop::Programme) {
+        if !one.senders.iter().any(|sender| all.stopped_at(*sender).is_some()) {
+            let table = list::table::<Programme>(reader, root, one.name.as_str());
+            let why = "would end nothing alone: another programme uses each of its senders; give it one of its own, or remove it";
+            reader.complain_of(&table, "stop", why.to_owned());
+        }
+    }
     programmes
 }
 
@@ -248,6 +273,22 @@ mod tests {
         assert_eq!((one.seller.as_str(), one.senders.len(), one.pools.len()), ("Acme Clinic", 2, 1));
         let again = load(&config.show()).expect("what is shown can be written");
         assert_eq!(again.programmes(), config.programmes());
+    }
+
+    #[test]
+    fn stop_is_of_the_account_if_nothing_else_is_written_and_of_a_programme_only_with_a_sender_of_its_own() {
+        use tidings_domain::programme::Stop;
+        assert_eq!(load(FULL).expect("it is right").programmes().all[0].stop, Stop::Account);
+        let alone = load(&format!("{FULL}stop = \"programme\"\n")).expect("it is right");
+        assert_eq!(alone.programmes().all[0].stop, Stop::Programme);
+        assert!(alone.show().contains("stop = \"programme\""), "{}", alone.show());
+        let other = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"12345\"]\nstop = \"programme\"\n";
+        let problems = load(&format!("{FULL}{other}")).expect_err("its only sender is shared");
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(
+            problem.contains("key \"stop\" in [[programme]] \"offers\" would end nothing alone"),
+            "{problem}"
+        );
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl Ledger<'_> {
             for ((entry, listed), said) in entries.iter().zip(listed).zip(&said) {
                 let is_known = said.ledger.iter().any(|other| entry.says_the_same(other));
                 *if is_known { &mut found.known } else { &mut found.new } += 1;
-                found.suppressed += u64::from(listed.is_some());
+                found.suppressed += u64::from(!listed.is_free());
                 if entry.act == Act::Revoked {
                     continue;
                 }

@@ -7,7 +7,7 @@
 use super::reason;
 use crate::import::{Bar, Table, found};
 use crate::message::time;
-use crate::operator::{Operator, Whose};
+use crate::operator::{Operator, Place, Whose};
 use crate::output::{Output, numbered, write};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -15,6 +15,7 @@ use serde_json::json;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::SuppressionId;
+use tidings_domain::programme;
 use tidings_domain::suppression::{Reason, default_end};
 use tidings_domain::table::{Numbers, Reader, Report};
 use tidings_domain::time::Timestamp;
@@ -30,6 +31,9 @@ const BATCH: usize = LIST_MAX;
 pub struct How {
     #[command(flatten)]
     table: Table,
+    /// Only messages of this programme are stopped
+    #[arg(long, value_name = "NAME")]
+    programme: Option<String>,
     /// opted_out, invalid_number or manual
     #[arg(long, default_value = "opted_out", value_parser = reason)]
     reason: Reason,
@@ -54,17 +58,21 @@ struct Found {
 ///
 /// # Errors
 /// The file cannot be read or is no table, or the store does not answer.
-pub async fn run(how: How, operator: &Operator, output: Output) -> anyhow::Result<()> {
+pub async fn run(how: How, place: &Place, operator: &Operator, output: Output) -> anyhow::Result<()> {
+    let programme = place.programme(how.programme.as_deref())?;
     let realm = operator.realm(&how.whose).await?;
     if how.expires.is_some_and(|end| end <= operator.now()) {
         bail!("the time of --expires has passed already");
     }
-    let found = read(&how, operator, realm, output).await?;
+    let found = read(&how, programme.as_ref(), operator, realm, output).await?;
     if !output.json() {
         write(told(&found, &how).as_bytes())?;
     }
-    let added =
-        if how.table.dry_run { None } else { Some(add(&how, operator, realm, &found, output).await?) };
+    let added = if how.table.dry_run {
+        None
+    } else {
+        Some(add(&how, programme.as_ref(), operator, realm, &found, output).await?)
+    };
     let Report { rows, good, mended, duplicates, refused, mends, reasons, countries, ignored, .. } =
         &found.report;
     let value = json!({
@@ -88,10 +96,17 @@ fn told(found: &Found, how: &How) -> String {
 }
 
 /// Reads the table to its end.
-async fn read(how: &How, operator: &Operator, realm: Realm, output: Output) -> anyhow::Result<Found> {
+async fn read(
+    how: &How,
+    programme: Option<&programme::Name>,
+    operator: &Operator,
+    realm: Realm,
+    output: Output,
+) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let reader = Reader::new(how.table.options(how.whose.environment), Numbers::default());
-    let look = async |_: &Numbers, numbers| found.look(numbers, how.reason, operator, realm).await;
+    let look =
+        async |_: &Numbers, numbers| found.look(numbers, (programme, how.reason), operator, realm).await;
     let report = how.table.read(reader, ("reading", output), how.table.refused()?, look).await?;
     Ok(Found { report, ..found })
 }
@@ -101,14 +116,18 @@ impl Found {
     async fn look(
         &mut self,
         numbers: Vec<PhoneNumber>,
-        reason: Reason,
+        (programme, reason): (Option<&programme::Name>, Reason),
         operator: &Operator,
         realm: Realm,
     ) -> anyhow::Result<()> {
         for numbers in numbers.chunks(BATCH) {
             let people = numbers.iter().map(|number| (realm, *number)).collect();
             let stands = operator.store.suppressed(people, operator.now()).await?;
-            for (number, stands) in numbers.iter().zip(stands) {
+            for (number, standing) in numbers.iter().zip(stands) {
+                let stands = match programme {
+                    None => standing.account,
+                    Some(name) => standing.programmes.get(name).copied(),
+                };
                 match stands {
                     Some(known) if known.strength() >= reason.strength() => self.listed += 1,
                     _ => self.numbers.push(*number),
@@ -122,6 +141,7 @@ impl Found {
 /// Adds the entries, and says how many there were to be added: somebody may have added one meanwhile.
 async fn add(
     how: &How,
+    programme: Option<&programme::Name>,
     operator: &Operator,
     realm: Realm,
     found: &Found,
@@ -142,6 +162,7 @@ async fn add(
                 id: SuppressionId::from_key(operator.clock.id()),
                 realm,
                 recipient: *recipient,
+                programme: programme.cloned(),
                 reason: how.reason,
                 source: source.clone(),
                 created_at: now,

@@ -162,6 +162,6 @@ fn each_sender_answers_with_its_own_words() {
 }
 
 /// A moment so many days from now.
-fn in_days(days: i64) -> String {
+pub fn in_days(days: i64) -> String {
     Timestamp::from_millis(tidings_witness::clock::wall_ms() + days * 86_400_000).to_string()
 }

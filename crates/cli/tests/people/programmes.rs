@@ -1,6 +1,7 @@
-//! A person joins a programme by a word, and is sent what belongs to it and nothing else.
+//! A person joins a programme by a word, and is sent what belongs to it and nothing else. Or leaves one by a word, and is sent
+//! everything else.
 
-use crate::keywords::Carrier;
+use crate::keywords::{Carrier, in_days};
 use crate::subject::{PERSON, SENDER, Subject, wait};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -21,7 +22,11 @@ fn configuration() -> String {
 }
 
 fn says(carrier: &mut Carrier, text: &str) {
-    writeln!(carrier.people, "{PERSON} {SENDER} {text}").expect("it reads");
+    says_to(carrier, SENDER, text);
+}
+
+fn says_to(carrier: &mut Carrier, sender: &str, text: &str) {
+    writeln!(carrier.people, "{PERSON} {sender} {text}").expect("it reads");
     carrier.people.flush().expect("it reads");
 }
 
@@ -114,4 +119,117 @@ fn who_joins_a_programme_by_a_word_is_sent_what_is_of_it_and_nothing_else() {
     };
     assert!(!explained("offers").contains("consent"), "{}", explained("offers"));
     assert!(explained("news").contains("another programme or seller"), "{}", explained("news"));
+}
+
+/// P-22
+#[test]
+fn who_leaves_a_programme_by_a_word_is_sent_everything_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut carrier = Carrier::start();
+    let programmes = format!(
+        "[[programme]]\nname = \"reminders\"\nseller = \"Acme Clinic\"\nsenders = [\"{OTHER}\"]\n\
+         [[programme]]\nname = \"offers\"\nseller = \"Acme Clinic\"\nsenders = [\"{SENDER}\"]\nstop = \"programme\"\n\
+         join = [\"JOIN\"]\npurpose = \"marketing\"\nwording = \"{WORDS}\"\nwelcome = \"{WELCOME}\"\n"
+    );
+    let mut subject = Subject::start(directory.path(), &carrier.address, &programmes);
+    subject.reaches_carrier();
+    let sent = |subject: &Subject, more: Value| {
+        let (status, answer) = subject.send(more);
+        match status {
+            202 => answer["id"].as_str().expect("an id").to_owned(),
+            _ => format!("{}: {}", answer["code"], answer["detail"]).replace('"', ""),
+        }
+    };
+    let status = |subject: &Subject, id: &str| {
+        let (_, shown) = subject.ask("GET", &format!("/v1/messages/{id}"), &Value::Null);
+        (shown["status"].as_str().expect("a word").to_owned(), shown["error"]["detail"].clone())
+    };
+    let offer = sent(&subject, json!({ "send_at": in_days(20) }));
+    let reminder = sent(&subject, json!({ "from": OTHER, "send_at": in_days(20) }));
+    assert_eq!(
+        sent(&subject, json!({ "programme": "reminders" })),
+        "INVALID_SENDER: STOP to this sender ends the programme `offers` alone, so it sends for no other; send from \
+         another sender."
+    );
+
+    says(&mut carrier, "Stop.");
+    says(&mut carrier, "STOP");
+    let out = wait("the opt-out is heard", || subject.events("contact.opted_out").pop());
+    assert_eq!((&out["data"]["keyword"], &out["data"]["programme"]), (&json!("stop"), &json!("offers")));
+    let (ended, why) = status(&subject, &offer);
+    let stopped = "the recipient withdrew consent and is on the suppression list, for the programme offers";
+    assert_eq!((ended.as_str(), &why), ("rejected", &json!(stopped)));
+    assert_eq!(status(&subject, &reminder).0, "scheduled");
+    let confirmation = wait("it is confirmed", || subject.replies("programme_opt_out_confirmation").pop());
+    let expected =
+        "Acme Clinic: You will get no more offers texts. Reply STOP ALL to stop everything, START to undo.";
+    assert_eq!(confirmation, expected);
+
+    // From everything else the person is sent to, whatever happens to the process, and whatever others say of consent.
+    subject.kill_and_start();
+    subject.reaches_carrier();
+    subject.received(2);
+    let consent = json!({
+        "to": PERSON, "act": "written", "method": "form", "wording": "I agree to offers.",
+        "place": "https://clinic.example/join", "seller": "Acme Clinic", "programme": "offers",
+    });
+    assert_eq!(subject.ask("POST", "/v1/consents", &consent).0, 201);
+    let refused = |subject: &Subject| sent(subject, json!({}));
+    assert!(refused(&subject).starts_with("OPTED_OUT"), "{}", refused(&subject));
+    let preview = json!({ "from": SENDER, "to": PERSON, "text": "Hello" });
+    let (_, preview) = subject.ask("POST", "/v1/messages/preview", &preview);
+    assert!(
+        preview["gate"][0]["detail"].as_str().is_some_and(|why| why.contains("programme offers")),
+        "{preview}"
+    );
+    assert!(sent(&subject, json!({ "from": OTHER })).starts_with("msg_"));
+    let number = PERSON.replace('+', "%2B");
+    let listed = |subject: &Subject| {
+        let (_, page) = subject.ask("GET", &format!("/v1/suppressions?to={number}"), &Value::Null);
+        let entries = page["data"].as_array().expect("a list").iter();
+        entries
+            .map(|one| format!("{} {}", one["reason"], one["programme"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&subject), ["opted_out offers"]);
+    let explain =
+        ["explain", "--environment", "test", "--to", PERSON, "--purpose", "transactional", "--programme"];
+    let explained = |name: &'static str| subject.command(&[&explain[..], &[name]].concat());
+    assert!(explained("offers").contains("for the programme offers"), "{}", explained("offers"));
+    assert!(explained("reminders").contains("nothing is against it"), "{}", explained("reminders"));
+    assert_eq!(subject.replies("programme_opt_out_confirmation").len(), 1);
+
+    // The word of the programme brings it back; STOP ALL ends everything, and START brings all back.
+    says(&mut carrier, "join");
+    wait("it is lifted", || (subject.events("contact.opted_in").len() == 1).then_some(()));
+    assert!(listed(&subject).is_empty());
+    says(&mut carrier, "stop");
+    wait("it is heard", || (subject.events("contact.opted_out").len() == 2).then_some(()));
+    says(&mut carrier, "STOP ALL");
+    wait("it is heard", || (subject.events("contact.opted_out").len() == 3).then_some(()));
+    assert_eq!(listed(&subject), ["opted_out null", "opted_out offers"]);
+    assert_eq!(status(&subject, &reminder).0, "rejected");
+    assert!(sent(&subject, json!({ "from": OTHER })).starts_with("OPTED_OUT"));
+    says_to(&mut carrier, OTHER, "START");
+    wait("it is lifted", || (subject.events("contact.opted_in").len() == 2).then_some(()));
+    assert!(listed(&subject).is_empty());
+
+    // To the sender of a programme that says nothing else, STOP means everything.
+    says_to(&mut carrier, OTHER, "STOP");
+    wait("it is heard", || (subject.events("contact.opted_out").len() == 4).then_some(()));
+    assert_eq!(listed(&subject), ["opted_out null"]);
+
+    // What is written by hand.
+    let run = |arguments: &[&str]| subject.command(&[&["suppression"][..], arguments].concat());
+    run(&["lift", PERSON, "--reason", "asked"]);
+    assert!(run(&["add", PERSON, "--programme", "offers"]).contains("no more messages of offers"));
+    assert_eq!(listed(&subject), ["manual offers"]);
+    let body = json!({ "to": PERSON, "reason": "asked again", "programme": "offers" });
+    assert_eq!(subject.ask("POST", "/v1/suppressions/lift", &body).0, 200);
+    let body = json!({ "to": PERSON, "reason": "opted_out", "programme": "ofers" });
+    let (status, answer) = subject.ask("POST", "/v1/suppressions", &body);
+    assert_eq!((status, &answer["code"]), (422, &json!("UNKNOWN_PROGRAMME")), "{answer}");
+    let body = json!({ "to": PERSON, "reason": "opted_out", "programme": "offers" });
+    let (status, answer) = subject.ask("POST", "/v1/suppressions", &body);
+    assert_eq!((status, &answer["data"][0]["programme"]), (201, &json!("offers")), "{answer}");
 }

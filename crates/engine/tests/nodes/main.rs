@@ -230,6 +230,7 @@ impl Running {
             id: SuppressionId::from_key(number),
             realm: self.realm,
             recipient: PhoneNumber::from_stored(recipient).unwrap(),
+            programme: None,
             reason: Reason::Manual,
             source: "test".to_owned(),
             created_at: self.engine.clock().now(),
@@ -571,7 +572,7 @@ async fn what_can_never_be_stored_keeps_nobody_else_from_being_heard() {
     until("the others are acknowledged", async || acknowledged() == others).await;
     let person = PhoneNumber::from_stored("+46700000002").unwrap();
     let listed = a.engine.store().suppressed(vec![(a.realm, person)], a.engine.clock().now()).await.unwrap();
-    assert_eq!(listed, [Some(Reason::OptedOut)]);
+    assert_eq!(listed[0].account, Some(Reason::OptedOut));
     // It is offered again, and waits for a mend alone.
     site.carrier.passes_on(&[("+46700000009", "one that cannot be stored")]);
     pass(1_000).await;

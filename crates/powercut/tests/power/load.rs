@@ -448,6 +448,7 @@ impl Caller {
                     id: SuppressionId::from_key(floor_at(now)),
                     realm: HOME,
                     recipient,
+                    programme: None,
                     reason: Reason::OptedOut,
                     source: "load".to_owned(),
                     created_at: now,
@@ -476,9 +477,14 @@ impl Caller {
                     opened: None,
                     at: now,
                 };
-                let reply = Arc::new(|_: &Inbound, _, _| None);
-                let hearing =
-                    Hearing { wait_ms: HOUR_MS, bounds: Bounds::default(), reply, rules: None, joins: None };
+                let reply = Arc::new(|_: &Inbound, _, _, _: Option<&_>| None);
+                let hearing = Hearing {
+                    wait_ms: HOUR_MS,
+                    bounds: Bounds::default(),
+                    reply,
+                    rules: None,
+                    by_word: None,
+                };
                 self.store.receive(vec![arrival], hearing, now).await
             })
             .await;

@@ -12,13 +12,13 @@ use tidings_domain::contact::Details;
 use tidings_domain::conversation;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, decide, decide_join};
+use tidings_domain::inbound::{Decision, Whose, counts_again, decide, decide_join};
 use tidings_domain::inbound_rule::{self, InboundRule};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::Status;
-use tidings_domain::programme::{Joining, Programmes};
+use tidings_domain::programme::{self, Joining, Programmes};
 use tidings_domain::sender::Sender;
-use tidings_domain::suppression;
+use tidings_domain::suppression::{self, Listing};
 use tidings_domain::text::{Part, Segment};
 use tidings_domain::time::Timestamp;
 
@@ -135,12 +135,12 @@ pub struct Hearing {
     pub reply: Arc<Answering>,
     /// The rules that what people write goes by, if there are any.
     pub rules: Option<Arc<InboundRules>>,
-    /// The programmes that people join by a word, if there are any.
-    pub joins: Option<Arc<Joins>>,
+    /// The programmes that people join or leave by a word, if there are any.
+    pub by_word: Option<Arc<ByWord>>,
 }
 
-/// The programmes that people join by a word.
-pub struct Joins {
+/// The programmes that people join or leave by a word.
+pub struct ByWord {
     /// All programmes.
     pub programmes: Arc<Programmes>,
     /// Writes what who joins is answered: a message that waits, and says what it answers. `None` if none can be sent.
@@ -165,12 +165,20 @@ pub type AnsweringByRule =
 impl Hearing {
     /// What this message asks if a person joins a programme by it. No keyword does.
     fn join(&self, inbound: &Inbound) -> Option<Ask> {
-        let joins = self.joins.as_deref().filter(|_| inbound.keyword == keyword::Class::Nothing)?;
+        let by_word = self.by_word.as_deref().filter(|_| inbound.keyword == keyword::Class::Nothing)?;
         let joining =
-            joins.programmes.joined_by(inbound.sender()?, &inbound.text).filter(|_| inbound.is_whole())?;
+            by_word.programmes.joined_by(inbound.sender()?, &inbound.text).filter(|_| inbound.is_whole())?;
         let person = inbound.person()?;
-        let reply = (joins.welcome)(inbound, person, &joining);
-        Some(Ask { person, matched: joining.word.clone(), reply, joining: Some(Box::new(joining)) })
+        let reply = (by_word.welcome)(inbound, person, &joining);
+        let matched = joining.word.clone();
+        Some(Ask { person, matched, reply, stops: None, joining: Some(Box::new(joining)) })
+    }
+
+    /// The programme that an opt-out by this message ends alone: what is read must be a word, and all of it.
+    fn stopped_by(&self, inbound: &Inbound, found: &Keyword) -> Option<programme::Name> {
+        let is_of_one = found.class == keyword::Class::Stop && !found.is_of_all && inbound.is_whole();
+        let by_word = self.by_word.as_deref().filter(|_| is_of_one)?;
+        by_word.programmes.stopped_at(inbound.sender()?).map(|programme| programme.name.clone())
     }
 
     /// The rules, with who wrote to whom, if they are to look at this message.
@@ -228,8 +236,9 @@ pub(crate) struct Ruled {
     pub answer: Option<(Draft, i64)>,
 }
 
-/// Writes the answer to a message of a person that asks something.
-pub type Answering = dyn Fn(&Inbound, PhoneNumber, Keyword) -> Option<Draft> + Send + Sync;
+/// Writes the answer to a message of a person that asks something; an opt-out may be of one programme.
+pub type Answering =
+    dyn Fn(&Inbound, PhoneNumber, Keyword, Option<&programme::Name>) -> Option<Draft> + Send + Sync;
 
 /// What somebody asks by a keyword, or by a word of a programme.
 #[derive(Debug, Clone)]
@@ -240,8 +249,33 @@ pub(crate) struct Ask {
     pub matched: String,
     /// The answer, if one is to be given when something follows: a message that waits, and says what it answers.
     pub reply: Option<Draft>,
+    /// The programme that an opt-out ends; `None` for everything.
+    pub stops: Option<programme::Name>,
     /// The programme that the person joins.
     pub joining: Option<Box<Joining>>,
+}
+
+impl Ask {
+    /// Whether the person takes this entry back by it. START takes back every opt-out, and a word to join that of everything and
+    /// that of the programme.
+    pub(crate) fn lifts(&self, entry: &Suppression) -> bool {
+        let concerns = match (&self.joining, &entry.programme) {
+            (None, _) | (Some(_), None) => true,
+            (Some(joining), Some(programme)) => joining.name == *programme,
+        };
+        entry.reason.is_lifted_by_person() && concerns
+    }
+
+    /// Whether its answer may be sent to somebody who stands so: an opt-out is confirmed, and whom somebody of the account does
+    /// not want to be sent to hears nothing else.
+    pub(crate) fn may_be_answered(&self, standing: &Listing, inbound: &Inbound) -> bool {
+        inbound.keyword == keyword::Class::Stop || standing.against(self.answer_is_of()).is_none()
+    }
+
+    /// The programme that its answer is of.
+    fn answer_is_of(&self) -> Option<&programme::Name> {
+        self.reply.as_ref().and_then(|draft| draft.message.programme.as_ref())
+    }
 }
 
 impl Inbound {
@@ -252,18 +286,17 @@ impl Inbound {
         let parts = self.parts.map(|parts| Parts { missing, ..parts });
         let told = Self { text, parts, at, keyword: found.class, ..self };
         let person = told.person().filter(|_| found.class != keyword::Class::Nothing);
-        let ask = person.map(|person| Ask {
-            person,
-            matched: found.matched.to_owned(),
-            reply: (hearing.reply)(&told, person, found),
-            joining: None,
+        let ask = person.map(|person| {
+            let stops = hearing.stopped_by(&told, &found);
+            let reply = (hearing.reply)(&told, person, found, stops.as_ref());
+            Ask { person, matched: found.matched.to_owned(), reply, stops, joining: None }
         });
         let ask = ask.or_else(|| hearing.join(&told));
         (told, ask)
     }
 
     /// A fact about it.
-    pub(crate) fn event(&self, kind: Kind, whose: Whose) -> Event {
+    pub(crate) fn event(&self, kind: Kind, whose: &Whose) -> Event {
         Event {
             kind,
             status: Status::Delivered,
@@ -281,6 +314,7 @@ impl Inbound {
             id,
             realm: self.realm,
             recipient: ask.person,
+            programme: ask.stops.clone(),
             reason: suppression::Reason::OptedOut,
             source: format!("{} {}", self.id, ask.matched),
             created_at: now,
@@ -328,16 +362,30 @@ impl Inbound {
         self.parts.as_ref().is_none_or(|parts| parts.missing.is_empty())
     }
 
-    /// What follows, given what the person said before and why the person is on the list now.
-    pub(crate) fn decide(
-        &self,
-        ask: &Ask,
-        said: Option<&History>,
-        standing: Option<suppression::Reason>,
-    ) -> Decision {
+    /// What follows, given what the person said before and how the person stands on the list now.
+    pub(crate) fn decide(&self, ask: &Ask, said: Option<&History>, standing: &Listing) -> Decision {
+        let listed = self.reason_against(ask, standing);
         match &ask.joining {
-            None => decide(self.keyword, standing),
-            Some(joining) => decide_join(said.is_some_and(|said| joining.is_in(said, self.at)), standing),
+            None => decide(self.keyword, listed),
+            Some(joining) => decide_join(said.is_some_and(|said| joining.is_in(said, self.at)), listed),
+        }
+    }
+
+    /// Whether it counts though the same came a moment ago.
+    pub(crate) fn counts_again(&self, ask: &Ask, standing: &Listing) -> bool {
+        counts_again(self.keyword, self.reason_against(ask, standing))
+    }
+
+    /// The reason for which the person is on the list, as far as that is about what is asked.
+    fn reason_against(&self, ask: &Ask, standing: &Listing) -> Option<suppression::Reason> {
+        let of = |programme| standing.against(programme).map(|entry| entry.reason);
+        match (&ask.joining, self.keyword) {
+            (Some(joining), _) => of(Some(&joining.name)),
+            (None, keyword::Class::Stop) => of(ask.stops.as_ref()),
+            (None, keyword::Class::Start) => standing.strongest(),
+            (None, keyword::Class::Help) => of(ask.answer_is_of()),
+            // Who left a programme may want no more of anything.
+            (None, keyword::Class::Doubtful | keyword::Class::Nothing) => standing.account,
         }
     }
 

@@ -145,12 +145,12 @@ pub(crate) enum Beside<'a> {
 pub type Render = dyn Fn(&[Admission]) -> Vec<u8> + Send + Sync;
 
 /// What became of one draft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
     /// It is stored.
     Admitted,
     /// Its recipient is on the suppression list; nothing was stored.
-    Suppressed(suppression::Reason),
+    Suppressed(suppression::InForce),
     /// Its account would spend more than it may; nothing was stored.
     Overspent(Period),
     /// The code that it carries may not be sent now; nothing was stored. Only [`Backend::send_code`] says so.

@@ -10,11 +10,9 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, counts_again, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
-use tidings_domain::keyword::Class;
 use tidings_domain::reply::{Count, Kind as ReplyKind, WINDOW_MS, is_one_more_allowed};
-use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -210,8 +208,10 @@ impl Tables {
         let said = Assembly::of(arrival.segment.clone()).read();
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, hearing);
         if before.is_some_and(|before| is_repeated(before, arrival.opened, now)) {
-            let standing = ask.as_ref().map(|ask| self.suppressions.in_force(inbound.realm, ask.person, now));
-            if !standing.is_some_and(|standing| counts_again(inbound.keyword, standing)) {
+            let counts = |ask: &Ask| {
+                inbound.counts_again(ask, &self.suppressions.standing(inbound.realm, ask.person, now))
+            };
+            if !ask.as_ref().is_some_and(counts) {
                 out.ignored += 1;
                 return Ok(());
             }
@@ -334,7 +334,7 @@ impl Tables {
         self.events.publish(
             &self.endpoints,
             Subject::Inbound(inbound),
-            inbound.event(Kind::Received, whose),
+            inbound.event(Kind::Received, &whose),
             &mut out.told,
         );
         if let Handled::Rule(ruled) = handled {
@@ -352,6 +352,7 @@ impl Tables {
         Whose {
             contact: self.contacts.holder(inbound.realm, person).map(|contact| contact.id),
             conversation: sender.and_then(|sender| self.conversation_between(inbound.realm, person, sender)),
+            programme: None,
         }
     }
 
@@ -361,7 +362,8 @@ impl Tables {
         let key = (inbound.realm, ruled.person, rule.clone());
         let before = self.replies.by_rules.get(&key);
         let is_early = before.is_some_and(|before| *before > now.plus_ms(-every_h * HOUR_MS));
-        let is_listed = self.suppressions.in_force(inbound.realm, ruled.person, now).is_some();
+        let standing = self.suppressions.standing(inbound.realm, ruled.person, now);
+        let is_listed = standing.against(reply.message.programme.as_ref()).is_some();
         if is_early || is_listed || !self.replies.count(&reply, now) {
             return;
         }
@@ -384,13 +386,13 @@ impl Tables {
     /// Does what is asked.
     fn follow(&mut self, inbound: &Inbound, whose: Whose, ask: Ask, now: Timestamp, out: &mut Advanced) {
         let (realm, person, actor) = (inbound.realm, ask.person, inbound.actor());
-        let says = |tables: &mut Self, kind, out: &mut Advanced| {
+        let says = |tables: &mut Self, kind, whose: &Whose, out: &mut Advanced| {
             let subject = Subject::Inbound(inbound);
             tables.events.publish(&tables.endpoints, subject, inbound.event(kind, whose), &mut out.told);
         };
-        let standing = self.suppressions.in_force(realm, person, now);
+        let standing = self.suppressions.standing(realm, person, now);
         let said = self.said_by(realm, person);
-        let decision = inbound.decide(&ask, Some(&said), standing);
+        let decision = inbound.decide(&ask, Some(&said), &standing);
         if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
             let id = ConsentId::from_key(self.next_id(now));
             let entry = inbound.consent(id, person, joining, now);
@@ -401,21 +403,20 @@ impl Tables {
             Decision::Suppress => {
                 let id = SuppressionId::from_key(self.next_id(now));
                 self.add_suppression(inbound.opt_out(id, &ask, now), &actor);
-                says(self, Kind::OptedOut, out);
-                let ended = self.end_waiting_for(realm, person, Reason::OptedOut, ENDED_BY_OPT_OUT_MAX, now);
+                says(self, Kind::OptedOut, &Whose { programme: ask.stops.clone(), ..whose }, out);
+                let standing = self.suppressions.standing(realm, person, now);
+                let ended = self.end_waiting_for(realm, person, &standing, ENDED_BY_OPT_OUT_MAX, now);
                 out.add(Advanced { more: false, ..ended });
                 out.opted_out = true;
             }
             Decision::Lift => {
                 self.lift_by_person(inbound, &ask, &actor, now);
-                says(self, Kind::OptedIn, out);
+                says(self, Kind::OptedIn, &whose, out);
             }
             Decision::Review => return self.open_inbound_review(inbound, &ask, now),
             Decision::Help | Decision::Join => {}
         }
-        // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
-        let may_be_sent =
-            inbound.keyword == Class::Stop || self.suppressions.in_force(realm, person, now).is_none();
+        let may_be_sent = ask.may_be_answered(&self.suppressions.standing(realm, person, now), inbound);
         if let Some(reply) = ask.reply.filter(|_| may_be_sent)
             && self.replies.count(&reply, now)
         {

@@ -24,7 +24,7 @@ use tidings_domain::receipt::{
     self, Candidate, Receipt, expected_form, is_certain, is_reference, our_reference, reference_form,
 };
 use tidings_domain::retry::{Jitter, RetryPolicy};
-use tidings_domain::suppression::Reason;
+use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
 
 /// Everything about messages, with the indexes that each operation needs.
@@ -345,9 +345,9 @@ impl Tables {
             .iter()
             .map(|draft| {
                 let message = &draft.message;
-                let listed = self.suppressions.in_force(message.realm(), message.recipient, now);
-                match gate::refuses_listed(message, listed, now) {
-                    Some(reason) => Admission::Suppressed(reason),
+                let listed = self.suppressions.standing(message.realm(), message.recipient, now);
+                match gate::refuses_listed(message, &listed, now) {
+                    Some(entry) => Admission::Suppressed(entry),
                     None => match draft.priced.as_ref().and_then(|priced| spending.add(priced)) {
                         Some(period) => Admission::Overspent(period),
                         None => Admission::Admitted,
@@ -920,19 +920,20 @@ impl Tables {
                 out.more = true;
                 break;
             }
-            if let Some(why) = self.suppressions.in_force(realm, recipient, now) {
-                out.add(self.end_waiting_for(realm, recipient, why, left, now));
+            let standing = self.suppressions.standing(realm, recipient, now);
+            if !standing.is_free() {
+                out.add(self.end_waiting_for(realm, recipient, &standing, left, now));
             }
         }
         Ok(out)
     }
 
-    /// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same.
+    /// Ends those of up to `limit` messages that wait in a queue for somebody which the list stops, as the person stands there.
     pub(super) fn end_waiting_for(
         &mut self,
         realm: Realm,
         recipient: PhoneNumber,
-        why: Reason,
+        standing: &Listing,
         limit: usize,
         now: Timestamp,
     ) -> Advanced {
@@ -941,16 +942,17 @@ impl Tables {
         };
         let waiting: Vec<&Row> = self.messages.rows.values().filter(of_person).take(limit).collect();
         let is_full = waiting.len() == limit;
-        let ends = |row: &&Row| {
-            row.message.realm() == realm && why.stops(row.message.reply, row.message.created_at, now)
-        };
-        let ends: Vec<MessageId> = waiting.into_iter().filter(ends).map(|row| row.message.id).collect();
+        let ours = waiting.into_iter().filter(|row| row.message.realm() == realm);
+        let ends = ours.filter_map(|row| {
+            Some((row.message.id, gate::refuses_listed(&row.message, standing, now)?.failure()))
+        });
+        let ends: Vec<_> = ends.collect();
         // Where none of them ends, the same call would find the same.
         let more = is_full && !ends.is_empty();
         let retry = RetryPolicy::default();
         let mut commit = Commit::new(self, now, &retry, Jitter(0));
-        for id in ends {
-            commit.apply(id, Input::Stopped(why.failure()));
+        for (id, why) in ends {
+            commit.apply(id, Input::Stopped(why));
         }
         Advanced { more, ..commit.out }
     }

@@ -55,6 +55,7 @@ use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import};
 use tidings_domain::pool::{Last, Name};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
@@ -62,7 +63,7 @@ use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Spent;
-use tidings_domain::suppression as list;
+use tidings_domain::suppression::Listing;
 use tidings_domain::table::Refused;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -558,10 +559,10 @@ impl Backend for Model {
         write update_endpoint(endpoint: Endpoint, actor: Actor, now: Timestamp) -> bool;
         write delete_endpoint(realm: Realm, id: EndpointId, actor: Actor, now: Timestamp) -> bool;
 
-        read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>;
+        read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Listing>;
         write suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         write stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
-        write lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
+        write lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
 

@@ -194,6 +194,7 @@ impl Tables {
             id: SuppressionId::from_key(self.next_id(now)),
             realm,
             recipient,
+            programme: None,
             reason,
             source: format!("review {}", item.id),
             created_at: now,

@@ -11,14 +11,22 @@ use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
+use tidings_domain::programme;
+use tidings_domain::suppression::{Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 
-/// Every entry, and which of each number's is not lifted.
+/// Whose entry, and about which programme, or about everything.
+type Place = (Realm, PhoneNumber, Option<programme::Name>);
+
+fn place_of(entry: &Suppression) -> Place {
+    (entry.realm, entry.recipient, entry.programme.clone())
+}
+
+/// Every entry, and which of each place is not lifted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Suppressions {
     rows: BTreeMap<SuppressionId, Suppression>,
-    standing: BTreeMap<(Realm, PhoneNumber), SuppressionId>,
+    unlifted: BTreeMap<Place, SuppressionId>,
     /// How often it was changed.
     version: i64,
 }
@@ -29,10 +37,19 @@ impl Suppressions {
         self.version
     }
 
-    /// Why this number is not sent to, if it is not. An entry past its end is not in force.
-    pub(super) fn in_force(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Option<Reason> {
-        let entry = self.standing(realm, recipient)?;
-        entry.expires_at.is_none_or(|end| end > now).then_some(entry.reason)
+    /// How this number stands on the list.
+    pub(super) fn standing(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Listing {
+        Listing::of(self.of_one(realm, recipient), now)
+    }
+
+    /// The entries of a number that are not lifted, in the order of their programmes: the one about everything first.
+    fn of_one(&self, realm: Realm, recipient: PhoneNumber) -> impl Iterator<Item = &Suppression> {
+        let from = (realm, recipient, None);
+        let places = self
+            .unlifted
+            .range(from..)
+            .take_while(move |((of, whose, _), _)| (*of, *whose) == (realm, recipient));
+        places.filter_map(|(_, id)| self.rows.get(id))
     }
 
     /// When this person opted out.
@@ -41,20 +58,20 @@ impl Suppressions {
         of_one.filter_map(Suppression::opt_out).collect()
     }
 
-    fn standing(&self, realm: Realm, recipient: PhoneNumber) -> Option<&Suppression> {
-        self.rows.get(self.standing.get(&(realm, recipient))?)
+    fn unlifted(&self, place: &Place) -> Option<&Suppression> {
+        self.rows.get(self.unlifted.get(place)?)
     }
 
     fn end(&mut self, id: SuppressionId, at: Timestamp, why: String) {
         let Some(entry) = self.rows.get_mut(&id) else { return };
         entry.lifted = Some((at, why));
-        self.standing.remove(&(entry.realm, entry.recipient));
+        self.unlifted.remove(&place_of(entry));
         self.version += 1;
     }
 }
 
-/// What becomes of an entry, when another stands for the number.
-enum Place {
+/// What becomes of an entry, when another stands in its place.
+enum Fate {
     /// It is not needed.
     Taken,
     /// It is added.
@@ -63,13 +80,13 @@ enum Place {
     Instead(Timestamp, String),
 }
 
-fn place(standing: Option<&Suppression>, entry: &Suppression) -> Place {
-    let Some(known) = standing else { return Place::Free };
+fn fate(standing: Option<&Suppression>, entry: &Suppression) -> Fate {
+    let Some(known) = standing else { return Fate::Free };
     let now = entry.created_at;
     match known.expires_at.filter(|end| *end <= now) {
-        Some(end) => Place::Instead(end, "expired".to_owned()),
-        None if known.reason.strength() >= entry.reason.strength() => Place::Taken,
-        None => Place::Instead(now, format!("replaced by {}", entry.reason.as_str())),
+        Some(end) => Fate::Instead(end, "expired".to_owned()),
+        None if known.reason.strength() >= entry.reason.strength() => Fate::Taken,
+        None => Fate::Instead(now, format!("replaced by {}", entry.reason.as_str())),
     }
 }
 
@@ -78,27 +95,24 @@ impl Tables {
         &mut self,
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
-    ) -> Result<Vec<Option<Reason>>> {
+    ) -> Result<Vec<Listing>> {
         let found = recipients.into_iter();
-        Ok(found.map(|(realm, recipient)| self.suppressions.in_force(realm, recipient, now)).collect())
+        Ok(found.map(|(realm, recipient)| self.suppressions.standing(realm, recipient, now)).collect())
     }
 
     pub(super) fn suppress(&mut self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let mut ids = BTreeSet::new();
-        let mut standing: BTreeMap<(Realm, PhoneNumber), &Suppression> = BTreeMap::new();
+        let mut standing: BTreeMap<Place, &Suppression> = BTreeMap::new();
         for entry in &entries {
-            let key = (entry.realm, entry.recipient);
-            let known = standing
-                .get(&key)
-                .copied()
-                .or_else(|| self.suppressions.standing(entry.realm, entry.recipient));
-            if matches!(place(known, entry), Place::Taken) {
+            let place = place_of(entry);
+            let known = standing.get(&place).copied().or_else(|| self.suppressions.unlifted(&place));
+            if matches!(fate(known, entry), Fate::Taken) {
                 continue;
             }
             if self.suppressions.rows.contains_key(&entry.id) || !ids.insert(entry.id) {
                 return Err(Error::Conflict(format!("there is a suppression {} already", entry.id)));
             }
-            standing.insert(key, entry);
+            standing.insert(place, entry);
         }
         Ok(entries.into_iter().map(|entry| self.add_suppression(entry, &actor)).collect())
     }
@@ -106,15 +120,15 @@ impl Tables {
     /// Adds an entry unless one in force is as strong, and gives what stands then.
     pub(super) fn add_suppression(&mut self, entry: Suppression, actor: &Actor) -> Suppression {
         let entry = Suppression { lifted: None, ..entry };
-        if let Some(known) = self.suppressions.standing(entry.realm, entry.recipient) {
+        if let Some(known) = self.suppressions.unlifted(&place_of(&entry)) {
             let id = known.id;
-            match place(Some(known), &entry) {
-                Place::Taken => return known.clone(),
-                Place::Free => {}
-                Place::Instead(at, why) => self.suppressions.end(id, at, why),
+            match fate(Some(known), &entry) {
+                Fate::Taken => return known.clone(),
+                Fate::Free => {}
+                Fate::Instead(at, why) => self.suppressions.end(id, at, why),
             }
         }
-        self.suppressions.standing.insert((entry.realm, entry.recipient), entry.id);
+        self.suppressions.unlifted.insert(place_of(&entry), entry.id);
         self.suppressions.rows.insert(entry.id, entry.clone());
         self.suppressions.version += 1;
         let detail = format!("{} {}", entry.reason.as_str(), entry.source);
@@ -129,6 +143,7 @@ impl Tables {
             id: SuppressionId::from_key(self.next_id(now)),
             realm: message.realm(),
             recipient: message.recipient,
+            programme: None,
             reason,
             source: format!("{} {}", message.id, failure.code),
             created_at: now,
@@ -143,14 +158,13 @@ impl Tables {
         &mut self,
         realm: Realm,
         recipient: PhoneNumber,
+        programme: Option<programme::Name>,
         reason: String,
         actor: Actor,
         now: Timestamp,
     ) -> Result<Option<Suppression>> {
-        if self.suppressions.in_force(realm, recipient, now).is_none() {
-            return Ok(None);
-        }
-        let Some(known) = self.suppressions.standing(realm, recipient) else { return Ok(None) };
+        let known = self.suppressions.unlifted(&(realm, recipient, programme));
+        let Some(known) = known.filter(|known| known.is_in_force(now)) else { return Ok(None) };
         let id = known.id;
         self.suppressions.end(id, now, reason.clone());
         self.write_audit(&actor, "suppression.lift", id.to_string(), reason, now);
@@ -170,16 +184,24 @@ impl Tables {
         Ok(Listed { is_known: after.key() == 0 || self.is_audited(after), changes, upto })
     }
 
-    /// Lifts the entry of somebody who asks for messages again. One of somebody of the account that it had replaced
-    /// counts again.
+    /// Lifts the entries of somebody who asks for messages again. One of somebody of the account that such an entry had
+    /// replaced counts again.
     pub(super) fn lift_by_person(&mut self, inbound: &Inbound, ask: &Ask, actor: &Actor, now: Timestamp) {
-        let Some(known) = self.suppressions.standing(inbound.realm, ask.person).cloned() else { return };
-        let why = inbound.lifting(ask);
+        let known = self.suppressions.of_one(inbound.realm, ask.person);
+        let lifts = known.filter(|entry| entry.is_in_force(now) && ask.lifts(entry));
+        let mut known: Vec<Suppression> = lifts.cloned().collect();
+        known.sort_unstable_by_key(|entry| entry.id);
+        for known in known {
+            self.lift_one_by_person(&known, inbound.lifting(ask), actor, now);
+        }
+    }
+
+    fn lift_one_by_person(&mut self, known: &Suppression, why: String, actor: &Actor, now: Timestamp) {
         self.suppressions.end(known.id, now, why.clone());
         self.write_audit(actor, "suppression.lift", known.id.to_string(), why, now);
         let is_replaced = |entry: &&Suppression| {
             let lifted = entry.lifted.as_ref();
-            (entry.realm, entry.recipient) == (inbound.realm, ask.person)
+            place_of(entry) == place_of(known)
                 && lifted.is_some_and(|(at, why)| *at == known.created_at && why == REPLACED_BY_OPT_OUT)
         };
         let replaced =

@@ -817,7 +817,7 @@ pub(super) async fn first_at(sql: &Session, at: Timestamp) -> Result<i64> {
 pub(super) fn publish_inbound(
     tx: &mut Tx,
     message: &Inbound,
-    whose: Whose,
+    whose: &Whose,
     kind: Kind,
     told: &mut Vec<Told>,
 ) {

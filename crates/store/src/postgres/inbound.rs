@@ -16,13 +16,11 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, counts_again, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
-use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::sender::Sender;
-use tidings_domain::suppression::Reason;
 use tidings_domain::text::Segment;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -237,11 +235,14 @@ impl<'h> Desk<'h> {
         let assembly = Assembly::of(arrival.segment.clone());
         let (mut inbound, ask) = arrival.inbound().told(assembly.read(), arrival.at, self.hearing);
         if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
-            let standing = match &ask {
-                Some(ask) => Some(suppression::standing(tx, inbound.realm, ask.person, self.now).await?),
-                None => None,
+            let counts = match &ask {
+                Some(ask) => {
+                    let standing = suppression::standing(tx, inbound.realm, ask.person, self.now).await?;
+                    inbound.counts_again(ask, &standing)
+                }
+                None => false,
             };
-            if !standing.is_some_and(|standing| counts_again(inbound.keyword, standing)) {
+            if !counts {
                 self.out.ignored += 1;
                 return Ok(());
             }
@@ -411,7 +412,7 @@ impl<'h> Desk<'h> {
         handled: &Handled,
     ) -> Result<()> {
         let whose = self.whose(tx, inbound).await?;
-        event::publish_inbound(tx, inbound, whose, Kind::Received, &mut self.out.told);
+        event::publish_inbound(tx, inbound, &whose, Kind::Received, &mut self.out.told);
         let said = Addition::of_inbound(inbound, handled);
         self.said.extend(said.map(|said| Addition { begins: whose.conversation, ..said }));
         if let Handled::Rule(ruled) = handled
@@ -434,7 +435,7 @@ impl<'h> Desk<'h> {
         if parties.2.is_some() && whose.conversation.is_none() {
             whose.conversation = Some(ConversationId::from_key(tx.next_id(inbound.at)));
         }
-        Ok(*whose)
+        Ok(whose.clone())
     }
 
     async fn write(&self, sql: &Session) -> Result<()> {
@@ -638,7 +639,7 @@ async fn follow(
     };
     let said =
         inbound.if_readable(said, "it cannot be read what the person agreed to: it is recorded anew")?;
-    let decision = inbound.decide(ask, said.flatten().as_ref(), standing);
+    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing);
     if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
         let id = ConsentId::from_key(tx.next_id(now));
         let entry = inbound.consent(id, ask.person, joining, now);
@@ -649,15 +650,17 @@ async fn follow(
         Decision::Suppress => {
             let id = SuppressionId::from_key(tx.next_id(now));
             suppression::add(tx, &inbound.opt_out(id, ask, now), &actor).await?;
-            event::publish_inbound(tx, inbound, whose, Kind::OptedOut, &mut out.told);
-            let (why, limit) = (Reason::OptedOut, ENDED_BY_OPT_OUT_MAX);
-            let ended = message::end_waiting_for(tx, realm, ask.person, why, limit, now).await?;
+            let whose = Whose { programme: ask.stops.clone(), ..whose };
+            event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told);
+            let standing = suppression::standing(tx, realm, ask.person, now).await?;
+            let limit = ENDED_BY_OPT_OUT_MAX;
+            let ended = message::end_waiting_for(tx, realm, ask.person, &standing, limit, now).await?;
             out.add(Advanced { more: false, ..ended });
             out.opted_out = true;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now).await?;
-            event::publish_inbound(tx, inbound, whose, Kind::OptedIn, &mut out.told);
+            event::publish_inbound(tx, inbound, &whose, Kind::OptedIn, &mut out.told);
         }
         Decision::Review => {
             review::open_inbound(tx, inbound, ask, now);
@@ -665,9 +668,8 @@ async fn follow(
         }
         Decision::Help | Decision::Join => {}
     }
-    // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
-    let may_be_sent =
-        inbound.keyword == Class::Stop || suppression::standing(tx, realm, ask.person, now).await?.is_none();
+    let standing = suppression::standing(tx, realm, ask.person, now).await?;
+    let may_be_sent = ask.may_be_answered(&standing, inbound);
     match &ask.reply {
         Some(reply) if may_be_sent && count_reply(tx, reply, now).await? => {
             message::enqueue(tx, reply, now, out).await
@@ -699,7 +701,9 @@ async fn answer(
         return Ok(None);
     }
     tx.settle().await?;
-    if suppression::standing(tx, realm, person, now).await?.is_some() || !count_reply(tx, reply, now).await? {
+    let standing = suppression::standing(tx, realm, person, now).await?;
+    let is_stopped = standing.against(reply.message.programme.as_ref()).is_some();
+    if is_stopped || !count_reply(tx, reply, now).await? {
         return Ok(None);
     }
     tx.sql

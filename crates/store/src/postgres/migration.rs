@@ -67,6 +67,9 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0018_programmes", needs 17),
     // Turns that nodes of before take count as marketing.
     migration!("0019_purpose_of_a_turn", needs 17),
+    // Nodes of before take an entry of a programme for one of everything, which sends too little and never too much: nobody must
+    // write one, or let STOP end a programme, before the last of them is gone.
+    migration!("0020_opt_out_of_a_programme", needs 17),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

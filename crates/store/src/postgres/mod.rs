@@ -59,6 +59,7 @@ use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import};
 use tidings_domain::pool::{Last, Name};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
@@ -66,7 +67,7 @@ use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Spent;
-use tidings_domain::suppression as list;
+use tidings_domain::suppression::Listing;
 use tidings_domain::table::Refused;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -351,7 +352,7 @@ impl Backend for Postgres {
 
         together suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>, suppress_needs of entries, weighs entries.len();
         writer message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
-        writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
+        writer suppression::lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
@@ -472,11 +473,11 @@ impl Backend for Postgres {
         &self,
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
-    ) -> BoxFuture<'_, Vec<Option<list::Reason>>> {
+    ) -> BoxFuture<'_, Vec<Listing>> {
         if self.looked.all_free(&recipients) {
-            return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
+            return Box::pin(std::future::ready(Ok(vec![Listing::default(); recipients.len()])));
         }
-        forward!(@single self suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Option<list::Reason>>)
+        forward!(@single self suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Listing>)
     }
 
     fn backup(&self, _to: PathBuf) -> BoxFuture<'_, ()> {

@@ -248,6 +248,7 @@ async fn suppress_recipients(
             id: SuppressionId::from_key(tx.next_id(now)),
             realm,
             recipient,
+            programme: None,
             reason,
             source: format!("review {}", item.id),
             created_at: now,

@@ -15,7 +15,8 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
+use tidings_domain::programme;
+use tidings_domain::suppression::{Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
@@ -31,8 +32,8 @@ fn key(realm: Realm, recipient: PhoneNumber) -> Key {
 /// What a transaction knows of the list, and has to write.
 #[derive(Default)]
 pub(super) struct Sheet {
-    /// The entry of each recipient that was looked for which was not lifted; it may be over.
-    entries: HashMap<Key, Option<Suppression>>,
+    /// The entries of each recipient that was looked for which were not lifted; they may be over.
+    entries: HashMap<Key, Vec<Suppression>>,
     /// Whether there is an entry with this id.
     ids: HashMap<i64, bool>,
     new: BTreeMap<i64, Suppression>,
@@ -52,7 +53,7 @@ impl Needs {
         self.entries.is_empty() && self.ids.is_empty()
     }
 
-    /// A recipient's entry.
+    /// A recipient's entries.
     pub fn entry(&mut self, sheet: &Sheet, realm: Realm, recipient: PhoneNumber) {
         let key = key(realm, recipient);
         if !sheet.entries.contains_key(&key) {
@@ -70,7 +71,7 @@ impl Needs {
 /// The columns of an entry: what [`read`] reads.
 macro_rules! columns {
     () => {
-        "s.id, s.account, s.live, s.recipient, s.reason, s.source, s.created_at, s.expires_at, s.lifted_at, s.lifted_why"
+        "s.id, s.account, s.live, s.recipient, s.reason, s.source, s.created_at, s.expires_at, s.lifted_at, s.lifted_why, s.programme"
     };
 }
 
@@ -83,8 +84,7 @@ impl Sheet {
         }
         for row in &entries {
             let entry = read(row)?;
-            let known = self.entries.entry(key(entry.realm, entry.recipient)).or_default();
-            *known = Some(entry);
+            self.entries.entry(key(entry.realm, entry.recipient)).or_default().push(entry);
         }
         for id in needs.ids {
             self.ids.entry(id).or_insert(false);
@@ -100,7 +100,8 @@ impl Sheet {
             Some(new) => new.lifted = Some((at, why.to_owned())),
             None => drop(self.ended.insert(known.id.key(), (at.as_millis(), why.to_owned()))),
         }
-        self.entries.insert(key(known.realm, known.recipient), None);
+        let entries = self.entries.entry(key(known.realm, known.recipient)).or_default();
+        entries.retain(|entry| entry.id != known.id);
     }
 
     /// Adds what has to be written.
@@ -124,9 +125,10 @@ impl Sheet {
         }
         let all: Vec<&Suppression> = self.new.values().collect();
         flight.statement(
-            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why)
+            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why,
+               programme)
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::smallint[], $6::text[],
-               $7::bigint[], $8::bigint[], $9::bigint[], $10::text[])",
+               $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[])",
             values![
                 all.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(),
                 all.iter().map(|entry| entry.realm.account.key()).collect::<Vec<_>>(),
@@ -142,11 +144,15 @@ impl Sheet {
                 all.iter()
                     .map(|entry| entry.lifted.as_ref().map(|(_, why)| clean(why)))
                     .collect::<Vec<_>>(),
+                all.iter()
+                    .map(|entry| entry.programme.as_ref().map(programme::Name::as_str))
+                    .collect::<Vec<_>>(),
             ],
         );
     }
 }
 
+/// The limit is for the plan, which is one probe for each number: nobody has an entry of so many programmes.
 async fn load_entries(sql: &Session, keys: &BTreeSet<Key>) -> Result<Vec<Row>> {
     if keys.is_empty() {
         return Ok(Vec::new());
@@ -160,7 +166,7 @@ async fn load_entries(sql: &Session, keys: &BTreeSet<Key>) -> Result<Vec<Row>> {
             columns!(),
             " FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS k (account, live, recipient)
              CROSS JOIN LATERAL (SELECT x.* FROM suppression x WHERE x.account = k.account AND x.live = k.live
-               AND x.recipient = k.recipient AND x.lifted_at IS NULL LIMIT 1) s"
+               AND x.recipient = k.recipient AND x.lifted_at IS NULL LIMIT 1000) s"
         ),
         &[&accounts, &lives, &recipients],
     )
@@ -176,62 +182,69 @@ async fn load_ids(sql: &Session, ids: &BTreeSet<i64>) -> Result<Vec<Row>> {
 }
 
 impl Tx {
-    /// The recipient's entry that was not lifted. It may be over.
-    async fn find_entry(&mut self, realm: Realm, recipient: PhoneNumber) -> Result<Option<&Suppression>> {
+    /// The recipient's entries that were not lifted. They may be over.
+    async fn find_entries(&mut self, realm: Realm, recipient: PhoneNumber) -> Result<&[Suppression]> {
         let mut needs = Needs::default();
         needs.entry(&self.sheets.list, realm, recipient);
         if !needs.is_empty() {
             self.sheets.list.load(&self.sql, needs).await?;
         }
-        Ok(self.sheets.list.entries.get(&key(realm, recipient)).and_then(Option::as_ref))
+        Ok(self.sheets.list.entries.get(&key(realm, recipient)).map_or(&[], Vec::as_slice))
+    }
+
+    /// The one of these that is about this programme, or about everything.
+    async fn find_entry(
+        &mut self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        programme: Option<&programme::Name>,
+    ) -> Result<Option<Suppression>> {
+        let entries = self.find_entries(realm, recipient).await?;
+        Ok(entries.iter().find(|entry| entry.programme.as_ref() == programme).cloned())
     }
 }
 
 // ── looking ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// Why this number is not sent to, if it is not. Inside the writer's transaction, which remembers who was found free.
+/// How this number stands on the list. Inside the writer's transaction, which remembers who was found free.
 pub(super) async fn look(
     tx: &mut Tx,
     realm: Realm,
     recipient: PhoneNumber,
     now: Timestamp,
-) -> Result<Option<Reason>> {
-    let found = tx.find_entry(realm, recipient).await?.and_then(|entry| in_force(entry, now));
-    if found.is_none() {
+) -> Result<Listing> {
+    let found = standing(tx, realm, recipient, now).await?;
+    if found.is_free() {
         tx.looked.free(realm, recipient);
     }
     Ok(found)
 }
 
-/// Why this number is not sent to, if it is not.
+/// How this number stands on the list.
 pub(super) async fn standing(
     tx: &mut Tx,
     realm: Realm,
     recipient: PhoneNumber,
     now: Timestamp,
-) -> Result<Option<Reason>> {
-    Ok(tx.find_entry(realm, recipient).await?.and_then(|entry| in_force(entry, now)))
-}
-
-/// An entry past its end is not in force.
-fn in_force(entry: &Suppression, now: Timestamp) -> Option<Reason> {
-    entry.expires_at.is_none_or(|end| end > now).then_some(entry.reason)
+) -> Result<Listing> {
+    Ok(Listing::of(tx.find_entries(realm, recipient).await?, now))
 }
 
 pub(super) async fn suppressed(
     rx: &Rx<'_>,
     recipients: &[(Realm, PhoneNumber)],
     now: &Timestamp,
-) -> Result<Vec<Option<Reason>>> {
+) -> Result<Vec<Listing>> {
     let keys: BTreeSet<Key> = recipients.iter().map(|(realm, recipient)| key(*realm, *recipient)).collect();
-    let mut reasons = HashMap::new();
+    let mut entries: HashMap<Key, Vec<Suppression>> = HashMap::new();
     for row in &load_entries(rx.sql, &keys).await? {
         let entry = read(row)?;
-        reasons.insert(key(entry.realm, entry.recipient), in_force(&entry, *now));
+        entries.entry(key(entry.realm, entry.recipient)).or_default().push(entry);
     }
-    let reason =
-        |(realm, recipient): &(Realm, PhoneNumber)| reasons.get(&key(*realm, *recipient)).copied().flatten();
-    Ok(recipients.iter().map(reason).collect())
+    let standing = |(realm, recipient): &(Realm, PhoneNumber)| {
+        Listing::of(entries.get(&key(*realm, *recipient)).into_iter().flatten(), *now)
+    };
+    Ok(recipients.iter().map(standing).collect())
 }
 
 // ── changing ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -271,6 +284,7 @@ pub(super) async fn from_failure(
         id,
         realm: message.realm(),
         recipient: message.recipient,
+        programme: None,
         reason,
         source: format!("{} {}", message.id, failure.code),
         created_at: now,
@@ -285,7 +299,7 @@ pub(super) async fn from_failure(
 pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
     let now = entry.created_at;
     tx.note_list_changed();
-    if let Some(known) = tx.find_entry(entry.realm, entry.recipient).await?.cloned() {
+    if let Some(known) = tx.find_entry(entry.realm, entry.recipient, entry.programme.as_ref()).await? {
         let over = known.expires_at.filter(|end| *end <= now);
         if over.is_none() && known.reason.strength() >= entry.reason.strength() {
             return Ok(known);
@@ -308,7 +322,7 @@ pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Resu
     }
     let new = Suppression { lifted: None, ..entry.clone() };
     sheet.new.insert(entry.id.key(), new.clone());
-    sheet.entries.insert(key(entry.realm, entry.recipient), Some(new.clone()));
+    sheet.entries.entry(key(entry.realm, entry.recipient)).or_default().push(new.clone());
     let detail = format!("{} {}", entry.reason.as_str(), entry.source);
     write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now);
     Ok(new)
@@ -318,22 +332,21 @@ pub(super) async fn lift(
     tx: &mut Tx,
     realm: &Realm,
     recipient: &PhoneNumber,
+    programme: &Option<programme::Name>,
     reason: &str,
     actor: &Actor,
     now: &Timestamp,
 ) -> Result<Option<Suppression>> {
-    let Some(known) = tx.find_entry(*realm, *recipient).await?.cloned() else { return Ok(None) };
-    if in_force(&known, *now).is_none() {
-        return Ok(None);
-    }
+    let known = tx.find_entry(*realm, *recipient, programme.as_ref()).await?;
+    let Some(known) = known.filter(|known| known.is_in_force(*now)) else { return Ok(None) };
     tx.note_list_changed();
     tx.sheets.list.end(&known, *now, reason);
     write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now);
     Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
 }
 
-/// Lifts the entry of somebody who asks for messages again. One of somebody of the account that it had replaced counts
-/// again. The sheets must be settled.
+/// Lifts the entries of somebody who asks for messages again. One of somebody of the account that such an entry had replaced
+/// counts again. The sheets must be settled.
 pub(super) async fn lift_by_person(
     tx: &mut Tx,
     inbound: &Inbound,
@@ -342,8 +355,21 @@ pub(super) async fn lift_by_person(
     now: Timestamp,
 ) -> Result<()> {
     let (realm, why) = (inbound.realm, inbound.lifting(ask));
-    let Some(lifted) = lift(tx, &realm, &ask.person, &why, actor, &now).await? else { return Ok(()) };
-    let (account, is_live, digits) = key(realm, ask.person);
+    let mut known = tx.find_entries(realm, ask.person).await?.to_vec();
+    known.retain(|entry| ask.lifts(entry));
+    known.sort_unstable_by_key(|entry| entry.id);
+    for known in known {
+        if let Some(lifted) = lift(tx, &realm, &ask.person, &known.programme, &why, actor, &now).await? {
+            restore_replaced(tx, &lifted, actor, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.
+async fn restore_replaced(tx: &mut Tx, lifted: &Suppression, actor: &Actor, now: Timestamp) -> Result<()> {
+    let (account, is_live, digits) = key(lifted.realm, lifted.recipient);
+    let programme = lifted.programme.as_ref().map(programme::Name::as_str);
     let replaced = tx
         .sql
         .row(
@@ -351,7 +377,8 @@ pub(super) async fn lift_by_person(
                 "SELECT ",
                 columns!(),
                 " FROM suppression s WHERE s.account = $1 AND s.live = $2 AND s.recipient = $3 AND s.id < $4
-                   AND s.lifted_at = $5 AND s.lifted_why = $6 ORDER BY s.id DESC LIMIT 1"
+                   AND s.lifted_at = $5 AND s.lifted_why = $6 AND s.programme IS NOT DISTINCT FROM $7
+                   ORDER BY s.id DESC LIMIT 1"
             ),
             &[
                 &account,
@@ -360,6 +387,7 @@ pub(super) async fn lift_by_person(
                 &lifted.id.key(),
                 &lifted.created_at.as_millis(),
                 &REPLACED_BY_OPT_OUT,
+                &programme,
             ],
         )
         .await?;
@@ -497,6 +525,7 @@ fn read(row: &Row) -> Result<Suppression> {
         id: SuppressionId::from_key(cell(row, 0)?),
         realm: realm(row, 1)?,
         recipient: number(cell(row, 3)?)?,
+        programme: column::programme(cell(row, 10)?)?,
         reason: reason(cell(row, 4)?)?,
         source: cell(row, 5)?,
         created_at: Timestamp::from_millis(cell(row, 6)?),

@@ -546,7 +546,7 @@ pub(super) fn first_at(sql: &Sql, at: Timestamp) -> Result<i64> {
 pub(super) fn publish_inbound(
     tx: &mut Tx<'_>,
     message: &Inbound,
-    whose: Whose,
+    whose: &Whose,
     kind: Kind,
     told: &mut Vec<Told>,
 ) -> Result<()> {

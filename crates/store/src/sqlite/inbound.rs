@@ -12,12 +12,10 @@ use tidings_domain::account::Realm;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, counts_again, is_repeated};
+use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
-use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
-use tidings_domain::suppression::Reason;
 use tidings_domain::text::{Part, Segment};
 use tidings_domain::time::Timestamp;
 
@@ -87,6 +85,7 @@ pub(super) fn inbound(rx: &mut Rx<'_>, realm: &Realm, id: &InboundId) -> Result<
             }
             _ => None,
         },
+        programme: None,
     };
     Ok(Some(Received { parts, whose, inbound: kept.inbound, waits_until: kept.waits_until }))
 }
@@ -108,10 +107,11 @@ impl Desk<'_, '_> {
         let said = Assembly::of(arrival.segment.clone()).read();
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, self.hearing);
         if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
-            let standing =
-                |ask: &Ask| suppression::in_force(self.tx.sql, inbound.realm, ask.person, self.now);
-            let standing = ask.as_ref().map(standing).transpose()?;
-            if !standing.is_some_and(|standing| counts_again(inbound.keyword, standing)) {
+            let counts = |ask: &Ask| -> Result<bool> {
+                let standing = suppression::standing(self.tx.sql, inbound.realm, ask.person, self.now)?;
+                Ok(inbound.counts_again(ask, &standing))
+            };
+            if !ask.as_ref().map_or(Ok(false), counts)? {
                 self.out.ignored += 1;
                 return Ok(());
             }
@@ -269,8 +269,8 @@ impl Desk<'_, '_> {
         let said = Addition::of_inbound(inbound, handled);
         let conversation = said.map(|said| conversation::add(self.tx, &said)).transpose()?;
         let contact = holder(self.tx.sql, inbound)?;
-        let whose = Whose { contact, conversation: conversation.map(|one| one.id) };
-        event::publish_inbound(self.tx, inbound, whose, Kind::Received, &mut self.out.told)?;
+        let whose = Whose { contact, conversation: conversation.map(|one| one.id), programme: None };
+        event::publish_inbound(self.tx, inbound, &whose, Kind::Received, &mut self.out.told)?;
         if let Handled::Rule(ruled) = handled {
             answer(self.tx, inbound, ruled, self.now, &mut self.out)?;
         }
@@ -433,11 +433,11 @@ fn follow(
     out: &mut Advanced,
 ) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
-    let standing = suppression::in_force(tx.sql, realm, ask.person, now)?;
+    let standing = suppression::standing(tx.sql, realm, ask.person, now)?;
     let said = ask.joining.as_ref().map(|_| consent::said_by(tx.sql, realm, ask.person)).transpose();
     let said =
         inbound.if_readable(said, "it cannot be read what the person agreed to: it is recorded anew")?;
-    let decision = inbound.decide(ask, said.flatten().as_ref(), standing);
+    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing);
     if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
         let id = ConsentId::from_key(tx.next_id(now)?);
         let entry = inbound.consent(id, ask.person, joining, now);
@@ -448,22 +448,23 @@ fn follow(
         Decision::Suppress => {
             let entry = inbound.opt_out(SuppressionId::from_key(tx.next_id(now)?), ask, now);
             suppression::add(tx, &entry, &actor)?;
-            event::publish_inbound(tx, inbound, whose, Kind::OptedOut, &mut out.told)?;
+            let whose = Whose { programme: ask.stops.clone(), ..whose };
+            event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told)?;
+            let standing = suppression::standing(tx.sql, realm, ask.person, now)?;
             let ended =
-                message::end_waiting_for(tx, realm, ask.person, Reason::OptedOut, ENDED_BY_OPT_OUT_MAX, now)?;
+                message::end_waiting_for(tx, realm, ask.person, &standing, ENDED_BY_OPT_OUT_MAX, now)?;
             out.add(Advanced { more: false, ..ended });
             out.opted_out = true;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now)?;
-            event::publish_inbound(tx, inbound, whose, Kind::OptedIn, &mut out.told)?;
+            event::publish_inbound(tx, inbound, &whose, Kind::OptedIn, &mut out.told)?;
         }
         Decision::Review => return review::open_inbound(tx, inbound, ask, now),
         Decision::Help | Decision::Join => {}
     }
-    // Whom somebody of the account does not want to be sent to gets no confirmation that messages come again.
-    let may_be_sent =
-        inbound.keyword == Class::Stop || suppression::in_force(tx.sql, realm, ask.person, now)?.is_none();
+    let standing = suppression::standing(tx.sql, realm, ask.person, now)?;
+    let may_be_sent = ask.may_be_answered(&standing, inbound);
     match &ask.reply {
         Some(reply) if may_be_sent && count_reply(tx, reply, now)? => message::enqueue(tx, reply, now, out),
         _ => Ok(()),
@@ -480,7 +481,8 @@ fn answer(
 ) -> Result<()> {
     let (Some((reply, every_h)), Some(rule)) = (&ruled.answer, &inbound.rule) else { return Ok(()) };
     let (realm, person) = (inbound.realm, ruled.person);
-    if suppression::in_force(tx.sql, realm, person, now)?.is_some() {
+    let standing = suppression::standing(tx.sql, realm, person, now)?;
+    if standing.against(reply.message.programme.as_ref()).is_some() {
         return Ok(());
     }
     let since = now.plus_ms(-every_h * HOUR_MS).as_millis();

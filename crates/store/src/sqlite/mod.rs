@@ -51,6 +51,7 @@ use tidings_domain::frequency::{Other, Turn};
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as ImportDecision, Import};
 use tidings_domain::pool::{Last, Name};
+use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::quota::Count;
@@ -58,7 +59,7 @@ use tidings_domain::review::Decision;
 use tidings_domain::segment::{Change as PeopleChange, Past, Segment as People};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Spent;
-use tidings_domain::suppression as list;
+use tidings_domain::suppression::Listing;
 use tidings_domain::table::Refused;
 use tidings_domain::template::{Content, Template};
 use tidings_domain::time::Timestamp;
@@ -274,7 +275,7 @@ impl Backend for Sqlite {
 
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         work message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
-        writer suppression::lift(realm: Realm, recipient: PhoneNumber, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
+        writer suppression::lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
@@ -396,9 +397,9 @@ impl Backend for Sqlite {
         &self,
         recipients: Vec<(Realm, PhoneNumber)>,
         now: Timestamp,
-    ) -> BoxFuture<'_, Vec<Option<list::Reason>>> {
+    ) -> BoxFuture<'_, Vec<Listing>> {
         if self.looked.all_free(&recipients) {
-            return Box::pin(std::future::ready(Ok(vec![None; recipients.len()])));
+            return Box::pin(std::future::ready(Ok(vec![Listing::default(); recipients.len()])));
         }
         Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &recipients, &now)))
     }

@@ -153,6 +153,7 @@ fn suppress_recipient(
         id: SuppressionId::from_key(tx.next_id(now)?),
         realm,
         recipient,
+        programme: None,
         reason,
         source: format!("review {}", item.id),
         created_at: now,

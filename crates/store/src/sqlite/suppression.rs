@@ -14,55 +14,35 @@ use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
-use tidings_domain::suppression::{REPLACED_BY_OPT_OUT, Reason, default_end};
+use tidings_domain::programme;
+use tidings_domain::suppression::{Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 
 /// The same inside the writer's transaction, which remembers who was found free.
-pub(super) fn look(
-    tx: &Tx<'_>,
-    realm: Realm,
-    recipient: PhoneNumber,
-    now: Timestamp,
-) -> Result<Option<Reason>> {
-    let found = in_force(tx.sql, realm, recipient, now)?;
-    if found.is_none() {
+pub(super) fn look(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<Listing> {
+    let found = standing(tx.sql, realm, recipient, now)?;
+    if found.is_free() {
         tx.looked.free(realm, recipient);
     }
     Ok(found)
 }
 
-/// Why this number is not sent to, if it is not. An entry past its end is not in force.
-pub(super) fn in_force(
+/// How this number stands on the list.
+pub(super) fn standing(
     sql: &rusqlite::Connection,
     realm: Realm,
     recipient: PhoneNumber,
     now: Timestamp,
-) -> Result<Option<Reason>> {
-    let found = sql
-        .prepare_cached(
-            "SELECT reason, expires_at FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND lifted_at IS NULL",
-        )
-        .and_then(|mut s| {
-            s.query_row(
-                params![realm.account.key(), live(realm.environment), recipient.digits() as i64],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
-            )
-            .optional()
-        })
-        .map_err(failed)?;
-    match found {
-        Some((_, Some(end))) if end <= now.as_millis() => Ok(None),
-        Some((number, _)) => reason(number).map(Some),
-        None => Ok(None),
-    }
+) -> Result<Listing> {
+    Ok(Listing::of(&unlifted(sql, realm, recipient)?, now))
 }
 
 pub(super) fn suppressed(
     rx: &mut Rx<'_>,
     recipients: &[(Realm, PhoneNumber)],
     now: &Timestamp,
-) -> Result<Vec<Option<Reason>>> {
-    recipients.iter().map(|(realm, recipient)| in_force(rx.sql, *realm, *recipient, *now)).collect()
+) -> Result<Vec<Listing>> {
+    recipients.iter().map(|(realm, recipient)| standing(rx.sql, *realm, *recipient, *now)).collect()
 }
 
 pub(super) fn suppress(tx: &mut Tx<'_>, entries: &[Suppression], actor: &Actor) -> Result<Vec<Suppression>> {
@@ -81,6 +61,7 @@ pub(super) fn from_failure(
         id: SuppressionId::from_key(tx.next_id(now)?),
         realm: message.realm(),
         recipient: message.recipient,
+        programme: None,
         reason,
         source: format!("{} {}", message.id, failure.code),
         created_at: now,
@@ -95,7 +76,7 @@ pub(super) fn from_failure(
 pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
     let now = entry.created_at;
     tx.note_list_changed();
-    if let Some(known) = unlifted(tx.sql, entry.realm, entry.recipient)? {
+    if let Some(known) = about(tx.sql, entry.realm, entry.recipient, entry.programme.as_ref())? {
         let over = known.expires_at.filter(|end| *end <= now);
         if over.is_none() && known.reason.strength() >= entry.reason.strength() {
             return Ok(known);
@@ -109,8 +90,8 @@ pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result
     }
     tx.sql
         .prepare_cached(
-            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at, programme)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .and_then(|mut s| {
             s.execute(params![
@@ -122,6 +103,7 @@ pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result
                 entry.source,
                 entry.created_at.as_millis(),
                 entry.expires_at.map(Timestamp::as_millis),
+                entry.programme.as_ref().map(programme::Name::as_str),
             ])
         })
         .map_err(failed)?;
@@ -134,22 +116,21 @@ pub(super) fn lift(
     tx: &mut Tx<'_>,
     realm: &Realm,
     recipient: &PhoneNumber,
+    programme: &Option<programme::Name>,
     reason: &str,
     actor: &Actor,
     now: &Timestamp,
 ) -> Result<Option<Suppression>> {
-    let Some(known) = unlifted(tx.sql, *realm, *recipient)? else { return Ok(None) };
-    if known.expires_at.is_some_and(|end| end <= *now) {
-        return Ok(None);
-    }
+    let known = about(tx.sql, *realm, *recipient, programme.as_ref())?;
+    let Some(known) = known.filter(|known| known.is_in_force(*now)) else { return Ok(None) };
     tx.note_list_changed();
     end(tx.sql, known.id, *now, reason)?;
     write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now)?;
     Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
 }
 
-/// Lifts the entry of somebody who asks for messages again. One of somebody of the account that it had replaced counts
-/// again.
+/// Lifts the entries of somebody who asks for messages again. One of somebody of the account that such an entry had replaced
+/// counts again.
 pub(super) fn lift_by_person(
     tx: &mut Tx<'_>,
     inbound: &Inbound,
@@ -158,22 +139,36 @@ pub(super) fn lift_by_person(
     now: Timestamp,
 ) -> Result<()> {
     let (realm, why) = (inbound.realm, inbound.lifting(ask));
-    let Some(lifted) = lift(tx, &realm, &ask.person, &why, actor, &now)? else { return Ok(()) };
+    let mut known = unlifted(tx.sql, realm, ask.person)?;
+    known.retain(|entry| ask.lifts(entry));
+    known.sort_unstable_by_key(|entry| entry.id);
+    for known in known {
+        if let Some(lifted) = lift(tx, &realm, &ask.person, &known.programme, &why, actor, &now)? {
+            restore_replaced(tx, &lifted, actor, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.
+fn restore_replaced(tx: &mut Tx<'_>, lifted: &Suppression, actor: &Actor, now: Timestamp) -> Result<()> {
+    let realm = lifted.realm;
     let replaced = tx
         .sql
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND id < ?4
-             AND lifted_at = ?5 AND lifted_why = ?6 ORDER BY id DESC LIMIT 1"
+             AND lifted_at = ?5 AND lifted_why = ?6 AND programme IS ?7 ORDER BY id DESC LIMIT 1"
         ))
         .and_then(|mut s| {
             s.query_row(
                 params![
                     realm.account.key(),
                     live(realm.environment),
-                    ask.person.digits() as i64,
+                    lifted.recipient.digits() as i64,
                     lifted.id.key(),
                     lifted.created_at.as_millis(),
                     REPLACED_BY_OPT_OUT,
+                    lifted.programme.as_ref().map(programme::Name::as_str),
                 ],
                 |row| Ok(read(row)),
             )
@@ -285,9 +280,21 @@ fn reason(number: i64) -> Result<Reason> {
 }
 
 const COLUMNS: &str =
-    "id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why";
+    "id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why, programme";
 
-fn unlifted(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<Option<Suppression>> {
+/// The entry about this programme, or about everything, that was not lifted. It may be over.
+fn about(
+    sql: &rusqlite::Connection,
+    realm: Realm,
+    recipient: PhoneNumber,
+    programme: Option<&programme::Name>,
+) -> Result<Option<Suppression>> {
+    let known = unlifted(sql, realm, recipient)?;
+    Ok(known.into_iter().find(|entry| entry.programme.as_ref() == programme))
+}
+
+/// The entries of a number that were not lifted. They may be over.
+fn unlifted(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<Vec<Suppression>> {
     let mut statement = sql
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND lifted_at IS NULL"
@@ -296,7 +303,11 @@ fn unlifted(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) ->
     let mut rows = statement
         .query(params![realm.account.key(), live(realm.environment), recipient.digits() as i64])
         .map_err(failed)?;
-    rows.next().map_err(failed)?.map(read).transpose()
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        found.push(read(row)?);
+    }
+    Ok(found)
 }
 
 fn end(sql: &rusqlite::Connection, id: SuppressionId, at: Timestamp, why: &str) -> Result<()> {
@@ -315,6 +326,7 @@ fn read(row: &Row<'_>) -> Result<Suppression> {
         id: SuppressionId::from_key(get(row, 0)?),
         realm: realm(row, 1)?,
         recipient: number(get(row, 3)?)?,
+        programme: column::programme(get(row, 10)?)?,
         reason: reason(get(row, 4)?)?,
         source: get(row, 5)?,
         created_at: Timestamp::from_millis(get(row, 6)?),

@@ -26,6 +26,7 @@ fn a_batch_counts_its_messages_by_where_they_stand() {
             id: SuppressionId::from_key(1),
             realm: HOME,
             recipient: number(13),
+            programme: None,
             reason: Reason::Manual,
             source: "api".into(),
             created_at: START,

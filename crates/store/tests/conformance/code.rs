@@ -42,7 +42,7 @@ async fn again(store: &Arc<dyn Backend>, code: i64, n: i64, recipient: u64, now:
 
 fn admitted(accepted: Result<Accepted>) -> Admission {
     match accepted.expect("asked") {
-        Accepted::New(admissions, _) => admissions[0],
+        Accepted::New(admissions, _) => admissions[0].clone(),
         other => panic!("not new: {other:?}"),
     }
 }
@@ -94,6 +94,7 @@ fn a_code_and_its_message_are_one() {
                     id: SuppressionId::from_key(1),
                     realm: HOME,
                     recipient: number(2),
+                    programme: None,
                     reason: Suppressed::OptedOut,
                     source: "api".to_owned(),
                     created_at: START,
@@ -104,7 +105,7 @@ fn a_code_and_its_message_are_one() {
             )
             .await
             .expect("added");
-        assert_eq!(send(&store, 2, 2, START).await, Admission::Suppressed(Suppressed::OptedOut));
+        assert_eq!(send(&store, 2, 2, START).await, Admission::Suppressed(Suppressed::OptedOut.into()));
         assert!(store.code(HOME, code_id(2)).await.expect("read").is_none());
 
         // An id that is taken, and then nothing is done.

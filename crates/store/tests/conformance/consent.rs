@@ -86,6 +86,7 @@ fn what_decides_how_consent_stands_is_read_at_once() {
             id: SuppressionId::from_key(n),
             realm: HOME,
             recipient: number(person),
+            programme: None,
             reason,
             source: "api".to_owned(),
             created_at: at(n),
@@ -98,11 +99,11 @@ fn what_decides_how_consent_stands_is_read_at_once() {
             .expect("recorded");
         let outs = vec![out(1, 1, Reason::OptedOut), out(2, 3, Reason::Manual)];
         store.suppress(outs, actor()).await.expect("added");
-        store.lift(HOME, number(1), "by phone".to_owned(), actor(), at(5)).await.expect("lifted");
+        store.lift(HOME, number(1), None, "by phone".to_owned(), actor(), at(5)).await.expect("lifted");
         store.suppress(vec![out(6, 1, Reason::OptedOut)], actor()).await.expect("added again");
         let asked = [1, 2, 3, 1].map(|person| (HOME, number(person))).to_vec();
         let said = store.said(asked).await.expect("read");
-        let opt_out = |n| OptOut { at: at(n), started_at: None };
+        let opt_out = |n| OptOut { at: at(n), started_at: None, programme: None };
         let first =
             History { ledger: vec![entry(2, 1), entry(1, 1)], opt_outs: vec![opt_out(1), opt_out(6)] };
         let second = History { ledger: vec![entry(3, 2)], opt_outs: vec![] };

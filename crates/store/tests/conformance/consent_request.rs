@@ -43,7 +43,7 @@ fn question(n: i64, person: u64) -> Message {
 async fn ask(store: &Arc<dyn Backend>, message: Message, now: Timestamp) -> Admission {
     let accepted = store.ask_consent(intake([message]), asking(), now).await.expect("asked");
     let Accepted::New(admissions, _) = accepted else { panic!("not new: {accepted:?}") };
-    admissions[0]
+    admissions[0].clone()
 }
 
 /// Asks, and hands the message to the carrier.
@@ -198,6 +198,7 @@ fn what_came_too_late_or_after_an_opt_out_or_to_what_was_not_sent_grants_nothing
             id: SuppressionId::from_key(3),
             realm: HOME,
             recipient: number(3),
+            programme: None,
             reason: Reason::OptedOut,
             source: "api".to_owned(),
             created_at: at(2),
@@ -209,7 +210,7 @@ fn what_came_too_late_or_after_an_opt_out_or_to_what_was_not_sent_grants_nothing
         for person in [2, 3] {
             assert_eq!(state(&store, person, at(5)).await, State::OptedOut);
         }
-        assert_eq!(ask(&store, question(4, 3), at(5)).await, Admission::Suppressed(Reason::OptedOut));
+        assert_eq!(ask(&store, question(4, 3), at(5)).await, Admission::Suppressed(Reason::OptedOut.into()));
         // Too late.
         ask_and_send(&store, 5, 5).await;
         let late = Arrival { at: START.plus_s(LIFE_S), ..said(106, 5, "yes", 0) };

@@ -38,7 +38,7 @@ fn saying(seen: Option<Entry>) -> Saying {
 async fn say(store: &Arc<dyn Backend>, message: Message, seen: Option<Entry>, second: i64) -> Admission {
     let accepted = store.converse(intake([message]), saying(seen), at(second)).await.expect("asked");
     let Accepted::New(admissions, _) = accepted else { panic!("not new: {accepted:?}") };
-    admissions[0]
+    admissions[0].clone()
 }
 
 async fn all(store: &Arc<dyn Backend>) -> Vec<Conversation> {
@@ -153,6 +153,7 @@ fn a_message_in_a_conversation_is_a_message_like_others() {
             id: SuppressionId::from_key(1),
             realm: HOME,
             recipient: number(1),
+            programme: None,
             reason: tidings_domain::suppression::Reason::OptedOut,
             source: "api".to_owned(),
             created_at: at(0),

@@ -40,7 +40,7 @@ fn a_message_that_is_held_waits_and_its_timeline_says_why() {
         let intake = drafts(vec![draft(message(1)), held(2, at(3_600)), held(3, at(7_200))]);
         let accepted = store.accept(intake, START).await.expect("accepted");
         let Accepted::New(admissions, advanced) = accepted else { panic!("not new: {accepted:?}") };
-        assert_eq!(admissions, [Admission::Admitted; 3]);
+        assert_eq!(admissions, [const { Admission::Admitted }; 3]);
         let told: Vec<_> = advanced.told.iter().map(|told| (told.event.kind, told.event.due_at)).collect();
         assert_eq!(told, [(Kind::Delayed, Some(at(3_600))), (Kind::Delayed, Some(at(7_200)))]);
         assert!(advanced.told.iter().all(|told| told.delivery.is_some()), "it is leased for its first call");
@@ -68,7 +68,7 @@ fn what_the_list_stops_is_not_held() {
     for_each_backend(|store| async move {
         store.suppress(vec![entry(1, 2)], actor()).await.expect("added");
         let accepted = store.accept(drafts(vec![held(2, at(60))]), START).await.expect("accepted");
-        let expected = vec![Admission::Suppressed(Reason::OptedOut)];
+        let expected = vec![Admission::Suppressed(Reason::OptedOut.into())];
         assert_eq!(accepted, Accepted::New(expected, Box::default()));
         assert!(store.message(HOME, id(2)).await.expect("read").is_none());
     });
@@ -131,6 +131,7 @@ fn entry(n: i64, recipient: u64) -> Suppression {
         id: tidings_domain::id::SuppressionId::from_key(n),
         realm: HOME,
         recipient: number(recipient),
+        programme: None,
         reason: Reason::OptedOut,
         source: "api".to_owned(),
         created_at: START,

@@ -67,6 +67,7 @@ fn the_remembered_answer_tells_which_drafts_were_suppressed() {
             id: SuppressionId::from_key(1),
             realm: HOME,
             recipient: number(2),
+            programme: None,
             reason: Reason::OptedOut,
             source: "api".into(),
             created_at: START,
@@ -75,9 +76,14 @@ fn the_remembered_answer_tells_which_drafts_were_suppressed() {
         };
         store.suppress(vec![entry], actor()).await.expect("added");
         store.accept(call(1, vec![message(1), message(2)]), START).await.expect("accepted");
-        store.lift(HOME, number(2), "x".into(), actor(), at(1)).await.expect("lifted");
+        store.lift(HOME, number(2), None, "x".into(), actor(), at(1)).await.expect("lifted");
         let again = store.accept(call(1, vec![message(3), message(4)]), at(2)).await.expect("accepted");
-        assert_eq!(again, Accepted::Replayed(b"[Admitted, Suppressed(OptedOut)]".to_vec()));
+        assert_eq!(
+            again,
+            Accepted::Replayed(
+                b"[Admitted, Suppressed(InForce { reason: OptedOut, programme: None })]".to_vec()
+            )
+        );
     });
 }
 

@@ -39,7 +39,7 @@ async fn says(store: &Arc<dyn Backend>, n: i64, class: Class, now: Timestamp) ->
 }
 
 async fn in_force(store: &Arc<dyn Backend>, now: Timestamp) -> Option<Reason> {
-    store.suppressed(vec![(HOME, number(PERSON))], now).await.expect("read")[0]
+    store.suppressed(vec![(HOME, number(PERSON))], now).await.expect("read")[0].account
 }
 
 async fn kinds(store: &Arc<dyn Backend>) -> Vec<Kind> {
@@ -56,6 +56,7 @@ fn manual(n: i64) -> Suppression {
         id: SuppressionId::from_key(n),
         realm: HOME,
         recipient: number(PERSON),
+        programme: None,
         reason: Reason::Manual,
         source: "api".to_owned(),
         created_at: START,
@@ -150,7 +151,7 @@ fn only_what_was_the_persons_word_is_lifted_by_the_persons_word() {
         says(&store, 3, Class::Start, at(30)).await;
         assert_eq!(in_force(&store, at(30)).await, Some(Reason::Manual), "it counts again");
         assert!(store.message(HOME, id(3)).await.expect("read").is_none(), "so no messages come");
-        store.lift(HOME, number(PERSON), "asked".into(), actor(), at(40)).await.expect("lifted");
+        store.lift(HOME, number(PERSON), None, "asked".into(), actor(), at(40)).await.expect("lifted");
 
         let by_account = Suppression { reason: Reason::OptedOut, ..manual(2) };
         store.suppress(vec![by_account], actor()).await.expect("added");
@@ -381,7 +382,7 @@ fn an_opt_out_in_several_parts_is_heard_when_it_is_whole_and_soon_if_it_never_is
         assert_eq!(kinds(&store).await, [Kind::Received, Kind::OptedOut]);
         let confirmation = stored(&store, id(1)).await.message;
         assert_eq!(confirmation.reply.map(|reply| reply.to), Some(InboundId::from_key(1)));
-        store.lift(HOME, number(PERSON), "asked".into(), actor(), at(2)).await.expect("lifted");
+        store.lift(HOME, number(PERSON), None, "asked".into(), actor(), at(2)).await.expect("lifted");
 
         receive(&store, vec![of(3, 1, "please do not text me, ", at(20))], at(20)).await;
         assert_eq!(store.next_due(None, at(20)).await.expect("read"), Some(at(30)));
@@ -389,7 +390,7 @@ fn an_opt_out_in_several_parts_is_heard_when_it_is_whole_and_soon_if_it_never_is
         assert!(give_up(&store, at(30)).await.opted_out);
         assert_eq!(in_force(&store, at(30)).await, Some(Reason::OptedOut));
         assert_eq!(told(&store).await[1], ("please do not text me, […]".to_owned(), vec![2]));
-        store.lift(HOME, number(PERSON), "asked".into(), actor(), at(31)).await.expect("lifted");
+        store.lift(HOME, number(PERSON), None, "asked".into(), actor(), at(31)).await.expect("lifted");
 
         // A word by itself may be the end of another one: somebody must look.
         receive(&store, vec![part(4, (9, 2, 2), "stop", at(40))], at(40)).await;
@@ -409,7 +410,7 @@ fn an_opt_out_that_comes_again_counts_if_it_was_taken_back_in_between() {
             n += 1;
             receive(&store, vec![arrival(n, text, at(10))], at(10)).await.ignored
         };
-        let listed = async || store.suppressed(vec![(HOME, number(7))], at(10)).await.expect("read")[0];
+        let listed = async || in_force(&store, at(10)).await;
         assert_eq!((says("STOP").await, listed().await), (0, Some(Reason::OptedOut)));
         assert_eq!((says("STOP").await, listed().await), (1, Some(Reason::OptedOut)), "it is offered again");
         assert_eq!((says("START").await, listed().await), (0, None));

@@ -264,6 +264,7 @@ fn nobody_is_answered_by_a_rule_who_is_on_the_list_or_perhaps_asks_for_no_more()
                 id: SuppressionId::from_key(n),
                 realm: HOME,
                 recipient: number(n as u64),
+                programme: None,
                 reason,
                 source: "api".to_owned(),
                 created_at: START,
@@ -283,7 +284,7 @@ fn nobody_is_answered_by_a_rule_who_is_on_the_list_or_perhaps_asks_for_no_more()
         hear(&store, vec![said(20, 4, doubtful, 3)], at(3)).await;
         assert_eq!((stands(&store, 4).await.1.as_str(), answers(&store, 4).await.len()), ("order", 0));
         // Who comes off the list has their turn: nothing was counted.
-        store.lift(HOME, number(2), "asked".to_owned(), actor(), at(4)).await.expect("lifted");
+        store.lift(HOME, number(2), None, "asked".to_owned(), actor(), at(4)).await.expect("lifted");
         hear(&store, vec![said(30, 2, "order", 5)], at(5)).await;
         assert_eq!(answers(&store, 2).await, ["We look."]);
     });
@@ -324,7 +325,7 @@ fn who_saw_what_a_rule_answered_saw_all_and_a_rules_answer_that_is_repeated_is_s
                 else {
                     panic!("new")
                 };
-                admissions[0]
+                admissions[0].clone()
             }
         };
         assert_eq!(reply(70, 2).await, Admission::Overtaken, "that is another text");
@@ -363,18 +364,18 @@ fn what_is_told_names_the_contact_and_the_conversation_as_they_were() {
         let all = all.expect("read").items;
         let talk = |person| all.iter().find(|one| one.person == number(person)).map(|one| one.id);
         let ours = Some(ContactId::from_key(1));
-        let known = Whose { contact: ours, conversation: talk(1) };
-        let stranger = Whose { contact: None, conversation: talk(2) };
-        let of_parts = before.iter().find(|(id, ..)| *id == 4).expect("it is told").2;
+        let known = || Whose { contact: ours, conversation: talk(1), programme: None };
+        let stranger = || Whose { contact: None, conversation: talk(2), programme: None };
+        let of_parts = before.iter().find(|(id, ..)| *id == 4).expect("it is told").2.clone();
         assert!(of_parts.conversation.is_some(), "{before:?}");
         let expected = [
-            (1, Kind::Received, known),
-            (2, Kind::Received, known),
-            (2, Kind::OptedOut, known),
-            (3, Kind::Received, stranger),
+            (1, Kind::Received, known()),
+            (2, Kind::Received, known()),
+            (2, Kind::OptedOut, known()),
+            (3, Kind::Received, stranger()),
             (4, Kind::Received, of_parts),
             (6, Kind::Received, Whose::default()),
-            (7, Kind::Received, stranger),
+            (7, Kind::Received, stranger()),
         ];
         assert_eq!(before, expected);
 
@@ -384,8 +385,8 @@ fn what_is_told_names_the_contact_and_the_conversation_as_they_were() {
         assert_eq!(told().await, before);
         let read =
             async |id| store.inbound(HOME, InboundId::from_key(id)).await.expect("read").expect("kept").whose;
-        assert_eq!(read(1).await, Whose { contact: None, ..known });
-        assert_eq!(read(3).await, Whose { contact: Some(ContactId::from_key(2)), ..stranger });
+        assert_eq!(read(1).await, Whose { contact: None, ..known() });
+        assert_eq!(read(3).await, Whose { contact: Some(ContactId::from_key(2)), ..stranger() });
         assert_eq!(read(6).await, Whose::default());
         store.close().await.expect("closed");
     });

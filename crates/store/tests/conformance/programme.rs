@@ -8,34 +8,42 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Act, Channel, Consent, Method, Wording};
 use tidings_domain::event::Kind;
 use tidings_domain::id::*;
-use tidings_domain::message::Message;
-use tidings_domain::programme::{Join, Joining, Name, Programme, Programmes};
+use tidings_domain::inbound::Whose;
+use tidings_domain::message::{Message, Status};
+use tidings_domain::programme::{Join, Joining, Name, Programme, Programmes, Stop};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::sender::Sender;
-use tidings_domain::suppression::{Reason, Suppression};
+use tidings_domain::suppression::{InForce, Listing, Reason, Suppression};
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
 
 const PERSON: u64 = 7;
 
-/// One that people join by a word, and one that they do not.
+/// One that people join by a word, one that they do not, and one that they join and leave at a sender of its own.
 pub fn programmes() -> Programmes {
-    let programme = |name: &str, join| Programme {
+    let programme = |name: &str, sender: &str, join, stop| Programme {
         name: Name::parse(name).expect("a name"),
         seller: "Acme".to_owned(),
-        senders: vec![Sender::from_stored("ACME").expect("a sender")],
+        senders: vec![Sender::from_stored(sender).expect("a sender")],
         pools: Vec::new(),
         join,
+        stop,
     };
-    let join = Join {
-        words: vec!["join".to_owned()],
+    let join = |word: &str| Join {
+        words: vec![word.to_owned()],
         purpose: Purpose::Marketing,
         act: Act::Written,
         wording: Wording { hash: [3; 32], text: "Text JOIN to ACME for offers.".to_owned() },
         welcome: "Welcome to Acme offers.".to_owned(),
     };
-    Programmes { all: vec![programme("reminders", None), programme("offers", Some(join))] }
+    Programmes {
+        all: vec![
+            programme("reminders", "ACME", None, Stop::Account),
+            programme("offers", "ACME", Some(join("join")), Stop::Account),
+            programme("news", "NEWS", Some(join("news")), Stop::Programme),
+        ],
+    }
 }
 
 /// Rules stand beside the programmes, and each welcome is the sample message whose number is that of what it answers, and
@@ -53,8 +61,8 @@ fn joining(now: Timestamp) -> Hearing {
             ..message(inbound.id.key() + 70)
         }))
     };
-    let joins = Joins { programmes: Arc::new(programmes()), welcome: Box::new(welcome) };
-    Hearing { joins: Some(Arc::new(joins)), ..ruled(now) }
+    let by_word = ByWord { programmes: Arc::new(programmes()), welcome: Box::new(welcome) };
+    Hearing { by_word: Some(Arc::new(by_word)), ..ruled(now) }
 }
 
 fn said(n: i64, text: &str, s: i64) -> Arrival {
@@ -79,6 +87,7 @@ fn listed(n: i64, reason: Reason) -> Suppression {
         id: SuppressionId::from_key(n),
         realm: HOME,
         recipient: number(PERSON),
+        programme: None,
         reason,
         source: "api".to_owned(),
         created_at: START,
@@ -88,7 +97,11 @@ fn listed(n: i64, reason: Reason) -> Suppression {
 }
 
 async fn why_listed(store: &Arc<dyn Backend>, s: i64) -> Option<Reason> {
-    store.suppressed(vec![(HOME, number(PERSON))], at(s)).await.expect("read")[0]
+    standing(store, s).await.account
+}
+
+async fn standing(store: &Arc<dyn Backend>, s: i64) -> Listing {
+    store.suppressed(vec![(HOME, number(PERSON))], at(s)).await.expect("read").remove(0)
 }
 
 #[test]
@@ -172,5 +185,174 @@ fn a_message_says_of_which_programme_it_is() {
         assert_eq!(stored(&store, id(1)).await.message, made);
         assert_eq!(stored(&store, id(2)).await.message.programme, None);
         store.close().await.expect("closed");
+    });
+}
+
+// ── opt-outs of one programme ───────────────────────────────────────────────────────────────────────────────
+
+fn news() -> Name {
+    Name::parse("news").expect("a name")
+}
+
+/// What the person says to the sender of the news.
+fn to_news(n: i64, text: &str, s: i64) -> Arrival {
+    Arrival { to: "NEWS".to_owned(), ..said(n, text, s) }
+}
+
+fn of_news(n: i64) -> Message {
+    Message { recipient: number(PERSON), programme: Some(news()), ..message(n) }
+}
+
+/// The person is out of the news for this reason, and of nothing else.
+fn out_of_news(reason: Reason) -> Listing {
+    Listing { account: None, programmes: [(news(), reason)].into() }
+}
+
+#[test]
+fn a_word_to_a_sender_of_one_programme_ends_that_one_alone() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let later = |n| Message { send_at: Some(at(600)), expires_at: at(9_000), ..of_news(n) };
+        let other = Message { programme: Name::parse("offers"), ..later(2) };
+        let of_none = Message { programme: None, ..later(3) };
+        let of_another_person = Message { recipient: number(8), ..later(5) };
+        accept(&store, [later(1), other, of_none, of_news(4), of_another_person]).await;
+
+        let out = hear(&store, vec![to_news(11, "STOP", 1)], 1).await;
+        assert!(out.opted_out);
+        store.close().await.expect("closed");
+        let store = place.open();
+        assert_eq!(standing(&store, 2).await, out_of_news(Reason::OptedOut));
+        for ended in [1, 4] {
+            let stored = stored(&store, id(ended)).await;
+            let failure = stored.failure.expect("it says why");
+            assert_eq!(stored.life.state.status(), Status::Rejected);
+            assert_eq!(failure, InForce { reason: Reason::OptedOut, programme: Some(news()) }.failure());
+        }
+        for kept in [2, 3, 5] {
+            assert!(!status(&store, id(kept)).await.is_final(), "{kept}");
+        }
+        let entries = store.suppressions(HOME, Some(number(PERSON)), false, page(MANY)).await.expect("read");
+        let [entry] = &entries.items[..] else { panic!("{entries:?}") };
+        assert_eq!((entry.programme.clone(), entry.reason), (Some(news()), Reason::OptedOut));
+        let reply = stored(&store, id(11)).await.message.reply.map(|reply| reply.kind);
+        assert_eq!(reply, Some(reply::Kind::ProgrammeOptOut));
+        let told = feed(&store, HOME, MANY).await;
+        let told = told.iter().find(|told| told.event.kind == Kind::OptedOut).expect("it is told");
+        assert_eq!(Whose::read_noted(told.event.raw.as_deref()).programme, Some(news()));
+
+        // What comes now: of the news nothing, of all else everything.
+        let other = Message { programme: Name::parse("offers"), ..of_news(22) };
+        let of_none = Message { programme: None, ..of_news(23) };
+        let accepted = store.accept(intake([of_news(21), other, of_none]), at(3)).await.expect("accepted");
+        let stopped = InForce { reason: Reason::OptedOut, programme: Some(news()) };
+        let expected = vec![Admission::Suppressed(stopped), Admission::Admitted, Admission::Admitted];
+        assert_eq!(accepted, Accepted::New(expected, Box::default()));
+        let said = store.said(vec![(HOME, number(PERSON))]).await.expect("read").remove(0);
+        assert_eq!(said.opt_outs.iter().map(|out| out.programme.clone()).collect::<Vec<_>>(), [Some(news())]);
+        store.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn an_opt_out_of_a_programme_is_confirmed_once_and_stop_all_ends_everything() {
+    for_each_backend(|store| async move {
+        let is_answered = |n| {
+            let store = Arc::clone(&store);
+            async move {
+                let found = store.message(HOME, id(n)).await.expect("read");
+                found.and_then(|one| one.message.reply).map(|reply| reply.kind)
+            }
+        };
+        hear(&store, vec![to_news(1, "STOP", 1), to_news(2, "stop!", 10), to_news(3, "HELP", 20)], 20).await;
+        assert_eq!(is_answered(1).await, Some(reply::Kind::ProgrammeOptOut));
+        assert_eq!((is_answered(2).await, standing(&store, 21).await), (None, out_of_news(Reason::OptedOut)));
+        hear(&store, vec![to_news(4, "STOP ALL", 30)], 30).await;
+        assert_eq!(is_answered(4).await, Some(reply::Kind::OptOut));
+        assert_eq!(why_listed(&store, 31).await, Some(Reason::OptedOut));
+        // Who is out of everything is out of the news, too.
+        hear(&store, vec![to_news(5, "STOP", 40)], 40).await;
+        assert_eq!(is_answered(5).await, None);
+        // START takes all of it back.
+        hear(&store, vec![said(6, "START", 50)], 50).await;
+        assert!(standing(&store, 51).await.is_free());
+        assert_eq!(is_answered(6).await, Some(reply::Kind::OptIn));
+        // A sentence says more than a word, and so does a word where two programmes are sent from.
+        hear(&store, vec![to_news(7, "do not text me again", 60)], 60).await;
+        assert_eq!(
+            standing(&store, 61).await,
+            Listing { account: Some(Reason::OptedOut), ..Listing::default() }
+        );
+        hear(&store, vec![said(8, "START", 70), said(9, "STOP", 80)], 80).await;
+        assert_eq!(
+            standing(&store, 81).await,
+            Listing { account: Some(Reason::OptedOut), ..Listing::default() }
+        );
+    });
+}
+
+#[test]
+fn only_the_person_or_somebody_who_says_why_lifts_an_opt_out_of_a_programme() {
+    for_each_backend(|store| async move {
+        hear(&store, vec![to_news(1, "STOP", 1)], 1).await;
+        let sender = Sender::from_stored("NEWS").expect("a sender");
+        let joining = programmes().joined_by(sender, "news").expect("it is its word");
+        let by = (InboundId::from_key(9), at(5));
+        let consent = joining.entry(ConsentId::from_key(500), HOME, number(PERSON), by, at(5));
+        store.record_consents(vec![consent], actor(), at(5)).await.expect("recorded");
+        assert_eq!(
+            standing(&store, 6).await,
+            out_of_news(Reason::OptedOut),
+            "what others say changes nothing"
+        );
+        let lift = |programme, s| store.lift(HOME, number(PERSON), programme, "asked".into(), actor(), at(s));
+        assert!(lift(None, 7).await.expect("asked").is_none(), "there is no entry about everything");
+        assert!(lift(Name::parse("offers"), 7).await.expect("asked").is_none());
+        let lifted = lift(Some(news()), 7).await.expect("asked").expect("it was in force");
+        assert_eq!(lifted.programme, Some(news()));
+        assert!(standing(&store, 8).await.is_free());
+
+        // The word of another programme lifts nothing of this one, and its own does.
+        hear(&store, vec![to_news(2, "STOP", 10), said(3, "join", 15)], 15).await;
+        assert_eq!(standing(&store, 16).await, out_of_news(Reason::OptedOut));
+        hear(&store, vec![to_news(4, "news", 20)], 20).await;
+        assert!(standing(&store, 21).await.is_free());
+        assert_eq!(stored(&store, id(74)).await.message.programme, Some(news()));
+    });
+}
+
+#[test]
+fn entries_about_everything_and_about_a_programme_know_nothing_of_each_other() {
+    for_each_backend(|store| async move {
+        let of_news = |n, reason| Suppression { programme: Some(news()), ..listed(n, reason) };
+        let entries =
+            vec![listed(50, Reason::OptedOut), of_news(51, Reason::Manual), listed(52, Reason::Manual)];
+        let stand = store.suppress(entries, actor()).await.expect("listed");
+        assert_eq!(stand.iter().map(|one| one.id.key()).collect::<Vec<_>>(), [50, 51, 50]);
+        let both = Listing { account: Some(Reason::OptedOut), ..out_of_news(Reason::Manual) };
+        assert_eq!(standing(&store, 1).await, both);
+        // The person's word replaces what somebody of the account said of the news, and START brings that back.
+        store.lift(HOME, number(PERSON), None, "asked".into(), actor(), at(2)).await.expect("lifted");
+        hear(&store, vec![to_news(1, "STOP", 10)], 10).await;
+        assert_eq!(standing(&store, 11).await, out_of_news(Reason::OptedOut));
+        hear(&store, vec![to_news(2, "START", 20)], 20).await;
+        assert_eq!(standing(&store, 21).await, out_of_news(Reason::Manual));
+        let page = store.suppressions(HOME, Some(number(PERSON)), true, page(MANY)).await.expect("read");
+        assert_eq!(page.items.len(), 4, "{page:?}");
+    });
+}
+
+#[test]
+fn what_waits_of_a_programme_ends_whoever_made_the_entry() {
+    for_each_backend(|store| async move {
+        accept(&store, [of_news(1), Message { programme: None, ..of_news(2) }]).await;
+        let entry = Suppression { programme: Some(news()), ..listed(50, Reason::OptedOut) };
+        store.suppress(vec![entry], actor()).await.expect("listed");
+        let ended = store.stop_waiting(vec![(HOME, number(PERSON))], MANY, at(1)).await.expect("ended");
+        assert_eq!(ended.counted.len(), 1);
+        assert_eq!(
+            (status(&store, id(1)).await, status(&store, id(2)).await),
+            (Status::Rejected, Status::Queued)
+        );
     });
 }

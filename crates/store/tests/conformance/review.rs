@@ -94,7 +94,7 @@ fn the_decision_to_suppress_stops_further_messages_in_the_same_commit() {
         let which = ReviewChoice::Cause(cause);
         store.decide(HOME, which, Decision::Suppress, 9, actor(), at(9)).await.expect("decided");
         let found = store.suppressed(vec![(HOME, number(0))], at(9)).await.expect("read");
-        assert_eq!(found, [Some(Reason::Manual)]);
+        assert_eq!(found[0].account, Some(Reason::Manual));
         assert_eq!(audited(&store).await, ["suppression.add", "review.decide"]);
     });
 }

@@ -8,6 +8,7 @@ use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
 use tidings_domain::keyword::Keyword;
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Status};
+use tidings_domain::programme::Name;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::receipt::{IdForm, Receipt};
@@ -167,8 +168,8 @@ pub fn part(n: i64, place: (u16, u8, u8), text: &str, now: Timestamp) -> Arrival
 
 /// Three minutes, and whoever asks is answered by the sample message with the number of what they sent.
 pub fn hearing() -> Hearing {
-    let reply = |inbound: &Inbound, person: PhoneNumber, found: Keyword| {
-        let kind = reply::Kind::to(found.class)?;
+    let reply = |inbound: &Inbound, person: PhoneNumber, found: Keyword, programme: Option<&Name>| {
+        let kind = reply::Kind::to(found.class, programme.is_some())?;
         Some(draft(Message {
             recipient: person,
             created_at: inbound.at,
@@ -177,7 +178,13 @@ pub fn hearing() -> Hearing {
             ..message(inbound.id.key())
         }))
     };
-    Hearing { wait_ms: 180_000, bounds: Bounds::default(), reply: Arc::new(reply), rules: None, joins: None }
+    Hearing {
+        wait_ms: 180_000,
+        bounds: Bounds::default(),
+        reply: Arc::new(reply),
+        rules: None,
+        by_word: None,
+    }
 }
 
 pub async fn receive(store: &Arc<dyn Backend>, arrivals: Vec<Arrival>, now: Timestamp) -> Advanced {

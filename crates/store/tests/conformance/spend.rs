@@ -45,8 +45,8 @@ fn what_would_go_beyond_a_limit_is_not_accepted_and_not_counted() {
     for_each_place(|place| async move {
         let store = place.open();
         let call = vec![priced(1, 6), priced(2, 5), priced(3, 4), priced(4, 1), priced(5, 0)];
-        let day = Overspent(Period::Day);
-        assert_eq!(offer(&store, call, 1).await, [Admitted, day, Admitted, day, Admitted]);
+        let day = || Overspent(Period::Day);
+        assert_eq!(offer(&store, call, 1).await, [Admitted, day(), Admitted, day(), Admitted]);
         assert!(store.message(HOME, id(2)).await.expect("read").is_none());
         store.close().await.expect("closed");
         let store = place.open();

@@ -16,6 +16,7 @@ pub fn entry(n: i64, recipient: u64, reason: Reason) -> Suppression {
         id: SuppressionId::from_key(n),
         realm: HOME,
         recipient: number(recipient),
+        programme: None,
         reason,
         source: "api".to_owned(),
         created_at: START,
@@ -25,7 +26,7 @@ pub fn entry(n: i64, recipient: u64, reason: Reason) -> Suppression {
 }
 
 async fn in_force(store: &Arc<dyn Backend>, recipient: u64, now: Timestamp) -> Option<Reason> {
-    store.suppressed(vec![(HOME, number(recipient))], now).await.expect("read")[0]
+    store.suppressed(vec![(HOME, number(recipient))], now).await.expect("read")[0].account
 }
 
 #[test]
@@ -35,7 +36,7 @@ fn a_message_to_somebody_on_the_list_is_not_stored() {
         let accepted =
             store.accept(intake([message(1), message(2), message(3)]), at(1)).await.expect("accepted");
         let expected =
-            vec![Admission::Admitted, Admission::Suppressed(Reason::OptedOut), Admission::Admitted];
+            vec![Admission::Admitted, Admission::Suppressed(Reason::OptedOut.into()), Admission::Admitted];
         assert_eq!(accepted, Accepted::New(expected, Box::default()));
         assert!(store.message(HOME, id(2)).await.expect("read").is_none());
         assert_eq!(claim_at(&store, at(1)).await.len(), 2);
@@ -114,8 +115,11 @@ fn the_list_of_one_realm_says_nothing_about_another() {
         let other = Realm { account: AccountId::from_key(2), ..HOME };
         let asked = vec![(test, number(1)), (other, number(1)), (HOME, number(1)), (HOME, number(2))];
         let found = store.suppressed(asked, START).await.expect("read");
+        let found: Vec<_> = found.into_iter().map(|standing| standing.account).collect();
         assert_eq!(found, [None, None, Some(Reason::OptedOut), None]);
-        assert!(store.lift(other, number(1), "x".into(), actor(), START).await.expect("asked").is_none());
+        assert!(
+            store.lift(other, number(1), None, "x".into(), actor(), START).await.expect("asked").is_none()
+        );
     });
 }
 
@@ -158,7 +162,9 @@ fn an_entry_past_its_end_is_not_in_force_and_gives_way() {
         store.suppress(vec![ending], actor()).await.expect("added");
         assert_eq!(in_force(&store, 1, at(59)).await, Some(Reason::OptedOut));
         assert_eq!(in_force(&store, 1, at(60)).await, None);
-        assert!(store.lift(HOME, number(1), "x".into(), actor(), at(60)).await.expect("asked").is_none());
+        assert!(
+            store.lift(HOME, number(1), None, "x".into(), actor(), at(60)).await.expect("asked").is_none()
+        );
         let weaker = Suppression { created_at: at(61), ..entry(2, 1, Reason::InvalidNumber) };
         let now = store.suppress(vec![weaker], actor()).await.expect("added");
         assert_eq!((now[0].id.key(), in_force(&store, 1, at(61)).await), (2, Some(Reason::InvalidNumber)));
@@ -169,10 +175,13 @@ fn an_entry_past_its_end_is_not_in_force_and_gives_way() {
 fn lifting_lets_messages_through_and_keeps_the_history() {
     for_each_backend(|store| async move {
         store.suppress(vec![entry(1, 1, Reason::OptedOut)], actor()).await.expect("added");
-        let lifted = store.lift(HOME, number(1), "asked to".into(), actor(), at(5)).await.expect("asked");
+        let lifted =
+            store.lift(HOME, number(1), None, "asked to".into(), actor(), at(5)).await.expect("asked");
         assert_eq!(lifted.expect("it was in force").lifted, Some((at(5), "asked to".to_owned())));
         assert_eq!(in_force(&store, 1, at(5)).await, None);
-        assert!(store.lift(HOME, number(1), "again".into(), actor(), at(6)).await.expect("asked").is_none());
+        assert!(
+            store.lift(HOME, number(1), None, "again".into(), actor(), at(6)).await.expect("asked").is_none()
+        );
         accept(&store, [message(1)]).await;
         let list = |all| store.suppressions(HOME, None, all, page(9));
         assert!(list(false).await.expect("read").items.is_empty());
@@ -232,7 +241,7 @@ fn changes_of_the_list_are_told_in_the_order_of_their_commits_whoever_made_them(
         store.suppress(vec![entry(3, 1, Reason::Manual)], actor()).await.expect("asked");
         store.suppress(vec![entry(4, 2, Reason::OptedOut)], actor()).await.expect("added");
         store.record_audit(actor(), "x".into(), String::new(), String::new(), at(1)).await.expect("noted");
-        let lifted = store.lift(HOME, number(1), "again".into(), actor(), at(2)).await.expect("lifted");
+        let lifted = store.lift(HOME, number(1), None, "again".into(), actor(), at(2)).await.expect("lifted");
         assert!(lifted.is_some());
         let id = sending(&store, message(9)).await;
         advance(&store, vec![refused(id, 1, failure(FailureClass::OptedOut, false))], at(3)).await;

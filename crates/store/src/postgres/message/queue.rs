@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
+use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, LEASE_MS, Message, State, Status, damaged};
 use tidings_domain::poison;
@@ -22,7 +23,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::queue;
 use tidings_domain::receipt::{self, our_reference, reference_form};
 use tidings_domain::retry::{Jitter, RetryPolicy};
-use tidings_domain::suppression::Reason;
+use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
@@ -525,23 +526,24 @@ pub(in crate::postgres) async fn stop_waiting(
             out.more = true;
             break;
         }
-        if let Some(why) = suppression::standing(tx, *realm, *recipient, *now).await? {
+        let standing = suppression::standing(tx, *realm, *recipient, *now).await?;
+        if !standing.is_free() {
             // What the people before brought about must be found where it is looked for.
             tx.settle().await?;
-            out.add(end_waiting_for(tx, *realm, *recipient, why, left, *now).await?);
+            out.add(end_waiting_for(tx, *realm, *recipient, &standing, left, *now).await?);
         }
     }
     out.crashed = tx.set_aside();
     Ok(out)
 }
 
-/// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same. One
+/// Ends those of up to `limit` messages that wait in a queue for somebody which the list stops, as the person stands there. One
 /// that crashes is left, and met again when it comes up. The sheets must be settled.
 pub(in crate::postgres) async fn end_waiting_for(
     tx: &mut Tx,
     realm: Realm,
     recipient: PhoneNumber,
-    why: Reason,
+    standing: &Listing,
     limit: usize,
     now: Timestamp,
 ) -> Result<Advanced> {
@@ -564,7 +566,9 @@ pub(in crate::postgres) async fn end_waiting_for(
     tx.sheets.messages.load(&tx.sql, needs).await?;
     for id in waiting {
         let Some(slot) = tx.sheets.messages.known(id) else { continue };
-        if slot.message.realm() == realm && why.stops(slot.message.reply, slot.message.created_at, now) {
+        if slot.message.realm() == realm
+            && let Some(why) = gate::refuses_listed(&slot.message, standing, now)
+        {
             let end = async |tx: &mut Tx| commit.apply(tx, id, Input::Stopped(why.failure())).await;
             tx.contain(id, end).await?;
         }

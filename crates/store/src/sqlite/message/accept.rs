@@ -54,8 +54,8 @@ pub(in crate::sqlite) fn accept_with(
     for draft in &intake.drafts {
         let message = &draft.message;
         let listed = suppression::look(tx, message.realm(), message.recipient, now)?;
-        if let Some(reason) = gate::refuses_listed(message, listed, now) {
-            admissions.push(Admission::Suppressed(reason));
+        if let Some(entry) = gate::refuses_listed(message, &listed, now) {
+            admissions.push(Admission::Suppressed(entry));
             continue;
         }
         if let (Some(spending), Some(priced)) = (&mut spending, &draft.priced)

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
+use tidings_domain::gate;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, LEASE_MS, Message, Segment, State, Status, damaged};
 use tidings_domain::poison;
@@ -21,7 +22,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{self, Queue};
 use tidings_domain::receipt::{self, our_reference, reference_form};
 use tidings_domain::retry::{Jitter, RetryPolicy};
-use tidings_domain::suppression::Reason;
+use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
 
 // ── from a queue to a carrier ───────────────────────────────────────────────────────────────────────────────
@@ -445,21 +446,22 @@ pub(in crate::sqlite) fn stop_waiting(
             out.more = true;
             break;
         }
-        if let Some(why) = suppression::in_force(tx.sql, *realm, *recipient, *now)? {
-            out.add(end_waiting_for(tx, *realm, *recipient, why, left, *now)?);
+        let standing = suppression::standing(tx.sql, *realm, *recipient, *now)?;
+        if !standing.is_free() {
+            out.add(end_waiting_for(tx, *realm, *recipient, &standing, left, *now)?);
         }
     }
     out.crashed = tx.set_aside();
     Ok(out)
 }
 
-/// Ends up to `limit` messages that wait in a queue for somebody who is on the list, but what may pass all the same. One
+/// Ends those of up to `limit` messages that wait in a queue for somebody which the list stops, as the person stands there. One
 /// that crashes is left, and met again when it comes up.
 pub(in crate::sqlite) fn end_waiting_for(
     tx: &mut Tx<'_>,
     realm: Realm,
     recipient: PhoneNumber,
-    why: Reason,
+    standing: &Listing,
     limit: usize,
     now: Timestamp,
 ) -> Result<Advanced> {
@@ -473,10 +475,10 @@ pub(in crate::sqlite) fn end_waiting_for(
     let is_full = waiting.len() == limit;
     for id in waiting {
         let end = |tx: &mut Tx<'_>| {
-            let Some(hot) = load(tx.sql, id)? else { return Ok(None) };
-            if hot.message.realm() != realm || !why.stops(hot.message.reply, hot.message.created_at, now) {
+            let Some(hot) = load(tx.sql, id)?.filter(|hot| hot.message.realm() == realm) else {
                 return Ok(None);
-            }
+            };
+            let Some(why) = gate::refuses_listed(&hot.message, standing, now) else { return Ok(None) };
             commit.apply_to(tx, hot, Input::Stopped(why.failure()))
         };
         tx.contain(id, end)?;

@@ -19,7 +19,7 @@ use tidings_domain::inbound_rule::{Answer as RuleAnswer, Assign, InboundRule, Th
 use tidings_domain::keyword::Keyword;
 use tidings_domain::message::Message;
 use tidings_domain::pool::Name;
-use tidings_domain::programme::Joining;
+use tidings_domain::programme::{self, Joining};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
 use tidings_domain::reply::{self, Reply};
@@ -126,7 +126,7 @@ pub(super) enum Call {
     ChangeSegment(Realm, SegmentId, SegmentChange),
     DeleteSegment(Realm, SegmentId),
     AddTouches(Realm, Touched),
-    Lift(Realm, PhoneNumber),
+    Lift(Realm, PhoneNumber, Option<programme::Name>),
     /// Decides the open item at this place of the list, or everything with its cause.
     Decide {
         realm: Realm,
@@ -223,32 +223,34 @@ fn entry(entry: &Suppression) -> String {
 /// Few may wait, and who asks is answered from the connection of the realm by a message whose id goes with that of what was
 /// sent.
 fn hearing(now: Timestamp) -> Hearing {
-    let reply = move |inbound: &Inbound, person: PhoneNumber, found: Keyword| {
-        let kind = reply::Kind::to(found.class).filter(|_| inbound.id.key() % 5 != 0)?;
-        Some(draft(Message {
-            id: answer_to(inbound.id),
-            account: inbound.realm.account,
-            environment: inbound.realm.environment,
-            recipient: person,
-            connection: if inbound.realm == TEST { TEST_LINE } else { LINE },
-            created_at: now,
-            expires_at: now.plus_s(reply::VALIDITY_S),
-            reply: Some(Reply { kind, to: inbound.id }),
-            ..message(7)
-        }))
-    };
+    let reply =
+        move |inbound: &Inbound, person: PhoneNumber, found: Keyword, programme: Option<&programme::Name>| {
+            let kind =
+                reply::Kind::to(found.class, programme.is_some()).filter(|_| inbound.id.key() % 5 != 0)?;
+            Some(draft(Message {
+                id: answer_to(inbound.id),
+                account: inbound.realm.account,
+                environment: inbound.realm.environment,
+                recipient: person,
+                connection: if inbound.realm == TEST { TEST_LINE } else { LINE },
+                created_at: now,
+                expires_at: now.plus_s(reply::VALIDITY_S),
+                reply: Some(Reply { kind, to: inbound.id }),
+                ..message(7)
+            }))
+        };
     let bounds = Bounds { sender: 2, connection: 4, all: 5 };
     Hearing {
         wait_ms: 20_000,
         bounds,
         reply: Arc::new(reply),
         rules: Some(rules(now)),
-        joins: Some(joins(now)),
+        by_word: Some(by_word(now)),
     }
 }
 
-/// A programme that people join.
-fn joins(now: Timestamp) -> Arc<Joins> {
+/// A programme that people join, and one that they leave.
+fn by_word(now: Timestamp) -> Arc<ByWord> {
     let welcome = move |inbound: &Inbound, person: PhoneNumber, joining: &Joining| {
         Some(draft(Message {
             id: answer_to(inbound.id),
@@ -265,7 +267,7 @@ fn joins(now: Timestamp) -> Arc<Joins> {
             ..message(7)
         }))
     };
-    Arc::new(Joins { programmes: Arc::new(programmes()), welcome: Box::new(welcome) })
+    Arc::new(ByWord { programmes: Arc::new(programmes()), welcome: Box::new(welcome) })
 }
 
 /// One that answers, and others that only put conversations into order.
@@ -449,8 +451,8 @@ pub(super) async fn make(store: &Arc<dyn Backend>, call: &Call, now: Timestamp) 
             let content = crate::template::content(now.as_millis());
             plain(store.add_template_version(realm, id, content, actor(), now).await)
         }
-        Call::Lift(realm, recipient) => {
-            answer(store.lift(realm, recipient, "asked".into(), actor(), now).await, |lifted| {
+        Call::Lift(realm, recipient, programme) => {
+            answer(store.lift(realm, recipient, programme, "asked".into(), actor(), now).await, |lifted| {
                 lines(lifted.iter().map(entry))
             })
         }

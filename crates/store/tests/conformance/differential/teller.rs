@@ -167,6 +167,10 @@ impl Teller {
         self.draw.of(&[HOME, HOME, HOME, HOME, TEST, NEIGHBOUR])
     }
 
+    fn programme(&mut self) -> Option<programme::Name> {
+        programme::Name::parse(self.draw.of(&["", "", "", "offers", "news", "news"]))
+    }
+
     fn recipient(&mut self) -> PhoneNumber {
         number(self.draw.below(5))
     }
@@ -222,7 +226,7 @@ impl Teller {
             79 if self.draw.one_in(2) => self.turns(),
             79 if self.draw.one_in(2) => self.quotas(),
             78 | 79 => Call::Suppress((0..1 + self.draw.below(3)).map(|_| self.suppression()).collect()),
-            80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient()),
+            80 if self.draw.one_in(2) => Call::Lift(self.realm(), self.recipient(), self.programme()),
             97 if self.draw.one_in(2) => self.template(),
             97 if self.draw.one_in(2) => self.segment(),
             80 if self.draw.one_in(2) => Call::ImportConsents(self.list_of_consents()),
@@ -487,10 +491,16 @@ impl Teller {
             callback: self.draw.lately(&self.callbacks).filter(|_| realm == HOME),
             reference: self.draw.one_in(3).then(|| format!("order {}", self.draw.below(3))),
             metadata: self.draw.one_in(4).then(|| "{\"a\": [1, null]}".to_owned()),
-            retry_of: self.draw.one_in(9).then(|| self.known().1),
+            // Nobody repeats a message of another account.
+            retry_of: self
+                .draw
+                .one_in(9)
+                .then(|| self.known())
+                .filter(|(of, _)| *of == realm)
+                .map(|(_, id)| id),
             reply: None,
             template: self.draw.one_in(5).then(|| Origin { template: TemplateId::from_key(3), version: 2 }),
-            programme: programme::Name::parse("offers").filter(|_| self.draw.one_in(5)),
+            programme: self.programme(),
             ..message(self.made)
         };
         let queued = Life::queued(message.segments, now, send_at);
@@ -662,6 +672,7 @@ impl Teller {
         let text = self.draw.of(&[
             "STOP",
             "STOP",
+            "STOP ALL",
             "START",
             "HELP",
             "wrong number",
@@ -689,7 +700,7 @@ impl Teller {
             realm,
             connection: self.draw.of(&[LINE, LINE, OTHER_LINE]),
             from: if self.draw.one_in(9) { "ACME".to_owned() } else { person.to_string() },
-            to: "ACME".to_owned(),
+            to: self.draw.of(&["ACME", "ACME", "ACME", "NEWS"]).to_owned(),
             segment: Segment::received(charset, text.as_bytes(), false, place),
             beside: self.draw.of(&[vec![], vec![], vec![7]]),
             opened: self.draw.of(&[None, Some(self.now), Some(self.now.plus_ms(-30_000))]),
@@ -785,6 +796,7 @@ impl Teller {
             id: SuppressionId::from_key(self.last_suppression),
             realm: self.realm(),
             recipient: self.recipient(),
+            programme: self.programme(),
             reason: self.draw.of(&Reason::ALL),
             source: "api".to_owned(),
             created_at: self.now,
