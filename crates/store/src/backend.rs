@@ -190,8 +190,8 @@ pub trait Backend: Send + Sync + 'static {
     /// of which the last part came, is told: with its event, and what it asks is done by `domain::inbound`: the entry of the
     /// suppression list or its end, with its event; the end of up to [`ENDED_BY_OPT_OUT_MAX`] messages that wait in a queue
     /// for who opted out (see [`Backend::stop_waiting`] for those beyond it); the review item of a doubtful one; and the reply, which
-    /// waits in its connection's queue. STOP is about everything, or about the programme that
-    /// `Programmes::stopped_at` says; START about every entry that was the person's own word. Of a lifted entry that had replaced one of somebody of the account
+    /// waits in its connection's queue. STOP is about everything, or about the programme that `Programmes::stopped_at` says; START is
+    /// about every entry that was the person's own word. Of a lifted entry that had replaced one of somebody of the account
     /// ([`suppression::Reason::Manual`]), that one counts again. What joins a programme is done by `domain::inbound::decide_join`: an entry
     /// of the ledger with its line in the audit trail, the end of an opt-out, and the welcome in the place of the reply.
     ///
