@@ -104,7 +104,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
                 recipient,
                 purpose,
                 text: text.as_deref(),
-                wants_answer: false,
+                expects_answer: false,
             };
             let routes = routes(&config, true);
             let is_full = |sender: &Sender| full(sender).is_some_and(|full| full.opens_at.is_some());

@@ -156,7 +156,7 @@ pub struct Facts<'a> {
     /// What the request's recipient was sent lately and will be, where the gate's policy has bounds for it.
     pub others: &'a [Other],
     /// Whether an answer is waited for: then its sender must be one that people can write to.
-    pub wants_answer: bool,
+    pub expects_answer: bool,
     /// The limit of the day of the request's sender, where the gate's policy has one for it, with what went on the day on which
     /// it would go.
     pub day: Option<&'a Used>,
@@ -255,7 +255,7 @@ const CLOCK_TOLERANCE_MS: i64 = 5_000;
 pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<Plan, Refusal> {
     let sender = request.from.sender().ok_or(Refusal::NoPool)?;
     sender.check_for(request.recipient).map_err(Refusal::Sender)?;
-    if facts.wants_answer && !facts.gate.senders.can(&sender, Capability::TextIn) {
+    if facts.expects_answer && !facts.gate.senders.can(&sender, Capability::TextIn) {
         return Err(Refusal::Sender(SenderNotUsable::CannotReceive));
     }
     let programme =
@@ -434,7 +434,7 @@ mod tests {
                 consent: None,
                 zone: None,
                 others: &[],
-                wants_answer: false,
+                expects_answer: false,
                 day: Some(&used),
             };
             let told = match plan(&request, facts, now) {

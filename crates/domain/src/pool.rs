@@ -257,7 +257,7 @@ pub struct Wish<'a> {
     /// What it says; `None` where that is not known.
     pub text: Option<&'a str>,
     /// Whether an answer is waited for.
-    pub wants_answer: bool,
+    pub expects_answer: bool,
 }
 
 /// Why a sender cannot be used for a message, if it cannot. `is_full` is whether as much went from it today as may; `waits` says
@@ -270,8 +270,8 @@ pub fn look(
     is_full: bool,
     waits: impl Fn(ConnectionId) -> Option<Unusable>,
 ) -> Option<Unusable> {
-    let Wish { environment, recipient, purpose, text, wants_answer } = wish;
-    let cannot_receive = wants_answer && !policy.can(&sender, Capability::TextIn);
+    let Wish { environment, recipient, purpose, text, expects_answer } = wish;
+    let cannot_receive = expects_answer && !policy.can(&sender, Capability::TextIn);
     if cannot_receive
         || !policy.refuses(&sender, recipient, purpose, text).is_empty()
         || sender.check_for(recipient).is_err()

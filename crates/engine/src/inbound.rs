@@ -143,7 +143,7 @@ fn draft(
         consent: None,
         zone: None,
         others: &[],
-        wants_answer: false,
+        expects_answer: false,
         day: None,
     };
     let plan = match intake::plan(&request, facts, now) {

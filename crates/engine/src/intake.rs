@@ -234,7 +234,7 @@ enum With {
 
 impl With {
     /// Whether it is sent for the sake of an answer.
-    const fn wants_answer(&self) -> bool {
+    const fn expects_answer(&self) -> bool {
         matches!(self, Self::Saying(_) | Self::Asking(_))
     }
 }
@@ -249,7 +249,7 @@ async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_
     }
     for _ in 0..PICKS_MAX {
         let mut call = call.clone();
-        pick(engine, call.realm, &mut call.requests, with.wants_answer(), now).await?;
+        pick(engine, call.realm, &mut call.requests, with.expects_answer(), now).await?;
         if let Some(sent) = attempt(engine, call, with.clone(), &zones, None, now).await? {
             return Ok(sent);
         }
@@ -262,7 +262,7 @@ async fn pick(
     engine: &Inner,
     realm: Realm,
     requests: &mut [SendRequest],
-    wants_answer: bool,
+    expects_answer: bool,
     now: Timestamp,
 ) -> Result<()> {
     let paused: HashSet<ConnectionId> = {
@@ -294,7 +294,7 @@ async fn pick(
                 recipient: request.recipient,
                 purpose: request.purpose,
                 text: Some(&request.text),
-                wants_answer,
+                expects_answer,
             };
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {
@@ -347,7 +347,7 @@ async fn attempt(
 ) -> Result<Option<Sent>> {
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
     let asked = Asked { realm: call.realm, token: call.token, batch: batch.map(|(id, _)| id) };
-    let wants_answer = with.wants_answer();
+    let expects_answer = with.expects_answer();
     let planner = engine.planner();
     let looked = planner.look(call.realm, &call.requests, now).await?;
     let mut others = planner.turns(call.realm, &call.requests, now).await?;
@@ -360,7 +360,7 @@ async fn attempt(
         .map(|(place, request)| {
             let mut looked = looked.get(&place).cloned().unwrap_or_default();
             looked.day = days.get(&place);
-            looked.wants_answer = wants_answer;
+            looked.expects_answer = expects_answer;
             let (recipient, purpose) = (request.recipient, request.purpose);
             looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
@@ -482,7 +482,7 @@ struct Looked<'a> {
     zone: Option<&'static Zone>,
     day: Option<&'a Used>,
     /// Whether an answer is waited for.
-    wants_answer: bool,
+    expects_answer: bool,
 }
 
 /// What requests are planned with: what the store knows of people, and the operator's word. A running engine has it, and so has
@@ -585,7 +585,7 @@ impl<'a> Planner<'a> {
             zone: looked.zone,
             others,
             day: looked.day,
-            wants_answer: looked.wants_answer,
+            expects_answer: looked.expects_answer,
         }
     }
 

@@ -81,7 +81,13 @@ fn a_text_that_carriers_filter_goes_with_a_warning_or_not_at_all() {
     assert_eq!((status, reasons(&accepted["warnings"])), (202, all.to_vec()), "{accepted}");
     assert!(!accepted.to_string().contains("WINE"), "{accepted}");
     assert_eq!(send(&served, PERSON, "transactional", bad).1["warnings"], json!([]));
-    assert_eq!(send(&served, PERSON, "marketing", GOOD).1["warnings"], json!([]));
+    // "Reply STOP" helps where people can reply, and not where the sender is a name.
+    let (_, of_name) = send(&served, PERSON, "marketing", GOOD);
+    assert_eq!(reasons(&of_name["warnings"]), [all[3]], "{of_name}");
+    let mut answerable = message(PERSON, "marketing", GOOD);
+    answerable["from"] = json!("+15550001111");
+    let (_, of_number) = served.ask("POST", "/v1/messages", &answerable);
+    assert_eq!(of_number["warnings"], json!([]), "{of_number}");
     let (_, preview) = served.ask("POST", "/v1/messages/preview", &message(PERSON, "marketing", bad));
     assert_eq!((reasons(&preview["warnings"]), &preview["refused"]), (all.to_vec(), &json!([])));
 
