@@ -19,8 +19,11 @@ pub(crate) async fn ask(ask: Ask) -> Answer {
     }
     open(&ask)?;
     let key = idempotency::key(&ask.headers)?;
-    let (message, new) = wire::parse(&ask.json()?, ask.door())?;
+    let (mut message, new) = wire::parse(&ask.json()?, ask.door())?;
     check_programme(&ask, new.programme.as_deref())?;
+    // It is of what it asks for: whoever left that programme is not asked, and no sender asks for another's.
+    let programme = new.programme.as_deref().and_then(|name| ask.app.engine.programmes().meant_by(name));
+    message.request.programme = programme.map(|one| one.name.clone());
     pace(&ask, 1)?;
     let text_field = message.text_field;
     let (base, rendered) = (ask.app.settings.public_url.clone(), new.clone());

@@ -152,3 +152,34 @@ async fn a_consent_counts_for_the_programme_that_it_names() {
     check(SHOP, None, Some("revoked")).await;
     house.close().await;
 }
+
+#[tokio::test]
+async fn who_left_a_programme_is_not_asked_for_it_and_no_sender_asks_for_another() {
+    let house = house_where(|settings| {
+        let stop = |one: Programme| Programme { stop: Stop::Programme, ..one };
+        let all = vec![stop(programme("reminders", &[CLINIC])), stop(programme("offers", &[SHOP]))];
+        settings.programmes = Arc::new(Programmes { all });
+    })
+    .await;
+    let token = house.token().await;
+    let ask = async |from: &str, programme: &str| {
+        let body = json!({
+            "from": from, "to": PERSON, "text": "Reply YES to hear of them", "act": "express", "programme": programme,
+        });
+        house.post("/v1/consents/requests", &token, &body.to_string()).await
+    };
+    let refused = ask(CLINIC, "offers").await.expect(422);
+    assert_eq!(
+        (&refused["code"], &refused["errors"][0]["reason"]),
+        (&json!("INVALID_SENDER"), &json!("other_programme"))
+    );
+
+    let left = json!({ "to": PERSON, "programme": "offers", "reason": "opted_out" });
+    house.post("/v1/suppressions", &token, &left.to_string()).await.expect(201);
+    assert_eq!(ask(NOBODY, "Offers").await.expect(422)["code"], "OPTED_OUT");
+    assert_eq!(ask(SHOP, "offers").await.expect(422)["code"], "OPTED_OUT");
+    let asked = ask(CLINIC, "reminders").await.expect(202);
+    let path = format!("/v1/messages/{}", asked["message_id"].as_str().unwrap());
+    assert_eq!(house.get(&path, &token).await.expect(200)["programme"], "reminders");
+    house.close().await;
+}

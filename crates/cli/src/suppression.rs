@@ -133,6 +133,9 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let programme = place.programme(programme.as_deref())?;
             let realm = operator.realm(&whose).await?;
             let now = operator.now();
+            if until.is_some_and(|end| end <= now) {
+                bail!("the time of --until has passed already");
+            }
             let entry = Suppression {
                 id: SuppressionId::from_key(operator.clock.id()),
                 realm,

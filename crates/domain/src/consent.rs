@@ -469,7 +469,8 @@ impl History {
 }
 
 /// How the consent to be contacted for this purpose over this channel by these messages stands, given all that a person said:
-/// the newest word about them counts, by when it was said and not by when it was recorded.
+/// the newest word about them counts, by when it was said and not by when it was recorded. Of two that were said at the same moment,
+/// as in a file that knows days only, it is the one that takes consent back.
 pub fn standing<'a>(
     ledger: impl IntoIterator<Item = &'a Consent>,
     opt_outs: &[OptOut],
@@ -483,7 +484,10 @@ pub fn standing<'a>(
             && entry.given_at <= now
             && scope.concerns(entry.act, &entry.evidence)
     };
-    let newest = ledger.into_iter().filter(concerns).max_by_key(|entry| (entry.given_at, entry.id));
+    let newest = ledger
+        .into_iter()
+        .filter(concerns)
+        .max_by_key(|entry| (entry.given_at, entry.act == Act::Revoked, entry.id));
     let Some(entry) = newest else { return Standing::Never };
     if entry.act == Act::Revoked {
         return Standing::Revoked(entry.given_at);
@@ -554,6 +558,14 @@ mod tests {
         check(&[Consent { expires_at: Some(at(100)), ..entry(1, Text, Written, 1) }], "expired");
         check(&[Consent { expires_at: Some(at(101)), ..entry(1, Text, Written, 1) }], "granted");
         check(&[Consent { purpose: Purpose::Alert, ..entry(1, Text, Written, 1) }], "never_given");
+    }
+
+    #[test]
+    fn of_two_words_of_the_same_moment_the_one_that_takes_back_counts() {
+        let entries =
+            |first: Act, second: Act| [entry(1, Channel::Text, first, 1), entry(2, Channel::Text, second, 1)];
+        assert_eq!(says(&entries(Act::Revoked, Act::Express), &[], Channel::Text, 2), "revoked");
+        assert_eq!(says(&entries(Act::Express, Act::Revoked), &[], Channel::Text, 2), "revoked");
     }
 
     #[test]

@@ -215,7 +215,12 @@ impl Programmes {
     /// Whether a consent that names this programme is about any message. Where there are no programmes, what it names decides
     /// nothing.
     pub fn are_meant_by(&self, name: &str) -> bool {
-        self.all.is_empty() || self.all.iter().any(|one| consent::is_same(one.name.as_str(), name))
+        self.all.is_empty() || self.meant_by(name).is_some()
+    }
+
+    /// The programme that a consent means which names it so.
+    pub fn meant_by(&self, name: &str) -> Option<&Programme> {
+        self.all.iter().find(|one| consent::is_same(one.name.as_str(), name))
     }
 
     /// Which one a message is of: the one that its caller names, else the only one that its pool or its sender belongs to.
