@@ -13,7 +13,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidings_domain::id::SuppressionId;
 use tidings_domain::programme;
-use tidings_domain::suppression::{Reason, default_end};
+use tidings_domain::suppression::{Listing, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
 use tidings_store::{Page, Suppression};
@@ -91,6 +91,13 @@ fn what(programme: Option<&programme::Name>) -> String {
     programme.map_or_else(|| "nothing more".to_owned(), |name| format!("no more messages of {name}"))
 }
 
+/// What is stopped of somebody who stands so, for people; empty for nothing.
+fn still(standing: &Listing) -> String {
+    let all = standing.account.map(|_| what(None)).into_iter();
+    let programmes = standing.programmes.keys().map(|name| what(Some(name)));
+    all.chain(programmes).collect::<Vec<_>>().join(", ")
+}
+
 /// Does it.
 ///
 /// # Errors
@@ -165,9 +172,16 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .store
                 .lift(realm, recipient, programme, reason, operator.actor(realm.account), operator.now())
                 .await?;
-            let one = lifted
-                .ok_or_else(|| anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()))?;
-            output.show(&shown(&one), || format!("{recipient} may be sent to again."))?;
+            let stands = operator.store.suppressed(vec![(realm, recipient)], operator.now()).await?;
+            let still = stands.first().map(still).filter(|still| !still.is_empty());
+            let one = lifted.ok_or_else(|| match &still {
+                None => anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()),
+                Some(still) => anyhow!("{recipient} has no such entry, but gets {still}"),
+            })?;
+            output.show(&shown(&one), || match &still {
+                None => format!("{recipient} may be sent to again."),
+                Some(still) => format!("That entry is lifted. {recipient} still gets {still}."),
+            })?;
         }
         Command::Import(how) => import::run(how, place, &operator, output).await?,
         Command::Replay { journal } => {
