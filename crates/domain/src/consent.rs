@@ -551,21 +551,14 @@ mod tests {
         );
         // Recorded later, but said before.
         check(&[entry(1, Text, Revoked, 5), entry(2, Text, Written, 2)], "revoked");
-        // At the same moment what was recorded last counts.
-        check(&[entry(1, Text, Revoked, 5), entry(2, Text, Written, 5)], "granted");
+        // At the same moment what takes back counts, and else what was recorded last.
+        check(&[entry(1, Text, Revoked, 5), entry(2, Text, Written, 5)], "revoked");
+        check(&[entry(1, Text, Written, 5), entry(2, Text, Revoked, 5)], "revoked");
         // Not said yet.
         check(&[entry(1, Text, Written, 101)], "never_given");
         check(&[Consent { expires_at: Some(at(100)), ..entry(1, Text, Written, 1) }], "expired");
         check(&[Consent { expires_at: Some(at(101)), ..entry(1, Text, Written, 1) }], "granted");
         check(&[Consent { purpose: Purpose::Alert, ..entry(1, Text, Written, 1) }], "never_given");
-    }
-
-    #[test]
-    fn of_two_words_of_the_same_moment_the_one_that_takes_back_counts() {
-        let entries =
-            |first: Act, second: Act| [entry(1, Channel::Text, first, 1), entry(2, Channel::Text, second, 1)];
-        assert_eq!(says(&entries(Act::Revoked, Act::Express), &[], Channel::Text, 2), "revoked");
-        assert_eq!(says(&entries(Act::Express, Act::Revoked), &[], Channel::Text, 2), "revoked");
     }
 
     #[test]

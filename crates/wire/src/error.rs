@@ -72,7 +72,7 @@ codes! {
     InvalidNumber "INVALID_NUMBER" 422 "The recipient's phone number cannot be used"
         "Write the number with + and the country code, and drop it from your records if it stays invalid."
     InvalidSender "INVALID_SENDER" 422 "The sender cannot be used"
-        "Send from a phone number, a short code, or a name that the recipient's country allows."
+        "Send from another sender: a phone number, a short code, or a name that the recipient's country allows; `detail` says what is against this one."
     InvalidText "INVALID_TEXT" 422 "The text cannot be sent"
         "Send a text with something to read and without control characters; `errors` says if it must have something else in it."
     TooManySegments "TOO_MANY_SEGMENTS" 422 "The text is too long"
