@@ -592,6 +592,13 @@ mod tests {
             "stop alles",
             "stop wszystko",
             "stoppa allt",
+            "ALL STOP",
+            "alto todo",
+            "baja todos",
+            "sair tudo",
+            "wypisz wszystko",
+            "koniec wszystko",
+            "avsluta allt",
         ] {
             check(all, true);
         }
