@@ -3,6 +3,7 @@
 use crate::support::{House, house_where};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tidings_domain::pool::{self, Pool};
 use tidings_domain::programme::{Name, Programme, Programmes, Stop};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
@@ -159,6 +160,8 @@ async fn who_left_a_programme_is_not_asked_for_it_and_no_sender_asks_for_another
         let stop = |one: Programme| Programme { stop: Stop::Programme, ..one };
         let all = vec![stop(programme("reminders", &[CLINIC])), stop(programme("offers", &[SHOP]))];
         settings.programmes = Arc::new(Programmes { all });
+        let senders = [SHOP, CLINIC].iter().filter_map(|text| Sender::from_stored(text)).collect();
+        settings.pools = vec![Pool { name: pool::Name::parse("all").unwrap(), senders, area_match: false }];
     })
     .await;
     let token = house.token().await;
@@ -181,5 +184,14 @@ async fn who_left_a_programme_is_not_asked_for_it_and_no_sender_asks_for_another
     let asked = ask(CLINIC, "reminders").await.expect(202);
     let path = format!("/v1/messages/{}", asked["message_id"].as_str().unwrap());
     assert_eq!(house.get(&path, &token).await.expect(200)["programme"], "reminders");
+
+    // Of a pool, one that sends for no other is passed over.
+    for n in 0..12 {
+        let body = json!({
+            "from": "pool:all", "to": format!("+155500033{n:02}"), "message": "Tomorrow at nine", "programme": "reminders",
+        });
+        let accepted = house.post("/v1/messages", &token, &body.to_string()).await.expect(202);
+        assert_eq!(accepted["from"], CLINIC, "{accepted}");
+    }
     house.close().await;
 }

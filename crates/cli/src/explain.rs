@@ -88,32 +88,36 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let segments = text.as_deref().map_or(1, |text| text::measure(text, &Default::default()).segments.max(1));
     let days = days(&operator, &policy, senders, recipient, whose.environment, at).await?;
     let full = |sender: &Sender| days.get(sender).and_then(|day| day.full(segments, at));
+    let said_to_be_of = programme.as_deref().and_then(programme::Name::parse);
+    let connections = operator.store.connections().await?;
+    let paused = |connection: &Connection| {
+        let is_it = |one: &&tidings_store::Connection| {
+            one.name == connection.name && one.environment == connection.environment
+        };
+        connections.iter().find(is_it)?.paused.clone()
+    };
+    let why_paused = |one: ConnectionId| {
+        let place = usize::try_from(one.key() - 1).unwrap_or(usize::MAX);
+        config.connections.get(place).and_then(paused)
+    };
     let (sender, choice) = match pool {
         Some(pool) => {
             let asked = (pool.name.clone(), pool.senders.clone(), vec![(realm, recipient)]);
             let last = operator.store.last_senders(asked.0, asked.1, asked.2).await?;
-            let connections = operator.store.connections().await?;
-            let is_paused = |connection: &Connection| {
-                let is_it = |one: &tidings_store::Connection| {
-                    one.name == connection.name && one.environment == connection.environment
-                };
-                connections.iter().any(|one| is_it(one) && one.paused.is_some())
-            };
             let wish = Wish {
                 environment: whose.environment,
                 recipient,
                 purpose,
                 text: text.as_deref(),
                 expects_answer: false,
+                programme: said_to_be_of.as_ref(),
+                programmes: &programmes,
             };
             let routes = routes(&config, true);
             let is_full = |sender: &Sender| full(sender).is_some_and(|full| full.opens_at.is_some());
             let look = |sender: &Sender| {
-                let number = |one: ConnectionId| usize::try_from(one.key() - 1).unwrap_or(usize::MAX);
                 // How links are only the processes know that have them.
-                let waits = |one| {
-                    config.connections.get(number(one)).is_some_and(is_paused).then_some(Unusable::Paused)
-                };
+                let waits = |one| why_paused(one).map(|_| Unusable::Paused);
                 pool::look(*sender, wish, &routes, &policy.senders, is_full(sender), waits)
             };
             let last = last.first().copied().unwrap_or_default();
@@ -130,7 +134,10 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         (_, sender) => sender.map(Source::Sender),
     };
     let programme = programme_of(&programmes, programme.as_deref(), source.as_ref())?;
-    let has_route = has_route(&config, whose.environment, sender.as_ref(), recipient);
+    let route = route(&config, whose.environment, sender.as_ref(), recipient);
+    let refused = refused(&programmes, sender, recipient, programme.as_ref());
+    let hold = operator.store.hold().await?.map(|why| format!("all sending is held: {why}"));
+    let paused = route.and_then(why_paused).map(|why| format!("its connection is paused: {why}"));
     let listed = operator.store.suppressed(vec![(realm, recipient)], now).await?;
     let listed = listed.first().and_then(|standing| standing.against(programme.as_ref()));
     let said = operator.store.said(vec![(realm, recipient)]).await?;
@@ -168,7 +175,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         policy: &policy,
     };
     let answer = gate::ask(&facts, at);
-    let sends_at = answer.sends_at(at).filter(|_| has_route);
+    let sends_at = answer.sends_at(at).filter(|_| route.is_some() && refused.is_empty());
     let can = |capability| sender.is_none_or(|sender| policy.senders.can(&sender, capability));
     let can_reply = can(Capability::TextIn);
     let found = content::look(&policy.content, purpose, text.as_deref().unwrap_or_default(), can_reply);
@@ -176,10 +183,15 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let warnings: Vec<content::Finding> = found.map(|(finding, _)| finding).collect();
     let mut against: Vec<String> =
         answer.findings().iter().map(|finding| finding.reason.to_string()).collect();
-    if !has_route {
+    against.extend(refused);
+    if route.is_none() {
         against.push(format!("no connection of the {} environment takes it", whose.environment.as_str()));
     }
     let mut sentence = sentence(&against, purpose, sends_at);
+    let stopped: Vec<String> = hold.into_iter().chain(paused).collect();
+    if sends_at.is_some() && !stopped.is_empty() {
+        sentence.push_str(&format!(" But it would only wait for now: {}.", stopped.join("; and ")));
+    }
     if let (Some((choice, _)), Some(sender)) = (&choice, sender) {
         sentence.push_str(&format!(" It would be from {sender}. {choice}"));
     }
@@ -202,7 +214,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         "channel": channel.as_str(),
         "at": Shown(at),
         "sends_at": sends_at.map(Shown),
-        "has_route": has_route,
+        "has_route": route.is_some(),
         "gate": reasons,
         "warnings": warnings.iter().map(Warning::new).collect::<Vec<_>>(),
     });
@@ -275,16 +287,32 @@ fn routes(config: &Config, with_senders: bool) -> Vec<Route> {
     routes
 }
 
-/// Whether a connection takes it. Without a sender it is asked of any.
-fn has_route(
+/// Which connection takes it. Without a sender it is asked of any.
+fn route(
     config: &Config,
     environment: Environment,
     sender: Option<&Sender>,
     recipient: PhoneNumber,
-) -> bool {
+) -> Option<ConnectionId> {
     let routes = routes(config, sender.is_some());
     let anybody = Sender::PhoneNumber(recipient);
-    routing::route(&routes, environment, sender.unwrap_or(&anybody), recipient).is_some()
+    routing::route(&routes, environment, sender.unwrap_or(&anybody), recipient)
+}
+
+/// What the sender cannot do, whatever the gate says.
+fn refused(
+    programmes: &Programmes,
+    sender: Option<Sender>,
+    recipient: PhoneNumber,
+    programme: Option<&programme::Name>,
+) -> Vec<String> {
+    let Some(sender) = sender else { return Vec::new() };
+    let not_carried = sender.check_for(recipient).err().map(|why| why.to_string());
+    let other = programme.and_then(|name| programmes.other_at(sender, name));
+    let of_other = other.map(|other| {
+        format!("STOP to {sender} ends the programme {} alone, so it sends for no other", other.name)
+    });
+    not_carried.into_iter().chain(of_other).map(|why| why.trim_end_matches('.').to_owned()).collect()
 }
 
 fn sentence(against: &[String], purpose: Purpose, sends_at: Option<Timestamp>) -> String {

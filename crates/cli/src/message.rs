@@ -311,7 +311,6 @@ fn print(timeline: &Timeline, obstacles: &Obstacles, full: bool, output: Output,
     text
 }
 
-/// What keeps waiting messages from going out, whatever their time.
 /// What is in the way of a message that waits, as far as it can be known here.
 #[derive(Debug, Default)]
 struct Obstacles {

@@ -6,9 +6,8 @@
 
 mod house;
 
-use house::{House, wait};
+use house::{House, table, wait};
 use serde_json::json;
-use std::io::{BufWriter, Write};
 use tidings_engine::clock::Clock;
 
 /// Entries in the ledger, and of how many numbers.
@@ -163,19 +162,10 @@ fn a_file_of_consents_is_reported_and_then_recorded_and_lifts_no_opt_out() {
     assert!(unread.contains("cannot be read"), "{unread}");
 }
 
-/// A table of so many numbers, each another and in no order.
 fn make(path: &str, rows: u64) {
-    let mut file = BufWriter::new(std::fs::File::create(path).expect("it is made"));
-    writeln!(file, "phone,given_at,wording,place").expect("written");
-    for n in 0..rows {
-        let number = n * 7_919 % 10_000_000;
-        writeln!(
-            file,
-            "+4670{number:07},2024-03-01T09:30:00Z,\"I agree to texts of Acme\",\"https://shop.example/{n}\""
-        )
-        .expect("written");
-    }
-    file.flush().expect("written");
+    table(path, "phone,given_at,wording,place", rows, |n| {
+        format!("2024-03-01T09:30:00Z,\"I agree to texts of Acme\",\"https://shop.example/{n}\"")
+    });
 }
 
 fn import(list: &str) -> [&str; 13] {

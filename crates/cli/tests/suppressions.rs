@@ -6,9 +6,8 @@
 
 mod house;
 
-use house::{House, wait};
+use house::{House, table, wait};
 use serde_json::{Value, json};
-use std::io::{BufWriter, Write};
 use tidings_domain::time::Timestamp;
 use tidings_engine::clock::Clock;
 
@@ -125,14 +124,8 @@ fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
     assert!(over.contains("cannot be made"), "no file is written over: {over}");
 }
 
-/// A table of so many numbers, each another and in no order.
 fn make(path: &str, rows: u64) {
-    let mut file = BufWriter::new(std::fs::File::create(path).expect("it is made"));
-    writeln!(file, "phone,name").expect("written");
-    for n in 0..rows {
-        writeln!(file, "+4670{:07},somebody", n * 7_919 % 10_000_000).expect("written");
-    }
-    file.flush().expect("written");
+    table(path, "phone,name", rows, |_| "somebody".to_owned());
 }
 
 #[test]

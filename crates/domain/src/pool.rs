@@ -11,6 +11,7 @@
 use crate::account::Environment;
 use crate::address::PhoneNumber;
 use crate::id::ConnectionId;
+use crate::programme::{self, Programmes};
 use crate::purpose::Purpose;
 use crate::quiet_hours::Place;
 use crate::registration::{self, Capability};
@@ -258,6 +259,10 @@ pub struct Wish<'a> {
     pub text: Option<&'a str>,
     /// Whether an answer is waited for.
     pub expects_answer: bool,
+    /// Of which programme it is said to be.
+    pub programme: Option<&'a programme::Name>,
+    /// The programmes.
+    pub programmes: &'a Programmes,
 }
 
 /// Why a sender cannot be used for a message, if it cannot. `is_full` is whether as much went from it today as may; `waits` says
@@ -270,9 +275,11 @@ pub fn look(
     is_full: bool,
     waits: impl Fn(ConnectionId) -> Option<Unusable>,
 ) -> Option<Unusable> {
-    let Wish { environment, recipient, purpose, text, expects_answer } = wish;
+    let Wish { environment, recipient, purpose, text, expects_answer, programme, programmes } = wish;
     let cannot_receive = expects_answer && !policy.can(&sender, Capability::TextIn);
+    let is_of_other = programme.is_some_and(|name| programmes.other_at(sender, name).is_some());
     if cannot_receive
+        || is_of_other
         || !policy.refuses(&sender, recipient, purpose, text).is_empty()
         || sender.check_for(recipient).is_err()
     {

@@ -235,9 +235,9 @@ impl Programmes {
                 known: self.all.iter().map(|one| one.name.clone()).collect(),
             };
             let named = self.named(name).ok_or_else(unknown)?;
-            return match from.sender().and_then(|sender| self.stopped_at(sender)) {
-                Some(other) if other.name != *name => Err(NotOf::SenderOf(other.name.clone())),
-                _ => Ok(Some(named)),
+            return match from.sender().and_then(|sender| self.other_at(sender, name)) {
+                Some(other) => Err(NotOf::SenderOf(other.name.clone())),
+                None => Ok(Some(named)),
             };
         }
         if self.all.is_empty() {
@@ -260,6 +260,11 @@ impl Programmes {
     pub fn stopped_at(&self, to: Sender) -> Option<&Programme> {
         let mut found = self.all.iter().filter(|one| one.senders.contains(&to));
         found.next().filter(|one| one.stop == Stop::Programme && found.next().is_none())
+    }
+
+    /// Another programme than the one of this name that STOP to this sender ends alone: then nothing of that one goes from there.
+    pub fn other_at(&self, sender: Sender, name: &Name) -> Option<&Programme> {
+        self.stopped_at(sender).filter(|other| other.name != *name)
     }
 
     /// Who joins which programme, if this text to this sender of ours asks for that. What keywords ask for is not looked at here.

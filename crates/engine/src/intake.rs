@@ -295,6 +295,8 @@ async fn pick(
                 purpose: request.purpose,
                 text: Some(&request.text),
                 expects_answer,
+                programme: request.programme.as_ref(),
+                programmes: &engine.settings.programmes,
             };
             let senders = &engine.settings.gate.senders;
             let look = |sender: &Sender| {

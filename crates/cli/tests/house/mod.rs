@@ -3,11 +3,12 @@
 #![allow(dead_code, reason = "each of the tests that have one needs a part of it")]
 
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{BufWriter, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tidings_domain::time::Timestamp;
+use tidings_witness::http::Client;
 
 /// How often a thing that must come is looked for, and the pause between: together two minutes.
 const LOOKS: u32 = 12_000;
@@ -141,20 +142,9 @@ impl House {
 impl Served<'_> {
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.house.token,
-            body.len()
-        )
-        .expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        let mut client = Client::new(self.address, &self.house.token);
+        let answer = client.ask(method, path, None, &body).expect("it answers");
+        (answer.status, answer.json())
     }
 
     /// The type, status and error of each event of a message.
@@ -174,6 +164,16 @@ impl Served<'_> {
             (shown["status"] == "delivered").then_some(())
         });
     }
+}
+
+/// Writes a table of so many numbers, each another and in no order. `row` gives what stands behind the number of each.
+pub fn table(path: &str, headings: &str, rows: u64, row: impl Fn(u64) -> String) {
+    let mut file = BufWriter::new(std::fs::File::create(path).expect("it is made"));
+    writeln!(file, "{headings}").expect("written");
+    for n in 0..rows {
+        writeln!(file, "+4670{:07},{}", n * 7_919 % 10_000_000, row(n)).expect("written");
+    }
+    file.flush().expect("written");
 }
 
 /// Looks until it is there.

@@ -1,10 +1,10 @@
 //! The real binary with a connection to a carrier of the test, and what programs see of it over HTTP.
 
 use serde_json::{Value, json};
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use tidings_witness::http::Client;
 
 /// How often a thing that must come is looked for, and the pause between: together two minutes.
 const LOOKS: u32 = 1_200;
@@ -117,20 +117,9 @@ impl Subject {
 
     pub fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.token,
-            body.len()
-        )
-        .expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        let mut client = Client::new(self.address, &self.token);
+        let answer = client.ask(method, path, None, &body).expect("it answers");
+        (answer.status, answer.json())
     }
 
     pub fn send(&self, more: Value) -> (u16, Value) {

@@ -141,8 +141,10 @@ impl Check<'_> {
             let is_counting = ["take_quotas", "return_quotas"].contains(operation);
             at.ms <= to_ms && (at.ms >= early_ms || (is_counting && !matches!(fault, StoreFault::Slow(_))))
         };
+        // What was counted a moment before its process ended may not have come to its carrier.
+        let until_ms = to_ms.saturating_add(UNDER_WAY_MS);
         let is_ended =
-            self.seen.processes.values().any(|seen| seen.ended.is_some_and(|(at, _)| at.ms <= to_ms));
+            self.seen.processes.values().any(|seen| seen.ended.is_some_and(|(at, _)| at.ms <= until_ms));
         let is_apart = self.seen.processes.keys().any(|process| {
             let times = self.seen.apart(*process, LOST_MS);
             times.iter().any(|(from, to)| *from <= to_ms && *to >= early_ms)
@@ -151,7 +153,6 @@ impl Check<'_> {
         if self.seen.store_faults.iter().any(is_lost) || is_ended || is_apart || is_frozen {
             return None;
         }
-        let until_ms = to_ms.saturating_add(UNDER_WAY_MS);
         let is_of_day =
             |(at_ms, first, last): &&(Ms, i64, i64)| *at_ms <= until_ms && (*first..=*last).contains(&day);
         let submitted = went.submitted.iter().filter(is_of_day).count();

@@ -308,6 +308,16 @@ impl Inbound {
         }
     }
 
+    /// The same as said to another account. It came to a number of ours, and nobody can say which of the accounts that send from
+    /// there the person meant: so an opt-out and START are said to all of them. `None` for what is the business of one: what
+    /// joins a programme, which is a consent.
+    pub(crate) fn to(&self, ask: &Ask, account: AccountId) -> Option<Self> {
+        let is_for_all =
+            ask.joining.is_none() && matches!(self.keyword, keyword::Class::Stop | keyword::Class::Start);
+        let realm = Realm { account, ..self.realm };
+        (is_for_all && realm != self.realm).then(|| Self { realm, ..self.clone() })
+    }
+
     /// The entry that an opt-out by it makes.
     pub(crate) fn opt_out(&self, id: SuppressionId, ask: &Ask, now: Timestamp) -> Suppression {
         Suppression {

@@ -20,6 +20,13 @@ pub(super) struct Accounts {
     clients: BTreeMap<ClientId, Client>,
 }
 
+impl Accounts {
+    /// The ids of all accounts.
+    pub(super) fn ids(&self) -> Vec<AccountId> {
+        self.accounts.keys().copied().collect()
+    }
+}
+
 impl Tables {
     pub(super) fn default_account(&mut self, now: Timestamp) -> Result<AccountId> {
         let account = Account { id: DEFAULT_ACCOUNT, name: "default".to_owned(), created_at: now };

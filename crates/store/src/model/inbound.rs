@@ -383,6 +383,17 @@ impl Tables {
         }))
     }
 
+    /// Puts the person on the list, and ends what waits for the person.
+    fn close(&mut self, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &mut Advanced) {
+        let (realm, person) = (inbound.realm, ask.person);
+        let id = SuppressionId::from_key(self.next_id(now));
+        self.add_suppression(inbound.opt_out(id, ask, now), &inbound.actor());
+        let standing = self.suppressions.standing(realm, person, now);
+        let ended = self.end_waiting_for(realm, person, &standing, ENDED_BY_OPT_OUT_MAX, now);
+        out.add(Advanced { more: false, ..ended });
+        out.opted_out = true;
+    }
+
     /// Does what is asked.
     fn follow(&mut self, inbound: &Inbound, whose: Whose, ask: Ask, now: Timestamp, out: &mut Advanced) {
         let (realm, person, actor) = (inbound.realm, ask.person, inbound.actor());
@@ -390,6 +401,15 @@ impl Tables {
             let subject = Subject::Inbound(inbound);
             tables.events.publish(&tables.endpoints, subject, inbound.event(kind, whose), &mut out.told);
         };
+        let accounts = self.accounts.ids();
+        for inbound in accounts.into_iter().filter_map(|account| inbound.to(&ask, account)) {
+            let standing = self.suppressions.standing(inbound.realm, person, now);
+            match inbound.decide(&ask, None, &standing) {
+                Decision::Suppress => self.close(&inbound, &ask, now, out),
+                Decision::Lift => self.lift_by_person(&inbound, &ask, &inbound.actor(), now),
+                Decision::Keep | Decision::Help | Decision::Review | Decision::Join => {}
+            }
+        }
         let standing = self.suppressions.standing(realm, person, now);
         let said = self.said_by(realm, person);
         let decision = inbound.decide(&ask, Some(&said), &standing);
@@ -401,13 +421,8 @@ impl Tables {
         match decision {
             Decision::Keep => return,
             Decision::Suppress => {
-                let id = SuppressionId::from_key(self.next_id(now));
-                self.add_suppression(inbound.opt_out(id, &ask, now), &actor);
                 says(self, Kind::OptedOut, &Whose { programme: ask.stops.clone(), ..whose }, out);
-                let standing = self.suppressions.standing(realm, person, now);
-                let ended = self.end_waiting_for(realm, person, &standing, ENDED_BY_OPT_OUT_MAX, now);
-                out.add(Advanced { more: false, ..ended });
-                out.opted_out = true;
+                self.close(inbound, &ask, now, out);
             }
             Decision::Lift => {
                 self.lift_by_person(inbound, &ask, &actor, now);

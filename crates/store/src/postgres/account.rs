@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx};
 use super::operating::write_audit;
-use super::session::{cell, clean, live, realm};
+use super::session::{Session, cell, clean, live, realm};
 use crate::backend::*;
 use crate::column;
 use crate::{Error, Result};
@@ -35,6 +35,12 @@ pub(super) async fn accounts(rx: &Rx<'_>) -> Result<Vec<Account>> {
             })
         })
         .collect()
+}
+
+/// The ids of all accounts.
+pub(super) async fn ids(sql: &Session) -> Result<Vec<AccountId>> {
+    let rows = sql.rows("SELECT id FROM account ORDER BY id", &[]).await?;
+    rows.iter().map(|row| cell(row, 0).map(AccountId::from_key)).collect()
 }
 
 pub(super) async fn create_account(tx: &mut Tx, account: &Account, actor: &Actor) -> Result<()> {

@@ -7,7 +7,7 @@
 use super::executor::{Rx, Tx};
 use super::part::Part;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
-use super::{consent, consent_request, contact, conversation, event, message, review, suppression};
+use super::{account, consent, consent_request, contact, conversation, event, message, review, suppression};
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -622,6 +622,18 @@ async fn parts(sql: &Session, of: &[&Inbound]) -> Result<HashMap<InboundId, Vec<
 
 // ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
+/// Puts the person on the list, and ends what waits for the person.
+async fn close(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &mut Advanced) -> Result<()> {
+    let (realm, person) = (inbound.realm, ask.person);
+    let id = SuppressionId::from_key(tx.next_id(now));
+    suppression::add(tx, &inbound.opt_out(id, ask, now), &inbound.actor()).await?;
+    let standing = suppression::standing(tx, realm, person, now).await?;
+    let ended = message::end_waiting_for(tx, realm, person, &standing, ENDED_BY_OPT_OUT_MAX, now).await?;
+    out.add(Advanced { more: false, ..ended });
+    out.opted_out = true;
+    Ok(())
+}
+
 /// Does what is asked.
 async fn follow(
     tx: &mut Tx,
@@ -632,6 +644,15 @@ async fn follow(
     out: &mut Advanced,
 ) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
+    for account in account::ids(&tx.sql).await? {
+        let Some(inbound) = inbound.to(ask, account) else { continue };
+        let standing = suppression::standing(tx, inbound.realm, ask.person, now).await?;
+        match inbound.decide(ask, None, &standing) {
+            Decision::Suppress => close(tx, &inbound, ask, now, out).await?,
+            Decision::Lift => suppression::lift_by_person(tx, &inbound, ask, &inbound.actor(), now).await?,
+            Decision::Keep | Decision::Help | Decision::Review | Decision::Join => {}
+        }
+    }
     let standing = suppression::standing(tx, realm, ask.person, now).await?;
     let said = match &ask.joining {
         None => Ok(None),
@@ -648,15 +669,9 @@ async fn follow(
     match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
-            let id = SuppressionId::from_key(tx.next_id(now));
-            suppression::add(tx, &inbound.opt_out(id, ask, now), &actor).await?;
             let whose = Whose { programme: ask.stops.clone(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told);
-            let standing = suppression::standing(tx, realm, ask.person, now).await?;
-            let limit = ENDED_BY_OPT_OUT_MAX;
-            let ended = message::end_waiting_for(tx, realm, ask.person, &standing, limit, now).await?;
-            out.add(Advanced { more: false, ..ended });
-            out.opted_out = true;
+            close(tx, inbound, ask, now, out).await?;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now).await?;

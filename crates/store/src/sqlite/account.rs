@@ -5,7 +5,7 @@ use super::operating::write_audit;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};
-use rusqlite::{Row, params};
+use rusqlite::{Connection as Sql, Row, params};
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_domain::id::{AccountId, ClientId, TokenId};
 use tidings_domain::time::Timestamp;
@@ -33,6 +33,13 @@ pub(super) fn accounts(rx: &mut Rx<'_>) -> Result<Vec<Account>> {
             })
         })
         .map_err(failed)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(failed)
+}
+
+/// The ids of all accounts.
+pub(super) fn ids(sql: &Sql) -> Result<Vec<AccountId>> {
+    let mut statement = sql.prepare_cached("SELECT id FROM account ORDER BY id").map_err(failed)?;
+    let rows = statement.query_map([], |row| row.get(0).map(AccountId::from_key)).map_err(failed)?;
     rows.collect::<rusqlite::Result<_>>().map_err(failed)
 }
 

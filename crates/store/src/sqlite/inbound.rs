@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx, failed, get, realm};
 use super::message;
-use super::{consent, consent_request, contact, conversation, event, review, suppression};
+use super::{account, consent, consent_request, contact, conversation, event, review, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};
@@ -423,6 +423,18 @@ fn read(row: &Row<'_>) -> Result<Kept> {
 
 // ── what follows ────────────────────────────────────────────────────────────────────────────────────────────
 
+/// Puts the person on the list, and ends what waits for the person.
+fn close(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &mut Advanced) -> Result<()> {
+    let (realm, person) = (inbound.realm, ask.person);
+    let entry = inbound.opt_out(SuppressionId::from_key(tx.next_id(now)?), ask, now);
+    suppression::add(tx, &entry, &inbound.actor())?;
+    let standing = suppression::standing(tx.sql, realm, person, now)?;
+    let ended = message::end_waiting_for(tx, realm, person, &standing, ENDED_BY_OPT_OUT_MAX, now)?;
+    out.add(Advanced { more: false, ..ended });
+    out.opted_out = true;
+    Ok(())
+}
+
 /// Does what is asked.
 fn follow(
     tx: &mut Tx<'_>,
@@ -433,6 +445,15 @@ fn follow(
     out: &mut Advanced,
 ) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
+    for account in account::ids(tx.sql)? {
+        let Some(inbound) = inbound.to(ask, account) else { continue };
+        let standing = suppression::standing(tx.sql, inbound.realm, ask.person, now)?;
+        match inbound.decide(ask, None, &standing) {
+            Decision::Suppress => close(tx, &inbound, ask, now, out)?,
+            Decision::Lift => suppression::lift_by_person(tx, &inbound, ask, &inbound.actor(), now)?,
+            Decision::Keep | Decision::Help | Decision::Review | Decision::Join => {}
+        }
+    }
     let standing = suppression::standing(tx.sql, realm, ask.person, now)?;
     let said = ask.joining.as_ref().map(|_| consent::said_by(tx.sql, realm, ask.person)).transpose();
     let said =
@@ -446,15 +467,9 @@ fn follow(
     match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
-            let entry = inbound.opt_out(SuppressionId::from_key(tx.next_id(now)?), ask, now);
-            suppression::add(tx, &entry, &actor)?;
             let whose = Whose { programme: ask.stops.clone(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told)?;
-            let standing = suppression::standing(tx.sql, realm, ask.person, now)?;
-            let ended =
-                message::end_waiting_for(tx, realm, ask.person, &standing, ENDED_BY_OPT_OUT_MAX, now)?;
-            out.add(Advanced { more: false, ..ended });
-            out.opted_out = true;
+            close(tx, inbound, ask, now, out)?;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now)?;

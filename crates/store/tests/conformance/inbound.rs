@@ -92,7 +92,7 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         }
         assert_eq!(status(&store, id(3)).await, Status::Queued);
         let kept = store.message(elsewhere.realm(), id(4)).await.expect("read").expect("there");
-        assert_eq!(kept.life.state.status(), Status::Queued, "it is of another account");
+        assert_eq!(kept.life.state.status(), Status::Queued, "nobody made that account");
         let entry = store.suppressions(HOME, Some(number(PERSON)), false, page(9)).await.expect("read");
         assert_eq!(entry.items[0].source, format!("{} stop", InboundId::from_key(11)));
 
@@ -107,6 +107,48 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         assert!(claimed.contains(&(id(11), Some(reply))) && claimed.contains(&(id(3), None)), "{claimed:?}");
         let waiting = store.waiting().await.expect("counted");
         assert_eq!(waiting.by_purpose(HOME.account).iter().sum::<u64>(), 0);
+    });
+}
+
+/// P-22: a number of ours may be that of several accounts, and the person knows nothing of accounts.
+#[test]
+fn stop_and_start_are_said_to_every_account_and_answered_by_one() {
+    for_each_backend(|store| async move {
+        let second = Realm { account: AccountId::from_key(2), ..HOME };
+        let test = Realm { environment: Environment::Test, ..second };
+        for account in [HOME.account, second.account] {
+            let account = Account { id: account, name: "x".into(), created_at: START };
+            store.create_account(account, actor()).await.expect("created");
+        }
+        for (n, realm) in [(1, HOME), (2, second), (3, test)] {
+            let message = Message { account: realm.account, environment: realm.environment, ..to_person(n) };
+            store.accept(Intake { realm, ..intake([message]) }, START).await.expect("accepted");
+        }
+        let stands = async |now: Timestamp| {
+            let people = [HOME, second, test].map(|realm| (realm, number(PERSON)));
+            let listed = store.suppressed(people.to_vec(), now).await.expect("read");
+            listed.iter().map(|one| one.account.is_some()).collect::<Vec<_>>()
+        };
+        let statuses = async || {
+            let mut all = Vec::new();
+            for (n, realm) in [(1, HOME), (2, second), (3, test)] {
+                let stored = store.message(realm, id(n)).await.expect("read").expect("there");
+                all.push(stored.life.state.status());
+            }
+            all
+        };
+        let out = says(&store, 11, Class::Stop, at(1)).await;
+        assert_eq!(stands(at(1)).await, [true, true, false], "the other environment is another world");
+        assert_eq!(statuses().await, [Status::Rejected, Status::Rejected, Status::Queued]);
+        assert_eq!(out.queued.len(), 1, "one confirmation");
+        // Whom one account put there by itself stays for that one.
+        let own = Suppression { realm: second, ..manual(77) };
+        says(&store, 12, Class::Start, at(20)).await;
+        assert_eq!(stands(at(20)).await, [false; 3]);
+        store.suppress(vec![own], actor()).await.expect("added");
+        says(&store, 13, Class::Stop, at(40)).await;
+        says(&store, 14, Class::Start, at(60)).await;
+        assert_eq!(stands(at(60)).await, [false, true, false]);
     });
 }
 
