@@ -187,11 +187,8 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     if route.is_none() {
         against.push(format!("no connection of the {} environment takes it", whose.environment.as_str()));
     }
-    let mut sentence = sentence(&against, purpose, sends_at);
     let stopped: Vec<String> = hold.into_iter().chain(paused).collect();
-    if sends_at.is_some() && !stopped.is_empty() {
-        sentence.push_str(&format!(" But it would only wait for now: {}.", stopped.join("; and ")));
-    }
+    let mut sentence = sentence(&against, &stopped, purpose, sends_at);
     if let (Some((choice, _)), Some(sender)) = (&choice, sender) {
         sentence.push_str(&format!(" It would be from {sender}. {choice}"));
     }
@@ -315,12 +312,19 @@ fn refused(
     not_carried.into_iter().chain(of_other).map(|why| why.trim_end_matches('.').to_owned()).collect()
 }
 
-fn sentence(against: &[String], purpose: Purpose, sends_at: Option<Timestamp>) -> String {
+/// `stopped` keeps waiting whatever goes, until somebody ends that.
+fn sentence(against: &[String], stopped: &[String], purpose: Purpose, sends_at: Option<Timestamp>) -> String {
     let purpose = purpose.as_str();
-    let reasons = against.join("; and ");
-    match (against, sends_at) {
-        ([], _) => format!("This {purpose} message would go: nothing holds it and nothing is against it."),
-        (_, Some(at)) => format!("This {purpose} message would wait until {at}: {reasons}."),
-        (_, None) => format!("This {purpose} message would not go: {reasons}."),
+    let (reasons, stopped) = (against.join("; and "), stopped.join("; and "));
+    match (against, sends_at, stopped.as_str()) {
+        ([], _, "") => {
+            format!("This {purpose} message would go: nothing holds it and nothing is against it.")
+        }
+        ([], ..) => format!("Nothing is against this {purpose} message, but it would wait: {stopped}."),
+        (_, Some(at), "") => format!("This {purpose} message would wait until {at}: {reasons}."),
+        (_, Some(at), _) => {
+            format!("This {purpose} message would wait until {at}: {reasons}. Besides, {stopped}.")
+        }
+        (_, None, _) => format!("This {purpose} message would not go: {reasons}."),
     }
 }
