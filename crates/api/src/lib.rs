@@ -329,6 +329,8 @@ pub static ROUTES: &[Route] = &[
         .gives(200, one!(batch::Batch)),
     Route::new(GET, "/v1/inbound/{id}", READ, "inbound", "Read a message that a person sent, and what came of it", act!(inbound::read))
         .gives(200, one!(inb::InboundMessage<'static>)),
+    Route::new(GET, "/v1/inbound/{id}/media/{place}", READ, "inbound", "Fetch what a person sent with a message; always as a file to keep", act!(inbound::medium))
+        .gives(200, Gives::Other("application/octet-stream")),
     Route::new(GET, "/v1/events", READ, "events", "Ask what happened, oldest first", act!(event::feed))
         .query(event::PARAMETERS).gives(200, one!(evt::Feed)),
 

@@ -6,11 +6,17 @@ use std::sync::Arc;
 use tidings_domain::account::Scope;
 use tidings_domain::assembly::Bounds;
 use tidings_domain::id::{ConnectionId, InboundId};
+use tidings_domain::media::{Content, Item};
 use tidings_domain::text::{Charset, Segment};
-use tidings_store::{Arrival, Hearing};
+use tidings_store::{Arrival, Hearing, Medium};
 
 /// The person writes.
 async fn says(house: &House, text: &str) -> String {
+    sends(house, text, Vec::new()).await
+}
+
+/// The person sends these with a text.
+async fn sends(house: &House, text: &str, media: Vec<Item>) -> String {
     let clock = house.engine.clock();
     let (id, now) = (InboundId::from_key(clock.id()), clock.now());
     let arrival = Arrival {
@@ -20,6 +26,7 @@ async fn says(house: &House, text: &str) -> String {
         from: "15550002222".to_owned(),
         to: "15550001111".to_owned(),
         segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+        media: Medium::all(media),
         beside: Vec::new(),
         opened: None,
         at: now,
@@ -166,5 +173,53 @@ async fn what_a_person_sent_names_the_contact_and_the_conversation() {
         let read = read(id).await;
         assert_eq!((&read["contact_id"], &read["conversation_id"]), (&contact["id"], &talk));
     }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_a_person_sends_without_a_text_stands_in_the_conversation_and_is_given_out_as_a_file() {
+    let house = house().await;
+    let token = house.token().await;
+    let item = |content_type: &str, name: &str, octets: &[u8]| Item {
+        content_type: content_type.to_owned(),
+        name: Some(name.to_owned()),
+        content: Content::Octets(octets.into()),
+    };
+    let drawing = item("image/svg+xml", "../Åre\u{202E}.svg", b"<svg/>");
+    let large = Item { content: Content::TooLarge(9 << 20), ..item("video/mp4", "film.mp4", b"") };
+    let id = sends(&house, "", vec![drawing, large]).await;
+    let talk = only(&house, &token, "?status=needs_reply").await["id"].as_str().unwrap().to_owned();
+    let said = house.get(&format!("/v1/conversations/{talk}/messages"), &token).await.expect(200);
+    let shown = house.get(&format!("/v1/inbound/{id}"), &token).await.expect(200);
+    let feed = house.get("/v1/events", &token).await.expect(200);
+    let media = &shown["media"];
+    assert_eq!((&said["data"][0]["inbound"]["media"], &feed["data"][0]["data"]["media"]), (media, media));
+    assert_eq!(
+        (&shown["text"], &media[0]["kind"], &media[0]["name"]),
+        (&json!(""), &json!("other"), &json!("Åre.svg"))
+    );
+    assert_eq!(
+        (&media[1]["left_out"], &media[1]["bytes"], &media[1]["url"]),
+        (&json!("too_large"), &json!(9 << 20), &Value::Null)
+    );
+    let url = media[0]["url"].as_str().unwrap();
+    let fetched = house.get(url, &token).await;
+    assert_eq!((fetched.status, fetched.body.as_str()), (200, "<svg/>"));
+    let header = |name: &str| fetched.header(name).to_owned();
+    assert_eq!(header("content-type"), "application/octet-stream");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(header("content-security-policy"), "sandbox; default-src 'none'");
+    assert_eq!(
+        header("content-disposition"),
+        "attachment; filename=\"_re.svg\"; filename*=UTF-8''%C3%85re.svg"
+    );
+    assert_eq!(header("etag"), format!("\"{}\"", media[0]["sha256"].as_str().unwrap()));
+    for nothing in ["0", "2", "3", "256", "-1", "x"] {
+        let absent = house.get(&format!("/v1/inbound/{id}/media/{nothing}"), &token).await;
+        assert_eq!(absent.told(), "404 NOT_FOUND", "{nothing}");
+    }
+    // A message without any says nothing of them.
+    let plain = says(&house, "hello").await;
+    assert!(house.get(&format!("/v1/inbound/{plain}"), &token).await.expect(200).get("media").is_none());
     house.close().await;
 }

@@ -6,9 +6,10 @@ use tidings_api::{Need, ROUTES};
 use tidings_domain::account::{Environment, Realm, Scope};
 use tidings_domain::assembly::Bounds;
 use tidings_domain::id::*;
+use tidings_domain::media::{Content, Item};
 use tidings_domain::text::{Charset, Segment};
 use tidings_domain::time::Timestamp;
-use tidings_store::{Arrival, Hearing};
+use tidings_store::{Arrival, Hearing, Medium};
 
 /// Ids of real objects of the test environment, by the beginning of a path.
 async fn objects(house: &House, token: &str) -> Vec<(&'static str, String)> {
@@ -63,6 +64,11 @@ async fn inbound(house: &House) -> InboundId {
         from: "+15550002222".to_owned(),
         to: "ACME".to_owned(),
         segment: Segment::received(Charset::Latin1, b"hello", false, None),
+        media: Medium::all(vec![Item {
+            content_type: "image/png".to_owned(),
+            name: None,
+            content: Content::Octets((*b"PNG").into()),
+        }]),
         beside: Vec::new(),
         opened: None,
         at: now,
@@ -113,7 +119,7 @@ fn body(path: &str) -> &'static str {
 async fn no_route_opens_without_its_right() {
     let house = house().await;
     for route in ROUTES.iter().filter(|route| route.need != Need::Nothing) {
-        let path = route.path.replace("{id}", "x").replace("{name}", "x");
+        let path = route.path.replace("{id}", "x").replace("{name}", "x").replace("{place}", "1");
         let method = route.method.as_str();
         let nobody = house.with(method, &path, "", "", "{}").await;
         assert_eq!(nobody.told(), "401 AUTH_FAILED", "{method} {path}");
@@ -123,7 +129,7 @@ async fn no_route_opens_without_its_right() {
         let others: Vec<_> = Scope::ALL.into_iter().filter(|other| *other != scope).collect();
         let token = house.token_in(house.test_realm(), &others, None).await;
         for route in ROUTES.iter().filter(|route| route.need == Need::Scope(scope)) {
-            let path = route.path.replace("{id}", "x").replace("{name}", "x");
+            let path = route.path.replace("{id}", "x").replace("{name}", "x").replace("{place}", "1");
             let reply = house.with(route.method.as_str(), &path, &token, "", "{}").await;
             assert_eq!(reply.told(), "403 FORBIDDEN", "{} {path}", route.method);
             assert!(reply.body.contains(scope.as_str()));
@@ -151,7 +157,7 @@ async fn objects_of_others_look_as_if_they_were_not_there() {
             let Some((_, id)) = objects.iter().find(|(prefix, _)| route.path.starts_with(prefix)) else {
                 panic!("{} has no object in this test", route.path)
             };
-            let at = |id: &str| route.path.replace("{id}", id).replace("{name}", id);
+            let at = |id: &str| route.path.replace("{id}", id).replace("{name}", id).replace("{place}", "1");
             let method = route.method.as_str();
             let theirs = house.with(method, &at(id), &token, "", body(route.path)).await;
             let nothing = house.with(method, &at(&absent(route.path)), &token, "", body(route.path)).await;

@@ -13,13 +13,17 @@
 //! 5. Garbage from the other side MUST cost an event ([`CarrierEvent::Malformed`]), never the process.
 //! 6. A carrier MUST ask [`Surroundings::may_send`] right before it hands a submission to the outside. If the answer is
 //!    no, the submission is [`Answer::Unsent`].
-//! 7. After [`Link::stop`] is asked for, the carrier MUST answer everything it holds, tell its peer, and end its
+//! 7. Of media that people send, a carrier MUST NOT hold more than [`MEDIA_OCTETS_MAX`] octets that are not acknowledged, whatever
+//!    is offered to it, nor read more of one than [`Content::TooLarge`] allows. It MUST hand over all that came with a message, or say
+//!    by that how large it was; `domain::media` decides what is kept.
+//! 8. After [`Link::stop`] is asked for, the carrier MUST answer everything it holds, tell its peer, and end its
 //!    events within the given time.
 
 pub mod codes;
 pub mod faults;
 mod later;
 pub mod list;
+pub mod media;
 mod play;
 pub mod script;
 pub mod simulator;
@@ -30,6 +34,7 @@ mod window;
 use std::sync::Arc;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::MessageId;
+use tidings_domain::media::{Content, Item};
 use tidings_domain::message::Answer;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::Receipt;
@@ -122,13 +127,29 @@ pub struct InboundPart {
     pub from: String,
     /// To which of our senders, written likewise.
     pub to: String,
-    /// Its octets as they came, and how they are to be read.
+    /// Its octets as they came, and how they are to be read. Empty for media without a text.
     pub segment: Segment,
+    /// What came with it, in its order; up to `domain::media::LISTED_MAX`. What has any is a message by itself.
+    pub media: Vec<Item>,
     /// What else the carrier says that may tell it from another one with the same text. Empty for nothing.
     pub beside: Vec<u8>,
     /// Since when the session was open that it came on. What came before may be offered again: the carrier may not have
     /// heard that it is stored. `None` for carriers that offer nothing again.
     pub opened: Option<tokio::time::Instant>,
+}
+
+/// Octets of media that a carrier may hold in memory until they are stored: 64 MiB.
+pub const MEDIA_OCTETS_MAX: usize = 64 << 20;
+
+impl InboundPart {
+    /// The octets of its media that are in memory.
+    pub fn media_octets(&self) -> usize {
+        let octets = |item: &Item| match &item.content {
+            Content::Octets(octets) => octets.len(),
+            Content::TooLarge(_) => 0,
+        };
+        self.media.iter().map(octets).sum()
+    }
 }
 
 /// The right to tell a carrier that its receipt or message is safe. Dropping it tells nothing.

@@ -36,6 +36,7 @@ pub const KINDS: &[Kind] = &[
 window = 1000
 response_timeout_ms = 5000
 # seed = 42                      # repeats a run
+# media = ["photo.jpg"]          # files that people send
 
 [faults]                         # all of it may be left out
 # rate_limit_per_s = 100

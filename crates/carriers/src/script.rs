@@ -4,13 +4,15 @@
 //! Every recipient is answered at once and has the message 100 to 300 ms later, except the magic ones: in
 //! `+1 555 9CC NNNN`, `CC` chooses from [`magic_numbers`], and `NNNN` is free or the parameter that its line names.
 //! The range is fictional, so no magic number is anybody's. The tens of `CC` are the families: 0 delivered,
-//! 1 receipts, 2 refusals, 3 and 4 failure classes, 5 lost answers, 6 ids, 7 replies, 8 the link, 9 chance.
+//! 1 receipts, 2 refusals, 3 and 4 failure classes, 5 lost answers, 6 ids, 7 replies, 8 the link, 9 chance and media.
 
-use tidings_domain::text::{self, Part, Segment};
+use tidings_domain::media::Item;
+use tidings_domain::text::{self, Charset, Part, Segment};
 use tidings_smpp::receipt_text::ReceiptState;
 use tidings_smpp::status;
 
 use crate::faults::Draw;
+use crate::media::Sample;
 
 /// A kind of recipient with a fate of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +137,8 @@ const MAGIC: &[Magic] = magic! {
     83 "link_ends" [0] "The carrier answers, then ends the session in good order (unbind); delivered once the link is up again.";
 
     90 "chance" [0] "As in life: 93 of 100 are delivered within some seconds, 3 undelivered, 1 expired, 1 unknown, 1 without a receipt, 1 throttled.";
+    91 "reply_media" [1, "1 to 8: what the person sends"] "Delivered, and the person answers with media: 1 a picture and words, 2 a picture alone, 3 STOP and a picture, 4 a page, 5 a drawing, 6 a contact, 7 one that is too large, 8 too many. SMPP brings the words only.";
+    92 "reply_file" [1, "which file"] "Delivered, and the person answers with file NNNN of the simulator's setting media, or of `tidings dev --media`. Not over SMPP.";
 };
 
 /// The magic recipients, for documentation and the command line.
@@ -275,6 +279,10 @@ pub enum Reply {
     Echo,
     /// A long text, its parts in this order (numbers from 1).
     Parts(&'static [u8]),
+    /// Media, perhaps with words.
+    Media(Sample),
+    /// A file of the simulator's own settings, from 1.
+    File(u32),
 }
 
 /// How long after the message a person's answer comes: milliseconds.
@@ -289,8 +297,32 @@ const LONG_REPLY: &str = "Thank you for the message. I have read it on the train
     door, which is not locked. Tomorrow I am at home from nine until noon, and on Friday all day. Kind regards, and have \
     a good week.";
 
+/// What a person says who has no such file.
+const NO_FILE: &str = "There is no such file in the settings";
+
 impl Reply {
-    /// Its segments, each with its time after the person has the message, in the order of their coming. `sent` gives
+    /// Its media, given the files of the settings.
+    pub fn media(self, files: &[Item]) -> Vec<Item> {
+        match self {
+            Self::Media(sample) => sample.items(),
+            Self::File(n) => (1..)
+                .zip(files)
+                .find(|(number, _)| *number == n)
+                .map(|(_, file)| file.clone())
+                .into_iter()
+                .collect(),
+            Self::Words(_) | Self::Echo | Self::Parts(_) => Vec::new(),
+        }
+    }
+
+    /// The words beside its media, as a message by itself.
+    pub fn beside_media(self) -> Segment {
+        let words = if let Self::Media(sample) = self { sample.words() } else { "" };
+        let octets: Vec<u8> = words.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        Segment::received(Charset::Ucs2, &octets, false, None)
+    }
+
+    /// Its segments, where no media can be carried, each with its time after the person has the message, in the order of their coming. `sent` gives
     /// the text that was sent.
     pub fn segments(self, sent: impl FnOnce() -> String, reference: u16) -> Vec<(u32, Segment)> {
         let options = text::Options::default();
@@ -298,6 +330,11 @@ impl Reply {
         let split = |words: &str| text::split(words, &options, reference).unwrap_or_default();
         match self {
             Self::Words(words) => split(words).into_iter().map(|segment| (REPLY_AFTER_MS, segment)).collect(),
+            Self::Media(sample) if sample.words().is_empty() => Vec::new(),
+            Self::Media(sample) => {
+                split(sample.words()).into_iter().map(|segment| (REPLY_AFTER_MS, segment)).collect()
+            }
+            Self::File(_) => split(NO_FILE).into_iter().map(|segment| (REPLY_AFTER_MS, segment)).collect(),
             Self::Echo => split(&sent()).into_iter().map(|segment| (REPLY_AFTER_MS, segment)).collect(),
             Self::Parts(order) => {
                 let parts = split(LONG_REPLY);
@@ -445,6 +482,8 @@ pub fn plan(heard: &Heard) -> Plan {
                 _ => refused(status::ESME_RTHROTTLED),
             }
         }
+        91 => replied(Reply::Media(Sample::numbered(n))),
+        92 => replied(Reply::File(n)),
 
         // Code 0, the earlier segments of the "last segment" codes, the second try of the "once" codes, and codes
         // that are not in the table: ordinary.

@@ -5,10 +5,12 @@
 //! none is lost before it is acknowledged holds within that time.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidings_domain::media::Item;
 use tidings_domain::message;
 use tidings_domain::receipt::{IdForm, Receipt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -17,11 +19,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::codes;
 use crate::faults::Faults;
 use crate::later::Later;
+use crate::media;
 use crate::play::Play;
-use crate::script::{Answer, LinkTrouble};
+use crate::script::{Answer, LinkTrouble, REPLY_AFTER_MS};
 use crate::{
-    Acknowledge, CarrierEvent, Error, InboundPart, Link, LinkState, Permit, Submission, Surroundings, Tag,
-    Window,
+    Acknowledge, CarrierEvent, Error, InboundPart, Link, LinkState, MEDIA_OCTETS_MAX, Permit, Submission,
+    Surroundings, Tag, Window,
 };
 
 /// Events that may wait to be read.
@@ -32,6 +35,8 @@ const BATCH: usize = 256;
 const OWED_MAX: usize = 200_000;
 /// Receipts and replies offered and not yet acknowledged. A store commits some hundred at once.
 const UNACKNOWLEDGED_MAX: usize = 2_000;
+/// Octets of media that take as much of that room as a report without any.
+const OCTETS_OF_PLACE: usize = MEDIA_OCTETS_MAX / UNACKNOWLEDGED_MAX;
 /// When one that was given back is offered again: milliseconds.
 const OFFERED_AGAIN_MS: u64 = 1_000;
 /// How long a broken link takes to come up: milliseconds.
@@ -49,13 +54,21 @@ pub struct Settings {
     pub response_timeout_ms: u32,
     /// Repeats a run: the same seed and the same submissions have the same fates. Not set: drawn at the start.
     pub seed: Option<u64>,
+    /// Files that people send: who is written to at `+1 555 992 0001` answers with the first one. At most 100, read at the start.
+    pub media: Vec<PathBuf>,
     /// What goes wrong from the start.
     pub faults: Faults,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { window: 1_000, response_timeout_ms: 5_000, seed: None, faults: Faults::default() }
+        Self {
+            window: 1_000,
+            response_timeout_ms: 5_000,
+            seed: None,
+            media: Vec::new(),
+            faults: Faults::default(),
+        }
     }
 }
 
@@ -74,6 +87,7 @@ pub fn open(settings: Settings, surroundings: &Surroundings) -> Result<Link, Err
     if let Some(problem) = settings.faults.problem() {
         return Err(Error(problem));
     }
+    let files = media::read(&settings.media)?;
     let draw = || u64::from((surroundings.draw)());
     let seed = settings.seed.unwrap_or_else(|| draw() << 32 | draw());
     // One message more than the window may be handed over, see `Window::take`.
@@ -92,6 +106,7 @@ pub fn open(settings: Settings, surroundings: &Surroundings) -> Result<Link, Err
         receipt_codes: [codes::SIMULATOR, codes::GSM_MAP].map(str::to_owned).to_vec(),
         play: Play::new(seed, settings.faults.clone(), 0),
         settings,
+        files,
         window: Arc::clone(&window),
         state: state_in,
         events: events_in,
@@ -120,6 +135,7 @@ struct Simulator {
     status_codes: Vec<String>,
     receipt_codes: Vec<String>,
     settings: Settings,
+    files: Vec<Item>,
     play: Play,
     window: Arc<Window>,
     state: watch::Sender<LinkState>,
@@ -150,6 +166,17 @@ enum Action {
 enum Report {
     Receipt(Receipt),
     Inbound(InboundPart),
+}
+
+impl Report {
+    /// How much of the room for the unacknowledged it takes.
+    fn places(&self) -> u32 {
+        let octets = match self {
+            Self::Receipt(_) => 0,
+            Self::Inbound(part) => part.media_octets(),
+        };
+        (1 + octets / OCTETS_OF_PLACE).min(UNACKNOWLEDGED_MAX) as u32
+    }
 }
 
 /// A report on its way to the store. Dropped before it is stored, it goes back.
@@ -197,6 +224,7 @@ impl Simulator {
             // A stop or a new submission wakes it long before an hour is over.
             let wake = self.started + wake_ms.map_or(Duration::from_secs(3600), Duration::from_millis);
             let blocked = !self.ready.is_empty() && self.up_at_ms.is_none();
+            let places = self.ready.front().map_or(1, Report::places);
             tokio::select! {
                 changed = stop.changed() => if changed.is_err() { break },
                 taken = submissions.recv_many(&mut batch, BATCH), if submissions_open => {
@@ -210,7 +238,7 @@ impl Simulator {
                     let at_ms = self.now_ms() + OFFERED_AGAIN_MS;
                     self.later.put(at_ms, Action::Report(report));
                 }
-                _ = Arc::clone(&self.room).acquire_owned(), if blocked => {}
+                _ = Arc::clone(&self.room).acquire_many_owned(places), if blocked => {}
                 changed = faults.changed(), if faults_open => {
                     faults_open = changed.is_ok();
                     let changed = faults.borrow_and_update().clone();
@@ -292,11 +320,17 @@ impl Simulator {
             self.owe(now_ms + u64::from(reported.after_ms), Report::Receipt(receipt));
         }
         if let Some(reply) = fate.reply {
-            for (after_ms, part) in reply.segments(|| segment.text(), fate.number as u16) {
+            let media = reply.media(&self.files);
+            let parts = match media.is_empty() {
+                true => reply.segments(|| segment.text(), fate.number as u16),
+                false => vec![(REPLY_AFTER_MS, reply.beside_media())],
+            };
+            for (after_ms, part) in parts {
                 let inbound = InboundPart {
                     from: recipient.to_string(),
                     to: sender.to_string(),
                     segment: part,
+                    media: media.clone(),
                     beside: Vec::new(),
                     opened: None,
                 };
@@ -371,7 +405,8 @@ impl Simulator {
     /// Offers what is ready, as far as the link and the room for the unacknowledged allow.
     async fn offer(&mut self) -> Result<(), Unread> {
         while self.up_at_ms.is_none() && !self.ready.is_empty() {
-            let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return Ok(()) };
+            let places = self.ready.front().map_or(1, Report::places);
+            let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(places) else { return Ok(()) };
             let Some(report) = self.ready.pop_front() else { return Ok(()) };
             self.owed -= 1;
             let offered = Offered { report: Some((report.clone(), room)), back: self.back.clone() };

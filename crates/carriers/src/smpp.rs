@@ -622,6 +622,7 @@ impl Profile {
             from: written(&pdu.source),
             to: written(&pdu.destination),
             segment: segment(pdu, default),
+            media: Vec::new(),
             beside: beside(pdu),
             opened: None,
         }

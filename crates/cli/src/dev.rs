@@ -2,7 +2,7 @@
 //! viewer that receives webhooks, fresh tokens, and lines to paste.
 
 use crate::config::Config;
-use crate::config::connection::Secrets;
+use crate::config::connection::{Connection, Secrets};
 use crate::config::key::Whole;
 use crate::config::section::{LogFormat, LogLevel};
 use crate::directory;
@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tidings_domain::account::{Environment, Realm, Scopes};
 use tidings_egress::Policy;
 use tidings_engine::Engine;
@@ -43,6 +43,9 @@ pub struct How {
     /// Forget everything that an earlier `dev` left in the data directory
     #[arg(long)]
     fresh: bool,
+    /// A file that people send: who is written to at +15559920001 answers with the first one. May be given several times
+    #[arg(long, value_name = "FILE")]
+    media: Vec<PathBuf>,
 }
 
 /// Serves until it is asked to stop.
@@ -52,7 +55,7 @@ pub struct How {
 pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow::Result<()> {
     log::start(LogFormat::Auto, LogLevel::Warn.louder(verbose));
     serve::raise_file_limit();
-    let config = configuration(place)?;
+    let config = configuration(place, how.media)?;
     let home = home(place)?;
     match &home {
         Home::Directory(data) => {
@@ -117,11 +120,14 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
 
 /// What the file decides about messages, on the simulated carrier alone and with files of its own: what is tried must reach
 /// nobody, and leave nothing beside what is in service.
-fn configuration(place: &Place) -> anyhow::Result<Config> {
+fn configuration(place: &Place, media: Vec<PathBuf>) -> anyhow::Result<Config> {
     let own = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
     let mut config = place.configuration(Secrets::Left)?;
     (config.data, config.node, config.journal, config.connections) =
         (own.data, own.node, own.journal, own.connections);
+    if !media.is_empty() {
+        config.connections.push(Connection::simulator(media));
+    }
     config.codes.key_file = own.codes.key_file;
     config.data.reserve_mib = Whole::new(RESERVE_MIB);
     Ok(config)

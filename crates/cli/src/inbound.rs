@@ -5,9 +5,13 @@ use crate::operator::{Operator, Place};
 use crate::output::{Output, Table, Tone, hidden, when};
 use anyhow::anyhow;
 use clap::Subcommand;
+use serde_json::json;
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::id::InboundId;
+use tidings_domain::media::{Fate, kind};
 use tidings_domain::text::display;
 use tidings_engine::webhook::as_told;
 use tidings_store::Received;
@@ -20,9 +24,19 @@ pub enum Command {
     Show {
         /// Its id (inb_…), in whatever environment
         id: InboundId,
-        /// Show its text, its octets and the whole phone numbers
+        /// Show its text, its octets, names of media and the whole phone numbers
         #[arg(long)]
         full: bool,
+    },
+    /// Write something that came with a message into a new file
+    Media {
+        /// The message's id (inb_…), in whatever environment
+        id: InboundId,
+        /// Which of its media, from 1
+        place: u8,
+        /// The file, which must not be there yet
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
     },
 }
 
@@ -31,9 +45,16 @@ pub enum Command {
 /// # Errors
 /// A sentence that says why not.
 pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
-    let Command::Show { id, full } = command;
     let operator = Operator::open(place).await?;
-    let mut found = find(&operator, id).await?;
+    match command {
+        Command::Show { id, full } => show(&operator, id, full, output).await?,
+        Command::Media { id, place, output: file } => save(&operator, id, place, &file, output).await?,
+    }
+    operator.close().await
+}
+
+async fn show(operator: &Operator, id: InboundId, full: bool, output: Output) -> anyhow::Result<()> {
+    let mut found = find(operator, id).await?;
     if !full {
         for party in [&mut found.inbound.from, &mut found.inbound.to] {
             *party = masked(party);
@@ -44,9 +65,53 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
     if !full {
         shown.text = shown.text.map(|_| "•••");
         shown.originals.clear();
+        shown.media.iter_mut().for_each(|medium| medium.name = medium.name.map(|_| "•••"));
     }
-    output.show(&shown, || print(&shown, &found, full, output))?;
-    operator.close().await
+    output.show(&shown, || print(&shown, &found, full, output))
+}
+
+/// Writes something that came with a message into a file that only its owner may read: it is a person's.
+async fn save(
+    operator: &Operator,
+    id: InboundId,
+    place: u8,
+    file: &Path,
+    output: Output,
+) -> anyhow::Result<()> {
+    let message = find(operator, id).await?.inbound;
+    let all = &message.media;
+    let Some(found) = operator.store.media(message.realm, id, place).await? else {
+        let listed = usize::from(place).checked_sub(1).and_then(|at| all.get(at));
+        return Err(match (listed.map(|one| one.fate), all.len()) {
+            (Some(Fate::LeftOut(why)), _) => {
+                anyhow!("medium {place} of {id} was not kept when it came: {}", why.as_str())
+            }
+            (_, 0) => anyhow!("nothing came with {id} but its text"),
+            (_, count) => anyhow!("{id} has no medium {place}: they are numbered from 1 to {count}"),
+        });
+    };
+    let mut options = std::fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut made = options.open(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            anyhow!("{} is there already, and is not written over: name another --output", file.display())
+        }
+        _ => anyhow!("{} cannot be made: {error}", file.display()),
+    })?;
+    made.write_all(&found.octets)
+        .and_then(|()| made.sync_all())
+        .map_err(|error| anyhow!("{} cannot be written: {error}", file.display()))?;
+    let value = json!({ "file": file.display().to_string(), "bytes": found.octets.len() });
+    output.show(&value, || {
+        let kind = kind(&found.listed.content_type).as_str();
+        format!(
+            "{} has {} octets ({kind}). A stranger sent it: open it with care.",
+            file.display(),
+            found.octets.len()
+        )
+    })
 }
 
 /// The id says it all: looks in every account and environment.
@@ -118,7 +183,21 @@ fn print(shown: &InboundMessage<'_>, found: &Received, full: bool, output: Outpu
         let octets = original.octets.clone();
         table.row([original.number.to_string(), original.alphabet.to_owned(), header, octets]);
     }
-    text + &table.print(output, "")
+    text + &media(shown).print(output, "") + &table.print(output, "")
+}
+
+fn media(shown: &InboundMessage<'_>) -> Table {
+    let mut table = Table::new(&["MEDIUM", "TYPE", "OCTETS", "NAME", "KEPT"]);
+    for (place, medium) in (1..).zip(&shown.media) {
+        table.row([
+            place.to_string(),
+            medium.content_type.to_owned(),
+            medium.bytes.to_string(),
+            medium.name.map_or_else(|| "-".to_owned(), |name| display(name).into_owned()),
+            medium.left_out.unwrap_or("yes").to_owned(),
+        ]);
+    }
+    table
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The real binary from the outside: `dev` starts, a message that is posted is delivered, the operator's commands
 //! see it, and a polite signal ends it with exit code 0.
 
+use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -192,4 +193,135 @@ fn a_message_is_delivered_told_and_explained() {
     let (status, _) = ask(&dev.address, "GET", &format!("/v1/messages/{id}"), &dev.token, "");
     assert_eq!(status, 404);
     stop(&mut dev);
+}
+
+/// One request for octets over a plain socket: (head, body).
+fn fetch(address: &str, path: &str, token: &str, more: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{more}Connection: close\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("head and body");
+    (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+}
+
+/// What the viewer was told of the kind from this number, once it was.
+fn told(dev: &Dev, kind: &str, from: &str) -> serde_json::Value {
+    until(&format!("{kind} from {from}"), || {
+        let (_, body) = ask(&dev.viewer, "GET", "/events.json", "", "");
+        let calls: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let mut calls = calls["data"].as_array().expect("a list").iter().map(|call| &call["event"]);
+        calls
+            .find(|event| event["type"] == kind && event["data"]["from"] == from)
+            .map(|event| event["data"].clone())
+    })
+}
+
+/// P-36
+#[test]
+fn what_people_send_with_their_messages_is_kept_told_and_given_out_as_it_came() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (data, photo, large) =
+        (place.path().join("data"), place.path().join("Bild.JPG"), place.path().join("large.mp4"));
+    let octets: Vec<u8> = (0..700_001_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(&photo, &octets).expect("written");
+    std::fs::write(&large, vec![0; 5 * 1024 * 1024 + 1]).expect("written");
+    let files = [photo.to_str().expect("text"), large.to_str().expect("text")];
+    let mut dev = start(&data, &["--media", files[0], "--media", files[1]]);
+    let write_to = |number: &str| {
+        let body = format!(r#"{{"from":"+15550001111","to":"{number}","message":"Send me a picture"}}"#);
+        let (status, answer) = ask(&dev.address, "POST", "/v1/sms", &dev.token, &body);
+        assert_eq!(status, 202, "{answer}");
+    };
+    let numbers = ["+15559920001", "+15559920002", "+15559910003", "+15559910004"];
+    numbers.into_iter().for_each(write_to);
+
+    // A picture without a word is told like any message, and fetched whole.
+    let received = told(&dev, "message.received", numbers[0]);
+    let medium = &received["media"][0];
+    assert_eq!(
+        (&received["text"], &medium["kind"], &medium["name"]),
+        (&"".into(), &"image".into(), &"Bild.JPG".into())
+    );
+    assert_eq!((&medium["bytes"], &medium["left_out"]), (&octets.len().into(), &serde_json::Value::Null));
+    let hash: String = Sha256::digest(&octets).iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(medium["sha256"], hash);
+    let url = medium["url"].as_str().expect("a path");
+    let (head, body) = fetch(&dev.address, url, &dev.token, "");
+    assert!(body == octets, "{head}");
+    let has = |head: &str, line: &str| assert!(head.lines().any(|is| is == line), "{line}: {head}");
+    has(&head, "http/1.1 200 ok");
+    has(&head, "content-type: image/jpeg");
+    has(&head, "x-content-type-options: nosniff");
+    has(&head, "content-disposition: attachment; filename=\"bild.jpg\"");
+    has(&head, "content-security-policy: sandbox; default-src 'none'");
+    has(&head, &format!("etag: \"{hash}\""));
+    let (head, body) = fetch(&dev.address, url, &dev.token, &format!("If-None-Match: \"{hash}\"\r\n"));
+    has(&head, "http/1.1 304 not modified");
+    assert!(body.is_empty());
+    let (head, _) = fetch(&dev.address, url, "tid_test_of_nobody", "");
+    has(&head, "http/1.1 401 unauthorized");
+    let (head, body) = fetch(&dev.address, &url.replace("/media/1", "/media/2"), &dev.token, "");
+    has(&head, "http/1.1 404 not found");
+    assert!(String::from_utf8_lossy(&body).contains("NOT_FOUND"));
+
+    // One that is too large is named, and the message is there.
+    let received = told(&dev, "message.received", numbers[1]);
+    assert_eq!(
+        (&received["media"][0]["left_out"], &received["media"][0]["url"]),
+        (&"too_large".into(), &serde_json::Value::Null)
+    );
+
+    // STOP beside a picture is STOP.
+    let stopped = told(&dev, "message.received", numbers[2]);
+    assert_eq!((&stopped["keyword"], &stopped["media"][0]["kind"]), (&"stop".into(), &"image".into()));
+    told(&dev, "contact.opted_out", numbers[2]);
+    let body = format!(r#"{{"from":"+15550001111","to":"{}","message":"Are you there?"}}"#, numbers[2]);
+    let (_, answer) = ask(&dev.address, "POST", "/v1/sms", &dev.token, &body);
+    assert!(answer.contains("OPTED_OUT"), "{answer}");
+
+    // A page is given out as octets to keep.
+    let page = told(&dev, "message.received", numbers[3]);
+    assert_eq!(
+        (&page["media"][0]["content_type"], &page["media"][0]["kind"]),
+        (&"text/html".into(), &"other".into())
+    );
+    let (head, body) = fetch(&dev.address, page["media"][0]["url"].as_str().expect("a path"), &dev.token, "");
+    has(&head, "content-type: application/octet-stream");
+    has(&head, "content-disposition: attachment; filename=\"page.html\"");
+    assert!(body.starts_with(b"<!doctype html>"));
+
+    // The command line shows it and writes it into a file, once; a backup has it by itself.
+    let id = received_id(&told(&dev, "message.received", numbers[0]));
+    let shown = json(&["inbound", "show", &id], &data);
+    assert_eq!(
+        (&shown["media"][0]["sha256"], &shown["media"][0]["name"]),
+        (&hash.as_str().into(), &"•••".into())
+    );
+    let (saved, copy) = (place.path().join("saved"), place.path().join("copy.db"));
+    let save = ["inbound", "media", &id, "1", "--output", saved.to_str().expect("text")];
+    assert_eq!(json(&save, &data)["bytes"], octets.len());
+    assert!(std::fs::read(&saved).expect("it is there") == octets);
+    std::fs::write(&saved, "mine").expect("written");
+    let again = tidings(&save, &data);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("is there already"));
+    assert_eq!(std::fs::read(&saved).expect("it is there"), b"mine");
+    let left_out = received_id(&told(&dev, "message.received", numbers[1]));
+    let refused = tidings(&["inbound", "media", &left_out, "1", "--output", "/nowhere/x"], &data);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("too_large"));
+    json(&["backup", copy.to_str().expect("text")], &data);
+    stop(&mut dev);
+    let restored = place.path().join("restored");
+    json(&["restore", copy.to_str().expect("text")], &restored);
+    std::fs::remove_file(&saved).expect("it is there");
+    json(&save, &restored);
+    assert!(std::fs::read(&saved).expect("it is there") == octets);
+}
+
+fn received_id(data: &serde_json::Value) -> String {
+    data["inbound_id"].as_str().expect("an id").to_owned()
 }

@@ -9,7 +9,7 @@
 //! is sent to, [`registration`] what senders may do; [`pool`] chooses one of several senders, [`quota`] counts what goes from
 //! one in a day, and [`spend`] what an account may spend; [`assembly`] puts long messages of people together, [`keyword`] reads
 //! what people ask for by text, [`reply`] is what they are answered by itself, [`inbound`] says what follows, and
-//! [`inbound_rule`] where the rest goes. [`code`] is
+//! [`inbound_rule`] where the rest goes; [`media`] is what comes with a text or in its place. [`code`] is
 //! the life of a one-time code, and [`velocity`] how fast codes may be asked for. [`contact`] is who people are, [`csv`]
 //! reads and writes tables, [`table`] judges the rows of one, [`import`] takes those of contacts over, [`consent_import`] says
 //! which are consents, and [`segment`] says whom a saved query finds. [`template`] makes texts from values, and
@@ -38,6 +38,7 @@ pub mod inbound;
 pub mod inbound_rule;
 pub mod intake;
 pub mod keyword;
+pub mod media;
 pub mod message;
 pub mod node;
 pub mod pacing;

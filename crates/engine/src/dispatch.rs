@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
 use tidings_domain::account::Environment;
-use tidings_domain::assembly;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::frequency::{Other, Turn};
@@ -1033,7 +1032,7 @@ impl Heard {
             }
             CarrierEvent::Inbound { part, acknowledge } => {
                 let arrival = inbound::arrival(engine, lane, part);
-                let is_whole = assembly::place(&arrival.segment).is_none();
+                let is_whole = arrival.place().is_none();
                 self.of_arrivals.push((acknowledge, is_whole.then(|| inbound::is_opt_out(&arrival))));
                 self.arrivals.push(arrival);
             }

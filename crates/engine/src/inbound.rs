@@ -18,7 +18,7 @@ use tidings_domain::programme::{self, Joining, Stop};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::registration::Capability;
 use tidings_domain::reply::{Kind, Reply, VALIDITY_S};
-use tidings_store::{Arrival, ByWord, Draft, Hearing, Inbound, InboundRules};
+use tidings_store::{Arrival, ByWord, Draft, Hearing, Inbound, InboundRules, Medium};
 
 /// A part of what somebody sent, on its way into the store.
 pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival {
@@ -30,6 +30,7 @@ pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival
         from: part.from,
         to: part.to,
         segment: part.segment,
+        media: Medium::all(part.media),
         beside: part.beside,
         opened: part.opened.map(|opened| now.plus_ms(-(opened.elapsed().as_millis() as i64))),
         at: now,

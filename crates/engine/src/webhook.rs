@@ -511,6 +511,7 @@ pub fn as_told(inbound: &Inbound) -> tidings_wire::webhook::Inbound<'_> {
         parts: inbound.parts.as_ref().map(|parts| (parts.reference, parts.total, parts.missing.as_slice())),
         keyword: inbound.keyword,
         rule: inbound.rule.as_deref(),
+        media: &inbound.media,
         at: inbound.at,
     }
 }

@@ -587,6 +587,7 @@ impl Session {
             from: format!("+{}", parties[0]),
             to: parties[1].clone(),
             segment: Segment::received(Charset::Latin1, raw.as_bytes(), false, None),
+            media: Vec::new(),
             beside: Vec::new(),
             opened: None,
         };

@@ -18,6 +18,7 @@ mod endpoint;
 mod event;
 mod import;
 mod inbound;
+mod media;
 mod message;
 mod node;
 mod operating;
@@ -35,6 +36,7 @@ pub use endpoint::*;
 pub use event::*;
 pub use import::*;
 pub use inbound::*;
+pub use media::*;
 pub use message::*;
 pub use node::*;
 pub use operating::*;
@@ -199,7 +201,8 @@ pub trait Backend: Send + Sync + 'static {
     /// reference is used again, and one where too many wait.
     ///
     /// The same again is counted and changes nothing, and asks nothing: a part by `assembly::judge`, a whole message by
-    /// `inbound::is_repeated`.
+    /// `inbound::is_repeated`. What came with a message tells it from another one as its text does, and is kept in the same
+    /// commit.
     fn receive(&self, arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> BoxFuture<'_, Advanced>;
 
     /// Tells up to `limit` messages of people that have waited long enough for their parts, as they are, those that are due
@@ -208,6 +211,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// One message of a person with its parts as they came, also while it waits for others.
     fn inbound(&self, realm: Realm, id: InboundId) -> BoxFuture<'_, Option<Received>>;
+
+    /// What came with a message at this place, from 1. `None` if there is no such thing, or it was left out; [`Error::Corrupt`] if
+    /// its octets are not those that came.
+    fn media(&self, realm: Realm, id: InboundId, place: u8) -> BoxFuture<'_, Option<KeptMedium>>;
 
     /// The earliest moment at which something is due in a queue, or else ([`Backend::wake`],
     /// [`Backend::give_up`]); never before `now`, and perhaps earlier than it would have to be.

@@ -6,7 +6,6 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use tidings_domain::account::Environment;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::assembly;
 use tidings_domain::code;
 use tidings_domain::consent::{Channel, Wording};
 use tidings_domain::contact::{Decimal, Details, FieldName, Group, Language as Tongue, Value, ZoneName};
@@ -15,6 +14,7 @@ use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::{ContactId, InboundId, MessageId, TemplateId};
 use tidings_domain::import::Row;
 use tidings_domain::keyword;
+use tidings_domain::media;
 use tidings_domain::message::{Message, Outcome, Segment, State, Status};
 use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
@@ -313,7 +313,7 @@ pub(crate) fn keyword(number: i64) -> Result<keyword::Class> {
     class.ok_or_else(|| corrupt("class of keyword", number))
 }
 
-/// What makes messages of people the same, or parts of them ones of the same message: see [`assembly`].
+/// What makes messages of people the same, or parts of them ones of the same message: see `domain::assembly`.
 pub(crate) fn fingerprint(arrival: &Arrival) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut add = |octets: &[u8]| {
@@ -324,15 +324,25 @@ pub(crate) fn fingerprint(arrival: &Arrival) -> [u8; 32] {
     add(&arrival.connection.key().to_be_bytes());
     add(arrival.from.as_bytes());
     add(arrival.to.as_bytes());
-    if let Some(part) = assembly::place(&arrival.segment) {
+    if let Some(part) = arrival.place() {
         add(&part.reference.to_be_bytes());
         add(&[part.total]);
     } else {
         add(&arrival.beside);
         add(&[charset_number(arrival.segment.charset) as u8]);
         add(&arrival.segment.user_data());
+        // Nothing is added for nothing, so that what came before there were media is known again.
+        if let Some(noted) = media::noted(&arrival.listed()) {
+            add(noted.as_bytes());
+        }
     }
     hash.finalize().into()
+}
+
+/// What came with a message, as [`media::noted`] wrote it.
+pub(crate) fn media(noted: Option<&str>) -> Result<Vec<media::Listed>> {
+    media::read_noted(noted.unwrap_or_default())
+        .ok_or_else(|| corrupt("list of media", "an inbound message's"))
 }
 
 pub(crate) const fn charset_number(charset: Charset) -> i64 {

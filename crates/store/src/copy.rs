@@ -144,7 +144,10 @@ pub(crate) const TABLES: &[Table] = tables! {
     inbound (id) {
         id: Long, account: Long, live: Short, connection: Long, sender: Text, recipient: Text, text: Text, part: Text,
         at: Long, fingerprint: Octets, keyword: Short, reference: Whole, total: Short, missing: Octets, due_at: Long,
-        rule: Text,
+        rule: Text, media: Text,
+    }
+    media (inbound, place) {
+        inbound: Long, place: Short, account: Long, content_type: Text, name: Text, octets: Octets,
     }
     inbound_part (inbound, number) {
         inbound: Long, number: Short, charset: Short, has_header: Flag, octets: Octets, at: Long,
@@ -525,6 +528,8 @@ pub(crate) fn check_whole(mark: Option<&str>) -> Result<()> {
 const PIECE_OCTETS: usize = 4 << 20;
 /// The rows of the first piece of a table, before anybody knows how large they are, and the most of any piece.
 const PIECE_ROWS: (usize, usize) = (256, 20_000);
+/// The most rows of a piece of a table whose rows may be as large as `domain::media` allows: one never knows how large the next is.
+const PIECE_ROWS_OF_MEDIA: usize = 4;
 /// Pieces that wait between who reads and who writes.
 const PIECES_WAITING: usize = 2;
 
@@ -669,7 +674,8 @@ fn each_piece(
     mut key: Option<Vec<Value>>,
     mut take: impl FnMut(Rowset) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let mut wanted = PIECE_ROWS.0;
+    let most = if table.name == "media" { PIECE_ROWS_OF_MEDIA } else { PIECE_ROWS.1 };
+    let mut wanted = PIECE_ROWS.0.min(most);
     loop {
         let rows = key.as_ref().map_or(Rows::First(wanted), |key| Rows::After(key, wanted));
         let read = end.read(table, which, rows)?;
@@ -680,7 +686,7 @@ fn each_piece(
         key = read.key(table, which);
         let fit = PIECE_OCTETS / (read.octets() / read.rows).max(1);
         // Not more than four times as many at once: the next rows may be larger.
-        wanted = fit.min(wanted * 4).clamp(1, PIECE_ROWS.1);
+        wanted = fit.min(wanted * 4).clamp(1, most);
         if take(read)?.is_break() || is_last {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use crate::body::{Field, Fields, Json, Kind, Shape};
 use crate::error::{Code, FieldError, sentence};
+use crate::media::{Medium, media};
 use crate::message::{self, Door, Message, Options, Parsed, bounded};
 use crate::show::Shown;
 use crate::template::{self, Filling};
@@ -334,6 +335,9 @@ pub struct InboundEntry<'a> {
     pub rule: Option<&'a str>,
     /// The numbers of parts that did not come; empty if it is whole.
     pub missing_parts: &'a [u8],
+    /// What came with it, in its order; left out if nothing did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Medium<'a>>,
 }
 
 /// A note in a conversation.
@@ -374,6 +378,7 @@ impl<'a> ConversationEntry<'a> {
                     keyword: inbound.keyword.as_str(),
                     rule: inbound.rule,
                     missing_parts: inbound.parts.map_or(&[][..], |(.., missing)| missing),
+                    media: media(inbound.id, inbound.media),
                 }),
                 ..bare
             },
@@ -436,6 +441,7 @@ mod tests {
             parts: None,
             keyword: Class::Nothing,
             rule: None,
+            media: &[],
             at: NOW,
         };
         let (message, life) = example();

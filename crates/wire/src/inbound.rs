@@ -1,9 +1,9 @@
 //! A message that a person sent, as it is read by its id: what events tell of it, and what came, octet by octet.
 
+use crate::media::{Medium, hexadecimal, media};
 use crate::show::Shown;
 use crate::webhook::{Inbound, Parts};
 use serde::Serialize;
-use std::fmt::Write as _;
 use tidings_domain::id::{ConnectionId, ContactId, ConversationId, InboundId};
 use tidings_domain::inbound::Whose;
 use tidings_domain::text::Segment;
@@ -45,6 +45,9 @@ pub struct InboundMessage<'a> {
     /// Until when it waits for its parts, if it does.
     #[schema(value_type = Option<String>)]
     pub waits_until: Option<Shown<Timestamp>>,
+    /// What came with it, in its order; left out if nothing did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Medium<'a>>,
     /// What came.
     pub originals: Vec<Original>,
 }
@@ -91,16 +94,10 @@ impl<'a> InboundMessage<'a> {
             conversation_id: whose.conversation.map(Shown),
             received_at: Shown(message.at),
             waits_until: waits_until.map(Shown),
+            media: media(message.id, message.media),
             originals: came.iter().map(original).collect(),
         }
     }
-}
-
-fn hexadecimal(octets: &[u8]) -> String {
-    octets.iter().fold(String::with_capacity(2 * octets.len()), |mut text, octet| {
-        write!(text, "{octet:02x}").expect("a string takes everything");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -121,6 +118,7 @@ mod tests {
             parts: Some((7, 3, &[2, 3])),
             keyword: Class::Nothing,
             rule: Some("support"),
+            media: &[],
             at: Timestamp::from_millis(1_700_000_000_000),
         };
         let place = Part { reference: 7, total: 3, number: 1 };

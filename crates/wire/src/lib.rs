@@ -21,6 +21,7 @@ pub mod error;
 pub mod event;
 pub mod import;
 pub mod inbound;
+pub mod media;
 pub mod message;
 pub mod page;
 pub mod review;

@@ -3,6 +3,7 @@
 //! A body comes only from the event and from what does not change about its message, so that every try and every
 //! replay sends the same octets, and the signature over them stays the same. Texts of outbound messages are never in it.
 
+use crate::media::{Medium, media};
 use crate::message::{MessageError, Reply, raw};
 use crate::show::Shown;
 use serde::Serialize;
@@ -12,6 +13,7 @@ use tidings_domain::event::Event;
 use tidings_domain::id::{BatchId, ConnectionId, ContactId, ConversationId, EventId, InboundId, MessageId};
 use tidings_domain::inbound::Whose;
 use tidings_domain::keyword;
+use tidings_domain::media::Listed;
 use tidings_domain::message::Message;
 use tidings_domain::programme;
 use tidings_domain::sender::Sender;
@@ -120,6 +122,9 @@ pub struct InboundData<'a> {
     /// The conversation that it stands in; null where nobody can be answered.
     #[schema(value_type = Option<String>)]
     pub conversation_id: Option<Shown<ConversationId>>,
+    /// What came with it, in its order; left out if nothing did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Medium<'a>>,
 }
 
 /// The parts of a message that a person sent.
@@ -165,6 +170,8 @@ pub struct Inbound<'a> {
     pub keyword: keyword::Class,
     /// The rule that acted on it.
     pub rule: Option<&'a str>,
+    /// What came with it.
+    pub media: &'a [Listed],
     /// When.
     pub at: Timestamp,
 }
@@ -220,6 +227,7 @@ pub fn render_inbound(id: EventId, event: &Event, inbound: Inbound<'_>) -> Vec<u
             rule: inbound.rule,
             contact_id: whose.contact.map(Shown),
             conversation_id: whose.conversation.map(Shown),
+            media: media(inbound.id, inbound.media),
         },
     })
 }
@@ -240,6 +248,7 @@ mod tests {
     use crate::message::tests::{example, golden};
     use tidings_domain::event::Kind;
     use tidings_domain::failure::{Failure, FailureClass};
+    use tidings_domain::media::{Fate, LeftOut};
     use tidings_domain::message::Status;
 
     fn pretty(body: &[u8]) -> String {
@@ -274,6 +283,7 @@ mod tests {
             parts: None,
             keyword: keyword::Class::Nothing,
             rule: Some("after-hours"),
+            media: &[],
             at: event.at,
         };
         let whose = Whose {
@@ -286,6 +296,17 @@ mod tests {
         event.raw = None;
         let long = Inbound { rule: None, text: "Thanks […]!", parts: Some((7, 3, &[2])), ..inbound };
         golden("event_received_parts.json", &pretty(&render_inbound(id, &event, long)));
+        let picture = Listed {
+            content_type: "image/jpeg".to_owned(),
+            name: Some("photo.jpg".to_owned()),
+            octets: 48_213,
+            fate: Fate::Kept([0xA7; 32]),
+        };
+        let page = Listed { content_type: "text/html".to_owned(), name: None, ..picture.clone() };
+        let large = Listed { octets: 7 << 20, fate: Fate::LeftOut(LeftOut::TooLarge), ..picture.clone() };
+        let media = [picture, page, large];
+        let with_media = Inbound { text: "", media: &media, parts: None, ..long };
+        golden("event_received_media.json", &pretty(&render_inbound(id, &event, with_media)));
         let stop = Inbound { text: "STOP", keyword: keyword::Class::Stop, parts: None, ..long };
         event.kind = Kind::OptedOut;
         golden("event_opted_out.json", &pretty(&render_inbound(id, &event, stop)));

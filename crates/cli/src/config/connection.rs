@@ -8,8 +8,9 @@ use super::key::{self, KeyDescription, Rate, Reader, Section, Shown, Table, cure
 use super::list;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tidings_carriers::list::{KINDS, Settings};
+use tidings_carriers::simulator;
 use tidings_domain::account::Environment;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
@@ -82,6 +83,29 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The simulator that the test environment has while none is written, with files that its people send.
+    pub fn simulator(media: Vec<PathBuf>) -> Self {
+        let common = Common {
+            name: tidings_engine::SIMULATOR.to_owned(),
+            environment: Some(Environment::Test),
+            pace_per_s: None,
+            prefixes: Vec::new(),
+            senders: Vec::new(),
+            replies: true,
+        };
+        Self {
+            environment: Environment::Test,
+            pace_per_s: None,
+            common: common.show(),
+            name: common.name,
+            prefixes: common.prefixes,
+            senders: common.senders,
+            replies: common.replies,
+            carrier: Settings::Simulator(simulator::Settings { media, ..Default::default() }),
+            written: toml::Table::new(),
+        }
+    }
+
     /// Prints it as it was written, secrets masked.
     pub fn print(&self, text: &mut String) {
         key::print_keys(text, "[[connection]]", &self.common);

@@ -81,6 +81,7 @@ impl Carrier {
                 from: (*from).to_owned(),
                 to: "72345".to_owned(),
                 segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+                media: Vec::new(),
                 beside: Vec::new(),
                 opened: None,
             };

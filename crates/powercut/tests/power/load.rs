@@ -473,6 +473,7 @@ impl Caller {
                     from,
                     to: "ACME".to_owned(),
                     segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+                    media: Vec::new(),
                     beside: Vec::new(),
                     opened: None,
                     at: now,

@@ -1,11 +1,11 @@
 //! What people write, and what is answered by itself.
 
-use super::{Actor, Draft, Suppression};
+use super::{Actor, Draft, Medium, Suppression};
 use crate::{Error, Result};
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::assembly::{self, Bounds, Said};
+use tidings_domain::assembly::{Bounds, Said};
 use tidings_domain::consent::{Consent, History};
 use tidings_domain::consent_request;
 use tidings_domain::contact::Details;
@@ -15,6 +15,7 @@ use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, counts_again, decide, decide_join};
 use tidings_domain::inbound_rule::{self, InboundRule};
 use tidings_domain::keyword::{self, Keyword};
+use tidings_domain::media::Listed;
 use tidings_domain::message::Status;
 use tidings_domain::programme::{self, Joining, Programmes};
 use tidings_domain::sender::Sender;
@@ -52,6 +53,8 @@ pub struct Inbound {
     pub keyword: keyword::Class,
     /// The name of the rule that acted on it, if one did.
     pub rule: Option<String>,
+    /// What came with it, in its order.
+    pub media: Vec<Listed>,
 }
 
 /// The parts of one message.
@@ -93,6 +96,8 @@ pub struct Arrival {
     pub to: String,
     /// What came.
     pub segment: Segment,
+    /// What came with it. One that has any is no part of a longer message.
+    pub media: Vec<Medium>,
     /// What else the carrier says that may tell it from another one with the same text.
     pub beside: Vec<u8>,
     /// Since when the session was open that it came on; `None` if its carrier offers nothing again.
@@ -111,7 +116,7 @@ impl Arrival {
             from: self.from.clone(),
             to: self.to.clone(),
             text: String::new(),
-            parts: assembly::place(&self.segment).map(|part| Parts {
+            parts: self.place().map(|part| Parts {
                 reference: part.reference,
                 total: part.total,
                 missing: Vec::new(),
@@ -119,6 +124,7 @@ impl Arrival {
             at: self.at,
             keyword: keyword::Class::Nothing,
             rule: None,
+            media: self.listed(),
         }
     }
 }

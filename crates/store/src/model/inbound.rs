@@ -5,6 +5,7 @@ use super::event::Subject;
 use crate::backend::*;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
@@ -12,6 +13,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
+use tidings_domain::media::Listed;
 use tidings_domain::reply::{Count, Kind as ReplyKind, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::time::Timestamp;
 
@@ -78,6 +80,8 @@ struct Kept {
     assembly: Assembly,
     waits_until: Option<Timestamp>,
     content: Content,
+    /// What was kept of what came with it, by place.
+    media: BTreeMap<u8, Arc<[u8]>>,
 }
 
 /// What makes two messages the same, or two parts ones of the same message.
@@ -92,18 +96,19 @@ struct Content {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Said {
-    Whole { beside: Vec<u8>, charset: u8, octets: Vec<u8> },
+    Whole { beside: Vec<u8>, charset: u8, octets: Vec<u8>, media: Vec<Listed> },
     Parts { reference: u16, total: u8 },
 }
 
 impl Content {
     fn of(arrival: &Arrival) -> Self {
-        let said = match assembly::place(&arrival.segment) {
+        let said = match arrival.place() {
             Some(part) => Said::Parts { reference: part.reference, total: part.total },
             None => Said::Whole {
                 beside: arrival.beside.clone(),
                 charset: arrival.segment.charset as u8,
                 octets: arrival.segment.user_data(),
+                media: arrival.listed(),
             },
         };
         Self {
@@ -138,8 +143,9 @@ impl Inbounds {
         }
         let content = Content::of(&arrival);
         self.by_content.entry(content.clone()).or_default().insert(inbound.id);
+        let media = arrival.kept().map(|(place, _, octets)| (place, Arc::clone(octets))).collect();
         let assembly = Assembly::of(arrival.segment);
-        self.rows.insert(inbound.id, Kept { inbound, assembly, waits_until, content });
+        self.rows.insert(inbound.id, Kept { inbound, assembly, waits_until, content, media });
         Ok(())
     }
 
@@ -147,6 +153,11 @@ impl Inbounds {
     pub(super) fn over(&self, before: Timestamp) -> impl Iterator<Item = InboundId> + '_ {
         let old = self.rows.range(..InboundId::from_key(floor_at(before)));
         old.filter(move |(_, kept)| kept.waits_until.is_none() && kept.inbound.at < before).map(|(id, _)| *id)
+    }
+
+    /// What came with a message at this place.
+    pub(super) fn medium(&self, id: InboundId, place: u8) -> Option<&[u8]> {
+        Some(self.rows.get(&id)?.media.get(&place)?)
     }
 
     pub(super) fn remove(&mut self, id: InboundId) {
@@ -185,7 +196,7 @@ impl Tables {
         let before = if arrivals.iter().all(is_new) { None } else { Some(self.clone()) };
         let mut out = Advanced::default();
         for arrival in arrivals {
-            let done = match assembly::place(&arrival.segment) {
+            let done = match arrival.place() {
                 None => self.receive_whole(arrival, &hearing, now, &mut out),
                 Some(place) => self.receive_part(arrival, place.number, &hearing, now, &mut out),
             };

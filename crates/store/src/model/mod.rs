@@ -24,6 +24,7 @@ mod event;
 mod frequency;
 mod import;
 mod inbound;
+mod media;
 mod message;
 mod node;
 mod operating;
@@ -534,6 +535,7 @@ impl Backend for Model {
         write receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
         write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
         read inbound(realm: Realm, id: InboundId) -> Option<Received>;
+        read media(realm: Realm, id: InboundId, place: u8) -> Option<KeptMedium>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
         read queues(connection: ConnectionId) -> Vec<Queue>;

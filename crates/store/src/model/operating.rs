@@ -178,12 +178,18 @@ impl Tables {
         let over = self.inbounds.over(before);
         let over =
             over.filter(|id| !self.reviews.is_inbound_open(*id) && !self.events.must_inbound_stay(*id));
-        let over: Vec<_> = over.take(limit).collect();
+        let mut with_media = 0;
+        let has_room = |id: &InboundId| {
+            let is_room = with_media < SWEPT_WITH_MEDIA_MAX;
+            with_media += usize::from(self.inbounds.find(*id).is_some_and(|one| !one.media.is_empty()));
+            is_room
+        };
+        let over: Vec<_> = over.take_while(has_room).take(limit).collect();
         for id in &over {
             self.events.remove_of_inbound(*id);
             self.reviews.remove_of_inbound(*id);
             self.inbounds.remove(*id);
         }
-        over.len() == limit
+        over.len() == limit || with_media >= SWEPT_WITH_MEDIA_MAX
     }
 }

@@ -7,7 +7,9 @@
 use super::executor::{Rx, Tx};
 use super::part::Part;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
-use super::{account, consent, consent_request, contact, conversation, event, message, review, suppression};
+use super::{
+    account, consent, consent_request, contact, conversation, event, media, message, review, suppression,
+};
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -18,6 +20,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
+use tidings_domain::media::noted;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::sender::Sender;
@@ -29,7 +32,7 @@ use tokio_postgres::Row;
 macro_rules! columns {
     () => {
         "i.id, i.account, i.live, i.connection, i.sender, i.recipient, i.text, i.part, i.at, i.keyword, i.reference,
-           i.total, i.missing, i.due_at, i.fingerprint, i.rule"
+           i.total, i.missing, i.due_at, i.fingerprint, i.rule, i.media"
     };
 }
 
@@ -42,7 +45,7 @@ pub(super) async fn receive(
     let mut desk = Desk::new(hearing, *now);
     desk.load(tx, arrivals).await?;
     for arrival in arrivals {
-        match assembly::place(&arrival.segment) {
+        match arrival.place() {
             None => desk.receive_whole(tx, arrival).await?,
             Some(place) => desk.receive_part(tx, arrival, place.number).await?,
         }
@@ -108,6 +111,8 @@ struct Desk<'h> {
     /// When a message by itself with a fingerprint came last.
     seen: HashMap<[u8; 32], Timestamp>,
     came: Vec<Came>,
+    /// What came with messages, to be written.
+    media: Vec<media::Came>,
     /// All that wait, once somebody asked.
     waiting: Option<Vec<Head>>,
     /// What is known of who wrote; a conversation has its id here also before it begins.
@@ -157,6 +162,7 @@ impl<'h> Desk<'h> {
             by_print: HashMap::new(),
             seen: HashMap::new(),
             came: Vec::new(),
+            media: Vec::new(),
             waiting: None,
             whose: HashMap::new(),
             said: Vec::new(),
@@ -168,7 +174,7 @@ impl<'h> Desk<'h> {
     async fn load(&mut self, tx: &Tx, arrivals: &[Arrival]) -> Result<()> {
         let (mut whole, mut in_parts) = (BTreeSet::new(), BTreeSet::new());
         for arrival in arrivals {
-            let prints = if assembly::place(&arrival.segment).is_none() { &mut whole } else { &mut in_parts };
+            let prints = if arrival.place().is_none() { &mut whole } else { &mut in_parts };
             prints.insert(column::fingerprint(arrival).to_vec());
         }
         if !whole.is_empty() {
@@ -349,6 +355,7 @@ impl<'h> Desk<'h> {
             return Err(Error::Conflict(format!("there is an inbound message {} already", arrival.id)));
         }
         self.came.push(Came::of(&kept.inbound, number, arrival));
+        self.media.extend(media::Came::all(arrival));
         self.by_print.entry(kept.print).or_default().insert(arrival.id);
         self.kept.insert(arrival.id, kept);
         Ok(())
@@ -451,6 +458,9 @@ impl<'h> Desk<'h> {
         if !self.came.is_empty() {
             write_parts(&self.came, &mut flight);
         }
+        if !self.media.is_empty() {
+            media::write(&self.media, &mut flight);
+        }
         if flight.is_empty() { Ok(()) } else { flight.run(sql).await }
     }
 }
@@ -494,10 +504,10 @@ fn write_new<'v>(new: &[&'v Kept], flight: &mut Flight<'v>) {
     let parts = |kept: &&Kept| kept.inbound.parts.clone();
     flight.statement(
         "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, at, fingerprint, keyword, reference,
-           total, missing, due_at, rule)
+           total, missing, due_at, rule, media)
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::text[],
              $8::bigint[], $9::bytea[], $10::smallint[], $11::integer[], $12::smallint[], $13::bytea[], $14::bigint[],
-             $15::text[])",
+             $15::text[], $16::text[])",
         values![
             new.iter().map(|kept| kept.inbound.id.key()).collect::<Vec<_>>(),
             new.iter().map(|kept| kept.inbound.realm.account.key()).collect::<Vec<_>>(),
@@ -514,6 +524,7 @@ fn write_new<'v>(new: &[&'v Kept], flight: &mut Flight<'v>) {
             new.iter().map(missing).collect::<Vec<_>>(),
             new.iter().map(|kept| kept.waits_until.map(Timestamp::as_millis)).collect::<Vec<_>>(),
             new.iter().map(|kept| kept.inbound.rule.as_deref()).collect::<Vec<_>>(),
+            new.iter().map(|kept| noted(&kept.inbound.media)).collect::<Vec<_>>(),
         ],
     );
 }
@@ -589,6 +600,7 @@ fn read(row: &Row) -> Result<(Inbound, Option<Timestamp>)> {
         at: Timestamp::from_millis(cell(row, 8)?),
         keyword: column::keyword(i64::from(cell::<i16>(row, 9)?))?,
         rule: cell(row, 15)?,
+        media: column::media(cell(row, 16)?)?,
     };
     Ok((inbound, cell::<Option<i64>>(row, 13)?.map(Timestamp::from_millis)))
 }
@@ -788,12 +800,13 @@ pub(super) async fn sweep_replies(tx: &Tx, now: Timestamp, limit: usize) -> Resu
 /// event's message, because the places of events must only grow.
 pub(super) async fn sweep(sql: &Session, parts: &[Part], before: Timestamp, limit: usize) -> Result<bool> {
     let to_tell = to_tell(sql, before).await?;
-    let mut over: Vec<i64> = Vec::new();
+    media::sweep(sql, floor_at(before)).await?;
+    let (mut over, mut with_media): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
     let mut after = i64::MIN;
-    while over.len() < limit {
+    while over.len() < limit && with_media.len() < SWEPT_WITH_MEDIA_MAX {
         let rows = sql
             .rows(
-                "SELECT i.id FROM inbound i WHERE i.id > $1 AND i.id < $2 AND i.due_at IS NULL AND i.at < $3
+                "SELECT i.id, i.media IS NOT NULL FROM inbound i WHERE i.id > $1 AND i.id < $2 AND i.due_at IS NULL AND i.at < $3
                    AND i.id IS DISTINCT FROM (SELECT e.inbound FROM event e ORDER BY e.seq DESC LIMIT 1)
                    AND NOT EXISTS (SELECT 1 FROM review r WHERE r.inbound = i.id AND r.decision IS NULL LIMIT 1)
                  ORDER BY i.id LIMIT $4",
@@ -804,8 +817,10 @@ pub(super) async fn sweep(sql: &Session, parts: &[Part], before: Timestamp, limi
         after = cell(last, 0)?;
         for row in &rows {
             let id: i64 = cell(row, 0)?;
-            if over.len() < limit && !to_tell.contains(&id) {
+            let is_room = over.len() < limit && with_media.len() < SWEPT_WITH_MEDIA_MAX;
+            if is_room && !to_tell.contains(&id) {
                 over.push(id);
+                with_media.extend(cell::<bool>(row, 1)?.then_some(id));
             }
         }
     }
@@ -822,8 +837,11 @@ pub(super) async fn sweep(sql: &Session, parts: &[Part], before: Timestamp, limi
     }
     sql.execute("DELETE FROM review WHERE inbound = ANY ($1)", &[&over]).await?;
     sql.execute("DELETE FROM inbound_part WHERE inbound = ANY ($1)", &[&over]).await?;
+    if !with_media.is_empty() {
+        sql.execute("DELETE FROM media WHERE inbound = ANY ($1)", &[&with_media]).await?;
+    }
     sql.execute("DELETE FROM inbound WHERE id = ANY ($1)", &[&over]).await?;
-    Ok(over.len() == limit)
+    Ok(over.len() == limit || with_media.len() == SWEPT_WITH_MEDIA_MAX)
 }
 
 /// The messages of people that open deliveries of old events are about.

@@ -70,6 +70,8 @@ const MIGRATIONS: &[Migration] = &[
     // Nodes of before take an entry of a programme for one of everything, which sends too little and never too much: nobody must
     // write one, or let STOP end a programme, before the last of them is gone.
     migration!("0020_opt_out_of_a_programme", needs 17),
+    // Nodes of before keep no media, and leave those of a message that they sweep away to the others.
+    migration!("0022_media", needs 17),
 ];
 
 /// That all there is belongs into the first part is looked at while others go on, and so are indexes made.

@@ -24,6 +24,7 @@ mod frequency;
 mod front;
 mod import;
 mod inbound;
+mod media;
 mod message;
 mod migration;
 mod news;
@@ -324,6 +325,7 @@ impl Backend for Postgres {
         writer inbound::receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
         writer inbound::give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
         readers inbound::inbound(realm: Realm, id: InboundId) -> Option<Received>;
+        readers media::media(realm: Realm, id: InboundId, place: u8) -> Option<KeptMedium>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         single message::next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;

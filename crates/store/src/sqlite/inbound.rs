@@ -2,7 +2,7 @@
 
 use super::executor::{Rx, Tx, failed, get, realm};
 use super::message;
-use super::{account, consent, consent_request, contact, conversation, event, review, suppression};
+use super::{account, consent, consent_request, contact, conversation, event, media, review, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};
@@ -14,6 +14,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
+use tidings_domain::media::noted;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::text::{Part, Segment};
@@ -22,7 +23,7 @@ use tidings_domain::time::Timestamp;
 /// The columns of a message: what [`read`] reads.
 macro_rules! columns {
     () => {
-        "id, account, live, connection, sender, recipient, text, part, at, keyword, reference, total, missing, due_at, rule"
+        "id, account, live, connection, sender, recipient, text, part, at, keyword, reference, total, missing, due_at, rule, media"
     };
 }
 
@@ -42,7 +43,7 @@ pub(super) fn receive(
 ) -> Result<Advanced> {
     let mut desk = Desk { tx, hearing, now: *now, waiting: None, out: Advanced::default() };
     for arrival in arrivals {
-        match assembly::place(&arrival.segment) {
+        match arrival.place() {
             None => desk.receive_whole(arrival)?,
             Some(place) => desk.receive_part(arrival, place)?,
         }
@@ -119,6 +120,7 @@ impl Desk<'_, '_> {
         let handled = self.answer_or_route(&mut inbound, ask.as_ref())?;
         insert(self.tx.sql, &inbound, &print, None)?;
         insert_part(self.tx.sql, inbound.id, 1, arrival)?;
+        media::insert(self.tx.sql, arrival)?;
         self.tell(&inbound, ask, &handled)
     }
 
@@ -312,8 +314,8 @@ fn insert(sql: &Sql, inbound: &Inbound, print: &[u8], until: Option<Timestamp>) 
     let parts = inbound.parts.as_ref();
     sql.prepare_cached(
         "INSERT INTO inbound (id, account, live, connection, sender, recipient, text, at, fingerprint, keyword, reference,
-           total, due_at, rule)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+           total, due_at, rule, media)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -331,6 +333,7 @@ fn insert(sql: &Sql, inbound: &Inbound, print: &[u8], until: Option<Timestamp>) 
             parts.map(|parts| parts.total),
             until.map(Timestamp::as_millis),
             inbound.rule,
+            noted(&inbound.media),
         ])
     })
     .map(drop)
@@ -417,6 +420,7 @@ fn read(row: &Row<'_>) -> Result<Kept> {
         at: Timestamp::from_millis(get(row, 8)?),
         keyword: column::keyword(get(row, 9)?)?,
         rule: get(row, 14)?,
+        media: column::media(get::<Option<String>>(row, 15)?.as_deref())?,
     };
     Ok(Kept { inbound, waits_until: get::<Option<i64>>(row, 13)?.map(Timestamp::from_millis) })
 }
@@ -575,11 +579,11 @@ pub(super) fn sweep_replies(tx: &Tx<'_>, now: Timestamp, limit: usize) -> Result
 /// decide, what an endpoint must still be told, and the newest event's message, because the places of events must only grow.
 pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> {
     let to_tell = to_tell(sql, before)?;
-    let mut over = Vec::new();
+    let (mut over, mut with_media) = (Vec::new(), Vec::new());
     {
         let mut statement = sql
             .prepare_cached(
-                "SELECT i.id FROM inbound i WHERE i.id < ?1 AND i.due_at IS NULL AND i.at < ?2
+                "SELECT i.id, i.media IS NOT NULL FROM inbound i WHERE i.id < ?1 AND i.due_at IS NULL AND i.at < ?2
                    AND i.id IS NOT (SELECT inbound FROM event ORDER BY seq DESC LIMIT 1)
                    AND NOT EXISTS (SELECT 1 FROM review r WHERE r.inbound = i.id AND r.decision IS NULL)
                  ORDER BY i.id",
@@ -587,13 +591,18 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
             .map_err(failed)?;
         let mut rows = statement.query(params![floor_at(before), before.as_millis()]).map_err(failed)?;
         while over.len() < limit
+            && with_media.len() < SWEPT_WITH_MEDIA_MAX
             && let Some(row) = rows.next().map_err(failed)?
         {
             let id: i64 = get(row, 0)?;
             if !to_tell.contains(&id) {
                 over.push(id);
+                with_media.extend(get::<bool>(row, 1)?.then_some(id));
             }
         }
+    }
+    for id in &with_media {
+        media::delete(sql, *id)?;
     }
     for id in &over {
         for statement in [
@@ -605,7 +614,7 @@ pub(super) fn sweep(sql: &Sql, before: Timestamp, limit: usize) -> Result<bool> 
             sql.prepare_cached(statement).and_then(|mut s| s.execute([id])).map_err(failed)?;
         }
     }
-    Ok(over.len() == limit)
+    Ok(over.len() == limit || with_media.len() == SWEPT_WITH_MEDIA_MAX)
 }
 
 /// The messages of people that open deliveries of old events are about.

@@ -20,6 +20,7 @@ mod executor;
 mod frequency;
 mod import;
 mod inbound;
+mod media;
 mod message;
 mod migration;
 mod operating;
@@ -247,6 +248,7 @@ impl Backend for Sqlite {
         work inbound::receive(arrivals: Vec<Arrival>, hearing: Hearing, now: Timestamp) -> Advanced;
         work inbound::give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
         readers inbound::inbound(realm: Realm, id: InboundId) -> Option<Received>;
+        readers media::media(realm: Realm, id: InboundId, place: u8) -> Option<KeptMedium>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         readers message::next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;

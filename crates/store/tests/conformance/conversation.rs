@@ -472,6 +472,7 @@ fn the_sender_is_what_was_written_to_however_the_carrier_writes_it() {
             at: START,
             keyword: tidings_domain::keyword::Class::Nothing,
             rule: None,
+            media: Vec::new(),
         };
         assert_eq!(inbound.sender().map(|sender| sender.to_string()).as_deref(), expected, "{to}");
     };

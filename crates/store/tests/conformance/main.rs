@@ -21,6 +21,7 @@ mod import;
 mod inbound;
 mod inbound_rule;
 mod life;
+mod media;
 mod message;
 mod node;
 mod operating;

@@ -152,6 +152,7 @@ pub fn arrival(n: i64, text: &str, now: Timestamp) -> Arrival {
         from: number(7).to_string(),
         to: "72345".to_owned(),
         segment: Segment::received(Charset::Latin1, text.as_bytes(), false, None),
+        media: Vec::new(),
         beside: Vec::new(),
         opened: None,
         at: now,

@@ -97,7 +97,8 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 15] = [
+const UNDONE: [(i64, &str); 16] = [
+    (22, "DROP TABLE media; ALTER TABLE inbound DROP COLUMN media"),
     (
         20,
         "ALTER TABLE suppression DROP COLUMN programme;
@@ -837,6 +838,27 @@ async fn a_character_that_postgresql_cannot_keep_is_marked_and_nothing_fails() {
     assert!(store.messages(HOME, filter, page(5)).await.expect("read").items.is_empty());
     store.set_hold(Some("why\0".into()), actor(), START).await.expect("held");
     assert_eq!(store.hold().await.expect("read").as_deref(), Some("why\u{FFFD}"));
+    store.close().await.expect("closed");
+}
+
+/// A node of before takes a message out and knows no media.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_of_before_leaves_of_a_message_is_swept_away() {
+    let Some(database) = database() else { return };
+    let store = open_database(&database);
+    let old = crate::media::with(arrival(floor_at(START) + 1, "", START), &[("image/png", None, b"a")]);
+    let kept = crate::media::with(arrival(floor_at(START) + 2, "", START), &[("image/png", None, b"b")]);
+    receive(&store, vec![old, kept], START).await;
+    database.run(&format!("DELETE FROM inbound WHERE id = {}", floor_at(START) + 1));
+    let keep = Retention {
+        messages_ms: Some(DAY_MS),
+        idempotency_ms: DAY_MS,
+        parked_ms: DAY_MS,
+        attempts_ms: DAY_MS,
+    };
+    store.sweep(keep, MANY, at(9).plus_ms(DAY_MS)).await.expect("swept");
+    // The newest event's message stays.
+    assert_eq!(database.run("SELECT inbound FROM media").trim(), (floor_at(START) + 2).to_string());
     store.close().await.expect("closed");
 }
 

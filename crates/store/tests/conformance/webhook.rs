@@ -472,6 +472,7 @@ fn an_inbound_message_is_stored_once_and_told() {
             at: START,
             keyword: Class::Nothing,
             rule: None,
+            media: Vec::new(),
         };
         assert_eq!(**about, expected);
     });

@@ -682,6 +682,9 @@ pub(super) async fn everything(
     }
     for (realm, id) in &teller.inbounds {
         add(format!("message {id} of a person"), plain(store.inbound(*realm, *id).await));
+        for place in 1..=2 {
+            add(format!("medium {place} of {id}"), plain(store.media(*realm, *id, place).await));
+        }
     }
     for batch in &teller.batches {
         add(format!("batch {batch}"), plain(store.batch(HOME, *batch).await));

@@ -17,6 +17,7 @@ use tidings_domain::frequency::{Bound, Caps};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import, Progress, Row, State};
+use tidings_domain::media::{Content, Item};
 use tidings_domain::message::{Answer, Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::pool::{Choice, Name, Picked};
 use tidings_domain::programme;
@@ -702,10 +703,27 @@ impl Teller {
             from: if self.draw.one_in(9) { "ACME".to_owned() } else { person.to_string() },
             to: self.draw.of(&["ACME", "ACME", "ACME", "NEWS"]).to_owned(),
             segment: Segment::received(charset, text.as_bytes(), false, place),
+            media: self.media(),
             beside: self.draw.of(&[vec![], vec![], vec![7]]),
             opened: self.draw.of(&[None, Some(self.now), Some(self.now.plus_ms(-30_000))]),
             at: self.now,
         }
+    }
+}
+
+impl Teller {
+    /// Few send any, and some send the same again.
+    fn media(&mut self) -> Vec<Medium> {
+        let count = self.draw.of(&[0, 0, 0, 0, 1, 2]);
+        let item = |draw: &mut Draw| Item {
+            content_type: draw.of(&["image/png", "text/html; a=b", ""]).to_owned(),
+            name: draw.of(&[None, Some("a.png"), Some("../b\0.png")]).map(str::to_owned),
+            content: match draw.one_in(5) {
+                true => Content::TooLarge(9 << 20),
+                false => Content::Octets(vec![draw.below(3) as u8; draw.below(3) as usize].into()),
+            },
+        };
+        Medium::all((0..count).map(|_| item(&mut self.draw)).collect())
     }
 }
 
