@@ -3,9 +3,9 @@
 use super::{Arrival, Inbound};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
-use tidings_domain::assembly;
+use tidings_domain::assembly::{self, Assembly};
 use tidings_domain::media::{self, Content, Fate, Item, LISTED_MAX, Listed};
-use tidings_domain::text::Part;
+use tidings_domain::text::{Part, Segment};
 
 /// One thing that came with a message, on its way into the store.
 #[derive(Debug, Clone)]
@@ -75,6 +75,11 @@ impl Arrival {
     /// Which part of a message it is; `None` if it is a message by itself, as everything is that has media.
     pub fn place(&self) -> Option<Part> {
         assembly::place(&self.segment).filter(|_| self.media.is_empty())
+    }
+
+    /// The message that it begins, as far as it came.
+    pub(crate) fn assembly(&self) -> Assembly {
+        Assembly::of(Segment { part: self.place(), ..self.segment.clone() })
     }
 
     /// What came with it, as it is told.

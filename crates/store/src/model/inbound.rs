@@ -144,7 +144,7 @@ impl Inbounds {
         let content = Content::of(&arrival);
         self.by_content.entry(content.clone()).or_default().insert(inbound.id);
         let media = arrival.kept().map(|(place, _, octets)| (place, Arc::clone(octets))).collect();
-        let assembly = Assembly::of(arrival.segment);
+        let assembly = arrival.assembly();
         self.rows.insert(inbound.id, Kept { inbound, assembly, waits_until, content, media });
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Tables {
         out: &mut Advanced,
     ) -> Result<()> {
         let before = self.inbounds.like(&Content::of(&arrival)).map(|(_, kept)| kept.inbound.at).max();
-        let said = Assembly::of(arrival.segment.clone()).read();
+        let said = arrival.assembly().read();
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, hearing);
         if before.is_some_and(|before| is_repeated(before, arrival.opened, now)) {
             let counts = |ask: &Ask| {

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::backend::*;
 use std::collections::BTreeMap;
 use tidings_domain::account::Environment;
-use tidings_domain::id::{AccountId, AuditId, ConnectionId};
+use tidings_domain::id::{AccountId, AuditId, ConnectionId, InboundId};
 use tidings_domain::time::Timestamp;
 
 /// Connections, the hold, and the trail.

@@ -238,7 +238,7 @@ impl<'h> Desk<'h> {
     async fn receive_whole(&mut self, tx: &mut Tx, arrival: &Arrival) -> Result<()> {
         let print = column::fingerprint(arrival);
         let before = self.seen.get(&print).copied();
-        let assembly = Assembly::of(arrival.segment.clone());
+        let assembly = arrival.assembly();
         let (mut inbound, ask) = arrival.inbound().told(assembly.read(), arrival.at, self.hearing);
         if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
             let counts = match &ask {
@@ -307,7 +307,7 @@ impl<'h> Desk<'h> {
                     number,
                     Kept {
                         inbound: arrival.inbound(),
-                        assembly: Assembly::of(arrival.segment.clone()),
+                        assembly: arrival.assembly(),
                         waits_until: Some(until),
                         print,
                         change: Change::New,

@@ -105,7 +105,7 @@ impl Desk<'_, '_> {
     fn receive_whole(&mut self, arrival: &Arrival) -> Result<()> {
         let print = column::fingerprint(arrival);
         let before = last(self.tx.sql, &print)?;
-        let said = Assembly::of(arrival.segment.clone()).read();
+        let said = arrival.assembly().read();
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, self.hearing);
         if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
             let counts = |ask: &Ask| -> Result<bool> {
