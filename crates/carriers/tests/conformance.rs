@@ -129,6 +129,7 @@ async fn open_in(kind: &str, wanted: Wanted, surroundings: &Surroundings) -> Ope
     match kind {
         "simulator" => {
             let settings = simulator::Settings {
+                media: Vec::new(),
                 window: wanted.window,
                 response_timeout_ms: 1_000,
                 seed: Some(7),
@@ -701,5 +702,24 @@ async fn submissions_are_spread_over_the_sessions() {
     };
     timeout(LIMIT, arrived).await.expect("all forty arrive");
     send(&mut opened.link, &mut heard, vec![], answered_all(40)).await;
+    stop(opened, &mut heard).await;
+}
+
+#[tokio::test]
+async fn people_of_the_simulator_send_media_with_their_words_as_one_message() {
+    let mut opened = open("simulator", Wanted::default()).await;
+    wait_until_up(&mut opened.link).await;
+    let numbers = ["+15559910001", "+15559910002", "+15559910008"];
+    let all = (1..).zip(numbers).flat_map(|(nth, number)| message(nth, number, "Hej")).collect();
+    let mut heard = Told::default();
+    send(&mut opened.link, &mut heard, all, |heard| heard.inbound.len() >= numbers.len()).await;
+    let of = |number: &str| {
+        let part = heard.inbound.iter().find(|part| part.from == number).expect("it answered");
+        (part.segment.text(), part.segment.part, part.media.len(), part.media_octets())
+    };
+    let (words, place, count, octets) = of(numbers[0]);
+    assert_eq!((words.as_str(), place, count), ("Look at this", None, 1));
+    assert_eq!(of(numbers[1]), (String::new(), None, 1, octets));
+    assert_eq!(of(numbers[2]).2, 12);
     stop(opened, &mut heard).await;
 }
