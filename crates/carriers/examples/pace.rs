@@ -45,7 +45,7 @@ async fn main() -> Result<(), Error> {
             ..smpp::Settings::default()
         }))
     } else {
-        Settings::Simulator(simulator::Settings { window, ..simulator::Settings::default() })
+        Settings::Simulator(Box::new(simulator::Settings { window, ..simulator::Settings::default() }))
     };
     let surroundings = Surroundings {
         name: "pace".to_owned(),

@@ -11,7 +11,7 @@ use crate::{Error, Link, Surroundings, simulator, smpp};
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Settings {
     /// The simulator inside the process.
-    Simulator(simulator::Settings),
+    Simulator(Box<simulator::Settings>),
     /// A carrier behind SMPP 3.4.
     Smpp(Box<smpp::Settings>),
 }
@@ -114,7 +114,7 @@ impl Settings {
 /// see [`Link::state`].
 pub fn open(settings: Settings, surroundings: &Surroundings) -> Result<Link, Error> {
     match settings {
-        Settings::Simulator(settings) => simulator::open(settings, surroundings),
+        Settings::Simulator(settings) => simulator::open(*settings, surroundings),
         Settings::Smpp(settings) => smpp::open(*settings, surroundings),
     }
 }
@@ -137,7 +137,7 @@ mod tests {
             let settings: Settings = toml::from_str(kind.example).expect(kind.name);
             assert_eq!(settings.kind(), kind.name);
             match settings {
-                Settings::Simulator(is) => assert_eq!(is, simulator::Settings::default()),
+                Settings::Simulator(is) => assert_eq!(*is, simulator::Settings::default()),
                 Settings::Smpp(is) => {
                     let expected = smpp::Settings {
                         address: "smpp.example.com:2775".to_owned(),

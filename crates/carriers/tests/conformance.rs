@@ -135,7 +135,8 @@ async fn open_in(kind: &str, wanted: Wanted, surroundings: &Surroundings) -> Ope
                 seed: Some(7),
                 faults: wanted.faults,
             };
-            let link = list::open(Settings::Simulator(settings), surroundings).expect("sound settings");
+            let link =
+                list::open(Settings::Simulator(Box::new(settings)), surroundings).expect("sound settings");
             let faults = link.faults.clone().expect("a simulator's faults can be changed");
             Opened { link, faults, far_end: None }
         }

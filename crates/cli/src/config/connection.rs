@@ -101,7 +101,7 @@ impl Connection {
             prefixes: common.prefixes,
             senders: common.senders,
             replies: common.replies,
-            carrier: Settings::Simulator(simulator::Settings { media, ..Default::default() }),
+            carrier: Settings::Simulator(Box::new(simulator::Settings { media, ..Default::default() })),
             written: toml::Table::new(),
         }
     }
