@@ -23,11 +23,13 @@ pub enum Reason {
     InvalidNumber,
     /// Somebody of the account put it there.
     Manual,
+    /// Message after message did not reach the number, for long: see [`crate::reachability`].
+    Unreachable,
 }
 
 impl Reason {
-    /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 3] = [Self::OptedOut, Self::InvalidNumber, Self::Manual];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::OptedOut, Self::InvalidNumber, Self::Manual, Self::Unreachable];
 
     /// The public word.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Reason {
             Self::OptedOut => "opted_out",
             Self::InvalidNumber => "invalid_number",
             Self::Manual => "manual",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -58,13 +61,20 @@ impl Reason {
         matches!(self, Self::OptedOut)
     }
 
-    /// Which of two reasons stays on the list: the stronger. A person's word is worth more than a guess about a number, and the
-    /// recipient's own is worth the most.
+    /// Whether anything that comes from the number, or is delivered there, ends an entry of this reason: what was concluded from
+    /// silence alone. Nothing that anybody said is taken back by it.
+    pub const fn is_lifted_by_life(self) -> bool {
+        matches!(self, Self::Unreachable)
+    }
+
+    /// Which of two reasons stays on the list: the stronger. What a carrier says is worth more than what was concluded from its
+    /// silence, a person's word more than a guess about a number, and the recipient's own the most.
     pub const fn strength(self) -> u8 {
         match self {
-            Self::InvalidNumber => 0,
-            Self::Manual => 1,
-            Self::OptedOut => 2,
+            Self::Unreachable => 0,
+            Self::InvalidNumber => 1,
+            Self::Manual => 2,
+            Self::OptedOut => 3,
         }
     }
 
@@ -101,6 +111,12 @@ impl Reason {
                 "tidings suppressed",
                 "the recipient was put on the suppression list",
             ),
+            Self::Unreachable => Failure::new(
+                FailureClass::InvalidNumber,
+                false,
+                "tidings suppressed_unreachable",
+                "no message reached this number for a long time, and it is on the suppression list",
+            ),
         }
     }
 }
@@ -108,7 +124,7 @@ impl Reason {
 /// Until when an entry counts, for the reasons that cure themselves: numbers are given to new people.
 pub const fn default_end(reason: Reason, now: Timestamp) -> Option<Timestamp> {
     match reason {
-        Reason::InvalidNumber => Some(now.plus_s(90 * 24 * 3600)),
+        Reason::InvalidNumber | Reason::Unreachable => Some(now.plus_s(90 * 24 * 3600)),
         Reason::OptedOut | Reason::Manual => None,
     }
 }
@@ -241,7 +257,7 @@ impl Suppression {
     }
 
     /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
-    /// the person's to undo. A carrier's word that the number is not in use is: the person wrote from it.
+    /// the person's to undo. That the number is not in use, or dead, is: the person wrote from it.
     pub fn counts_again(&self, now: Timestamp) -> bool {
         self.reason == Reason::Manual && self.expires_at.is_none_or(|end| end > now)
     }
@@ -283,6 +299,23 @@ mod tests {
         check(Reason::OptedOut, Some("asked for it again by phone"), out(None));
         check(Reason::Manual, Some(&start), None);
         check(Reason::InvalidNumber, None, None);
+        check(Reason::Unreachable, Some(&start), None);
+    }
+
+    #[test]
+    fn a_reason_stands_against_those_that_know_less() {
+        let mut all = Reason::ALL;
+        all.sort_by_key(|reason| reason.strength());
+        assert_eq!(all.map(Reason::as_str), ["unreachable", "invalid_number", "manual", "opted_out"]);
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+            // Who writes is alive, and may have said stop all the same.
+            assert_eq!(reason.is_lifted_by_life(), reason == Reason::Unreachable, "{reason:?}");
+            assert!(!(reason.is_lifted_by_life() && reason.is_lifted_by_person()), "{reason:?}");
+            assert!(reason.stops(None, at(0), at(0)), "{reason:?}");
+        }
+        let end = |reason| default_end(reason, at(0)).map(|end| end.as_millis() / 86_400_000);
+        assert_eq!(Reason::ALL.map(end), [None, Some(90), None, Some(90)]);
     }
 
     #[test]

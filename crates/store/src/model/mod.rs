@@ -31,6 +31,7 @@ mod pool;
 mod quota;
 mod review;
 mod segment;
+mod silence;
 mod spend;
 mod suppression;
 mod template;
@@ -440,6 +441,7 @@ struct Tables {
     turns: frequency::Turns,
     sticky: pool::Sticky,
     quotas: quota::Quotas,
+    silences: silence::Silences,
     spends: spend::Spends,
     conversations: conversation::Conversations,
     templates: template::Templates,
@@ -468,6 +470,7 @@ impl Default for Tables {
             turns: frequency::Turns::default(),
             sticky: pool::Sticky::default(),
             quotas: quota::Quotas::default(),
+            silences: silence::Silences::default(),
             spends: spend::Spends::default(),
             conversations: conversation::Conversations::default(),
             templates: template::Templates::default(),

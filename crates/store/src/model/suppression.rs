@@ -196,6 +196,27 @@ impl Tables {
         }
     }
 
+    /// Lifts the entries of a number that is alive.
+    pub(super) fn lift_dead(
+        &mut self,
+        concerns: impl Fn(&Suppression) -> bool,
+        recipient: PhoneNumber,
+        why: &str,
+        now: Timestamp,
+    ) {
+        let all = self.suppressions.rows.values().filter(|entry| {
+            entry.recipient == recipient
+                && entry.reason.is_lifted_by_life()
+                && entry.is_in_force(now)
+                && concerns(entry)
+        });
+        let found: Vec<(SuppressionId, Realm)> = all.map(|entry| (entry.id, entry.realm)).collect();
+        for (id, realm) in found {
+            self.suppressions.end(id, now, why.to_owned());
+            self.write_audit(&reachability(realm), "suppression.lift", id.to_string(), why.to_owned(), now);
+        }
+    }
+
     fn lift_one_by_person(&mut self, known: &Suppression, why: String, actor: &Actor, now: Timestamp) {
         self.suppressions.end(known.id, now, why.clone());
         self.write_audit(actor, "suppression.lift", known.id.to_string(), why, now);
