@@ -10,6 +10,7 @@ use crate::consent::OptOut;
 use crate::failure::{Failure, FailureClass};
 use crate::id::{InboundId, SuppressionId};
 use crate::programme;
+use crate::purpose::Purpose;
 use crate::reply::{self, Reply};
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
@@ -46,13 +47,25 @@ impl Reason {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
-    /// Whether it stops a message that answers this by itself, if anything, and was accepted then. It stops every message
-    /// but one: the confirmation of an opt-out, while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made only in
-    /// the commit that puts its recipient on the list, and says so in [`Message::reply`](crate::message::Message::reply).
-    pub fn stops(self, reply: Option<Reply>, created_at: Timestamp, now: Timestamp) -> bool {
+    /// Whether it stops a message of this purpose that answers this by itself, if anything, and was accepted then. It stops every
+    /// message but two. One is the confirmation of an opt-out, while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made
+    /// only in the commit that puts its recipient on the list, and says so in
+    /// [`Message::reply`](crate::message::Message::reply). The other is a code to a number that is taken for dead: who asks for
+    /// it has the phone at hand, and if it arrives, the number is off the list.
+    pub fn stops(
+        self,
+        purpose: Purpose,
+        reply: Option<Reply>,
+        created_at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
         let confirms = reply.is_some_and(|reply| reply.kind.confirms_opt_out());
         let is_fresh = now < created_at.plus_s(reply::VALIDITY_S);
-        !(self == Self::OptedOut && confirms && is_fresh)
+        match self {
+            Self::OptedOut => !(confirms && is_fresh),
+            Self::Unreachable => purpose != Purpose::Authentication,
+            Self::InvalidNumber | Self::Manual => true,
+        }
     }
 
     /// Whether the person's own word, by text, ends an entry of this reason: only what was the person's own word, to us,
@@ -147,8 +160,14 @@ impl From<Reason> for InForce {
 
 impl InForce {
     /// Whether it stops a message; see [`Reason::stops`].
-    pub fn stops(&self, reply: Option<Reply>, created_at: Timestamp, now: Timestamp) -> bool {
-        self.reason.stops(reply, created_at, now)
+    pub fn stops(
+        &self,
+        purpose: Purpose,
+        reply: Option<Reply>,
+        created_at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        self.reason.stops(purpose, reply, created_at, now)
     }
 
     /// What a message that it stops is refused with.
@@ -312,7 +331,10 @@ mod tests {
             // Who writes is alive, and may have said stop all the same.
             assert_eq!(reason.is_lifted_by_life(), reason == Reason::Unreachable, "{reason:?}");
             assert!(!(reason.is_lifted_by_life() && reason.is_lifted_by_person()), "{reason:?}");
-            assert!(reason.stops(None, at(0), at(0)), "{reason:?}");
+            for purpose in Purpose::ALL {
+                let is_let_pass = reason == Reason::Unreachable && purpose == Purpose::Authentication;
+                assert_eq!(reason.stops(purpose, None, at(0), at(0)), !is_let_pass, "{reason:?} {purpose:?}");
+            }
         }
         let end = |reason| default_end(reason, at(0)).map(|end| end.as_millis() / 86_400_000);
         assert_eq!(Reason::ALL.map(end), [None, Some(90), None, Some(90)]);

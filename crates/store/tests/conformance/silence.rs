@@ -8,6 +8,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
 use tidings_domain::message::{Message, Outcome, Status};
+use tidings_domain::purpose::Purpose;
 use tidings_domain::reachability::Policy;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
@@ -181,6 +182,32 @@ fn a_receipt_that_comes_late_takes_a_number_off_the_list() {
         assert_eq!(lifted, Some((day(10), format!("{} was delivered", id(1)))));
         ends(&store, 5, absent(), day(30)).await;
         assert_eq!(listed(&store, day(30)).await, None, "it starts anew");
+    });
+}
+
+#[test]
+fn a_code_that_arrives_takes_a_number_off_the_list() {
+    for_each_backend(|store| async move {
+        for (n, on) in [(1, 0), (2, 5), (3, 10)] {
+            ends(&store, n, absent(), day(on)).await;
+        }
+        let code = Message {
+            purpose: Purpose::Authentication,
+            recipient: number(PERSON),
+            created_at: day(20),
+            expires_at: day(21),
+            ..message(4)
+        };
+        let accepted = store.accept(intake([code]), day(20)).await.expect("accepted");
+        assert_eq!(accepted, Accepted::New(vec![Admission::Admitted], Box::default()));
+        // What waits for the number is not ended either.
+        let ended = store.stop_waiting(vec![(HOME, number(PERSON))], MANY, day(20)).await.expect("looked");
+        assert!(ended.counted.is_empty());
+        assert_eq!(claim_at(&store, day(20)).await.len(), 1);
+        assert_eq!(listed(&store, day(20)).await, Some(Reason::Unreachable));
+        let receipts = vec![taken(id(4), 1, 0, "c4"), receipt_of(4, Some(Outcome::Delivered))];
+        advance_by(&store, Some(POLICY), receipts, day(20)).await;
+        assert_eq!(listed(&store, day(20)).await, None);
     });
 }
 
