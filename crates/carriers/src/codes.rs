@@ -123,7 +123,12 @@ impl Codes {
             ReceiptState::Delivered => Some(Outcome::Delivered),
             ReceiptState::Undeliverable => Some(Outcome::Undelivered(of_reason())),
             ReceiptState::Rejected => Some(Outcome::Rejected(of_reason())),
-            ReceiptState::Expired => Some(Outcome::Expired(of_word())),
+            ReceiptState::Expired => {
+                let failure = of_word();
+                // It may say why there was no time left.
+                let unreached = failure.unreached && !self.is_other_trouble(connection, origins, err);
+                Some(Outcome::Expired(Failure { unreached, ..failure }))
+            }
             ReceiptState::Deleted => Some(Outcome::Undelivered(of_word())),
             ReceiptState::CarrierUnknown | ReceiptState::Unknown(_) => Some(Outcome::Unknown(of_word())),
         }
@@ -150,6 +155,13 @@ impl Codes {
         };
         let detail = format!("{meaning}; the carrier's code {err} is in no table");
         Failure::new(class, false, format!("{RECEIPT} {} {err}", state.word()), detail)
+    }
+
+    /// Whether a code is known, and does not say that the phone could not be reached.
+    fn is_other_trouble(&self, connection: &str, origins: &[String], err: &str) -> bool {
+        let key = key(&shortened(err));
+        let known = if key == "0" { None } else { self.find(connection, origins, &key) };
+        known.is_some_and(|(_, row)| !row.unreached)
     }
 
     fn word(&self, connection: &str, state: &ReceiptState, err: &str) -> Failure {
@@ -378,6 +390,8 @@ mod tests {
         for (word, err, expected) in [
             ("EXPIRED", "", true),
             ("EXPIRED", "027", true),
+            ("EXPIRED", "777", true),
+            ("EXPIRED", "000", true),
             ("UNDELIV", "", true),
             ("UNDELIV", "027", true),
             ("UNDELIV", "006", true),
@@ -385,6 +399,8 @@ mod tests {
             ("UNDELIV", "032", false),
             ("UNDELIV", "031", false),
             ("UNDELIV", "034", false),
+            ("EXPIRED", "034", false),
+            ("EXPIRED", "031", false),
             ("UNDELIV", "777", false),
             ("UNDELIV", "001", false),
             ("REJECTD", "", false),

@@ -10,7 +10,8 @@ use tidings_domain::time::Timestamp;
 const DEAD: &str = "+15559450007";
 /// The network in between is broken: `undelivered_because` with 34.
 const BEYOND: &str = "+15559160034";
-const RULE: &str = "[suppression]\nunreachable_after = 3\nunreachable_over_days = 0\nunreachable_for_days = 30\n";
+const RULE: &str =
+    "[suppression]\nunreachable_after = 3\nunreachable_over_days = 0\nunreachable_for_days = 30\n";
 
 fn send(subject: &Subject, to: &str, more: Value) -> (u16, Value) {
     let mut body = json!({ "to": to });
@@ -93,7 +94,9 @@ fn a_number_at_which_nothing_arrives_is_suppressed_with_its_reason_until_somebod
         (&json!("INVALID_NUMBER"), &json!("tidings suppressed_unreachable")),
         "{timeline:?}"
     );
-    assert!(subject.events("message.rejected").iter().any(|event| event["data"]["id"] == json!(waits)));
+    assert!(
+        subject.events("message.rejected").iter().any(|event| event["data"]["message_id"] == json!(waits))
+    );
 
     // Somebody waits for a code: it goes, and here it comes back.
     comes_back(&subject, DEAD, json!({ "purpose": "authentication" }));

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::id::*;
-use tidings_domain::message::{Message, Outcome, Status};
+use tidings_domain::message::{Input, Life, Message, Outcome, Rules, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::reachability::Policy;
+use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_store::*;
@@ -34,6 +35,20 @@ fn absent() -> Option<Outcome> {
 async fn advance_by(store: &Arc<dyn Backend>, rules: Option<Policy>, what: Vec<Happening>, now: Timestamp) {
     let rules = Patience { unreachable: rules, ..patience() };
     store.advance(what, now, rules).await.expect("advanced");
+}
+
+/// Lets the message `n` come back from a phone of its own.
+pub async fn have_one(store: &Arc<dyn Backend>, n: i64, now: Timestamp) {
+    let message = Message { created_at: now, expires_at: now.plus_ms(2 * HOUR_MS), ..message(n) };
+    let (id, recipient) = (message.id, message.recipient);
+    let rules = Rules { retry: &RetryPolicy::default(), jitter: Jitter(0) };
+    let waiting = Life::queued(1, now, None);
+    let claimed = waiting.apply(Input::Claimed, message.terms(), now, rules).expect("it waits").life;
+    let intake = Intake { drafts: vec![Draft::new(message, claimed)], ..intake([]) };
+    store.accept(intake, now).await.expect("accepted");
+    let name = format!("silent-{n}");
+    let what = vec![taken(id, 1, 0, &name), reported(receipt(&name, recipient, absent()))];
+    advance_by(store, Some(POLICY), what, now).await;
 }
 
 /// Sends the message `n` to the person from this realm then; its carrier takes it.
