@@ -504,6 +504,14 @@ mod tests {
             ],
         );
         check("[frequency]\nper_day = 5\n", &[]);
+        check(
+            "[suppression]\nunreachable_after = 1\n",
+            &[
+                r#"tidings.toml:2: key "unreachable_after" in [suppression] is 1, but one message lies on no days; raise it, or write "unreachable_over_days = 0""#,
+            ],
+        );
+        check("[suppression]\nunreachable_after = 1\nunreachable_over_days = 0\n", &[]);
+        check("[suppression]\nunreachable_after = 0\n", &[]);
         let only = "[senders]\nonly_listed = true\n[[sender]]\nvalue = \"Acme\"\n";
         check(
             &format!(

@@ -31,7 +31,6 @@ mod pool;
 mod quota;
 mod review;
 mod segment;
-mod silence;
 mod spend;
 mod suppression;
 mod template;
@@ -441,7 +440,7 @@ struct Tables {
     turns: frequency::Turns,
     sticky: pool::Sticky,
     quotas: quota::Quotas,
-    silences: silence::Silences,
+    silences: suppression::Silences,
     spends: spend::Spends,
     conversations: conversation::Conversations,
     templates: template::Templates,
@@ -470,7 +469,7 @@ impl Default for Tables {
             turns: frequency::Turns::default(),
             sticky: pool::Sticky::default(),
             quotas: quota::Quotas::default(),
-            silences: silence::Silences::default(),
+            silences: suppression::Silences::default(),
             spends: spend::Spends::default(),
             conversations: conversation::Conversations::default(),
             templates: template::Templates::default(),
