@@ -35,6 +35,7 @@ mod quota;
 mod review;
 mod segment;
 mod session;
+mod silence;
 mod spend;
 mod suppression;
 mod template;

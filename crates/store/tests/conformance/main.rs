@@ -34,6 +34,7 @@ mod review;
 mod samples;
 mod segment;
 mod server;
+mod silence;
 mod spend;
 mod suppression;
 mod template;
