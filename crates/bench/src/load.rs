@@ -26,7 +26,7 @@ pub const NAME: &str = "load";
 /// Messages in a batch.
 pub const BATCH: usize = 100;
 /// The sender of all messages.
-const SENDER: &str = "Tidings";
+pub const SENDER: &str = "Tidings";
 /// How long no answer may come while one is awaited.
 const SILENCE_MS: u64 = 30_000;
 /// The status in the log of a batch that was not accepted as a whole.

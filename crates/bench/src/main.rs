@@ -26,7 +26,7 @@ mod linux {
     use tidings_bench::{limit, load, run, sink, smsc};
 
     const USAGE: &str = "usage: tidings-bench run [--binary FILE] [--limit] [OPTIONS]
-       tidings-bench compare --pairs N --binary FILE (--other FILE | --limit) [OPTIONS]
+       tidings-bench compare --pairs N --binary FILE (--other FILE | --limit | --gated) [OPTIONS]
 
   --limit             measure the lean program of this crate, alone or beside the binary
   --profile NAME      what to do (single); several with commas between
@@ -46,6 +46,7 @@ options, each over what the profile says
   --window N          unanswered submissions of each (500)
   --keys              an idempotency key with each request
   --all-events        the webhook endpoint wants every event, not only the ends
+  --gated             the gate has rules for every message; with `compare`, beside the same without (or the other with them)
   --drain N           seconds that everything may take to end (120)
   --place DIRECTORY   where the run keeps its files (the system's for temporary files)
   --keep              leave them there
@@ -75,7 +76,7 @@ new: TIDINGS_DATA__URL=postgres://….";
         "throttle",
     ];
     /// Options without a value.
-    const SWITCHES: [&str; 4] = ["limit", "keys", "all-events", "keep"];
+    const SWITCHES: [&str; 5] = ["limit", "keys", "all-events", "gated", "keep"];
     /// All others.
     const KNOWN: [&str; 18] = [
         "binary",
@@ -159,25 +160,33 @@ new: TIDINGS_DATA__URL=postgres://….";
     fn compare(words: &[String]) -> Result<bool, String> {
         let options = Options::parse(words, &SWITCHES).map_err(|why| format!("{why}\n\n{}", usage()))?;
         let one = Program::Tidings(options.needed("binary")?.into());
+        let gated = options.has("gated");
         let other = match (options.text("other"), options.has("limit")) {
             (Some(other), false) => Program::Tidings(other.into()),
             (None, true) => Program::Limit(this()?),
-            _ => return Err(format!("--other FILE or --limit is needed\n\n{}", usage())),
+            (None, false) if gated => one.clone(),
+            _ => return Err(format!("--other FILE, --limit or --gated is needed\n\n{}", usage())),
         };
+        // The same program is compared with itself without the rules.
+        let rules = [gated, gated && options.text("other").is_some()];
         let profile = options.text("profile").unwrap_or("single");
         let mut comparison = Comparison::default();
         let mut whole = true;
         for pair in 1..=options.number("pairs", 5)? {
-            let [one, other] = [("A", &one), ("B", &other)].map(|(side, program)| {
-                let outcome = run::run(&plan(&options, profile, program.clone())?)?;
-                eprintln!("-- pair {pair}, {side}: {program}\n{outcome}\n");
-                Ok::<_, String>(outcome)
-            });
+            let [one, other] =
+                [("A", &one, rules[0]), ("B", &other, rules[1])].map(|(side, program, gated)| {
+                    let mut plan = plan(&options, profile, program.clone())?;
+                    plan.setup.gated = gated;
+                    let outcome = run::run(&plan)?;
+                    eprintln!("-- pair {pair}, {side}: {program}\n{outcome}\n");
+                    Ok::<_, String>(outcome)
+                });
             let (one, other) = (one?, other?);
             whole &= one.account.is_whole() && other.account.is_whole();
             comparison.add(&one, &other);
         }
-        println!("profile {profile}\nA {one}\nB {other}\n{comparison}");
+        let with = |gated: bool| if gated { " with rules for every message" } else { "" };
+        println!("profile {profile}\nA {one}{}\nB {other}{}\n{comparison}", with(rules[0]), with(rules[1]));
         Ok(whole)
     }
 
@@ -211,6 +220,7 @@ new: TIDINGS_DATA__URL=postgres://….";
                 binds: options.number("binds", plan.setup.binds)?,
                 window: options.number("window", plan.setup.window)?,
                 all_events: options.has("all-events"),
+                gated: options.has("gated"),
                 ..plan.setup
             },
             rate,

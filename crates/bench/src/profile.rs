@@ -60,7 +60,15 @@ impl Plan {
     pub fn new(profile: &str, program: Program, how: How) -> Option<Self> {
         let single = Self {
             profile: profile.to_owned(),
-            setup: Setup { program, nodes: 1, binds: 1, window: 500, all_events: false, second: false },
+            setup: Setup {
+                program,
+                nodes: 1,
+                binds: 1,
+                window: 500,
+                all_events: false,
+                second: false,
+                gated: false,
+            },
             how,
             kind: Kind::Single,
             rate: 0,

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::limit;
+use crate::load::SENDER;
 use crate::number::NETWORKS;
 use crate::poll::{digits, head};
 use crate::tool::Arguments;
@@ -53,7 +54,33 @@ pub struct Setup {
     pub all_events: bool,
     /// Whether there is a second connection, for recipients in Norway, whose carrier is never there.
     pub second: bool,
+    /// Whether the gate has rules for every message: see [`GATED`].
+    pub gated: bool,
 }
+
+/// Rules that concern every message of every profile, and stop none: what is asked costs what it costs. Consent is not among
+/// them, since nobody of these millions gave any.
+const GATED: &str = r#"[quiet_hours]
+purposes = ["transactional", "marketing"]
+window = "00:00-24:00"
+[frequency]
+purposes = ["transactional", "marketing"]
+per_day = 100
+per_week = 100
+[spend]
+prices = ["46: 0.045", "4670: 0.05"]
+other = 0.15
+per_day = 100000000
+[content]
+purposes = ["transactional", "marketing"]
+brands = ["Acme"]
+[senders]
+only_listed = true
+[[sender]]
+value = "SENDER"
+purposes = ["transactional", "marketing", "authentication", "alert"]
+daily_limit = 1000000000
+"#;
 
 /// A prepared server.
 #[derive(Debug)]
@@ -160,6 +187,7 @@ system_id = "tidings"
 password = "bench"
 "#;
         let second = if self.setup.second { second } else { "" };
+        let gated = if self.setup.gated { GATED.replace("SENDER", SENDER) } else { String::new() };
         format!(
             r#"[data]
 directory = {data:?}
@@ -176,7 +204,7 @@ messages_per_minute = 1000000
 allow_http = true
 allow_loopback = true
 ports = []
-{connections}{second}"#,
+{gated}{connections}{second}"#,
             data = if node == 0 { self.data() } else { self.file(&format!("data{node}")) },
             address = self.addresses[node],
             connections = self.connections(),

@@ -6,7 +6,8 @@
 //! A code that stands in neither is never guessed: it becomes `UNKNOWN_ERROR` for a person to look at, with the
 //! code kept. What is done about a failure is not decided here; see `domain::failure`.
 //!
-//! The form of a file, with its head line: `origin,code,meaning,class,recovery`. Lines that begin with `#` are
+//! The form of a file, with its head line: `origin,code,meaning,class,recovery,unreached`, of which the last may be left out.
+//! It is `yes` for what says that the phone could not be reached (see `domain::reachability`). Lines that begin with `#` are
 //! comments. An origin is a family of codes (`smpp`, `gsm-map`, or any word of the operator's) or a family on one
 //! connection only (`smpp:acme`), which goes before the family. Codes are compared as numbers where they are
 //! numbers (`0x0B` is `11` is `011`), else without regard to case.
@@ -31,14 +32,17 @@ pub const SIMULATOR: &str = "simulator";
 /// Of a carrier's unknown code, as much is kept as a person needs to ask about it.
 const CODE_CHARACTERS_MAX: usize = 64;
 
-/// The columns of a table.
-const HEAD: [&str; 5] = ["origin", "code", "meaning", "class", "recovery"];
+/// The columns of a table. The last may be left out.
+const HEAD: [&str; 6] = ["origin", "code", "meaning", "class", "recovery", "unreached"];
+/// Those that every table has.
+const NEEDED: usize = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
     meaning: String,
     class: FailureClass,
     transient: bool,
+    unreached: bool,
 }
 
 /// The table.
@@ -119,7 +123,12 @@ impl Codes {
             ReceiptState::Delivered => Some(Outcome::Delivered),
             ReceiptState::Undeliverable => Some(Outcome::Undelivered(of_reason())),
             ReceiptState::Rejected => Some(Outcome::Rejected(of_reason())),
-            ReceiptState::Expired => Some(Outcome::Expired(of_word())),
+            ReceiptState::Expired => {
+                let failure = of_word();
+                // It may say why there was no time left.
+                let unreached = failure.unreached && !self.is_other_trouble(connection, origins, err);
+                Some(Outcome::Expired(Failure { unreached, ..failure }))
+            }
             ReceiptState::Deleted => Some(Outcome::Undelivered(of_word())),
             ReceiptState::CarrierUnknown | ReceiptState::Unknown(_) => Some(Outcome::Unknown(of_word())),
         }
@@ -146,6 +155,13 @@ impl Codes {
         };
         let detail = format!("{meaning}; the carrier's code {err} is in no table");
         Failure::new(class, false, format!("{RECEIPT} {} {err}", state.word()), detail)
+    }
+
+    /// Whether a code is known, and does not say that the phone could not be reached.
+    fn is_other_trouble(&self, connection: &str, origins: &[String], err: &str) -> bool {
+        let key = key(&shortened(err));
+        let known = if key == "0" { None } else { self.find(connection, origins, &key) };
+        known.is_some_and(|(_, row)| !row.unreached)
     }
 
     fn word(&self, connection: &str, state: &ReceiptState, err: &str) -> Failure {
@@ -183,7 +199,8 @@ impl Codes {
 
 impl Row {
     fn failure(&self, code: String) -> Failure {
-        Failure::new(self.class, self.transient, code, self.meaning.clone())
+        let failure = Failure::new(self.class, self.transient, code, self.meaning.clone());
+        Failure { unreached: self.unreached, ..failure }
     }
 }
 
@@ -217,24 +234,24 @@ fn read(table: &str) -> Result<Vec<(String, String, Row)>, InvalidLine> {
     for record in reader.records() {
         let record = record.map_err(|error| InvalidLine {
             line: line_at(table, error.position()),
-            reason: format!("a line has five columns: {}", HEAD.join(",")),
+            reason: format!("a line has as many columns as the first: {}", HEAD.join(",")),
         })?;
         let invalid = |reason: String| InvalidLine { line: line_at(table, record.position()), reason };
         if !head_seen {
-            if record.iter().ne(HEAD) {
+            if record.iter().ne(HEAD) && record.iter().ne(HEAD.into_iter().take(NEEDED)) {
                 return Err(invalid(format!("the first line must be {}", HEAD.join(","))));
             }
             head_seen = true;
             continue;
         }
-        let [origin, code, meaning, class, recovery] =
+        let [origin, code, meaning, class, recovery, unreached] =
             std::array::from_fn(|at| record.get(at).unwrap_or_default());
         for (name, value) in [("origin", origin), ("code", code), ("meaning", meaning)] {
             if value.is_empty() {
                 return Err(invalid(format!("{name} is empty")));
             }
         }
-        let row = row(meaning, class, recovery).map_err(invalid)?;
+        let row = row(meaning, class, recovery, unreached).map_err(invalid)?;
         let place = (origin.to_owned(), key(code));
         let position = record.position().cloned().unwrap_or_else(csv::Position::new);
         if let Some(first) = seen.insert(place.clone(), position) {
@@ -254,7 +271,7 @@ fn line_at(table: &str, position: Option<&csv::Position>) -> u64 {
     (1 + before.matches('\n').count() + skipped) as u64
 }
 
-fn row(meaning: &str, class: &str, recovery: &str) -> Result<Row, String> {
+fn row(meaning: &str, class: &str, recovery: &str, unreached: &str) -> Result<Row, String> {
     let parsed = FailureClass::parse(class).ok_or_else(|| {
         let classes = FailureClass::ALL.map(FailureClass::as_str).join(", ");
         format!("class is {class:?}, but must be one of {classes}")
@@ -272,7 +289,13 @@ fn row(meaning: &str, class: &str, recovery: &str) -> Result<Row, String> {
             follows.as_str()
         ));
     }
-    Ok(Row { meaning: meaning.to_owned(), class: parsed, transient })
+    let unreached = match unreached {
+        "" | "no" => false,
+        "yes" if transient => true,
+        "yes" => return Err(format!("unreached is yes, but recovery is {recovery}: a phone is tried again")),
+        other => return Err(format!("unreached is {other:?}, but must be yes or no")),
+    };
+    Ok(Row { meaning: meaning.to_owned(), class: parsed, transient, unreached })
 }
 
 /// Whether a refusal of class `RATE_LIMITED` speaks of the whole connection. `ESME_RMSGQFUL` speaks of the queue of
@@ -357,6 +380,44 @@ mod tests {
     }
 
     #[test]
+    fn only_what_says_so_is_a_phone_that_could_not_be_reached() {
+        let is_unreached = |codes: &Codes, word: &str, err: &str| {
+            let families = origins(&["gsm-map", "twilio", "acme"]);
+            let outcome = codes.receipt("acme", &families, Some(&ReceiptState::from_word(word)), err);
+            outcome.as_ref().and_then(Outcome::failure).is_some_and(|failure| failure.unreached)
+        };
+        let built_in = Codes::default();
+        for (word, err, expected) in [
+            ("EXPIRED", "", true),
+            ("EXPIRED", "027", true),
+            ("EXPIRED", "777", true),
+            ("EXPIRED", "000", true),
+            ("UNDELIV", "", true),
+            ("UNDELIV", "027", true),
+            ("UNDELIV", "006", true),
+            // The phone is there, the network is not, nobody knows, or there is no such number.
+            ("UNDELIV", "032", false),
+            ("UNDELIV", "031", false),
+            ("UNDELIV", "034", false),
+            ("EXPIRED", "034", false),
+            ("EXPIRED", "031", false),
+            ("UNDELIV", "777", false),
+            ("UNDELIV", "001", false),
+            ("REJECTD", "", false),
+            ("DELETED", "", false),
+            ("UNKNOWN", "", false),
+            ("DELIVRD", "", false),
+        ] {
+            assert_eq!(is_unreached(&built_in, word, err), expected, "{word} {err}");
+        }
+        let table = "origin,code,meaning,class,recovery,unreached\nacme,4711,gone,UNKNOWN_ERROR,retry,yes\n\
+                     gsm-map,27,who cares,UNKNOWN_ERROR,retry,no\n";
+        let own = Codes::default().with(table).expect("a table");
+        assert!(is_unreached(&own, "UNDELIV", "4711"));
+        assert!(!is_unreached(&own, "UNDELIV", "027"));
+    }
+
+    #[test]
     fn an_operators_line_goes_first_and_a_connections_line_before_it() {
         let codes = Codes::default()
             .with(
@@ -385,7 +446,12 @@ mod tests {
         check(&format!("{HEAD}a,1,x,FILTERED,never\n"), 2, "suppress");
         check(&format!("{HEAD}\na,1,x,FILTERED,retry\n"), 3, "always followed by review");
         check(&format!("{HEAD}a,1,x,UNKNOWN_ERROR,suppress\n"), 2, "always followed by review");
-        check(&format!("{HEAD}a,1,x,FILTERED\n"), 2, "five columns");
+        check(&format!("{HEAD}a,1,x,FILTERED\n"), 2, "as many columns");
+        check(&format!("{HEAD}a,1,x,UNKNOWN_ERROR,retry,yes\n"), 2, "as many columns");
+        const WHOLE: &str = "origin,code,meaning,class,recovery,unreached\n";
+        check(&format!("{WHOLE}a,1,x,UNKNOWN_ERROR,retry\n"), 2, "as many columns");
+        check(&format!("{WHOLE}a,1,x,UNKNOWN_ERROR,retry,perhaps\n"), 2, "yes or no");
+        check(&format!("{WHOLE}a,1,x,INVALID_NUMBER,suppress,yes\n"), 2, "recovery is suppress");
         check(&format!("{HEAD},1,x,FILTERED,review\n"), 2, "origin is empty");
         check(&format!("{HEAD}a,1,x,FILTERED,review\n#\na,001,y,FILTERED,review\n"), 4, "line 2");
     }

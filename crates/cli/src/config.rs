@@ -81,6 +81,7 @@ sections! {
         webhooks: Webhooks,
         retention: Retention,
         journal: Journal,
+        suppression: Suppression,
         inbound: Inbound,
         replies: Replies,
         countries: Countries,

@@ -255,6 +255,7 @@ pub async fn start(
     let settings = Settings {
         limits: config.intake_limits(),
         retry: config.retry_policy(),
+        unreachable: config.reachability_policy(),
         connections: config
             .connections
             .iter()

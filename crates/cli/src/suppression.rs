@@ -46,7 +46,7 @@ pub enum Command {
         /// Only messages of this programme
         #[arg(long, value_name = "NAME")]
         programme: Option<String>,
-        /// opted_out, invalid_number or manual
+        /// opted_out, invalid_number, manual or unreachable
         #[arg(long, default_value = "manual", value_parser = reason)]
         reason: Reason,
         /// Until when (2026-11-23T08:00:00Z); for ever without a word

@@ -95,6 +95,9 @@ pub struct Failure {
     pub code: String,
     /// A sentence for people.
     pub detail: String,
+    /// Whether it says that the phone could not be reached, and nothing worse: what makes a number [dead](crate::reachability) in
+    /// time. It counts for that alone, and is no part of what is told.
+    pub unreached: bool,
 }
 
 impl Failure {
@@ -105,7 +108,7 @@ impl Failure {
         code: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { class, transient, code: code.into(), detail: detail.into() }
+        Self { class, transient, code: code.into(), detail: detail.into(), unreached: false }
     }
 
     /// What to do about it. The only place that decides; see [`Recovery`].

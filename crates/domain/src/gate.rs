@@ -454,7 +454,7 @@ impl Answer {
 /// Asks whether a message may go at this moment. Costs nothing worth naming where no rule concerns it.
 pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     let mut found = Vec::new();
-    let stops = |entry: &&suppression::InForce| entry.stops(facts.reply, facts.created_at, at);
+    let stops = |entry: &&suppression::InForce| entry.stops(facts.purpose, facts.reply, facts.created_at, at);
     if let Some(entry) = facts.suppressed.filter(stops) {
         found.push(Finding { reason: Reason::Suppressed(entry.clone()), holds_until: None });
     }
@@ -699,6 +699,25 @@ mod tests {
         check(reply::Kind::ProgrammeOptOut, opted_out, 1, "send");
         check(reply::Kind::OptOut, opted_out, 300, "refuse for opted_out");
         check(reply::Kind::OptOut, manual, 1, "refuse for manual");
+        check(reply::Kind::Help, Some(suppression::Reason::Unreachable), 1, "refuse for unreachable");
+    }
+
+    #[test]
+    fn a_code_goes_to_a_number_that_is_taken_for_dead_since_somebody_waits_for_it() {
+        let check = |purpose, listed: suppression::Reason, decision: &str| {
+            let entry = suppression::InForce::from(listed);
+            let open = Policy::OPEN;
+            let facts = facts(purpose, "+13055550100", &open).suppressed(Some(&entry));
+            assert_eq!(told(ask(&facts, facts.created_at).decision()), decision, "{purpose:?} {listed:?}");
+        };
+        use suppression::Reason::{InvalidNumber, Manual, OptedOut, Unreachable};
+        check(Purpose::Authentication, Unreachable, "send");
+        for purpose in [Purpose::Alert, Purpose::Transactional, Purpose::Marketing] {
+            check(purpose, Unreachable, "refuse for unreachable");
+        }
+        check(Purpose::Authentication, OptedOut, "refuse for opted_out");
+        check(Purpose::Authentication, InvalidNumber, "refuse for invalid_number");
+        check(Purpose::Authentication, Manual, "refuse for manual");
     }
 
     fn offers(moments: &[&str]) -> Vec<Other> {

@@ -170,27 +170,33 @@ mod tests {
         }
     }
 
+    const STANDING: [Option<Reason>; 5] = [
+        None,
+        Some(Reason::OptedOut),
+        Some(Reason::InvalidNumber),
+        Some(Reason::Manual),
+        Some(Reason::Unreachable),
+    ];
+
     #[test]
     fn what_follows_from_a_message() {
         use Decision::*;
-        let check = |class, expected: [Decision; 4]| {
-            let standing = [None, Some(Reason::OptedOut), Some(Reason::InvalidNumber), Some(Reason::Manual)];
-            assert_eq!(standing.map(|standing| decide(class, standing)), expected, "{class:?}");
+        let check = |class, expected: [Decision; 5]| {
+            assert_eq!(STANDING.map(|standing| decide(class, standing)), expected, "{class:?}");
         };
-        //                      nobody    opted out  invalid   manual
-        check(Class::Stop, [Suppress, Keep, Suppress, Suppress]);
-        check(Class::Start, [Keep, Lift, Keep, Keep]);
-        check(Class::Help, [Help, Keep, Keep, Keep]);
-        check(Class::Doubtful, [Review, Keep, Review, Review]);
-        check(Class::Nothing, [Keep, Keep, Keep, Keep]);
+        //                      nobody    opted out  invalid   manual    dead
+        check(Class::Stop, [Suppress, Keep, Suppress, Suppress, Suppress]);
+        check(Class::Start, [Keep, Lift, Keep, Keep, Keep]);
+        check(Class::Help, [Help, Keep, Keep, Keep, Keep]);
+        check(Class::Doubtful, [Review, Keep, Review, Review, Review]);
+        check(Class::Nothing, [Keep, Keep, Keep, Keep, Keep]);
     }
 
     #[test]
     fn what_follows_from_joining() {
         use Decision::*;
-        let standing = [None, Some(Reason::OptedOut), Some(Reason::InvalidNumber), Some(Reason::Manual)];
-        //                                                              nobody opted out invalid manual
-        assert_eq!(standing.map(|listed| decide_join(false, listed)), [Join, Lift, Join, Join]);
-        assert_eq!(standing.map(|listed| decide_join(true, listed)), [Keep, Lift, Keep, Keep]);
+        //                                                              nobody opted out invalid manual dead
+        assert_eq!(STANDING.map(|listed| decide_join(false, listed)), [Join, Lift, Join, Join, Join]);
+        assert_eq!(STANDING.map(|listed| decide_join(true, listed)), [Keep, Lift, Keep, Keep, Keep]);
     }
 }

@@ -3,7 +3,8 @@
 //! Read in this order: [`message`] is the life of a message and the heart of it all; [`purpose`], [`failure`] and
 //! [`retry`] are what its decisions rest on; [`receipt`] matches a carrier's word to a segment; [`intake`] decides
 //! what is accepted; [`routing`] and [`pacing`] say where and how fast it goes out; [`webhook`] when a customer is
-//! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures;
+//! told; [`node`] which of several processes does what; [`review`] and [`suppression`] are what people see of failures, and
+//! [`reachability`] says which numbers are dead;
 //! [`gate`] asks before every send whether it may be, and [`quiet_hours`] is what it asks about time, [`consent`] what
 //! people agreed to, [`range`] what a number is for, [`content`] what a text has in it, [`frequency`] how often a person
 //! is sent to, [`registration`] what senders may do; [`pool`] chooses one of several senders, [`quota`] counts what goes from
@@ -50,6 +51,7 @@ pub mod queue;
 pub mod quiet_hours;
 pub mod quota;
 pub mod range;
+pub mod reachability;
 pub mod receipt;
 pub mod registration;
 pub mod reply;

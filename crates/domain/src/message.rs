@@ -948,7 +948,7 @@ impl Next<'_> {
             attempt: self.life.attempt,
             at: self.now,
             due_at,
-            failure,
+            failure: failure.map(|failure| Failure { unreached: false, ..failure }),
             raw,
         }));
     }

@@ -10,6 +10,7 @@ use crate::consent::OptOut;
 use crate::failure::{Failure, FailureClass};
 use crate::id::{InboundId, SuppressionId};
 use crate::programme;
+use crate::purpose::Purpose;
 use crate::reply::{self, Reply};
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
@@ -23,11 +24,13 @@ pub enum Reason {
     InvalidNumber,
     /// Somebody of the account put it there.
     Manual,
+    /// Message after message did not reach the number, for long: see [`crate::reachability`].
+    Unreachable,
 }
 
 impl Reason {
-    /// All of them; the place in this list is the number in the store.
-    pub const ALL: [Self; 3] = [Self::OptedOut, Self::InvalidNumber, Self::Manual];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::OptedOut, Self::InvalidNumber, Self::Manual, Self::Unreachable];
 
     /// The public word.
     pub const fn as_str(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Reason {
             Self::OptedOut => "opted_out",
             Self::InvalidNumber => "invalid_number",
             Self::Manual => "manual",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -43,13 +47,25 @@ impl Reason {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
-    /// Whether it stops a message that answers this by itself, if anything, and was accepted then. It stops every message
-    /// but one: the confirmation of an opt-out, while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made only in
-    /// the commit that puts its recipient on the list, and says so in [`Message::reply`](crate::message::Message::reply).
-    pub fn stops(self, reply: Option<Reply>, created_at: Timestamp, now: Timestamp) -> bool {
+    /// Whether it stops a message of this purpose that answers this by itself, if anything, and was accepted then. It stops every
+    /// message but two. One is the confirmation of an opt-out, while it is fresh (47 CFR 64.1200(a)(12)). Such a message is made
+    /// only in the commit that puts its recipient on the list, and says so in
+    /// [`Message::reply`](crate::message::Message::reply). The other is a code to a number that is taken for dead: who asks for
+    /// it has the phone at hand, and if it arrives, the number is off the list.
+    pub fn stops(
+        self,
+        purpose: Purpose,
+        reply: Option<Reply>,
+        created_at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
         let confirms = reply.is_some_and(|reply| reply.kind.confirms_opt_out());
         let is_fresh = now < created_at.plus_s(reply::VALIDITY_S);
-        !(self == Self::OptedOut && confirms && is_fresh)
+        match self {
+            Self::OptedOut => !(confirms && is_fresh),
+            Self::Unreachable => purpose != Purpose::Authentication,
+            Self::InvalidNumber | Self::Manual => true,
+        }
     }
 
     /// Whether the person's own word, by text, ends an entry of this reason: only what was the person's own word, to us,
@@ -58,13 +74,20 @@ impl Reason {
         matches!(self, Self::OptedOut)
     }
 
-    /// Which of two reasons stays on the list: the stronger. A person's word is worth more than a guess about a number, and the
-    /// recipient's own is worth the most.
+    /// Whether anything that comes from the number, or is delivered there, ends an entry of this reason: what was concluded from
+    /// silence alone. Nothing that anybody said is taken back by it.
+    pub const fn is_lifted_by_life(self) -> bool {
+        matches!(self, Self::Unreachable)
+    }
+
+    /// Which of two reasons stays on the list: the stronger. What a carrier says is worth more than what was concluded from its
+    /// silence, a person's word more than a guess about a number, and the recipient's own the most.
     pub const fn strength(self) -> u8 {
         match self {
-            Self::InvalidNumber => 0,
-            Self::Manual => 1,
-            Self::OptedOut => 2,
+            Self::Unreachable => 0,
+            Self::InvalidNumber => 1,
+            Self::Manual => 2,
+            Self::OptedOut => 3,
         }
     }
 
@@ -101,6 +124,12 @@ impl Reason {
                 "tidings suppressed",
                 "the recipient was put on the suppression list",
             ),
+            Self::Unreachable => Failure::new(
+                FailureClass::InvalidNumber,
+                false,
+                "tidings suppressed_unreachable",
+                "no message reached this number for a long time, and it is on the suppression list",
+            ),
         }
     }
 }
@@ -108,7 +137,7 @@ impl Reason {
 /// Until when an entry counts, for the reasons that cure themselves: numbers are given to new people.
 pub const fn default_end(reason: Reason, now: Timestamp) -> Option<Timestamp> {
     match reason {
-        Reason::InvalidNumber => Some(now.plus_s(90 * 24 * 3600)),
+        Reason::InvalidNumber | Reason::Unreachable => Some(now.plus_s(90 * 24 * 3600)),
         Reason::OptedOut | Reason::Manual => None,
     }
 }
@@ -131,8 +160,14 @@ impl From<Reason> for InForce {
 
 impl InForce {
     /// Whether it stops a message; see [`Reason::stops`].
-    pub fn stops(&self, reply: Option<Reply>, created_at: Timestamp, now: Timestamp) -> bool {
-        self.reason.stops(reply, created_at, now)
+    pub fn stops(
+        &self,
+        purpose: Purpose,
+        reply: Option<Reply>,
+        created_at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        self.reason.stops(purpose, reply, created_at, now)
     }
 
     /// What a message that it stops is refused with.
@@ -241,7 +276,7 @@ impl Suppression {
     }
 
     /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
-    /// the person's to undo. A carrier's word that the number is not in use is: the person wrote from it.
+    /// the person's to undo. That the number is not in use, or dead, is: the person wrote from it.
     pub fn counts_again(&self, now: Timestamp) -> bool {
         self.reason == Reason::Manual && self.expires_at.is_none_or(|end| end > now)
     }
@@ -283,6 +318,26 @@ mod tests {
         check(Reason::OptedOut, Some("asked for it again by phone"), out(None));
         check(Reason::Manual, Some(&start), None);
         check(Reason::InvalidNumber, None, None);
+        check(Reason::Unreachable, Some(&start), None);
+    }
+
+    #[test]
+    fn a_reason_stands_against_those_that_know_less() {
+        let mut all = Reason::ALL;
+        all.sort_by_key(|reason| reason.strength());
+        assert_eq!(all.map(Reason::as_str), ["unreachable", "invalid_number", "manual", "opted_out"]);
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+            // Who writes is alive, and may have said stop all the same.
+            assert_eq!(reason.is_lifted_by_life(), reason == Reason::Unreachable, "{reason:?}");
+            assert!(!(reason.is_lifted_by_life() && reason.is_lifted_by_person()), "{reason:?}");
+            for purpose in Purpose::ALL {
+                let is_let_pass = reason == Reason::Unreachable && purpose == Purpose::Authentication;
+                assert_eq!(reason.stops(purpose, None, at(0), at(0)), !is_let_pass, "{reason:?} {purpose:?}");
+            }
+        }
+        let end = |reason| default_end(reason, at(0)).map(|end| end.as_millis() / 86_400_000);
+        assert_eq!(Reason::ALL.map(end), [None, Some(90), None, Some(90)]);
     }
 
     #[test]

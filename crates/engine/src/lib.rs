@@ -122,6 +122,8 @@ pub struct Settings {
     pub limits: Limits,
     /// When to try again.
     pub retry: RetryPolicy,
+    /// When a number at which nothing arrives goes on the suppression list; `None` for never.
+    pub unreachable: Option<tidings_domain::reachability::Policy>,
     /// The links to carriers. The test environment's simulator is added if it is not among them.
     pub connections: Vec<ConnectionSettings>,
     /// From carriers' codes to failures.
@@ -865,7 +867,11 @@ impl Inner {
     }
 
     pub(crate) fn patience(&self) -> Patience {
-        Patience { retry: Arc::clone(&self.retry), jitter: self.clock.jitter() }
+        Patience {
+            retry: Arc::clone(&self.retry),
+            unreachable: self.settings.unreachable,
+            jitter: self.clock.jitter(),
+        }
     }
 
     /// What the store counts, as it was at most [`NUMBERS_REST`] times the time of counting ago.

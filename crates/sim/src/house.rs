@@ -283,11 +283,13 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         connections: connections.collect(),
         codes: Default::default(),
         egress: tidings_egress::Policy::development(),
+        unreachable: None,
         retention: Retention {
             idempotency_ms: 3 * DAY_MS,
             parked_ms: 3 * DAY_MS,
             attempts_ms: 30 * DAY_MS,
             messages_ms: None,
+            silences_ms: i64::MAX,
         },
         node: NodeSettings {
             number: 1,

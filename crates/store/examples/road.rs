@@ -121,7 +121,7 @@ fn carrier_id(n: usize) -> String {
 }
 
 fn patience() -> Patience {
-    Patience { retry: Arc::new(RetryPolicy::default()), jitter: Jitter(1) }
+    Patience { retry: Arc::new(RetryPolicy::default()), unreachable: None, jitter: Jitter(1) }
 }
 
 fn draft(n: usize) -> (Message, Life) {

@@ -112,6 +112,10 @@ pub trait Backend: Send + Sync + 'static {
     /// A message that was unconfirmed for longer than a receipt may be late is over: every input for it is ignored. One that is
     /// [lost](conversation::is_lost) answers nothing any more in its conversation, whichever operation ends it.
     ///
+    /// What the end of a message says of the phone (`reachability::sign`) is counted for the recipient in the same commit, where the
+    /// rules ask for it: a message that could not reach it makes the silence longer, and puts the number on the list when it is dead;
+    /// one that did ends it, and lifts an entry that was made of it.
+    ///
     /// A receipt whose segment is not known, or not certain, is parked, and looked at again when an answer gives an id, or
     /// a loss a reference, under which it was parked; not where it came before the submission (a second is allowed for a
     /// clock that was corrected), because carriers repeat receipts and use ids again.
@@ -196,6 +200,9 @@ pub trait Backend: Send + Sync + 'static {
     /// about every entry that was the person's own word. Of a lifted entry that had replaced one of somebody of the account
     /// ([`suppression::Reason::Manual`]), that one counts again. What joins a programme is done by `domain::inbound::decide_join`: an entry
     /// of the ledger with its line in the audit trail, the end of an opt-out, and the welcome in the place of the reply.
+    ///
+    /// Whoever is told to have written is alive, for every account: silences of the number end, and entries that were made of one are
+    /// lifted, before anything else is done about it.
     ///
     /// A part of several is put where `domain::assembly` says, and waits. That may end other messages as they are: one whose
     /// reference is used again, and one where too many wait.

@@ -22,6 +22,7 @@ use tidings_domain::receipt::{IdForm, Receipt};
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::review::About;
 use tidings_domain::sender::Sender;
+use tidings_domain::suppression::Reason;
 use tidings_domain::table::{Refused, Report};
 use tidings_domain::template::{self, Content, Costs, Kind as Typed, Origin, Variable};
 use tidings_domain::text::{
@@ -415,20 +416,47 @@ fn clean(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 pub(crate) fn failure_text(failure: &Failure) -> String {
-    format!(
+    let mut text = format!(
         "{}{FIELD}{}{FIELD}{}{FIELD}{}",
         failure.class.as_str(),
         if failure.transient { 't' } else { 'p' },
         clean(&failure.code),
         clean(&failure.detail)
-    )
+    );
+    if failure.unreached {
+        text.push(FIELD);
+        text.push(UNREACHED);
+    }
+    text
 }
 
+/// The fifth field of a failure that says that the phone could not be reached. Others have none.
+const UNREACHED: char = 'u';
+
 pub(crate) fn failure(text: &str) -> Result<Failure> {
-    let mut fields = text.splitn(4, FIELD);
+    let mut fields = text.splitn(5, FIELD);
     let class = fields.next().and_then(FailureClass::parse).ok_or_else(|| corrupt("failure", text))?;
     let transient = fields.next() == Some("t");
-    Ok(Failure::new(class, transient, fields.next().unwrap_or_default(), fields.next().unwrap_or_default()))
+    let (code, detail) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+    let unreached = fields.next().is_some_and(|field| field.starts_with(UNREACHED));
+    Ok(Failure { unreached, ..Failure::new(class, transient, code, detail) })
+}
+
+/// A reason as a column has it, and whether the number is dead. That is a column of its own, and such an entry has the number
+/// of one for which a carrier said that there is no such phone: programs of before know nothing worse of it.
+pub(crate) const fn reason_numbers(reason: Reason) -> (i64, Option<i64>) {
+    match reason {
+        Reason::OptedOut => (0, None),
+        Reason::InvalidNumber => (1, None),
+        Reason::Manual => (2, None),
+        Reason::Unreachable => (1, Some(1)),
+    }
+}
+
+/// The reason that these are.
+pub(crate) fn reason(number: i64, unreachable: Option<i64>) -> Result<Reason> {
+    let found = Reason::ALL.into_iter().find(|reason| reason_numbers(*reason) == (number, unreachable));
+    found.ok_or_else(|| corrupt("suppression reason", number))
 }
 
 pub(crate) fn segments_text(segments: &[Segment]) -> String {
@@ -813,6 +841,8 @@ mod tests {
     #[test]
     fn segments_read_back_as_they_were_written() {
         let why = Failure::new(FailureClass::Filtered, false, "smpp 0x66", "no: not, this; ok?");
+        let absent = Failure::new(FailureClass::UnknownError, true, "gsm-map 27", "absent");
+        let absent = Failure { unreached: true, ..absent };
         let all = vec![
             Segment::Waiting,
             Segment::Submitted,
@@ -823,9 +853,12 @@ mod tests {
             Segment::Reported { carrier_id: "x".into(), outcome: Outcome::Delivered },
             Segment::Reported { carrier_id: "y y".into(), outcome: Outcome::Undelivered(why.clone()) },
             Segment::Reported { carrier_id: String::new(), outcome: Outcome::Unknown(why.clone()) },
+            Segment::Reported { carrier_id: "z".into(), outcome: Outcome::Expired(absent.clone()) },
+            Segment::Refused(absent.clone()),
         ];
         assert_eq!(segments(&segments_text(&all)).expect("readable"), all);
-        let receipts = [None, Some(Outcome::Delivered), Some(Outcome::Rejected(why))];
+        let outcomes = [Outcome::Delivered, Outcome::Rejected(why), Outcome::Undelivered(absent)];
+        let receipts = std::iter::once(None).chain(outcomes.map(Some));
         for outcome in receipts {
             let one = Receipt {
                 carrier_id: "A1".into(),
@@ -837,6 +870,16 @@ mod tests {
             };
             assert_eq!(receipt(&receipt_text(&one)).expect("readable"), one);
         }
+    }
+
+    #[test]
+    fn a_dead_number_is_to_a_program_of_before_one_that_is_not_in_use() {
+        for word in Reason::ALL {
+            let (number, unreachable) = reason_numbers(word);
+            assert_eq!(reason(number, unreachable).expect("readable"), word);
+        }
+        assert_eq!(reason_numbers(Reason::Unreachable).0, reason_numbers(Reason::InvalidNumber).0);
+        assert!(reason(3, None).is_err() && reason(0, Some(1)).is_err() && reason(1, Some(2)).is_err());
     }
 
     #[test]

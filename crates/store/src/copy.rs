@@ -109,7 +109,10 @@ pub(crate) const TABLES: &[Table] = tables! {
     }
     suppression (id) {
         id: Long, account: Long, live: Short, recipient: Long, reason: Short, source: Text, created_at: Long,
-        expires_at: Long, lifted_at: Long, lifted_why: Text, programme: Text,
+        expires_at: Long, lifted_at: Long, lifted_why: Text, programme: Text, unreachable: Short,
+    }
+    silence (recipient, live, account) {
+        recipient: Long, live: Short, account: Long, messages: Whole, since: Long, last_at: Long,
     }
     wording (account, hash) { account: Long, hash: Octets, text: Text }
     consent (id) {

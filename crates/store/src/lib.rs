@@ -15,6 +15,7 @@ mod looked;
 pub mod model;
 pub mod postgres;
 mod segment;
+mod silent;
 pub mod sqlite;
 mod turn;
 mod waiting;

@@ -19,13 +19,13 @@ const REASON_MAX: usize = 200;
 
 const REASON: Field = Field::new(
     "reason",
-    Kind::Word(&["opted_out", "invalid_number", "manual"]),
+    Kind::Word(&["opted_out", "invalid_number", "manual", "unreachable"]),
     "Why; `manual` if not given.",
 );
 const EXPIRES_AT: Field = Field::new(
     "expires_at",
     Kind::Text,
-    "Until when, with offset; for ever if not given (`invalid_number`: 90 days).",
+    "Until when, with offset; for ever if not given (`invalid_number`, `unreachable`: 90 days).",
 );
 
 const PROGRAMME: Field = Field::new(
@@ -175,7 +175,7 @@ pub struct Suppression<'a> {
     pub to: Shown<PhoneNumber>,
     /// The programme whose messages it is about; null for all that the account sends.
     pub programme: Option<&'a str>,
-    /// `opted_out`, `invalid_number` or `manual`.
+    /// `opted_out`, `invalid_number`, `manual` or `unreachable`.
     pub reason: &'static str,
     /// Where it came from.
     pub source: &'a str,

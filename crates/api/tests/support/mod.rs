@@ -99,11 +99,13 @@ pub async fn house_where(change: impl FnOnce(&mut tidings_engine::Settings)) -> 
         connections: Vec::new(),
         codes: Default::default(),
         egress: tidings_egress::Policy::development(),
+        unreachable: None,
         retention: Retention {
             idempotency_ms: 3_600_000,
             parked_ms: 3_600_000,
             attempts_ms: 3_600_000,
             messages_ms: None,
+            silences_ms: i64::MAX,
         },
         node: Default::default(),
         journal: None,

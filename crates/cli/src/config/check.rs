@@ -7,7 +7,7 @@ use super::key::{Money, PriceLine, Reader, Table};
 use super::list;
 use super::policy::parse_sender;
 use super::pool::Pool;
-use super::section::{Codes, Content, Data, Frequency, Limits, Replies, Retry, Spend};
+use super::section::{Codes, Content, Data, Frequency, Limits, Replies, Retry, Spend, Suppression};
 use super::sender::Sender as Listed;
 use tidings_domain::account::Environment;
 use tidings_domain::code::{self, BRAND_MAX, DIGITS_MAX, Mark};
@@ -29,6 +29,7 @@ impl Config {
         self.check_brands(reader, root);
         self.check_spend(reader, root);
         self.check_frequency(reader, root);
+        self.check_suppression(reader, root);
         self.check_database(reader, root, secrets);
     }
 
@@ -106,6 +107,17 @@ impl Config {
             let table = reader.table_of::<Frequency>(root);
             let wrong = r#"is more than "per_week", so it can never be reached; lower it, or raise that"#;
             reader.complain_of(&table, "per_day", wrong.to_owned());
+        }
+    }
+
+    /// One message comes back at one moment.
+    fn check_suppression<'a>(&self, reader: &mut Reader<'a>, root: &'a DeTable<'a>) {
+        let Suppression { unreachable_after, unreachable_over_days, .. } = &self.suppression;
+        if unreachable_after.get::<u32>() == 1 && unreachable_over_days.get::<u32>() > 0 {
+            let table = reader.table_of::<Suppression>(root);
+            let wrong =
+                r#"is 1, but one message lies on no days; raise it, or write "unreachable_over_days = 0""#;
+            reader.complain_of(&table, "unreachable_after", wrong.to_owned());
         }
     }
 
@@ -492,6 +504,14 @@ mod tests {
             ],
         );
         check("[frequency]\nper_day = 5\n", &[]);
+        check(
+            "[suppression]\nunreachable_after = 1\n",
+            &[
+                r#"tidings.toml:2: key "unreachable_after" in [suppression] is 1, but one message lies on no days; raise it, or write "unreachable_over_days = 0""#,
+            ],
+        );
+        check("[suppression]\nunreachable_after = 1\nunreachable_over_days = 0\n", &[]);
+        check("[suppression]\nunreachable_after = 0\n", &[]);
         let only = "[senders]\nonly_listed = true\n[[sender]]\nvalue = \"Acme\"\n";
         check(
             &format!(

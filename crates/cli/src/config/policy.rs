@@ -3,7 +3,7 @@
 use super::Config;
 use super::key::{Money, PriceLine};
 use super::pool;
-use super::section::{BeyondWord, OutsideWord, QuietHours, Replies};
+use super::section::{BeyondWord, OutsideWord, QuietHours, Replies, Suppression};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
@@ -17,6 +17,7 @@ use tidings_domain::programme::Programmes;
 use tidings_domain::queue::Paces;
 use tidings_domain::quiet_hours::{Outside, Policy as QuietHoursPolicy, Window};
 use tidings_domain::range;
+use tidings_domain::reachability;
 use tidings_domain::registration;
 use tidings_domain::reply::{self, Kind, Texts};
 use tidings_domain::retry::RetryPolicy;
@@ -27,6 +28,7 @@ use tidings_egress::{Policy, Ports};
 use tidings_engine::code::{Key, OneTimeCodes};
 use tidings_store::Retention as StoreRetention;
 
+const HOUR_MS: i64 = 3_600_000;
 /// The journal's directory in the data directory.
 const JOURNAL: &str = "journal";
 
@@ -213,15 +215,28 @@ impl Config {
         self.journal.path.clone().unwrap_or_else(|| directory.join(JOURNAL))
     }
 
+    /// When a number at which nothing arrives is dead.
+    pub fn reachability_policy(&self) -> Option<reachability::Policy> {
+        let Suppression { unreachable_after, unreachable_over_days, unreachable_for_days } =
+            &self.suppression;
+        let messages: u32 = unreachable_after.get();
+        (messages > 0).then(|| reachability::Policy {
+            messages,
+            over_ms: unreachable_over_days.get::<i64>() * 24 * HOUR_MS,
+            for_ms: unreachable_for_days.get::<i64>() * 24 * HOUR_MS,
+        })
+    }
+
     /// How long things are kept.
     pub fn store_retention(&self) -> StoreRetention {
-        const HOUR_MS: i64 = 3_600_000;
         let retention = &self.retention;
         StoreRetention {
             idempotency_ms: retention.idempotency_hours.get::<i64>() * HOUR_MS,
             parked_ms: retention.parked_hours.get::<i64>() * HOUR_MS,
             attempts_ms: retention.attempts_days.get::<i64>() * 24 * HOUR_MS,
             messages_ms: retention.messages_days.map(|days| days.get::<i64>() * 24 * HOUR_MS),
+            // Where they are not counted, nothing ends them either: what is left would count for what was delivered since.
+            silences_ms: self.reachability_policy().map_or(0, |policy| policy.kept_ms()),
         }
     }
 }

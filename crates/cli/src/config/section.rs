@@ -211,6 +211,20 @@ section! {
 }
 
 section! {
+    /// Which numbers are dead: message after message came back from there because the phone could not be reached, and nothing was
+    /// delivered to it or came from it in between. They go on the suppression list for a while, with the reason "unreachable". See
+    /// the guide about the suppression list.
+    Suppression = "suppression" {
+        /// So many messages in a row. 0 takes no number for dead.
+        unreachable_after: Whole<0, 1_000> = Whole::new(5);
+        /// From the first of them to the last: days. A phone may be switched off for a holiday. 0 asks for no time.
+        unreachable_over_days: Whole<0, 3_650> = Whole::new(30);
+        /// How long they stay on the list: days. Numbers are given to new people, so they are tried again.
+        unreachable_for_days: Whole<1, 3_650> = Whole::new(90);
+    }
+}
+
+section! {
     /// What people send.
     Inbound = "inbound" {
         /// How long a long message waits for its parts, from the first that came: seconds. Then it is told without those

@@ -34,10 +34,10 @@ pub struct How {
     /// Only messages of this programme are stopped
     #[arg(long, value_name = "NAME")]
     programme: Option<String>,
-    /// opted_out, invalid_number or manual
+    /// opted_out, invalid_number, manual or unreachable
     #[arg(long, default_value = "opted_out", value_parser = reason)]
     reason: Reason,
-    /// Until when (2026-11-23T08:00:00Z); for ever without a word, invalid_number for 90 days
+    /// Until when (2026-11-23T08:00:00Z); for ever without a word, invalid_number and unreachable for 90 days
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Timestamp>,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 mod carrier;
 mod consents;
 mod conversations;
+mod dead_numbers;
 mod keywords;
 mod parts;
 mod programmes;

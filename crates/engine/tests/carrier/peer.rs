@@ -100,11 +100,13 @@ impl House {
             connections,
             codes: Default::default(),
             egress: tidings_egress::Policy::development(),
+            unreachable: None,
             retention: Retention {
                 idempotency_ms: hour,
                 parked_ms: hour,
                 attempts_ms: hour,
                 messages_ms: None,
+                silences_ms: i64::MAX,
             },
             node: Default::default(),
             journal: None,

@@ -248,6 +248,7 @@ impl Backend for Membership {
         write quarantine(messages: Vec<MessageId>, why: Failure, now: Timestamp) -> Advanced;
         write give_up(limit: usize, hearing: Hearing, now: Timestamp) -> Advanced;
         read inbound(realm: Realm, id: InboundId) -> Option<Received>;
+        read media(realm: Realm, id: InboundId, place: u8) -> Option<KeptMedium>;
         write redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
         read next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
         read queues(connection: ConnectionId) -> Vec<Queue>;

@@ -115,11 +115,13 @@ impl Site {
             connections: self.connections.clone(),
             codes: Default::default(),
             egress: tidings_egress::Policy::development(),
+            unreachable: None,
             retention: Retention {
                 idempotency_ms: 86_400_000,
                 parked_ms: 86_400_000,
                 attempts_ms: 86_400_000,
                 messages_ms: None,
+                silences_ms: i64::MAX,
             },
             node: NodeSettings {
                 name: name.to_owned(),

@@ -176,7 +176,7 @@ fn actor() -> Actor {
 }
 
 fn patience() -> Patience {
-    Patience { retry: Arc::new(RetryPolicy::default()), jitter: Jitter(7) }
+    Patience { retry: Arc::new(RetryPolicy::default()), unreachable: None, jitter: Jitter(7) }
 }
 
 /// One caller with its connection.

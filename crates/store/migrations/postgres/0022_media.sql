@@ -1,4 +1,4 @@
--- Media that people send: docs/decisions/0037-media-of-people.md.
+-- Media that people send: docs/decisions/0038-media-of-people.md.
 
 -- What came with the message, a line for each, as `media::noted` writes it: what was left out stands there, too. Nothing for nothing.
 ALTER TABLE inbound ADD COLUMN media TEXT;

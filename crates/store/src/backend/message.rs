@@ -16,6 +16,7 @@ use tidings_domain::pool::{self, Picked};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
 use tidings_domain::quota::Count;
+use tidings_domain::reachability;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::spend::{Period, Priced, Spent};
@@ -255,11 +256,13 @@ pub enum Happening {
     },
 }
 
-/// The retry rules and one random number for a whole commit.
+/// The retry rules and one random number for a whole commit, and when a number is dead.
 #[derive(Debug, Clone)]
 pub struct Patience {
     /// When to try again.
     pub retry: Arc<RetryPolicy>,
+    /// When a number at which nothing arrives goes on the suppression list; `None` for never, and then nothing is counted.
+    pub unreachable: Option<reachability::Policy>,
     /// Spread over the decisions of this commit: each input to a message that is not over gets the
     /// [next](Jitter::next).
     pub jitter: Jitter,

@@ -29,6 +29,8 @@ pub struct Retention {
     pub attempts_ms: i64,
     /// Finished messages, and those of people, with their events; `None` for ever.
     pub messages_ms: Option<i64>,
+    /// Silences, from their last message on; 0 where they are not counted.
+    pub silences_ms: i64,
 }
 
 /// The room on the disk of the store.

@@ -1,7 +1,13 @@
 //! The suppression list.
 
-use tidings_domain::id::AuditId;
+use super::{Actor, Inbound};
+use tidings_domain::account::Realm;
+use tidings_domain::id::{AuditId, SuppressionId};
+use tidings_domain::message::Message;
+use tidings_domain::reachability::{Policy, Silence};
+use tidings_domain::suppression::Reason;
 pub use tidings_domain::suppression::Suppression;
+use tidings_domain::time::Timestamp;
 
 /// Changes of the suppression list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,4 +19,41 @@ pub struct Listed {
     pub changes: Vec<(AuditId, Suppression)>,
     /// The last line that was looked at: nothing up to it is left out.
     pub upto: AuditId,
+}
+
+/// The entry of a number that is dead, and who makes it: this message was the last of those in a row that did not reach it.
+pub(crate) fn of_dead(
+    id: SuppressionId,
+    message: &Message,
+    silence: &Silence,
+    policy: &Policy,
+    now: Timestamp,
+) -> (Suppression, Actor) {
+    let entry = Suppression {
+        id,
+        realm: message.realm(),
+        recipient: message.recipient,
+        programme: None,
+        reason: Reason::Unreachable,
+        source: format!("{} {} in a row since {}", message.id, silence.messages, silence.since),
+        created_at: now,
+        expires_at: Some(now.plus_ms(policy.for_ms)),
+        lifted: None,
+    };
+    (entry, reachability(message.realm()))
+}
+
+/// Who puts dead numbers on the list, and takes them off again.
+pub(crate) fn reachability(realm: Realm) -> Actor {
+    Actor { account: realm.account, who: "reachability".to_owned() }
+}
+
+/// Why an entry is lifted by what was delivered to the number.
+pub(crate) fn delivered(message: &Message) -> String {
+    format!("{} was delivered", message.id)
+}
+
+/// Why an entry is lifted by what came from the number.
+pub(crate) fn written(inbound: &Inbound) -> String {
+    format!("{} was received", inbound.id)
 }

@@ -229,6 +229,7 @@ impl Tables {
         }
         // From here on nothing can fail.
         self.inbounds.insert(arrival, inbound.clone(), None)?;
+        self.heard(&inbound, now);
         let handled = self.answer_or_route(&mut inbound, ask.as_ref(), hearing, now);
         if let Some(kept) = self.inbounds.rows.get_mut(&inbound.id) {
             kept.inbound = inbound.clone();
@@ -302,6 +303,7 @@ impl Tables {
         let Some(kept) = self.inbounds.rows.get_mut(&id) else { return };
         kept.waits_until = None;
         let (mut inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), now, hearing);
+        self.heard(&inbound, now);
         let handled = self.answer_or_route(&mut inbound, ask.as_ref(), hearing, now);
         if let Some(kept) = self.inbounds.rows.get_mut(&id) {
             kept.inbound = inbound.clone();

@@ -20,6 +20,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Effect, Input, Life, Message, Rules, Segment, State, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
+use tidings_domain::reachability;
 use tidings_domain::receipt::{
     self, Candidate, Receipt, expected_form, is_certain, is_reference, our_reference, reference_form,
 };
@@ -482,6 +483,8 @@ struct Commit<'a> {
     now: Timestamp,
     retry: &'a RetryPolicy,
     jitter: Jitter,
+    /// Where nothing comes back from a phone, there is none.
+    unreachable: Option<reachability::Policy>,
     out: Advanced,
 }
 
@@ -492,7 +495,7 @@ impl Tables {
         now: Timestamp,
         rules: Patience,
     ) -> Result<Advanced> {
-        let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
+        let mut commit = Commit::of(self, now, &rules);
         for happening in happenings {
             let status = match happening {
                 Happening::To { message, input } => commit.apply(message, input),
@@ -512,8 +515,13 @@ impl Tables {
 }
 
 impl<'a> Commit<'a> {
+    /// One in which nothing comes back from a phone.
     fn new(tables: &'a mut Tables, now: Timestamp, retry: &'a RetryPolicy, jitter: Jitter) -> Self {
-        Self { tables, now, retry, jitter, out: Advanced::default() }
+        Self { tables, now, retry, jitter, unreachable: None, out: Advanced::default() }
+    }
+
+    fn of(tables: &'a mut Tables, now: Timestamp, rules: &'a Patience) -> Self {
+        Self { unreachable: rules.unreachable, ..Self::new(tables, now, &rules.retry, rules.jitter) }
     }
 
     /// Applies the input to the message as it is now, and whatever waited for that.
@@ -572,6 +580,7 @@ impl<'a> Commit<'a> {
         let row = rows.get_mut(&id).expect("its life was just read");
         let before = std::mem::replace(&mut row.life, life);
         let (message, life) = (&row.message, &row.life);
+        let sign = reachability::sign(before.state.status(), life);
         row.updated_at = self.now;
         let publishes = effects.iter().rev().find_map(|effect| match effect {
             Effect::Publish(event) => Some(event),
@@ -631,6 +640,10 @@ impl<'a> Commit<'a> {
         }
         for effect in effects {
             self.follow(id, effect);
+        }
+        if let Some((policy, sign)) = self.unreachable.zip(sign) {
+            let message = self.tables.messages.unchanging(id).expect("its life was just put").clone();
+            self.tables.note_sign(&message, sign, &policy, self.now);
         }
     }
 
@@ -730,7 +743,7 @@ impl Tables {
     }
 
     pub(super) fn wake(&mut self, limit: usize, now: Timestamp, rules: Patience) -> Result<Advanced> {
-        let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
+        let mut commit = Commit::of(self, now, &rules);
         let queue = &commit.tables.messages.queue;
         let mut due: Vec<MessageId> = queue.to_look_at(now).take(limit).collect();
         let over: Vec<MessageId> = queue.expired(now).take(limit).collect();
@@ -781,7 +794,7 @@ impl Tables {
         now: Timestamp,
         rules: Patience,
     ) -> Result<Advanced> {
-        let mut commit = Commit::new(self, now, &rules.retry, rules.jitter);
+        let mut commit = Commit::of(self, now, &rules);
         let messages = &commit.tables.messages;
         let of_it = |row: &&Row| connection.is_none_or(|id| row.message.connection == id);
         let rows = messages.sending.iter().filter_map(|id| messages.rows.get(id));

@@ -12,6 +12,7 @@ use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::programme;
+use tidings_domain::reachability::{Policy, Sign, Silence};
 use tidings_domain::suppression::{Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 
@@ -67,6 +68,27 @@ impl Suppressions {
         entry.lifted = Some((at, why));
         self.unlifted.remove(&place_of(entry));
         self.version += 1;
+    }
+}
+
+/// How many messages in a row did not reach a number.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Silences {
+    rows: BTreeMap<(Realm, PhoneNumber), Silence>,
+}
+
+impl Silences {
+    /// Forgets those in which nothing came back since. `true` if there may be more of them.
+    pub(super) fn sweep(&mut self, before: Timestamp, limit: usize) -> bool {
+        let old = self.rows.iter().filter(|(_, silence)| silence.last_at < before);
+        let mut old: Vec<_> =
+            old.map(|((realm, number), silence)| (silence.last_at, *number, *realm)).collect();
+        old.sort_unstable();
+        old.truncate(limit);
+        for (_, number, realm) in &old {
+            self.rows.remove(&(*realm, *number));
+        }
+        old.len() == limit
     }
 }
 
@@ -196,6 +218,27 @@ impl Tables {
         }
     }
 
+    /// Lifts the entries of a number that is alive.
+    pub(super) fn lift_dead(
+        &mut self,
+        concerns: impl Fn(&Suppression) -> bool,
+        recipient: PhoneNumber,
+        why: &str,
+        now: Timestamp,
+    ) {
+        let all = self.suppressions.rows.values().filter(|entry| {
+            entry.recipient == recipient
+                && entry.reason.is_lifted_by_life()
+                && entry.is_in_force(now)
+                && concerns(entry)
+        });
+        let found: Vec<(SuppressionId, Realm)> = all.map(|entry| (entry.id, entry.realm)).collect();
+        for (id, realm) in found {
+            self.suppressions.end(id, now, why.to_owned());
+            self.write_audit(&reachability(realm), "suppression.lift", id.to_string(), why.to_owned(), now);
+        }
+    }
+
     fn lift_one_by_person(&mut self, known: &Suppression, why: String, actor: &Actor, now: Timestamp) {
         self.suppressions.end(known.id, now, why.clone());
         self.write_audit(actor, "suppression.lift", known.id.to_string(), why, now);
@@ -227,5 +270,35 @@ impl Tables {
                 && (include_lifted || entry.lifted.is_none())
         });
         Ok(page_of(found.cloned(), page, |entry| entry.id.key()))
+    }
+
+    /// Notes what the end of a message says of the phone.
+    pub(super) fn note_sign(&mut self, message: &Message, sign: Sign, policy: &Policy, now: Timestamp) {
+        let (realm, recipient) = (message.realm(), message.recipient);
+        match sign {
+            Sign::Reached => {
+                if self.silences.rows.remove(&(realm, recipient)).is_some() {
+                    self.lift_dead(|entry| entry.realm == realm, recipient, &delivered(message), now);
+                }
+            }
+            Sign::Unreached => {
+                let known = self.silences.rows.get(&(realm, recipient)).copied();
+                let silence = Silence::with_one_more(known, now);
+                self.silences.rows.insert((realm, recipient), silence);
+                if policy.is_dead(&silence) {
+                    let id = SuppressionId::from_key(self.next_id(now));
+                    let (entry, actor) = of_dead(id, message, &silence, policy, now);
+                    self.add_suppression(entry, &actor);
+                }
+            }
+        }
+    }
+
+    /// Somebody wrote from there: the number is alive, for every account.
+    pub(super) fn heard(&mut self, inbound: &Inbound, now: Timestamp) {
+        let Some(person) = inbound.person() else { return };
+        let environment = inbound.realm.environment;
+        self.silences.rows.retain(|(realm, number), _| (realm.environment, *number) != (environment, person));
+        self.lift_dead(|entry| entry.realm.environment == environment, person, &written(inbound), now);
     }
 }

@@ -8,12 +8,13 @@ use super::executor::{Rx, Tx};
 use super::part::Part;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
 use super::{
-    account, consent, consent_request, contact, conversation, event, media, message, review, suppression,
+    account, consent, consent_request, contact, conversation, event, media, message, review, silence,
+    suppression,
 };
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use tidings_domain::account::Realm;
+use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::assembly::{self, Assembly, Head, Known, Placing};
 use tidings_domain::event::Kind;
@@ -119,6 +120,9 @@ struct Desk<'h> {
     whose: HashMap<Parties, Whose>,
     /// What is told, for the conversations that it belongs to.
     said: Vec<Addition>,
+    /// Of whom it is known whether the number may be dead, and those where it may.
+    asked: HashSet<(Environment, PhoneNumber)>,
+    dead: silence::Dead,
     out: Advanced,
 }
 
@@ -166,6 +170,8 @@ impl<'h> Desk<'h> {
             waiting: None,
             whose: HashMap::new(),
             said: Vec::new(),
+            asked: HashSet::new(),
+            dead: silence::Dead::default(),
             out: Advanced::default(),
         }
     }
@@ -195,6 +201,8 @@ impl<'h> Desk<'h> {
         let begun: Vec<Inbound> = arrivals.iter().map(Arrival::inbound).collect();
         let parties: BTreeSet<Parties> = begun.iter().filter_map(parties).collect();
         self.whose = whose(&tx.sql, &Vec::from_iter(parties)).await?;
+        let people = begun.iter().filter_map(|inbound| Some((inbound.realm.environment, inbound.person()?)));
+        self.ask_of(&tx.sql, Vec::from_iter(people.collect::<BTreeSet<_>>())).await?;
         if !in_parts.is_empty() {
             let prints: Vec<Vec<u8>> = in_parts.into_iter().collect();
             let since = self.now.plus_ms(-assembly::REPEAT_MS).as_millis();
@@ -214,6 +222,23 @@ impl<'h> Desk<'h> {
             self.keep(&tx.sql, &rows).await?;
         }
         Ok(())
+    }
+
+    /// Whether the numbers of these may be dead.
+    async fn ask_of(&mut self, sql: &Session, people: Vec<(Environment, PhoneNumber)>) -> Result<()> {
+        self.dead.extend(silence::dead(sql, &people).await?);
+        self.asked.extend(people);
+        Ok(())
+    }
+
+    /// Somebody wrote: the number is alive.
+    async fn heard(&mut self, tx: &mut Tx, inbound: &Inbound) -> Result<()> {
+        let Some(person) = inbound.person() else { return Ok(()) };
+        let key = (inbound.realm.environment, person);
+        if !self.asked.contains(&key) {
+            self.ask_of(&tx.sql, vec![key]).await?;
+        }
+        if self.dead.remove(&key) { silence::heard(tx, inbound, person, self.now).await } else { Ok(()) }
     }
 
     /// Takes over these rows, with their parts.
@@ -254,6 +279,7 @@ impl<'h> Desk<'h> {
             }
         }
         self.seen.insert(print, before.map_or(arrival.at, |before| before.max(arrival.at)));
+        self.heard(tx, &inbound).await?;
         let handled = self.answer_or_route(tx, &mut inbound, ask.as_ref()).await?;
         self.begin(
             arrival,
@@ -369,6 +395,7 @@ impl<'h> Desk<'h> {
         }
         let Some(kept) = self.kept.get(&id) else { return Ok(()) };
         let (mut inbound, ask) = kept.inbound.clone().told(kept.assembly.read(), self.now, self.hearing);
+        self.heard(tx, &inbound).await?;
         let handled = self.answer_or_route(tx, &mut inbound, ask.as_ref()).await?;
         let Some(kept) = self.kept.get_mut(&id) else { return Ok(()) };
         kept.inbound = inbound.clone();

@@ -18,7 +18,7 @@ pub(super) use read::{batch, batches, find_all, message, messages, redact, timel
 pub(super) use sheet::{Needs, Sheet};
 
 use super::executor::{self, Tx};
-use super::{review, suppression};
+use super::{review, silence, suppression};
 use crate::backend::*;
 use crate::column;
 use crate::due::{CANDIDATES_MAX, LOOK_AGAIN, due_row, queue_of};
@@ -33,6 +33,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Effect, Input, Life, Message, Outcome, Rules, State, Status};
 use tidings_domain::poison;
 use tidings_domain::queue::Queue;
+use tidings_domain::reachability;
 use tidings_domain::receipt::{
     self, Candidate, Receipt, expected_form, is_certain, is_reference, our_reference, reference_form,
 };
@@ -114,7 +115,7 @@ pub(super) async fn advance(
     now: &Timestamp,
     rules: &Patience,
 ) -> Result<Advanced> {
-    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let mut commit = Commit::of(*now, rules);
     for happening in happenings {
         let status = match happening {
             Happening::To { message, input } => {
@@ -144,12 +145,19 @@ struct Commit<'a> {
     now: Timestamp,
     retry: &'a RetryPolicy,
     jitter: Jitter,
+    /// Where nothing comes back from a phone, there is none.
+    unreachable: Option<reachability::Policy>,
     out: Advanced,
 }
 
 impl<'a> Commit<'a> {
+    /// One in which nothing comes back from a phone.
     fn new(now: Timestamp, retry: &'a RetryPolicy, jitter: Jitter) -> Self {
-        Self { now, retry, jitter, out: Advanced::default() }
+        Self { now, retry, jitter, unreachable: None, out: Advanced::default() }
+    }
+
+    fn of(now: Timestamp, rules: &'a Patience) -> Self {
+        Self { unreachable: rules.unreachable, ..Self::new(now, &rules.retry, rules.jitter) }
     }
 
     /// Each decision of a commit gets another number, spread from the one that was drawn for it.
@@ -287,7 +295,10 @@ impl<'a> Commit<'a> {
                 Effect::PauseConnection(failure) => self.out.paused.push((message.connection, failure)),
             }
         }
-        Ok(())
+        match self.unreachable.zip(reachability::sign(before.state.status(), &life)) {
+            Some((policy, sign)) => silence::note(tx, &message, sign, &policy, now).await,
+            None => Ok(()),
+        }
     }
 
     fn publish(&mut self, tx: &mut Tx, message: &Message, event: Event) {

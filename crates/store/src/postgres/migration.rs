@@ -70,6 +70,9 @@ const MIGRATIONS: &[Migration] = &[
     // Nodes of before take an entry of a programme for one of everything, which sends too little and never too much: nobody must
     // write one, or let STOP end a programme, before the last of them is gone.
     migration!("0020_opt_out_of_a_programme", needs 17),
+    // Nodes of before count no silence and end none. An entry of a dead number is to them one of a number that is not in use, and who
+    // writes stays on the list where they hear it.
+    migration!("0021_dead_numbers", needs 17),
     // Nodes of before keep no media, and leave those of a message that they sweep away to the others.
     migration!("0022_media", needs 17),
 ];

@@ -36,6 +36,7 @@ mod quota;
 mod review;
 mod segment;
 mod session;
+mod silence;
 mod spend;
 mod suppression;
 mod template;

@@ -10,7 +10,7 @@ use crate::backend::*;
 use crate::column::{self, number};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tidings_domain::account::Realm;
+use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
@@ -71,7 +71,8 @@ impl Needs {
 /// The columns of an entry: what [`read`] reads.
 macro_rules! columns {
     () => {
-        "s.id, s.account, s.live, s.recipient, s.reason, s.source, s.created_at, s.expires_at, s.lifted_at, s.lifted_why, s.programme"
+        "s.id, s.account, s.live, s.recipient, s.reason, s.source, s.created_at, s.expires_at, s.lifted_at, s.lifted_why, s.programme,
+         s.unreachable"
     };
 }
 
@@ -124,17 +125,18 @@ impl Sheet {
             return;
         }
         let all: Vec<&Suppression> = self.new.values().collect();
+        let reasons = || all.iter().map(|entry| column::reason_numbers(entry.reason));
         flight.statement(
             "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why,
-               programme)
+               programme, unreachable)
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::smallint[], $6::text[],
-               $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[])",
+               $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::smallint[])",
             values![
                 all.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(),
                 all.iter().map(|entry| entry.realm.account.key()).collect::<Vec<_>>(),
                 all.iter().map(|entry| live(entry.realm.environment)).collect::<Vec<_>>(),
                 all.iter().map(|entry| entry.recipient.digits() as i64).collect::<Vec<_>>(),
-                all.iter().map(|entry| entry.reason as i16).collect::<Vec<_>>(),
+                reasons().map(|(reason, _)| reason as i16).collect::<Vec<_>>(),
                 all.iter().map(|entry| clean(&entry.source)).collect::<Vec<_>>(),
                 all.iter().map(|entry| entry.created_at.as_millis()).collect::<Vec<_>>(),
                 all.iter().map(|entry| entry.expires_at.map(Timestamp::as_millis)).collect::<Vec<_>>(),
@@ -146,6 +148,9 @@ impl Sheet {
                     .collect::<Vec<_>>(),
                 all.iter()
                     .map(|entry| entry.programme.as_ref().map(programme::Name::as_str))
+                    .collect::<Vec<_>>(),
+                reasons()
+                    .map(|(_, unreachable)| unreachable.map(|one| one as i16))
                     .collect::<Vec<_>>(),
             ],
         );
@@ -269,6 +274,14 @@ pub(super) async fn suppress(
     Ok(standing)
 }
 
+/// An id for an entry that the store makes by itself.
+pub(super) fn own_id(tx: &mut Tx, now: Timestamp) -> SuppressionId {
+    let id = SuppressionId::from_key(tx.next_id(now));
+    // Nobody else makes ids of ours.
+    tx.sheets.list.ids.insert(id.key(), false);
+    id
+}
+
 /// Puts the recipient on the list because a carrier said so.
 pub(super) async fn from_failure(
     tx: &mut Tx,
@@ -277,9 +290,7 @@ pub(super) async fn from_failure(
     now: Timestamp,
 ) -> Result<()> {
     let reason = Reason::of(failure.class);
-    let id = SuppressionId::from_key(tx.next_id(now));
-    // Nobody else makes ids of ours.
-    tx.sheets.list.ids.insert(id.key(), false);
+    let id = own_id(tx, now);
     let entry = Suppression {
         id,
         realm: message.realm(),
@@ -362,6 +373,39 @@ pub(super) async fn lift_by_person(
         if let Some(lifted) = lift(tx, &realm, &ask.person, &known.programme, &why, actor, &now).await? {
             restore_replaced(tx, &lifted, actor, now).await?;
         }
+    }
+    Ok(())
+}
+
+/// Where a dead number has an entry that was not lifted: for which accounts, the oldest entry first. It may be over.
+pub(super) async fn realms_of_dead_number(
+    sql: &Session,
+    environment: Environment,
+    recipient: PhoneNumber,
+) -> Result<Vec<Realm>> {
+    let rows = sql
+        .rows(
+            "SELECT s.account, s.live FROM suppression s WHERE s.recipient = $1 AND s.live = $2 AND s.unreachable = 1
+               AND s.lifted_at IS NULL ORDER BY s.id",
+            &[&(recipient.digits() as i64), &live(environment)],
+        )
+        .await?;
+    rows.iter().map(|row| realm(row, 0)).collect()
+}
+
+/// Lifts the entries of a number that is alive.
+pub(super) async fn lift_of_dead_number(
+    tx: &mut Tx,
+    realm: Realm,
+    recipient: PhoneNumber,
+    why: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let mut dead = tx.find_entries(realm, recipient).await?.to_vec();
+    dead.retain(|entry| entry.reason.is_lifted_by_life());
+    dead.sort_unstable_by_key(|entry| entry.id);
+    for entry in dead {
+        lift(tx, &realm, &recipient, &entry.programme, why, &reachability(realm), &now).await?;
     }
     Ok(())
 }
@@ -468,13 +512,6 @@ pub(super) const fn realm_number(realm: Realm) -> i64 {
     realm.account.key().wrapping_mul(2).wrapping_add(live(realm.environment) as i64)
 }
 
-fn reason(number: i16) -> Result<Reason> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|n| Reason::ALL.get(n).copied())
-        .ok_or_else(|| column::corrupt("suppression reason", number))
-}
-
 pub(super) async fn listed(rx: &Rx<'_>, after: &AuditId, limit: &usize) -> Result<Listed> {
     // The trail is in the order of accounts: one probe for each.
     let lines = rx
@@ -526,7 +563,10 @@ fn read(row: &Row) -> Result<Suppression> {
         realm: realm(row, 1)?,
         recipient: number(cell(row, 3)?)?,
         programme: column::programme(cell(row, 10)?)?,
-        reason: reason(cell(row, 4)?)?,
+        reason: column::reason(
+            i64::from(cell::<i16>(row, 4)?),
+            cell::<Option<i16>>(row, 11)?.map(i64::from),
+        )?,
         source: cell(row, 5)?,
         created_at: Timestamp::from_millis(cell(row, 6)?),
         expires_at: cell::<Option<i64>>(row, 7)?.map(Timestamp::from_millis),

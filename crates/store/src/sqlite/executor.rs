@@ -5,13 +5,14 @@
 //! failed, but the system has forgotten what it did not write, so going on would promise what nobody can keep.
 
 use super::Options;
-use super::endpoint;
 use super::reserve::Reserve;
+use super::{endpoint, silence};
 use crate::backend::{Page, Paged, STORE_NODE};
 use crate::column;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
+use crate::silent::Silent;
 use crate::turn::{CALL_WAIT, Turn};
 use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Crashed, Error, Guard, Key, Result};
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
 use tidings_domain::message::Message;
 use tidings_domain::purpose::Purpose;
@@ -203,6 +205,8 @@ struct Memory {
     changes: Changes,
     crashes: Crashes,
     parked_max: usize,
+    /// Of which numbers there may be a silence, once somebody asked; read anew when another process wrote.
+    silent: Option<Silent>,
 }
 
 struct Loaded {
@@ -257,6 +261,21 @@ impl Tx<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether there may be a silence of this number: of most there is none.
+    pub fn may_be_silent(&mut self, number: PhoneNumber) -> Result<bool> {
+        if self.memory.silent.as_ref().is_none_or(Silent::is_worn) {
+            self.memory.silent = Some(Silent::of(silence::numbers(self.sql)?));
+        }
+        Ok(self.memory.silent.as_ref().is_some_and(|silent| silent.may_have(number)))
+    }
+
+    /// To be called when there is a silence of this number.
+    pub fn note_silent(&mut self, number: PhoneNumber) {
+        if let Some(silent) = &mut self.memory.silent {
+            silent.add(number);
+        }
     }
 
     /// To be called when the suppression list was changed.
@@ -454,6 +473,7 @@ impl Writer {
                 waiting: None,
                 changes: Changes::default(),
                 crashes: Crashes::default(),
+                silent: None,
             },
             version: 0,
             reserve,
@@ -716,6 +736,7 @@ fn transact(
         if seen != *version {
             *version = seen;
             memory.loaded = None;
+            memory.silent = None;
             looked.renew();
             if let Some(waiting) = &memory.waiting {
                 waiting.set(super::message::count_waiting(connection)?);

@@ -2,7 +2,9 @@
 
 use super::executor::{Rx, Tx, failed, get, realm};
 use super::message;
-use super::{account, consent, consent_request, contact, conversation, event, media, review, suppression};
+use super::{
+    account, consent, consent_request, contact, conversation, event, media, review, silence, suppression,
+};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};
@@ -117,6 +119,7 @@ impl Desk<'_, '_> {
                 return Ok(());
             }
         }
+        silence::heard(self.tx, &inbound, self.now)?;
         let handled = self.answer_or_route(&mut inbound, ask.as_ref())?;
         insert(self.tx.sql, &inbound, &print, None)?;
         insert_part(self.tx.sql, inbound.id, 1, arrival)?;
@@ -220,6 +223,7 @@ impl Desk<'_, '_> {
 
     fn end_as(&mut self, inbound: Inbound, assembly: &Assembly) -> Result<()> {
         let (mut inbound, ask) = inbound.told(assembly.read(), self.now, self.hearing);
+        silence::heard(self.tx, &inbound, self.now)?;
         let handled = self.answer_or_route(&mut inbound, ask.as_ref())?;
         let missing = inbound.parts.as_ref().map(|parts| parts.missing.as_slice());
         self.tx

@@ -15,7 +15,7 @@ pub(super) use queue::{
 pub(super) use read::{all_damaged, batch, batches, find, message, messages, redact, timeline, unchanging};
 
 use super::executor::{Tx, failed};
-use super::{conversation, event, review, suppression};
+use super::{conversation, event, review, silence, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
@@ -29,6 +29,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Answer, Effect, Input, Life, Message, Rules, State, Status};
 use tidings_domain::poison;
 use tidings_domain::queue::Queue;
+use tidings_domain::reachability;
 use tidings_domain::receipt::{
     self, Candidate, Receipt, expected_form, is_certain, our_reference, reference_form,
 };
@@ -41,7 +42,7 @@ pub(super) fn advance(
     now: &Timestamp,
     rules: &Patience,
 ) -> Result<Advanced> {
-    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let mut commit = Commit::of(*now, rules);
     for happening in happenings {
         let status = match happening {
             Happening::To { message, input } => {
@@ -70,12 +71,19 @@ struct Commit<'a> {
     now: Timestamp,
     retry: &'a RetryPolicy,
     jitter: Jitter,
+    /// Where nothing comes back from a phone, there is none.
+    unreachable: Option<reachability::Policy>,
     out: Advanced,
 }
 
 impl<'a> Commit<'a> {
+    /// One in which nothing comes back from a phone.
     fn new(now: Timestamp, retry: &'a RetryPolicy, jitter: Jitter) -> Self {
-        Self { now, retry, jitter, out: Advanced::default() }
+        Self { now, retry, jitter, unreachable: None, out: Advanced::default() }
+    }
+
+    fn of(now: Timestamp, rules: &'a Patience) -> Self {
+        Self { unreachable: rules.unreachable, ..Self::new(now, &rules.retry, rules.jitter) }
     }
 
     /// Each decision of a commit gets another number, spread from the one that was drawn for it.
@@ -217,7 +225,11 @@ impl<'a> Commit<'a> {
         if is_lost(life.state.status()) && !is_lost(before.state.status()) {
             conversation::lose(tx.sql, message.id)?;
         }
-        self.effects(tx, &message, effects)
+        self.effects(tx, &message, effects)?;
+        match self.unreachable.zip(reachability::sign(before.state.status(), &life)) {
+            Some((policy, sign)) => silence::note(tx, &message, sign, &policy, self.now),
+            None => Ok(()),
+        }
     }
 
     fn effects(&mut self, tx: &mut Tx<'_>, message: &Message, effects: Vec<Effect>) -> Result<()> {

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0018_programmes", include_str!("../../migrations/sqlite/0018_programmes.sql")),
     ("0019_purpose_of_a_turn", include_str!("../../migrations/sqlite/0019_purpose_of_a_turn.sql")),
     ("0020_opt_out_of_a_programme", include_str!("../../migrations/sqlite/0020_opt_out_of_a_programme.sql")),
+    ("0021_dead_numbers", include_str!("../../migrations/sqlite/0021_dead_numbers.sql")),
     ("0022_media", include_str!("../../migrations/sqlite/0022_media.sql")),
 ];
 

@@ -29,6 +29,7 @@ mod quota;
 mod reserve;
 mod review;
 mod segment;
+mod silence;
 mod spend;
 mod suppression;
 mod template;

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};
 use rusqlite::{OptionalExtension, Row, params};
-use tidings_domain::account::Realm;
+use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
@@ -90,20 +90,22 @@ pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result
     }
     tx.sql
         .prepare_cached(
-            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at, programme)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO suppression (id, account, live, recipient, reason, source, created_at, expires_at, programme, unreachable)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
         .and_then(|mut s| {
+            let (reason, unreachable) = column::reason_numbers(entry.reason);
             s.execute(params![
                 entry.id.key(),
                 entry.realm.account.key(),
                 live(entry.realm.environment),
                 entry.recipient.digits() as i64,
-                entry.reason as i64,
+                reason,
                 entry.source,
                 entry.created_at.as_millis(),
                 entry.expires_at.map(Timestamp::as_millis),
                 entry.programme.as_ref().map(programme::Name::as_str),
+                unreachable,
             ])
         })
         .map_err(failed)?;
@@ -148,6 +150,32 @@ pub(super) fn lift_by_person(
         }
     }
     Ok(())
+}
+
+/// The entries of a dead number that were not lifted, those of every account. They may be over.
+pub(super) fn of_dead_number(
+    sql: &rusqlite::Connection,
+    environment: Environment,
+    recipient: PhoneNumber,
+) -> Result<Vec<Suppression>> {
+    let mut statement = sql
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM suppression WHERE recipient = ?1 AND live = ?2 AND unreachable = 1 AND lifted_at IS NULL
+             ORDER BY id"
+        ))
+        .map_err(failed)?;
+    let mut rows = statement.query(params![recipient.digits() as i64, live(environment)]).map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}
+
+/// Lifts the entry of a number that is alive.
+pub(super) fn lift_from_life(tx: &mut Tx<'_>, entry: &Suppression, why: &str, now: Timestamp) -> Result<()> {
+    let actor = reachability(entry.realm);
+    lift(tx, &entry.realm, &entry.recipient, &entry.programme, why, &actor, &now).map(drop)
 }
 
 /// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.
@@ -272,15 +300,7 @@ pub(super) fn listed(rx: &mut Rx<'_>, after: &AuditId, limit: &usize) -> Result<
     Ok(Listed { is_known, changes, upto: last.filter(|_| found == *limit).unwrap_or(newest) })
 }
 
-fn reason(number: i64) -> Result<Reason> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|n| Reason::ALL.get(n).copied())
-        .ok_or_else(|| column::corrupt("suppression reason", number))
-}
-
-const COLUMNS: &str =
-    "id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why, programme";
+const COLUMNS: &str = "id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why, programme, unreachable";
 
 /// The entry about this programme, or about everything, that was not lifted. It may be over.
 fn about(
@@ -327,7 +347,7 @@ fn read(row: &Row<'_>) -> Result<Suppression> {
         realm: realm(row, 1)?,
         recipient: number(get(row, 3)?)?,
         programme: column::programme(get(row, 10)?)?,
-        reason: reason(get(row, 4)?)?,
+        reason: column::reason(get(row, 4)?, get(row, 11)?)?,
         source: get(row, 5)?,
         created_at: Timestamp::from_millis(get(row, 6)?),
         expires_at: get::<Option<i64>>(row, 7)?.map(Timestamp::from_millis),

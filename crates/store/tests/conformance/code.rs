@@ -302,6 +302,7 @@ fn what_is_over_is_forgotten() {
                 parked_ms: DAY_MS,
                 attempts_ms: DAY_MS,
                 messages_ms: None,
+                silences_ms: i64::MAX,
             };
             while store.sweep(retention, 2, now).await.expect("swept") {}
         };

@@ -389,6 +389,7 @@ fn a_sweep_forgets_no_more_words_at_once_than_it_may_delete_rows() {
             parked_ms: DAY_MS,
             attempts_ms: DAY_MS,
             messages_ms: Some(DAY_MS),
+            silences_ms: i64::MAX,
         };
         let mut sweeps = 0;
         while store.sweep(retention, 130, at(100).plus_ms(DAY_MS)).await.expect("swept") {
@@ -429,6 +430,7 @@ fn what_was_said_and_noted_is_found_by_its_words_until_it_is_gone() {
             parked_ms: DAY_MS,
             attempts_ms: DAY_MS,
             messages_ms: Some(DAY_MS),
+            silences_ms: i64::MAX,
         };
         let sweep = async |now| while store.sweep(retention, MANY, now).await.expect("swept") {};
         sweep(at(2).plus_ms(DAY_MS)).await;

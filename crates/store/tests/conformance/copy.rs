@@ -77,6 +77,8 @@ async fn lived(directory: &Directory, seed: u64, more: i64) -> Teller {
     let touches = vec![(number(1), Touch::Answered, teller.now())];
     let read = Touched { after: None, upto: EventId::from_key(1), touches };
     store.add_touches(HOME, read).await.expect("answered");
+    // What came back from phones is forgotten by most sweeps.
+    crate::silence::have_one(&store, 210_000, teller.now()).await;
     // Nor is a message from a pool always accepted in it.
     crate::pool::have_a_sender(&store, 250_000, teller.now()).await;
     let quota = AskedQuota { count: crate::quota::count("kept", teller.now()), segments: 1, limit: 9 };

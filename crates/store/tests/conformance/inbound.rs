@@ -229,8 +229,13 @@ fn help_is_for_who_is_not_on_the_list_and_replies_are_bounded() {
 }
 
 /// How long things are kept where nothing is to go.
-const KEEP_ALL: Retention =
-    Retention { idempotency_ms: i64::MAX, parked_ms: i64::MAX, attempts_ms: i64::MAX, messages_ms: None };
+const KEEP_ALL: Retention = Retention {
+    idempotency_ms: i64::MAX,
+    parked_ms: i64::MAX,
+    attempts_ms: i64::MAX,
+    messages_ms: None,
+    silences_ms: i64::MAX,
+};
 
 #[test]
 fn a_doubtful_message_waits_for_a_person_who_may_suppress() {

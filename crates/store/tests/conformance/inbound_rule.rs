@@ -105,8 +105,13 @@ fn contact(n: i64, person: u64, group: &str, owner: Option<&str>) -> Contact {
     }
 }
 
-const KEEP_ALL: Retention =
-    Retention { idempotency_ms: i64::MAX, parked_ms: i64::MAX, attempts_ms: i64::MAX, messages_ms: None };
+const KEEP_ALL: Retention = Retention {
+    idempotency_ms: i64::MAX,
+    parked_ms: i64::MAX,
+    attempts_ms: i64::MAX,
+    messages_ms: None,
+    silences_ms: i64::MAX,
+};
 
 fn actor() -> Actor {
     Actor { account: HOME.account, who: "operator".to_owned() }

@@ -112,7 +112,7 @@ fn policy() -> RetryPolicy {
 }
 
 async fn tell(store: &std::sync::Arc<dyn Backend>, story: &[Step]) {
-    let rules = || Patience { retry: std::sync::Arc::new(policy()), jitter: Jitter(0) };
+    let rules = || Patience { retry: std::sync::Arc::new(policy()), unreachable: None, jitter: Jitter(0) };
     let messages = samples();
     let lives = messages.iter().map(|m| Life::queued(m.segments, START, m.send_at)).collect();
     let mut model = Model {

@@ -35,6 +35,7 @@ mod review;
 mod samples;
 mod segment;
 mod server;
+mod silence;
 mod spend;
 mod suppression;
 mod template;

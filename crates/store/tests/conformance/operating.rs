@@ -25,6 +25,7 @@ const KEEP: Retention = Retention {
     parked_ms: HOUR_MS,
     attempts_ms: DAY_MS,
     messages_ms: Some(30 * DAY_MS),
+    silences_ms: i64::MAX,
 };
 
 /// Sweeps until nothing is left to sweep.

@@ -20,6 +20,7 @@ const KEEP: Retention = Retention {
     parked_ms: HOUR_MS,
     attempts_ms: 30 * DAY_MS,
     messages_ms: Some(30 * DAY_MS),
+    silences_ms: i64::MAX,
 };
 
 fn day(n: i64) -> Timestamp {

@@ -192,6 +192,7 @@ fn a_sender_that_somebody_has_belongs_to_a_realm_and_is_forgotten_with_the_messa
             parked_ms: DAY_MS,
             attempts_ms: DAY_MS,
             messages_ms,
+            silences_ms: i64::MAX,
         };
         store.sweep(retention(None), MANY, at(1_000_000)).await.expect("swept");
         assert_eq!(last(&store, "p", &[1, 2]).await, [sent("A", 1), sent("B", 100)]);

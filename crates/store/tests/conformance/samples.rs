@@ -197,7 +197,7 @@ pub async fn give_up(store: &Arc<dyn Backend>, now: Timestamp) -> Advanced {
 }
 
 pub fn patience() -> Patience {
-    Patience { retry: Arc::new(RetryPolicy::default()), jitter: Jitter(7) }
+    Patience { retry: Arc::new(RetryPolicy::default()), unreachable: None, jitter: Jitter(7) }
 }
 
 pub async fn advance(store: &Arc<dyn Backend>, happenings: Vec<Happening>, now: Timestamp) -> Advanced {

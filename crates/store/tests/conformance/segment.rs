@@ -174,6 +174,7 @@ fn what_happened_is_forgotten_with_the_messages() {
             parked_ms: DAY_MS,
             attempts_ms: DAY_MS,
             messages_ms,
+            silences_ms: i64::MAX,
         };
         let now = at(50).plus_ms(DAY_MS);
         store.sweep(retention(None), 100, now).await.expect("swept");

@@ -97,8 +97,9 @@ async fn a_server_that_may_lose_what_it_committed_is_refused_with_a_sentence() {
 }
 
 /// What the newest migrations did, undone: the newest first.
-const UNDONE: [(i64, &str); 16] = [
+const UNDONE: [(i64, &str); 17] = [
     (22, "DROP TABLE media; ALTER TABLE inbound DROP COLUMN media"),
+    (21, "DROP TABLE silence; ALTER TABLE suppression DROP COLUMN unreachable"),
     (
         20,
         "ALTER TABLE suppression DROP COLUMN programme;
@@ -629,6 +630,7 @@ async fn what_people_write_is_put_away_found_and_forgotten_without_reading_a_who
         parked_ms: DAY_MS,
         attempts_ms: DAY_MS,
         messages_ms: Some(DAY_MS),
+        silences_ms: i64::MAX,
     };
     store.sweep(keep, 100, at(100).plus_ms(DAY_MS)).await.expect("swept");
     store.close().await.expect("closed");
@@ -691,7 +693,13 @@ async fn while_much_is_forgotten_those_conversations_are_not_looked_into_that_ha
     let said = |n: i64| crate::conversation::said(n, (n % 300) as u64, &format!("hi {n}"), n);
     receive(&store, (0..600).map(said).collect(), at(600)).await;
     let messages_ms = Some(1_000);
-    let keep = Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, messages_ms };
+    let keep = Retention {
+        idempotency_ms: DAY_MS,
+        parked_ms: DAY_MS,
+        attempts_ms: DAY_MS,
+        messages_ms,
+        silences_ms: i64::MAX,
+    };
     assert!(store.sweep(keep, 10, at(1_000)).await.expect("swept"), "there is more");
     let left = store.conversations(HOME, ConversationFilter::default(), page(MANY), at(1_000)).await;
     assert_eq!(left.expect("read").items.len(), 300);

@@ -191,7 +191,7 @@ pub(in crate::postgres) async fn wake(
     now: &Timestamp,
     rules: &Patience,
 ) -> Result<Advanced> {
-    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let mut commit = Commit::of(*now, rules);
     let (most, urgent, millis) = (*limit as i64, priorities(), now.as_millis());
     let look = tx.fronts().look();
     let (fronts, expiry) = (fronts_of(&look, LOOK_AGAIN), look.front(Queue::Expiry));
@@ -328,7 +328,7 @@ pub(in crate::postgres) async fn recover(
     if let Some(connection) = connection {
         node::check_owner(tx, *connection).await?;
     }
-    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let mut commit = Commit::of(*now, rules);
     // A claim's row in `due` stands at the end of its lease from the claim to the answer. So the claims of an earlier
     // process lie below this moment, and what waits for receipts, which may be millions, lies mostly above it.
     let leases_end = now.plus_ms(LEASE_MS + CLOCK_BACK_MS).as_millis();

@@ -4,10 +4,10 @@
 use crate::Result;
 use crate::column::{self, environment, number};
 use crate::due::{CANDIDATES_MAX, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN};
-use crate::postgres::conversation;
 use crate::postgres::executor::Tx;
 use crate::postgres::front::Queue;
 use crate::postgres::session::{Flight, Location, Session, cell, clean, live, values};
+use crate::postgres::{conversation, silence};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tidings_domain::account::Realm;
@@ -41,6 +41,8 @@ pub(in crate::postgres) struct Sheet {
     pub(super) batches_now: Vec<(BatchId, Realm, Timestamp, u32, i64)>,
     /// Messages that will not reach anybody now.
     pub(super) lost: Vec<i64>,
+    /// Of the recipients of messages that were found by their segments, and of others that were asked for.
+    pub(in crate::postgres) silences: silence::Sheet,
 }
 
 /// A message as decisions need it.
@@ -225,6 +227,7 @@ impl Sheet {
         for (form, row) in outstanding {
             let slot = slot(&row, None)?;
             let (segment, carrier_id) = (cell::<i16>(&row, TEXT + 1)? as u8, cell::<String>(&row, TEXT + 2)?);
+            self.silences.remember(&slot.message, &row, TEXT + 3)?;
             self.outstanding.entry(form).or_default().insert((slot.message.id.key(), segment), carrier_id);
             self.remember(slot);
         }
@@ -299,6 +302,7 @@ impl Sheet {
         self.write_expected(flight);
         self.write_parked(flight);
         self.write_calls(flight);
+        self.silences.write(flight);
         if !self.lost.is_empty() {
             conversation::write_lost(flight, &self.lost);
         }
@@ -603,11 +607,13 @@ async fn load_outstanding(sql: &Session, forms: &BTreeSet<Form>) -> Result<Vec<(
             concat!(
                 "SELECT ",
                 columns!(),
-                ", NULL::text, o.segment, o.carrier_id, k.n
+                ", NULL::text, o.segment, o.carrier_id, s.messages, s.since, s.last_at, k.n
                  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS k (connection, canonical, n)
                  CROSS JOIN LATERAL (SELECT x.message, x.segment, x.carrier_id FROM outstanding x
                    WHERE x.connection = k.connection AND x.canonical = k.canonical ORDER BY x.message, x.segment LIMIT 51) o
-                 CROSS JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = o.message LIMIT 1) m"
+                 CROSS JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = o.message LIMIT 1) m
+                 LEFT JOIN LATERAL (SELECT x.messages, x.since, x.last_at FROM silence x WHERE x.recipient = m.recipient
+                   AND x.live = m.live AND x.account = m.account LIMIT 1) s ON true"
             ),
             &[&connections, &canonicals],
         )

@@ -159,7 +159,7 @@ pub(in crate::sqlite) fn wake(
     now: &Timestamp,
     rules: &Patience,
 ) -> Result<Advanced> {
-    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let mut commit = Commit::of(*now, rules);
     let mut due = Vec::new();
     for purpose in Purpose::ALL {
         due.extend(due_messages(
@@ -243,7 +243,7 @@ pub(in crate::sqlite) fn recover(
     now: &Timestamp,
     rules: &Patience,
 ) -> Result<Advanced> {
-    let mut commit = Commit::new(*now, &rules.retry, rules.jitter);
+    let mut commit = Commit::of(*now, rules);
     // A claim's row in `due` stands at the end of its lease from the claim to the answer. So the claims of an earlier
     // process lie below this moment, and what waits for receipts, which may be millions, lies mostly above it.
     let leases_end = now.plus_ms(LEASE_MS + CLOCK_BACK_MS);

@@ -22,6 +22,7 @@ use tidings_domain::pool::Name;
 use tidings_domain::programme::{self, Joining};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
+use tidings_domain::reachability;
 use tidings_domain::reply::{self, Reply};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::review::Decision;
@@ -314,7 +315,8 @@ pub(super) fn lines(of: impl IntoIterator<Item = String>) -> String {
 }
 
 fn patience_of(jitter: u32) -> Patience {
-    Patience { retry: Arc::new(RetryPolicy::default()), jitter: Jitter(jitter) }
+    let unreachable = Some(reachability::Policy { messages: 2, over_ms: 1_000, for_ms: HOUR_MS });
+    Patience { retry: Arc::new(RetryPolicy::default()), unreachable, jitter: Jitter(jitter) }
 }
 
 /// A key and what is asked with it, both of few, and what became of the drafts as the answer.

@@ -248,6 +248,7 @@ impl Teller {
                 parked_ms: self.draw.of(&[60_000, 3 * DAY_MS]),
                 attempts_ms: self.draw.of(&[60_000, DAY_MS]),
                 messages_ms: self.draw.of(&[None, Some(60_000), Some(5 * DAY_MS)]),
+                silences_ms: self.draw.of(&[0, 60_000, DAY_MS, 5 * DAY_MS]),
             }),
             86 => Call::Hold(self.draw.of(&[None, Some("restored".to_owned())])),
             87 => Call::Pause(self.line(), self.draw.of(&[None, Some("bills".to_owned())])),
@@ -579,6 +580,17 @@ impl Teller {
         }
     }
 
+    /// One that may say that the phone could not be reached.
+    fn at_the_phone(&mut self) -> Failure {
+        let failure = self.failure();
+        match self.draw.one_in(2) {
+            true => {
+                Failure { class: FailureClass::UnknownError, transient: true, unreached: true, ..failure }
+            }
+            false => failure,
+        }
+    }
+
     fn failure(&mut self) -> Failure {
         let code = self.draw.of(&["smpp 0x00000058", "smpp 0x0000000b"]);
         Failure::new(self.draw.of(&FailureClass::ALL), self.draw.one_in(2), code, "as the carrier says")
@@ -590,7 +602,7 @@ impl Teller {
         let segment = if self.draw.one_in(20) { self.draw.below(4) as u8 } else { sent.segment };
         let answer = match self.draw.below(12) {
             0..7 => Answer::Accepted { carrier_id: self.carrier_id(&sent) },
-            7 | 8 => Answer::Refused(self.failure()),
+            7 | 8 => Answer::Refused(self.at_the_phone()),
             9 | 10 => Answer::None,
             _ => Answer::Unsent,
         };
@@ -643,9 +655,9 @@ impl Teller {
         let outcome = match self.draw.below(10) {
             0 => None,
             1..6 => Some(Outcome::Delivered),
-            6 => Some(Outcome::Undelivered(self.failure())),
+            6 => Some(Outcome::Undelivered(self.at_the_phone())),
             7 => Some(Outcome::Rejected(self.failure())),
-            8 => Some(Outcome::Expired(self.failure())),
+            8 => Some(Outcome::Expired(self.at_the_phone())),
             _ => Some(Outcome::Unknown(self.failure())),
         };
         let receipt = Receipt {
