@@ -10,8 +10,13 @@ use tidings_domain::media::{Content, Fate, ITEM_OCTETS_MAX, Item, Kind as Sort, 
 use tidings_domain::suppression::Reason;
 use tidings_store::*;
 
-const KEEP_ALL: Retention =
-    Retention { messages_ms: None, attempts_ms: DAY_MS, idempotency_ms: DAY_MS, parked_ms: DAY_MS };
+const KEEP_ALL: Retention = Retention {
+    messages_ms: None,
+    attempts_ms: DAY_MS,
+    idempotency_ms: DAY_MS,
+    parked_ms: DAY_MS,
+    silences_ms: i64::MAX,
+};
 
 /// The arrival with these: type, name and octets of each.
 pub fn with(arrival: Arrival, all: &[(&str, Option<&str>, &[u8])]) -> Arrival {

@@ -860,6 +860,7 @@ async fn what_a_node_of_before_leaves_of_a_message_is_swept_away() {
     database.run(&format!("DELETE FROM inbound WHERE id = {}", floor_at(START) + 1));
     let keep = Retention {
         messages_ms: Some(DAY_MS),
+        silences_ms: i64::MAX,
         idempotency_ms: DAY_MS,
         parked_ms: DAY_MS,
         attempts_ms: DAY_MS,
