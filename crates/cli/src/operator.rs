@@ -175,15 +175,17 @@ impl Operator {
                 place.migrate(&home)
             );
         }
-        Self::open_home(home).await
+        // What is wrong in the configuration is said by who needs it; what only looks at the store goes on.
+        let names = place.configuration(Secrets::Left).map(|config| config.programmes().names());
+        Self::open_home(home, Arc::new(names.unwrap_or_default())).await
     }
 
-    /// Opens the store that is there.
+    /// Opens the store that is there, where programmes are called so.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub async fn open_home(home: Home) -> anyhow::Result<Self> {
-        let store = home.open()?;
+    pub async fn open_home(home: Home, names: Arc<programme::Names>) -> anyhow::Result<Self> {
+        let store = home.open(names)?;
         let clock = clock_of_command();
         let account = store.default_account(clock.now()).await?;
         Ok(Self { store, clock, account, home })

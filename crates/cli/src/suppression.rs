@@ -12,11 +12,11 @@ use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidings_domain::id::SuppressionId;
-use tidings_domain::programme;
+use tidings_domain::programme::{self, Programmes};
 use tidings_domain::suppression::{Listing, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
-use tidings_store::{Page, Suppression};
+use tidings_store::{Backend, Page, Suppression};
 use tidings_wire::suppression::shown;
 
 /// What to do with the list.
@@ -95,7 +95,45 @@ fn what(programme: Option<&programme::Name>) -> String {
 fn still(standing: &Listing) -> String {
     let all = standing.account.map(|_| what(None)).into_iter();
     let programmes = standing.programmes.keys().map(|name| what(Some(name)));
-    all.chain(programmes).collect::<Vec<_>>().join(", ")
+    let lost =
+        standing.lost.keys().map(|name| format!("{} (for {name}, which is no [[programme]])", what(None)));
+    all.chain(programmes).chain(lost).collect::<Vec<_>>().join(", ")
+}
+
+/// What the configuration has made of entries that are about one programme: a sentence for each programme that it does not
+/// know, or that can be told from others no more, and what to do about it.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn of_lost_programmes(
+    store: &dyn Backend,
+    programmes: &Programmes,
+    now: Timestamp,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    let names = programmes.names();
+    for (name, count) in store.programmes_listed(now).await? {
+        let entries =
+            numbered(count, "entry of the suppression list is", "entries of the suppression list are");
+        if names.all_of(&name).is_none() {
+            found.push((
+                format!(
+                    r#"{entries} for the programme "{name}", which is not in the configuration, so nothing at all is sent to these people"#
+                ),
+                format!(
+                    r#"write formerly = ["{name}"] into the [[programme]] that it is now, or a [[programme]] of this name again; `tidings suppression list --programme {name}` shows them"#
+                ),
+            ));
+        } else if let Some(sender) = programmes.all_shared(&name) {
+            found.push((
+                format!(
+                    r#"{entries} for the programme "{name}" alone, and another uses each of its senders, such as {sender}, so they do not stop what goes from there and names no programme"#
+                ),
+                "name the programme in each request, or give it a sender of its own".to_owned(),
+            ));
+        }
+    }
+    Ok(found)
 }
 
 /// Does it.

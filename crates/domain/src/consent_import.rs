@@ -352,6 +352,7 @@ mod tests {
         let options = Options { environment: Environment::Live, default_country: None, number_column: None };
         let programme = Programme {
             name: Name::parse("offers").expect("a name"),
+            formerly: Vec::new(),
             seller: "Acme".to_owned(),
             senders: Vec::new(),
             pools: Vec::new(),

@@ -4,6 +4,7 @@ use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Consent, OptOut};
 use tidings_domain::consent_request::ConsentRequest;
+use tidings_domain::programme;
 use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
 use tidings_store::{Backend, BoxFuture, Page, Paged, Result, Suppression};
@@ -51,9 +52,9 @@ impl Proof {
         self.suppressions.iter().filter_map(Suppression::opt_out).collect()
     }
 
-    /// How the person stands on the suppression list.
-    pub fn standing(&self) -> Listing {
-        Listing::of(&self.suppressions, self.made_at)
+    /// How the person stands on the suppression list, where programmes are called so.
+    pub fn standing(&self, names: &programme::Names) -> Listing {
+        Listing::of(&self.suppressions, names, self.made_at)
     }
 }
 

@@ -44,6 +44,7 @@ pub use suppression::*;
 pub use template::*;
 
 use crate::{Error, Guard, Result, Waiting};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -135,6 +136,7 @@ pub trait Backend: Send + Sync + 'static {
     ) -> BoxFuture<'_, Advanced>;
 
     /// How each of these people stands on the suppression list, as of the newest commit: the last look before a submission.
+    /// Which programme an entry is about is told by the names that the store was opened with, as everywhere.
     fn suppressed(
         &self,
         recipients: Vec<(Realm, PhoneNumber)>,
@@ -392,6 +394,10 @@ pub trait Backend: Send + Sync + 'static {
         actor: Actor,
         now: Timestamp,
     ) -> BoxFuture<'_, Option<Suppression>>;
+
+    /// How many entries count now that are about one programme, of all accounts, by the name that they were made with. Reads
+    /// the whole list.
+    fn programmes_listed(&self, now: Timestamp) -> BoxFuture<'_, BTreeMap<programme::Name, u64>>;
 
     /// A page of the list, newest first; with a number, only that one's entries.
     fn suppressions(

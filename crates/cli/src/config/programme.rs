@@ -8,7 +8,8 @@ use tidings_domain::consent::{self, Act, Channel, WORDING_MAX, Wording};
 use tidings_domain::content;
 use tidings_domain::pool;
 use tidings_domain::programme::{
-    self, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, Programmes, SELLER_MAX, Stop, WELCOME_MAX,
+    self, FORMERLY_MAX, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, Programmes, SELLER_MAX, Stop,
+    WELCOME_MAX,
 };
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
@@ -22,6 +23,9 @@ section! {
     Programme = "programme" {
         /// Its name: a to z, digits, - and _.
         name: String = String::new(), example r#""offers""#;
+        /// Names that it had before: consents and opt-outs of these are of it. Without that, who is out of a programme that is not
+        /// there any more gets nothing at all.
+        formerly: Vec<String> = Vec::new(), example r#"["deals"]"#;
         /// Whose it is: the name that people give their consent to, as the ledger has it.
         seller: String = String::new(), example r#""Acme Clinic""#;
         /// The senders that it uses: phone numbers, short codes, names, and "pool:NAME". What they send is of this programme if
@@ -95,6 +99,15 @@ impl Programme {
         let Some(name) = Name::parse(&self.name) else {
             return Err(("name", format!("must be 1 to {NAME_MAX} of a to z, digits, - and _; correct it")));
         };
+        if self.formerly.len() > FORMERLY_MAX {
+            return Err(("formerly", format!("has more than {FORMERLY_MAX} names; remove some")));
+        }
+        let former = |text: &String| {
+            Name::parse(text).ok_or_else(|| {
+                ("formerly", format!(r#"has "{text}", which no programme was ever called; correct it"#))
+            })
+        };
+        let formerly = self.formerly.iter().map(former).collect::<Result<Vec<_>, _>>()?;
         let seller = self.seller.trim();
         if seller.is_empty() || seller.chars().count() > SELLER_MAX || seller.chars().any(char::is_control) {
             let why = format!("must have 1 to {SELLER_MAX} characters; write the name that people agree to");
@@ -125,7 +138,7 @@ impl Programme {
             StopWord::Account => Stop::Account,
             StopWord::Programme => Stop::Programme,
         };
-        Ok(programme::Programme { name, seller: seller.to_owned(), senders, pools, join, stop })
+        Ok(programme::Programme { name, formerly, seller: seller.to_owned(), senders, pools, join, stop })
     }
 
     /// How people join it.
@@ -209,6 +222,13 @@ impl Programme {
             Ok(_) if before.len() == PROGRAMMES_MAX => {
                 ("name", format!("is one of more than {PROGRAMMES_MAX} programmes; remove some"))
             }
+            Ok(one) if one.formerly.contains(&one.name) => {
+                ("formerly", format!(r#"has "{}", which it is called now; remove that"#, one.name))
+            }
+            Ok(one) if let Some((name, other)) = called_as(&one, before) => (
+                "formerly",
+                format!(r#"leaves "{name}" with two programmes, this one and "{other}": remove it from one"#),
+            ),
             Ok(one) => match before.iter().find_map(|other| shared(&one, &other.programme)) {
                 None => return Some(one),
                 Some((word, name)) => {
@@ -222,6 +242,14 @@ impl Programme {
         reader.complain_of(table, key, wrong);
         None
     }
+}
+
+/// A name that is, or was, also that of one of these, and which: then nobody knows whose the opt-outs of that name are.
+fn called_as(one: &programme::Programme, before: &[Written]) -> Option<(Name, Name)> {
+    before.iter().map(|other| &other.programme).find_map(|other| {
+        let mut mine = std::iter::once(&one.name).chain(&one.formerly);
+        mine.find(|name| other.is_called(name)).map(|name| (name.clone(), other.name.clone()))
+    })
 }
 
 /// A word by which people would join both at the same sender, with the name of the other.
@@ -351,6 +379,25 @@ mod tests {
                 .replace("Acme offers", "More offers"),
         ];
         assert!(load(&two.concat()).expect_err("one word for two")[0].contains("at a sender that both use"));
+
+        let called = |name: &str, formerly: &str| {
+            let senders = "seller = \"Acme\"\nsenders = [\"Acme\"]\n";
+            format!("[[programme]]\nname = \"{name}\"\n{senders}formerly = [{formerly}]\n")
+        };
+        let renamed = load(&called("a", "\"b\", \"c\"")).expect("it is right");
+        assert_eq!(renamed.programmes().all[0].formerly.len(), 2);
+        assert_eq!(load(&renamed.show()).expect("it can be written").programmes(), renamed.programmes());
+        for (two, cure) in [
+            (called("a", "\"a\""), "called now"),
+            (called("a", "\"Big\""), "no programme was ever called"),
+            (called("a", "\"b\"") + &called("b", ""), "with two programmes, this one and \"a\""),
+            (called("a", "") + &called("b", "\"a\""), "with two programmes, this one and \"a\""),
+            (called("a", "\"c\"") + &called("b", "\"c\""), "with two programmes, this one and \"a\""),
+        ] {
+            let problems = load(&two).expect_err(&two);
+            let [problem] = &problems[..] else { panic!("{two}: {problems:?}") };
+            assert!(problem.contains("key \"formerly\"") && problem.contains(cure), "{problem}");
+        }
 
         let twice = "[[programme]]\nname = \"a\"\nseller = \"Acme\"\nsenders = [\"Acme\"]\n".repeat(2);
         assert!(load(&twice).expect_err("two of one name")[0].contains("that of another programme"));

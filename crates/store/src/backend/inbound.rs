@@ -261,7 +261,7 @@ impl Ask {
     pub(crate) fn lifts(&self, entry: &Suppression) -> bool {
         let concerns = match (&self.joining, &entry.programme) {
             (None, _) | (Some(_), None) => true,
-            (Some(joining), Some(programme)) => joining.name == *programme,
+            (Some(joining), Some(programme)) => joining.is_of(programme),
         };
         entry.reason.is_lifted_by_person() && concerns
     }
@@ -390,7 +390,7 @@ impl Inbound {
     fn reason_against(&self, ask: &Ask, standing: &Listing) -> Option<suppression::Reason> {
         let of = |programme| standing.against(programme).map(|entry| entry.reason);
         match (&ask.joining, self.keyword) {
-            (Some(joining), _) => of(Some(&joining.name)),
+            (Some(joining), _) => standing.to_take_back(Some(&joining.name)).map(|entry| entry.reason),
             (None, keyword::Class::Stop) => of(ask.stops.as_ref()),
             (None, keyword::Class::Start) => standing.strongest(),
             (None, keyword::Class::Help) => of(ask.answer_is_of()),

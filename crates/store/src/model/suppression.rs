@@ -27,6 +27,8 @@ fn place_of(entry: &Suppression) -> Place {
 pub(super) struct Suppressions {
     rows: BTreeMap<SuppressionId, Suppression>,
     unlifted: BTreeMap<Place, SuppressionId>,
+    /// What programmes are called.
+    names: programme::Names,
     /// How often it was changed.
     version: i64,
 }
@@ -39,7 +41,12 @@ impl Suppressions {
 
     /// How this number stands on the list.
     pub(super) fn standing(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Listing {
-        Listing::of(self.of_one(realm, recipient), now)
+        Listing::of(self.of_one(realm, recipient), &self.names, now)
+    }
+
+    /// From here on programmes are called so.
+    pub(super) fn set_names(&mut self, names: programme::Names) {
+        self.names = names;
     }
 
     /// The entries of a number that are not lifted, in the order of their programmes: the one about everything first.
@@ -210,6 +217,16 @@ impl Tables {
             let id = SuppressionId::from_key(self.next_id(now));
             self.add_suppression(Suppression { id, created_at: now, lifted: None, ..replaced }, actor);
         }
+    }
+
+    pub(super) fn programmes_listed(&mut self, now: Timestamp) -> Result<BTreeMap<programme::Name, u64>> {
+        let mut found = BTreeMap::new();
+        for entry in self.suppressions.rows.values().filter(|entry| entry.is_in_force(now)) {
+            if let Some(name) = &entry.programme {
+                *found.entry(name.clone()).or_default() += 1;
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn suppressions(

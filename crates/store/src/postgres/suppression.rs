@@ -10,6 +10,7 @@ use crate::backend::*;
 use crate::column::{self, number};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
@@ -227,24 +228,25 @@ pub(super) async fn standing(
     recipient: PhoneNumber,
     now: Timestamp,
 ) -> Result<Listing> {
-    Ok(Listing::of(tx.find_entries(realm, recipient).await?, now))
+    let looked = Arc::clone(&tx.looked);
+    Ok(looked.standing(tx.find_entries(realm, recipient).await?, now))
 }
 
-pub(super) async fn suppressed(
+/// The entries of each of these people that were not lifted.
+pub(super) async fn entries(
     rx: &Rx<'_>,
     recipients: &[(Realm, PhoneNumber)],
-    now: &Timestamp,
-) -> Result<Vec<Listing>> {
+) -> Result<Vec<Vec<Suppression>>> {
     let keys: BTreeSet<Key> = recipients.iter().map(|(realm, recipient)| key(*realm, *recipient)).collect();
     let mut entries: HashMap<Key, Vec<Suppression>> = HashMap::new();
     for row in &load_entries(rx.sql, &keys).await? {
         let entry = read(row)?;
         entries.entry(key(entry.realm, entry.recipient)).or_default().push(entry);
     }
-    let standing = |(realm, recipient): &(Realm, PhoneNumber)| {
-        Listing::of(entries.get(&key(*realm, *recipient)).into_iter().flatten(), *now)
+    let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
+        entries.get(&key(*realm, *recipient)).cloned().unwrap_or_default()
     };
-    Ok(recipients.iter().map(standing).collect())
+    Ok(recipients.iter().map(of_one).collect())
 }
 
 // ── changing ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -419,6 +421,26 @@ pub(super) async fn history(
         )
         .await?;
     rows.iter().map(read).collect()
+}
+
+pub(super) async fn programmes_listed(
+    rx: &Rx<'_>,
+    now: &Timestamp,
+) -> Result<BTreeMap<programme::Name, u64>> {
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT s.programme, count(*) FROM suppression s WHERE s.programme IS NOT NULL AND s.lifted_at IS NULL
+               AND (s.expires_at IS NULL OR s.expires_at > $1) GROUP BY s.programme",
+            &[&now.as_millis()],
+        )
+        .await?;
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        let count: i64 = cell(row, 1)?;
+        found.extend(column::programme(cell(row, 0)?)?.map(|name| (name, count.unsigned_abs())));
+    }
+    Ok(found)
 }
 
 pub(super) async fn suppressions(

@@ -7,7 +7,9 @@ use super::operating::write_audit;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};
+use crate::looked::Looked;
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::OptOut;
@@ -20,7 +22,7 @@ use tidings_domain::time::Timestamp;
 
 /// The same inside the writer's transaction, which remembers who was found free.
 pub(super) fn look(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<Listing> {
-    let found = standing(tx.sql, realm, recipient, now)?;
+    let found = standing(tx, realm, recipient, now)?;
     if found.is_free() {
         tx.looked.free(realm, recipient);
     }
@@ -28,21 +30,37 @@ pub(super) fn look(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Times
 }
 
 /// How this number stands on the list.
-pub(super) fn standing(
-    sql: &rusqlite::Connection,
-    realm: Realm,
-    recipient: PhoneNumber,
-    now: Timestamp,
-) -> Result<Listing> {
-    Ok(Listing::of(&unlifted(sql, realm, recipient)?, now))
+pub(super) fn standing(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<Listing> {
+    Ok(tx.looked.standing(&unlifted(tx.sql, realm, recipient)?, now))
 }
 
 pub(super) fn suppressed(
     rx: &mut Rx<'_>,
+    looked: &Looked,
     recipients: &[(Realm, PhoneNumber)],
-    now: &Timestamp,
+    now: Timestamp,
 ) -> Result<Vec<Listing>> {
-    recipients.iter().map(|(realm, recipient)| standing(rx.sql, *realm, *recipient, *now)).collect()
+    let standing = |(realm, recipient): &(Realm, PhoneNumber)| -> Result<Listing> {
+        Ok(looked.standing(&unlifted(rx.sql, *realm, *recipient)?, now))
+    };
+    recipients.iter().map(standing).collect()
+}
+
+pub(super) fn programmes_listed(rx: &mut Rx<'_>, now: &Timestamp) -> Result<BTreeMap<programme::Name, u64>> {
+    let mut statement = rx
+        .sql
+        .prepare_cached(
+            "SELECT programme, count(*) FROM suppression
+             WHERE programme IS NOT NULL AND lifted_at IS NULL AND (expires_at IS NULL OR expires_at > ?1) GROUP BY programme",
+        )
+        .map_err(failed)?;
+    let mut rows = statement.query([now.as_millis()]).map_err(failed)?;
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let count: i64 = get(row, 1)?;
+        found.extend(column::programme(get(row, 0)?)?.map(|name| (name, count.unsigned_abs())));
+    }
+    Ok(found)
 }
 
 pub(super) fn suppress(tx: &mut Tx<'_>, entries: &[Suppression], actor: &Actor) -> Result<Vec<Suppression>> {

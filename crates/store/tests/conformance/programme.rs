@@ -24,6 +24,7 @@ const PERSON: u64 = 7;
 pub fn programmes() -> Programmes {
     let programme = |name: &str, sender: &str, join, stop| Programme {
         name: Name::parse(name).expect("a name"),
+        formerly: Vec::new(),
         seller: "Acme".to_owned(),
         senders: vec![Sender::from_stored(sender).expect("a sender")],
         pools: Vec::new(),
@@ -94,6 +95,10 @@ fn listed(n: i64, reason: Reason) -> Suppression {
         expires_at: None,
         lifted: None,
     }
+}
+
+fn listed_of(n: i64) -> Suppression {
+    listed(n, Reason::OptedOut)
 }
 
 async fn why_listed(store: &Arc<dyn Backend>, s: i64) -> Option<Reason> {
@@ -205,7 +210,7 @@ fn of_news(n: i64) -> Message {
 
 /// The person is out of the news for this reason, and of nothing else.
 fn out_of_news(reason: Reason) -> Listing {
-    Listing { account: None, programmes: [(news(), reason)].into() }
+    Listing { programmes: [(news(), reason)].into(), ..Listing::default() }
 }
 
 #[test]
@@ -340,6 +345,97 @@ fn entries_about_everything_and_about_a_programme_know_nothing_of_each_other() {
         let page = store.suppressions(HOME, Some(number(PERSON)), true, page(MANY)).await.expect("read");
         assert_eq!(page.items.len(), 4, "{page:?}");
     });
+}
+
+#[test]
+fn a_programme_that_is_renamed_keeps_its_opt_outs_and_those_of_one_that_is_gone_are_of_everything() {
+    for_each_place(|place| async move {
+        let renamed = || {
+            let mut all = programmes();
+            let news = all.all.pop().expect("it is the last");
+            let name = Name::parse("letters").expect("a name");
+            all.all.push(Programme { name, formerly: vec![news.name.clone()], ..news });
+            all
+        };
+        let gone = || Programmes { all: programmes().all.into_iter().take(2).collect() };
+        let admitted = |store: &Arc<dyn Backend>, n: i64, programme: Option<&str>| {
+            let store = Arc::clone(store);
+            let message = Message { programme: programme.and_then(Name::parse), ..of_news(n) };
+            async move {
+                match store.accept(intake([message]), at(3)).await.expect("accepted") {
+                    Accepted::New(mut admissions, _) => admissions.pop(),
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let stopped = |name: &str| {
+            let of = InForce { reason: Reason::OptedOut, programme: Name::parse(name) };
+            Some(Admission::Suppressed(of))
+        };
+        let store = place.open_calling(programmes().names());
+        let waits = |n| Message { send_at: Some(at(60)), expires_at: at(9_000), ..of_news(n) };
+        accept(&store, [Message { recipient: number(8), ..waits(1) }]).await;
+        hear(&store, vec![to_news(11, "STOP", 1)], 1).await;
+        let listed = store.programmes_listed(at(2)).await.expect("read");
+        assert_eq!(listed.into_iter().collect::<Vec<_>>(), [(news(), 1)]);
+        assert_eq!(admitted(&store, 20, Some("offers")).await, Some(Admission::Admitted));
+        assert_eq!(admitted(&store, 21, None).await, Some(Admission::Admitted));
+        assert_eq!(admitted(&store, 22, Some("news")).await, stopped("news"));
+        let entry = Suppression { programme: Some(news()), recipient: number(8), ..listed_of(51) };
+        store.suppress(vec![entry], actor()).await.expect("listed");
+        store.close().await.expect("closed");
+
+        // It has another name: its opt-outs are against it, and against nothing else.
+        let store = place.open_calling(renamed().names());
+        assert_eq!(admitted(&store, 30, Some("letters")).await, stopped("letters"));
+        assert_eq!(admitted(&store, 31, Some("offers")).await, Some(Admission::Admitted));
+        store.close().await.expect("closed");
+
+        // Nobody knows it: they are against everything, also against what waits.
+        let store = place.open_calling(gone().names());
+        for programme in [None, Some("offers"), Some("news")] {
+            assert_eq!(admitted(&store, 40, programme).await, stopped("news"), "{programme:?}");
+        }
+        let ended = store.stop_waiting(vec![(HOME, number(8))], MANY, at(4)).await.expect("ended");
+        assert_eq!((ended.counted.len(), status(&store, id(1)).await), (1, Status::Rejected));
+        // A word to join another programme opens nothing of it, and so nothing is said; START opens all.
+        hear(&store, vec![said(12, "join", 10)], 10).await;
+        assert_eq!(
+            (ledger(&store).await.len(), standing(&store, 11).await.against_all()),
+            (1, Some(Reason::OptedOut))
+        );
+        assert!(store.message(HOME, id(82)).await.expect("read").is_none(), "no welcome");
+        hear(&store, vec![said(13, "START", 20)], 20).await;
+        assert!(standing(&store, 21).await.is_free());
+        assert_eq!(stored(&store, id(13)).await.message.reply.map(|one| one.kind), Some(reply::Kind::OptIn));
+        store.close().await.expect("closed");
+
+        // It is back: what it says counts as it did.
+        let store = place.open_calling(programmes().names());
+        let other = store.suppressed(vec![(HOME, number(8))], at(30)).await.expect("read").remove(0);
+        assert_eq!(other, out_of_news(Reason::OptedOut));
+        store.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn the_word_of_a_programme_takes_back_an_opt_out_under_the_name_that_it_had() {
+    for_each_place(|place| async move {
+        let store = place.open_calling(renamed_offers().names());
+        let entry = Suppression { programme: Name::parse("deals"), ..listed(50, Reason::OptedOut) };
+        store.suppress(vec![entry], actor()).await.expect("listed");
+        let by_word = ByWord { programmes: Arc::new(renamed_offers()), welcome: Box::new(|_, _, _| None) };
+        let hearing = Hearing { by_word: Some(Arc::new(by_word)), ..joining(at(10)) };
+        store.receive(vec![said(1, "join", 10)], hearing, at(10)).await.expect("received");
+        assert!(standing(&store, 11).await.is_free());
+        store.close().await.expect("closed");
+    });
+}
+
+fn renamed_offers() -> Programmes {
+    let mut all = programmes();
+    all.all[1].formerly = Name::parse("deals").into_iter().collect();
+    all
 }
 
 #[test]

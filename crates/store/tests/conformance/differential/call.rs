@@ -565,6 +565,8 @@ pub(super) async fn everything(
 ) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut add = |what: String, text: String| all.push((what, text));
+    let listed = store.programmes_listed(now).await.expect("read");
+    add("programmes on the list".to_owned(), format!("{listed:?}"));
     for realm in REALMS {
         let name = format!("{} {}", realm.account, realm.environment.as_str());
         let filter = MessageFilter::default;
