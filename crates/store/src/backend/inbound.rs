@@ -267,9 +267,14 @@ impl Ask {
     }
 
     /// Whether its answer may be sent to somebody who stands so: an opt-out is confirmed, and whom somebody of the account does
-    /// not want to be sent to hears nothing else.
+    /// not want to be sent to hears nothing else. Who is out of everything has heard so, and hears nothing of a programme.
     pub(crate) fn may_be_answered(&self, standing: &Listing, inbound: &Inbound) -> bool {
-        inbound.keyword == keyword::Class::Stop || standing.against(self.answer_is_of()).is_none()
+        match inbound.keyword {
+            keyword::Class::Stop => {
+                self.stops.is_none() || standing.account != Some(suppression::Reason::OptedOut)
+            }
+            _ => standing.against(self.answer_is_of()).is_none(),
+        }
     }
 
     /// The programme that its answer is of.
@@ -391,7 +396,12 @@ impl Inbound {
         let of = |programme| standing.against(programme).map(|entry| entry.reason);
         match (&ask.joining, self.keyword) {
             (Some(joining), _) => standing.to_take_back(Some(&joining.name)).map(|entry| entry.reason),
-            (None, keyword::Class::Stop) => of(ask.stops.as_ref()),
+            // What is about everything may be taken back by a word to join another programme: the person's word about this one
+            // must stand by itself then.
+            (None, keyword::Class::Stop) => match &ask.stops {
+                None => standing.account,
+                Some(name) => standing.programmes.get(name).copied(),
+            },
             (None, keyword::Class::Start) => standing.strongest(),
             (None, keyword::Class::Help) => of(ask.answer_is_of()),
             // Who left a programme may want no more of anything.

@@ -277,7 +277,7 @@ fn an_opt_out_of_a_programme_is_confirmed_once_and_stop_all_ends_everything() {
         assert_eq!(why_listed(&store, 31).await, Some(Reason::OptedOut));
         // Who is out of everything is out of the news, too.
         hear(&store, vec![to_news(5, "STOP", 40)], 40).await;
-        assert_eq!(is_answered(5).await, None);
+        assert_eq!(is_answered(5).await, None, "that it ended was said");
         // START takes all of it back.
         hear(&store, vec![said(6, "START", 50)], 50).await;
         assert!(standing(&store, 51).await.is_free());
@@ -294,6 +294,36 @@ fn an_opt_out_of_a_programme_is_confirmed_once_and_stop_all_ends_everything() {
             Listing { account: Some(Reason::OptedOut), ..Listing::default() }
         );
     });
+}
+
+#[test]
+fn a_word_to_join_opens_what_it_names_and_no_other_programme_that_the_person_left() {
+    // In whichever order the person left the one and all.
+    for texts in [["STOP", "STOP ALL"], ["STOP ALL", "STOP"]] {
+        for_each_backend(|store| async move {
+            hear(&store, vec![to_news(1, texts[0], 1), to_news(2, texts[1], 10)], 10).await;
+            let both = Listing { account: Some(Reason::OptedOut), ..out_of_news(Reason::OptedOut) };
+            assert_eq!(standing(&store, 11).await, both, "{texts:?}");
+            // The same again changes nothing, and is not told.
+            hear(&store, vec![to_news(3, "STOP", 20)], 20).await;
+            let told = feed(&store, HOME, MANY).await;
+            let told: Vec<_> = told
+                .iter()
+                .filter(|told| told.event.kind == Kind::OptedOut)
+                .map(|told| Whose::read_noted(told.event.raw.as_deref()).programme)
+                .collect();
+            let expected = texts.map(|text| (text == "STOP").then(news));
+            assert_eq!(told, expected, "{texts:?}");
+            hear(&store, vec![said(4, "join", 30)], 30).await;
+            assert_eq!(standing(&store, 31).await, out_of_news(Reason::OptedOut), "{texts:?}");
+            let accepted = store.accept(intake([of_news(21)]), at(32)).await.expect("accepted");
+            let stopped = InForce { reason: Reason::OptedOut, programme: Some(news()) };
+            assert_eq!(accepted, Accepted::New(vec![Admission::Suppressed(stopped)], Box::default()));
+            // Its own word opens it, too.
+            hear(&store, vec![to_news(5, "news", 40)], 40).await;
+            assert!(standing(&store, 41).await.is_free(), "{texts:?}");
+        });
+    }
 }
 
 #[test]
