@@ -15,11 +15,29 @@ use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::LazyLock;
 
 /// Characters of the words that a person was shown.
 pub const WORDING_MAX: usize = 5_000;
 /// Characters of each other part of the evidence.
 pub const PART_MAX: usize = 500;
+
+/// Nobody agreed to anything before this: the first text was sent in 1992, and the first law about such calls (the TCPA) is of 1991.
+/// What says so was read wrongly, as a spreadsheet's day 0 is.
+pub const EARLIEST: &str = "1990-01-01T00:00:00Z";
+
+/// Whether somebody may have agreed at this moment.
+pub fn is_credible(given_at: Timestamp) -> bool {
+    static EARLIEST_AT: LazyLock<Timestamp> =
+        LazyLock::new(|| Timestamp::parse(EARLIEST).expect("it is written as one"));
+    given_at >= *EARLIEST_AT
+}
+
+/// The address from which a form was sent, if this is one.
+pub fn network_address(text: &str) -> Option<IpAddr> {
+    text.trim().parse().ok()
+}
 
 /// A class of channels, as consent is given for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
