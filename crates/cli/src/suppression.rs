@@ -16,7 +16,7 @@ use tidings_domain::programme::{self, Programmes};
 use tidings_domain::suppression::{Listing, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
-use tidings_store::{Backend, Page, Suppression};
+use tidings_store::{Backend, Page, Suppression, SuppressionFilter};
 use tidings_wire::suppression::shown;
 
 /// What to do with the list.
@@ -27,6 +27,9 @@ pub enum Command {
         /// Only this number's entries
         #[arg(long, value_name = "NUMBER")]
         to: Option<String>,
+        /// Only entries about this programme alone, by the name that it had when they were made
+        #[arg(long, value_name = "NAME", value_parser = programme_name)]
+        programme: Option<programme::Name>,
         /// Also entries that were lifted
         #[arg(long)]
         all: bool,
@@ -143,11 +146,12 @@ pub async fn of_lost_programmes(
 pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
     let operator = Operator::open(place).await?;
     match command {
-        Command::List { to, all, full, limit, whose } => {
+        Command::List { to, programme, all, full, limit, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
             let page = Page { before: None, limit: usize::from(limit) };
-            let list = operator.store.suppressions(realm, recipient, all, page).await?.items;
+            let filter = SuppressionFilter { recipient, programme, include_lifted: all };
+            let list = operator.store.suppressions(realm, filter, page).await?.items;
             let mut value = serde_json::to_value(list.iter().map(shown).collect::<Vec<_>>())?;
             if !full {
                 for (one, entry) in list.iter().zip(value.as_array_mut().into_iter().flatten()) {

@@ -7,7 +7,7 @@ use tidings_domain::consent_request::ConsentRequest;
 use tidings_domain::programme;
 use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Backend, BoxFuture, Page, Paged, Result, Suppression};
+use tidings_store::{Backend, BoxFuture, Page, Paged, Result, Suppression, SuppressionFilter};
 
 /// Rows that are read at once.
 const STEP: usize = 500;
@@ -41,7 +41,8 @@ impl Proof {
         now: Timestamp,
     ) -> Result<Self> {
         let consents = all(|page| store.consents(realm, recipient, page)).await?;
-        let suppressions = all(|page| store.suppressions(realm, Some(recipient), true, page)).await?;
+        let suppressions =
+            all(|page| store.suppressions(realm, SuppressionFilter::all_of(recipient), page)).await?;
         let mut requests = store.consent_requests(realm, recipient, now).await?;
         requests.reverse();
         Ok(Self { realm, recipient, made_at: now, consents, suppressions, requests })

@@ -399,12 +399,11 @@ pub trait Backend: Send + Sync + 'static {
     /// the whole list.
     fn programmes_listed(&self, now: Timestamp) -> BoxFuture<'_, BTreeMap<programme::Name, u64>>;
 
-    /// A page of the list, newest first; with a number, only that one's entries.
+    /// A page of the list, newest first. Whoever asks for a programme alone may go through the whole list.
     fn suppressions(
         &self,
         realm: Realm,
-        recipient: Option<PhoneNumber>,
-        include_lifted: bool,
+        filter: SuppressionFilter,
         page: Page,
     ) -> BoxFuture<'_, Paged<Suppression>>;
 

@@ -232,15 +232,16 @@ impl Tables {
     pub(super) fn suppressions(
         &mut self,
         realm: Realm,
-        recipient: Option<PhoneNumber>,
-        include_lifted: bool,
+        filter: SuppressionFilter,
         page: Page,
     ) -> Result<Paged<Suppression>> {
+        let SuppressionFilter { recipient, programme, include_lifted } = filter;
         let before = SuppressionId::from_key(page.before.unwrap_or(i64::MAX));
         let all = self.suppressions.rows.range(..before).rev().map(|(_, entry)| entry);
         let found = all.filter(|entry| {
             entry.realm == realm
                 && recipient.is_none_or(|recipient| entry.recipient == recipient)
+                && (programme.is_none() || entry.programme == programme)
                 && (include_lifted || entry.lifted.is_none())
         });
         Ok(page_of(found.cloned(), page, |entry| entry.id.key()))

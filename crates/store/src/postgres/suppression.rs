@@ -446,10 +446,11 @@ pub(super) async fn programmes_listed(
 pub(super) async fn suppressions(
     rx: &Rx<'_>,
     realm: &Realm,
-    recipient: &Option<PhoneNumber>,
-    include_lifted: &bool,
+    filter: &SuppressionFilter,
     page: &Page,
 ) -> Result<Paged<Suppression>> {
+    let SuppressionFilter { recipient, programme, include_lifted } = filter;
+    let programme = programme.as_ref().map(programme::Name::as_str);
     let before = page.before.unwrap_or(i64::MAX);
     let most = page.limit as i64 + 1;
     let rows = match recipient {
@@ -461,9 +462,10 @@ pub(super) async fn suppressions(
                         "SELECT ",
                         columns!(),
                         " FROM suppression s WHERE s.account = $1 AND s.live = $2 AND s.recipient = $3 AND s.id < $4
-                           AND ($5 OR s.lifted_at IS NULL) ORDER BY s.id DESC LIMIT $6"
+                           AND ($5 OR s.lifted_at IS NULL) AND ($7::text IS NULL OR s.programme = $7)
+                         ORDER BY s.id DESC LIMIT $6"
                     ),
-                    &[&account, &is_live, &digits, &before, include_lifted, &most],
+                    &[&account, &is_live, &digits, &before, include_lifted, &most, &programme],
                 )
                 .await?
         }
@@ -474,9 +476,10 @@ pub(super) async fn suppressions(
                         "SELECT ",
                         columns!(),
                         " FROM suppression s WHERE s.account * 2 + s.live = $1 AND s.id < $2
-                           AND ($3 OR s.lifted_at IS NULL) ORDER BY s.id DESC LIMIT $4"
+                           AND ($3 OR s.lifted_at IS NULL) AND ($5::text IS NULL OR s.programme = $5)
+                         ORDER BY s.id DESC LIMIT $4"
                     ),
-                    &[&realm_number(*realm), &before, include_lifted, &most],
+                    &[&realm_number(*realm), &before, include_lifted, &most, &programme],
                 )
                 .await?
         }

@@ -281,7 +281,7 @@ impl Backend for Sqlite {
         work message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
         readers suppression::programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
-        readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        readers suppression::suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
         readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;

@@ -8,6 +8,7 @@ use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};
 use crate::looked::Looked;
+use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
@@ -204,26 +205,30 @@ fn restore_replaced(tx: &mut Tx<'_>, lifted: &Suppression, actor: &Actor, now: T
 pub(super) fn suppressions(
     rx: &mut Rx<'_>,
     realm: &Realm,
-    recipient: &Option<PhoneNumber>,
-    include_lifted: &bool,
+    filter: &SuppressionFilter,
     page: &Page,
 ) -> Result<Paged<Suppression>> {
+    let SuppressionFilter { recipient, programme, include_lifted } = filter;
     let mut query = format!("SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND id < ?3");
     if recipient.is_some() {
         query.push_str(" AND recipient = ?5");
+    }
+    if programme.is_some() {
+        query.push_str(if recipient.is_some() { " AND programme = ?6" } else { " AND programme = ?5" });
     }
     if !include_lifted {
         query.push_str(" AND lifted_at IS NULL");
     }
     query.push_str(" ORDER BY id DESC LIMIT ?4");
     let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
-    let mut values = vec![
-        realm.account.key(),
-        live(realm.environment),
-        page.before.unwrap_or(i64::MAX),
-        page.limit as i64 + 1,
+    let mut values: Vec<Value> = vec![
+        realm.account.key().into(),
+        live(realm.environment).into(),
+        page.before.unwrap_or(i64::MAX).into(),
+        (page.limit as i64 + 1).into(),
     ];
-    values.extend(recipient.map(|recipient| recipient.digits() as i64));
+    values.extend(recipient.map(|recipient| Value::from(recipient.digits() as i64)));
+    values.extend(programme.as_ref().map(|name| Value::from(name.to_string())));
     let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(failed)?;
     let mut items = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {

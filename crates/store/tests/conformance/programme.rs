@@ -237,7 +237,7 @@ fn a_word_to_a_sender_of_one_programme_ends_that_one_alone() {
         for kept in [2, 3, 5] {
             assert!(!status(&store, id(kept)).await.is_final(), "{kept}");
         }
-        let entries = store.suppressions(HOME, Some(number(PERSON)), false, page(MANY)).await.expect("read");
+        let entries = store.suppressions(HOME, SuppressionFilter { recipient: Some(number(PERSON)), ..SuppressionFilter::default() }, page(MANY)).await.expect("read");
         let [entry] = &entries.items[..] else { panic!("{entries:?}") };
         assert_eq!((entry.programme.clone(), entry.reason), (Some(news()), Reason::OptedOut));
         let reply = stored(&store, id(11)).await.message.reply.map(|reply| reply.kind);
@@ -372,7 +372,7 @@ fn entries_about_everything_and_about_a_programme_know_nothing_of_each_other() {
         assert_eq!(standing(&store, 11).await, out_of_news(Reason::OptedOut));
         hear(&store, vec![to_news(2, "START", 20)], 20).await;
         assert_eq!(standing(&store, 21).await, out_of_news(Reason::Manual));
-        let page = store.suppressions(HOME, Some(number(PERSON)), true, page(MANY)).await.expect("read");
+        let page = store.suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(MANY)).await.expect("read");
         assert_eq!(page.items.len(), 4, "{page:?}");
     });
 }
@@ -466,6 +466,48 @@ fn renamed_offers() -> Programmes {
     let mut all = programmes();
     all.all[1].formerly = Name::parse("deals").into_iter().collect();
     all
+}
+
+#[test]
+fn a_list_is_narrowed_to_one_programme() {
+    for_each_backend(|store| async move {
+        let about = |n: i64, person, name| Suppression {
+            recipient: number(person),
+            programme: Name::parse(name),
+            ..listed(n, Reason::OptedOut)
+        };
+        let entries = vec![
+            about(50, 1, "news"),
+            about(51, 2, "offers"),
+            about(52, 2, "news"),
+            Suppression { recipient: number(2), ..listed(53, Reason::OptedOut) },
+            about(54, 3, "news"),
+        ];
+        store.suppress(entries, actor()).await.expect("listed");
+        store.lift(HOME, number(3), Some(news()), "asked".into(), actor(), at(2)).await.expect("lifted");
+        let check = |recipient: Option<u64>, programme: &str, include_lifted, expected: &'static [i64]| {
+            let store = Arc::clone(&store);
+            let recipient = recipient.map(number);
+            let filter = SuppressionFilter { recipient, programme: Name::parse(programme), include_lifted };
+            async move {
+                let found = store.suppressions(HOME, filter.clone(), page(MANY)).await.expect("read").items;
+                let found: Vec<i64> = found.iter().map(|entry| entry.id.key()).collect();
+                assert_eq!(found, expected, "{filter:?}");
+            }
+        };
+        check(None, "news", false, &[52, 50]).await;
+        check(None, "news", true, &[54, 52, 50]).await;
+        check(Some(2), "news", false, &[52]).await;
+        check(Some(2), "offers", true, &[51]).await;
+        check(Some(3), "news", false, &[]).await;
+        check(None, "gone", true, &[]).await;
+        check(Some(2), "", true, &[53, 52, 51]).await;
+        let filter = SuppressionFilter { programme: Some(news()), ..SuppressionFilter::default() };
+        let first = store.suppressions(HOME, filter.clone(), page(1)).await.expect("read");
+        let rest = Page { before: first.next, limit: 9 };
+        let rest = store.suppressions(HOME, filter, rest).await.expect("read").items;
+        assert_eq!(rest.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(), [50]);
+    });
 }
 
 #[test]
