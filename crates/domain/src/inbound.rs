@@ -44,7 +44,7 @@ pub struct Whose {
     pub contact: Option<ContactId>,
     /// In which conversation it stands; `None` where nobody can be answered.
     pub conversation: Option<ConversationId>,
-    /// The programme that an opt-out by it ends; `None` for everything.
+    /// The programme that an opt-out by it ends, or whose word took one back; `None` for everything.
     pub programme: Option<programme::Name>,
 }
 

@@ -266,6 +266,11 @@ impl Ask {
         entry.reason.is_lifted_by_person() && concerns
     }
 
+    /// The programme that it is about: which is left, or which is joined. `None` for everything.
+    pub(crate) fn programme(&self) -> Option<programme::Name> {
+        self.stops.clone().or_else(|| Some(self.joining.as_ref()?.name.clone()))
+    }
+
     /// Whether its answer may be sent to somebody who stands so: an opt-out is confirmed, and whom somebody of the account does
     /// not want to be sent to hears nothing else. Who is out of everything has heard so, and hears nothing of a programme.
     pub(crate) fn may_be_answered(&self, standing: &Listing, inbound: &Inbound) -> bool {

@@ -421,12 +421,12 @@ impl Tables {
         match decision {
             Decision::Keep => return,
             Decision::Suppress => {
-                says(self, Kind::OptedOut, &Whose { programme: ask.stops.clone(), ..whose }, out);
+                says(self, Kind::OptedOut, &Whose { programme: ask.programme(), ..whose }, out);
                 self.close(inbound, &ask, now, out);
             }
             Decision::Lift => {
                 self.lift_by_person(inbound, &ask, &actor, now);
-                says(self, Kind::OptedIn, &whose, out);
+                says(self, Kind::OptedIn, &Whose { programme: ask.programme(), ..whose }, out);
             }
             Decision::Review => return self.open_inbound_review(inbound, &ask, now),
             Decision::Help | Decision::Join => {}

@@ -669,12 +669,13 @@ async fn follow(
     match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
-            let whose = Whose { programme: ask.stops.clone(), ..whose };
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told);
             close(tx, inbound, ask, now, out).await?;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now).await?;
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedIn, &mut out.told);
         }
         Decision::Review => {

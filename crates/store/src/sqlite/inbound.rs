@@ -467,12 +467,13 @@ fn follow(
     match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
-            let whose = Whose { programme: ask.stops.clone(), ..whose };
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told)?;
             close(tx, inbound, ask, now, out)?;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now)?;
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedIn, &mut out.told)?;
         }
         Decision::Review => return review::open_inbound(tx, inbound, ask, now),

@@ -319,9 +319,15 @@ fn a_word_to_join_opens_what_it_names_and_no_other_programme_that_the_person_lef
             let accepted = store.accept(intake([of_news(21)]), at(32)).await.expect("accepted");
             let stopped = InForce { reason: Reason::OptedOut, programme: Some(news()) };
             assert_eq!(accepted, Accepted::New(vec![Admission::Suppressed(stopped)], Box::default()));
-            // Its own word opens it, too.
+            // Its own word opens it, too. Each says which programme it is about, and START is about all.
             hear(&store, vec![to_news(5, "news", 40)], 40).await;
             assert!(standing(&store, 41).await.is_free(), "{texts:?}");
+            hear(&store, vec![to_news(6, "STOP", 50), to_news(7, "START", 60)], 60).await;
+            let told = feed(&store, HOME, MANY).await;
+            let back = told.iter().filter(|told| told.event.kind == Kind::OptedIn);
+            let back: Vec<_> =
+                back.map(|told| Whose::read_noted(told.event.raw.as_deref()).programme).collect();
+            assert_eq!(back, [Name::parse("offers"), Some(news()), None], "{texts:?}");
         });
     }
 }
