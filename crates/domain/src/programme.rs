@@ -231,6 +231,11 @@ impl Programmes {
         self.all.iter().find(|one| one.name == *name)
     }
 
+    /// The one that is called so, or was.
+    pub fn called(&self, name: &Name) -> Option<&Programme> {
+        self.all.iter().find(|one| one.is_called(name))
+    }
+
     /// What they are called, and were.
     pub fn names(&self) -> Names {
         let names = |one: &Programme| std::iter::once(&one.name).chain(&one.formerly).cloned().collect();
@@ -240,7 +245,7 @@ impl Programmes {
     /// Why what goes from a sender of this programme may not be of it, though people may have left it by STOP: other programmes
     /// use each of its senders, so what names no programme is of none. Gives one of those senders.
     pub fn all_shared(&self, name: &Name) -> Option<Sender> {
-        let one = self.all.iter().find(|one| one.is_called(name))?;
+        let one = self.called(name)?;
         let is_shared = |sender: &&Sender| {
             self.all.iter().any(|other| other.name != one.name && other.senders.contains(sender))
         };
@@ -324,7 +329,7 @@ impl Programmes {
         let Some(name) = name.filter(|_| !self.all.is_empty()) else {
             return if self.all.is_empty() { Scope::Any } else { Scope::NoProgramme };
         };
-        match self.all.iter().find(|one| one.is_called(name)) {
+        match self.called(name) {
             Some(one) => Scope::Programme {
                 name: one.name.as_str(),
                 formerly: &one.formerly,
