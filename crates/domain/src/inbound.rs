@@ -104,6 +104,15 @@ pub const fn decide(class: Class, standing: Option<Reason>) -> Decision {
     }
 }
 
+/// Decides about START, given whether an opt-out of the person ended by somebody else's word and waits for the person's own: then
+/// it is taken back once more, and answered, as if it stood. So each opt-out is taken back by START once, whatever came between.
+pub const fn decide_start(awaits_start: bool, standing: Option<Reason>) -> Decision {
+    match standing {
+        None if awaits_start => Decision::Lift,
+        _ => decide(Class::Start, standing),
+    }
+}
+
 /// Decides about a text by which the person joins a programme, given whether consent to it stands already and why the person
 /// is on the list now.
 ///
@@ -183,6 +192,15 @@ mod tests {
         check(Class::Help, [Help, Keep, Keep, Keep]);
         check(Class::Doubtful, [Review, Keep, Review, Review]);
         check(Class::Nothing, [Keep, Keep, Keep, Keep]);
+    }
+
+    #[test]
+    fn what_follows_from_start() {
+        use Decision::*;
+        let standing = [None, Some(Reason::OptedOut), Some(Reason::InvalidNumber), Some(Reason::Manual)];
+        //                                                               nobody opted out invalid manual
+        assert_eq!(standing.map(|listed| decide_start(false, listed)), [Keep, Lift, Keep, Keep]);
+        assert_eq!(standing.map(|listed| decide_start(true, listed)), [Lift, Lift, Keep, Keep]);
     }
 
     #[test]

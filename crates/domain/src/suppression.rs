@@ -277,6 +277,17 @@ impl Suppression {
         })
     }
 
+    /// Whether it is an opt-out that ended, and not by the person's START: somebody of the account took it back, or a word to join.
+    /// START still says something of it, that what was agreed to before counts again.
+    pub fn awaits_start(&self) -> bool {
+        self.lifted.is_some() && self.opt_out().is_some_and(|out| out.started_at.is_none())
+    }
+
+    /// When and why it was lifted, once the person said START after that. What was written of it stays.
+    pub fn started(&self, by: &str) -> Option<(Timestamp, String)> {
+        self.lifted.as_ref().map(|(at, why)| (*at, format!("{by}, after: {why}")))
+    }
+
     /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
     /// the person's to undo. A carrier's word that the number is not in use is: the person wrote from it.
     pub fn counts_again(&self, now: Timestamp) -> bool {
@@ -320,6 +331,25 @@ mod tests {
         check(Reason::OptedOut, Some("asked for it again by phone"), out(None));
         check(Reason::Manual, Some(&start), None);
         check(Reason::InvalidNumber, None, None);
+    }
+
+    #[test]
+    fn an_opt_out_that_somebody_else_took_back_awaits_the_persons_start() {
+        let start = format!("{} start", InboundId::from_key(5));
+        let by_others = entry(Reason::OptedOut, Some("asked by phone"));
+        assert!(by_others.awaits_start());
+        let lifted = by_others.started(&start);
+        assert_eq!(lifted, Some((at(2), format!("{start}, after: asked by phone"))));
+        let started = Suppression { lifted, ..by_others };
+        assert!(!started.awaits_start());
+        assert_eq!(started.opt_out().and_then(|out| out.started_at), Some(at(2)));
+        for other in [
+            entry(Reason::OptedOut, None),
+            entry(Reason::OptedOut, Some(&start)),
+            entry(Reason::Manual, Some("asked by phone")),
+        ] {
+            assert!(!other.awaits_start(), "{other:?}");
+        }
     }
 
     #[test]

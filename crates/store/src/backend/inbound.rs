@@ -12,7 +12,7 @@ use tidings_domain::contact::Details;
 use tidings_domain::conversation;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, counts_again, decide, decide_join};
+use tidings_domain::inbound::{Decision, Whose, counts_again, decide, decide_join, decide_start};
 use tidings_domain::inbound_rule::{self, InboundRule};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::message::Status;
@@ -382,10 +382,18 @@ impl Inbound {
         self.parts.as_ref().is_none_or(|parts| parts.missing.is_empty())
     }
 
-    /// What follows, given what the person said before and how the person stands on the list now.
-    pub(crate) fn decide(&self, ask: &Ask, said: Option<&History>, standing: &Listing) -> Decision {
+    /// What follows, given what the person said before, how the person stands on the list now, and of START whether an opt-out
+    /// [awaits](Suppression::awaits_start) it.
+    pub(crate) fn decide(
+        &self,
+        ask: &Ask,
+        said: Option<&History>,
+        standing: &Listing,
+        awaits_start: bool,
+    ) -> Decision {
         let listed = self.reason_against(ask, standing);
         match &ask.joining {
+            None if self.keyword == keyword::Class::Start => decide_start(awaits_start, listed),
             None => decide(self.keyword, listed),
             Some(joining) => decide_join(said.is_some_and(|said| joining.is_in(said, self.at)), listed),
         }

@@ -65,6 +65,12 @@ impl Suppressions {
         of_one.filter_map(Suppression::opt_out).collect()
     }
 
+    /// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START.
+    pub(super) fn awaiting_start(&self, realm: Realm, recipient: PhoneNumber) -> Vec<SuppressionId> {
+        let of_one = self.rows.values().filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
+        of_one.filter(|entry| entry.awaits_start()).map(|entry| entry.id).collect()
+    }
+
     fn unlifted(&self, place: &Place) -> Option<&Suppression> {
         self.rows.get(self.unlifted.get(place)?)
     }
@@ -200,6 +206,15 @@ impl Tables {
         known.sort_unstable_by_key(|entry| entry.id);
         for known in known {
             self.lift_one_by_person(&known, inbound.lifting(ask), actor, now);
+        }
+        if ask.joining.is_some() {
+            return;
+        }
+        for id in self.suppressions.awaiting_start(inbound.realm, ask.person) {
+            let Some(entry) = self.suppressions.rows.get_mut(&id) else { continue };
+            let Some((at, why)) = entry.started(&inbound.lifting(ask)) else { continue };
+            entry.lifted = Some((at, why.clone()));
+            self.write_audit(actor, "suppression.start", id.to_string(), why, now);
         }
     }
 

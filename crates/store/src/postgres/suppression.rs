@@ -365,7 +365,27 @@ pub(super) async fn lift_by_person(
             restore_replaced(tx, &lifted, actor, now).await?;
         }
     }
+    if ask.joining.is_none() {
+        for entry in awaiting_start(tx, realm, ask.person).await? {
+            let Some((at, why)) = entry.started(&why) else { continue };
+            tx.sheets.list.end(&entry, at, &why);
+            write_audit(tx, actor, "suppression.start", &entry.id.to_string(), &why, now);
+        }
+    }
     Ok(())
+}
+
+/// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START. The sheets must be settled.
+pub(super) async fn awaiting_start(
+    tx: &Tx,
+    realm: Realm,
+    recipient: PhoneNumber,
+) -> Result<Vec<Suppression>> {
+    let (account, is_live, digits) = key(realm, recipient);
+    let mut found = history(&tx.sql, &[account], &[is_live], &[digits]).await?;
+    found.retain(Suppression::awaits_start);
+    found.sort_unstable_by_key(|entry| entry.id);
+    Ok(found)
 }
 
 /// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.

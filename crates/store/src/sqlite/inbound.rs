@@ -14,6 +14,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
+use tidings_domain::keyword::Class;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::text::{Part, Segment};
@@ -445,10 +446,14 @@ fn follow(
     out: &mut Advanced,
 ) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
+    let awaits_start = |tx: &Tx<'_>, inbound: &Inbound| -> Result<bool> {
+        let is_start = inbound.keyword == Class::Start;
+        Ok(is_start && !suppression::awaiting_start(tx.sql, inbound.realm, ask.person)?.is_empty())
+    };
     for account in account::ids(tx.sql)? {
         let Some(inbound) = inbound.to(ask, account) else { continue };
         let standing = suppression::standing(tx, inbound.realm, ask.person, now)?;
-        match inbound.decide(ask, None, &standing) {
+        match inbound.decide(ask, None, &standing, awaits_start(tx, &inbound)?) {
             Decision::Suppress => close(tx, &inbound, ask, now, out)?,
             Decision::Lift => suppression::lift_by_person(tx, &inbound, ask, &inbound.actor(), now)?,
             Decision::Keep | Decision::Help | Decision::Review | Decision::Join => {}
@@ -458,7 +463,7 @@ fn follow(
     let said = ask.joining.as_ref().map(|_| consent::said_by(tx.sql, realm, ask.person)).transpose();
     let said =
         inbound.if_readable(said, "it cannot be read what the person agreed to: it is recorded anew")?;
-    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing);
+    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing, awaits_start(tx, inbound)?);
     if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
         let id = ConsentId::from_key(tx.next_id(now)?);
         let entry = inbound.consent(id, ask.person, joining, now);

@@ -166,7 +166,25 @@ pub(super) fn lift_by_person(
             restore_replaced(tx, &lifted, actor, now)?;
         }
     }
+    if ask.joining.is_none() {
+        for entry in awaiting_start(tx.sql, realm, ask.person)? {
+            let Some((at, why)) = entry.started(&why) else { continue };
+            end(tx.sql, entry.id, at, &why)?;
+            write_audit(tx, actor, "suppression.start", &entry.id.to_string(), &why, now)?;
+        }
+    }
     Ok(())
+}
+
+/// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START.
+pub(super) fn awaiting_start(
+    sql: &rusqlite::Connection,
+    realm: Realm,
+    recipient: PhoneNumber,
+) -> Result<Vec<Suppression>> {
+    let mut found = history(sql, realm, recipient)?;
+    found.retain(Suppression::awaits_start);
+    Ok(found)
 }
 
 /// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.
@@ -243,9 +261,14 @@ pub(super) fn opt_outs(
     realm: Realm,
     recipient: PhoneNumber,
 ) -> Result<Vec<OptOut>> {
+    Ok(history(sql, realm, recipient)?.iter().filter_map(Suppression::opt_out).collect())
+}
+
+/// Every entry of this person, also those that were lifted, the first first.
+fn history(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<Vec<Suppression>> {
     let mut statement = sql
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND id > 0"
+            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND id > 0 ORDER BY id"
         ))
         .map_err(failed)?;
     let mut rows = statement
@@ -253,7 +276,7 @@ pub(super) fn opt_outs(
         .map_err(failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        found.extend(read(row)?.opt_out());
+        found.push(read(row)?);
     }
     Ok(found)
 }

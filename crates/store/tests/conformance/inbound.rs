@@ -208,6 +208,56 @@ fn only_what_was_the_persons_word_is_lifted_by_the_persons_word() {
     });
 }
 
+/// Somebody of the account took it back, and then the person says so, too.
+#[test]
+fn start_after_somebody_else_lifted_the_opt_out_is_answered_once_and_is_the_persons_own_word() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let is_answered = |store: &Arc<dyn Backend>, n| {
+            let store = Arc::clone(store);
+            async move { store.message(HOME, id(n)).await.expect("read").is_some() }
+        };
+        let started = |store: &Arc<dyn Backend>| {
+            let store = Arc::clone(store);
+            async move {
+                let said = store.said(vec![(HOME, number(PERSON))]).await.expect("read").remove(0);
+                said.opt_outs.iter().map(|out| out.started_at.is_some()).collect::<Vec<_>>()
+            }
+        };
+        says(&store, 1, Class::Start, at(1)).await;
+        assert!(!is_answered(&store, 1).await, "who never opted out takes nothing back");
+        says(&store, 2, Class::Stop, at(10)).await;
+        store.lift(HOME, number(PERSON), None, "by phone".into(), actor(), at(20)).await.expect("lifted");
+        assert_eq!(started(&store).await, [false]);
+        store.close().await.expect("closed");
+
+        let store = place.open();
+        // Twice in one commit, and once more later.
+        let both = vec![asks(3, Class::Start, at(30)), asks(4, Class::Start, at(40))];
+        receive(&store, both, at(40)).await;
+        says(&store, 5, Class::Start, at(50)).await;
+        for (n, expected) in [(3, true), (4, false), (5, false)] {
+            assert_eq!(is_answered(&store, n).await, expected, "{n}");
+        }
+        assert_eq!(started(&store).await, [true], "what was agreed to before counts again");
+        let opted_in = kinds(&store).await.into_iter().filter(|kind| *kind == Kind::OptedIn).count();
+        assert_eq!(opted_in, 1);
+        let filter = SuppressionFilter::all_of(number(PERSON));
+        let all = store.suppressions(HOME, filter, page(9)).await.expect("read").items;
+        let why = all[0].lifted.clone().expect("it is lifted");
+        let by_start = format!("{} start, after: by phone", InboundId::from_key(3));
+        assert_eq!(why, (at(20), by_start), "who lifted it, and when, stays");
+        // Who is on the list for another reason hears nothing, as ever.
+        says(&store, 6, Class::Stop, at(60)).await;
+        store.lift(HOME, number(PERSON), None, "by phone".into(), actor(), at(70)).await.expect("lifted");
+        store.suppress(vec![manual(50)], actor()).await.expect("listed");
+        says(&store, 7, Class::Start, at(80)).await;
+        assert!(!is_answered(&store, 7).await);
+        assert_eq!(started(&store).await, [true, false]);
+        store.close().await.expect("closed");
+    });
+}
+
 #[test]
 fn help_is_for_who_is_not_on_the_list_and_replies_are_bounded() {
     for_each_backend(|store| async move {
