@@ -231,9 +231,7 @@ fn programme_of(
 ) -> anyhow::Result<Option<programme::Name>> {
     if let Some(text) = named {
         let name = programme::Name::parse(text).filter(|name| programmes.named(name).is_some());
-        return name
-            .map(Some)
-            .ok_or_else(|| anyhow::anyhow!("{}", unknown_programme(text, programmes)));
+        return name.map(Some).ok_or_else(|| anyhow::anyhow!("{}", unknown_programme(text, programmes)));
     }
     let found = from.and_then(|from| programmes.of(None, from).ok().flatten());
     Ok(found.map(|programme| programme.name.clone()))

@@ -192,12 +192,16 @@ fn what_would_be_lost_or_believed_done_is_refused_with_a_cure() {
     assert!(told.contains("No column is called purposes, but one is called purpose."), "{told}");
 
     // No row is good: that is no success, and the report comes all the same.
-    write("given_at,ip", &[
-        format!("{},0001-01-01T00:00:00Z,192.0.2.1", number(1)),
-        format!("{},2024-03-01T09:30:00Z,the office", number(2)),
-    ]);
+    write(
+        "given_at,ip",
+        &[
+            format!("{},0001-01-01T00:00:00Z,192.0.2.1", number(1)),
+            format!("{},2024-03-01T09:30:00Z,the office", number(2)),
+        ],
+    );
     let all = import(&["--purpose", "alert", "--json"]);
-    let output = house.command(&all.iter().map(String::as_str).collect::<Vec<_>>()).output().expect("it runs");
+    let output =
+        house.command(&all.iter().map(String::as_str).collect::<Vec<_>>()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the report");
     assert_eq!(report["reasons"], json!({ "cell_too_early": 1, "cell_no_ip_address": 1 }));

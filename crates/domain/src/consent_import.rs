@@ -519,7 +519,9 @@ mod tests {
         let from = |ip: &str| {
             let (_, window, _) = read_with(
                 vouched(),
-                &format!("to,act,purpose,channel,given_at,ip\n+46701234567,express,alert,text,2024-03-01T09:30:00Z,{ip}\n"),
+                &format!(
+                    "to,act,purpose,channel,given_at,ip\n+46701234567,express,alert,text,2024-03-01T09:30:00Z,{ip}\n"
+                ),
             );
             let refused = window.refused.first().map(|one| one.reason.clone());
             refused.or_else(|| window.rows[0].evidence.ip.clone()).unwrap_or_default()

@@ -423,7 +423,8 @@ pub async fn replay(
     for Line { entry, .. } in lines {
         let actor = Actor { account: entry.realm.account, who: WHO.to_owned() };
         let page = Page { before: None, limit: STEP };
-        let known = store.suppressions(entry.realm, SuppressionFilter::all_of(entry.recipient), page).await?.items;
+        let known =
+            store.suppressions(entry.realm, SuppressionFilter::all_of(entry.recipient), page).await?.items;
         let known = known.into_iter().find(|known| known.id == entry.id);
         let is_lifted = match known {
             Some(known) => known.lifted.is_some(),

@@ -458,7 +458,9 @@ impl Config {
         }
         let of_codes = self.codes.sender.as_deref().and_then(|text| parse_sender(text).ok());
         let programmes = self.programmes();
-        if let Some((sender, one)) = of_codes.and_then(|sender| Some((sender, programmes.stopped_at(sender)?))) {
+        if let Some((sender, one)) =
+            of_codes.and_then(|sender| Some((sender, programmes.stopped_at(sender)?)))
+        {
             warnings.push(format!(
                 r#"one-time codes go from "{sender}", and are of the programme "{}" by that, so who says STOP there gets no codes any more: name another sender in [codes]"#,
                 one.name
@@ -657,7 +659,11 @@ mod tests {
         let codes = |stop: &str| format!("{}stop = \"{stop}\"\n[codes]\nsender = \"72345\"\n", news("72345"));
         check(&codes("programme"), "who says STOP there gets no codes any more", true);
         check(&codes("account"), "gets no codes", false);
-        check(&codes("programme").replace("sender = \"72345\"", "sender = \"Acme Codes\""), "gets no codes", false);
+        check(
+            &codes("programme").replace("sender = \"72345\"", "sender = \"Acme Codes\""),
+            "gets no codes",
+            false,
+        );
         check(&news("Other"), "nobody can answer STOP there", true);
         check(&news("72345"), "nobody can answer STOP there", false);
     }

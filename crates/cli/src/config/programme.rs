@@ -160,7 +160,8 @@ impl Programme {
                         pools.push(pool.name);
                     }
                     None => {
-                        let why = format!(r#"has "{text}", and there is no [[pool]] of that name; correct it"#);
+                        let why =
+                            format!(r#"has "{text}", and there is no [[pool]] of that name; correct it"#);
                         wrong.push(("senders", why));
                     }
                 }

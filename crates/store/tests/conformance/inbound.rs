@@ -93,7 +93,14 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         assert_eq!(status(&store, id(3)).await, Status::Queued);
         let kept = store.message(elsewhere.realm(), id(4)).await.expect("read").expect("there");
         assert_eq!(kept.life.state.status(), Status::Queued, "nobody made that account");
-        let entry = store.suppressions(HOME, SuppressionFilter { recipient: Some(number(PERSON)), ..SuppressionFilter::default() }, page(9)).await.expect("read");
+        let entry = store
+            .suppressions(
+                HOME,
+                SuppressionFilter { recipient: Some(number(PERSON)), ..SuppressionFilter::default() },
+                page(9),
+            )
+            .await
+            .expect("read");
         assert_eq!(entry.items[0].source, format!("{} stop", InboundId::from_key(11)));
 
         store.close().await.expect("closed");
@@ -199,7 +206,11 @@ fn only_what_was_the_persons_word_is_lifted_by_the_persons_word() {
         store.suppress(vec![by_account], actor()).await.expect("added");
         says(&store, 4, Class::Start, at(50)).await;
         assert_eq!(in_force(&store, at(50)).await, None);
-        let all = store.suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(9)).await.expect("read").items;
+        let all = store
+            .suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(9))
+            .await
+            .expect("read")
+            .items;
         assert_eq!(all.len(), 4, "nothing is overwritten: {all:?}");
         // Both in one call.
         let both = vec![asks(5, Class::Stop, at(60)), asks(6, Class::Start, at(60))];

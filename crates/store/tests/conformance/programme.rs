@@ -237,7 +237,14 @@ fn a_word_to_a_sender_of_one_programme_ends_that_one_alone() {
         for kept in [2, 3, 5] {
             assert!(!status(&store, id(kept)).await.is_final(), "{kept}");
         }
-        let entries = store.suppressions(HOME, SuppressionFilter { recipient: Some(number(PERSON)), ..SuppressionFilter::default() }, page(MANY)).await.expect("read");
+        let entries = store
+            .suppressions(
+                HOME,
+                SuppressionFilter { recipient: Some(number(PERSON)), ..SuppressionFilter::default() },
+                page(MANY),
+            )
+            .await
+            .expect("read");
         let [entry] = &entries.items[..] else { panic!("{entries:?}") };
         assert_eq!((entry.programme.clone(), entry.reason), (Some(news()), Reason::OptedOut));
         let reply = stored(&store, id(11)).await.message.reply.map(|reply| reply.kind);
@@ -378,7 +385,10 @@ fn entries_about_everything_and_about_a_programme_know_nothing_of_each_other() {
         assert_eq!(standing(&store, 11).await, out_of_news(Reason::OptedOut));
         hear(&store, vec![to_news(2, "START", 20)], 20).await;
         assert_eq!(standing(&store, 21).await, out_of_news(Reason::Manual));
-        let page = store.suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(MANY)).await.expect("read");
+        let page = store
+            .suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(MANY))
+            .await
+            .expect("read");
         assert_eq!(page.items.len(), 4, "{page:?}");
     });
 }

@@ -581,7 +581,8 @@ pub(super) async fn everything(
         add(format!("feed of {name}"), lines(feed.iter().map(|told| format!("{told:?}"))));
         for programme in [None, Some("offers"), Some("news")] {
             let programme = programme.and_then(tidings_domain::programme::Name::parse);
-            let filter = SuppressionFilter { programme, include_lifted: true, ..SuppressionFilter::default() };
+            let filter =
+                SuppressionFilter { programme, include_lifted: true, ..SuppressionFilter::default() };
             let list = async |page| store.suppressions(realm, filter.clone(), page).await;
             add(format!("suppressions of {name} about {:?}", filter.programme), pages(3, entry, list).await);
         }
