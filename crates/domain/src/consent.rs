@@ -15,7 +15,8 @@ use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+// Of `core`, which has addresses as values and no sockets.
+use core::net::IpAddr;
 use std::sync::LazyLock;
 
 /// Characters of the words that a person was shown.
