@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::config::connection::{Connection, Secrets};
 use crate::message::{number, time};
-use crate::operator::{Operator, Place, Whose};
+use crate::operator::{Operator, Place, Whose, unknown_programme};
 use crate::output::Output;
 use clap::Args;
 use serde_json::json;
@@ -231,9 +231,7 @@ fn programme_of(
 ) -> anyhow::Result<Option<programme::Name>> {
     if let Some(text) = named {
         let name = programme::Name::parse(text).filter(|name| programmes.named(name).is_some());
-        return name
-            .map(Some)
-            .ok_or_else(|| anyhow::anyhow!(r#"there is no [[programme]] "{text}" in the configuration"#));
+        return name.map(Some).ok_or_else(|| anyhow::anyhow!("{}", unknown_programme(text, programmes)));
     }
     let found = from.and_then(|from| programmes.of(None, from).ok().flatten());
     Ok(found.map(|programme| programme.name.clone()))
