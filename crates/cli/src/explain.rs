@@ -178,9 +178,8 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let sends_at = answer.sends_at(at).filter(|_| route.is_some() && refused.is_empty());
     let can = |capability| sender.is_none_or(|sender| policy.senders.can(&sender, capability));
     let can_reply = can(Capability::TextIn);
-    let found = content::look(&policy.content, purpose, text.as_deref().unwrap_or_default(), can_reply);
-    let found = found.filter(|(_, act)| text.is_some() && *act == Act::Warn);
-    let warnings: Vec<content::Finding> = found.map(|(finding, _)| finding).collect();
+    let look = |text: &str| content::look(&policy.content, purpose, Act::Warn, text, can_reply);
+    let warnings = text.as_deref().map(look).unwrap_or_default();
     let mut against: Vec<String> =
         answer.findings().iter().map(|finding| finding.reason.to_string()).collect();
     against.extend(refused);

@@ -1,17 +1,13 @@
 //! The suppression list.
 
-<<<<<<< HEAD
 use super::{Actor, Inbound};
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
+use tidings_domain::programme;
 use tidings_domain::reachability::{Policy, Silence};
 use tidings_domain::suppression::Reason;
-=======
-use tidings_domain::address::PhoneNumber;
-use tidings_domain::id::AuditId;
-use tidings_domain::programme;
->>>>>>> mends
 pub use tidings_domain::suppression::Suppression;
 use tidings_domain::time::Timestamp;
 

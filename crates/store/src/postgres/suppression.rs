@@ -10,12 +10,8 @@ use crate::backend::*;
 use crate::column::{self, number};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-<<<<<<< HEAD
-use tidings_domain::account::{Environment, Realm};
-=======
 use std::sync::Arc;
-use tidings_domain::account::Realm;
->>>>>>> mends
+use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
@@ -390,7 +386,6 @@ pub(super) async fn lift_by_person(
     Ok(())
 }
 
-<<<<<<< HEAD
 /// Where a dead number has an entry that was not lifted: for which accounts, the oldest entry first. It may be over.
 pub(super) async fn realms_of_dead_number(
     sql: &Session,
@@ -422,7 +417,8 @@ pub(super) async fn lift_of_dead_number(
         lift(tx, &realm, &recipient, &entry.programme, why, &reachability(realm), &now).await?;
     }
     Ok(())
-=======
+}
+
 /// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START. The sheets must be settled.
 pub(super) async fn awaiting_start(
     tx: &Tx,
@@ -434,7 +430,6 @@ pub(super) async fn awaiting_start(
     found.retain(Suppression::awaits_start);
     found.sort_unstable_by_key(|entry| entry.id);
     Ok(found)
->>>>>>> mends
 }
 
 /// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.

@@ -10,12 +10,8 @@ use crate::column::{self, live, number};
 use crate::looked::Looked;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params};
-<<<<<<< HEAD
-use tidings_domain::account::{Environment, Realm};
-=======
 use std::collections::BTreeMap;
-use tidings_domain::account::Realm;
->>>>>>> mends
+use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
@@ -182,7 +178,6 @@ pub(super) fn lift_by_person(
     Ok(())
 }
 
-<<<<<<< HEAD
 /// The entries of a dead number that were not lifted, those of every account. They may be over.
 pub(super) fn of_dead_number(
     sql: &rusqlite::Connection,
@@ -209,7 +204,6 @@ pub(super) fn lift_from_life(tx: &mut Tx<'_>, entry: &Suppression, why: &str, no
     lift(tx, &entry.realm, &entry.recipient, &entry.programme, why, &actor, &now).map(drop)
 }
 
-=======
 /// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START.
 pub(super) fn awaiting_start(
     sql: &rusqlite::Connection,
@@ -221,7 +215,6 @@ pub(super) fn awaiting_start(
     Ok(found)
 }
 
->>>>>>> mends
 /// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.
 fn restore_replaced(tx: &mut Tx<'_>, lifted: &Suppression, actor: &Actor, now: Timestamp) -> Result<()> {
     let realm = lifted.realm;
