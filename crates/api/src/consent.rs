@@ -87,7 +87,7 @@ pub(crate) async fn proof(ask: Ask) -> Answer {
         &consent::Proof {
             to: Shown(proof.recipient),
             made_at: Shown(proof.made_at),
-            suppressed: proof.standing().account.is_some(),
+            suppressed: proof.standing(&ask.app.engine.programmes().names()).against_all().is_some(),
             standing: consent::standings(
                 &proof.consents,
                 &proof.opt_outs(),

@@ -71,6 +71,12 @@ impl Query {
                 errors.push(FieldError::new(field.name, Code::InvalidRequest, "given_twice", detail));
                 continue;
             }
+            // A variable of a script that is not set, most likely: what it was to narrow or to name would be passed over.
+            if value.is_empty() && matches!(field.kind, Kind::Text) {
+                let detail = format!("`{name}` is empty: give it a value, or leave it out.");
+                errors.push(FieldError::new(field.name, Code::InvalidRequest, "empty", detail));
+                continue;
+            }
             let wanted = match field.kind {
                 Kind::Integer(least, most) => match value.parse::<i64>() {
                     Ok(number) if (least..=most).contains(&number) => continue,
@@ -88,10 +94,9 @@ impl Query {
         if errors.is_empty() { Ok(Self { pairs }) } else { Err(Problem::fields(errors)) }
     }
 
-    /// A parameter; an empty one counts as absent.
+    /// A parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.pairs.iter().find(|(known, _)| known == name)?;
-        (!value.is_empty()).then_some(value)
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// A phone number or sender: a `+` that was not escaped came as a space, and is put back.
@@ -147,6 +152,8 @@ mod tests {
             ("limit=x&status=snet&open=1", "limit:invalid status:invalid open:invalid"),
             ("to=a&to=b", "to:given_twice"),
             ("limt=5", "limt:unknown_parameter"),
+            ("to=", "to:empty"),
+            ("to&limit=", "to:empty limit:invalid"),
         ] {
             let told = match Query::read(raw, KNOWN) {
                 Ok(_) => String::new(),

@@ -6,7 +6,7 @@ use crate::problem::Problem;
 use tidings_domain::id::SuppressionId;
 use tidings_domain::programme::Name;
 use tidings_domain::suppression::default_end;
-use tidings_store::Suppression;
+use tidings_store::{Suppression, SuppressionFilter};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
 use tidings_wire::page::{All, List, Page};
@@ -16,15 +16,22 @@ pub(crate) static FILTERS: &[Field] = &[
     LIMIT,
     CURSOR,
     Field::new("to", Kind::Text, "Only entries of this phone number."),
+    Field::new(
+        "programme",
+        Kind::Text,
+        "Only entries about this programme alone, by the name that it had when they were made.",
+    ),
     Field::new("include_lifted", Kind::Boolean, "Whether lifted entries are shown too."),
 ];
 
 pub(crate) async fn list(ask: Ask) -> Answer {
     let door = ask.door();
     let recipient = ask.query.number("to").map(|to| door.recipient("to", &to)).transpose()?;
-    let lifted = ask.query.get("include_lifted") == Some("true");
+    let programme = ask.query.get("programme").map(named).transpose()?;
+    let include_lifted = ask.query.get("include_lifted") == Some("true");
+    let filter = SuppressionFilter { recipient, programme, include_lifted };
     let page = page(&ask, List::Suppressions)?;
-    let found = ask.app.engine.store().suppressions(ask.realm(), recipient, lifted, page).await?;
+    let found = ask.app.engine.store().suppressions(ask.realm(), filter, page).await?;
     json(200, &Page::new(List::Suppressions, found.items.iter().map(shown).collect(), found.next))
 }
 
@@ -61,6 +68,14 @@ pub(crate) async fn lift(ask: Ask) -> Answer {
             .cured_by("Nothing is to be lifted; see the list at `GET /v1/suppressions`.")
     })?;
     json(200, &shown(&lifted))
+}
+
+/// The name of a programme, which need not be configured any more.
+fn named(text: &str) -> Result<Name, Problem> {
+    Name::parse(text).ok_or_else(|| {
+        let detail = "`programme` must be the name of a programme: a to z, digits, - and _.";
+        FieldError::new("programme", Code::InvalidRequest, "invalid", detail).into()
+    })
 }
 
 /// A programme of the configuration: an entry of another one would stop nothing.

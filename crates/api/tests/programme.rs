@@ -17,6 +17,7 @@ const PERSON: &str = "+15550002222";
 fn programme(name: &str, senders: &[&str]) -> Programme {
     Programme {
         name: Name::parse(name).unwrap(),
+        formerly: Vec::new(),
         seller: "Acme".to_owned(),
         senders: senders.iter().filter_map(|text| Sender::from_stored(text)).collect(),
         pools: Vec::new(),

@@ -221,6 +221,10 @@ async fn a_preview_tells_what_the_messages_to_a_group_or_a_segment_would_cost() 
     assert_eq!(costs_of_rows["lacking"], json!({ "name": 1 }), "{read}");
     let unknown = import(&token, "/v1/imports?template=nothing").await.expect(422);
     assert_eq!(unknown["errors"][0]["reason"], "unknown_template", "{unknown}");
+    // One that is named by nothing is no import without one.
+    let empty = import(&token, "/v1/imports?template=&group=").await;
+    assert_eq!(reasons(&empty.json()), "template:empty group:empty");
+    assert!((400..500).contains(&empty.status), "{}", empty.status);
     let importer = house.token_in(house.test_realm(), &[Scope::ContactsImport], None).await;
     assert_eq!(import(&importer, "/v1/imports").await.expect(201)["report"]["costs"], Value::Null);
     import(&importer, "/v1/imports?template=note").await.expect(403);

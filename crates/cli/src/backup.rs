@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tidings_store::postgres::Postgres;
 use tidings_store::sqlite::{FILE_NAME, Sqlite};
 
@@ -79,7 +80,7 @@ pub async fn restore(
     std::fs::copy(from, &file)
         .with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
     std::fs::File::open(&file)?.sync_all()?;
-    let operator = Operator::open_home(Home::Directory(to.clone())).await?;
+    let operator = Operator::open_home(Home::Directory(to.clone()), Arc::default()).await?;
     let reason = format!("restored from {}", from.display());
     operator.store.set_hold(Some(reason.clone()), operator.actor(operator.account), operator.now()).await?;
     let replayed = match journal {
@@ -175,7 +176,7 @@ pub async fn migrate(place: &Place, output: Output) -> anyhow::Result<()> {
             let migrations = || Sqlite::migrations(&file).map_err(anyhow::Error::msg);
             let before = if file.exists() { migrations()?.len() } else { 0 };
             directory::make(at)?;
-            home.open()?.close().await?;
+            home.open(Arc::default())?.close().await?;
             (migrations()?.split_off(before), before)
         }
         Home::Database(options) => {

@@ -143,7 +143,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let shown = consent::Proof {
                 to: tidings_wire::Shown(recipient),
                 made_at: tidings_wire::Shown(now),
-                suppressed: proof.standing().account.is_some(),
+                suppressed: proof.standing(&programmes.names()).against_all().is_some(),
                 standing: consent::standings(&proof.consents, &proof.opt_outs(), &programmes, now),
                 consents: proof.consents.iter().map(consent::shown).collect(),
                 suppressions: proof.suppressions.iter().map(suppression::shown).collect(),
@@ -160,7 +160,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
 /// How somebody stands on the suppression list, for people.
 fn listed(standing: &Listing) -> String {
     let names: Vec<&str> = standing.programmes.keys().map(programme::Name::as_str).collect();
-    match (standing.account, &names[..]) {
+    match (standing.against_all(), &names[..]) {
         (Some(_), _) => "The number is on the suppression list: nothing is sent to it.".to_owned(),
         (None, []) => "The number is not on the suppression list.".to_owned(),
         (None, names) => {
@@ -194,7 +194,7 @@ fn printed(proof: &Proof, programmes: &Programmes) -> String {
         proof.realm.environment.as_str(),
         proof.realm.account,
         proof.made_at,
-        listed(&proof.standing()),
+        listed(&proof.standing(&programmes.names())),
     );
     page.push_str(
         "<h2>How it stands</h2>\n<table>\n<tr><th>Programme<th>Purpose<th>Channel<th>State<th>Since<th>Needed<th>Enough\n",

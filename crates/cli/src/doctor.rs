@@ -10,10 +10,12 @@ use crate::home::Home;
 use crate::operator::{Operator, Place};
 use crate::output::{Output, Tone, numbered, size};
 use crate::serve::FILES_WANTED;
+use crate::suppression;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use tidings_domain::spend::Period;
 use tidings_engine::disk;
 use tidings_store::postgres::{self, Postgres};
@@ -105,7 +107,7 @@ pub async fn run(place: &Place, output: Output) -> anyhow::Result<bool> {
                 }
             };
             if opens {
-                match Operator::open_home(home).await {
+                match Operator::open_home(home, Arc::default()).await {
                     Ok(operator) => store(&mut report, operator, place, said.as_ref()).await,
                     Err(why) => report.wrong("store", format!("{why:#}"), cure),
                 }
@@ -392,6 +394,13 @@ async fn spending(operator: &Operator, place: &Place) -> anyhow::Result<Vec<(u64
     Ok(lines)
 }
 
+/// What the configuration has made of entries of the suppression list that are about one programme.
+async fn lost_programmes(operator: &Operator, place: &Place) -> anyhow::Result<Vec<(String, String)>> {
+    // Where it cannot be read, that was said.
+    let Ok(config) = place.configuration(Secrets::Left) else { return Ok(Vec::new()) };
+    suppression::of_lost_programmes(&*operator.store, &config.programmes(), operator.now()).await
+}
+
 async fn store(report: &mut Report, operator: Operator, place: &Place, said: Option<&Health>) {
     let looked = async {
         let now = operator.now();
@@ -401,9 +410,10 @@ async fn store(report: &mut Report, operator: Operator, place: &Place, said: Opt
         let hold = operator.store.hold().await?;
         let nodes = operator.store.nodes().await?;
         let spending = spending(&operator, place).await?;
-        anyhow::Ok((now, numbers, connections, gone, hold, nodes, spending))
+        let lost = lost_programmes(&operator, place).await?;
+        anyhow::Ok((now, numbers, connections, gone, hold, nodes, spending, lost))
     };
-    let (now, numbers, connections, gone, hold, nodes, spending) = match looked.await {
+    let (now, numbers, connections, gone, hold, nodes, spending, lost) = match looked.await {
         Ok(looked) => looked,
         Err(why) => return report.wrong("store", format!("{why:#}"), "look at the log of the server"),
     };
@@ -415,6 +425,9 @@ async fn store(report: &mut Report, operator: Operator, place: &Place, said: Opt
             format!("nothing is sent: {why}"),
             "look what was sent, then `tidings hold release`",
         );
+    }
+    for (sentence, cure) in lost {
+        report.doubtful("programmes", sentence, cure);
     }
     for (percent, sentence) in spending {
         if percent < SPENT_PERCENT {

@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::config::connection::{Connection, Secrets};
 use crate::message::{number, time};
-use crate::operator::{Operator, Place, Whose};
+use crate::operator::{Operator, Place, Whose, unknown_programme};
 use crate::output::Output;
 use clap::Args;
 use serde_json::json;
@@ -178,9 +178,8 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
     let sends_at = answer.sends_at(at).filter(|_| route.is_some() && refused.is_empty());
     let can = |capability| sender.is_none_or(|sender| policy.senders.can(&sender, capability));
     let can_reply = can(Capability::TextIn);
-    let found = content::look(&policy.content, purpose, text.as_deref().unwrap_or_default(), can_reply);
-    let found = found.filter(|(_, act)| text.is_some() && *act == Act::Warn);
-    let warnings: Vec<content::Finding> = found.map(|(finding, _)| finding).collect();
+    let look = |text: &str| content::look(&policy.content, purpose, Act::Warn, text, can_reply);
+    let warnings = text.as_deref().map(look).unwrap_or_default();
     let mut against: Vec<String> =
         answer.findings().iter().map(|finding| finding.reason.to_string()).collect();
     against.extend(refused);
@@ -231,9 +230,7 @@ fn programme_of(
 ) -> anyhow::Result<Option<programme::Name>> {
     if let Some(text) = named {
         let name = programme::Name::parse(text).filter(|name| programmes.named(name).is_some());
-        return name
-            .map(Some)
-            .ok_or_else(|| anyhow::anyhow!(r#"there is no [[programme]] "{text}" in the configuration"#));
+        return name.map(Some).ok_or_else(|| anyhow::anyhow!("{}", unknown_programme(text, programmes)));
     }
     let found = from.and_then(|from| programmes.of(None, from).ok().flatten());
     Ok(found.map(|programme| programme.name.clone()))

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tidings_domain::programme::Names;
 use tidings_store::Backend;
 use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::{self, FILE_NAME, Sqlite, TRAIL_NAME};
@@ -118,6 +119,7 @@ impl Home {
     pub fn serve(&self, config: &Config, taken: Option<&Served>) -> anyhow::Result<Arc<dyn Backend>> {
         let readers = config.data.readers.get();
         let paces = Arc::new(config.paces());
+        let names = Arc::new(config.programmes().names());
         let trail = taken.map(|directory| directory.path.join(TRAIL_NAME));
         match self {
             Self::Directory(path) => {
@@ -129,6 +131,7 @@ impl Home {
                     reserve_octets,
                     trail,
                     paces,
+                    names,
                     ..sqlite::Options::in_directory(path)
                 })
             }
@@ -139,26 +142,28 @@ impl Home {
                     served,
                     trail,
                     paces,
+                    names,
                     ..(**options).clone()
                 })
             }
         }
     }
 
-    /// Opens the store for one command, beside the process that may serve it.
+    /// Opens the store for one command, beside the process that may serve it, where programmes are called so.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn open(&self) -> anyhow::Result<Arc<dyn Backend>> {
+    pub fn open(&self, names: Arc<Names>) -> anyhow::Result<Arc<dyn Backend>> {
         match self {
             Self::Directory(path) => open_file(&sqlite::Options {
                 cache_kib: 8 * 1024,
                 readers: 1,
+                names,
                 beside: directory::holder(path).is_some(),
                 ..sqlite::Options::in_directory(path)
             }),
             Self::Database(options) => {
-                self.open_database(&postgres::Options { readers: 1, ..(**options).clone() })
+                self.open_database(&postgres::Options { readers: 1, names, ..(**options).clone() })
             }
         }
     }

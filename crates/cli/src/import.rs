@@ -70,6 +70,17 @@ impl Table {
         self.refused.as_deref().map(|path| Sink::open(Some(path))).transpose()
     }
 
+    /// Once all was said: whoever runs this without reading it must not believe that something was added.
+    ///
+    /// # Errors
+    /// No row can be taken over.
+    pub fn ensure_any(&self, report: &Report) -> anyhow::Result<()> {
+        if report.rows > 0 && report.accepted() == 0 {
+            bail!("no row of {} can be taken over: mend it, and run this again", self.file.display());
+        }
+        Ok(())
+    }
+
     /// What to say of rows that nobody gets to see.
     pub fn hint(&self, report: &Report) -> &'static str {
         match self.refused {
@@ -200,8 +211,14 @@ impl Sink {
     pub fn open(to: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = to else { return Ok(Self(None)) };
         // Never over another file.
-        let file = File::options().write(true).create_new(true).open(path);
-        Ok(Self(Some(file.with_context(|| format!("{} cannot be made", path.display()))?)))
+        match File::options().write(true).create_new(true).open(path) {
+            Ok(file) => Ok(Self(Some(file))),
+            Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => bail!(
+                "{} is there already, and nothing is written over a file: name a new one, or move that one away",
+                path.display()
+            ),
+            Err(why) => Err(why).with_context(|| format!("{} cannot be made", path.display())),
+        }
     }
 
     /// The next part of it.

@@ -13,7 +13,7 @@ use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::gate;
 use tidings_domain::id::AccountId;
-use tidings_domain::programme;
+use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Zone;
 use tidings_domain::time::Timestamp;
@@ -73,6 +73,13 @@ pub fn variables() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What to say of a programme that is named and not configured.
+pub fn unknown_programme(text: &str, programmes: &Programmes) -> String {
+    let known: Vec<&str> = programmes.all.iter().map(|one| one.name.as_str()).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    format!(r#"there is no [[programme]] "{text}" in the configuration; there is: {known}"#)
+}
+
 impl Place {
     /// What was not said, as the environment says it. The parser does not look there, because its usage lines would
     /// then show what came from there as if it had to be written.
@@ -124,7 +131,7 @@ impl Place {
         let Some(text) = name else { return Ok(None) };
         let programmes = self.configuration(Secrets::Left)?.programmes();
         let known = programme::Name::parse(text).filter(|name| programmes.named(name).is_some());
-        known.map(Some).ok_or_else(|| anyhow!(r#"there is no [[programme]] "{text}" in the configuration"#))
+        known.map(Some).ok_or_else(|| anyhow!("{}", unknown_programme(text, &programmes)))
     }
 
     /// Where the store is that is meant.
@@ -175,15 +182,17 @@ impl Operator {
                 place.migrate(&home)
             );
         }
-        Self::open_home(home).await
+        // What is wrong in the configuration is said by who needs it; what only looks at the store goes on.
+        let names = place.configuration(Secrets::Left).map(|config| config.programmes().names());
+        Self::open_home(home, Arc::new(names.unwrap_or_default())).await
     }
 
-    /// Opens the store that is there.
+    /// Opens the store that is there, where programmes are called so.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub async fn open_home(home: Home) -> anyhow::Result<Self> {
-        let store = home.open()?;
+    pub async fn open_home(home: Home, names: Arc<programme::Names>) -> anyhow::Result<Self> {
+        let store = home.open(names)?;
         let clock = clock_of_command();
         let account = store.default_account(clock.now()).await?;
         Ok(Self { store, clock, account, home })

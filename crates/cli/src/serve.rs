@@ -7,6 +7,7 @@ use crate::directory::{self, Served};
 use crate::home::Home;
 use crate::log;
 use crate::operator::{Misconfigured, Place};
+use crate::suppression;
 use anyhow::{Context, bail};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -291,6 +292,11 @@ pub async fn start(
             messages,
             "messages wait for a connection that is not configured: write it again, or move them with `tidings carrier move {name} OTHER`; else they end when they expire"
         );
+    }
+    for (sentence, cure) in
+        suppression::of_lost_programmes(&**engine.store(), engine.programmes(), engine.clock().now()).await?
+    {
+        tracing::warn!("{sentence}: {cure}");
     }
     Ok(engine)
 }

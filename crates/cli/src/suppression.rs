@@ -12,11 +12,11 @@ use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidings_domain::id::SuppressionId;
-use tidings_domain::programme;
+use tidings_domain::programme::{self, Programmes};
 use tidings_domain::suppression::{Listing, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
-use tidings_store::{Page, Suppression};
+use tidings_store::{Backend, Page, Suppression, SuppressionFilter};
 use tidings_wire::suppression::shown;
 
 /// What to do with the list.
@@ -27,6 +27,9 @@ pub enum Command {
         /// Only this number's entries
         #[arg(long, value_name = "NUMBER")]
         to: Option<String>,
+        /// Only entries about this programme alone, by the name that it had when they were made
+        #[arg(long, value_name = "NAME", value_parser = programme_name)]
+        programme: Option<programme::Name>,
         /// Also entries that were lifted
         #[arg(long)]
         all: bool,
@@ -95,7 +98,45 @@ fn what(programme: Option<&programme::Name>) -> String {
 fn still(standing: &Listing) -> String {
     let all = standing.account.map(|_| what(None)).into_iter();
     let programmes = standing.programmes.keys().map(|name| what(Some(name)));
-    all.chain(programmes).collect::<Vec<_>>().join(", ")
+    let lost =
+        standing.lost.keys().map(|name| format!("{} (for {name}, which is no [[programme]])", what(None)));
+    all.chain(programmes).chain(lost).collect::<Vec<_>>().join(", ")
+}
+
+/// What the configuration has made of entries that are about one programme: a sentence for each programme that it does not
+/// know, or that can be told from others no more, and what to do about it.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn of_lost_programmes(
+    store: &dyn Backend,
+    programmes: &Programmes,
+    now: Timestamp,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    let names = programmes.names();
+    for (name, count) in store.programmes_listed(now).await? {
+        let entries =
+            numbered(count, "entry of the suppression list is", "entries of the suppression list are");
+        if names.all_of(&name).is_none() {
+            found.push((
+                format!(
+                    r#"{entries} for the programme "{name}", which is not in the configuration, so nothing at all is sent to these people"#
+                ),
+                format!(
+                    r#"write formerly = ["{name}"] into the [[programme]] that it is now, or a [[programme]] of this name again; `tidings suppression list --programme {name}` shows them"#
+                ),
+            ));
+        } else if let Some(sender) = programmes.all_shared(&name) {
+            found.push((
+                format!(
+                    r#"{entries} for the programme "{name}" alone, and another uses each of its senders, such as {sender}, so they do not stop what goes from there and names no programme"#
+                ),
+                "name the programme in each request, or give it a sender of its own".to_owned(),
+            ));
+        }
+    }
+    Ok(found)
 }
 
 /// Does it.
@@ -105,11 +146,12 @@ fn still(standing: &Listing) -> String {
 pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Result<()> {
     let operator = Operator::open(place).await?;
     match command {
-        Command::List { to, all, full, limit, whose } => {
+        Command::List { to, programme, all, full, limit, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
             let page = Page { before: None, limit: usize::from(limit) };
-            let list = operator.store.suppressions(realm, recipient, all, page).await?.items;
+            let filter = SuppressionFilter { recipient, programme, include_lifted: all };
+            let list = operator.store.suppressions(realm, filter, page).await?.items;
             let mut value = serde_json::to_value(list.iter().map(shown).collect::<Vec<_>>())?;
             if !full {
                 for (one, entry) in list.iter().zip(value.as_array_mut().into_iter().flatten()) {

@@ -162,6 +162,75 @@ fn a_file_of_consents_is_reported_and_then_recorded_and_lifts_no_opt_out() {
     assert!(unread.contains("cannot be read"), "{unread}");
 }
 
+#[test]
+fn what_would_be_lost_or_believed_done_is_refused_with_a_cure() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path(), "test");
+    house.configure(
+        "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"+15550001111\"]\nformerly = [\"deals\"]\n\
+         [[programme]]\nname = \"news\"\nseller = \"Acme\"\nsenders = [\"+15550001112\"]\n",
+    );
+    let (list, refused) = (house.named("list.csv"), house.named("refused.csv"));
+    let write = |headings: &str, rows: &[String]| {
+        std::fs::write(&list, format!("to,{headings}\n{}\n", rows.join("\n"))).expect("written");
+    };
+    let import = |more: &[&str]| {
+        let common = ["consent", "import", &list, "--attested-by", VOUCHED, "--act", "express"];
+        let more: Vec<String> = [&common[..], &["--channel", "text"], more]
+            .concat()
+            .iter()
+            .map(|text| (*text).to_owned())
+            .collect();
+        more
+    };
+    let refusal = |more: &[&str]| house.refusal(&import(more).iter().map(String::as_str).collect::<Vec<_>>());
+    let json = |more: &[&str]| house.json(&import(more).iter().map(String::as_str).collect::<Vec<_>>());
+
+    // A column that is nearly one: what stands in it would be lost.
+    write("given_at,purposes", &[format!("{},2024-03-01T09:30:00Z,marketing", number(1))]);
+    let told = refusal(&["--purpose", "alert"]);
+    assert!(told.contains("No column is called purposes, but one is called purpose."), "{told}");
+
+    // No row is good: that is no success, and the report comes all the same.
+    write(
+        "given_at,ip",
+        &[
+            format!("{},0001-01-01T00:00:00Z,192.0.2.1", number(1)),
+            format!("{},2024-03-01T09:30:00Z,the office", number(2)),
+        ],
+    );
+    let all = import(&["--purpose", "alert", "--json"]);
+    let output =
+        house.command(&all.iter().map(String::as_str).collect::<Vec<_>>()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the report");
+    assert_eq!(report["reasons"], json!({ "cell_too_early": 1, "cell_no_ip_address": 1 }));
+    let told = String::from_utf8(output.stderr).expect("text");
+    assert!(told.contains("no row of") && told.contains("mend it"), "{told}");
+    assert_eq!(entries(&house), (0, 0));
+
+    // A programme that nobody configured, and a file that is there.
+    write("given_at", &(1..5).map(|n| format!("{},2024-03-01T09:30:00Z", number(n))).collect::<Vec<_>>());
+    let told = refusal(&["--purpose", "alert", "--programme", "nope"]);
+    assert!(told.contains("there is no [[programme]] \"nope\"") && told.contains("offers, news"), "{told}");
+    std::fs::write(&refused, "precious").expect("written");
+    let told = refusal(&["--purpose", "alert", "--refused", &refused]);
+    assert!(told.contains("is there already") && told.contains("name a new one"), "{told}");
+    assert_eq!(std::fs::read_to_string(&refused).expect("read"), "precious");
+
+    // Of those who left something, the ones count who left what the rows are for.
+    house.run(&["suppression", "add", &number(1), "--programme", "news"]);
+    house.run(&["suppression", "add", &number(2), "--programme", "offers"]);
+    house.run(&["suppression", "add", &number(3)]);
+    let counted = |more: &[&str]| {
+        json(&[&["--purpose", "alert", "--dry-run"], more].concat())["suppressed"].as_u64().expect("a number")
+    };
+    assert_eq!(counted(&["--programme", "offers"]), 2);
+    assert_eq!(counted(&["--programme", "deals"]), 2, "as it was called before");
+    assert_eq!(counted(&["--programme", "news"]), 2);
+    assert_eq!(counted(&[]), 1, "who left one programme may be sent to");
+}
+
 fn make(path: &str, rows: u64) {
     table(path, "phone,given_at,wording,place", rows, |n| {
         format!("2024-03-01T09:30:00Z,\"I agree to texts of Acme\",\"https://shop.example/{n}\"")

@@ -78,3 +78,65 @@ fn a_carrier_that_is_down_and_messages_of_one_that_is_gone_are_told_and_moved() 
         look(&house, &["carrier", "move", "simulatr", "pretend"]).contains("did you mean \"simulator\"?")
     );
 }
+
+/// A programme that was renamed or removed does not give back what people left.
+#[test]
+fn opt_outs_of_a_programme_that_is_not_configured_any_more_are_told_and_stop_everything() {
+    let place = tempfile::tempdir().expect("a directory");
+    let house = House::new(place.path(), "test");
+    let programme = |name: &str, senders: &str, more: &str| {
+        format!("[[programme]]\nname = \"{name}\"\nseller = \"Acme\"\nsenders = [{senders}]\n{more}\n")
+    };
+    let news = || programme("news", "\"+15550001112\"", "");
+    let configured = |programmes: &[String]| house.configure(&programmes.concat());
+    let told = || {
+        let report: Value = serde_json::from_str(&look(&house, &["doctor", "--json"])).expect("JSON");
+        let lines = report["lines"].as_array().expect("a list").clone();
+        let of_programmes = lines.into_iter().filter(|line| line["part"] == "programmes");
+        of_programmes
+            .map(|line| format!("{} → {}", line["sentence"], line["cure"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    let sends = |from: &str, more: Value| {
+        let served = house.serve();
+        let mut body = json!({ "from": from, "to": "+15550002222", "text": "Hello" });
+        body.as_object_mut().expect("it is one").extend(more.as_object().expect("it is one").clone());
+        let (status, answer) = served.ask("POST", "/v1/messages", &body);
+        if status == 202 { "accepted".to_owned() } else { format!("{} {}", answer["code"], answer["detail"]) }
+    };
+
+    configured(&[programme("offers", "\"+15550001111\"", "stop = \"programme\""), news()]);
+    house.run(&["suppression", "add", "+15550002222", "--programme", "offers", "--reason", "opted_out"]);
+    assert_eq!(told(), [""; 0]);
+    assert_eq!(sends("+15550001112", json!({})), "accepted");
+    assert!(sends("+15550001111", json!({})).contains("for the programme offers"));
+
+    // Renamed, and nothing said: nothing goes to the person any more.
+    configured(&[programme("deals", "\"+15550001111\"", ""), news()]);
+    for from in ["+15550001111", "+15550001112"] {
+        assert!(sends(from, json!({})).contains("for the programme offers"), "{from}");
+    }
+    let lines = told();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains("1 entry of the suppression list is for the programme"), "{line}");
+    assert!(line.contains("not in the configuration, so nothing at all is sent"), "{line}");
+    assert!(line.contains("formerly = ["), "{line}");
+    let listed = house.refusal(&["suppression", "lift", "+15550002222", "--reason", "asked"]);
+    assert!(listed.contains("nothing more (for offers, which is no [[programme]])"), "{listed}");
+    let started = house.log_of_start();
+    assert!(started.contains("not in the configuration, so nothing at all is sent"), "{started}");
+
+    // With its name from before it is out of that alone.
+    configured(&[programme("deals", "\"+15550001111\"", "formerly = [\"offers\"]"), news()]);
+    assert_eq!(told(), [""; 0]);
+    assert_eq!(sends("+15550001112", json!({})), "accepted");
+    assert!(sends("+15550001111", json!({})).contains("for the programme deals"));
+
+    // Its sender is shared: what names no programme is of none.
+    configured(&[programme("offers", "\"+15550001111\"", ""), programme("news", "\"+15550001111\"", "")]);
+    let lines = told();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains("another uses each of its senders, such as +15550001111"), "{line}");
+    assert_eq!(sends("+15550001111", json!({})), "accepted");
+    assert!(sends("+15550001111", json!({ "programme": "offers" })).contains("OPTED_OUT"));
+}

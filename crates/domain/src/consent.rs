@@ -15,11 +15,30 @@ use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::collections::HashMap;
 use std::fmt;
+// Of `core`, which has addresses as values and no sockets.
+use core::net::IpAddr;
+use std::sync::LazyLock;
 
 /// Characters of the words that a person was shown.
 pub const WORDING_MAX: usize = 5_000;
 /// Characters of each other part of the evidence.
 pub const PART_MAX: usize = 500;
+
+/// Nobody agreed to anything before this: the first text was sent in 1992, and the first law about such calls (the TCPA) is of 1991.
+/// What says so was read wrongly, as a spreadsheet's day 0 is.
+pub const EARLIEST: &str = "1990-01-01T00:00:00Z";
+
+/// Whether somebody may have agreed at this moment.
+pub fn is_credible(given_at: Timestamp) -> bool {
+    static EARLIEST_AT: LazyLock<Timestamp> =
+        LazyLock::new(|| Timestamp::parse(EARLIEST).expect("it is written as one"));
+    given_at >= *EARLIEST_AT
+}
+
+/// The address from which a form was sent, if this is one.
+pub fn network_address(text: &str) -> Option<IpAddr> {
+    text.trim().parse().ok()
+}
 
 /// A class of channels, as consent is given for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -271,6 +290,8 @@ pub enum Scope<'a> {
     Programme {
         /// Its name.
         name: &'a str,
+        /// What it was called before.
+        formerly: &'a [programme::Name],
         /// Whose it is; `None` if nobody configures it any more.
         seller: Option<&'a str>,
     },
@@ -279,17 +300,26 @@ pub enum Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// Whether this is a name of the programme.
+    fn is_of(self, programme: &str) -> bool {
+        match self {
+            Self::Programme { name, formerly, .. } => {
+                let mut names = std::iter::once(name).chain(formerly.iter().map(programme::Name::as_str));
+                names.any(|name| is_same(programme, name))
+            }
+            Self::Any | Self::NoProgramme => false,
+        }
+    }
+
     /// Whether an entry that does this, with this evidence, is about these messages. A grant is for what it names and nothing
     /// else; what is taken back without a programme is taken back for all.
     fn concerns(self, act: Act, evidence: &Evidence) -> bool {
         let (programme, seller) = (evidence.programme.as_deref(), evidence.seller.as_deref());
         match self {
             Self::Any => true,
-            Self::Programme { name, .. } if act == Act::Revoked => {
-                programme.is_none_or(|one| is_same(one, name))
-            }
-            Self::Programme { name, seller: of } => {
-                programme.is_none_or(|one| is_same(one, name))
+            Self::Programme { .. } if act == Act::Revoked => programme.is_none_or(|one| self.is_of(one)),
+            Self::Programme { seller: of, .. } => {
+                programme.is_none_or(|one| self.is_of(one))
                     && seller.is_none_or(|one| of.is_some_and(|of| is_same(one, of)))
             }
             Self::NoProgramme if act == Act::Revoked => programme.is_none(),
@@ -329,7 +359,7 @@ impl OptOut {
     fn closes(&self, scope: Scope<'_>, evidence: &Evidence) -> bool {
         match (&self.programme, scope) {
             (None, _) => true,
-            (Some(of), Scope::Programme { name, .. }) => is_same(of.as_str(), name),
+            (Some(of), Scope::Programme { .. }) => scope.is_of(of.as_str()),
             // Where nobody configures programmes, what was agreed to for one is closed by an opt-out of that one.
             (Some(of), Scope::Any) => {
                 evidence.programme.as_deref().is_some_and(|named| is_same(of.as_str(), named))
@@ -664,10 +694,10 @@ mod tests {
         };
         let scopes = [
             Scope::Any,
-            Scope::Programme { name: "reminders", seller: Some("Acme") },
-            Scope::Programme { name: "offers", seller: Some("Acme") },
-            Scope::Programme { name: "news", seller: Some("Other") },
-            Scope::Programme { name: "offers", seller: None },
+            Scope::Programme { name: "reminders", formerly: &[], seller: Some("Acme") },
+            Scope::Programme { name: "offers", formerly: &[], seller: Some("Acme") },
+            Scope::Programme { name: "news", formerly: &[], seller: Some("Other") },
+            Scope::Programme { name: "offers", formerly: &[], seller: None },
             Scope::NoProgramme,
         ];
         // g granted, r revoked, - never
@@ -726,8 +756,8 @@ mod tests {
         };
         let scopes = [
             Scope::Any,
-            Scope::Programme { name: "offers", seller: Some("Acme") },
-            Scope::Programme { name: "news", seller: Some("Acme") },
+            Scope::Programme { name: "offers", formerly: &[], seller: Some("Acme") },
+            Scope::Programme { name: "news", formerly: &[], seller: Some("Acme") },
             Scope::NoProgramme,
         ];
         let out = OptOut { at: at(10), started_at: None, programme: programme::Name::parse("offers") };
@@ -743,6 +773,16 @@ mod tests {
         let started = OptOut { started_at: Some(at(20)), ..out.clone() };
         check(&[of(None, 1, 1)], &started, ["granted"; 4]);
         check(&[of(None, 1, 1), of(Some("offers"), 2, 15)], &out, ["granted"; 4]);
+
+        // A programme of another name now is still what was left, and what was agreed to.
+        let old = [programme::Name::parse("offers").expect("a name")];
+        let renamed = Scope::Programme { name: "deals", formerly: &old, seller: Some("Acme") };
+        let says = |ledger: &[Consent], outs: &[OptOut]| {
+            standing(ledger, outs, Purpose::Marketing, Channel::Text, renamed, at(30)).as_str()
+        };
+        assert_eq!(says(&[of(None, 1, 1)], std::slice::from_ref(&out)), "revoked");
+        assert_eq!(says(&[of(Some("Offers"), 1, 1)], &[]), "granted");
+        assert_eq!(says(&[of(Some("news"), 1, 1)], &[]), "never_given");
 
         assert!(out.concerns(Some(" Offers")) && out.concerns(None) && !out.concerns(Some("news")));
         let all = OptOut { programme: None, ..out };

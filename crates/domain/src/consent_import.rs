@@ -13,6 +13,7 @@ use crate::contact::{Invalid, line};
 use crate::id::ConsentId;
 use crate::programme::Programmes;
 use crate::purpose::Purpose;
+use crate::spelling;
 use crate::table::{Cells, Mends, Reason, Refusal, Subject, cleaned};
 use crate::time::Timestamp;
 use std::collections::HashSet;
@@ -72,6 +73,23 @@ pub enum Column {
     /// The program that sent it.
     UserAgent,
 }
+
+/// The headings of all columns, as headings are compared.
+const COLUMNS: [&str; 13] = [
+    "purpose",
+    "channel",
+    "act",
+    "method",
+    "givenat",
+    "expiresat",
+    "wording",
+    "wordingsha256",
+    "place",
+    "seller",
+    "programme",
+    "ip",
+    "useragent",
+];
 
 /// The words that a row is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +227,9 @@ impl<'r> Read<'r> {
                     if given_at > table.now {
                         return Err(wrong(Reason::Ahead));
                     }
+                    if !consent::is_credible(given_at) {
+                        return Err(wrong(Reason::Early));
+                    }
                     read.given_at = Some(given_at);
                 }
                 Column::ExpiresAt => {
@@ -234,7 +255,10 @@ impl<'r> Read<'r> {
                     evidence.programme = part(mends)?;
                     read.at[2] = Some(n);
                 }
-                Column::Ip => evidence.ip = part(mends)?,
+                Column::Ip => {
+                    let address = consent::network_address(cell).ok_or_else(|| wrong(Reason::Address))?;
+                    evidence.ip = Some(address.to_string());
+                }
                 Column::UserAgent => evidence.user_agent = part(mends)?,
             }
         }
@@ -263,6 +287,10 @@ impl Subject for Consents {
             "useragent" => Column::UserAgent,
             _ => return None,
         })
+    }
+
+    fn meant(&self, folded: &str) -> Option<&'static str> {
+        spelling::misspelt(folded, COLUMNS.into_iter())
     }
 
     fn judge(
@@ -352,6 +380,7 @@ mod tests {
         let options = Options { environment: Environment::Live, default_country: None, number_column: None };
         let programme = Programme {
             name: Name::parse("offers").expect("a name"),
+            formerly: Vec::new(),
             seller: "Acme".to_owned(),
             senders: Vec::new(),
             pools: Vec::new(),
@@ -479,12 +508,30 @@ mod tests {
         check(3, "2024-03-01 09:30", "cell_no_offset", "given_at");
         check(3, "1.3.2024", "cell_no_time", "given_at");
         check(3, "2026-11-29T12:00:00.001Z", "cell_ahead", "given_at");
+        check(3, "0001-01-01T00:00:00Z", "cell_too_early", "given_at");
+        check(3, "1989-12-31T23:59:59Z", "cell_too_early", "given_at");
         check(4, "", "missing_wording", "");
         check(4, "a\u{7}b", "cell_control_character", "wording");
         check(4, &"a".repeat(5_001), "cell_too_long", "wording");
         check(5, "", "missing_place", "");
         check(5, &"a".repeat(501), "cell_too_long", "place");
         check(6, "", "missing_seller", "");
+        let from = |ip: &str| {
+            let (_, window, _) = read_with(
+                vouched(),
+                &format!(
+                    "to,act,purpose,channel,given_at,ip\n+46701234567,express,alert,text,2024-03-01T09:30:00Z,{ip}\n"
+                ),
+            );
+            let refused = window.refused.first().map(|one| one.reason.clone());
+            refused.or_else(|| window.rows[0].evidence.ip.clone()).unwrap_or_default()
+        };
+        assert_eq!(from(" 192.0.2.1 "), "192.0.2.1");
+        assert_eq!(from("2001:DB8::1"), "2001:db8::1");
+        assert_eq!(from(""), "");
+        for text in ["unknown", "192.0.2.1:80", "192.0.2.256", "office"] {
+            assert_eq!(from(text), "cell_no_ip_address", "{text}");
+        }
         // Only a written one needs all of that.
         let table = "to,act,purpose,channel,given_at,expires_at,programme\n\
             +46701234567,express,alert,text,2024-03-01T09:30:00Z,,nobody's\n\
@@ -497,6 +544,35 @@ mod tests {
         assert_eq!(report.reasons, reasons.into());
         let columns: Vec<_> = window.refused.iter().filter_map(|one| one.column.as_deref()).collect();
         assert_eq!(columns, ["programme", "expires_at"]);
+    }
+
+    #[test]
+    fn a_column_whose_heading_is_nearly_a_known_one_is_not_passed_over() {
+        let begin = |heading: &str| {
+            let options =
+                Options { environment: Environment::Live, default_country: None, number_column: None };
+            let mut reader = Reader::new(options, Consents::new(vouched(), Programmes::NONE, now(), hash));
+            let fed = reader.feed(format!("to,{heading},act\n").as_bytes());
+            fed.map(|()| reader.report().ignored.clone()).map_err(|why| (why.code(), why.to_string()))
+        };
+        for (heading, meant) in
+            [("purposes", "purpose"), ("Given", ""), ("Program", "programme"), ("User agents", "useragent")]
+        {
+            match begin(heading) {
+                Err((code, told)) => {
+                    assert_eq!(code, "misspelt_column", "{heading}");
+                    assert!(told.contains(&format!("one is called {meant}")), "{told}");
+                }
+                Ok(ignored) => assert_eq!((meant, ignored), ("", vec![heading.to_owned()])),
+            }
+        }
+        assert_eq!(begin("given_at"), Ok(Vec::new()));
+        // What we wrote into a table of refused rows.
+        assert_eq!(begin("refused_why"), Ok(vec!["refused_why".to_owned()]));
+        for known in COLUMNS {
+            let consents = Consents::new(vouched(), Programmes::NONE, now(), hash);
+            assert!(consents.column(known, known).is_some(), "{known}");
+        }
     }
 
     #[test]

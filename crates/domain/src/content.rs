@@ -160,36 +160,31 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What is in a text of a purpose, one finding for each check about which something is to be done. `can_reply` is whether people can
-/// write to its sender. Costs nothing for purposes that the policy does not concern; else it takes time that grows with the text.
-pub fn look<'p>(
-    policy: &'p Policy,
-    purpose: Purpose,
-    text: &str,
-    can_reply: bool,
-) -> impl Iterator<Item = (Finding, Act)> + use<'p> {
-    let read = policy.concerns(purpose).then(|| (Plain::of(text), is_shouting(text)));
-    let acts = read.map(|(plain, shouts)| {
-        let table = &*WORDS;
-        Check::ALL.into_iter().filter_map(move |check| {
-            let act = policy.act(check);
-            let found = |is_found: bool| is_found.then_some("");
-            let matched = match check {
-                _ if act == Act::Off => None,
-                Check::Shortener => table.shortener(&plain.signs),
-                Check::Restricted => table.restricted(&plain.words()),
-                Check::Capitals => found(shouts),
-                Check::OptOut => {
-                    let words = plain.words();
-                    let in_vain = !can_reply && table.tells_to_reply(&words);
-                    in_vain.then_some(REPLY).or_else(|| found(!table.says_how_to_opt_out(&words)))
-                }
-                Check::Brand => found(plain.names_one_of(&policy.brands) == Some(false)),
-            };
-            Some((Finding { check, matched: matched? }, act))
-        })
+/// What is in a text of a purpose of that for which this is to be done. `can_reply` is whether people can write to its sender. Costs
+/// nothing where the policy does that for nothing; else it takes time that grows with the text.
+pub fn look(policy: &Policy, purpose: Purpose, act: Act, text: &str, can_reply: bool) -> Vec<Finding> {
+    let is_asked = |check: &Check| policy.concerns(purpose) && policy.act(*check) == act;
+    let mut asked = Check::ALL.into_iter().filter(is_asked).peekable();
+    if act == Act::Off || asked.peek().is_none() {
+        return Vec::new();
+    }
+    let plain = Plain::of(text);
+    let words = plain.words();
+    let found = |is_found: bool| is_found.then_some("");
+    let findings = asked.filter_map(|check| {
+        let matched = match check {
+            Check::Shortener => WORDS.shortener(&plain.signs),
+            Check::Restricted => WORDS.restricted(&words),
+            Check::Capitals => found(is_shouting(text)),
+            Check::OptOut => {
+                let in_vain = !can_reply && WORDS.tells_to_reply(&words);
+                in_vain.then_some(REPLY).or_else(|| found(!WORDS.says_how_to_opt_out(&words)))
+            }
+            Check::Brand => found(plain.names_one_of(&policy.brands) == Some(false)),
+        };
+        matched.map(|matched| Finding { check, matched })
     });
-    acts.into_iter().flatten()
+    findings.collect()
 }
 
 fn is_shouting(text: &str) -> bool {
@@ -208,6 +203,19 @@ struct Plain {
 
 impl Plain {
     fn of(text: &str) -> Self {
+        // Most texts are plain but for their capitals.
+        if text.bytes().all(Self::is_plain) {
+            return Self { signs: text.to_ascii_lowercase() };
+        }
+        Self::of_any(text)
+    }
+
+    /// Whether it stays as it is, or is made small. An apostrophe is nothing.
+    const fn is_plain(octet: u8) -> bool {
+        matches!(octet, b' '..=b'~') && !matches!(octet, b'\'' | b'`')
+    }
+
+    fn of_any(text: &str) -> Self {
         let mut signs = String::with_capacity(text.len());
         let seen = text.chars().map(plain).filter(|character| !is_nothing(*character));
         let latin = seen.map(|character| look_alike(character).unwrap_or(character));
@@ -349,11 +357,10 @@ mod tests {
     }
 
     fn found(text: &str) -> Vec<String> {
-        let told = |(finding, act): (Finding, Act)| {
-            assert_eq!(act, Act::Warn);
+        let told = |finding: Finding| {
             format!("{} {}", finding.check.as_str(), finding.matched).trim_end().to_owned()
         };
-        look(&all(Act::Warn), Purpose::Marketing, text, true).map(told).collect()
+        look(&all(Act::Warn), Purpose::Marketing, Act::Warn, text, true).into_iter().map(told).collect()
     }
 
     const GOOD: &str = "Acme Clinic: check-ups are 20 % off in May, acme.example/may. Reply STOP to end.";
@@ -397,7 +404,8 @@ mod tests {
         let policy = Policy { opt_out: Act::Warn, purposes: vec![Purpose::Marketing], ..Policy::OFF };
         let check = |text: &str, expected: [Option<&str>; 2]| {
             let of = |can_reply| {
-                look(&policy, Purpose::Marketing, text, can_reply).map(|(one, _)| one.matched).next()
+                let found = look(&policy, Purpose::Marketing, Act::Warn, text, can_reply);
+                found.first().map(|one| one.matched)
             };
             assert_eq!([true, false].map(of), expected, "{text}");
         };
@@ -407,6 +415,13 @@ mod tests {
         check("20 % off. Unsubscribe: acme.example/stop", [None, None]);
         check("20 %. STOP au 36180", [None, None]);
         check("20 % off", [Some(""), Some("")]);
+    }
+
+    #[test]
+    fn what_is_plain_stays_as_it_is() {
+        let all: String = (0..=127).filter(|octet| Plain::is_plain(*octet)).map(char::from).collect();
+        assert!(all.len() > 90);
+        assert_eq!(Plain::of(&all).signs, Plain::of_any(&all).signs);
     }
 
     /// Letters that look alike, what nobody sees, and dots that programs take for dots.
@@ -446,22 +461,21 @@ mod tests {
     #[test]
     fn each_check_does_what_the_policy_says_and_other_purposes_are_left_alone() {
         let bad = "GET VODKA AT BIT.LY/X NOW NOW NOW NOW";
-        for act in [Act::Off, Act::Warn, Act::Stop] {
-            let checks: Vec<(Check, Act)> = look(&all(act), Purpose::Marketing, bad, true)
-                .map(|(finding, act)| (finding.check, act))
-                .collect();
-            let expected: Vec<(Check, Act)> =
-                Check::ALL.into_iter().filter(|_| act != Act::Off).map(|check| (check, act)).collect();
-            assert_eq!(checks, expected);
-        }
-        let one = Policy { capitals: Act::Stop, ..Policy { purposes: vec![Purpose::Alert], ..Policy::OFF } };
-        let acts =
-            |purpose| look(&one, purpose, bad, true).map(|(finding, _)| finding.check).collect::<Vec<_>>();
-        assert_eq!((acts(Purpose::Alert), acts(Purpose::Marketing)), (vec![Check::Capitals], vec![]));
-        let nameless = Policy { brands: Vec::new(), ..all(Act::Warn) };
-        let says_nothing_of_it = |policy: Policy| {
-            look(&policy, Purpose::Marketing, bad, true).all(|(finding, _)| finding.check != Check::Brand)
+        let checks = |policy: &Policy, purpose, act| -> Vec<Check> {
+            look(policy, purpose, act, bad, true).into_iter().map(|finding| finding.check).collect()
         };
+        let acts = [Act::Off, Act::Warn, Act::Stop];
+        for (does, asked) in acts.into_iter().flat_map(|does| acts.map(|asked| (does, asked))) {
+            let expected = if does == asked && does != Act::Off { Check::ALL.to_vec() } else { Vec::new() };
+            assert_eq!(checks(&all(does), Purpose::Marketing, asked), expected, "{does:?} {asked:?}");
+        }
+        let one = Policy { capitals: Act::Stop, purposes: vec![Purpose::Alert], ..all(Act::Warn) };
+        assert_eq!(checks(&one, Purpose::Alert, Act::Stop), [Check::Capitals]);
+        assert!(!checks(&one, Purpose::Alert, Act::Warn).contains(&Check::Capitals));
+        assert_eq!(checks(&one, Purpose::Marketing, Act::Stop), []);
+        let nameless = Policy { brands: Vec::new(), ..all(Act::Warn) };
+        let says_nothing_of_it =
+            |policy: Policy| !checks(&policy, Purpose::Marketing, Act::Warn).contains(&Check::Brand);
         assert!(says_nothing_of_it(nameless));
         // Nor does what is no name stand in every text, or in none.
         let sign = |brands: &[&str]| Policy {

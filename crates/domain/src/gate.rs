@@ -483,9 +483,8 @@ pub fn ask(facts: &Facts<'_>, at: Timestamp) -> Answer {
     }
     if let Some(text) = facts.text {
         let can_reply = facts.sender.is_none_or(|sender| senders.can(&sender, Capability::TextIn));
-        let stopped =
-            content::look(content, facts.purpose, text, can_reply).filter(|(_, act)| *act == Act::Stop);
-        stopped.for_each(|(finding, _)| refuse(Reason::Content(finding)));
+        let stopped = content::look(content, facts.purpose, Act::Stop, text, can_reply);
+        stopped.into_iter().for_each(|finding| refuse(Reason::Content(finding)));
     }
     if let Some(period) = facts.overspent {
         refuse(Reason::SpendLimit(period));

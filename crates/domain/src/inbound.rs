@@ -44,7 +44,7 @@ pub struct Whose {
     pub contact: Option<ContactId>,
     /// In which conversation it stands; `None` where nobody can be answered.
     pub conversation: Option<ConversationId>,
-    /// The programme that an opt-out by it ends; `None` for everything.
+    /// The programme that an opt-out by it ends, or whose word took one back; `None` for everything.
     pub programme: Option<programme::Name>,
 }
 
@@ -101,6 +101,15 @@ pub const fn decide(class: Class, standing: Option<Reason>) -> Decision {
         (Class::Doubtful, Some(Reason::OptedOut)) => Decision::Keep,
         (Class::Doubtful, _) => Decision::Review,
         (Class::Start | Class::Help | Class::Nothing, _) => Decision::Keep,
+    }
+}
+
+/// Decides about START, given whether an opt-out of the person ended by somebody else's word and waits for the person's own: then
+/// it is taken back once more, and answered, as if it stood. So each opt-out is taken back by START once, whatever came between.
+pub const fn decide_start(awaits_start: bool, standing: Option<Reason>) -> Decision {
+    match standing {
+        None if awaits_start => Decision::Lift,
+        _ => decide(Class::Start, standing),
     }
 }
 
@@ -190,6 +199,15 @@ mod tests {
         check(Class::Help, [Help, Keep, Keep, Keep, Keep]);
         check(Class::Doubtful, [Review, Keep, Review, Review, Review]);
         check(Class::Nothing, [Keep, Keep, Keep, Keep, Keep]);
+    }
+
+    #[test]
+    fn what_follows_from_start() {
+        use Decision::*;
+        let standing = [None, Some(Reason::OptedOut), Some(Reason::InvalidNumber), Some(Reason::Manual)];
+        //                                                               nobody opted out invalid manual
+        assert_eq!(standing.map(|listed| decide_start(false, listed)), [Keep, Lift, Keep, Keep]);
+        assert_eq!(standing.map(|listed| decide_start(true, listed)), [Lift, Lift, Keep, Keep]);
     }
 
     #[test]

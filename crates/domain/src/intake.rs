@@ -310,8 +310,7 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
         }
     };
     let can_reply = facts.gate.senders.can(&sender, Capability::TextIn);
-    let looked = content::look(&facts.gate.content, request.purpose, &request.text, can_reply);
-    let warnings = looked.filter(|(_, act)| *act == Act::Warn).map(|(finding, _)| finding).collect();
+    let warnings = content::look(&facts.gate.content, request.purpose, Act::Warn, &request.text, can_reply);
     Ok(Plan {
         sender,
         programme,

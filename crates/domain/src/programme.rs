@@ -31,6 +31,8 @@ pub const SELLER_MAX: usize = 500;
 /// Programmes of one installation, at most.
 pub const PROGRAMMES_MAX: usize = 200;
 
+/// Names that one programme had before, at most.
+pub const FORMERLY_MAX: usize = 20;
 /// Words by which people join one programme, at most.
 pub const JOIN_MAX: usize = 20;
 /// Words of a text by which people join, at most: `JOIN OFFERS`.
@@ -66,6 +68,8 @@ impl fmt::Display for Name {
 pub struct Programme {
     /// What it is called.
     pub name: Name,
+    /// What it was called before: what people said of it then they said of it.
+    pub formerly: Vec<Name>,
     /// Whose it is: the name that people give their consent to.
     pub seller: String,
     /// The senders that it uses, also those that it has from pools.
@@ -76,6 +80,13 @@ pub struct Programme {
     pub join: Option<Join>,
     /// What STOP ends that is said to a sender of it.
     pub stop: Stop,
+}
+
+impl Programme {
+    /// Whether this is its name, or was.
+    pub fn is_called(&self, name: &Name) -> bool {
+        self.name == *name || self.formerly.contains(name)
+    }
 }
 
 /// What a person ends by STOP.
@@ -135,6 +146,8 @@ pub fn lacking(welcome: &str, name: &Name) -> Vec<&'static str> {
 pub struct Joining {
     /// The programme.
     pub name: Name,
+    /// What it was called before.
+    pub formerly: Vec<Name>,
     /// Whose it is.
     pub seller: String,
     /// How people join it.
@@ -146,9 +159,15 @@ pub struct Joining {
 }
 
 impl Joining {
+    /// Whether this is the name of the programme, or was.
+    pub fn is_of(&self, name: &Name) -> bool {
+        self.name == *name || self.formerly.contains(name)
+    }
+
     /// Whether what the person said before is as good: then joining changes nothing.
     pub fn is_in(&self, said: &History, now: Timestamp) -> bool {
-        let scope = Scope::Programme { name: self.name.as_str(), seller: Some(&self.seller) };
+        let (name, formerly) = (self.name.as_str(), &self.formerly[..]);
+        let scope = Scope::Programme { name, formerly, seller: Some(&self.seller) };
         let standing =
             consent::standing(&said.ledger, &said.opt_outs, self.join.purpose, Channel::Text, scope, now);
         standing.permits(self.join.act)
@@ -212,6 +231,27 @@ impl Programmes {
         self.all.iter().find(|one| one.name == *name)
     }
 
+    /// The one that is called so, or was.
+    pub fn called(&self, name: &Name) -> Option<&Programme> {
+        self.all.iter().find(|one| one.is_called(name))
+    }
+
+    /// What they are called, and were.
+    pub fn names(&self) -> Names {
+        let names = |one: &Programme| std::iter::once(&one.name).chain(&one.formerly).cloned().collect();
+        Names { known: Some(self.all.iter().map(names).collect()) }
+    }
+
+    /// Why what goes from a sender of this programme may not be of it, though people may have left it by STOP: other programmes
+    /// use each of its senders, so what names no programme is of none. Gives one of those senders.
+    pub fn all_shared(&self, name: &Name) -> Option<Sender> {
+        let one = self.called(name)?;
+        let is_shared = |sender: &&Sender| {
+            self.all.iter().any(|other| other.name != one.name && other.senders.contains(sender))
+        };
+        one.senders.iter().all(|sender| is_shared(&sender)).then(|| one.senders.first().copied()).flatten()
+    }
+
     /// Whether a consent that names this programme is about any message. Where there are no programmes, what it names decides
     /// nothing.
     pub fn are_meant_by(&self, name: &str) -> bool {
@@ -220,7 +260,11 @@ impl Programmes {
 
     /// The programme that a consent means which names it so.
     pub fn meant_by(&self, name: &str) -> Option<&Programme> {
-        self.all.iter().find(|one| consent::is_same(one.name.as_str(), name))
+        let is_it = |one: &&Programme| {
+            let mut names = std::iter::once(&one.name).chain(&one.formerly);
+            names.any(|known| consent::is_same(known.as_str(), name))
+        };
+        self.all.iter().find(is_it)
     }
 
     /// Which one a message is of: the one that its caller names, else the only one that its pool or its sender belongs to.
@@ -275,20 +319,40 @@ impl Programmes {
         let word = plain(text)?;
         self.all.iter().filter(|one| one.senders.contains(&to)).find_map(|one| {
             let join = one.join.clone().filter(|join| join.words.contains(&word))?;
-            let (name, seller) = (one.name.clone(), one.seller.clone());
-            Some(Joining { name, seller, join, word: word.clone(), to })
+            let (name, formerly, seller) = (one.name.clone(), one.formerly.clone(), one.seller.clone());
+            Some(Joining { name, formerly, seller, join, word: word.clone(), to })
         })
     }
 
     /// What a consent must be for, for messages of this programme, or of none.
     pub fn scope<'a>(&'a self, name: Option<&'a Name>) -> Scope<'a> {
-        match name {
-            _ if self.all.is_empty() => Scope::Any,
-            Some(name) => Scope::Programme {
-                name: name.as_str(),
-                seller: self.named(name).map(|programme| programme.seller.as_str()),
+        let Some(name) = name.filter(|_| !self.all.is_empty()) else {
+            return if self.all.is_empty() { Scope::Any } else { Scope::NoProgramme };
+        };
+        match self.called(name) {
+            Some(one) => Scope::Programme {
+                name: one.name.as_str(),
+                formerly: &one.formerly,
+                seller: Some(one.seller.as_str()),
             },
-            None => Scope::NoProgramme,
+            None => Scope::Programme { name: name.as_str(), formerly: &[], seller: None },
+        }
+    }
+}
+
+/// What the programmes of an installation are called: each by its name, and by those that it had before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    /// Those of one programme together. `None` where nobody says which programmes there are: then each name is that of one.
+    known: Option<Vec<Vec<Name>>>,
+}
+
+impl Names {
+    /// All names of the programme that is, or was, called so. `None` if nobody knows it any more.
+    pub fn all_of<'a>(&'a self, name: &'a Name) -> Option<&'a [Name]> {
+        match &self.known {
+            None => Some(std::slice::from_ref(name)),
+            Some(known) => known.iter().find(|names| names.contains(name)).map(Vec::as_slice),
         }
     }
 }
@@ -305,6 +369,7 @@ mod tests {
     fn programme(name: &str, senders: &[&str], pools: &[&str]) -> Programme {
         Programme {
             name: Name::parse(name).expect("a name"),
+            formerly: Vec::new(),
             seller: "Acme".to_owned(),
             senders: senders.iter().map(|text| sender(text)).collect(),
             pools: pools.iter().filter_map(|text| pool::Name::parse(text)).collect(),
@@ -502,9 +567,42 @@ mod tests {
         let all = Programmes { all: vec![programme("offers", &["Shop"], &[])] };
         let (offers, gone) = (Name::parse("offers").unwrap(), Name::parse("gone").unwrap());
         assert_eq!(all.scope(None), Scope::NoProgramme);
-        let of_offers = Scope::Programme { name: "offers", seller: Some("Acme") };
+        let of_offers = Scope::Programme { name: "offers", formerly: &[], seller: Some("Acme") };
         assert_eq!(all.scope(Some(&offers)), of_offers);
-        assert_eq!(all.scope(Some(&gone)), Scope::Programme { name: "gone", seller: None });
+        assert_eq!(all.scope(Some(&gone)), Scope::Programme { name: "gone", formerly: &[], seller: None });
         assert_eq!(Programmes::NONE.scope(Some(&offers)), Scope::Any);
+        assert_eq!(Programmes::NONE.scope(None), Scope::Any);
+    }
+
+    #[test]
+    fn what_a_programme_was_called_is_it_still() {
+        let name = |text: &str| Name::parse(text).expect("a name");
+        let renamed = Programme { formerly: vec![name("deals")], ..programme("offers", &["Shop"], &[]) };
+        let all = Programmes { all: vec![renamed, programme("news", &["Shop"], &[])] };
+        let names = all.names();
+        let both = [name("offers"), name("deals")];
+        assert_eq!(names.all_of(&name("deals")), Some(&both[..]));
+        assert_eq!(names.all_of(&name("offers")), Some(&both[..]));
+        assert_eq!(names.all_of(&name("gone")), None);
+        assert_eq!(Programmes::NONE.names().all_of(&name("offers")), None);
+        assert_eq!(Names::default().all_of(&name("gone")), Some(&[name("gone")][..]));
+        // Also what waits under the old name, and what was agreed to under it, is of it.
+        assert_eq!(all.scope(Some(&name("deals"))), all.scope(Some(&name("offers"))));
+        assert_eq!(all.meant_by(" Deals").map(|one| one.name.as_str()), Some("offers"));
+        assert!(all.named(&name("deals")).is_none(), "new messages name it as it is called now");
+    }
+
+    #[test]
+    fn a_programme_without_a_sender_of_its_own_is_told_from_one_with() {
+        let all = Programmes {
+            all: vec![
+                programme("offers", &["Shop"], &[]),
+                programme("news", &["Shop", "Clinic"], &[]),
+                programme("more", &["Else"], &[]),
+            ],
+        };
+        let shared = |text: &str| all.all_shared(&Name::parse(text).expect("a name"));
+        assert_eq!(shared("offers"), Some(sender("Shop")));
+        assert_eq!((shared("news"), shared("more"), shared("gone")), (None, None, None));
     }
 }

@@ -19,6 +19,18 @@ pub fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&
         .map(|(_, candidate)| candidate)
 }
 
+/// The known name that one which is not known can hardly be anything else than: one change away, or two for long names. Short names
+/// are near to too many other words (`zip` to `ip`).
+pub fn misspelt<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let changes = |known: &str| match known.len() {
+        0..6 => 0,
+        6..8 => 1,
+        8.. => 2,
+    };
+    let is_near = |known: &&str| (1..=changes(known)).contains(&distance(name, known));
+    known.filter(|_| name.len() <= NAME_MAX).find(is_near)
+}
+
 /// Changes (insert, remove, replace, swap neighbours) between two short texts.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
@@ -42,6 +54,24 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_told_from_another_word() {
+        let known = ["purpose", "programme", "expiresat", "place", "ip"];
+        for (name, expected) in [
+            ("purposes", Some("purpose")),
+            ("porpose", Some("purpose")),
+            ("purposed to", None),
+            ("program", Some("programme")),
+            ("expireat", Some("expiresat")),
+            ("purpose", None),
+            ("plate", None),
+            ("zip", None),
+            ("status", None),
+        ] {
+            assert_eq!(misspelt(name, known.into_iter()), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_name_that_was_meant_is_found() {

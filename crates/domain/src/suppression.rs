@@ -147,7 +147,7 @@ pub const fn default_end(reason: Reason, now: Timestamp) -> Option<Timestamp> {
 pub struct InForce {
     /// Its reason.
     pub reason: Reason,
-    /// The programme that it is about; `None` for all that the account sends.
+    /// The programme that it is about, which may be one that nobody knows any more; `None` for all that the account sends.
     pub programme: Option<programme::Name>,
 }
 
@@ -187,18 +187,39 @@ impl InForce {
 pub struct Listing {
     /// Of the entry for all that the account sends.
     pub account: Option<Reason>,
-    /// Of those for programmes.
+    /// Of those for programmes, under each name that the programme has or had.
     pub programmes: BTreeMap<programme::Name, Reason>,
+    /// Of those for programmes that nobody knows any more. They are against everything: whatever the person left may go on under
+    /// another name, and who said stop is rather sent nothing than that.
+    pub lost: BTreeMap<programme::Name, Reason>,
 }
 
 impl Listing {
-    /// How somebody stands who has these entries; those that are lifted or over count for nothing.
-    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Suppression>, now: Timestamp) -> Self {
+    /// How somebody stands who has these entries, where programmes are called so; those that are lifted or over count for nothing.
+    pub fn of<'a>(
+        entries: impl IntoIterator<Item = &'a Suppression>,
+        names: &programme::Names,
+        now: Timestamp,
+    ) -> Self {
         let mut standing = Self::default();
+        let stronger = |known: Option<&Reason>, reason: Reason| match known {
+            Some(known) if known.strength() > reason.strength() => *known,
+            _ => reason,
+        };
         for entry in entries.into_iter().filter(|entry| entry.is_in_force(now)) {
-            match &entry.programme {
-                None => standing.account = Some(entry.reason),
-                Some(name) => drop(standing.programmes.insert(name.clone(), entry.reason)),
+            let Some(named) = &entry.programme else {
+                standing.account = Some(entry.reason);
+                continue;
+            };
+            match names.all_of(named) {
+                None => drop(standing.lost.insert(named.clone(), entry.reason)),
+                // Entries of two of its names may count.
+                Some(all) => {
+                    for name in all {
+                        let reason = stronger(standing.programmes.get(name), entry.reason);
+                        standing.programmes.insert(name.clone(), reason);
+                    }
+                }
             }
         }
         standing
@@ -206,11 +227,24 @@ impl Listing {
 
     /// Whether nothing is against any message.
     pub fn is_free(&self) -> bool {
-        self.account.is_none() && self.programmes.is_empty()
+        self.account.is_none() && self.programmes.is_empty() && self.lost.is_empty()
     }
 
-    /// What is against messages of this programme, or of none: of two the stronger.
+    /// What is against messages of this programme, or of none: the strongest, and of those that are equal the one that is about
+    /// most.
     pub fn against(&self, programme: Option<&programme::Name>) -> Option<InForce> {
+        let mut found = self.to_take_back(programme);
+        for (name, reason) in &self.lost {
+            if found.as_ref().is_none_or(|one| reason.strength() > one.reason.strength()) {
+                found = Some(InForce { reason: *reason, programme: Some(name.clone()) });
+            }
+        }
+        found
+    }
+
+    /// What is against them of what a word to join this programme takes back: of two the stronger. What is about a programme that
+    /// nobody knows any more is about another one.
+    pub fn to_take_back(&self, programme: Option<&programme::Name>) -> Option<InForce> {
         let of_programme = programme.and_then(|name| Some((name, *self.programmes.get(name)?)));
         let is_stronger =
             |reason: Reason| self.account.is_none_or(|account| reason.strength() > account.strength());
@@ -220,12 +254,15 @@ impl Listing {
         }
     }
 
+    /// The reason for which nothing of all that the account sends goes to the person.
+    pub fn against_all(&self) -> Option<Reason> {
+        self.against(None).map(|one| one.reason)
+    }
+
     /// The strongest reason, whatever it is about.
     pub fn strongest(&self) -> Option<Reason> {
-        self.account
-            .into_iter()
-            .chain(self.programmes.values().copied())
-            .max_by_key(|reason| reason.strength())
+        let all = self.account.iter().chain(self.programmes.values()).chain(self.lost.values());
+        all.copied().max_by_key(|reason| reason.strength())
     }
 }
 
@@ -273,6 +310,17 @@ impl Suppression {
             started_at: started.map(|(at, _)| *at),
             programme: self.programme.clone(),
         })
+    }
+
+    /// Whether it is an opt-out that ended, and not by the person's START: somebody of the account took it back, or a word to join.
+    /// START still says something of it, that what was agreed to before counts again.
+    pub fn awaits_start(&self) -> bool {
+        self.lifted.is_some() && self.opt_out().is_some_and(|out| out.started_at.is_none())
+    }
+
+    /// When and why it was lifted, once the person said START after that. What was written of it stays.
+    pub fn started(&self, by: &str) -> Option<(Timestamp, String)> {
+        self.lifted.as_ref().map(|(at, why)| (*at, format!("{by}, after: {why}")))
     }
 
     /// Whether it counts again when the opt-out that replaced it is lifted by the person: what an account decided is not
@@ -341,13 +389,32 @@ mod tests {
     }
 
     #[test]
+    fn an_opt_out_that_somebody_else_took_back_awaits_the_persons_start() {
+        let start = format!("{} start", InboundId::from_key(5));
+        let by_others = entry(Reason::OptedOut, Some("asked by phone"));
+        assert!(by_others.awaits_start());
+        let lifted = by_others.started(&start);
+        assert_eq!(lifted, Some((at(2), format!("{start}, after: asked by phone"))));
+        let started = Suppression { lifted, ..by_others };
+        assert!(!started.awaits_start());
+        assert_eq!(started.opt_out().and_then(|out| out.started_at), Some(at(2)));
+        for other in [
+            entry(Reason::OptedOut, None),
+            entry(Reason::OptedOut, Some(&start)),
+            entry(Reason::Manual, Some("asked by phone")),
+        ] {
+            assert!(!other.awaits_start(), "{other:?}");
+        }
+    }
+
+    #[test]
     fn an_entry_of_a_programme_is_against_its_messages_only() {
         let name = |text: &str| programme::Name::parse(text).expect("a name");
         let of = |text: &str, reason| Suppression { programme: Some(name(text)), ..entry(reason, None) };
         let all = |reason| entry(reason, None);
         // Against messages of none, of `offers`, of `news`; the strongest.
         let check = |entries: &[Suppression], expected: &str| {
-            let standing = Listing::of(entries, at(5));
+            let standing = Listing::of(entries, &programme::Names::default(), at(5));
             let shown = |programme: Option<programme::Name>| match standing.against(programme.as_ref()) {
                 None => "-".to_owned(),
                 Some(InForce { reason, programme: None }) => reason.as_str().to_owned(),
@@ -376,6 +443,55 @@ mod tests {
         let over = Suppression { expires_at: Some(at(5)), ..of("offers", Reason::OptedOut) };
         let lifted = Suppression { programme: Some(name("news")), ..entry(Reason::OptedOut, Some("so")) };
         check(&[over, lifted], "-, -, -; -");
+    }
+
+    #[test]
+    fn an_entry_of_a_programme_that_nobody_knows_any_more_is_against_everything() {
+        use crate::programme::{Programme, Programmes, Stop};
+        let name = |text: &str| programme::Name::parse(text).expect("a name");
+        let of = |text: &str, reason| Suppression { programme: Some(name(text)), ..entry(reason, None) };
+        let programme = |text: &str, formerly: &[&str]| Programme {
+            name: name(text),
+            formerly: formerly.iter().map(|text| name(text)).collect(),
+            seller: "Acme".to_owned(),
+            senders: Vec::new(),
+            pools: Vec::new(),
+            join: None,
+            stop: Stop::Account,
+        };
+        let all = Programmes { all: vec![programme("deals", &["offers"]), programme("news", &[])] };
+        // Against messages of none, of `deals`, of `offers`, that wait, and of `news`.
+        let check = |entries: &[Suppression], expected: &str| {
+            let standing = Listing::of(entries, &all.names(), at(5));
+            let shown = |programme: Option<&str>| {
+                let found = standing.against(programme.map(name).as_ref());
+                let about = |one: InForce| one.programme.map_or("all".to_owned(), |name| name.to_string());
+                found.map_or_else(
+                    || "-".to_owned(),
+                    |one| format!("{} of {}", one.reason.as_str(), about(one.clone())),
+                )
+            };
+            let found = [None, Some("deals"), Some("offers"), Some("news")].map(shown).join(", ");
+            assert_eq!(found, expected, "{entries:?}");
+            assert!(!standing.is_free() && standing.strongest().is_some());
+        };
+        let (out, manual) = (Reason::OptedOut, Reason::Manual);
+        check(&[of("offers", out)], "-, opted_out of deals, opted_out of offers, -");
+        check(&[of("deals", out)], "-, opted_out of deals, opted_out of offers, -");
+        for both in [[of("offers", out), of("deals", manual)], [of("deals", manual), of("offers", out)]] {
+            check(&both, "-, opted_out of deals, opted_out of offers, -");
+        }
+        check(&[of("gone", out)], &["opted_out of gone"; 4].join(", "));
+        check(
+            &[of("gone", manual), of("news", out)],
+            "manual of gone, manual of gone, manual of gone, opted_out of news",
+        );
+        check(&[of("gone", manual), entry(out, None)], &["opted_out of all"; 4].join(", "));
+        // A word to join takes back what is about the programme, and about everything in so many words.
+        let standing = Listing::of(&[of("gone", out), of("deals", manual)], &all.names(), at(5));
+        let back = standing.to_take_back(Some(&name("deals")));
+        assert_eq!(back, Some(InForce { reason: manual, programme: Some(name("deals")) }));
+        assert_eq!((standing.to_take_back(None), standing.against_all()), (None, Some(out)));
     }
 
     #[test]

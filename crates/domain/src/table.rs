@@ -131,6 +131,10 @@ pub enum Reason {
     NoOffset,
     /// A time lies ahead.
     Ahead,
+    /// A time is from before there was anything to agree to.
+    Early,
+    /// A cell is no IPv4 or IPv6 address.
+    Address,
     /// An end is not later than its beginning.
     EndsBefore,
     /// A cell names words by a SHA-256 that nobody gave, or another than that of its own words.
@@ -157,6 +161,8 @@ impl fmt::Display for Reason {
             Self::Time => f.write_str("cell_no_time"),
             Self::NoOffset => f.write_str("cell_no_offset"),
             Self::Ahead => f.write_str("cell_ahead"),
+            Self::Early => f.write_str("cell_too_early"),
+            Self::Address => f.write_str("cell_no_ip_address"),
             Self::EndsBefore => f.write_str("cell_ends_before"),
             Self::UnknownWording => f.write_str("cell_unknown_wording"),
             Self::UnknownProgramme => f.write_str("cell_unknown_programme"),
@@ -235,6 +241,13 @@ pub enum Unusable {
     NoNumbers(Vec<String>),
     /// Two columns mean the same.
     Twice(String),
+    /// A column would be passed over whose heading is nearly one that is known.
+    Misspelt {
+        /// Its heading.
+        heading: String,
+        /// The one that is known.
+        meant: &'static str,
+    },
     /// It has more than [`COLUMNS_MAX`] columns.
     Columns,
     /// It has more than [`ROWS_MAX`] rows.
@@ -251,6 +264,7 @@ impl Unusable {
             Self::Headings => "no_headings",
             Self::NoNumbers(_) => "no_number_column",
             Self::Twice(_) => "same_column_twice",
+            Self::Misspelt { .. } => "misspelt_column",
             Self::Columns => "too_many_columns",
             Self::Rows => "too_many_rows",
             Self::Octets => "too_large",
@@ -272,6 +286,10 @@ impl fmt::Display for Unusable {
                 headings.join(", ")
             ),
             Self::Twice(heading) => write!(f, "Two columns mean the same: {heading}. Rename one of them."),
+            Self::Misspelt { heading, meant } => write!(
+                f,
+                "No column is called {heading}, but one is called {meant}. Call it so, or give it a name that is not so near."
+            ),
             Self::Columns => write!(f, "A table may have {COLUMNS_MAX} columns."),
             Self::Rows => write!(f, "A table may have {ROWS_MAX} rows; cut it into several."),
             Self::Octets => {
@@ -325,6 +343,12 @@ pub trait Subject {
     /// What a heading means, given as it is, and as headings are compared: in lower case, without what is no letter or digit.
     /// `None` if its column is passed over.
     fn column(&self, heading: &str, folded: &str) -> Option<Self::Column>;
+
+    /// The heading that was probably meant by one that means nothing: then its column is not passed over, as what stands in it
+    /// would be lost.
+    fn meant(&self, _folded: &str) -> Option<&'static str> {
+        None
+    }
 
     /// Whether two columns mean the same: then nobody knows which counts.
     fn is_same(one: &Self::Column, other: &Self::Column) -> bool {
@@ -567,6 +591,10 @@ impl<S: Subject> Reader<S> {
             let is_same = |other: &S::Column| column.as_ref().is_some_and(|column| S::is_same(column, other));
             if columns.iter().flatten().any(is_same) {
                 return Err(Unusable::Twice(heading.chars().take(40).collect()));
+            }
+            let misspelt = self.subject.meant(name).filter(|_| is_other && column.is_none());
+            if let Some(meant) = misspelt.filter(|_| !OURS.contains(&name.as_str())) {
+                return Err(Unusable::Misspelt { heading: heading.chars().take(40).collect(), meant });
             }
             if column.is_none() && n != self.number_at && !heading.is_empty() {
                 self.report.ignored.push(heading.clone());

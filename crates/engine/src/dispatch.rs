@@ -19,7 +19,7 @@ use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission,
 use tidings_domain::account::Environment;
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::frequency::{Other, Turn};
+use tidings_domain::frequency::{Bound, Other, Turn};
 use tidings_domain::gate::{self, Decision, Facts};
 use tidings_domain::id::{ConnectionId, MessageId};
 use tidings_domain::message::{self, Answer, Input, Message};
@@ -27,7 +27,7 @@ use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
-use tidings_domain::quota::{Count, Full};
+use tidings_domain::quota::{Count, Daily, Full};
 use tidings_domain::receipt::our_reference;
 use tidings_domain::suppression;
 use tidings_domain::text::{self, Concatenation};
@@ -530,8 +530,9 @@ impl Submit {
                 .map(|((ticket, _), standing)| standing.against(ticket.message.programme.as_ref()))
                 .collect();
             let known = Known { lacks, zones };
-            let full = self.take_turns(engine, &step, &suppressed, &known).await?;
-            let quotas = self.take_quotas(engine, &step, &suppressed, &known, &full).await?;
+            let counted = self.counted(engine, &step, &suppressed, &known);
+            let full = self.take_turns(engine, &step, &counted).await?;
+            let quotas = self.take_quotas(engine, &step, &counted, &full).await?;
             Ok::<_, tidings_store::Error>((suppressed, known, full, quotas))
         };
         let (suppressed, known, full, mut quotas) = match looked.await {
@@ -619,31 +620,50 @@ impl Submit {
             .collect())
     }
 
-    /// Takes the turns of those messages that a cap concerns and that may go otherwise. Gives those that got none, with what
-    /// is in their way.
+    /// What of these messages is counted before they go: only of those that may go otherwise.
+    fn counted<'e>(
+        &self,
+        engine: &'e Inner,
+        step: &[(Ticket, Permit)],
+        suppressed: &[Option<suppression::InForce>],
+        known: &Known,
+    ) -> Vec<Counted<'e>> {
+        let policy = &engine.settings.gate;
+        let now = engine.clock.now();
+        let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(suppressed);
+        messages
+            .map(|(message, listed)| {
+                let bounds = match message.reply {
+                    None => policy.bounds(message.purpose, message.recipient),
+                    Some(_) => Vec::new(),
+                };
+                let daily = policy.senders.daily(&message.sender, message.recipient);
+                let is_any = !bounds.is_empty() || daily.is_some();
+                if is_any && may_go(policy, message, listed.as_ref(), known, now) {
+                    Counted { bounds, daily }
+                } else {
+                    Counted::default()
+                }
+            })
+            .collect()
+    }
+
+    /// Takes the turns of those messages that a cap concerns. Gives those that got none, with what is in their way.
     async fn take_turns(
         &self,
         engine: &Inner,
         step: &[(Ticket, Permit)],
-        suppressed: &[Option<suppression::InForce>],
-        known: &Known,
+        counted: &[Counted<'_>],
     ) -> tidings_store::Result<HashMap<MessageId, Vec<Other>>> {
-        let policy = &engine.settings.gate;
         let now = engine.clock.now();
-        let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(suppressed);
-        let asked = messages.filter_map(|(message, listed)| {
-            let bounds = match message.reply {
-                None => policy.bounds(message.purpose, message.recipient),
-                Some(_) => Vec::new(),
-            };
-            let is_concerned = !bounds.is_empty() && may_go(policy, message, listed.as_ref(), known, now);
-            is_concerned.then(|| AskedTurn {
-                realm: message.realm(),
-                recipient: message.recipient,
-                message: message.id,
-                purpose: message.purpose,
-                bounds,
-            })
+        let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(counted);
+        let capped = messages.filter(|(_, counted)| !counted.bounds.is_empty());
+        let asked = capped.map(|(message, counted)| AskedTurn {
+            realm: message.realm(),
+            recipient: message.recipient,
+            message: message.id,
+            purpose: message.purpose,
+            bounds: counted.bounds.clone(),
         });
         let asked: Vec<AskedTurn> = asked.collect();
         if asked.is_empty() {
@@ -657,24 +677,22 @@ impl Submit {
         Ok(full.collect())
     }
 
-    /// Takes the segments of those messages whose senders have a limit of the day, and that may go otherwise. Gives those that do
-    /// not fit. An answer to somebody who asked by text a moment ago counts, and goes.
+    /// Takes the segments of those messages whose senders have a limit of the day. Gives those that do not fit. An answer to
+    /// somebody who asked by text a moment ago counts, and goes.
     async fn take_quotas(
         &self,
         engine: &Inner,
         step: &[(Ticket, Permit)],
-        suppressed: &[Option<suppression::InForce>],
-        known: &Known,
+        counted: &[Counted<'_>],
         full: &HashMap<MessageId, Vec<Other>>,
     ) -> tidings_store::Result<Quotas> {
-        let policy = &engine.settings.gate;
         let now = engine.clock.now();
         let mut asked = Vec::new();
         let mut whose = Vec::new();
-        for ((ticket, _), listed) in step.iter().zip(suppressed) {
+        for ((ticket, _), counted) in step.iter().zip(counted) {
             let message = &ticket.message;
-            let Some(daily) = policy.senders.daily(&message.sender, message.recipient) else { continue };
-            if !full.contains_key(&message.id) && may_go(policy, message, listed.as_ref(), known, now) {
+            let Some(daily) = counted.daily else { continue };
+            if !full.contains_key(&message.id) {
                 let limit = if message.reply.is_some() { u32::MAX } else { daily.segments };
                 let count = Count::of(daily, message.environment, now);
                 whose.push((ticket, daily, count.clone()));
@@ -865,6 +883,15 @@ async fn give_back(engine: &Inner, returned: Vec<Taken>) {
 
 /// Segments that were taken of the day of a sender, and where they are counted.
 type Taken = (Count, u32);
+
+/// What is counted of a message before it goes; nothing of one that may not go otherwise.
+#[derive(Default)]
+struct Counted<'e> {
+    /// How often its recipient may be sent to.
+    bounds: Vec<Bound>,
+    /// The limit of the day of its sender.
+    daily: Option<&'e Daily>,
+}
 
 /// What became of the segments that messages wanted of the days of their senders.
 #[derive(Default)]

@@ -225,7 +225,7 @@ async fn count(
     Ok(Counts {
         known: before.known + known,
         suppressed: before.suppressed
-            + suppressed.iter().filter(|standing| standing.account.is_some()).count() as u64,
+            + suppressed.iter().filter(|standing| standing.against_all().is_some()).count() as u64,
     })
 }
 

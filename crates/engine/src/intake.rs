@@ -542,7 +542,8 @@ impl<'a> Planner<'a> {
         };
         let Some(mut request) = SendRequest::again(&old) else { return Ok(None) };
         // One that nobody configures any more is none.
-        request.programme = request.programme.filter(|name| self.programmes.named(name).is_some());
+        request.programme =
+            request.programme.and_then(|name| self.programmes.called(&name)).map(|one| one.name.clone());
         let (now, mut requests) = (self.clock.now(), [request]);
         let zones = self.settle(realm, &mut requests).await?;
         let looked = self.look(realm, &requests, now).await?.remove(&0).unwrap_or_default();

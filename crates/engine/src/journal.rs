@@ -23,7 +23,7 @@ use tidings_domain::id::{AccountId, AuditId, SuppressionId};
 use tidings_domain::programme;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Actor, Backend, Page, Result, Suppression};
+use tidings_store::{Actor, Backend, Page, Result, Suppression, SuppressionFilter};
 
 /// What its files are called: this, the installation's first account, and for all but the first the line before.
 const NAME: &str = "opt-outs";
@@ -423,7 +423,8 @@ pub async fn replay(
     for Line { entry, .. } in lines {
         let actor = Actor { account: entry.realm.account, who: WHO.to_owned() };
         let page = Page { before: None, limit: STEP };
-        let known = store.suppressions(entry.realm, Some(entry.recipient), true, page).await?.items;
+        let known =
+            store.suppressions(entry.realm, SuppressionFilter::all_of(entry.recipient), page).await?.items;
         let known = known.into_iter().find(|known| known.id == entry.id);
         let is_lifted = match known {
             Some(known) => known.lifted.is_some(),
@@ -492,7 +493,7 @@ mod tests {
     async fn listed(store: &Model) -> Vec<u64> {
         let page = Page { before: None, limit: 100 };
         let mut all: Vec<u64> = store
-            .suppressions(REALM, None, false, page)
+            .suppressions(REALM, SuppressionFilter::default(), page)
             .await
             .expect("read")
             .items

@@ -4,9 +4,10 @@ use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::{Consent, OptOut};
 use tidings_domain::consent_request::ConsentRequest;
+use tidings_domain::programme;
 use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
-use tidings_store::{Backend, BoxFuture, Page, Paged, Result, Suppression};
+use tidings_store::{Backend, BoxFuture, Page, Paged, Result, Suppression, SuppressionFilter};
 
 /// Rows that are read at once.
 const STEP: usize = 500;
@@ -40,7 +41,8 @@ impl Proof {
         now: Timestamp,
     ) -> Result<Self> {
         let consents = all(|page| store.consents(realm, recipient, page)).await?;
-        let suppressions = all(|page| store.suppressions(realm, Some(recipient), true, page)).await?;
+        let suppressions =
+            all(|page| store.suppressions(realm, SuppressionFilter::all_of(recipient), page)).await?;
         let mut requests = store.consent_requests(realm, recipient, now).await?;
         requests.reverse();
         Ok(Self { realm, recipient, made_at: now, consents, suppressions, requests })
@@ -51,9 +53,9 @@ impl Proof {
         self.suppressions.iter().filter_map(Suppression::opt_out).collect()
     }
 
-    /// How the person stands on the suppression list.
-    pub fn standing(&self) -> Listing {
-        Listing::of(&self.suppressions, self.made_at)
+    /// How the person stands on the suppression list, where programmes are called so.
+    pub fn standing(&self, names: &programme::Names) -> Listing {
+        Listing::of(&self.suppressions, names, self.made_at)
     }
 }
 

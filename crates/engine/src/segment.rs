@@ -121,7 +121,7 @@ pub async fn found(
         let person = Person {
             contact,
             said: usual.and_then(|number| said.get(number)).unwrap_or(&nothing_said),
-            suppressed: usual.and_then(|number| suppressed.get(number)?.account),
+            suppressed: usual.and_then(|number| suppressed.get(number)?.against_all()),
             past: &past,
         };
         !is_open || matches(query, &person, now)

@@ -46,6 +46,7 @@ pub use suppression::*;
 pub use template::*;
 
 use crate::{Error, Guard, Result, Waiting};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -141,6 +142,7 @@ pub trait Backend: Send + Sync + 'static {
     ) -> BoxFuture<'_, Advanced>;
 
     /// How each of these people stands on the suppression list, as of the newest commit: the last look before a submission.
+    /// Which programme an entry is about is told by the names that the store was opened with, as everywhere.
     fn suppressed(
         &self,
         recipients: Vec<(Realm, PhoneNumber)>,
@@ -407,12 +409,15 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Option<Suppression>>;
 
-    /// A page of the list, newest first; with a number, only that one's entries.
+    /// How many entries count now that are about one programme, of all accounts, by the name that they were made with. Reads
+    /// the whole list.
+    fn programmes_listed(&self, now: Timestamp) -> BoxFuture<'_, BTreeMap<programme::Name, u64>>;
+
+    /// A page of the list, newest first. Whoever asks for a programme alone may go through the whole list.
     fn suppressions(
         &self,
         realm: Realm,
-        recipient: Option<PhoneNumber>,
-        include_lifted: bool,
+        filter: SuppressionFilter,
         page: Page,
     ) -> BoxFuture<'_, Paged<Suppression>>;
 

@@ -1,14 +1,17 @@
-//! Who was found free of suppressions by a transaction just now, so that the last look before a submission need not
-//! ask the database again.
+//! How people stand on the suppression list, as this process reads it, and who was found free of suppressions by a transaction
+//! just now, so that the last look before a submission need not ask the database again.
 //!
 //! A look is good while the list has not changed since: every change begins a new *edition*, and a look of an earlier
 //! edition counts for nothing. The writer begins one after a commit that changed the list and before anybody hears of
 //! that commit, when a transaction failed (what it had looked at may never have been true), and when it sees that another
 //! process wrote. What is remembered is only ever "not on the list": who is on it is always read.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::programme::Names;
+use tidings_domain::suppression::{Listing, Suppression};
+use tidings_domain::time::Timestamp;
 
 /// Looks that are remembered: more than can be between an acceptance and its submission.
 const PLACES: usize = 1 << 14;
@@ -17,6 +20,8 @@ const PLACES: usize = 1 << 14;
 #[derive(Debug)]
 pub(crate) struct Looked {
     state: Mutex<State>,
+    /// What programmes are called.
+    names: Arc<Names>,
 }
 
 #[derive(Debug)]
@@ -27,8 +32,18 @@ struct State {
 }
 
 impl Looked {
-    pub fn new() -> Self {
-        Self { state: Mutex::new(State { edition: 0, places: vec![None; PLACES].into_boxed_slice() }) }
+    pub fn new(names: Arc<Names>) -> Self {
+        let state = State { edition: 0, places: vec![None; PLACES].into_boxed_slice() };
+        Self { state: Mutex::new(state), names }
+    }
+
+    /// How somebody stands who has these entries.
+    pub fn standing<'e>(
+        &self,
+        entries: impl IntoIterator<Item = &'e Suppression>,
+        now: Timestamp,
+    ) -> Listing {
+        Listing::of(entries, &self.names, now)
     }
 
     /// The list may have changed: nothing that was looked at counts any more.
@@ -72,7 +87,7 @@ mod tests {
         let realm = |account, environment| Realm { account: AccountId::from_key(account), environment };
         let (home, test) = (realm(1, Environment::Live), realm(1, Environment::Test));
         let number = |n: u64| PhoneNumber::from_digits(46_700_000_000 + n).unwrap();
-        let looked = Looked::new();
+        let looked = Looked::new(Arc::default());
         assert!(!looked.all_free(&[(home, number(1))]));
         looked.free(home, number(1));
         looked.free(home, number(2));

@@ -69,7 +69,7 @@ pub static NEW_CONSENT: Shape = Shape {
             "Who may contact the person, as the words name it. `written` needs it.",
         ),
         Field::new("programme", Kind::Text, "Which programme of the seller."),
-        Field::new("ip", Kind::Text, "The network address from which a form was sent."),
+        Field::new("ip", Kind::Text, "The network address from which a form was sent: IPv4 or IPv6."),
         Field::new("user_agent", Kind::Text, "The program that sent the form."),
         Field::new("attested_by", Kind::Text, "Who vouches for a list of another system. `import` needs it."),
     ],
@@ -114,6 +114,10 @@ pub fn parse(json: &Json<'_>, door: Door, now: Timestamp) -> Result<Recorded, Ve
         let detail = "`given_at` lies ahead: a consent is recorded when it was given.";
         errors.push(FieldError::new("given_at", Code::InvalidTime, "ahead", detail));
     }
+    if !consent::is_credible(given_at) {
+        let detail = "`given_at` is from before 1990, when there was nothing to agree to.";
+        errors.push(FieldError::new("given_at", Code::InvalidTime, "too_early", detail));
+    }
     let expires_at = moment(fields, "expires_at", &mut errors);
     if expires_at.is_some_and(|end| end <= given_at) {
         let detail = "`expires_at` must be later than `given_at`.";
@@ -124,7 +128,7 @@ pub fn parse(json: &Json<'_>, door: Door, now: Timestamp) -> Result<Recorded, Ve
         place: bounded(fields, "place", PART_MAX, &mut errors),
         seller: bounded(fields, "seller", PART_MAX, &mut errors),
         programme: bounded(fields, "programme", PART_MAX, &mut errors),
-        ip: bounded(fields, "ip", PART_MAX, &mut errors),
+        ip: address(fields, &mut errors),
         user_agent: bounded(fields, "user_agent", PART_MAX, &mut errors),
         attested_by: bounded(fields, "attested_by", PART_MAX, &mut errors),
     };
@@ -139,6 +143,17 @@ pub fn parse(json: &Json<'_>, door: Door, now: Timestamp) -> Result<Recorded, Ve
         return Err(errors);
     }
     Ok(Recorded { recipient, purposes, channels, act, given_at, expires_at, method, evidence })
+}
+
+/// The network address from which a form was sent.
+fn address(fields: Fields<'_, '_>, errors: &mut Vec<FieldError>) -> Option<String> {
+    let text = fields.text("ip")?;
+    let found = consent::network_address(text).map(|address| address.to_string());
+    if found.is_none() {
+        let detail = "`ip` must be an IPv4 or IPv6 address, such as 192.0.2.1.";
+        errors.push(FieldError::new("ip", Code::InvalidRequest, "no_address", detail));
+    }
+    found
 }
 
 fn kept<T>(read: Result<T, FieldError>, errors: &mut Vec<FieldError>) -> Option<T> {
@@ -394,6 +409,10 @@ mod tests {
         check(
             r#"{"to":"+15550002222","act":"express","method":"form","given_at":"2099-01-01T00:00:00Z"}"#,
             &[("given_at", "ahead")],
+        );
+        check(
+            r#"{"to":"+15550002222","act":"express","method":"form","given_at":"0001-01-01T00:00:00Z","ip":"office"}"#,
+            &[("given_at", "too_early"), ("ip", "no_address")],
         );
         check(
             r#"{"to":"+15550002222","act":"express","method":"form","given_at":"2026-01-01T00:00:00Z","expires_at":"2025-01-01T00:00:00Z"}"#,

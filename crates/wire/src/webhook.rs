@@ -111,7 +111,7 @@ pub struct InboundData<'a> {
     pub parts: Option<Parts>,
     /// What it asks: `stop`, `start`, `help`, or `doubtful` if a person must look; null for nothing that is known.
     pub keyword: Option<&'static str>,
-    /// The programme that an opt-out by it ends; left out for an opt-out of everything, and of what is none.
+    /// The programme that an opt-out by it ends, or whose word took one back; left out for everything, and for what is neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub programme: Option<String>,
     /// The name of the rule of the configuration that acted on it, if one did.
@@ -316,6 +316,9 @@ mod tests {
         let start = Inbound { text: "START", keyword: keyword::Class::Start, ..stop };
         event.kind = Kind::OptedIn;
         golden("event_opted_in.json", &pretty(&render_inbound(id, &event, start)));
+        let join = Inbound { text: "JOIN", keyword: keyword::Class::Nothing, ..start };
+        let to_one = Event { raw: of_offers.noted(), ..event.clone() };
+        golden("event_opted_in_to_programme.json", &pretty(&render_inbound(id, &to_one, join)));
         golden("event_test.json", &pretty(&render_test(id, event.at)));
     }
 

@@ -244,6 +244,16 @@ impl Config {
                 reader.complain_of(&table, "join", wrong.to_owned());
             }
         }
+        let programmes = self.programmes();
+        for one in programmes.all.iter().filter(|one| one.stop == Stop::Programme) {
+            let is_own = |sender: &&Sender| programmes.stopped_at(**sender).is_some();
+            let mut own = one.senders.iter().filter(is_own).peekable();
+            if own.peek().is_some() && !own.any(|sender| can(sender, Capability::TextIn)) {
+                let table = list::table::<super::programme::Programme>(reader, root, one.name.as_str());
+                let wrong = "can never be said, since people can write to none of the senders that are the programme's own; add one that can receive, or remove it";
+                reader.complain_of(&table, "stop", wrong.to_owned());
+            }
+        }
         for (value, sender) in self.listed.iter().filter(|(value, _)| !answers(value)) {
             for (_, key, _) in sender.own_texts().into_iter().filter(|(.., own)| own.is_some()) {
                 let table = list::table::<Listed>(reader, root, &sender.value);
@@ -458,6 +468,16 @@ impl Config {
                 ));
             }
         }
+        let of_codes = self.codes.sender.as_deref().and_then(|text| parse_sender(text).ok());
+        let programmes = self.programmes();
+        if let Some((sender, one)) =
+            of_codes.and_then(|sender| Some((sender, programmes.stopped_at(sender)?)))
+        {
+            warnings.push(format!(
+                r#"one-time codes go from "{sender}", and are of the programme "{}" by that, so who says STOP there gets no codes any more: name another sender in [codes]"#,
+                one.name
+            ));
+        }
         if self.senders.only_listed {
             for rule in self.inbound_rules.iter().map(|written| &written.rule) {
                 for sender in rule.when.to.iter().filter(|sender| !self.is_listed(sender)) {
@@ -601,6 +621,14 @@ mod tests {
         check(&format!("{join}senders = [\"Acme\"]\n"), &[joins]);
         let deaf = sender("72345", only_out);
         check(&format!("{join}senders = [\"Acme\", \"72345\"]\n{deaf}"), &[joins]);
+        let stop = "[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nstop = \"programme\"\n";
+        let never = r#""stop" in [[programme]] "offers" can never be said, since people can write to none of the senders that are the programme's own; add one that can receive, or remove it"#;
+        check(&format!("{stop}senders = [\"Acme\", \"72345\"]\n"), &[]);
+        check(&format!("{stop}senders = [\"Acme\"]\n"), &[never]);
+        check(&format!("{stop}senders = [\"72345\"]\n{deaf}"), &[never]);
+        // To the one that can receive, STOP is about everything.
+        let shared = "[[programme]]\nname = \"news\"\nseller = \"Acme\"\nsenders = [\"72345\"]\n";
+        check(&format!("{stop}senders = [\"Acme\", \"72345\"]\n{shared}"), &[never]);
         let rule =
             |to: &str| format!("[[inbound_rule]]\nname = \"a\"\nto = [\"{to}\"]\nreply = \"Thank you.\"\n");
         check(&rule("72345"), &[]);
@@ -648,6 +676,14 @@ mod tests {
         let news = |sender: &str| {
             format!("[[programme]]\nname = \"news\"\nseller = \"Acme\"\nsenders = [\"Acme\", \"{sender}\"]\n")
         };
+        let codes = |stop: &str| format!("{}stop = \"{stop}\"\n[codes]\nsender = \"72345\"\n", news("72345"));
+        check(&codes("programme"), "who says STOP there gets no codes any more", true);
+        check(&codes("account"), "gets no codes", false);
+        check(
+            &codes("programme").replace("sender = \"72345\"", "sender = \"Acme Codes\""),
+            "gets no codes",
+            false,
+        );
         check(&news("Other"), "nobody can answer STOP there", true);
         check(&news("72345"), "nobody can answer STOP there", false);
     }

@@ -8,7 +8,8 @@ use tidings_domain::consent::{self, Act, Channel, WORDING_MAX, Wording};
 use tidings_domain::content;
 use tidings_domain::pool;
 use tidings_domain::programme::{
-    self, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, Programmes, SELLER_MAX, Stop, WELCOME_MAX,
+    self, FORMERLY_MAX, JOIN_MAX, Join, NAME_MAX, Name, PROGRAMMES_MAX, Programmes, SELLER_MAX, Stop,
+    WELCOME_MAX,
 };
 use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
@@ -22,6 +23,9 @@ section! {
     Programme = "programme" {
         /// Its name: a to z, digits, - and _.
         name: String = String::new(), example r#""offers""#;
+        /// Names that it had before: consents and opt-outs of these are of it. Without that, who is out of a programme that is not
+        /// there any more gets nothing at all.
+        formerly: Vec<String> = Vec::new(), example r#"["deals"]"#;
         /// Whose it is: the name that people give their consent to, as the ledger has it.
         seller: String = String::new(), example r#""Acme Clinic""#;
         /// The senders that it uses: phone numbers, short codes, names, and "pool:NAME". What they send is of this programme if
@@ -89,47 +93,97 @@ impl Written {
 /// What is wrong with a key: its name, and a sentence.
 type Wrong = (&'static str, String);
 
+/// What was read, if it is right; else what is wrong is told with the rest.
+fn kept<T>(read: Result<T, Wrong>, wrong: &mut Vec<Wrong>) -> Option<T> {
+    read.map_err(|why| wrong.push(why)).ok()
+}
+
 impl Programme {
     /// As it counts, with these pools.
-    fn programme(&self, config: &Config) -> Result<programme::Programme, Wrong> {
-        let Some(name) = Name::parse(&self.name) else {
-            return Err(("name", format!("must be 1 to {NAME_MAX} of a to z, digits, - and _; correct it")));
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    fn programme(&self, config: &Config) -> Result<programme::Programme, Vec<Wrong>> {
+        let mut wrong = Vec::new();
+        let name = kept(self.name(), &mut wrong);
+        let formerly = kept(self.formerly(), &mut wrong);
+        let seller = kept(self.seller(), &mut wrong);
+        let (senders, pools) = self.senders(config, &mut wrong);
+        let join = self.join(name.as_ref(), seller, &mut wrong);
+        let stop = match self.stop {
+            StopWord::Account => Stop::Account,
+            StopWord::Programme => Stop::Programme,
         };
+        match (name, formerly, seller) {
+            (Some(name), Some(formerly), Some(seller)) if wrong.is_empty() => {
+                let seller = seller.to_owned();
+                Ok(programme::Programme { name, formerly, seller, senders, pools, join, stop })
+            }
+            _ => Err(wrong),
+        }
+    }
+
+    fn name(&self) -> Result<Name, Wrong> {
+        let wrong = || ("name", format!("must be 1 to {NAME_MAX} of a to z, digits, - and _; correct it"));
+        Name::parse(&self.name).ok_or_else(wrong)
+    }
+
+    fn formerly(&self) -> Result<Vec<Name>, Wrong> {
+        if self.formerly.len() > FORMERLY_MAX {
+            return Err(("formerly", format!("has more than {FORMERLY_MAX} names; remove some")));
+        }
+        let former = |text: &String| {
+            Name::parse(text).ok_or_else(|| {
+                ("formerly", format!(r#"has "{text}", which no programme was ever called; correct it"#))
+            })
+        };
+        self.formerly.iter().map(former).collect()
+    }
+
+    fn seller(&self) -> Result<&str, Wrong> {
         let seller = self.seller.trim();
         if seller.is_empty() || seller.chars().count() > SELLER_MAX || seller.chars().any(char::is_control) {
             let why = format!("must have 1 to {SELLER_MAX} characters; write the name that people agree to");
             return Err(("seller", why));
         }
+        Ok(seller)
+    }
+
+    /// The senders and the pools that it uses.
+    fn senders(&self, config: &Config, wrong: &mut Vec<Wrong>) -> (Vec<Sender>, Vec<pool::Name>) {
         let (mut senders, mut pools) = (Vec::new(), Vec::new());
         for text in &self.senders {
             if let Some(name) = pool::Name::after_prefix(text) {
-                let known = config.pools().into_iter().find(|pool| pool.name.as_str() == name);
-                let Some(pool) = known else {
-                    let why = format!(r#"has "{text}", and there is no [[pool]] of that name; correct it"#);
-                    return Err(("senders", why));
-                };
-                senders.extend(pool.senders);
-                pools.push(pool.name);
+                match config.pools().into_iter().find(|pool| pool.name.as_str() == name) {
+                    Some(pool) => {
+                        senders.extend(pool.senders);
+                        pools.push(pool.name);
+                    }
+                    None => {
+                        let why =
+                            format!(r#"has "{text}", and there is no [[pool]] of that name; correct it"#);
+                        wrong.push(("senders", why));
+                    }
+                }
             } else {
                 // Also the fictional numbers of the test environment are taken: a programme is for both.
-                senders.push(Sender::parse(text, None, Environment::Test).map_err(|why| {
-                    ("senders", format!(r#"has "{text}", which cannot be a sender: {why}; correct it"#))
-                })?);
+                match Sender::parse(text, None, Environment::Test) {
+                    Ok(sender) => senders.push(sender),
+                    Err(why) => {
+                        let why = format!(r#"has "{text}", which cannot be a sender: {why}; correct it"#);
+                        wrong.push(("senders", why));
+                    }
+                }
             }
         }
-        if senders.is_empty() {
-            return Err(("senders", "is empty; write the senders of the programme".to_owned()));
+        if self.senders.is_empty() || senders.is_empty() && wrong.iter().all(|(key, _)| *key != "senders") {
+            wrong.push(("senders", "is empty; write the senders of the programme".to_owned()));
         }
-        let join = self.join(&name, seller)?;
-        let stop = match self.stop {
-            StopWord::Account => Stop::Account,
-            StopWord::Programme => Stop::Programme,
-        };
-        Ok(programme::Programme { name, seller: seller.to_owned(), senders, pools, join, stop })
+        (senders, pools)
     }
 
-    /// How people join it.
-    fn join(&self, name: &Name, seller: &str) -> Result<Option<Join>, Wrong> {
+    /// How people join it. What needs its name or its seller is looked at if these are right.
+    fn join(&self, name: Option<&Name>, seller: Option<&str>, wrong: &mut Vec<Wrong>) -> Option<Join> {
         if self.join.is_empty() {
             let others = [
                 ("purpose", self.purpose.is_some()),
@@ -138,11 +192,33 @@ impl Programme {
                 ("welcome", self.welcome.is_some()),
             ];
             let why = r#"is written without "join"; write the words by which people join, or remove it"#;
-            return match others.into_iter().find(|(_, is_written)| *is_written) {
-                Some((key, _)) => Err((key, why.to_owned())),
-                None => Ok(None),
-            };
+            let written = others.into_iter().find(|(_, is_written)| *is_written);
+            wrong.extend(written.map(|(key, _)| (key, why.to_owned())));
+            return None;
         }
+        let words = kept(self.words(), wrong);
+        let purpose = kept(self.purpose.ok_or_else(|| missing("purpose")), wrong);
+        let act = purpose.and_then(|purpose| kept(self.act(purpose), wrong));
+        let wording = kept(text("wording", &self.wording, WORDING_MAX), wrong);
+        let names_seller = |wording: &str| {
+            seller.is_none_or(|seller| !content::is_name(seller) || content::names(wording, seller))
+        };
+        if act == Some(Act::Written) && !wording.as_deref().is_none_or(names_seller) {
+            let why =
+                "does not name the seller, as a written consent must; write it there as people were shown it";
+            wrong.push(("wording", why.to_owned()));
+        }
+        let welcome = kept(text("welcome", &self.welcome, WELCOME_MAX), wrong);
+        let lacking = name.zip(welcome.as_deref()).map(|(name, welcome)| programme::lacking(welcome, name));
+        if let Some(lacking) = lacking.filter(|lacking| !lacking.is_empty()) {
+            let why = format!("lacks what carriers want it to say: {}; add it", lacking.join(", "));
+            wrong.push(("welcome", why));
+        }
+        let wording = wording.map(|text| Wording { hash: hash(&text), text });
+        Some(Join { words: words?, purpose: purpose?, act: act?, wording: wording?, welcome: welcome? })
+    }
+
+    fn words(&self) -> Result<Vec<String>, Wrong> {
         if self.join.len() > JOIN_MAX {
             return Err(("join", format!("has more than {JOIN_MAX} words; remove some")));
         }
@@ -152,9 +228,10 @@ impl Programme {
                 ("join", format!(r#"has "{text}", {why}; choose another"#))
             })
         };
-        let words = self.join.iter().map(word).collect::<Result<_, _>>()?;
-        let missing = |key| (key, r#"is missing beside "join"; write it"#.to_owned());
-        let purpose = self.purpose.ok_or_else(|| missing("purpose"))?;
+        self.join.iter().map(word).collect()
+    }
+
+    fn act(&self, purpose: Purpose) -> Result<Act, Wrong> {
         let needed = consent::needed(purpose, Channel::Text);
         let act = match self.act {
             Some(ActWord::Express) => Act::Express,
@@ -166,31 +243,7 @@ impl Programme {
                 format!(r#"is not enough for "{}", which needs "written"; correct it"#, purpose.as_str());
             return Err(("act", why));
         }
-        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-        let text = |key, text: &Option<String>, most: usize| {
-            let text = text.clone().ok_or_else(|| missing(key))?;
-            match (1..=most).contains(&text.trim().chars().count()) && !text.chars().any(is_control) {
-                true => Ok(text),
-                false => Err((
-                    key,
-                    format!("must have 1 to {most} characters, and no control characters; correct it"),
-                )),
-            }
-        };
-        let wording = text("wording", &self.wording, WORDING_MAX)?;
-        if act == Act::Written && content::is_name(seller) && !content::names(&wording, seller) {
-            let why =
-                "does not name the seller, as a written consent must; write it there as people were shown it";
-            return Err(("wording", why.to_owned()));
-        }
-        let welcome = text("welcome", &self.welcome, WELCOME_MAX)?;
-        let lacking = programme::lacking(&welcome, name);
-        if !lacking.is_empty() {
-            let why = format!("lacks what carriers want it to say: {}; add it", lacking.join(", "));
-            return Err(("welcome", why));
-        }
-        let wording = Wording { hash: hash(&wording), text: wording };
-        Ok(Some(Join { words, purpose, act, wording, welcome }))
+        Ok(act)
     }
 
     /// As it counts, if it is right after those before it.
@@ -202,13 +255,23 @@ impl Programme {
         before: &[Written],
     ) -> Option<programme::Programme> {
         let (key, wrong) = match self.programme(config) {
-            Err(wrong) => wrong,
+            Err(wrong) => {
+                wrong.into_iter().for_each(|(key, why)| reader.complain_of(table, key, why));
+                return None;
+            }
             Ok(one) if before.iter().any(|other| other.programme.name == one.name) => {
                 ("name", "is that of another programme; name it otherwise".to_owned())
             }
             Ok(_) if before.len() == PROGRAMMES_MAX => {
                 ("name", format!("is one of more than {PROGRAMMES_MAX} programmes; remove some"))
             }
+            Ok(one) if one.formerly.contains(&one.name) => {
+                ("formerly", format!(r#"has "{}", which it is called now; remove that"#, one.name))
+            }
+            Ok(one) if let Some((name, other)) = called_as(&one, before) => (
+                "formerly",
+                format!(r#"leaves "{name}" with two programmes, this one and "{other}": remove it from one"#),
+            ),
             Ok(one) => match before.iter().find_map(|other| shared(&one, &other.programme)) {
                 None => return Some(one),
                 Some((word, name)) => {
@@ -222,6 +285,30 @@ impl Programme {
         reader.complain_of(table, key, wrong);
         None
     }
+}
+
+fn missing(key: &'static str) -> Wrong {
+    (key, r#"is missing beside "join"; write it"#.to_owned())
+}
+
+/// A text of at most so many characters.
+fn text(key: &'static str, text: &Option<String>, most: usize) -> Result<String, Wrong> {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    let text = text.clone().ok_or_else(|| missing(key))?;
+    match (1..=most).contains(&text.trim().chars().count()) && !text.chars().any(is_control) {
+        true => Ok(text),
+        false => {
+            Err((key, format!("must have 1 to {most} characters, and no control characters; correct it")))
+        }
+    }
+}
+
+/// A name that is, or was, also that of one of these, and which: then nobody knows whose the opt-outs of that name are.
+fn called_as(one: &programme::Programme, before: &[Written]) -> Option<(Name, Name)> {
+    before.iter().map(|other| &other.programme).find_map(|other| {
+        let mut mine = std::iter::once(&one.name).chain(&one.formerly);
+        mine.find(|name| other.is_called(name)).map(|name| (name.clone(), other.name.clone()))
+    })
 }
 
 /// A word by which people would join both at the same sender, with the name of the other.
@@ -351,6 +438,34 @@ mod tests {
                 .replace("Acme offers", "More offers"),
         ];
         assert!(load(&two.concat()).expect_err("one word for two")[0].contains("at a sender that both use"));
+
+        // All that is wrong, at once.
+        let all = "[[programme]]\nname = \"Big\"\nseller = \" \"\nsenders = [\"?\", \"pool:desk\"]\n\
+            join = [\"STOP\"]\nwelcome = \" \"\n[[programme]]\nname = \"b\"\nseller = \"Acme\"\nsenders = []\n";
+        let problems = load(all).expect_err("nothing of it is right");
+        let keys: Vec<&str> = problems.iter().filter_map(|problem| problem.split('"').nth(1)).collect();
+        let expected =
+            ["name", "seller", "senders", "senders", "join", "purpose", "wording", "welcome", "senders"];
+        assert_eq!(keys, expected, "{problems:?}");
+
+        let called = |name: &str, formerly: &str| {
+            let senders = "seller = \"Acme\"\nsenders = [\"Acme\"]\n";
+            format!("[[programme]]\nname = \"{name}\"\n{senders}formerly = [{formerly}]\n")
+        };
+        let renamed = load(&called("a", "\"b\", \"c\"")).expect("it is right");
+        assert_eq!(renamed.programmes().all[0].formerly.len(), 2);
+        assert_eq!(load(&renamed.show()).expect("it can be written").programmes(), renamed.programmes());
+        for (two, cure) in [
+            (called("a", "\"a\""), "called now"),
+            (called("a", "\"Big\""), "no programme was ever called"),
+            (called("a", "\"b\"") + &called("b", ""), "with two programmes, this one and \"a\""),
+            (called("a", "") + &called("b", "\"a\""), "with two programmes, this one and \"a\""),
+            (called("a", "\"c\"") + &called("b", "\"c\""), "with two programmes, this one and \"a\""),
+        ] {
+            let problems = load(&two).expect_err(&two);
+            let [problem] = &problems[..] else { panic!("{two}: {problems:?}") };
+            assert!(problem.contains("key \"formerly\"") && problem.contains(cure), "{problem}");
+        }
 
         let twice = "[[programme]]\nname = \"a\"\nseller = \"Acme\"\nsenders = [\"Acme\"]\n".repeat(2);
         assert!(load(&twice).expect_err("two of one name")[0].contains("that of another programme"));

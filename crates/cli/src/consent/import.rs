@@ -6,7 +6,7 @@
 
 use crate::config::connection::Secrets;
 use crate::import::{Table, found};
-use crate::operator::{Operator, Place, Whose};
+use crate::operator::{Operator, Place, Whose, unknown_programme};
 use crate::output::{Output, numbered, write};
 use anyhow::{Context, bail};
 use clap::Args;
@@ -134,7 +134,7 @@ struct Found {
     known: u64,
     /// The others.
     new: u64,
-    /// Those whose person is on the suppression list, and stays there.
+    /// Those whose person is on the suppression list, for what the row is about, and stays there.
     suppressed: u64,
     /// Those that count for nothing, because the person opted out after it.
     opted_out: u64,
@@ -154,6 +154,9 @@ pub async fn run(how: How, place: &Place, operator: &Operator, output: Output) -
         source: how.table.source(),
         now: operator.now(),
     };
+    if let Some(name) = how.programme.as_deref().filter(|name| !ledger.programmes.are_meant_by(name)) {
+        bail!("{}", unknown_programme(name, &ledger.programmes));
+    }
     let common = how.common()?;
     let reader = || {
         let subject = Consents::new(common.clone(), ledger.programmes.clone(), ledger.now, hash);
@@ -188,7 +191,8 @@ pub async fn run(how: How, place: &Place, operator: &Operator, output: Output) -
     output.show(&value, || match recorded {
         None => "Nothing is recorded.".to_owned(),
         Some(recorded) => format!("Recorded: {}.", numbered(recorded, "entry", "entries")),
-    })
+    })?;
+    how.table.ensure_any(&report)
 }
 
 fn entries(recorded: u64) -> String {
@@ -241,16 +245,22 @@ impl Ledger<'_> {
             for ((entry, listed), said) in entries.iter().zip(listed).zip(&said) {
                 let is_known = said.ledger.iter().any(|other| entry.says_the_same(other));
                 *if is_known { &mut found.known } else { &mut found.new } += 1;
-                found.suppressed += u64::from(!listed.is_free());
+                let named = entry.evidence.programme.as_deref();
+                let programme = named.and_then(|name| self.programmes.meant_by(name));
+                let programme = programme.map(|programme| &programme.name);
+                found.suppressed += u64::from(listed.against(programme).is_some());
                 if entry.act == Act::Revoked {
                     continue;
                 }
                 let (purpose, channel) = (entry.purpose, entry.channel);
-                let alone = std::iter::once(entry);
-                let stands = consent::standing(alone, &said.opt_outs, purpose, channel, Scope::Any, self.now);
-                found.opted_out += u64::from(matches!(stands, Standing::Revoked(_)));
-                let programme = entry.evidence.programme.as_deref();
-                let is_meant = programme.is_none_or(|name| self.programmes.are_meant_by(name));
+                let is_closed = |scope| {
+                    let alone = std::iter::once(entry);
+                    let stands = consent::standing(alone, &said.opt_outs, purpose, channel, scope, self.now);
+                    matches!(stands, Standing::Revoked(_))
+                };
+                let of_programme = programme.map(|name| self.programmes.scope(Some(name)));
+                found.opted_out += u64::from(is_closed(Scope::Any) || of_programme.is_some_and(is_closed));
+                let is_meant = named.is_none_or(|name| self.programmes.are_meant_by(name));
                 found.no_programme += u64::from(!is_meant);
             }
         }

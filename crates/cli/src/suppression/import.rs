@@ -83,7 +83,8 @@ pub async fn run(how: How, place: &Place, operator: &Operator, output: Output) -
     output.show(&value, || match added {
         None => "Nothing is added.".to_owned(),
         Some(added) => format!("Added: {}.", numbered(added, "entry", "entries")),
-    })
+    })?;
+    how.table.ensure_any(&found.report)
 }
 
 /// What was found, for people.

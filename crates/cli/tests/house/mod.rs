@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each of the tests that have one needs a part of it")]
 
 use serde_json::Value;
-use std::io::{BufWriter, Write};
+use std::io::{BufRead as _, BufReader, BufWriter, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -121,6 +121,23 @@ impl House {
         let output = self.command(arguments).output().expect("it starts");
         assert!(!output.status.success(), "{arguments:?}");
         String::from_utf8(output.stderr).expect("text")
+    }
+
+    /// What `tidings serve` says until it serves; it ends then.
+    pub fn log_of_start(&self) -> String {
+        let mut command = self.command(&["serve"]);
+        command.env("TIDINGS_HTTP__LISTEN", "127.0.0.1:0").stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut running = Running(command.spawn().expect("it starts"));
+        let lines = BufReader::new(running.0.stderr.take().expect("it has one")).lines();
+        let mut log = String::new();
+        for line in lines.map_while(Result::ok) {
+            log.push_str(&line);
+            log.push('\n');
+            if line.contains("version") {
+                return log;
+            }
+        }
+        panic!("it does not serve: {log}");
     }
 
     pub fn serve(&self) -> Served<'_> {

@@ -275,7 +275,8 @@ impl Backend for Membership {
         read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Listing>;
         write stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         write lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        read programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        read suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
         read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
         read spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;

@@ -12,7 +12,7 @@ use tidings_domain::contact::Details;
 use tidings_domain::conversation;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::id::*;
-use tidings_domain::inbound::{Decision, Whose, counts_again, decide, decide_join};
+use tidings_domain::inbound::{Decision, Whose, counts_again, decide, decide_join, decide_start};
 use tidings_domain::inbound_rule::{self, InboundRule};
 use tidings_domain::keyword::{self, Keyword};
 use tidings_domain::media::Listed;
@@ -267,15 +267,25 @@ impl Ask {
     pub(crate) fn lifts(&self, entry: &Suppression) -> bool {
         let concerns = match (&self.joining, &entry.programme) {
             (None, _) | (Some(_), None) => true,
-            (Some(joining), Some(programme)) => joining.name == *programme,
+            (Some(joining), Some(programme)) => joining.is_of(programme),
         };
         entry.reason.is_lifted_by_person() && concerns
     }
 
+    /// The programme that it is about: which is left, or which is joined. `None` for everything.
+    pub(crate) fn programme(&self) -> Option<programme::Name> {
+        self.stops.clone().or_else(|| Some(self.joining.as_ref()?.name.clone()))
+    }
+
     /// Whether its answer may be sent to somebody who stands so: an opt-out is confirmed, and whom somebody of the account does
-    /// not want to be sent to hears nothing else.
+    /// not want to be sent to hears nothing else. Who is out of everything has heard so, and hears nothing of a programme.
     pub(crate) fn may_be_answered(&self, standing: &Listing, inbound: &Inbound) -> bool {
-        inbound.keyword == keyword::Class::Stop || standing.against(self.answer_is_of()).is_none()
+        match inbound.keyword {
+            keyword::Class::Stop => {
+                self.stops.is_none() || standing.account != Some(suppression::Reason::OptedOut)
+            }
+            _ => standing.against(self.answer_is_of()).is_none(),
+        }
     }
 
     /// The programme that its answer is of.
@@ -378,10 +388,18 @@ impl Inbound {
         self.parts.as_ref().is_none_or(|parts| parts.missing.is_empty())
     }
 
-    /// What follows, given what the person said before and how the person stands on the list now.
-    pub(crate) fn decide(&self, ask: &Ask, said: Option<&History>, standing: &Listing) -> Decision {
+    /// What follows, given what the person said before, how the person stands on the list now, and of START whether an opt-out
+    /// [awaits](Suppression::awaits_start) it.
+    pub(crate) fn decide(
+        &self,
+        ask: &Ask,
+        said: Option<&History>,
+        standing: &Listing,
+        awaits_start: bool,
+    ) -> Decision {
         let listed = self.reason_against(ask, standing);
         match &ask.joining {
+            None if self.keyword == keyword::Class::Start => decide_start(awaits_start, listed),
             None => decide(self.keyword, listed),
             Some(joining) => decide_join(said.is_some_and(|said| joining.is_in(said, self.at)), listed),
         }
@@ -396,8 +414,13 @@ impl Inbound {
     fn reason_against(&self, ask: &Ask, standing: &Listing) -> Option<suppression::Reason> {
         let of = |programme| standing.against(programme).map(|entry| entry.reason);
         match (&ask.joining, self.keyword) {
-            (Some(joining), _) => of(Some(&joining.name)),
-            (None, keyword::Class::Stop) => of(ask.stops.as_ref()),
+            (Some(joining), _) => standing.to_take_back(Some(&joining.name)).map(|entry| entry.reason),
+            // What is about everything may be taken back by a word to join another programme: the person's word about this one
+            // must stand by itself then.
+            (None, keyword::Class::Stop) => match &ask.stops {
+                None => standing.account,
+                Some(name) => standing.programmes.get(name).copied(),
+            },
             (None, keyword::Class::Start) => standing.strongest(),
             (None, keyword::Class::Help) => of(ask.answer_is_of()),
             // Who left a programme may want no more of anything.

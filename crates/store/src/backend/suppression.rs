@@ -2,12 +2,32 @@
 
 use super::{Actor, Inbound};
 use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
+use tidings_domain::programme;
 use tidings_domain::reachability::{Policy, Silence};
 use tidings_domain::suppression::Reason;
 pub use tidings_domain::suppression::Suppression;
 use tidings_domain::time::Timestamp;
+
+/// What the list is narrowed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SuppressionFilter {
+    /// Only entries of this number.
+    pub recipient: Option<PhoneNumber>,
+    /// Only those that are about this programme, by the name that they were made with.
+    pub programme: Option<programme::Name>,
+    /// Also those that were lifted.
+    pub include_lifted: bool,
+}
+
+impl SuppressionFilter {
+    /// All that there ever was of one number.
+    pub fn all_of(recipient: PhoneNumber) -> Self {
+        Self { recipient: Some(recipient), include_lifted: true, ..Self::default() }
+    }
+}
 
 /// Changes of the suppression list.
 #[derive(Debug, Clone, PartialEq, Eq)]

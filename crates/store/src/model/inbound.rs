@@ -13,6 +13,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
+use tidings_domain::keyword::Class;
 use tidings_domain::media::Listed;
 use tidings_domain::reply::{Count, Kind as ReplyKind, WINDOW_MS, is_one_more_allowed};
 use tidings_domain::time::Timestamp;
@@ -407,6 +408,12 @@ impl Tables {
         out.opted_out = true;
     }
 
+    /// Whether it is START, and an opt-out of the person awaits that.
+    fn awaits_start(&self, inbound: &Inbound, person: PhoneNumber) -> bool {
+        let is_start = inbound.keyword == Class::Start;
+        is_start && !self.suppressions.awaiting_start(inbound.realm, person).is_empty()
+    }
+
     /// Does what is asked.
     fn follow(&mut self, inbound: &Inbound, whose: Whose, ask: Ask, now: Timestamp, out: &mut Advanced) {
         let (realm, person, actor) = (inbound.realm, ask.person, inbound.actor());
@@ -417,7 +424,8 @@ impl Tables {
         let accounts = self.accounts.ids();
         for inbound in accounts.into_iter().filter_map(|account| inbound.to(&ask, account)) {
             let standing = self.suppressions.standing(inbound.realm, person, now);
-            match inbound.decide(&ask, None, &standing) {
+            let awaits_start = self.awaits_start(&inbound, person);
+            match inbound.decide(&ask, None, &standing, awaits_start) {
                 Decision::Suppress => self.close(&inbound, &ask, now, out),
                 Decision::Lift => self.lift_by_person(&inbound, &ask, &inbound.actor(), now),
                 Decision::Keep | Decision::Help | Decision::Review | Decision::Join => {}
@@ -425,7 +433,7 @@ impl Tables {
         }
         let standing = self.suppressions.standing(realm, person, now);
         let said = self.said_by(realm, person);
-        let decision = inbound.decide(&ask, Some(&said), &standing);
+        let decision = inbound.decide(&ask, Some(&said), &standing, self.awaits_start(inbound, person));
         if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
             let id = ConsentId::from_key(self.next_id(now));
             let entry = inbound.consent(id, person, joining, now);
@@ -434,12 +442,12 @@ impl Tables {
         match decision {
             Decision::Keep => return,
             Decision::Suppress => {
-                says(self, Kind::OptedOut, &Whose { programme: ask.stops.clone(), ..whose }, out);
+                says(self, Kind::OptedOut, &Whose { programme: ask.programme(), ..whose }, out);
                 self.close(inbound, &ask, now, out);
             }
             Decision::Lift => {
                 self.lift_by_person(inbound, &ask, &actor, now);
-                says(self, Kind::OptedIn, &whose, out);
+                says(self, Kind::OptedIn, &Whose { programme: ask.programme(), ..whose }, out);
             }
             Decision::Review => return self.open_inbound_review(inbound, &ask, now),
             Decision::Help | Decision::Join => {}

@@ -109,6 +109,12 @@ impl Disk {
         tables.messages.set_paces(Arc::new(paces));
     }
 
+    /// From here on programmes are called so, for all who use it.
+    pub fn set_names(&self, names: programme::Names) {
+        let mut tables = self.shared.tables.lock().expect("nothing panics while it holds this");
+        tables.suppressions.set_names(names);
+    }
+
     /// The process of this [incarnation](Model::incarnation) is gone, between two of its operations: what it had
     /// applied stays, what it had not applied never will be, and nobody in it gets an answer any more.
     pub fn crash(&self, incarnation: usize) {
@@ -567,7 +573,8 @@ impl Backend for Model {
         write suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         write stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         write lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        read suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        read programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        read suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
 
         read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;

@@ -28,6 +28,8 @@ fn place_of(entry: &Suppression) -> Place {
 pub(super) struct Suppressions {
     rows: BTreeMap<SuppressionId, Suppression>,
     unlifted: BTreeMap<Place, SuppressionId>,
+    /// What programmes are called.
+    names: programme::Names,
     /// How often it was changed.
     version: i64,
 }
@@ -40,7 +42,12 @@ impl Suppressions {
 
     /// How this number stands on the list.
     pub(super) fn standing(&self, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Listing {
-        Listing::of(self.of_one(realm, recipient), now)
+        Listing::of(self.of_one(realm, recipient), &self.names, now)
+    }
+
+    /// From here on programmes are called so.
+    pub(super) fn set_names(&mut self, names: programme::Names) {
+        self.names = names;
     }
 
     /// The entries of a number that are not lifted, in the order of their programmes: the one about everything first.
@@ -57,6 +64,12 @@ impl Suppressions {
     pub(super) fn opt_outs(&self, realm: Realm, recipient: PhoneNumber) -> Vec<OptOut> {
         let of_one = self.rows.values().filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
         of_one.filter_map(Suppression::opt_out).collect()
+    }
+
+    /// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START.
+    pub(super) fn awaiting_start(&self, realm: Realm, recipient: PhoneNumber) -> Vec<SuppressionId> {
+        let of_one = self.rows.values().filter(|entry| (entry.realm, entry.recipient) == (realm, recipient));
+        of_one.filter(|entry| entry.awaits_start()).map(|entry| entry.id).collect()
     }
 
     fn unlifted(&self, place: &Place) -> Option<&Suppression> {
@@ -216,6 +229,15 @@ impl Tables {
         for known in known {
             self.lift_one_by_person(&known, inbound.lifting(ask), actor, now);
         }
+        if ask.joining.is_some() {
+            return;
+        }
+        for id in self.suppressions.awaiting_start(inbound.realm, ask.person) {
+            let Some(entry) = self.suppressions.rows.get_mut(&id) else { continue };
+            let Some((at, why)) = entry.started(&inbound.lifting(ask)) else { continue };
+            entry.lifted = Some((at, why.clone()));
+            self.write_audit(actor, "suppression.start", id.to_string(), why, now);
+        }
     }
 
     /// Lifts the entries of a number that is alive.
@@ -255,18 +277,29 @@ impl Tables {
         }
     }
 
+    pub(super) fn programmes_listed(&mut self, now: Timestamp) -> Result<BTreeMap<programme::Name, u64>> {
+        let mut found = BTreeMap::new();
+        for entry in self.suppressions.rows.values().filter(|entry| entry.is_in_force(now)) {
+            if let Some(name) = &entry.programme {
+                *found.entry(name.clone()).or_default() += 1;
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) fn suppressions(
         &mut self,
         realm: Realm,
-        recipient: Option<PhoneNumber>,
-        include_lifted: bool,
+        filter: SuppressionFilter,
         page: Page,
     ) -> Result<Paged<Suppression>> {
+        let SuppressionFilter { recipient, programme, include_lifted } = filter;
         let before = SuppressionId::from_key(page.before.unwrap_or(i64::MAX));
         let all = self.suppressions.rows.range(..before).rev().map(|(_, entry)| entry);
         let found = all.filter(|entry| {
             entry.realm == realm
                 && recipient.is_none_or(|recipient| entry.recipient == recipient)
+                && (programme.is_none() || entry.programme == programme)
                 && (include_lifted || entry.lifted.is_none())
         });
         Ok(page_of(found.cloned(), page, |entry| entry.id.key()))

@@ -21,6 +21,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
+use tidings_domain::keyword::Class;
 use tidings_domain::media::noted;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
@@ -673,6 +674,12 @@ async fn close(tx: &mut Tx, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &
     Ok(())
 }
 
+/// Whether it is START, and an opt-out of the person awaits that.
+async fn awaits_start(tx: &Tx, inbound: &Inbound, ask: &Ask) -> Result<bool> {
+    let is_start = inbound.keyword == Class::Start;
+    Ok(is_start && !suppression::awaiting_start(tx, inbound.realm, ask.person).await?.is_empty())
+}
+
 /// Does what is asked.
 async fn follow(
     tx: &mut Tx,
@@ -686,7 +693,8 @@ async fn follow(
     for account in account::ids(&tx.sql).await? {
         let Some(inbound) = inbound.to(ask, account) else { continue };
         let standing = suppression::standing(tx, inbound.realm, ask.person, now).await?;
-        match inbound.decide(ask, None, &standing) {
+        let awaits_start = awaits_start(tx, &inbound, ask).await?;
+        match inbound.decide(ask, None, &standing, awaits_start) {
             Decision::Suppress => close(tx, &inbound, ask, now, out).await?,
             Decision::Lift => suppression::lift_by_person(tx, &inbound, ask, &inbound.actor(), now).await?,
             Decision::Keep | Decision::Help | Decision::Review | Decision::Join => {}
@@ -699,7 +707,8 @@ async fn follow(
     };
     let said =
         inbound.if_readable(said, "it cannot be read what the person agreed to: it is recorded anew")?;
-    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing);
+    let awaits_start = awaits_start(tx, inbound, ask).await?;
+    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing, awaits_start);
     if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
         let id = ConsentId::from_key(tx.next_id(now));
         let entry = inbound.consent(id, ask.person, joining, now);
@@ -708,12 +717,13 @@ async fn follow(
     match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
-            let whose = Whose { programme: ask.stops.clone(), ..whose };
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told);
             close(tx, inbound, ask, now, out).await?;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now).await?;
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedIn, &mut out.told);
         }
         Decision::Review => {

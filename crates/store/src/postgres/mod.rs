@@ -46,6 +46,7 @@ use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Kind, Operation, Readers, Reading, Writer};
 use news::Fellowship;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,8 @@ pub struct Options {
     pub parked_max: usize,
     /// The senders whose messages wait in queues of their own.
     pub paces: Arc<Paces>,
+    /// What programmes are called.
+    pub names: Arc<programme::Names>,
     /// Where crashes leave their trace, on the machine of the process that serves the database; see [`Guard`].
     pub trail: Option<PathBuf>,
 }
@@ -151,6 +154,7 @@ impl Options {
             served: false,
             parked_max: PARKED_MAX,
             paces: Arc::default(),
+            names: Arc::default(),
             trail: None,
         })
     }
@@ -200,7 +204,7 @@ impl Postgres {
     /// [`Error::Unavailable`] with a sentence: the server cannot be reached, does not keep what it commits, or the
     /// schema is older or newer than this program.
     pub fn open(options: &Options) -> Result<Self> {
-        let looked = Arc::new(Looked::new());
+        let looked = Arc::new(Looked::new(Arc::clone(&options.names)));
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let fellowship = Arc::<Fellowship>::default();
         let started =
@@ -356,7 +360,8 @@ impl Backend for Postgres {
         together suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>, suppress_needs of entries, weighs entries.len();
         writer message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        single suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        single suppression::programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        single suppression::suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
         readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
@@ -480,7 +485,10 @@ impl Backend for Postgres {
         if self.looked.all_free(&recipients) {
             return Box::pin(std::future::ready(Ok(vec![Listing::default(); recipients.len()])));
         }
-        forward!(@single self suppression::suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Listing>)
+        let entries: BoxFuture<'_, _> = forward!(@single self suppression::entries(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<Vec<Suppression>>);
+        Box::pin(async move {
+            Ok(entries.await?.iter().map(|of_one| self.looked.standing(of_one, now)).collect())
+        })
     }
 
     fn backup(&self, _to: PathBuf) -> BoxFuture<'_, ()> {

@@ -10,6 +10,7 @@ use crate::backend::*;
 use crate::column::{self, number};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
@@ -232,24 +233,25 @@ pub(super) async fn standing(
     recipient: PhoneNumber,
     now: Timestamp,
 ) -> Result<Listing> {
-    Ok(Listing::of(tx.find_entries(realm, recipient).await?, now))
+    let looked = Arc::clone(&tx.looked);
+    Ok(looked.standing(tx.find_entries(realm, recipient).await?, now))
 }
 
-pub(super) async fn suppressed(
+/// The entries of each of these people that were not lifted.
+pub(super) async fn entries(
     rx: &Rx<'_>,
     recipients: &[(Realm, PhoneNumber)],
-    now: &Timestamp,
-) -> Result<Vec<Listing>> {
+) -> Result<Vec<Vec<Suppression>>> {
     let keys: BTreeSet<Key> = recipients.iter().map(|(realm, recipient)| key(*realm, *recipient)).collect();
     let mut entries: HashMap<Key, Vec<Suppression>> = HashMap::new();
     for row in &load_entries(rx.sql, &keys).await? {
         let entry = read(row)?;
         entries.entry(key(entry.realm, entry.recipient)).or_default().push(entry);
     }
-    let standing = |(realm, recipient): &(Realm, PhoneNumber)| {
-        Listing::of(entries.get(&key(*realm, *recipient)).into_iter().flatten(), *now)
+    let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
+        entries.get(&key(*realm, *recipient)).cloned().unwrap_or_default()
     };
-    Ok(recipients.iter().map(standing).collect())
+    Ok(recipients.iter().map(of_one).collect())
 }
 
 // ── changing ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -374,6 +376,13 @@ pub(super) async fn lift_by_person(
             restore_replaced(tx, &lifted, actor, now).await?;
         }
     }
+    if ask.joining.is_none() {
+        for entry in awaiting_start(tx, realm, ask.person).await? {
+            let Some((at, why)) = entry.started(&why) else { continue };
+            tx.sheets.list.end(&entry, at, &why);
+            write_audit(tx, actor, "suppression.start", &entry.id.to_string(), &why, now);
+        }
+    }
     Ok(())
 }
 
@@ -408,6 +417,19 @@ pub(super) async fn lift_of_dead_number(
         lift(tx, &realm, &recipient, &entry.programme, why, &reachability(realm), &now).await?;
     }
     Ok(())
+}
+
+/// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START. The sheets must be settled.
+pub(super) async fn awaiting_start(
+    tx: &Tx,
+    realm: Realm,
+    recipient: PhoneNumber,
+) -> Result<Vec<Suppression>> {
+    let (account, is_live, digits) = key(realm, recipient);
+    let mut found = history(&tx.sql, &[account], &[is_live], &[digits]).await?;
+    found.retain(Suppression::awaits_start);
+    found.sort_unstable_by_key(|entry| entry.id);
+    Ok(found)
 }
 
 /// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.
@@ -465,13 +487,34 @@ pub(super) async fn history(
     rows.iter().map(read).collect()
 }
 
+pub(super) async fn programmes_listed(
+    rx: &Rx<'_>,
+    now: &Timestamp,
+) -> Result<BTreeMap<programme::Name, u64>> {
+    let rows = rx
+        .sql
+        .rows(
+            "SELECT s.programme, count(*) FROM suppression s WHERE s.programme IS NOT NULL AND s.lifted_at IS NULL
+               AND (s.expires_at IS NULL OR s.expires_at > $1) GROUP BY s.programme",
+            &[&now.as_millis()],
+        )
+        .await?;
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        let count: i64 = cell(row, 1)?;
+        found.extend(column::programme(cell(row, 0)?)?.map(|name| (name, count.unsigned_abs())));
+    }
+    Ok(found)
+}
+
 pub(super) async fn suppressions(
     rx: &Rx<'_>,
     realm: &Realm,
-    recipient: &Option<PhoneNumber>,
-    include_lifted: &bool,
+    filter: &SuppressionFilter,
     page: &Page,
 ) -> Result<Paged<Suppression>> {
+    let SuppressionFilter { recipient, programme, include_lifted } = filter;
+    let programme = programme.as_ref().map(programme::Name::as_str);
     let before = page.before.unwrap_or(i64::MAX);
     let most = page.limit as i64 + 1;
     let rows = match recipient {
@@ -483,9 +526,10 @@ pub(super) async fn suppressions(
                         "SELECT ",
                         columns!(),
                         " FROM suppression s WHERE s.account = $1 AND s.live = $2 AND s.recipient = $3 AND s.id < $4
-                           AND ($5 OR s.lifted_at IS NULL) ORDER BY s.id DESC LIMIT $6"
+                           AND ($5 OR s.lifted_at IS NULL) AND ($7::text IS NULL OR s.programme = $7)
+                         ORDER BY s.id DESC LIMIT $6"
                     ),
-                    &[&account, &is_live, &digits, &before, include_lifted, &most],
+                    &[&account, &is_live, &digits, &before, include_lifted, &most, &programme],
                 )
                 .await?
         }
@@ -496,9 +540,10 @@ pub(super) async fn suppressions(
                         "SELECT ",
                         columns!(),
                         " FROM suppression s WHERE s.account * 2 + s.live = $1 AND s.id < $2
-                           AND ($3 OR s.lifted_at IS NULL) ORDER BY s.id DESC LIMIT $4"
+                           AND ($3 OR s.lifted_at IS NULL) AND ($5::text IS NULL OR s.programme = $5)
+                         ORDER BY s.id DESC LIMIT $4"
                     ),
-                    &[&realm_number(*realm), &before, include_lifted, &most],
+                    &[&realm_number(*realm), &before, include_lifted, &most, &programme],
                 )
                 .await?
         }

@@ -16,6 +16,7 @@ use tidings_domain::event::Kind;
 use tidings_domain::id::*;
 use tidings_domain::inbound::{Decision, Whose, is_repeated};
 use tidings_domain::inbound_rule::EVERY_H_MAX;
+use tidings_domain::keyword::Class;
 use tidings_domain::media::noted;
 use tidings_domain::message::Message;
 use tidings_domain::reply::{self, Count, WINDOW_MS, is_one_more_allowed};
@@ -111,7 +112,7 @@ impl Desk<'_, '_> {
         let (mut inbound, ask) = arrival.inbound().told(said, arrival.at, self.hearing);
         if before.is_some_and(|before| is_repeated(before, arrival.opened, self.now)) {
             let counts = |ask: &Ask| -> Result<bool> {
-                let standing = suppression::standing(self.tx.sql, inbound.realm, ask.person, self.now)?;
+                let standing = suppression::standing(self.tx, inbound.realm, ask.person, self.now)?;
                 Ok(inbound.counts_again(ask, &standing))
             };
             if !ask.as_ref().map_or(Ok(false), counts)? {
@@ -436,7 +437,7 @@ fn close(tx: &mut Tx<'_>, inbound: &Inbound, ask: &Ask, now: Timestamp, out: &mu
     let (realm, person) = (inbound.realm, ask.person);
     let entry = inbound.opt_out(SuppressionId::from_key(tx.next_id(now)?), ask, now);
     suppression::add(tx, &entry, &inbound.actor())?;
-    let standing = suppression::standing(tx.sql, realm, person, now)?;
+    let standing = suppression::standing(tx, realm, person, now)?;
     let ended = message::end_waiting_for(tx, realm, person, &standing, ENDED_BY_OPT_OUT_MAX, now)?;
     out.add(Advanced { more: false, ..ended });
     out.opted_out = true;
@@ -453,20 +454,24 @@ fn follow(
     out: &mut Advanced,
 ) -> Result<()> {
     let (realm, actor) = (inbound.realm, inbound.actor());
+    let awaits_start = |tx: &Tx<'_>, inbound: &Inbound| -> Result<bool> {
+        let is_start = inbound.keyword == Class::Start;
+        Ok(is_start && !suppression::awaiting_start(tx.sql, inbound.realm, ask.person)?.is_empty())
+    };
     for account in account::ids(tx.sql)? {
         let Some(inbound) = inbound.to(ask, account) else { continue };
-        let standing = suppression::standing(tx.sql, inbound.realm, ask.person, now)?;
-        match inbound.decide(ask, None, &standing) {
+        let standing = suppression::standing(tx, inbound.realm, ask.person, now)?;
+        match inbound.decide(ask, None, &standing, awaits_start(tx, &inbound)?) {
             Decision::Suppress => close(tx, &inbound, ask, now, out)?,
             Decision::Lift => suppression::lift_by_person(tx, &inbound, ask, &inbound.actor(), now)?,
             Decision::Keep | Decision::Help | Decision::Review | Decision::Join => {}
         }
     }
-    let standing = suppression::standing(tx.sql, realm, ask.person, now)?;
+    let standing = suppression::standing(tx, realm, ask.person, now)?;
     let said = ask.joining.as_ref().map(|_| consent::said_by(tx.sql, realm, ask.person)).transpose();
     let said =
         inbound.if_readable(said, "it cannot be read what the person agreed to: it is recorded anew")?;
-    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing);
+    let decision = inbound.decide(ask, said.flatten().as_ref(), &standing, awaits_start(tx, inbound)?);
     if let Some(joining) = ask.joining.as_ref().filter(|_| decision != Decision::Keep) {
         let id = ConsentId::from_key(tx.next_id(now)?);
         let entry = inbound.consent(id, ask.person, joining, now);
@@ -475,18 +480,19 @@ fn follow(
     match decision {
         Decision::Keep => return Ok(()),
         Decision::Suppress => {
-            let whose = Whose { programme: ask.stops.clone(), ..whose };
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedOut, &mut out.told)?;
             close(tx, inbound, ask, now, out)?;
         }
         Decision::Lift => {
             suppression::lift_by_person(tx, inbound, ask, &actor, now)?;
+            let whose = Whose { programme: ask.programme(), ..whose };
             event::publish_inbound(tx, inbound, &whose, Kind::OptedIn, &mut out.told)?;
         }
         Decision::Review => return review::open_inbound(tx, inbound, ask, now),
         Decision::Help | Decision::Join => {}
     }
-    let standing = suppression::standing(tx.sql, realm, ask.person, now)?;
+    let standing = suppression::standing(tx, realm, ask.person, now)?;
     let may_be_sent = ask.may_be_answered(&standing, inbound);
     match &ask.reply {
         Some(reply) if may_be_sent && count_reply(tx, reply, now)? => message::enqueue(tx, reply, now, out),
@@ -504,7 +510,7 @@ fn answer(
 ) -> Result<()> {
     let (Some((reply, every_h)), Some(rule)) = (&ruled.answer, &inbound.rule) else { return Ok(()) };
     let (realm, person) = (inbound.realm, ruled.person);
-    let standing = suppression::standing(tx.sql, realm, person, now)?;
+    let standing = suppression::standing(tx, realm, person, now)?;
     if standing.against(reply.message.programme.as_ref()).is_some() {
         return Ok(());
     }

@@ -39,6 +39,7 @@ use crate::backend::*;
 use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Condition, Desk, Kind, Readers, Writer};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
@@ -109,6 +110,8 @@ pub struct Options {
     pub parked_max: usize,
     /// The senders whose messages wait in queues of their own.
     pub paces: Arc<Paces>,
+    /// What programmes are called.
+    pub names: Arc<programme::Names>,
     /// Where crashes leave their trace, for the one process that serves the directory; see [`Guard`].
     pub trail: Option<PathBuf>,
 }
@@ -130,6 +133,7 @@ impl Options {
             vfs: None,
             parked_max: PARKED_MAX,
             paces: Arc::default(),
+            names: Arc::default(),
             trail: None,
         }
     }
@@ -163,7 +167,7 @@ impl Sqlite {
         }
         migration::migrate(&mut connection)?;
         copy::check(&connection)?;
-        let looked = Arc::new(Looked::new());
+        let looked = Arc::new(Looked::new(Arc::clone(&options.names)));
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();
         let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition));
@@ -279,7 +283,8 @@ impl Backend for Sqlite {
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         work message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        readers suppression::suppressions(realm: Realm, recipient: Option<PhoneNumber>, include_lifted: bool, page: Page) -> Paged<Suppression>;
+        readers suppression::programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        readers suppression::suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
         readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
@@ -404,7 +409,8 @@ impl Backend for Sqlite {
         if self.looked.all_free(&recipients) {
             return Box::pin(std::future::ready(Ok(vec![Listing::default(); recipients.len()])));
         }
-        Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &recipients, &now)))
+        let looked = Arc::clone(&self.looked);
+        Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &looked, &recipients, now)))
     }
 
     fn backup(&self, to: PathBuf) -> BoxFuture<'_, ()> {

@@ -7,7 +7,10 @@ use super::operating::write_audit;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};
+use crate::looked::Looked;
+use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::OptOut;
@@ -20,7 +23,7 @@ use tidings_domain::time::Timestamp;
 
 /// The same inside the writer's transaction, which remembers who was found free.
 pub(super) fn look(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<Listing> {
-    let found = standing(tx.sql, realm, recipient, now)?;
+    let found = standing(tx, realm, recipient, now)?;
     if found.is_free() {
         tx.looked.free(realm, recipient);
     }
@@ -28,21 +31,37 @@ pub(super) fn look(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Times
 }
 
 /// How this number stands on the list.
-pub(super) fn standing(
-    sql: &rusqlite::Connection,
-    realm: Realm,
-    recipient: PhoneNumber,
-    now: Timestamp,
-) -> Result<Listing> {
-    Ok(Listing::of(&unlifted(sql, realm, recipient)?, now))
+pub(super) fn standing(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<Listing> {
+    Ok(tx.looked.standing(&unlifted(tx.sql, realm, recipient)?, now))
 }
 
 pub(super) fn suppressed(
     rx: &mut Rx<'_>,
+    looked: &Looked,
     recipients: &[(Realm, PhoneNumber)],
-    now: &Timestamp,
+    now: Timestamp,
 ) -> Result<Vec<Listing>> {
-    recipients.iter().map(|(realm, recipient)| standing(rx.sql, *realm, *recipient, *now)).collect()
+    let standing = |(realm, recipient): &(Realm, PhoneNumber)| -> Result<Listing> {
+        Ok(looked.standing(&unlifted(rx.sql, *realm, *recipient)?, now))
+    };
+    recipients.iter().map(standing).collect()
+}
+
+pub(super) fn programmes_listed(rx: &mut Rx<'_>, now: &Timestamp) -> Result<BTreeMap<programme::Name, u64>> {
+    let mut statement = rx
+        .sql
+        .prepare_cached(
+            "SELECT programme, count(*) FROM suppression
+             WHERE programme IS NOT NULL AND lifted_at IS NULL AND (expires_at IS NULL OR expires_at > ?1) GROUP BY programme",
+        )
+        .map_err(failed)?;
+    let mut rows = statement.query([now.as_millis()]).map_err(failed)?;
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let count: i64 = get(row, 1)?;
+        found.extend(column::programme(get(row, 0)?)?.map(|name| (name, count.unsigned_abs())));
+    }
+    Ok(found)
 }
 
 pub(super) fn suppress(tx: &mut Tx<'_>, entries: &[Suppression], actor: &Actor) -> Result<Vec<Suppression>> {
@@ -149,6 +168,13 @@ pub(super) fn lift_by_person(
             restore_replaced(tx, &lifted, actor, now)?;
         }
     }
+    if ask.joining.is_none() {
+        for entry in awaiting_start(tx.sql, realm, ask.person)? {
+            let Some((at, why)) = entry.started(&why) else { continue };
+            end(tx.sql, entry.id, at, &why)?;
+            write_audit(tx, actor, "suppression.start", &entry.id.to_string(), &why, now)?;
+        }
+    }
     Ok(())
 }
 
@@ -176,6 +202,17 @@ pub(super) fn of_dead_number(
 pub(super) fn lift_from_life(tx: &mut Tx<'_>, entry: &Suppression, why: &str, now: Timestamp) -> Result<()> {
     let actor = reachability(entry.realm);
     lift(tx, &entry.realm, &entry.recipient, &entry.programme, why, &actor, &now).map(drop)
+}
+
+/// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START.
+pub(super) fn awaiting_start(
+    sql: &rusqlite::Connection,
+    realm: Realm,
+    recipient: PhoneNumber,
+) -> Result<Vec<Suppression>> {
+    let mut found = history(sql, realm, recipient)?;
+    found.retain(Suppression::awaits_start);
+    Ok(found)
 }
 
 /// Adds the entry of somebody of the account again that an opt-out had replaced, if there was one.
@@ -214,26 +251,30 @@ fn restore_replaced(tx: &mut Tx<'_>, lifted: &Suppression, actor: &Actor, now: T
 pub(super) fn suppressions(
     rx: &mut Rx<'_>,
     realm: &Realm,
-    recipient: &Option<PhoneNumber>,
-    include_lifted: &bool,
+    filter: &SuppressionFilter,
     page: &Page,
 ) -> Result<Paged<Suppression>> {
+    let SuppressionFilter { recipient, programme, include_lifted } = filter;
     let mut query = format!("SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND id < ?3");
     if recipient.is_some() {
         query.push_str(" AND recipient = ?5");
+    }
+    if programme.is_some() {
+        query.push_str(if recipient.is_some() { " AND programme = ?6" } else { " AND programme = ?5" });
     }
     if !include_lifted {
         query.push_str(" AND lifted_at IS NULL");
     }
     query.push_str(" ORDER BY id DESC LIMIT ?4");
     let mut statement = rx.sql.prepare_cached(&query).map_err(failed)?;
-    let mut values = vec![
-        realm.account.key(),
-        live(realm.environment),
-        page.before.unwrap_or(i64::MAX),
-        page.limit as i64 + 1,
+    let mut values: Vec<Value> = vec![
+        realm.account.key().into(),
+        live(realm.environment).into(),
+        page.before.unwrap_or(i64::MAX).into(),
+        (page.limit as i64 + 1).into(),
     ];
-    values.extend(recipient.map(|recipient| recipient.digits() as i64));
+    values.extend(recipient.map(|recipient| Value::from(recipient.digits() as i64)));
+    values.extend(programme.as_ref().map(|name| Value::from(name.to_string())));
     let mut rows = statement.query(rusqlite::params_from_iter(values)).map_err(failed)?;
     let mut items = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
@@ -248,9 +289,14 @@ pub(super) fn opt_outs(
     realm: Realm,
     recipient: PhoneNumber,
 ) -> Result<Vec<OptOut>> {
+    Ok(history(sql, realm, recipient)?.iter().filter_map(Suppression::opt_out).collect())
+}
+
+/// Every entry of this person, also those that were lifted, the first first.
+fn history(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<Vec<Suppression>> {
     let mut statement = sql
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND id > 0"
+            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND id > 0 ORDER BY id"
         ))
         .map_err(failed)?;
     let mut rows = statement
@@ -258,7 +304,7 @@ pub(super) fn opt_outs(
         .map_err(failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        found.extend(read(row)?.opt_out());
+        found.push(read(row)?);
     }
     Ok(found)
 }

@@ -93,7 +93,14 @@ fn an_opt_out_by_text_suppresses_ends_what_waits_and_is_confirmed_in_one_commit(
         assert_eq!(status(&store, id(3)).await, Status::Queued);
         let kept = store.message(elsewhere.realm(), id(4)).await.expect("read").expect("there");
         assert_eq!(kept.life.state.status(), Status::Queued, "nobody made that account");
-        let entry = store.suppressions(HOME, Some(number(PERSON)), false, page(9)).await.expect("read");
+        let entry = store
+            .suppressions(
+                HOME,
+                SuppressionFilter { recipient: Some(number(PERSON)), ..SuppressionFilter::default() },
+                page(9),
+            )
+            .await
+            .expect("read");
         assert_eq!(entry.items[0].source, format!("{} stop", InboundId::from_key(11)));
 
         store.close().await.expect("closed");
@@ -199,12 +206,66 @@ fn only_what_was_the_persons_word_is_lifted_by_the_persons_word() {
         store.suppress(vec![by_account], actor()).await.expect("added");
         says(&store, 4, Class::Start, at(50)).await;
         assert_eq!(in_force(&store, at(50)).await, None);
-        let all = store.suppressions(HOME, Some(number(PERSON)), true, page(9)).await.expect("read").items;
+        let all = store
+            .suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(9))
+            .await
+            .expect("read")
+            .items;
         assert_eq!(all.len(), 4, "nothing is overwritten: {all:?}");
         // Both in one call.
         let both = vec![asks(5, Class::Stop, at(60)), asks(6, Class::Start, at(60))];
         receive(&store, both, at(60)).await;
         assert_eq!(in_force(&store, at(60)).await, None);
+    });
+}
+
+/// Somebody of the account took it back, and then the person says so, too.
+#[test]
+fn start_after_somebody_else_lifted_the_opt_out_is_answered_once_and_is_the_persons_own_word() {
+    for_each_place(|place| async move {
+        let store = place.open();
+        let is_answered = |store: &Arc<dyn Backend>, n| {
+            let store = Arc::clone(store);
+            async move { store.message(HOME, id(n)).await.expect("read").is_some() }
+        };
+        let started = |store: &Arc<dyn Backend>| {
+            let store = Arc::clone(store);
+            async move {
+                let said = store.said(vec![(HOME, number(PERSON))]).await.expect("read").remove(0);
+                said.opt_outs.iter().map(|out| out.started_at.is_some()).collect::<Vec<_>>()
+            }
+        };
+        says(&store, 1, Class::Start, at(1)).await;
+        assert!(!is_answered(&store, 1).await, "who never opted out takes nothing back");
+        says(&store, 2, Class::Stop, at(10)).await;
+        store.lift(HOME, number(PERSON), None, "by phone".into(), actor(), at(20)).await.expect("lifted");
+        assert_eq!(started(&store).await, [false]);
+        store.close().await.expect("closed");
+
+        let store = place.open();
+        // Twice in one commit, and once more later.
+        let both = vec![asks(3, Class::Start, at(30)), asks(4, Class::Start, at(40))];
+        receive(&store, both, at(40)).await;
+        says(&store, 5, Class::Start, at(50)).await;
+        for (n, expected) in [(3, true), (4, false), (5, false)] {
+            assert_eq!(is_answered(&store, n).await, expected, "{n}");
+        }
+        assert_eq!(started(&store).await, [true], "what was agreed to before counts again");
+        let opted_in = kinds(&store).await.into_iter().filter(|kind| *kind == Kind::OptedIn).count();
+        assert_eq!(opted_in, 1);
+        let filter = SuppressionFilter::all_of(number(PERSON));
+        let all = store.suppressions(HOME, filter, page(9)).await.expect("read").items;
+        let why = all[0].lifted.clone().expect("it is lifted");
+        let by_start = format!("{} start, after: by phone", InboundId::from_key(3));
+        assert_eq!(why, (at(20), by_start), "who lifted it, and when, stays");
+        // Who is on the list for another reason hears nothing, as ever.
+        says(&store, 6, Class::Stop, at(60)).await;
+        store.lift(HOME, number(PERSON), None, "by phone".into(), actor(), at(70)).await.expect("lifted");
+        store.suppress(vec![manual(50)], actor()).await.expect("listed");
+        says(&store, 7, Class::Start, at(80)).await;
+        assert!(!is_answered(&store, 7).await);
+        assert_eq!(started(&store).await, [true, false]);
+        store.close().await.expect("closed");
     });
 }
 

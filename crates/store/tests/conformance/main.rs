@@ -46,6 +46,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use tidings_cluster::{Cluster, Database};
+use tidings_domain::programme::Names;
 use tidings_store::model::{Disk, Model};
 use tidings_store::{Backend, postgres, sqlite};
 
@@ -68,10 +69,18 @@ impl Place {
     }
 
     fn open(&self) -> Arc<dyn Backend> {
+        self.open_calling(Names::default())
+    }
+
+    /// The same where programmes are called so.
+    fn open_calling(&self, names: Names) -> Arc<dyn Backend> {
         match self {
-            Self::Sqlite(directory) => directory.open(),
-            Self::Postgres(database) => open_database(database),
-            Self::Model(disk) => Arc::new(Model::new(disk.clone())),
+            Self::Sqlite(directory) => directory.open_calling(names),
+            Self::Postgres(database) => open_database_calling(database, names),
+            Self::Model(disk) => {
+                disk.set_names(names);
+                Arc::new(Model::new(disk.clone()))
+            }
         }
     }
 
@@ -111,8 +120,13 @@ fn database() -> Option<Database> {
 }
 
 fn open_database(database: &Database) -> Arc<dyn Backend> {
+    open_database_calling(database, Names::default())
+}
+
+fn open_database_calling(database: &Database, names: Names) -> Arc<dyn Backend> {
     let options = postgres::Options::at(&database.address()).expect("an address");
-    let options = postgres::Options { paces: Arc::new(samples::paces()), ..options };
+    let (paces, names) = (Arc::new(samples::paces()), Arc::new(names));
+    let options = postgres::Options { paces, names, ..options };
     Arc::new(postgres::Postgres::open(&options).expect("it opens"))
 }
 
@@ -141,8 +155,13 @@ impl Directory {
     }
 
     fn open(&self) -> Arc<dyn Backend> {
+        self.open_calling(Names::default())
+    }
+
+    fn open_calling(&self, names: Names) -> Arc<dyn Backend> {
         let options = sqlite::Options {
             paces: Arc::new(samples::paces()),
+            names: Arc::new(names),
             ..sqlite::Options::in_directory(self.0.path())
         };
         Arc::new(sqlite::Sqlite::open(&options).expect("it opens"))

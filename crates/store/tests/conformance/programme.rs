@@ -24,6 +24,7 @@ const PERSON: u64 = 7;
 pub fn programmes() -> Programmes {
     let programme = |name: &str, sender: &str, join, stop| Programme {
         name: Name::parse(name).expect("a name"),
+        formerly: Vec::new(),
         seller: "Acme".to_owned(),
         senders: vec![Sender::from_stored(sender).expect("a sender")],
         pools: Vec::new(),
@@ -94,6 +95,10 @@ fn listed(n: i64, reason: Reason) -> Suppression {
         expires_at: None,
         lifted: None,
     }
+}
+
+fn listed_of(n: i64) -> Suppression {
+    listed(n, Reason::OptedOut)
 }
 
 async fn why_listed(store: &Arc<dyn Backend>, s: i64) -> Option<Reason> {
@@ -205,7 +210,7 @@ fn of_news(n: i64) -> Message {
 
 /// The person is out of the news for this reason, and of nothing else.
 fn out_of_news(reason: Reason) -> Listing {
-    Listing { account: None, programmes: [(news(), reason)].into() }
+    Listing { programmes: [(news(), reason)].into(), ..Listing::default() }
 }
 
 #[test]
@@ -232,7 +237,14 @@ fn a_word_to_a_sender_of_one_programme_ends_that_one_alone() {
         for kept in [2, 3, 5] {
             assert!(!status(&store, id(kept)).await.is_final(), "{kept}");
         }
-        let entries = store.suppressions(HOME, Some(number(PERSON)), false, page(MANY)).await.expect("read");
+        let entries = store
+            .suppressions(
+                HOME,
+                SuppressionFilter { recipient: Some(number(PERSON)), ..SuppressionFilter::default() },
+                page(MANY),
+            )
+            .await
+            .expect("read");
         let [entry] = &entries.items[..] else { panic!("{entries:?}") };
         assert_eq!((entry.programme.clone(), entry.reason), (Some(news()), Reason::OptedOut));
         let reply = stored(&store, id(11)).await.message.reply.map(|reply| reply.kind);
@@ -272,7 +284,7 @@ fn an_opt_out_of_a_programme_is_confirmed_once_and_stop_all_ends_everything() {
         assert_eq!(why_listed(&store, 31).await, Some(Reason::OptedOut));
         // Who is out of everything is out of the news, too.
         hear(&store, vec![to_news(5, "STOP", 40)], 40).await;
-        assert_eq!(is_answered(5).await, None);
+        assert_eq!(is_answered(5).await, None, "that it ended was said");
         // START takes all of it back.
         hear(&store, vec![said(6, "START", 50)], 50).await;
         assert!(standing(&store, 51).await.is_free());
@@ -289,6 +301,42 @@ fn an_opt_out_of_a_programme_is_confirmed_once_and_stop_all_ends_everything() {
             Listing { account: Some(Reason::OptedOut), ..Listing::default() }
         );
     });
+}
+
+#[test]
+fn a_word_to_join_opens_what_it_names_and_no_other_programme_that_the_person_left() {
+    // In whichever order the person left the one and all.
+    for texts in [["STOP", "STOP ALL"], ["STOP ALL", "STOP"]] {
+        for_each_backend(|store| async move {
+            hear(&store, vec![to_news(1, texts[0], 1), to_news(2, texts[1], 10)], 10).await;
+            let both = Listing { account: Some(Reason::OptedOut), ..out_of_news(Reason::OptedOut) };
+            assert_eq!(standing(&store, 11).await, both, "{texts:?}");
+            // The same again changes nothing, and is not told.
+            hear(&store, vec![to_news(3, "STOP", 20)], 20).await;
+            let told = feed(&store, HOME, MANY).await;
+            let told: Vec<_> = told
+                .iter()
+                .filter(|told| told.event.kind == Kind::OptedOut)
+                .map(|told| Whose::read_noted(told.event.raw.as_deref()).programme)
+                .collect();
+            let expected = texts.map(|text| (text == "STOP").then(news));
+            assert_eq!(told, expected, "{texts:?}");
+            hear(&store, vec![said(4, "join", 30)], 30).await;
+            assert_eq!(standing(&store, 31).await, out_of_news(Reason::OptedOut), "{texts:?}");
+            let accepted = store.accept(intake([of_news(21)]), at(32)).await.expect("accepted");
+            let stopped = InForce { reason: Reason::OptedOut, programme: Some(news()) };
+            assert_eq!(accepted, Accepted::New(vec![Admission::Suppressed(stopped)], Box::default()));
+            // Its own word opens it, too. Each says which programme it is about, and START is about all.
+            hear(&store, vec![to_news(5, "news", 40)], 40).await;
+            assert!(standing(&store, 41).await.is_free(), "{texts:?}");
+            hear(&store, vec![to_news(6, "STOP", 50), to_news(7, "START", 60)], 60).await;
+            let told = feed(&store, HOME, MANY).await;
+            let back = told.iter().filter(|told| told.event.kind == Kind::OptedIn);
+            let back: Vec<_> =
+                back.map(|told| Whose::read_noted(told.event.raw.as_deref()).programme).collect();
+            assert_eq!(back, [Name::parse("offers"), Some(news()), None], "{texts:?}");
+        });
+    }
 }
 
 #[test]
@@ -337,8 +385,144 @@ fn entries_about_everything_and_about_a_programme_know_nothing_of_each_other() {
         assert_eq!(standing(&store, 11).await, out_of_news(Reason::OptedOut));
         hear(&store, vec![to_news(2, "START", 20)], 20).await;
         assert_eq!(standing(&store, 21).await, out_of_news(Reason::Manual));
-        let page = store.suppressions(HOME, Some(number(PERSON)), true, page(MANY)).await.expect("read");
+        let page = store
+            .suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(MANY))
+            .await
+            .expect("read");
         assert_eq!(page.items.len(), 4, "{page:?}");
+    });
+}
+
+#[test]
+fn a_programme_that_is_renamed_keeps_its_opt_outs_and_those_of_one_that_is_gone_are_of_everything() {
+    for_each_place(|place| async move {
+        let renamed = || {
+            let mut all = programmes();
+            let news = all.all.pop().expect("it is the last");
+            let name = Name::parse("letters").expect("a name");
+            all.all.push(Programme { name, formerly: vec![news.name.clone()], ..news });
+            all
+        };
+        let gone = || Programmes { all: programmes().all.into_iter().take(2).collect() };
+        let admitted = |store: &Arc<dyn Backend>, n: i64, programme: Option<&str>| {
+            let store = Arc::clone(store);
+            let message = Message { programme: programme.and_then(Name::parse), ..of_news(n) };
+            async move {
+                match store.accept(intake([message]), at(3)).await.expect("accepted") {
+                    Accepted::New(mut admissions, _) => admissions.pop(),
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let stopped = |name: &str| {
+            let of = InForce { reason: Reason::OptedOut, programme: Name::parse(name) };
+            Some(Admission::Suppressed(of))
+        };
+        let store = place.open_calling(programmes().names());
+        let waits = |n| Message { send_at: Some(at(60)), expires_at: at(9_000), ..of_news(n) };
+        accept(&store, [Message { recipient: number(8), ..waits(1) }]).await;
+        hear(&store, vec![to_news(11, "STOP", 1)], 1).await;
+        let listed = store.programmes_listed(at(2)).await.expect("read");
+        assert_eq!(listed.into_iter().collect::<Vec<_>>(), [(news(), 1)]);
+        assert_eq!(admitted(&store, 20, Some("offers")).await, Some(Admission::Admitted));
+        assert_eq!(admitted(&store, 21, None).await, Some(Admission::Admitted));
+        assert_eq!(admitted(&store, 22, Some("news")).await, stopped("news"));
+        let entry = Suppression { programme: Some(news()), recipient: number(8), ..listed_of(51) };
+        store.suppress(vec![entry], actor()).await.expect("listed");
+        store.close().await.expect("closed");
+
+        // It has another name: its opt-outs are against it, and against nothing else.
+        let store = place.open_calling(renamed().names());
+        assert_eq!(admitted(&store, 30, Some("letters")).await, stopped("letters"));
+        assert_eq!(admitted(&store, 31, Some("offers")).await, Some(Admission::Admitted));
+        store.close().await.expect("closed");
+
+        // Nobody knows it: they are against everything, also against what waits.
+        let store = place.open_calling(gone().names());
+        for programme in [None, Some("offers"), Some("news")] {
+            assert_eq!(admitted(&store, 40, programme).await, stopped("news"), "{programme:?}");
+        }
+        let ended = store.stop_waiting(vec![(HOME, number(8))], MANY, at(4)).await.expect("ended");
+        assert_eq!((ended.counted.len(), status(&store, id(1)).await), (1, Status::Rejected));
+        // A word to join another programme opens nothing of it, and so nothing is said; START opens all.
+        hear(&store, vec![said(12, "join", 10)], 10).await;
+        assert_eq!(
+            (ledger(&store).await.len(), standing(&store, 11).await.against_all()),
+            (1, Some(Reason::OptedOut))
+        );
+        assert!(store.message(HOME, id(82)).await.expect("read").is_none(), "no welcome");
+        hear(&store, vec![said(13, "START", 20)], 20).await;
+        assert!(standing(&store, 21).await.is_free());
+        assert_eq!(stored(&store, id(13)).await.message.reply.map(|one| one.kind), Some(reply::Kind::OptIn));
+        store.close().await.expect("closed");
+
+        // It is back: what it says counts as it did.
+        let store = place.open_calling(programmes().names());
+        let other = store.suppressed(vec![(HOME, number(8))], at(30)).await.expect("read").remove(0);
+        assert_eq!(other, out_of_news(Reason::OptedOut));
+        store.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn the_word_of_a_programme_takes_back_an_opt_out_under_the_name_that_it_had() {
+    for_each_place(|place| async move {
+        let store = place.open_calling(renamed_offers().names());
+        let entry = Suppression { programme: Name::parse("deals"), ..listed(50, Reason::OptedOut) };
+        store.suppress(vec![entry], actor()).await.expect("listed");
+        let by_word = ByWord { programmes: Arc::new(renamed_offers()), welcome: Box::new(|_, _, _| None) };
+        let hearing = Hearing { by_word: Some(Arc::new(by_word)), ..joining(at(10)) };
+        store.receive(vec![said(1, "join", 10)], hearing, at(10)).await.expect("received");
+        assert!(standing(&store, 11).await.is_free());
+        store.close().await.expect("closed");
+    });
+}
+
+fn renamed_offers() -> Programmes {
+    let mut all = programmes();
+    all.all[1].formerly = Name::parse("deals").into_iter().collect();
+    all
+}
+
+#[test]
+fn a_list_is_narrowed_to_one_programme() {
+    for_each_backend(|store| async move {
+        let about = |n: i64, person, name| Suppression {
+            recipient: number(person),
+            programme: Name::parse(name),
+            ..listed(n, Reason::OptedOut)
+        };
+        let entries = vec![
+            about(50, 1, "news"),
+            about(51, 2, "offers"),
+            about(52, 2, "news"),
+            Suppression { recipient: number(2), ..listed(53, Reason::OptedOut) },
+            about(54, 3, "news"),
+        ];
+        store.suppress(entries, actor()).await.expect("listed");
+        store.lift(HOME, number(3), Some(news()), "asked".into(), actor(), at(2)).await.expect("lifted");
+        let check = |recipient: Option<u64>, programme: &str, include_lifted, expected: &'static [i64]| {
+            let store = Arc::clone(&store);
+            let recipient = recipient.map(number);
+            let filter = SuppressionFilter { recipient, programme: Name::parse(programme), include_lifted };
+            async move {
+                let found = store.suppressions(HOME, filter.clone(), page(MANY)).await.expect("read").items;
+                let found: Vec<i64> = found.iter().map(|entry| entry.id.key()).collect();
+                assert_eq!(found, expected, "{filter:?}");
+            }
+        };
+        check(None, "news", false, &[52, 50]).await;
+        check(None, "news", true, &[54, 52, 50]).await;
+        check(Some(2), "news", false, &[52]).await;
+        check(Some(2), "offers", true, &[51]).await;
+        check(Some(3), "news", false, &[]).await;
+        check(None, "gone", true, &[]).await;
+        check(Some(2), "", true, &[53, 52, 51]).await;
+        let filter = SuppressionFilter { programme: Some(news()), ..SuppressionFilter::default() };
+        let first = store.suppressions(HOME, filter.clone(), page(1)).await.expect("read");
+        let rest = Page { before: first.next, limit: 9 };
+        let rest = store.suppressions(HOME, filter, rest).await.expect("read").items;
+        assert_eq!(rest.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(), [50]);
     });
 }
 

@@ -92,7 +92,7 @@ async fn listed(store: &Arc<dyn Backend>, now: Timestamp) -> Option<Reason> {
 }
 
 async fn history(store: &Arc<dyn Backend>) -> Vec<Suppression> {
-    store.suppressions(HOME, Some(number(PERSON)), true, page(MANY)).await.expect("read").items
+    store.suppressions(HOME, SuppressionFilter::all_of(number(PERSON)), page(MANY)).await.expect("read").items
 }
 
 #[test]

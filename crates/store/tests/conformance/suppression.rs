@@ -147,8 +147,11 @@ fn only_a_stronger_reason_replaces_an_entry() {
             assert_eq!((now.len(), now[0].reason), (1, stands), "{known:?} {new:?}");
             assert_eq!(now[0].id.key() == n + 1, known != stands, "{known:?} {new:?}");
             assert_eq!(in_force(&store, recipient, START).await, Some(stands));
-            let all =
-                store.suppressions(HOME, Some(number(recipient)), true, page(9)).await.expect("read").items;
+            let all = store
+                .suppressions(HOME, SuppressionFilter::all_of(number(recipient)), page(9))
+                .await
+                .expect("read")
+                .items;
             assert_eq!(all.len(), if known == stands { 1 } else { 2 }, "the one that gave way is kept");
             assert_eq!(all.iter().filter(|entry| entry.lifted.is_none()).count(), 1);
         }
@@ -183,7 +186,13 @@ fn lifting_lets_messages_through_and_keeps_the_history() {
             store.lift(HOME, number(1), None, "again".into(), actor(), at(6)).await.expect("asked").is_none()
         );
         accept(&store, [message(1)]).await;
-        let list = |all| store.suppressions(HOME, None, all, page(9));
+        let list = |all| {
+            store.suppressions(
+                HOME,
+                SuppressionFilter { include_lifted: all, ..SuppressionFilter::default() },
+                page(9),
+            )
+        };
         assert!(list(false).await.expect("read").items.is_empty());
         assert_eq!(list(true).await.expect("read").items.len(), 1);
         store.suppress(vec![entry(2, 1, Reason::Manual)], actor()).await.expect("added again");
@@ -204,7 +213,15 @@ fn a_carriers_word_puts_the_recipient_on_the_list_in_the_same_commit() {
         let second = sending(&store, Message { ..message(2) }).await;
         advance(&store, vec![refused(second, 1, failure(FailureClass::OptedOut, false))], START).await;
         assert_eq!(in_force(&store, 2, START.plus_ms(900 * DAY_MS)).await, Some(Reason::OptedOut));
-        let found = store.suppressions(HOME, Some(number(2)), false, page(9)).await.expect("read").items;
+        let found = store
+            .suppressions(
+                HOME,
+                SuppressionFilter { recipient: Some(number(2)), ..SuppressionFilter::default() },
+                page(9),
+            )
+            .await
+            .expect("read")
+            .items;
         assert_eq!(found[0].source, format!("{second} smpp 0x00000058"));
         assert_eq!(audited(&store).await, ["suppression.add", "suppression.add"]);
     });
@@ -215,10 +232,10 @@ fn the_list_is_paged_newest_first() {
     for_each_backend(|store| async move {
         let entries = (1..=5).map(|n| entry(n, n as u64, Reason::Manual)).collect();
         store.suppress(entries, actor()).await.expect("added");
-        let first = store.suppressions(HOME, None, false, page(3)).await.expect("read");
+        let first = store.suppressions(HOME, SuppressionFilter::default(), page(3)).await.expect("read");
         assert_eq!(first.items.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(), [5, 4, 3]);
         let rest = Page { before: first.next, limit: 3 };
-        let rest = store.suppressions(HOME, None, false, rest).await.expect("read");
+        let rest = store.suppressions(HOME, SuppressionFilter::default(), rest).await.expect("read");
         assert_eq!(rest.items.iter().map(|entry| entry.id.key()).collect::<Vec<_>>(), [2, 1]);
         assert_eq!(rest.next, None);
     });

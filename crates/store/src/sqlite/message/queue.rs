@@ -446,7 +446,7 @@ pub(in crate::sqlite) fn stop_waiting(
             out.more = true;
             break;
         }
-        let standing = suppression::standing(tx.sql, *realm, *recipient, *now)?;
+        let standing = suppression::standing(tx, *realm, *recipient, *now)?;
         if !standing.is_free() {
             out.add(end_waiting_for(tx, *realm, *recipient, &standing, left, *now)?);
         }

@@ -567,6 +567,8 @@ pub(super) async fn everything(
 ) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut add = |what: String, text: String| all.push((what, text));
+    let listed = store.programmes_listed(now).await.expect("read");
+    add("programmes on the list".to_owned(), format!("{listed:?}"));
     for realm in REALMS {
         let name = format!("{} {}", realm.account, realm.environment.as_str());
         let filter = MessageFilter::default;
@@ -579,8 +581,13 @@ pub(super) async fn everything(
         add(format!("batches of {name}"), batches.await);
         let feed = feed(store, realm, 5).await;
         add(format!("feed of {name}"), lines(feed.iter().map(|told| format!("{told:?}"))));
-        let list = async |page| store.suppressions(realm, None, true, page).await;
-        add(format!("suppressions of {name}"), pages(3, entry, list).await);
+        for programme in [None, Some("offers"), Some("news")] {
+            let programme = programme.and_then(tidings_domain::programme::Name::parse);
+            let filter =
+                SuppressionFilter { programme, include_lifted: true, ..SuppressionFilter::default() };
+            let list = async |page| store.suppressions(realm, filter.clone(), page).await;
+            add(format!("suppressions of {name} about {:?}", filter.programme), pages(3, entry, list).await);
+        }
         for person in 0..5 {
             let ledger = async |page| store.consents(realm, number(person), page).await;
             let text = pages(2, |entry| format!("{entry:?}"), ledger).await;
