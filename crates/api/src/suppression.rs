@@ -64,7 +64,7 @@ pub(crate) async fn lift(ask: Ask) -> Answer {
     let Lifting { recipient, programme, reason } = suppression::parse_lift(&ask.json()?, ask.door())?;
     let lifted = ask.app.engine.lift(ask.realm(), recipient, programme, reason, ask.actor()).await?;
     let lifted = lifted.ok_or_else(|| {
-        Problem::new(Code::NotFound, "This number is not on the suppression list.")
+        Problem::new(Code::NotFound, "The suppression list has no such entry for this number.")
             .cured_by("Nothing is to be lifted; see the list at `GET /v1/suppressions`.")
     })?;
     json(200, &shown(&lifted))

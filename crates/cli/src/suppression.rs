@@ -130,7 +130,7 @@ pub async fn of_lost_programmes(
         } else if let Some(sender) = programmes.all_shared(&name) {
             found.push((
                 format!(
-                    r#"{entries} for the programme "{name}" alone, and another uses each of its senders, such as {sender}, so they do not stop what goes from there and names no programme"#
+                    r#"{entries} for the programme "{name}" alone, and another uses each of its senders, such as {sender}, so what goes from there and names no programme goes out all the same"#
                 ),
                 "name the programme in each request, or give it a sender of its own".to_owned(),
             ));
@@ -175,7 +175,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                             .unwrap_or_default(),
                     ]);
                 }
-                table.print(output, "Nobody is on the list.")
+                table.print(output, "No entry is on the list.")
             })?;
         }
         Command::Add { number: text, programme, reason, until, whose } => {

@@ -67,10 +67,14 @@ pub struct Silence {
 }
 
 impl Silence {
+    /// Of no message yet.
+    pub const fn beginning(now: Timestamp) -> Self {
+        Self { messages: 0, since: now, last_at: now }
+    }
+
     /// With one message more, which came back now. A clock may have gone back meanwhile: what was is not undone by that.
     pub fn with_one_more(known: Option<Self>, now: Timestamp) -> Self {
-        let first = Self { messages: 0, since: now, last_at: now };
-        let Self { messages, since, last_at } = known.unwrap_or(first);
+        let Self { messages, since, last_at } = known.unwrap_or(Self::beginning(now));
         Self { messages: messages.saturating_add(1), since, last_at: last_at.max(now) }
     }
 }

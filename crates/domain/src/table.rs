@@ -282,7 +282,7 @@ impl fmt::Display for Unusable {
             }
             Self::NoNumbers(headings) => write!(
                 f,
-                "No column is known to hold phone numbers. The first line must name the columns; say which one it is with number_column. There are: {}.",
+                "No column is known to hold phone numbers. The first line must name the columns; say which one it is (number_column, --number-column). There are: {}.",
                 headings.join(", ")
             ),
             Self::Twice(heading) => write!(f, "Two columns mean the same: {heading}. Rename one of them."),

@@ -168,6 +168,10 @@ impl Tables {
         self.suppressions.version += 1;
         let detail = format!("{} {}", entry.reason.as_str(), entry.source);
         self.write_audit(actor, "suppression.add", entry.id.to_string(), detail, entry.created_at);
+        if entry.reason.is_lifted_by_life() {
+            let place = (entry.realm, entry.recipient);
+            self.silences.rows.entry(place).or_insert(Silence::beginning(entry.created_at));
+        }
         entry
     }
 
@@ -203,6 +207,9 @@ impl Tables {
         let id = known.id;
         self.suppressions.end(id, now, reason.clone());
         self.write_audit(&actor, "suppression.lift", id.to_string(), reason, now);
+        if self.suppressions.rows.get(&id).is_some_and(|entry| entry.reason.is_lifted_by_life()) {
+            self.silences.rows.remove(&(realm, recipient));
+        }
         Ok(self.suppressions.rows.get(&id).cloned())
     }
 

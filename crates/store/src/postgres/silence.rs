@@ -155,6 +155,24 @@ pub(super) async fn note(
     Ok(())
 }
 
+/// Begins the row of a number that comes on the list as dead, if there is none, so that what is delivered there finds it.
+pub(super) async fn begin(tx: &mut Tx, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<()> {
+    let key = key(realm, recipient);
+    if tx.find_silence(key).await?.is_none() {
+        tx.sheets.messages.silences.set(key, Some(Silence::beginning(now)));
+    }
+    Ok(())
+}
+
+/// Ends the row of a number, if there is one.
+pub(super) async fn forget(tx: &mut Tx, realm: Realm, recipient: PhoneNumber) -> Result<()> {
+    let key = key(realm, recipient);
+    if tx.find_silence(key).await?.is_some() {
+        tx.sheets.messages.silences.set(key, None);
+    }
+    Ok(())
+}
+
 /// People of whose numbers there is a silence, or who are on the list as dead, for any account.
 pub(super) type Dead = HashSet<(Environment, PhoneNumber)>;
 

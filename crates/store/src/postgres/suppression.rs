@@ -6,6 +6,7 @@
 use super::executor::{Rx, Tx};
 use super::operating::write_audit;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
+use super::silence;
 use crate::backend::*;
 use crate::column::{self, number};
 use crate::{Error, Result};
@@ -338,6 +339,9 @@ pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Resu
     sheet.entries.entry(key(entry.realm, entry.recipient)).or_default().push(new.clone());
     let detail = format!("{} {}", entry.reason.as_str(), entry.source);
     write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now);
+    if entry.reason.is_lifted_by_life() {
+        silence::begin(tx, entry.realm, entry.recipient, now).await?;
+    }
     Ok(new)
 }
 
@@ -355,6 +359,9 @@ pub(super) async fn lift(
     tx.note_list_changed();
     tx.sheets.list.end(&known, *now, reason);
     write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now);
+    if known.reason.is_lifted_by_life() {
+        silence::forget(tx, *realm, *recipient).await?;
+    }
     Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
 }
 

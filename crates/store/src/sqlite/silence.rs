@@ -32,14 +32,7 @@ fn reached(tx: &mut Tx<'_>, message: &Message, now: Timestamp) -> Result<()> {
     if !tx.may_be_silent(recipient)? {
         return Ok(());
     }
-    let gone = tx
-        .sql
-        .prepare_cached("DELETE FROM silence WHERE recipient = ?1 AND live = ?2 AND account = ?3")
-        .and_then(|mut s| {
-            s.execute(params![recipient.digits() as i64, live(realm.environment), realm.account.key()])
-        })
-        .map_err(failed)?;
-    if gone == 0 {
+    if !forget(tx.sql, realm, recipient)? {
         return Ok(());
     }
     let of_dead = suppression::of_dead_number(tx.sql, realm.environment, recipient)?;
@@ -49,9 +42,38 @@ fn reached(tx: &mut Tx<'_>, message: &Message, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Begins the row of a number that comes on the list as dead, if there is none, so that what is delivered there finds it.
+pub(super) fn begin(tx: &mut Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<()> {
+    if find(tx.sql, realm, recipient)?.is_none() {
+        write(tx, realm, recipient, &Silence::beginning(now))?;
+    }
+    Ok(())
+}
+
+/// Ends the row of a number. `false` if there is none.
+pub(super) fn forget(sql: &Sql, realm: Realm, recipient: PhoneNumber) -> Result<bool> {
+    let gone = sql
+        .prepare_cached("DELETE FROM silence WHERE recipient = ?1 AND live = ?2 AND account = ?3")
+        .and_then(|mut s| {
+            s.execute(params![recipient.digits() as i64, live(realm.environment), realm.account.key()])
+        })
+        .map_err(failed)?;
+    Ok(gone > 0)
+}
+
 fn unreached(tx: &mut Tx<'_>, message: &Message, policy: &Policy, now: Timestamp) -> Result<()> {
     let (realm, recipient) = (message.realm(), message.recipient);
     let silence = Silence::with_one_more(find(tx.sql, realm, recipient)?, now);
+    write(tx, realm, recipient, &silence)?;
+    if policy.is_dead(&silence) {
+        let id = SuppressionId::from_key(tx.next_id(now)?);
+        let (entry, actor) = of_dead(id, message, &silence, policy, now);
+        suppression::add(tx, &entry, &actor)?;
+    }
+    Ok(())
+}
+
+fn write(tx: &mut Tx<'_>, realm: Realm, recipient: PhoneNumber, silence: &Silence) -> Result<()> {
     tx.sql
         .prepare_cached(
             "INSERT OR REPLACE INTO silence (recipient, live, account, messages, since, last_at)
@@ -69,11 +91,6 @@ fn unreached(tx: &mut Tx<'_>, message: &Message, policy: &Policy, now: Timestamp
         })
         .map_err(failed)?;
     tx.note_silent(recipient);
-    if policy.is_dead(&silence) {
-        let id = SuppressionId::from_key(tx.next_id(now)?);
-        let (entry, actor) = of_dead(id, message, &silence, policy, now);
-        suppression::add(tx, &entry, &actor)?;
-    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
+use super::silence;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};
@@ -130,6 +131,9 @@ pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result
         .map_err(failed)?;
     let detail = format!("{} {}", entry.reason.as_str(), entry.source);
     write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now)?;
+    if entry.reason.is_lifted_by_life() {
+        silence::begin(tx, entry.realm, entry.recipient, now)?;
+    }
     Ok(Suppression { lifted: None, ..entry.clone() })
 }
 
@@ -147,6 +151,9 @@ pub(super) fn lift(
     tx.note_list_changed();
     end(tx.sql, known.id, *now, reason)?;
     write_audit(tx, actor, "suppression.lift", &known.id.to_string(), reason, *now)?;
+    if known.reason.is_lifted_by_life() {
+        silence::forget(tx.sql, *realm, *recipient)?;
+    }
     Ok(Some(Suppression { lifted: Some((*now, reason.to_owned())), ..known }))
 }
 

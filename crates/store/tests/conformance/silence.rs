@@ -227,6 +227,35 @@ fn a_code_that_arrives_takes_a_number_off_the_list() {
 }
 
 #[test]
+fn what_is_delivered_takes_off_the_list_whoever_put_the_number_there() {
+    for_each_backend(|store| async move {
+        send_from(&store, HOME, 1, day(0)).await;
+        let by_hand = Suppression { created_at: day(1), ..entry(1, PERSON, Reason::Unreachable) };
+        store.suppress(vec![by_hand], actor()).await.expect("added");
+        assert_eq!(listed(&store, day(1)).await, Some(Reason::Unreachable));
+        advance_by(&store, Some(POLICY), vec![receipt_of(1, Some(Outcome::Delivered))], day(2)).await;
+        assert_eq!(listed(&store, day(2)).await, None);
+    });
+}
+
+#[test]
+fn whoever_lifts_the_entry_begins_the_row_anew() {
+    for_each_backend(|store| async move {
+        for (n, on) in [(1, 0), (2, 5), (3, 10)] {
+            ends(&store, n, absent(), day(on)).await;
+        }
+        assert_eq!(listed(&store, day(10)).await, Some(Reason::Unreachable));
+        let lifted = store.lift(HOME, number(PERSON), None, "asked".into(), actor(), day(11)).await;
+        assert!(lifted.expect("lifted").is_some());
+        ends(&store, 4, absent(), day(30)).await;
+        ends(&store, 5, absent(), day(45)).await;
+        assert_eq!(listed(&store, day(45)).await, None, "two since");
+        ends(&store, 6, absent(), day(46)).await;
+        assert_eq!(listed(&store, day(46)).await, Some(Reason::Unreachable));
+    });
+}
+
+#[test]
 fn who_writes_is_not_dead_for_any_account_and_takes_nothing_else_back() {
     for_each_backend(|store| async move {
         let in_realm = |n, realm, reason| Suppression { realm, ..entry(n, PERSON, reason) };
