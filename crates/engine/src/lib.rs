@@ -152,6 +152,31 @@ pub struct Settings {
     pub parts_wait_ms: i64,
 }
 
+impl Default for Settings {
+    /// Of an engine that was told nothing: it has the simulated carrier, an open gate and nothing to say by itself, and forgets
+    /// nothing.
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            retry: RetryPolicy::default(),
+            unreachable: None,
+            connections: Vec::new(),
+            codes: Arc::default(),
+            egress: tidings_egress::Policy::strict(),
+            retention: Retention::FOR_EVER,
+            node: NodeSettings::default(),
+            journal: None,
+            replies: None,
+            inbound_rules: Vec::new(),
+            gate: tidings_domain::gate::Policy::OPEN,
+            pools: Vec::new(),
+            programmes: Arc::default(),
+            one_time_codes: code::OneTimeCodes::default(),
+            parts_wait_ms: 180_000,
+        }
+    }
+}
+
 /// Who a node is among those who serve the same store.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {

@@ -11,35 +11,15 @@ use tidings_domain::velocity::Client;
 use tidings_engine::code::{Checked, CodeSent, Key, OneTimeCodes, Wanted};
 use tidings_engine::{Engine, Item, SIMULATOR, Sent, Settings};
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Actor, Retention, Stored};
+use tidings_store::{Actor, Stored};
 
 const MADE_UNDER: [u8; 32] = [1; 32];
 
 async fn open(directory: &std::path::Path, key: Option<[u8; 32]>) -> (Engine, Realm) {
     let store = Arc::new(Sqlite::open(&Options::in_directory(directory)).expect("a store"));
     let settings = Settings {
-        gate: tidings_domain::gate::Policy::OPEN,
-        parts_wait_ms: 180_000,
-        limits: Default::default(),
-        retry: Default::default(),
-        connections: Vec::new(),
-        codes: Default::default(),
-        egress: tidings_egress::Policy::development(),
-        unreachable: None,
-        retention: Retention {
-            idempotency_ms: 1,
-            parked_ms: 1,
-            attempts_ms: 1,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        },
-        node: Default::default(),
-        journal: None,
-        replies: None,
-        pools: Vec::new(),
-        programmes: Default::default(),
-        inbound_rules: Vec::new(),
         one_time_codes: OneTimeCodes { key: key.map(Key::new), ..OneTimeCodes::default() },
+        ..Settings::default()
     };
     let engine = Engine::start(store, settings).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };

@@ -10,34 +10,11 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_engine::{Call, Engine, Item, Refused, SIMULATOR, Sent, Settings};
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Account, Actor, Backend, Retention};
+use tidings_store::{Account, Actor, Backend};
 
 async fn engine(store: Arc<dyn Backend>) -> Engine {
     let waiting = Bounds { waiting_max: 100, account_percent: 50 };
-    let settings = Settings {
-        limits: Limits { waiting, ..Limits::default() },
-        retry: Default::default(),
-        connections: Vec::new(),
-        codes: Default::default(),
-        egress: tidings_egress::Policy::development(),
-        unreachable: None,
-        retention: Retention {
-            idempotency_ms: 1,
-            parked_ms: 1,
-            attempts_ms: 1,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        },
-        node: Default::default(),
-        journal: None,
-        replies: None,
-        inbound_rules: Vec::new(),
-        gate: tidings_domain::gate::Policy::OPEN,
-        pools: Vec::new(),
-        programmes: Default::default(),
-        one_time_codes: Default::default(),
-        parts_wait_ms: 180_000,
-    };
+    let settings = Settings { limits: Limits { waiting, ..Limits::default() }, ..Settings::default() };
     Engine::start(store, settings).await.expect("an engine")
 }
 

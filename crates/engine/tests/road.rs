@@ -11,8 +11,8 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_engine::segment::read_history;
 use tidings_engine::{Call, Engine, Item, Sent, Settings};
+use tidings_store::Stored;
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Retention, Stored};
 
 struct House {
     engine: Engine,
@@ -22,31 +22,7 @@ struct House {
 
 async fn open(directory: tempfile::TempDir) -> House {
     let store = Arc::new(Sqlite::open(&Options::in_directory(directory.path())).expect("a store"));
-    let settings = Settings {
-        limits: Default::default(),
-        retry: Default::default(),
-        connections: Vec::new(),
-        codes: Default::default(),
-        egress: tidings_egress::Policy::development(),
-        unreachable: None,
-        retention: Retention {
-            idempotency_ms: 1,
-            parked_ms: 1,
-            attempts_ms: 1,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        },
-        node: Default::default(),
-        journal: None,
-        replies: None,
-        inbound_rules: Vec::new(),
-        gate: tidings_domain::gate::Policy::OPEN,
-        pools: Vec::new(),
-        programmes: Default::default(),
-        one_time_codes: Default::default(),
-        parts_wait_ms: 180_000,
-    };
-    let engine = Engine::start(store, settings).await.expect("an engine");
+    let engine = Engine::start(store, Settings::default()).await.expect("an engine");
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };
     House { engine, realm, directory }
 }

@@ -21,7 +21,7 @@ use tidings_engine::clock::{Clock, Nature};
 use tidings_engine::code::{CodeSent, Key, OneTimeCodes, Wanted};
 use tidings_engine::{Accepted, Call, Engine, Item, Sent, Settings, World};
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{AskedQuota, ConversationFilter, MessageFilter, Page, Retention, Saying};
+use tidings_store::{AskedQuota, ConversationFilter, MessageFilter, Page, Saying};
 use tokio::time::Instant;
 
 /// 2027-01-01T12:00:00Z.
@@ -91,28 +91,10 @@ async fn open_where(begins_at: Timestamp, can: Option<BTreeSet<Capability>>) -> 
     };
     let senders = Policy { listed: [(sender(LIMITED), limited)].into(), only_listed: false };
     let settings = Settings {
-        limits: Default::default(),
-        retry: Default::default(),
-        connections: Vec::new(),
-        codes: Default::default(),
-        egress: tidings_egress::Policy::development(),
-        unreachable: None,
-        retention: Retention {
-            idempotency_ms: 1,
-            parked_ms: 1,
-            attempts_ms: 1,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        },
-        node: Default::default(),
-        journal: None,
-        replies: None,
-        inbound_rules: Vec::new(),
         gate: gate::Policy { senders, ..gate::Policy::OPEN },
         pools: vec![Pool { name: pool(), senders: vec![sender(LIMITED), sender(FREE)], area_match: false }],
-        programmes: Default::default(),
         one_time_codes: OneTimeCodes { key: Some(Key::new([1; 32])), ..OneTimeCodes::default() },
-        parts_wait_ms: 180_000,
+        ..Settings::default()
     };
     let nature = Begun { at: begins_at, started: Instant::now() };
     let world = World { clock: Arc::new(Clock::of(Box::new(nature), 0)), ..World::real(&settings) };

@@ -12,39 +12,17 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::sender::Sender;
 use tidings_engine::{Call, Engine, Item, Sent, Settings};
 use tidings_powercut::Disk;
+use tidings_store::Error;
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Error, Retention};
 
 /// No test waits longer than this for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn engine(directory: &tempfile::TempDir, disk: &Disk) -> Engine {
     let options = Options { vfs: Some(disk.name()), ..Options::in_directory(directory.path()) };
-    let settings = Settings {
-        limits: Default::default(),
-        retry: Default::default(),
-        connections: Vec::new(),
-        codes: Default::default(),
-        egress: tidings_egress::Policy::development(),
-        unreachable: None,
-        retention: Retention {
-            idempotency_ms: 1,
-            parked_ms: 1,
-            attempts_ms: 1,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        },
-        node: tidings_engine::NodeSettings::default(),
-        journal: None,
-        replies: None,
-        inbound_rules: Vec::new(),
-        gate: tidings_domain::gate::Policy::OPEN,
-        pools: Vec::new(),
-        programmes: Default::default(),
-        one_time_codes: Default::default(),
-        parts_wait_ms: 180_000,
-    };
-    Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), settings).await.expect("an engine")
+    Engine::start(Arc::new(Sqlite::open(&options).expect("a store")), Settings::default())
+        .await
+        .expect("an engine")
 }
 
 fn realm(engine: &Engine) -> Realm {

@@ -278,12 +278,9 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         carrier: list::Settings::Simulator(Default::default()),
     });
     Settings {
-        limits: Default::default(),
         retry: RetryPolicy { max_tries: plan.max_tries, first_delay_ms: 3_000, ..RetryPolicy::default() },
         connections: connections.collect(),
-        codes: Default::default(),
         egress: tidings_egress::Policy::development(),
-        unreachable: None,
         retention: Retention {
             idempotency_ms: 3 * DAY_MS,
             parked_ms: 3 * DAY_MS,
@@ -297,14 +294,9 @@ fn settings(plan: &Plan, node: usize) -> Settings {
             place: format!("machine{node}:/var/lib/tidings"),
             roles: Roles { send: plan.nodes[node].sends, ..Roles::ALL },
         },
-        journal: None,
-        replies: None,
-        inbound_rules: Vec::new(),
         gate: gate(plan),
         pools: if has_pool { vec![pool(plan)] } else { Vec::new() },
-        programmes: Default::default(),
-        one_time_codes: Default::default(),
-        parts_wait_ms: 180_000,
+        ..Settings::default()
     }
 }
 

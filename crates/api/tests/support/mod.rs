@@ -10,7 +10,7 @@ use tidings_engine::Engine;
 use tidings_engine::code::OneTimeCodes;
 use tidings_store::postgres::{self, Postgres};
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Account, Actor, Backend, Retention, Token};
+use tidings_store::{Account, Actor, Backend, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -94,31 +94,12 @@ pub async fn house_where(change: impl FnOnce(&mut tidings_engine::Settings)) -> 
     let directory = tempfile::tempdir().unwrap();
     let (store, database) = store(directory.path()).await;
     let mut settings = tidings_engine::Settings {
-        limits: Default::default(),
-        retry: Default::default(),
-        connections: Vec::new(),
-        codes: Default::default(),
         egress: tidings_egress::Policy::development(),
-        unreachable: None,
-        retention: Retention {
-            idempotency_ms: 3_600_000,
-            parked_ms: 3_600_000,
-            attempts_ms: 3_600_000,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        },
-        node: Default::default(),
-        journal: None,
-        replies: None,
-        inbound_rules: Vec::new(),
-        gate: tidings_domain::gate::Policy::OPEN,
-        pools: Vec::new(),
-        programmes: Default::default(),
         one_time_codes: OneTimeCodes {
             key: Some(tidings_engine::code::Key::new([7; 32])),
             ..OneTimeCodes::default()
         },
-        parts_wait_ms: 180_000,
+        ..tidings_engine::Settings::default()
     };
     change(&mut settings);
     let engine = Engine::start(store, settings).await.unwrap();

@@ -17,8 +17,8 @@ use tidings_engine::clock::{Clock, Nature};
 use tidings_engine::world::World;
 use tidings_engine::{Call, ConnectionSettings, Engine, Item, Sent, Settings};
 use tidings_smpp::codec::{self, Body, Pdu};
+use tidings_store::Stored;
 use tidings_store::sqlite::{Options, Sqlite};
-use tidings_store::{Retention, Stored};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -93,30 +93,11 @@ impl House {
     pub async fn open(connections: Vec<ConnectionSettings>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Arc::new(Sqlite::open(&Options::in_directory(directory.path())).unwrap());
-        let hour = 3_600_000;
         let settings = Settings {
             limits: tidings_domain::intake::Limits { max_segments: 255, ..Default::default() },
-            retry: Default::default(),
             connections,
-            codes: Default::default(),
             egress: tidings_egress::Policy::development(),
-            unreachable: None,
-            retention: Retention {
-                idempotency_ms: hour,
-                parked_ms: hour,
-                attempts_ms: hour,
-                messages_ms: None,
-                silences_ms: i64::MAX,
-            },
-            node: Default::default(),
-            journal: None,
-            replies: None,
-            inbound_rules: Vec::new(),
-            gate: tidings_domain::gate::Policy::OPEN,
-            pools: Vec::new(),
-            programmes: Default::default(),
-            one_time_codes: Default::default(),
-            parts_wait_ms: 180_000,
+            ..Settings::default()
         };
         let clock = Ahead { real: Arc::new(Clock::new(0)), by_ms: Arc::default() };
         let world =

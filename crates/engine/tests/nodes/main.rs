@@ -24,7 +24,7 @@ use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_engine::clock::{Clock, Nature};
 use tidings_engine::{Accepted, Call, ConnectionSettings, Engine, Item, NodeSettings, Sent, Settings, World};
-use tidings_store::{Actor, Error, Retention, Suppression};
+use tidings_store::{Actor, Error, Suppression};
 use tokio::time::Instant;
 
 /// 2027-01-01T00:00:00Z.
@@ -110,33 +110,15 @@ impl Site {
         let membership = self.database.member(name);
         membership.is_deaf.store(is_deaf, Ordering::SeqCst);
         let settings = Settings {
-            limits: Default::default(),
-            retry: Default::default(),
             connections: self.connections.clone(),
-            codes: Default::default(),
-            egress: tidings_egress::Policy::development(),
-            unreachable: None,
-            retention: Retention {
-                idempotency_ms: 86_400_000,
-                parked_ms: 86_400_000,
-                attempts_ms: 86_400_000,
-                messages_ms: None,
-                silences_ms: i64::MAX,
-            },
             node: NodeSettings {
                 name: name.to_owned(),
                 place: format!("the place of {name}"),
                 roles,
                 ..NodeSettings::default()
             },
-            journal: None,
-            replies: None,
-            inbound_rules: Vec::new(),
-            gate: tidings_domain::gate::Policy::OPEN,
             pools: self.pools.clone(),
-            programmes: Default::default(),
-            one_time_codes: Default::default(),
-            parts_wait_ms: 180_000,
+            ..Settings::default()
         };
         let machine = Machine { started: Instant::now(), slept_ms: Arc::default() };
         let carrier = Arc::clone(&self.carrier);

@@ -18,7 +18,7 @@ use tidings_egress::SendError;
 use tidings_engine::world::{Answer, Web, World};
 use tidings_engine::{Engine, Settings};
 use tidings_store::model::{Disk, Model};
-use tidings_store::{Actor, Retention, Token};
+use tidings_store::{Actor, Token};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
@@ -121,31 +121,7 @@ thread_local! {
 fn build() -> House {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (router, token) = runtime.block_on(async {
-        let day = 86_400_000;
-        let settings = Settings {
-            limits: Default::default(),
-            retry: Default::default(),
-            connections: Vec::new(),
-            codes: Default::default(),
-            egress: tidings_egress::Policy::strict(),
-            unreachable: None,
-            retention: Retention {
-                idempotency_ms: day,
-                parked_ms: day,
-                attempts_ms: day,
-                messages_ms: None,
-                silences_ms: i64::MAX,
-            },
-            node: Default::default(),
-            journal: None,
-            replies: None,
-            inbound_rules: Vec::new(),
-            gate: tidings_domain::gate::Policy::OPEN,
-            pools: Vec::new(),
-            programmes: Default::default(),
-            one_time_codes: Default::default(),
-            parts_wait_ms: 180_000,
-        };
+        let settings = Settings { ..Settings::default() };
         let world = World { web: Arc::new(Nowhere), ..World::real(&settings) };
         let store = Arc::new(Model::new(Disk::new()));
         let engine =

@@ -33,6 +33,17 @@ pub struct Retention {
     pub silences_ms: i64,
 }
 
+impl Retention {
+    /// Nothing is forgotten.
+    pub const FOR_EVER: Self = Self {
+        idempotency_ms: i64::MAX,
+        parked_ms: i64::MAX,
+        attempts_ms: i64::MAX,
+        messages_ms: None,
+        silences_ms: i64::MAX,
+    };
+}
+
 /// The room on the disk of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {

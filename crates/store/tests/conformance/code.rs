@@ -297,14 +297,7 @@ fn what_is_over_is_forgotten() {
             send(&store, n, 1, START).await;
         }
         let sweep = async |now| {
-            let retention = Retention {
-                idempotency_ms: DAY_MS,
-                parked_ms: DAY_MS,
-                attempts_ms: DAY_MS,
-                messages_ms: None,
-                silences_ms: i64::MAX,
-            };
-            while store.sweep(retention, 2, now).await.expect("swept") {}
+            while store.sweep(KEPT_A_DAY, 2, now).await.expect("swept") {}
         };
         sweep(at(300)).await;
         assert_eq!(too_fast(send(&store, 9, 1, at(300)).await), Some(Reason::Number), "what counts is kept");

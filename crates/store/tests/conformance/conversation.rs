@@ -384,13 +384,7 @@ fn a_sweep_forgets_no_more_words_at_once_than_it_may_delete_rows() {
             };
             hear(&store, vec![note], n).await;
         }
-        let retention = Retention {
-            idempotency_ms: DAY_MS,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms: Some(DAY_MS),
-            silences_ms: i64::MAX,
-        };
+        let retention = Retention { messages_ms: Some(DAY_MS), ..KEPT_A_DAY };
         let mut sweeps = 0;
         while store.sweep(retention, 130, at(100).plus_ms(DAY_MS)).await.expect("swept") {
             sweeps += 1;
@@ -425,13 +419,7 @@ fn what_was_said_and_noted_is_found_by_its_words_until_it_is_gone() {
         store.redact(HOME, message, actor(), at(4)).await.expect("removed");
         assert_eq!(found(&store, "refund").await, ["3", "1"]);
 
-        let retention = Retention {
-            idempotency_ms: DAY_MS,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms: Some(DAY_MS),
-            silences_ms: i64::MAX,
-        };
+        let retention = Retention { messages_ms: Some(DAY_MS), ..KEPT_A_DAY };
         let sweep = async |now| while store.sweep(retention, MANY, now).await.expect("swept") {};
         sweep(at(2).plus_ms(DAY_MS)).await;
         assert_eq!(found(&store, "refund").await, ["3"]);

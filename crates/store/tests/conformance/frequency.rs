@@ -144,16 +144,9 @@ fn what_was_sent_and_what_waits_is_read_together_and_what_is_old_is_forgotten() 
         advance(&store, vec![to(id(2), Input::Stopped(why))], at(60)).await;
 
         let week_s = WEEK_MS / 1_000;
-        let retention = Retention {
-            idempotency_ms: DAY_MS,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        };
-        store.sweep(retention, MANY, at(week_s + 19)).await.expect("swept");
+        store.sweep(KEPT_A_DAY, MANY, at(week_s + 19)).await.expect("swept");
         assert_eq!(read(Vec::new(), week_s + 19).await[0], [offer_at(20)]);
-        store.sweep(retention, MANY, at(week_s + 20)).await.expect("swept");
+        store.sweep(KEPT_A_DAY, MANY, at(week_s + 20)).await.expect("swept");
         assert_eq!(read(Vec::new(), 30).await[0], []);
     });
 }

@@ -101,13 +101,7 @@ fn a_call_that_failed_leaves_its_key_free() {
 fn a_key_is_forgotten_after_its_time_and_not_before() {
     for_each_backend(|store| async move {
         store.accept(call(1, vec![message(1)]), START).await.expect("accepted");
-        let retention = Retention {
-            idempotency_ms: 1_000,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        };
+        let retention = Retention { idempotency_ms: 1_000, ..KEPT_A_DAY };
         store.sweep(retention, 10, at(1)).await.expect("swept");
         let again = store.accept(call(1, vec![message(2)]), at(1)).await.expect("asked");
         assert!(matches!(again, Accepted::Replayed(_)));

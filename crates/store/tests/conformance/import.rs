@@ -231,15 +231,8 @@ fn an_import_belongs_to_a_realm_and_is_given_up_after_its_time() {
         let found = store.imports(HOME, page(9)).await.expect("read").items;
         assert_eq!(found.iter().map(|import| import.id).collect::<Vec<_>>(), [second, ID]);
 
-        let keep = Retention {
-            idempotency_ms: DAY_MS,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        };
         let states = async |now| {
-            store.sweep(keep, 1_000, now).await.expect("swept");
+            store.sweep(KEPT_A_DAY, 1_000, now).await.expect("swept");
             let found = store.imports(HOME, page(9)).await.expect("read").items;
             found.iter().map(|import| import.state).collect::<Vec<_>>()
         };

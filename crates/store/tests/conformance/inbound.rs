@@ -279,7 +279,7 @@ fn help_is_for_who_is_not_on_the_list_and_replies_are_bounded() {
             assert_eq!(answered, n <= most, "{n}");
         }
         let next_day = at(10).plus_ms(WINDOW_MS);
-        assert!(!store.sweep(KEEP_ALL, 99, next_day).await.expect("swept"));
+        assert!(!store.sweep(Retention::FOR_EVER, 99, next_day).await.expect("swept"));
         says(&store, 20, Class::Help, next_day).await;
         assert!(store.message(HOME, id(20)).await.expect("read").is_some());
         says(&store, 21, Class::Stop, next_day.plus_s(10)).await;
@@ -288,15 +288,6 @@ fn help_is_for_who_is_not_on_the_list_and_replies_are_bounded() {
         assert!(store.message(HOME, id(22)).await.expect("read").is_none());
     });
 }
-
-/// How long things are kept where nothing is to go.
-const KEEP_ALL: Retention = Retention {
-    idempotency_ms: i64::MAX,
-    parked_ms: i64::MAX,
-    attempts_ms: i64::MAX,
-    messages_ms: None,
-    silences_ms: i64::MAX,
-};
 
 #[test]
 fn a_doubtful_message_waits_for_a_person_who_may_suppress() {
@@ -582,7 +573,7 @@ fn what_cannot_be_read_is_marked_and_kept_as_it_came() {
 fn messages_of_people_go_when_they_are_old_unless_somebody_needs_them() {
     for_each_backend(|store| async move {
         store.create_endpoint(endpoint(1), actor()).await.expect("created");
-        let keep = Retention { messages_ms: Some(DAY_MS), ..KEEP_ALL };
+        let keep = Retention { messages_ms: Some(DAY_MS), ..Retention::FOR_EVER };
         let key = |n: i64| floor_at(START) + n;
         let text = |n: i64, text: &str| arrival(key(n), text, at(n));
         let settled = |told: &Told| {

@@ -105,14 +105,6 @@ fn contact(n: i64, person: u64, group: &str, owner: Option<&str>) -> Contact {
     }
 }
 
-const KEEP_ALL: Retention = Retention {
-    idempotency_ms: i64::MAX,
-    parked_ms: i64::MAX,
-    attempts_ms: i64::MAX,
-    messages_ms: None,
-    silences_ms: i64::MAX,
-};
-
 fn actor() -> Actor {
     Actor { account: HOME.account, who: "operator".to_owned() }
 }
@@ -254,7 +246,7 @@ fn two_machines_that_answer_each_other_end_and_a_keyword_is_answered_all_the_sam
         }
         let last = answers(&store, 5).await.split_off(4);
         assert_eq!(last, ["Nine to five.", "We look."]);
-        while store.sweep(KEEP_ALL, 1, hour(24 + 31 * 24)).await.expect("swept") {}
+        while store.sweep(Retention::FOR_EVER, 1, hour(24 + 31 * 24)).await.expect("swept") {}
         let arrival = Arrival { at: hour(24 + 31 * 24), ..said(400, 5, "order", 0) };
         hear(&store, vec![arrival], hour(24 + 31 * 24)).await;
         assert_eq!(answers(&store, 5).await.len(), 7);

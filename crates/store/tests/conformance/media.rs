@@ -10,14 +10,6 @@ use tidings_domain::media::{Content, Fate, ITEM_OCTETS_MAX, Item, Kind as Sort, 
 use tidings_domain::suppression::Reason;
 use tidings_store::*;
 
-const KEEP_ALL: Retention = Retention {
-    messages_ms: None,
-    attempts_ms: DAY_MS,
-    idempotency_ms: DAY_MS,
-    parked_ms: DAY_MS,
-    silences_ms: i64::MAX,
-};
-
 /// The arrival with these: type, name and octets of each.
 pub fn with(arrival: Arrival, all: &[(&str, Option<&str>, &[u8])]) -> Arrival {
     let item = |(content_type, name, octets): &(&str, Option<&str>, &[u8])| Item {
@@ -179,7 +171,7 @@ fn they_go_with_their_message_a_few_at_a_time() {
         receive(&store, (1..=30).map(picture).collect(), at(30)).await;
         // The newest event's message stays.
         receive(&store, vec![picture(31)], at(31)).await;
-        let keep = Retention { messages_ms: Some(DAY_MS), ..KEEP_ALL };
+        let keep = Retention { messages_ms: Some(DAY_MS), ..KEPT_A_DAY };
         let later = at(99).plus_ms(DAY_MS);
         let left = async || {
             let mut left = 0;

@@ -20,13 +20,7 @@ fn names() -> Vec<(String, Environment)> {
     ]
 }
 
-const KEEP: Retention = Retention {
-    idempotency_ms: DAY_MS,
-    parked_ms: HOUR_MS,
-    attempts_ms: DAY_MS,
-    messages_ms: Some(30 * DAY_MS),
-    silences_ms: i64::MAX,
-};
+const KEEP: Retention = Retention { parked_ms: HOUR_MS, messages_ms: Some(30 * DAY_MS), ..KEPT_A_DAY };
 
 /// Sweeps until nothing is left to sweep.
 async fn sweep(store: &Arc<dyn Backend>, retention: Retention, now: tidings_domain::time::Timestamp) {

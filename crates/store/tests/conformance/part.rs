@@ -15,13 +15,8 @@ use tidings_store::postgres::{Options, Postgres};
 use tidings_store::*;
 
 /// Long enough that it goes in parts.
-const KEEP: Retention = Retention {
-    idempotency_ms: DAY_MS,
-    parked_ms: HOUR_MS,
-    attempts_ms: 30 * DAY_MS,
-    messages_ms: Some(30 * DAY_MS),
-    silences_ms: i64::MAX,
-};
+const KEEP: Retention =
+    Retention { parked_ms: HOUR_MS, attempts_ms: 30 * DAY_MS, messages_ms: Some(30 * DAY_MS), ..KEPT_A_DAY };
 
 fn day(n: i64) -> Timestamp {
     START.plus_ms(n * DAY_MS)

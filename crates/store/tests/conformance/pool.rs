@@ -187,13 +187,7 @@ fn a_sender_that_somebody_has_belongs_to_a_realm_and_is_forgotten_with_the_messa
         let people = vec![(other, number(1)), (test, number(1))];
         let all = store.last_senders(name("p"), vec![sender("A")], people).await.expect("read");
         assert_eq!(all, [Last::default(); 2]);
-        let retention = |messages_ms| Retention {
-            idempotency_ms: DAY_MS,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms,
-            silences_ms: i64::MAX,
-        };
+        let retention = |messages_ms| Retention { messages_ms, ..KEPT_A_DAY };
         store.sweep(retention(None), MANY, at(1_000_000)).await.expect("swept");
         assert_eq!(last(&store, "p", &[1, 2]).await, [sent("A", 1), sent("B", 100)]);
         store.sweep(retention(Some(50_000)), MANY, at(150)).await.expect("swept");

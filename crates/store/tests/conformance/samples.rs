@@ -24,6 +24,10 @@ use tidings_store::*;
 pub const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 pub const HOUR_MS: i64 = 3_600_000;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// Everything but messages and silences is forgotten after a day.
+pub const KEPT_A_DAY: Retention =
+    Retention { idempotency_ms: DAY_MS, parked_ms: DAY_MS, attempts_ms: DAY_MS, ..Retention::FOR_EVER };
 pub const HOME: Realm = Realm { account: AccountId::from_key(1), environment: Environment::Live };
 pub const LINE: ConnectionId = ConnectionId::from_key(1);
 pub const OTHER_LINE: ConnectionId = ConnectionId::from_key(2);

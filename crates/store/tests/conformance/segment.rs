@@ -169,13 +169,7 @@ fn what_happened_is_forgotten_with_the_messages() {
     for_each_backend(|store| async move {
         let touches = [(1, SENT, 0), (1, Touch::Answered, 100), (2, SENT, 1)];
         assert!(store.add_touches(HOME, read(None, 9, &touches)).await.expect("answered"));
-        let retention = |messages_ms| Retention {
-            idempotency_ms: DAY_MS,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms,
-            silences_ms: i64::MAX,
-        };
+        let retention = |messages_ms| Retention { messages_ms, ..KEPT_A_DAY };
         let now = at(50).plus_ms(DAY_MS);
         store.sweep(retention(None), 100, now).await.expect("swept");
         let before = store.touches(HOME, vec![number(1), number(2)]).await.expect("read");

@@ -625,13 +625,7 @@ async fn what_people_write_is_put_away_found_and_forgotten_without_reading_a_who
         assert_eq!(inbound.parts.len(), 1);
     }
     // Only a few of them are old.
-    let keep = Retention {
-        idempotency_ms: DAY_MS,
-        parked_ms: DAY_MS,
-        attempts_ms: DAY_MS,
-        messages_ms: Some(DAY_MS),
-        silences_ms: i64::MAX,
-    };
+    let keep = Retention { messages_ms: Some(DAY_MS), ..KEPT_A_DAY };
     store.sweep(keep, 100, at(100).plus_ms(DAY_MS)).await.expect("swept");
     store.close().await.expect("closed");
     drop(store);
@@ -693,13 +687,7 @@ async fn while_much_is_forgotten_those_conversations_are_not_looked_into_that_ha
     let said = |n: i64| crate::conversation::said(n, (n % 300) as u64, &format!("hi {n}"), n);
     receive(&store, (0..600).map(said).collect(), at(600)).await;
     let messages_ms = Some(1_000);
-    let keep = Retention {
-        idempotency_ms: DAY_MS,
-        parked_ms: DAY_MS,
-        attempts_ms: DAY_MS,
-        messages_ms,
-        silences_ms: i64::MAX,
-    };
+    let keep = Retention { messages_ms, ..KEPT_A_DAY };
     assert!(store.sweep(keep, 10, at(1_000)).await.expect("swept"), "there is more");
     let left = store.conversations(HOME, ConversationFilter::default(), page(MANY), at(1_000)).await;
     assert_eq!(left.expect("read").items.len(), 300);
@@ -858,13 +846,7 @@ async fn what_a_node_of_before_leaves_of_a_message_is_swept_away() {
     let kept = crate::media::with(arrival(floor_at(START) + 2, "", START), &[("image/png", None, b"b")]);
     receive(&store, vec![old, kept], START).await;
     database.run(&format!("DELETE FROM inbound WHERE id = {}", floor_at(START) + 1));
-    let keep = Retention {
-        messages_ms: Some(DAY_MS),
-        silences_ms: i64::MAX,
-        idempotency_ms: DAY_MS,
-        parked_ms: DAY_MS,
-        attempts_ms: DAY_MS,
-    };
+    let keep = Retention { messages_ms: Some(DAY_MS), ..KEPT_A_DAY };
     store.sweep(keep, MANY, at(9).plus_ms(DAY_MS)).await.expect("swept");
     // The newest event's message stays.
     assert_eq!(database.run("SELECT inbound FROM media").trim(), (floor_at(START) + 2).to_string());

@@ -324,13 +324,7 @@ fn an_opt_out_gives_way_to_no_silence() {
 #[test]
 fn what_is_not_asked_for_is_not_counted_and_what_is_old_is_forgotten() {
     for_each_backend(|store| async move {
-        let keep = Retention {
-            idempotency_ms: i64::MAX,
-            parked_ms: i64::MAX,
-            attempts_ms: i64::MAX,
-            messages_ms: None,
-            silences_ms: POLICY.kept_ms(),
-        };
+        let keep = Retention { silences_ms: POLICY.kept_ms(), ..Retention::FOR_EVER };
         for n in 1..=2 {
             send_from(&store, HOME, n, day(0)).await;
             advance_by(&store, None, vec![receipt_of(n, absent())], day(0)).await;

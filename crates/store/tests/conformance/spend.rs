@@ -109,16 +109,9 @@ fn calls_at_the_same_time_do_not_spend_the_same_money() {
 fn what_was_spent_long_ago_is_forgotten() {
     for_each_backend(|store| async move {
         offer(&store, vec![priced(1, 5)], 1).await;
-        let retention = Retention {
-            idempotency_ms: DAY_MS,
-            parked_ms: DAY_MS,
-            attempts_ms: DAY_MS,
-            messages_ms: None,
-            silences_ms: i64::MAX,
-        };
-        store.sweep(retention, MANY, at(70 * DAY_S)).await.expect("swept");
+        store.sweep(KEPT_A_DAY, MANY, at(70 * DAY_S)).await.expect("swept");
         assert_eq!(read(&store, 1).await, spent(5, 5));
-        store.sweep(retention, MANY, at(70 * DAY_S + 1)).await.expect("swept");
+        store.sweep(KEPT_A_DAY, MANY, at(70 * DAY_S + 1)).await.expect("swept");
         assert_eq!(read(&store, 1).await, Spent::default());
     });
 }
