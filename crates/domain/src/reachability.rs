@@ -64,31 +64,44 @@ pub struct Silence {
     pub since: Timestamp,
     /// When the last did.
     pub last_at: Timestamp,
+    /// Until when it counts. It outlives the entries of its number, so that whatever reaches the number finds them by it.
+    pub until: Timestamp,
 }
 
 impl Silence {
-    /// Of no message yet.
-    pub const fn beginning(now: Timestamp) -> Self {
-        Self { messages: 0, since: now, last_at: now }
+    /// What is known, or one of no message yet.
+    fn going_on(known: Option<Self>, now: Timestamp) -> Self {
+        let none = Self { messages: 0, since: now, last_at: now, until: now };
+        known.filter(|known| known.until >= now).unwrap_or(none)
     }
 
-    /// With one message more, which came back now. A clock may have gone back meanwhile: what was is not undone by that.
-    pub fn with_one_more(known: Option<Self>, now: Timestamp) -> Self {
-        let Self { messages, since, last_at } = known.unwrap_or(Self::beginning(now));
-        Self { messages: messages.saturating_add(1), since, last_at: last_at.max(now) }
+    /// That of a number which comes on the list as dead now, until its entry ends; `None` for never.
+    pub fn of_entry(known: Option<Self>, now: Timestamp, ends: Option<Timestamp>) -> Self {
+        let silence = Self::going_on(known, now);
+        let ends = ends.unwrap_or(Timestamp::from_millis(i64::MAX));
+        Self { until: silence.until.max(ends), ..silence }
     }
 }
 
 impl Policy {
+    /// With one message more, which came back now. A clock may have gone back meanwhile: what was is not undone by that. It counts
+    /// for so long after its last message that one more puts the number on the list again when the entry has ended; whoever was
+    /// not tried for longer starts anew.
+    pub fn one_more(&self, known: Option<Silence>, now: Timestamp) -> Silence {
+        let Silence { messages, since, last_at, until } = Silence::going_on(known, now);
+        let last_at = last_at.max(now);
+        let kept_ms = self.over_ms.saturating_add(self.for_ms);
+        Silence {
+            messages: messages.saturating_add(1),
+            since,
+            last_at,
+            until: until.max(last_at.plus_ms(kept_ms)),
+        }
+    }
+
     /// Whether nobody is there any more.
     pub const fn is_dead(&self, silence: &Silence) -> bool {
         silence.messages >= self.messages && silence.last_at.since_ms(silence.since) >= self.over_ms
-    }
-
-    /// How long a silence counts after its last message: ms. Whoever was not tried for that long starts anew; while it counts, one
-    /// message more that does not reach the number puts it on the list again.
-    pub const fn kept_ms(&self) -> i64 {
-        self.over_ms.saturating_add(self.for_ms)
     }
 }
 
@@ -197,7 +210,7 @@ mod tests {
         let check = |days: &[i64], dead: Option<i64>| {
             let mut silence = None;
             let died = days.iter().find(|day| {
-                let longer = Silence::with_one_more(silence, at(**day));
+                let longer = policy.one_more(silence, at(**day));
                 silence = Some(longer);
                 policy.is_dead(&longer)
             });
@@ -216,11 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_outlives_the_entry_that_it_made() {
+    fn a_silence_outlives_the_entries_of_its_number_and_is_over_then() {
         let policy = Policy { messages: 3, over_ms: 30 * DAY_MS, for_ms: 90 * DAY_MS };
-        assert!(policy.kept_ms() > policy.for_ms);
+        let two = policy.one_more(Some(policy.one_more(None, at(0))), at(40));
+        assert_eq!((two.messages, two.since, two.until), (2, at(0), at(160)));
+        assert_eq!(policy.one_more(Some(two), at(160)).messages, 3);
+        assert_eq!(policy.one_more(Some(two), at(161)), policy.one_more(None, at(161)));
+        // One that somebody wrote by hand.
+        let by_hand = |known, ends: Option<i64>| Silence::of_entry(known, at(50), ends.map(at));
+        assert_eq!((by_hand(None, Some(90)).messages, by_hand(None, Some(90)).until), (0, at(90)));
+        assert_eq!(by_hand(Some(two), Some(90)), two);
+        assert_eq!(by_hand(Some(two), Some(300)), Silence { until: at(300), ..two });
+        assert_eq!(by_hand(None, None).until.as_millis(), i64::MAX);
         let endless = Policy { over_ms: i64::MAX, ..policy };
-        assert_eq!(endless.kept_ms(), i64::MAX);
+        assert_eq!(endless.one_more(None, at(0)).until.as_millis(), i64::MAX);
     }
 
     proptest! {
@@ -231,7 +253,7 @@ mod tests {
             over in 0_i64..40,
             story in prop::collection::vec((0_i64..10, prop::bool::weighted(0.8)), 0..60),
         ) {
-            let policy = Policy { messages: needed, over_ms: over * DAY_MS, for_ms: DAY_MS };
+            let policy = Policy { messages: needed, over_ms: over * DAY_MS, for_ms: 1_000 * DAY_MS };
             let (mut silence, mut row, mut day) = (None, Vec::new(), 0);
             for (later, is_unreached) in story {
                 day += later;
@@ -240,7 +262,7 @@ mod tests {
                     continue;
                 }
                 row.push(day);
-                let longer = Silence::with_one_more(silence, at(day));
+                let longer = policy.one_more(silence, at(day));
                 silence = Some(longer);
                 let expected = row.len() >= needed as usize && day - row[0] >= over;
                 prop_assert_eq!(policy.is_dead(&longer), expected, "{:?}", row);

@@ -286,7 +286,6 @@ fn settings(plan: &Plan, node: usize) -> Settings {
             parked_ms: 3 * DAY_MS,
             attempts_ms: 30 * DAY_MS,
             messages_ms: None,
-            silences_ms: i64::MAX,
         },
         node: NodeSettings {
             number: 1,

@@ -112,7 +112,7 @@ pub(crate) const TABLES: &[Table] = tables! {
         expires_at: Long, lifted_at: Long, lifted_why: Text, programme: Text, unreachable: Short,
     }
     silence (recipient, live, account) {
-        recipient: Long, live: Short, account: Long, messages: Whole, since: Long, last_at: Long,
+        recipient: Long, live: Short, account: Long, messages: Whole, since: Long, last_at: Long, until: Long,
     }
     wording (account, hash) { account: Long, hash: Octets, text: Text }
     consent (id) {

@@ -21,14 +21,15 @@ impl Silent {
     /// These numbers, by their digits.
     pub fn of(digits: impl IntoIterator<Item = i64>) -> Self {
         let mut silent = Self { bits: vec![0; (1 << PLACES_LOG) / 64].into_boxed_slice(), added: 0 };
-        digits.into_iter().for_each(|digits| silent.set(digits));
+        for digits in digits {
+            silent.set(digits);
+        }
         silent
     }
 
     /// To be called when there is a silence of this number.
     pub fn add(&mut self, number: PhoneNumber) {
-        self.set(number.digits() as i64);
-        self.added += 1;
+        self.added += u32::from(self.set(number.digits() as i64));
     }
 
     /// Whether there may be one.
@@ -37,14 +38,17 @@ impl Silent {
         self.bits[word] & bit != 0
     }
 
-    /// Whether so much was added that it should be read anew.
+    /// Whether so many bits were added that it should be read anew.
     pub const fn is_worn(&self) -> bool {
         self.added >= ADDED_MAX
     }
 
-    fn set(&mut self, digits: i64) {
+    /// Whether that is new.
+    fn set(&mut self, digits: i64) -> bool {
         let (word, bit) = place(digits);
+        let is_new = self.bits[word] & bit == 0;
         self.bits[word] |= bit;
+        is_new
     }
 }
 
@@ -67,7 +71,9 @@ mod tests {
         let others = (10_000..110_000).filter(|n| silent.may_have(number(*n))).count();
         assert!(others < 2_000, "{others} of 100,000");
         assert!(!silent.is_worn());
-        (0..u64::from(ADDED_MAX)).for_each(|n| silent.add(number(n)));
+        (0..10_000).cycle().take(2 * ADDED_MAX as usize).for_each(|n| silent.add(number(n)));
+        assert!(!silent.is_worn(), "what is known already wears nothing out");
+        (0..u64::from(2 * ADDED_MAX)).for_each(|n| silent.add(number(n)));
         assert!(silent.is_worn());
     }
 }

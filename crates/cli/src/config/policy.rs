@@ -235,8 +235,6 @@ impl Config {
             parked_ms: retention.parked_hours.get::<i64>() * HOUR_MS,
             attempts_ms: retention.attempts_days.get::<i64>() * 24 * HOUR_MS,
             messages_ms: retention.messages_days.map(|days| days.get::<i64>() * 24 * HOUR_MS),
-            // Where they are not counted, nothing ends them either: what is left would count for what was delivered since.
-            silences_ms: self.reachability_policy().map_or(0, |policy| policy.kept_ms()),
         }
     }
 }

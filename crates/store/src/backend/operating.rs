@@ -29,19 +29,12 @@ pub struct Retention {
     pub attempts_ms: i64,
     /// Finished messages, and those of people, with their events; `None` for ever.
     pub messages_ms: Option<i64>,
-    /// Silences, from their last message on; 0 where they are not counted.
-    pub silences_ms: i64,
 }
 
 impl Retention {
     /// Nothing is forgotten.
-    pub const FOR_EVER: Self = Self {
-        idempotency_ms: i64::MAX,
-        parked_ms: i64::MAX,
-        attempts_ms: i64::MAX,
-        messages_ms: None,
-        silences_ms: i64::MAX,
-    };
+    pub const FOR_EVER: Self =
+        Self { idempotency_ms: i64::MAX, parked_ms: i64::MAX, attempts_ms: i64::MAX, messages_ms: None };
 }
 
 /// The room on the disk of the store.

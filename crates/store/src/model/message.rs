@@ -641,9 +641,9 @@ impl<'a> Commit<'a> {
         for effect in effects {
             self.follow(id, effect);
         }
-        if let Some((policy, sign)) = self.unreachable.zip(sign) {
+        if let Some(sign) = sign {
             let message = self.tables.messages.unchanging(id).expect("its life was just put").clone();
-            self.tables.note_sign(&message, sign, &policy, self.now);
+            self.tables.note_sign(&message, sign, self.unreachable.as_ref(), self.now);
         }
     }
 

@@ -146,7 +146,7 @@ impl Tables {
         more |= self.codes.sweep(now, limit);
         more |= self.imports.sweep(limit, now);
         more |= self.turns.sweep(now, limit);
-        more |= self.silences.sweep(before(retention.silences_ms), limit);
+        more |= self.silences.sweep(now, limit);
         self.spends.sweep(before(SPENDS_MS));
         self.quotas.sweep(before(QUOTAS_MS));
         self.endpoints.sweep_callbacks(before(CALLBACKS_MS));

@@ -91,11 +91,11 @@ pub(super) struct Silences {
 }
 
 impl Silences {
-    /// Forgets those in which nothing came back since. `true` if there may be more of them.
-    pub(super) fn sweep(&mut self, before: Timestamp, limit: usize) -> bool {
-        let old = self.rows.iter().filter(|(_, silence)| silence.last_at < before);
+    /// Forgets those that are over. `true` if there may be more of them.
+    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize) -> bool {
+        let old = self.rows.iter().filter(|(_, silence)| silence.until < now);
         let mut old: Vec<_> =
-            old.map(|((realm, number), silence)| (silence.last_at, *number, *realm)).collect();
+            old.map(|((realm, number), silence)| (silence.until, *number, *realm)).collect();
         old.sort_unstable();
         old.truncate(limit);
         for (_, number, realm) in &old {
@@ -170,7 +170,9 @@ impl Tables {
         self.write_audit(actor, "suppression.add", entry.id.to_string(), detail, entry.created_at);
         if entry.reason.is_lifted_by_life() {
             let place = (entry.realm, entry.recipient);
-            self.silences.rows.entry(place).or_insert(Silence::beginning(entry.created_at));
+            let known = self.silences.rows.get(&place).copied();
+            let silence = Silence::of_entry(known, entry.created_at, entry.expires_at);
+            self.silences.rows.insert(place, silence);
         }
         entry
     }
@@ -313,7 +315,13 @@ impl Tables {
     }
 
     /// Notes what the end of a message says of the phone.
-    pub(super) fn note_sign(&mut self, message: &Message, sign: Sign, policy: &Policy, now: Timestamp) {
+    pub(super) fn note_sign(
+        &mut self,
+        message: &Message,
+        sign: Sign,
+        policy: Option<&Policy>,
+        now: Timestamp,
+    ) {
         let (realm, recipient) = (message.realm(), message.recipient);
         match sign {
             Sign::Reached => {
@@ -322,8 +330,9 @@ impl Tables {
                 }
             }
             Sign::Unreached => {
+                let Some(policy) = policy else { return };
                 let known = self.silences.rows.get(&(realm, recipient)).copied();
-                let silence = Silence::with_one_more(known, now);
+                let silence = policy.one_more(known, now);
                 self.silences.rows.insert((realm, recipient), silence);
                 if policy.is_dead(&silence) {
                     let id = SuppressionId::from_key(self.next_id(now));

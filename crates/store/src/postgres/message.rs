@@ -295,8 +295,8 @@ impl<'a> Commit<'a> {
                 Effect::PauseConnection(failure) => self.out.paused.push((message.connection, failure)),
             }
         }
-        match self.unreachable.zip(reachability::sign(before.state.status(), &life)) {
-            Some((policy, sign)) => silence::note(tx, &message, sign, &policy, now).await,
+        match reachability::sign(before.state.status(), &life) {
+            Some(sign) => silence::note(tx, &message, sign, self.unreachable.as_ref(), now).await,
             None => Ok(()),
         }
     }

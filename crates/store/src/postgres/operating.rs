@@ -377,7 +377,7 @@ pub(super) async fn sweep(
     more |= super::code::sweep(tx, *limit, *now).await?;
     more |= super::import::sweep(&tx.sql, *limit, *now).await?;
     more |= super::frequency::sweep(tx, *limit, *now).await?;
-    more |= super::silence::sweep(&tx.sql, before(retention.silences_ms), *limit).await?;
+    more |= super::silence::sweep(&tx.sql, *now, *limit).await?;
     super::spend::sweep(tx, before(SPENDS_MS)).await?;
     super::quota::sweep(tx, before(QUOTAS_MS)).await?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS)).await?;

@@ -9,6 +9,7 @@ use crate::backend::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
+use tidings_domain::id::AccountId;
 use tidings_domain::message::Message;
 use tidings_domain::reachability::{Policy, Sign, Silence};
 use tidings_domain::time::Timestamp;
@@ -33,7 +34,7 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
-    /// Takes over what was found of this message's recipient, in this column and the next two, if it is not known yet.
+    /// Takes over what was found of this message's recipient, in this column and the next three, if it is not known yet.
     pub fn remember(&mut self, message: &Message, row: &Row, first: usize) -> Result<()> {
         let found = read(row, first)?;
         self.stored.entry(key(message.realm(), message.recipient)).or_insert(found);
@@ -75,10 +76,11 @@ impl Sheet {
         if !digits.is_empty() {
             let all = || self.changed.values().flatten();
             flight.statement(
-                "INSERT INTO silence (recipient, live, account, messages, since, last_at)
-                 SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[])
-                 ON CONFLICT (recipient, live, account) DO UPDATE
-                   SET messages = excluded.messages, since = excluded.since, last_at = excluded.last_at",
+                "INSERT INTO silence (recipient, live, account, messages, since, last_at, until)
+                 SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[],
+                   $7::bigint[])
+                 ON CONFLICT (recipient, live, account) DO UPDATE SET messages = excluded.messages,
+                   since = excluded.since, last_at = excluded.last_at, until = excluded.until",
                 values![
                     digits,
                     lives,
@@ -86,6 +88,7 @@ impl Sheet {
                     all().map(|silence| i32::try_from(silence.messages).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
                     all().map(|silence| silence.since.as_millis()).collect::<Vec<_>>(),
                     all().map(|silence| silence.last_at.as_millis()).collect::<Vec<_>>(),
+                    all().map(|silence| silence.until.as_millis()).collect::<Vec<_>>(),
                 ],
             );
         }
@@ -98,6 +101,7 @@ fn read(row: &Row, first: usize) -> Result<Option<Silence>> {
         messages: u32::try_from(messages).unwrap_or(0),
         since: Timestamp::from_millis(cell(row, first + 1)?),
         last_at: Timestamp::from_millis(cell(row, first + 2)?),
+        until: Timestamp::from_millis(cell(row, first + 3)?),
     }))
 }
 
@@ -113,7 +117,7 @@ impl Tx {
         let row = self
             .sql
             .row(
-                "SELECT messages, since, last_at FROM silence WHERE recipient = $1 AND live = $2 AND account = $3",
+                "SELECT messages, since, last_at, until FROM silence WHERE recipient = $1 AND live = $2 AND account = $3",
                 &[&key.0, &key.1, &key.2],
             )
             .await?;
@@ -125,12 +129,13 @@ impl Tx {
 
 // ── what comes of it ────────────────────────────────────────────────────────────────────────────────────────
 
-/// Notes what the end of a message says of the phone.
+/// Notes what the end of a message says of the phone. Without a policy no message is counted; what is delivered ends a row all
+/// the same.
 pub(super) async fn note(
     tx: &mut Tx,
     message: &Message,
     sign: Sign,
-    policy: &Policy,
+    policy: Option<&Policy>,
     now: Timestamp,
 ) -> Result<()> {
     let (realm, recipient) = (message.realm(), message.recipient);
@@ -143,7 +148,8 @@ pub(super) async fn note(
             suppression::lift_of_dead_number(tx, realm, recipient, &delivered(message), now).await?;
         }
         Sign::Unreached => {
-            let silence = Silence::with_one_more(known, now);
+            let Some(policy) = policy else { return Ok(()) };
+            let silence = policy.one_more(known, now);
             tx.sheets.messages.silences.set(key, Some(silence));
             if policy.is_dead(&silence) {
                 let id = suppression::own_id(tx, now);
@@ -155,12 +161,12 @@ pub(super) async fn note(
     Ok(())
 }
 
-/// Begins the row of a number that comes on the list as dead, if there is none, so that what is delivered there finds it.
-pub(super) async fn begin(tx: &mut Tx, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<()> {
-    let key = key(realm, recipient);
-    if tx.find_silence(key).await?.is_none() {
-        tx.sheets.messages.silences.set(key, Some(Silence::beginning(now)));
-    }
+/// Keeps the row of a number that came on the list as dead for as long as its entry, so that whatever reaches it finds it.
+pub(super) async fn outlive(tx: &mut Tx, entry: &Suppression) -> Result<()> {
+    let key = key(entry.realm, entry.recipient);
+    let known = tx.find_silence(key).await?;
+    let silence = Silence::of_entry(known, entry.created_at, entry.expires_at);
+    tx.sheets.messages.silences.set(key, Some(silence));
     Ok(())
 }
 
@@ -173,7 +179,7 @@ pub(super) async fn forget(tx: &mut Tx, realm: Realm, recipient: PhoneNumber) ->
     Ok(())
 }
 
-/// People of whose numbers there is a silence, or who are on the list as dead, for any account.
+/// People of whose numbers there is a silence, for any account.
 pub(super) type Dead = HashSet<(Environment, PhoneNumber)>;
 
 /// Which of these that is.
@@ -186,9 +192,7 @@ pub(super) async fn dead(sql: &Session, people: &[(Environment, PhoneNumber)]) -
     let rows = sql
         .rows(
             "SELECT k.n FROM unnest($1::bigint[], $2::smallint[]) WITH ORDINALITY AS k (recipient, live, n)
-             WHERE EXISTS (SELECT 1 FROM silence x WHERE x.recipient = k.recipient AND x.live = k.live)
-               OR EXISTS (SELECT 1 FROM suppression x WHERE x.recipient = k.recipient AND x.live = k.live
-                 AND x.unreachable = 1 AND x.lifted_at IS NULL)",
+             WHERE EXISTS (SELECT 1 FROM silence x WHERE x.recipient = k.recipient AND x.live = k.live)",
             &[&digits, &lives],
         )
         .await?;
@@ -203,25 +207,27 @@ pub(super) async fn dead(sql: &Session, people: &[(Environment, PhoneNumber)]) -
 /// One of those wrote: the number is alive, for every account. No silence may be on the sheet.
 pub(super) async fn heard(tx: &mut Tx, inbound: &Inbound, person: PhoneNumber, now: Timestamp) -> Result<()> {
     let environment = inbound.realm.environment;
-    tx.sql
-        .execute(
-            "DELETE FROM silence WHERE recipient = $1 AND live = $2",
+    let ended = tx
+        .sql
+        .rows(
+            "DELETE FROM silence WHERE recipient = $1 AND live = $2 RETURNING account",
             &[&(person.digits() as i64), &live(environment)],
         )
         .await?;
-    for realm in suppression::realms_of_dead_number(&tx.sql, environment, person).await? {
+    for row in &ended {
+        let realm = Realm { account: AccountId::from_key(cell(row, 0)?), environment };
         suppression::lift_of_dead_number(tx, realm, person, &written(inbound), now).await?;
     }
     Ok(())
 }
 
-/// Forgets those in which nothing came back since. `true` if there may be more of them.
-pub(super) async fn sweep(sql: &Session, before: Timestamp, limit: usize) -> Result<bool> {
+/// Forgets those that are over. `true` if there may be more of them.
+pub(super) async fn sweep(sql: &Session, now: Timestamp, limit: usize) -> Result<bool> {
     let gone = sql
         .execute(
             "DELETE FROM silence WHERE ctid = ANY (ARRAY (
-               SELECT ctid FROM silence WHERE last_at < $1 ORDER BY last_at LIMIT $2))",
-            &[&before.as_millis(), &(limit as i64)],
+               SELECT ctid FROM silence WHERE until < $1 ORDER BY until LIMIT $2))",
+            &[&now.as_millis(), &(limit as i64)],
         )
         .await?;
     Ok(gone == limit as u64)

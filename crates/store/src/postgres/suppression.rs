@@ -12,7 +12,7 @@ use crate::column::{self, number};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use tidings_domain::account::{Environment, Realm};
+use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
@@ -340,7 +340,7 @@ pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Resu
     let detail = format!("{} {}", entry.reason.as_str(), entry.source);
     write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now);
     if entry.reason.is_lifted_by_life() {
-        silence::begin(tx, entry.realm, entry.recipient, now).await?;
+        silence::outlive(tx, entry).await?;
     }
     Ok(new)
 }
@@ -391,22 +391,6 @@ pub(super) async fn lift_by_person(
         }
     }
     Ok(())
-}
-
-/// Where a dead number has an entry that was not lifted: for which accounts, the oldest entry first. It may be over.
-pub(super) async fn realms_of_dead_number(
-    sql: &Session,
-    environment: Environment,
-    recipient: PhoneNumber,
-) -> Result<Vec<Realm>> {
-    let rows = sql
-        .rows(
-            "SELECT s.account, s.live FROM suppression s WHERE s.recipient = $1 AND s.live = $2 AND s.unreachable = 1
-               AND s.lifted_at IS NULL ORDER BY s.id",
-            &[&(recipient.digits() as i64), &live(environment)],
-        )
-        .await?;
-    rows.iter().map(|row| realm(row, 0)).collect()
 }
 
 /// Lifts the entries of a number that is alive.

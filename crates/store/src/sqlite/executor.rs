@@ -759,6 +759,8 @@ fn transact(
     }
     if result.is_err() {
         memory.loaded = None;
+        // It may have been read when rows were gone that are back now.
+        memory.silent = None;
         if !connection.is_autocommit() {
             drop(statement("ROLLBACK"));
         }

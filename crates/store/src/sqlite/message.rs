@@ -226,8 +226,8 @@ impl<'a> Commit<'a> {
             conversation::lose(tx.sql, message.id)?;
         }
         self.effects(tx, &message, effects)?;
-        match self.unreachable.zip(reachability::sign(before.state.status(), &life)) {
-            Some((policy, sign)) => silence::note(tx, &message, sign, &policy, self.now),
+        match reachability::sign(before.state.status(), &life) {
+            Some(sign) => silence::note(tx, &message, sign, self.unreachable.as_ref(), self.now),
             None => Ok(()),
         }
     }

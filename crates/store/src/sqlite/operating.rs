@@ -434,7 +434,7 @@ pub(super) fn sweep(tx: &mut Tx<'_>, retention: &Retention, limit: &usize, now: 
     more |= super::code::sweep(tx, *limit, *now)?;
     more |= super::import::sweep(tx.sql, *limit, *now)?;
     more |= super::frequency::sweep(tx, *limit, *now)?;
-    more |= super::silence::sweep(tx.sql, before(retention.silences_ms), *limit)?;
+    more |= super::silence::sweep(tx.sql, *now, *limit)?;
     super::spend::sweep(tx, before(SPENDS_MS))?;
     super::quota::sweep(tx, before(QUOTAS_MS))?;
     super::endpoint::sweep_callbacks(tx, before(CALLBACKS_MS))?;

@@ -12,7 +12,7 @@ use crate::looked::Looked;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::BTreeMap;
-use tidings_domain::account::{Environment, Realm};
+use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::OptOut;
 use tidings_domain::failure::Failure;
@@ -132,7 +132,7 @@ pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result
     let detail = format!("{} {}", entry.reason.as_str(), entry.source);
     write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now)?;
     if entry.reason.is_lifted_by_life() {
-        silence::begin(tx, entry.realm, entry.recipient, now)?;
+        silence::outlive(tx, entry)?;
     }
     Ok(Suppression { lifted: None, ..entry.clone() })
 }
@@ -185,30 +185,21 @@ pub(super) fn lift_by_person(
     Ok(())
 }
 
-/// The entries of a dead number that were not lifted, those of every account. They may be over.
-pub(super) fn of_dead_number(
-    sql: &rusqlite::Connection,
-    environment: Environment,
+/// Lifts the entries of a number that is alive.
+pub(super) fn lift_of_dead_number(
+    tx: &mut Tx<'_>,
+    realm: Realm,
     recipient: PhoneNumber,
-) -> Result<Vec<Suppression>> {
-    let mut statement = sql
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM suppression WHERE recipient = ?1 AND live = ?2 AND unreachable = 1 AND lifted_at IS NULL
-             ORDER BY id"
-        ))
-        .map_err(failed)?;
-    let mut rows = statement.query(params![recipient.digits() as i64, live(environment)]).map_err(failed)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        found.push(read(row)?);
+    why: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let mut dead = unlifted(tx.sql, realm, recipient)?;
+    dead.retain(|entry| entry.reason.is_lifted_by_life());
+    dead.sort_unstable_by_key(|entry| entry.id);
+    for entry in dead {
+        lift(tx, &realm, &recipient, &entry.programme, why, &reachability(realm), &now)?;
     }
-    Ok(found)
-}
-
-/// Lifts the entry of a number that is alive.
-pub(super) fn lift_from_life(tx: &mut Tx<'_>, entry: &Suppression, why: &str, now: Timestamp) -> Result<()> {
-    let actor = reachability(entry.realm);
-    lift(tx, &entry.realm, &entry.recipient, &entry.programme, why, &actor, &now).map(drop)
+    Ok(())
 }
 
 /// The opt-outs of this person that ended and [await](Suppression::awaits_start) the person's START.

@@ -324,31 +324,46 @@ fn an_opt_out_gives_way_to_no_silence() {
 #[test]
 fn what_is_not_asked_for_is_not_counted_and_what_is_old_is_forgotten() {
     for_each_backend(|store| async move {
-        let keep = Retention { silences_ms: POLICY.kept_ms(), ..Retention::FOR_EVER };
+        let sweep = async |now| store.sweep(Retention::FOR_EVER, 1, now).await.expect("swept");
         for n in 1..=2 {
             send_from(&store, HOME, n, day(0)).await;
             advance_by(&store, None, vec![receipt_of(n, absent())], day(0)).await;
         }
         ends(&store, 3, absent(), day(20)).await;
         assert_eq!(listed(&store, day(20)).await, None, "the first two did not count");
-        // What is kept goes on.
-        assert!(!store.sweep(keep, 1, day(20).plus_ms(POLICY.kept_ms())).await.expect("swept"));
-        ends(&store, 4, absent(), day(140)).await;
-        ends(&store, 5, absent(), day(141)).await;
-        assert_eq!(listed(&store, day(141)).await, Some(Reason::Unreachable));
+        // What still counts is kept: ten days and ninety after its last message.
+        assert!(!sweep(day(120)).await);
+        ends(&store, 4, absent(), day(119)).await;
+        ends(&store, 5, absent(), day(120)).await;
+        assert_eq!(listed(&store, day(120)).await, Some(Reason::Unreachable));
 
-        let long_after = day(142).plus_ms(POLICY.kept_ms());
-        assert!(store.sweep(keep, 1, long_after).await.expect("swept"), "there may be more");
-        assert!(!store.sweep(keep, 1, long_after).await.expect("swept"));
-        ends(&store, 6, absent(), long_after).await;
-        assert_eq!(listed(&store, long_after).await, None, "it starts anew");
-        // Where nothing is counted, nothing is kept either.
-        let off = Retention { silences_ms: 0, ..keep };
-        assert!(!store.sweep(off, 9, long_after.plus_ms(1)).await.expect("swept"));
-        for (n, on) in [(7, 20), (8, 29)] {
-            ends(&store, n, absent(), long_after.plus_ms(on * DAY_MS)).await;
+        assert!(sweep(day(221)).await, "there may be more");
+        assert!(!sweep(day(221)).await);
+        ends(&store, 6, absent(), day(221)).await;
+        assert_eq!(listed(&store, day(221)).await, None, "it starts anew");
+        // What is over and was not forgotten yet counts for nothing either.
+        ends(&store, 7, absent(), day(400)).await;
+        ends(&store, 8, absent(), day(409)).await;
+        assert_eq!(listed(&store, day(409)).await, None);
+    });
+}
+
+#[test]
+fn what_is_delivered_takes_off_the_list_also_where_nothing_is_counted_any_more() {
+    for_each_backend(|store| async move {
+        for n in 1..=2 {
+            send_from(&store, HOME, n, day(0)).await;
         }
-        assert_eq!(listed(&store, long_after.plus_ms(29 * DAY_MS)).await, None);
+        // One that ends by itself, and one that never does, longer than any row of messages counts.
+        for (n, ends) in [(1, Some(day(500))), (2, None)] {
+            let by_hand =
+                Suppression { created_at: day(1), expires_at: ends, ..entry(n, PERSON, Reason::Unreachable) };
+            store.suppress(vec![by_hand], actor()).await.expect("added");
+            assert!(!store.sweep(Retention::FOR_EVER, 9, day(400)).await.expect("swept"));
+            assert_eq!(listed(&store, day(400)).await, Some(Reason::Unreachable));
+            advance_by(&store, None, vec![receipt_of(n, Some(Outcome::Delivered))], day(400)).await;
+            assert_eq!(listed(&store, day(400)).await, None, "{n}");
+        }
     });
 }
 

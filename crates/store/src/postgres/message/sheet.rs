@@ -607,12 +607,12 @@ async fn load_outstanding(sql: &Session, forms: &BTreeSet<Form>) -> Result<Vec<(
             concat!(
                 "SELECT ",
                 columns!(),
-                ", NULL::text, o.segment, o.carrier_id, s.messages, s.since, s.last_at, k.n
+                ", NULL::text, o.segment, o.carrier_id, s.messages, s.since, s.last_at, s.until, k.n
                  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS k (connection, canonical, n)
                  CROSS JOIN LATERAL (SELECT x.message, x.segment, x.carrier_id FROM outstanding x
                    WHERE x.connection = k.connection AND x.canonical = k.canonical ORDER BY x.message, x.segment LIMIT 51) o
                  CROSS JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = o.message LIMIT 1) m
-                 LEFT JOIN LATERAL (SELECT x.messages, x.since, x.last_at FROM silence x WHERE x.recipient = m.recipient
+                 LEFT JOIN LATERAL (SELECT x.messages, x.since, x.last_at, x.until FROM silence x WHERE x.recipient = m.recipient
                    AND x.live = m.live AND x.account = m.account LIMIT 1) s ON true"
             ),
             &[&connections, &canonicals],

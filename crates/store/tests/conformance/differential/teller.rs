@@ -248,7 +248,6 @@ impl Teller {
                 parked_ms: self.draw.of(&[60_000, 3 * DAY_MS]),
                 attempts_ms: self.draw.of(&[60_000, DAY_MS]),
                 messages_ms: self.draw.of(&[None, Some(60_000), Some(5 * DAY_MS)]),
-                silences_ms: self.draw.of(&[0, 60_000, DAY_MS, 5 * DAY_MS]),
             }),
             86 => Call::Hold(self.draw.of(&[None, Some("restored".to_owned())])),
             87 => Call::Pause(self.line(), self.draw.of(&[None, Some("bills".to_owned())])),
