@@ -221,7 +221,10 @@ mod tests {
         check(&[0, 1, 2, 3, 4, 5, 6], None);
         check(&[0, 30], None);
         check(&[0, 30, 31], Some(31));
-        check(&[0, 0, 365], Some(365));
+        check(&[0, 0, 120], Some(120));
+        // Nobody tried for longer than the days of an entry and of a silence: it begins anew.
+        check(&[0, 0, 121], None);
+        check(&[0, 0, 121, 122, 151], Some(151));
         // The clock went back.
         check(&[10, 0, 39], None);
         check(&[10, 0, 40], Some(40));
