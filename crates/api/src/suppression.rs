@@ -6,6 +6,7 @@ use crate::problem::Problem;
 use tidings_domain::id::SuppressionId;
 use tidings_domain::programme::Name;
 use tidings_domain::suppression::default_end;
+use tidings_engine::suppression::Lift;
 use tidings_store::{Suppression, SuppressionFilter};
 use tidings_wire::body::{Field, Kind};
 use tidings_wire::error::{Code, FieldError};
@@ -62,7 +63,8 @@ pub(crate) async fn add(ask: Ask) -> Answer {
 
 pub(crate) async fn lift(ask: Ask) -> Answer {
     let Lifting { recipient, programme, reason } = suppression::parse_lift(&ask.json()?, ask.door())?;
-    let lifted = ask.app.engine.lift(ask.realm(), recipient, programme, reason, ask.actor()).await?;
+    let lift = Lift { realm: ask.realm(), recipient, programme, reason };
+    let lifted = ask.app.engine.lift(lift, ask.actor()).await?;
     let lifted = lifted.ok_or_else(|| {
         Problem::new(Code::NotFound, "The suppression list has no such entry for this number.")
             .cured_by("Nothing is to be lifted; see the list at `GET /v1/suppressions`.")

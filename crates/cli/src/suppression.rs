@@ -16,6 +16,7 @@ use tidings_domain::programme::{self, Programmes};
 use tidings_domain::suppression::{Listing, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
+use tidings_engine::suppression::Lift;
 use tidings_store::{Backend, Page, Suppression, SuppressionFilter};
 use tidings_wire::suppression::shown;
 
@@ -62,7 +63,7 @@ pub enum Command {
     Lift {
         /// The phone number, with +
         number: String,
-        /// The entry for this programme, and not the one for everything
+        /// What is about this programme, by any of its names, and not the entry for everything
         #[arg(long, value_name = "NAME", value_parser = programme_name)]
         programme: Option<programme::Name>,
         /// Why, for the record
@@ -210,10 +211,11 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::Lift { number: text, programme, reason, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = number(&text, whose.environment)?;
-            let lifted = operator
-                .store
-                .lift(realm, recipient, programme, reason, operator.actor(realm.account), operator.now())
-                .await?;
+            let lift = Lift { realm, recipient, programme, reason };
+            let (actor, now) = (operator.actor(realm.account), operator.now());
+            let lifted =
+                tidings_engine::suppression::lift(&*operator.store, &operator.names, lift, &actor, now)
+                    .await?;
             let stands = operator.store.suppressed(vec![(realm, recipient)], operator.now()).await?;
             let still = stands.first().map(still).filter(|still| !still.is_empty());
             let one = lifted.ok_or_else(|| match &still {

@@ -131,9 +131,18 @@ fn opt_outs_of_a_programme_that_is_not_configured_any_more_are_told_and_stop_eve
     assert_eq!(told(), [""; 0]);
     assert_eq!(sends("+15550001112", json!({})), "accepted");
     assert!(sends("+15550001111", json!({})).contains("for the programme deals"));
+    // It may be in the list by each of its names, and is lifted by any.
+    house.run(&["suppression", "add", "+15550002222", "--programme", "deals", "--reason", "opted_out"]);
+    let lift = |name: &'static str| {
+        ["suppression", "lift", "+15550002222", "--programme", name, "--reason", "asked"]
+    };
+    house.run(&lift("deals"));
+    assert_eq!(sends("+15550001111", json!({})), "accepted");
+    assert!(house.refusal(&lift("offers")).contains("is not on the list"));
 
     // Its sender is shared: what names no programme is of none.
     configured(&[programme("offers", "\"+15550001111\"", ""), programme("news", "\"+15550001111\"", "")]);
+    house.run(&["suppression", "add", "+15550002222", "--programme", "offers", "--reason", "opted_out"]);
     let lines = told();
     let [line] = &lines[..] else { panic!("{lines:?}") };
     assert!(line.contains("another uses each of its senders, such as +15550001111"), "{line}");

@@ -10,7 +10,7 @@
 //! - [`webhook`]: events → signed calls to customers.
 //! - [`housekeeping`]: lost claims, doubts, expiry, retention, and what an earlier process left.
 //! - [`disk`]: how much room is left.
-//! - [`suppression`]: ends what waits for who is on the suppression list.
+//! - [`suppression`]: ends what waits for who is on the suppression list, and takes people off it.
 //! - [`import`]: tables of contacts, judged as they come, taken over piece by piece; [`contact`] writes them out.
 //! - [`proof`]: all that a person agreed to, and did not.
 //! - [`journal`]: every change of the suppression list, in files outside of the store.
@@ -35,7 +35,7 @@ pub mod proof;
 pub mod segment;
 pub mod signature;
 mod supervise;
-mod suppression;
+pub mod suppression;
 pub mod telemetry;
 pub mod webhook;
 pub mod world;
@@ -45,9 +45,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use supervise::supervise;
+use suppression::Lift;
 use tidings_carriers::{CrashKey, LinkState, codes::Codes, list};
 use tidings_domain::account::{Environment, Realm};
-use tidings_domain::address::PhoneNumber;
 pub use tidings_domain::admission::Refused;
 use tidings_domain::consent::Channel;
 use tidings_domain::consent_request::NewConsentRequest;
@@ -56,7 +56,7 @@ use tidings_domain::id::*;
 use tidings_domain::intake::{Limits, SendRequest};
 use tidings_domain::message::{self, Answer, Input, Status};
 use tidings_domain::node::Roles;
-use tidings_domain::programme::{self, Programmes};
+use tidings_domain::programme::Programmes;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::retry::RetryPolicy;
@@ -536,17 +536,11 @@ impl Engine {
         Ok(entries)
     }
 
-    /// Takes somebody off the list: the entry for everything, or that of a programme.
-    pub async fn lift(
-        &self,
-        realm: Realm,
-        recipient: PhoneNumber,
-        programme: Option<programme::Name>,
-        reason: String,
-        actor: Actor,
-    ) -> Result<Option<Suppression>> {
+    /// Takes somebody off the list: the entry for everything, or those of a programme.
+    pub async fn lift(&self, lift: Lift, actor: Actor) -> Result<Option<Suppression>> {
+        let names = self.programmes().names();
         let now = self.inner.clock.now();
-        let lifted = self.inner.store.lift(realm, recipient, programme, reason, actor, now).await?;
+        let lifted = suppression::lift(&*self.inner.store, &names, lift, &actor, now).await?;
         self.inner.journalled().await;
         Ok(lifted)
     }

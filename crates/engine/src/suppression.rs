@@ -1,12 +1,16 @@
-//! Ends what waits for people who came onto the suppression list, whoever put them there: a call, a carrier, somebody at the
+//! Takes people off the suppression list, and ends what waits for those who came onto it, whoever put them there: a call, a carrier, somebody at the
 //! command line, another node. Without it a scheduled message would only end when it comes up, at the last look before the
 //! submission. That look is what keeps the promise; this is what makes the truth visible early.
 
 use crate::Inner;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{AuditId, floor_at};
-use tidings_store::Result;
+use tidings_domain::programme::{Name, Names};
+use tidings_domain::time::Timestamp;
+use tidings_store::{Actor, Backend, Result, Suppression};
 
 /// Changes in one look.
 const STEP: usize = 500;
@@ -17,6 +21,43 @@ const EVERY_MS: u64 = 1_000;
 /// What the list became before the start, as far as this goes back: ms. Older entries meet their messages when those come
 /// up.
 const BEFORE_MS: i64 = 60_000;
+
+/// Who is taken off the list, and of what.
+#[derive(Debug, Clone)]
+pub struct Lift {
+    /// Whose list.
+    pub realm: Realm,
+    /// The person.
+    pub recipient: PhoneNumber,
+    /// The entries for this programme, by whichever of its names they were made; `None` for the one for everything.
+    pub programme: Option<Name>,
+    /// Why, for the record.
+    pub reason: String,
+}
+
+/// Takes somebody off the list. A programme that was renamed may have an entry by each of its names: all of them are lifted, or
+/// the person would still get nothing. Gives the one by the name that was given, else another; `None` if there was none.
+///
+/// # Errors
+/// The store does not answer. What was lifted before that stays lifted; lift again for the rest.
+pub async fn lift(
+    store: &dyn Backend,
+    names: &Names,
+    lift: Lift,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<Suppression>> {
+    let Lift { realm, recipient, programme, reason } = lift;
+    let given = programme.as_ref();
+    let others = given.and_then(|name| names.all_of(name)).unwrap_or_default();
+    let others = others.iter().filter(|name| Some(*name) != given);
+    let mut lifted = None;
+    for name in std::iter::once(given).chain(others.map(Some)) {
+        let one = store.lift(realm, recipient, name.cloned(), reason.clone(), actor.clone(), now).await?;
+        lifted = lifted.or(one);
+    }
+    Ok(lifted)
+}
 
 /// Follows the list.
 pub(crate) async fn watch(engine: &Weak<Inner>) {

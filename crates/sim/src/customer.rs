@@ -16,6 +16,7 @@ use tidings_domain::sender::Sender;
 use tidings_domain::suppression::Reason;
 use tidings_domain::time::Timestamp;
 use tidings_engine::intake::IdempotencyKey;
+use tidings_engine::suppression::Lift;
 use tidings_engine::{self as engine, Cancel, Sent};
 use tidings_store::{Actor, Suppression};
 
@@ -273,7 +274,9 @@ async fn lift(house: &House, recipient: String) {
     let running = house.running().await;
     stage.note(Happened::LiftAsked { recipient: recipient.clone() });
     let actor = Actor { account: realm.account, who: "customer".to_owned() };
-    let lifted = running.engine.lift(realm, number(&recipient), None, "they came back".to_owned(), actor);
+    let reason = "they came back".to_owned();
+    let lift = Lift { realm, recipient: number(&recipient), programme: None, reason };
+    let lifted = running.engine.lift(lift, actor);
     // Whether it was done shows in what is sent.
     tokio::select! {
         biased;

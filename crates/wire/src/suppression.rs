@@ -50,7 +50,7 @@ pub static NEW_SUPPRESSION: Shape = Shape {
 /// The body of `POST /v1/suppressions/lift`.
 pub static LIFT: Shape = Shape {
     name: "Lift",
-    about: "Takes a phone number off the list: its entry for all that the account sends, or that for one programme.",
+    about: "Takes a phone number off the list: its entry for all that the account sends, or what is there for one programme, by any of its names.",
     fields: &[
         crate::sms::TO,
         PROGRAMME,
