@@ -150,7 +150,7 @@ pub(crate) const TABLES: &[Table] = tables! {
         rule: Text, media: Text,
     }
     media (inbound, place) {
-        inbound: Long, place: Short, account: Long, content_type: Text, name: Text, octets: Octets,
+        inbound: Long, place: Short, account: Long, octets: Octets,
     }
     inbound_part (inbound, number) {
         inbound: Long, number: Short, charset: Short, has_header: Flag, octets: Octets, at: Long,

@@ -3,13 +3,11 @@
 -- What came with the message, a line for each, as `media::noted` writes it: what was left out stands there, too. Nothing for nothing.
 ALTER TABLE inbound ADD COLUMN media TEXT;
 
--- The octets of what was kept; `place` is its line, from 1. Type and name are as the carrier called them.
+-- The octets of what was kept; `place` is its line, from 1.
 CREATE TABLE media (
   inbound BIGINT NOT NULL,
   place SMALLINT NOT NULL,
   account BIGINT NOT NULL,
-  content_type TEXT NOT NULL,
-  name TEXT,
   octets BYTEA NOT NULL,
   PRIMARY KEY (inbound, place, account)
 );

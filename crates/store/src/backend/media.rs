@@ -14,10 +14,6 @@ pub struct Medium {
     pub listed: Listed,
     /// Its octets, if it is kept.
     pub octets: Option<Arc<[u8]>>,
-    /// Its type, as the carrier called it.
-    pub said_type: String,
-    /// Its name, as the carrier called it.
-    pub said_name: Option<String>,
 }
 
 impl Medium {
@@ -39,8 +35,6 @@ impl Medium {
                     fate,
                 },
                 octets,
-                said_type: item.content_type,
-                said_name: item.name,
             }
         };
         items.into_iter().zip(verdicts).map(medium).collect()
@@ -88,9 +82,9 @@ impl Arrival {
     }
 
     /// The octets that are kept with it, each with its place, from 1.
-    pub(crate) fn kept(&self) -> impl Iterator<Item = (u8, &Medium, &Arc<[u8]>)> {
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (u8, &Arc<[u8]>)> {
         let places = (1..).zip(&self.media);
-        places.filter_map(|(place, medium)| Some((place, medium, medium.octets.as_ref()?)))
+        places.filter_map(|(place, medium)| Some((place, medium.octets.as_ref()?)))
     }
 }
 

@@ -144,7 +144,7 @@ impl Inbounds {
         }
         let content = Content::of(&arrival);
         self.by_content.entry(content.clone()).or_default().insert(inbound.id);
-        let media = arrival.kept().map(|(place, _, octets)| (place, Arc::clone(octets))).collect();
+        let media = arrival.kept().map(|(place, octets)| (place, Arc::clone(octets))).collect();
         let assembly = arrival.assembly();
         self.rows.insert(inbound.id, Kept { inbound, assembly, waits_until, content, media });
         Ok(())

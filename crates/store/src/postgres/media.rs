@@ -2,7 +2,7 @@
 
 use super::executor::Rx;
 use super::inbound;
-use super::session::{Flight, Session, cell, clean, values};
+use super::session::{Flight, Session, cell, values};
 use crate::Result;
 use crate::backend::*;
 use std::sync::Arc;
@@ -33,20 +33,16 @@ pub(super) struct Came {
     inbound: InboundId,
     account: AccountId,
     place: u8,
-    content_type: String,
-    name: Option<String>,
     octets: Arc<[u8]>,
 }
 
 impl Came {
     /// What is kept of what came with a message.
     pub fn all(arrival: &Arrival) -> impl Iterator<Item = Self> {
-        arrival.kept().map(|(place, medium, octets)| Self {
+        arrival.kept().map(|(place, octets)| Self {
             inbound: arrival.id,
             account: arrival.realm.account,
             place,
-            content_type: clean(&medium.said_type).into_owned(),
-            name: medium.said_name.as_deref().map(|name| clean(name).into_owned()),
             octets: Arc::clone(octets),
         })
     }
@@ -54,14 +50,12 @@ impl Came {
 
 pub(super) fn write<'v>(came: &'v [Came], flight: &mut Flight<'v>) {
     flight.statement(
-        "INSERT INTO media (inbound, place, account, content_type, name, octets)
-         SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])",
+        "INSERT INTO media (inbound, place, account, octets)
+         SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bytea[])",
         values![
             came.iter().map(|medium| medium.inbound.key()).collect::<Vec<_>>(),
             came.iter().map(|medium| i16::from(medium.place)).collect::<Vec<_>>(),
             came.iter().map(|medium| medium.account.key()).collect::<Vec<_>>(),
-            came.iter().map(|medium| medium.content_type.as_str()).collect::<Vec<_>>(),
-            came.iter().map(|medium| medium.name.as_deref()).collect::<Vec<_>>(),
             came.iter().map(|medium| &medium.octets[..]).collect::<Vec<_>>(),
         ],
     );

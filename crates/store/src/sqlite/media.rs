@@ -28,22 +28,12 @@ pub(super) fn media(
 
 /// Writes what is kept of what came with a message.
 pub(super) fn insert(sql: &Sql, arrival: &Arrival) -> Result<()> {
-    for (place, medium, octets) in arrival.kept() {
-        sql.prepare_cached(
-            "INSERT INTO media (inbound, place, account, content_type, name, octets)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )
-        .and_then(|mut s| {
-            s.execute(params![
-                arrival.id.key(),
-                place,
-                arrival.realm.account.key(),
-                medium.said_type,
-                medium.said_name,
-                &octets[..],
-            ])
-        })
-        .map_err(failed)?;
+    for (place, octets) in arrival.kept() {
+        sql.prepare_cached("INSERT INTO media (inbound, place, account, octets) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut s| {
+                s.execute(params![arrival.id.key(), place, arrival.realm.account.key(), &octets[..],])
+            })
+            .map_err(failed)?;
     }
     Ok(())
 }
