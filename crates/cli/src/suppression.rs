@@ -10,14 +10,19 @@ use crate::output::{Output, Table, numbered, when};
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tidings_domain::id::SuppressionId;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::id::{AccountId, SuppressionId};
 use tidings_domain::programme::{self, Programmes};
 use tidings_domain::suppression::{Listing, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
 use tidings_store::{Backend, Page, Suppression, SuppressionFilter};
 use tidings_wire::suppression::shown;
+
+/// Commands that one piece of advice names, at most: there may be a thousand accounts.
+const COMMANDS_MAX: usize = 4;
 
 /// What to do with the list.
 #[derive(Debug, Subcommand)]
@@ -115,7 +120,12 @@ pub async fn of_lost_programmes(
 ) -> anyhow::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let names = programmes.names();
-    for (name, count) in store.programmes_listed(now).await? {
+    let mut listed: BTreeMap<programme::Name, Vec<(Realm, u64)>> = BTreeMap::new();
+    for ((name, realm), count) in store.programmes_listed(now).await? {
+        listed.entry(name).or_default().push((realm, count));
+    }
+    for (name, realms) in listed {
+        let count: u64 = realms.iter().map(|(_, count)| count).sum();
         let entries =
             numbered(count, "entry of the suppression list is", "entries of the suppression list are");
         if names.all_of(&name).is_none() {
@@ -124,7 +134,8 @@ pub async fn of_lost_programmes(
                     r#"{entries} for the programme "{name}", which is not in the configuration, so nothing at all is sent to these people"#
                 ),
                 format!(
-                    r#"write formerly = ["{name}"] into the [[programme]] that it is now, or a [[programme]] of this name again; `tidings suppression list --programme {name}` shows them"#
+                    r#"write formerly = ["{name}"] into the [[programme]] that it is now, or a [[programme]] of this name again; {} them"#,
+                    shows(&name, &realms, store.default_account(now).await?)
                 ),
             ));
         } else if let Some(sender) = programmes.all_shared(&name) {
@@ -137,6 +148,27 @@ pub async fn of_lost_programmes(
         }
     }
     Ok(found)
+}
+
+/// The commands that show the entries for this programme in these realms, and that they do.
+fn shows(name: &programme::Name, realms: &[(Realm, u64)], default: AccountId) -> String {
+    let command = |(realm, _): &(Realm, u64)| {
+        let environment = match realm.environment {
+            Environment::Test => "",
+            Environment::Live => " --environment live",
+        };
+        let account = match realm.account == default {
+            true => String::new(),
+            false => format!(" --account {}", realm.account),
+        };
+        format!("`tidings suppression list --programme {name}{environment}{account}`")
+    };
+    let commands: Vec<String> = realms.iter().take(COMMANDS_MAX).map(command).collect();
+    let verb = if realms.len() == 1 { "shows" } else { "show" };
+    match realms.len().saturating_sub(COMMANDS_MAX) {
+        0 => format!("{} {verb}", commands.join(" and ")),
+        more => format!("{} and {} {verb}", commands.join(", "), format_args!("{more} more like them")),
+    }
 }
 
 /// Does it.
