@@ -6,9 +6,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::fmt::Write as _;
 use tidings_domain::media::{Fate, Listed, served_as};
+use tidings_domain::octets::hexadecimal;
 use tidings_engine::webhook::as_told;
 use tidings_wire::inbound::InboundMessage;
-use tidings_wire::media::hexadecimal;
 
 /// For what a stranger sent: nothing in it runs, and it is of no origin, whatever opens it.
 const CSP_STRANGE: &str = "sandbox; default-src 'none'";

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use tidings_domain::octets::hexadecimal;
 
 /// How often a thing that must come is looked for, and the pause between: together half a minute.
 const LOOKS: u32 = 300;
@@ -248,7 +249,7 @@ fn what_people_send_with_their_messages_is_kept_told_and_given_out_as_it_came() 
         (&"".into(), &"image".into(), &"Bild.JPG".into())
     );
     assert_eq!((&medium["bytes"], &medium["left_out"]), (&octets.len().into(), &serde_json::Value::Null));
-    let hash: String = Sha256::digest(&octets).iter().map(|octet| format!("{octet:02x}")).collect();
+    let hash = hexadecimal(&Sha256::digest(&octets));
     assert_eq!(medium["sha256"], hash);
     let url = medium["url"].as_str().expect("a path");
     let (head, body) = fetch(&dev.address, url, &dev.token, "");
