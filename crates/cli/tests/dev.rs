@@ -266,9 +266,15 @@ fn what_people_send_with_their_messages_is_kept_told_and_given_out_as_it_came() 
     assert!(body.is_empty());
     let (head, _) = fetch(&dev.address, url, "tid_test_of_nobody", "");
     has(&head, "http/1.1 401 unauthorized");
-    let (head, body) = fetch(&dev.address, &url.replace("/media/1", "/media/2"), &dev.token, "");
-    has(&head, "http/1.1 404 not found");
-    assert!(String::from_utf8_lossy(&body).contains("NOT_FOUND"));
+    let (head, body) = fetch(&dev.address, url, &dev.token, "If-None-Match: \"another\"\r\n");
+    has(&head, "http/1.1 200 ok");
+    assert!(body == octets, "{head}");
+    for (other, more) in [("2", ""), ("2", "If-None-Match: *\r\n"), ("0", ""), ("01", ""), ("+1", "")] {
+        let other = url.replace("/media/1", &format!("/media/{other}"));
+        let (head, body) = fetch(&dev.address, &other, &dev.token, more);
+        has(&head, "http/1.1 404 not found");
+        assert!(String::from_utf8_lossy(&body).contains("NOT_FOUND"), "{other}");
+    }
 
     // One that is too large is named, and the message is there.
     let received = told(&dev, "message.received", numbers[1]);
