@@ -313,6 +313,9 @@ fn what_people_send_with_their_messages_is_kept_told_and_given_out_as_it_came() 
     let save = ["inbound", "media", &id, "1", "--output", saved.to_str().expect("text")];
     assert_eq!(json(&save, &data)["bytes"], octets.len());
     assert!(std::fs::read(&saved).expect("it is there") == octets);
+    let piped = tidings(&["inbound", "media", &id, "1", "--output", "-"], &data);
+    assert!(piped.status.success() && piped.stdout == octets);
+    assert!(String::from_utf8_lossy(&piped.stderr).contains("open it with care"));
     std::fs::write(&saved, "mine").expect("written");
     let again = tidings(&save, &data);
     assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("is there already"));
