@@ -167,6 +167,8 @@ pub struct Operator {
     pub account: AccountId,
     /// Where it is.
     pub home: Home,
+    /// What programmes are called, and were.
+    pub names: Arc<programme::Names>,
 }
 
 impl Operator {
@@ -192,10 +194,10 @@ impl Operator {
     /// # Errors
     /// It cannot be opened.
     pub async fn open_home(home: Home, names: Arc<programme::Names>) -> anyhow::Result<Self> {
-        let store = home.open(names)?;
+        let store = home.open(Arc::clone(&names))?;
         let clock = clock_of_command();
         let account = store.default_account(clock.now()).await?;
-        Ok(Self { store, clock, account, home })
+        Ok(Self { store, clock, account, home, names })
     }
 
     /// The time zone that is stated for whoever has a number, where the gate asks for the clock.

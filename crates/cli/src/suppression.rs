@@ -21,6 +21,8 @@ use tidings_engine::journal::{self, Replayed};
 use tidings_store::{Backend, Page, Suppression, SuppressionFilter};
 use tidings_wire::suppression::shown;
 
+/// Entries that are read at once.
+const PAGE: usize = 1_000;
 /// Commands that one piece of advice names, at most: there may be a thousand accounts.
 const COMMANDS_MAX: usize = 4;
 
@@ -42,8 +44,8 @@ pub enum Command {
         #[arg(long)]
         full: bool,
         /// How many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-        limit: u16,
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        limit: u32,
         #[command(flatten)]
         whose: Whose,
     },
@@ -57,7 +59,8 @@ pub enum Command {
         /// opted_out, invalid_number, manual or unreachable
         #[arg(long, default_value = "manual", value_parser = reason)]
         reason: Reason,
-        /// Until when (2026-11-23T08:00:00Z); for ever without a word
+        /// Until when: a time with its offset (2026-11-23T08:00:00Z, 2026-11-23T08:00:00+01:00), not a day alone; for ever without a
+        /// word, invalid_number and unreachable for 90 days
         #[arg(long, value_name = "TIME", value_parser = time)]
         until: Option<Timestamp>,
         #[command(flatten)]
@@ -95,14 +98,14 @@ fn programme_name(text: &str) -> Result<programme::Name, String> {
 }
 
 /// What an entry stops, for people.
-fn what(programme: Option<&programme::Name>) -> String {
+fn what(programme: Option<&str>) -> String {
     programme.map_or_else(|| "nothing more".to_owned(), |name| format!("no more messages of {name}"))
 }
 
 /// What is stopped of somebody who stands so, for people; empty for nothing.
-fn still(standing: &Listing) -> String {
+fn still(standing: &Listing, names: &programme::Names) -> String {
     let all = standing.account.map(|_| what(None)).into_iter();
-    let programmes = standing.programmes.keys().map(|name| what(Some(name)));
+    let programmes = standing.told(names).into_iter().map(|name| what(Some(&name)));
     let lost =
         standing.lost.keys().map(|name| format!("{} (for {name}, which is no [[programme]])", what(None)));
     all.chain(programmes).chain(lost).collect::<Vec<_>>().join(", ")
@@ -181,9 +184,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::List { to, programme, all, full, limit, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
-            let page = Page { before: None, limit: usize::from(limit) };
             let filter = SuppressionFilter { recipient, programme, include_lifted: all };
-            let list = operator.store.suppressions(realm, filter, page).await?.items;
+            let list = list(&*operator.store, realm, filter, limit as usize).await?;
             let mut value = serde_json::to_value(list.iter().map(shown).collect::<Vec<_>>())?;
             if !full {
                 for (one, entry) in list.iter().zip(value.as_array_mut().into_iter().flatten()) {
@@ -234,7 +236,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 format!(
                     "{} gets {} ({}). Lift it with `tidings suppression lift`.",
                     one.recipient,
-                    what(one.programme.as_ref()),
+                    what(one.programme.as_ref().map(programme::Name::as_str)),
                     one.reason.as_str()
                 )
             })?;
@@ -247,7 +249,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .lift(realm, recipient, programme, reason, operator.actor(realm.account), operator.now())
                 .await?;
             let stands = operator.store.suppressed(vec![(realm, recipient)], operator.now()).await?;
-            let still = stands.first().map(still).filter(|still| !still.is_empty());
+            let still = stands
+                .first()
+                .map(|standing| still(standing, &operator.names))
+                .filter(|still| !still.is_empty());
             let one = lifted.ok_or_else(|| match &still {
                 None => anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()),
                 Some(still) => anyhow!("{recipient} has no such entry, but gets {still}"),
@@ -264,6 +269,26 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         }
     }
     operator.close().await
+}
+
+/// So many entries, newest first.
+async fn list(
+    store: &dyn Backend,
+    realm: Realm,
+    filter: SuppressionFilter,
+    limit: usize,
+) -> anyhow::Result<Vec<Suppression>> {
+    let mut list = Vec::new();
+    let mut before = None;
+    loop {
+        let page = Page { before, limit: (limit - list.len()).min(PAGE) };
+        let found = store.suppressions(realm, filter.clone(), page).await?;
+        list.extend(found.items);
+        before = found.next;
+        if before.is_none() || list.len() >= limit {
+            return Ok(list);
+        }
+    }
 }
 
 /// Replays a journal.

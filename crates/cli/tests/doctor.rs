@@ -143,6 +143,16 @@ fn opt_outs_of_a_programme_that_is_not_configured_any_more_are_told_and_stop_eve
     assert_eq!(told(), [""; 0]);
     assert_eq!(sends("+15550001112", json!({})), "accepted");
     assert!(sends("+15550001111", json!({})).contains("for the programme deals"));
+    // Everybody is told the name that it has now, and where it helps the one from before.
+    let explained = house.run(&["explain", "--to", "+15550002222", "--programme", "deals"]);
+    assert!(explained.contains("for the programme deals"), "{explained}");
+    let still = house.refusal(&["suppression", "lift", "+15550002222", "--reason", "asked"]);
+    assert!(still.contains("gets no more messages of deals (formerly offers)\n"), "{still}");
+    let page = house.named("proof.html");
+    house.run(&["consent", "proof", "+15550002222", "--page", &page]);
+    let page = std::fs::read_to_string(page).expect("it is written");
+    assert!(page.contains("for messages of deals (formerly offers): none are sent"), "{page}");
+    assert!(page.contains("<td>offers (now deals)<td>opted_out"), "{page}");
 
     // Its sender is shared: what names no programme is of none.
     configured(&[programme("offers", "\"+15550001111\"", ""), programme("news", "\"+15550001111\"", "")]);
