@@ -7,6 +7,7 @@ use crate::send::{open, pace, refusal, remember, repeated};
 use sha2::{Digest, Sha256};
 use tidings_domain::code::{self, Mark, NewCode, Refused, Status, Verdict};
 use tidings_domain::id::CodeId;
+use tidings_domain::octets::hexadecimal;
 use tidings_domain::time::Timestamp;
 use tidings_domain::velocity::{self, Reason};
 use tidings_engine::code::{Checked, CodeSent, Wanted};
@@ -22,7 +23,7 @@ const RETRY_OPERATOR_S: u32 = 60;
 fn client(ask: &Ask, person: wire::Client) -> velocity::Client {
     let session = person.session.map(|session| {
         let digest = Sha256::digest(session.as_bytes());
-        digest[..16].iter().map(|octet| format!("{octet:02x}")).collect()
+        hexadecimal(&digest[..16])
     });
     velocity::Client { token: Some(ask.caller().token()), address: person.address, session }
 }

@@ -4,11 +4,12 @@ use crate::ask::{Answer, Ask, json};
 use crate::problem::{Problem, raw};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
 use std::fmt::Write as _;
 use tidings_domain::media::{Fate, Listed, served_as};
+use tidings_domain::octets::hexadecimal;
 use tidings_engine::webhook::as_told;
 use tidings_wire::inbound::InboundMessage;
-use tidings_wire::media::hexadecimal;
 
 /// For what a stranger sent: nothing in it runs, and it is of no origin, whatever opens it.
 const CSP_STRANGE: &str = "sandbox; default-src 'none'";
@@ -21,27 +22,42 @@ pub(crate) async fn read(ask: Ask) -> Answer {
 }
 
 pub(crate) async fn medium(ask: Ask) -> Answer {
-    let place = ask.part("place").parse().map_err(|_| Problem::not_found())?;
-    let found = ask.app.engine.store().media(ask.realm(), ask.id()?, place).await?;
-    let found = found.ok_or_else(Problem::not_found)?;
-    let known = |tag: &HeaderValue| is_known(&ask.headers, tag);
-    let tag = tag(&found.listed);
-    let mut response = match tag.as_ref().is_some_and(known) {
-        true => raw(StatusCode::NOT_MODIFIED.as_u16(), served_as(&found.listed.content_type), Body::empty()),
-        false => raw(200, served_as(&found.listed.content_type), found.octets),
-    };
+    let (id, place) = (ask.id()?, place(ask.part("place")).ok_or_else(Problem::not_found)?);
+    let store = ask.app.engine.store();
+    // Who has it already costs no look at the octets.
+    if ask.headers.contains_key(header::IF_NONE_MATCH) {
+        let message = store.inbound(ask.realm(), id).await?.map(|found| found.inbound);
+        let listed = message.as_ref().and_then(|message| message.kept(place));
+        let listed = listed.ok_or_else(Problem::not_found)?;
+        if tag(listed).is_some_and(|tag| is_known(&ask.headers, &tag)) {
+            return Ok(file(listed, place, StatusCode::NOT_MODIFIED, Body::empty()));
+        }
+    }
+    let found = store.media(ask.realm(), id, place).await?.ok_or_else(Problem::not_found)?;
+    Ok(file(&found.listed, place, StatusCode::OK, Body::from(found.octets)))
+}
+
+/// The place in the address, as it is written in no other way: digits, without a sign and zeros before them.
+fn place(text: &str) -> Option<u8> {
+    let place: u8 = text.parse().ok()?;
+    (place.to_string() == text).then_some(place)
+}
+
+/// What came, as a file.
+fn file(listed: &Listed, place: u8, status: StatusCode, body: Body) -> Response {
+    let mut response = raw(status.as_u16(), served_as(&listed.content_type), body);
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &str| {
         let value = HeaderValue::from_str(value).expect("what a stranger wrote is in no header as it came");
         headers.insert(name, value);
     };
-    set(header::CONTENT_DISPOSITION, &disposition(&found.listed, place));
+    set(header::CONTENT_DISPOSITION, &disposition(listed, place));
     set(header::CONTENT_SECURITY_POLICY, CSP_STRANGE);
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     // It never changes, and may go at any time: whoever keeps it asks again whether it is still there.
     set(header::CACHE_CONTROL, "private, no-cache");
-    headers.extend(tag.map(|tag| (header::ETAG, tag)));
-    Ok(response)
+    headers.extend(tag(listed).map(|tag| (header::ETAG, tag)));
+    response
 }
 
 /// The name of its octets: what they are is what they are called.
@@ -100,6 +116,17 @@ mod tests {
             "attachment; filename=\"a__ filename_b.exe\"; filename*=UTF-8''a%22%3B%20filename%3Db.exe",
         );
         check(Some("Åre.png"), "attachment; filename=\"_re.png\"; filename*=UTF-8''%C3%85re.png");
+    }
+
+    #[test]
+    fn a_place_is_written_in_one_way() {
+        let check = |text: &str, expected: Option<u8>| assert_eq!(place(text), expected, "{text}");
+        check("1", Some(1));
+        check("50", Some(50));
+        check("255", Some(255));
+        for text in ["", "+1", "01", "-1", " 1", "1 ", "1.0", "256", "one"] {
+            check(text, None);
+        }
     }
 
     #[test]

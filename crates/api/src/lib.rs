@@ -122,6 +122,8 @@ pub(crate) enum Gives {
     Json(AddSchema),
     /// Something else, of this type.
     Other(&'static str),
+    /// Octets of any type, and nothing to who names them in `If-None-Match`.
+    File,
 }
 
 type Act = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -330,7 +332,7 @@ pub static ROUTES: &[Route] = &[
     Route::new(GET, "/v1/inbound/{id}", READ, "inbound", "Read a message that a person sent, and what came of it", act!(inbound::read))
         .gives(200, one!(inb::InboundMessage<'static>)),
     Route::new(GET, "/v1/inbound/{id}/media/{place}", READ, "inbound", "Fetch what a person sent with a message; always as a file to keep", act!(inbound::medium))
-        .gives(200, Gives::Other("application/octet-stream")),
+        .gives(200, Gives::File),
     Route::new(GET, "/v1/events", READ, "events", "Ask what happened, oldest first", act!(event::feed))
         .query(event::PARAMETERS).gives(200, one!(evt::Feed)),
 

@@ -6,16 +6,18 @@ use crate::{Gives, Need, ROUTES, Route, Takes};
 use axum::http::Method;
 use std::collections::BTreeMap;
 use tidings_domain::account::Scope;
+use tidings_domain::media::LISTED_MAX;
 use tidings_wire::body::Kind;
 use utoipa::PartialSchema as _;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::security::{
     ClientCredentials, Flow, Http, HttpAuthScheme, OAuth2, Scopes, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    ComponentsBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, Paths, Ref, RefOr, Required,
-    ResponseBuilder, Schema,
+    ComponentsBuilder, Content, InfoBuilder, KnownFormat, ObjectBuilder, OpenApi, OpenApiBuilder, Paths, Ref,
+    RefOr, Required, ResponseBuilder, Schema, SchemaFormat, Type,
 };
 
 /// The whole description.
@@ -98,6 +100,18 @@ fn method(method: &Method) -> HttpMethod {
     }
 }
 
+/// What a part of an address is: the place of something among others, or an id or name.
+fn part_schema(part: &str) -> RefOr<Schema> {
+    match part {
+        "place" => ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Integer))
+            .minimum(Some(1.0))
+            .maximum(Some(LISTED_MAX as f64))
+            .into(),
+        _ => String::schema(),
+    }
+}
+
 fn operation(route: &Route, schemas: &mut Vec<(String, RefOr<Schema>)>) -> OperationBuilder {
     let words = route.path.split(['/', '.', '-']).filter(|part| !part.is_empty() && *part != "v1");
     let words: Vec<_> = words.map(|part| part.trim_matches(['{', '}'])).collect();
@@ -110,7 +124,7 @@ fn operation(route: &Route, schemas: &mut Vec<(String, RefOr<Schema>)>) -> Opera
                 .name(part)
                 .parameter_in(ParameterIn::Path)
                 .required(Required::True)
-                .schema(Some(String::schema())),
+                .schema(Some(part_schema(part))),
         );
     }
     for field in route.query {
@@ -135,6 +149,18 @@ fn operation(route: &Route, schemas: &mut Vec<(String, RefOr<Schema>)>) -> Opera
                 ))
                 .schema(Some(String::schema())),
         );
+    }
+    if let Gives::File = route.gives {
+        operation = operation.parameter(
+            ParameterBuilder::new()
+                .name("If-None-Match")
+                .parameter_in(ParameterIn::Header)
+                .required(Required::False)
+                .description(Some("The ETag of what the caller has already: 304 if that is it."))
+                .schema(Some(String::schema())),
+        );
+        let known = ResponseBuilder::new().description("The caller has it: `If-None-Match` names its ETag");
+        operation = operation.response("304", known);
     }
     if let Takes::Json(shape) | Takes::MaybeJson(shape) = route.takes {
         shape.schema(schemas);
@@ -161,6 +187,12 @@ fn operation(route: &Route, schemas: &mut Vec<(String, RefOr<Schema>)>) -> Opera
         }
         Gives::Other(kind) => {
             ResponseBuilder::new().description("Done").content(kind, Content::new(Some(String::schema())))
+        }
+        Gives::File => {
+            let octets = ObjectBuilder::new()
+                .schema_type(SchemaType::new(Type::String))
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+            ResponseBuilder::new().description("Done").content("*/*", Content::new(Some(octets)))
         }
     };
     operation = operation.response(route.status.to_string(), response);

@@ -297,8 +297,9 @@ const LONG_REPLY: &str = "Thank you for the message. I have read it on the train
     door, which is not locked. Tomorrow I am at home from nine until noon, and on Friday all day. Kind regards, and have \
     a good week.";
 
-/// What a person says who has no such file.
-const NO_FILE: &str = "There is no such file in the settings";
+/// What comes in place of a file.
+const NO_FILE: &str = "This answer should have brought a file, and has none: SMPP carries no files, and the simulated \
+    carrier has only those that its settings name.";
 
 impl Reply {
     /// Its media, given the files of the settings.
@@ -514,6 +515,7 @@ const fn receipt(after_ms: u32, state: ReceiptState, err: u32) -> Receipt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidings_domain::keyword;
 
     fn of(number: &str, before: u32, part: Option<(u8, u8)>) -> Plan {
         let part = part.map(|(number, total)| Part { reference: 1, total, number });
@@ -603,5 +605,12 @@ mod tests {
         assert_eq!(text::split(LONG_REPLY, &text::Options::default(), 1).map(|parts| parts.len()), Ok(3));
         let echo = Reply::Echo.segments(|| "Hej".to_owned(), 1);
         assert_eq!(echo[0].1.text(), "Hej");
+    }
+
+    #[test]
+    fn in_place_of_a_file_comes_one_segment_that_says_so() {
+        let segments = Reply::File(1).segments(String::new, 1);
+        assert_eq!(segments.iter().map(|(_, segment)| segment.text()).collect::<Vec<_>>(), [NO_FILE]);
+        assert_eq!(keyword::classify(NO_FILE).class, keyword::Class::Nothing);
     }
 }

@@ -5,14 +5,13 @@ mod import;
 use crate::config::connection::Secrets;
 use crate::message::number;
 use crate::operator::{Operator, Place, Whose};
-use crate::output::{Output, Table, remark, when};
+use crate::output::{Output, Sink, Table, remark, when};
 use crate::viewer::escape;
-use anyhow::Context;
 use clap::Subcommand;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use tidings_domain::programme::{self, Programmes};
-use tidings_domain::suppression::Listing;
+use tidings_domain::suppression::{Listing, Suppression};
 use tidings_domain::text::display;
 use tidings_engine::proof::Proof;
 use tidings_store::Page;
@@ -130,14 +129,9 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 .record_audit(actor, "consent.prove".to_owned(), "proof".to_owned(), rows, now)
                 .await?;
             if let Some(file) = page {
-                // Never over another proof.
-                let mut open = std::fs::File::options();
-                let mut to = open
-                    .write(true)
-                    .create_new(true)
-                    .open(&file)
-                    .with_context(|| format!("{} cannot be made", file.display()))?;
-                std::io::Write::write_all(&mut to, printed(&proof, &programmes).as_bytes())?;
+                let mut sink = Sink::beside(&file)?;
+                sink.write(printed(&proof, &programmes).as_bytes())?;
+                sink.finish()?;
                 remark(&format!("{} has the page.", file.display()));
             }
             let shown = consent::Proof {
@@ -158,17 +152,34 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
 }
 
 /// How somebody stands on the suppression list, for people.
-fn listed(standing: &Listing) -> String {
-    let names: Vec<&str> = standing.programmes.keys().map(programme::Name::as_str).collect();
-    match (standing.against_all(), &names[..]) {
-        (Some(_), _) => "The number is on the suppression list: nothing is sent to it.".to_owned(),
-        (None, []) => "The number is not on the suppression list.".to_owned(),
-        (None, names) => {
+fn listed(standing: &Listing, names: &programme::Names) -> String {
+    let programmes: Vec<String> = standing.told(names).into_iter().collect();
+    let lost: Vec<&str> = standing.lost.keys().map(programme::Name::as_str).collect();
+    match (standing.account, &lost[..], &programmes[..]) {
+        (Some(_), ..) => "The number is on the suppression list: nothing is sent to it.".to_owned(),
+        (None, [], []) => "The number is not on the suppression list.".to_owned(),
+        (None, [], programmes) => {
             format!(
                 "The number is on the suppression list for messages of {}: none are sent to it.",
-                names.join(", ")
+                programmes.join(", ")
             )
         }
+        (None, lost, _) => {
+            format!(
+                "The number is on the suppression list for messages of {}, which is no [[programme]]: nothing is sent to it.",
+                lost.join(", ")
+            )
+        }
+    }
+}
+
+/// What an entry of the list is about, for people: the name that it was made with, and the one that its programme has now.
+fn about(entry: &Suppression, names: &programme::Names) -> String {
+    let Some(name) = &entry.programme else { return "-".to_owned() };
+    match names.present(name) {
+        Some(present) if present == name => name.to_string(),
+        Some(present) => format!("{name} (now {present})"),
+        None => format!("{name} (no [[programme]])"),
     }
 }
 
@@ -180,6 +191,7 @@ fn inert(text: &str) -> String {
 
 /// The proof as a page that needs nothing else and can be printed.
 fn printed(proof: &Proof, programmes: &Programmes) -> String {
+    let names = programmes.names();
     let mut page = String::from(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>Proof of consent</title>\n<style>\nbody { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #111; background: #fff; }\n\
@@ -194,7 +206,7 @@ fn printed(proof: &Proof, programmes: &Programmes) -> String {
         proof.realm.environment.as_str(),
         proof.realm.account,
         proof.made_at,
-        listed(&proof.standing(&programmes.names())),
+        listed(&proof.standing(&names), &names),
     );
     page.push_str(
         "<h2>How it stands</h2>\n<table>\n<tr><th>Programme<th>Purpose<th>Channel<th>State<th>Since<th>Needed<th>Enough\n",
@@ -279,7 +291,7 @@ fn printed(proof: &Proof, programmes: &Programmes) -> String {
             page,
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{until}<td>{lifted}",
             entry.created_at,
-            entry.programme.as_ref().map_or("-", programme::Name::as_str),
+            about(entry, &names),
             entry.reason.as_str(),
             inert(&entry.source)
         );

@@ -5,9 +5,9 @@
 
 use crate::directory;
 use crate::home::Home;
-use crate::import::{Bar, STEP, Sink, country, found};
+use crate::import::{Bar, STEP, country, ensure_any, found};
 use crate::operator::{Operator, Place, Whose};
-use crate::output::{Output, Table, numbered, when, write};
+use crate::output::{Output, Sink, Table, numbered, when, write};
 use crate::segment;
 use crate::template;
 use anyhow::{Context, anyhow, bail};
@@ -135,7 +135,7 @@ pub enum Command {
     Refused {
         /// Its id
         import: ImportId,
-        /// Into this new file instead of standard output
+        /// Into this new file instead of standard output (-)
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
         #[command(flatten)]
@@ -152,7 +152,7 @@ pub enum Command {
         /// Only whom this segment finds, by its name or id
         #[arg(long)]
         segment: Option<String>,
-        /// Into this new file instead of standard output
+        /// Into this new file instead of standard output (-)
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
         #[command(flatten)]
@@ -364,9 +364,16 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             if !output.json() {
                 write(report(&import).as_bytes())?;
             }
-            if commit || (!output.json() && import.report.accepted() > 0 && agreed()) {
+            if import.report.accepted() == 0 {
+                output.show(&shown_import::shown(&import), || {
+                    format!("See what is refused with `tidings contact refused {}`.", import.id)
+                })?;
+                return ensure_any(&file, &import.report);
+            }
+            if commit || (!output.json() && agreed()) {
                 let done = take_over(&operator, realm, import.id, output).await?;
                 output.show(&shown_import::shown(&done), || progress(&done))?;
+                ensure_taken(&done)?;
             } else {
                 output.show(&shown_import::shown(&import), || {
                     format!(
@@ -399,6 +406,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let realm = operator.realm(&whose).await?;
             let done = take_over(&operator, realm, import, output).await?;
             output.show(&shown_import::shown(&done), || progress(&done))?;
+            ensure_taken(&done)?;
         }
         Command::Discard { import, whose } => {
             let realm = operator.realm(&whose).await?;
@@ -416,8 +424,9 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let mut rows = Refusals::of(&found.ok_or_else(|| anyhow!("there is no import {import}"))?);
             let mut sink = Sink::open(to.as_deref())?;
             while let Some(text) = rows.next(&*operator.store).await? {
-                sink.write(&text)?;
+                sink.write(text.as_bytes())?;
             }
+            sink.finish()?;
         }
         Command::Export { format, group, segment, to, whose } => {
             let realm = operator.realm(&whose).await?;
@@ -433,8 +442,9 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let mut export =
                 Export::begin(&*operator.store, actor, realm, (group, segment), format, now).await?;
             while let Some(text) = export.next(&*operator.store).await? {
-                sink.write(&text)?;
+                sink.write(text.as_bytes())?;
             }
+            sink.finish()?;
         }
     }
     operator.close().await
@@ -589,6 +599,15 @@ fn told(costs: &Costs) -> String {
         }
     }
     text
+}
+
+/// Once all was said: as of a table of which no row can be taken over.
+fn ensure_taken(import: &Import) -> anyhow::Result<()> {
+    let progress = &import.progress;
+    if progress.created + progress.changed + progress.unchanged == 0 {
+        bail!("no row of {} was taken over", import.id);
+    }
+    Ok(())
 }
 
 fn progress(import: &Import) -> String {

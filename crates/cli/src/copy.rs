@@ -12,6 +12,7 @@ use serde_json::json;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;
+use tidings_domain::octets::hexadecimal;
 use tidings_engine::clock::Stopwatch;
 use tidings_store::copy::{self, Phase, Place, Progress, Report, Sum};
 use tidings_store::sqlite;
@@ -116,8 +117,7 @@ fn show(
     stopwatch: Stopwatch,
     output: Output,
 ) -> anyhow::Result<()> {
-    let hex = |sum: &Sum| sum.checksum.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
-    let side = |sum: &Sum| json!({ "rows": sum.rows, "sha256": hex(sum) });
+    let side = |sum: &Sum| json!({ "rows": sum.rows, "sha256": hexadecimal(&sum.checksum) });
     let tables: Vec<_> = report
         .tables
         .iter()
@@ -150,7 +150,7 @@ fn show(
                 one.name.to_owned(),
                 grouped(one.from.rows),
                 grouped(one.to.rows),
-                hex(&one.from)[..16].to_owned(),
+                hexadecimal(&one.from.checksum)[..16].to_owned(),
                 verdict,
             ]);
         }

@@ -1,12 +1,12 @@
 //! What commands have in common that read a table: which one, how far it is, what was found, and where the rest goes.
 
-use crate::output::{Output, numbered, remark, write};
+use crate::output::{Output, Sink, numbered, remark};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Write as _};
 use std::path::{Path, PathBuf};
 use tidings_domain::account::Environment;
 use tidings_domain::address::Country;
@@ -67,7 +67,7 @@ impl Table {
     /// # Errors
     /// There is such a file, or it cannot be made.
     pub fn refused(&self) -> anyhow::Result<Option<Sink>> {
-        self.refused.as_deref().map(|path| Sink::open(Some(path))).transpose()
+        self.refused.as_deref().map(Sink::beside).transpose()
     }
 
     /// Once all was said: whoever runs this without reading it must not believe that something was added.
@@ -75,10 +75,7 @@ impl Table {
     /// # Errors
     /// No row can be taken over.
     pub fn ensure_any(&self, report: &Report) -> anyhow::Result<()> {
-        if report.rows > 0 && report.accepted() == 0 {
-            bail!("no row of {} can be taken over: mend it, and run this again", self.file.display());
-        }
-        Ok(())
+        ensure_any(&self.file, report)
     }
 
     /// What to say of rows that nobody gets to see.
@@ -121,7 +118,7 @@ impl Table {
                         has_headings = true;
                     }
                     window.refused.iter().for_each(|row| row.write(&mut text));
-                    sink.write(&text)?;
+                    sink.write(text.as_bytes())?;
                 }
                 look(reader.subject(), window.rows).await?;
             }
@@ -131,7 +128,20 @@ impl Table {
             }
         }
         bar.end();
+        refused.map_or(Ok(()), Sink::finish)?;
         Ok(reader.report().clone())
+    }
+}
+
+/// Once all was said of a table: whoever runs this without reading it must not believe that something was taken over.
+///
+/// # Errors
+/// No row can be.
+pub fn ensure_any(file: &Path, report: &Report) -> anyhow::Result<()> {
+    match (report.rows, report.accepted()) {
+        (0, _) => bail!("{} has no row below its headings: nothing can be taken over", file.display()),
+        (_, 0) => bail!("no row of {} can be taken over: mend it, and run this again", file.display()),
+        _ => Ok(()),
     }
 }
 
@@ -198,37 +208,4 @@ pub fn found(report: &Report) -> String {
         let _ = writeln!(text, "columns that are passed over: {}", display(&report.ignored.join(", ")));
     }
     text
-}
-
-/// Where a table goes.
-pub struct Sink(Option<File>);
-
-impl Sink {
-    /// A new file, or standard output.
-    ///
-    /// # Errors
-    /// There is such a file, or it cannot be made.
-    pub fn open(to: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = to else { return Ok(Self(None)) };
-        // Never over another file.
-        match File::options().write(true).create_new(true).open(path) {
-            Ok(file) => Ok(Self(Some(file))),
-            Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists => bail!(
-                "{} is there already, and nothing is written over a file: name a new one, or move that one away",
-                path.display()
-            ),
-            Err(why) => Err(why).with_context(|| format!("{} cannot be made", path.display())),
-        }
-    }
-
-    /// The next part of it.
-    ///
-    /// # Errors
-    /// There is no room, or standard output is closed.
-    pub fn write(&mut self, text: &str) -> anyhow::Result<()> {
-        match &mut self.0 {
-            Some(file) => file.write_all(text.as_bytes()).map_err(Into::into),
-            None => write(text.as_bytes()),
-        }
-    }
 }

@@ -2,12 +2,12 @@
 //! is shown so that it does nothing to the terminal.
 
 use crate::operator::{Operator, Place};
-use crate::output::{Output, Table, Tone, hidden, when};
-use anyhow::anyhow;
+use crate::output::{Output, Sink, Table, Tone, hidden, is_standard, remark, when};
+use anyhow::{anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::id::InboundId;
@@ -28,13 +28,13 @@ pub enum Command {
         #[arg(long)]
         full: bool,
     },
-    /// Write something that came with a message into a new file
+    /// Write something that came with a message into a new file, or to standard output
     Media {
         /// The message's id (inb_…), in whatever environment
         id: InboundId,
         /// Which of its media, from 1
         place: u8,
-        /// The file, which must not be there yet
+        /// The file, which must not be there yet; - for standard output
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
     },
@@ -80,6 +80,11 @@ async fn save(
 ) -> anyhow::Result<()> {
     let message = find(operator, id).await?.inbound;
     let all = &message.media;
+    if is_standard(file) && std::io::stdout().is_terminal() {
+        bail!(
+            "what a stranger sent is not written to a terminal: name a file, or send it to another program"
+        );
+    }
     let Some(found) = operator.store.media(message.realm, id, place).await? else {
         let listed = usize::from(place).checked_sub(1).and_then(|at| all.get(at));
         return Err(match (listed.map(|one| one.fate), all.len()) {
@@ -90,27 +95,18 @@ async fn save(
             (_, count) => anyhow!("{id} has no medium {place}: they are numbered from 1 to {count}"),
         });
     };
-    let mut options = std::fs::File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut made = options.open(file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            anyhow!("{} is there already, and is not written over: name another --output", file.display())
-        }
-        _ => anyhow!("{} cannot be made: {error}", file.display()),
-    })?;
-    made.write_all(&found.octets)
-        .and_then(|()| made.sync_all())
-        .map_err(|error| anyhow!("{} cannot be written: {error}", file.display()))?;
-    let value = json!({ "file": file.display().to_string(), "bytes": found.octets.len() });
+    let mut sink = Sink::open(Some(file))?;
+    sink.write(&found.octets)?;
+    sink.finish()?;
+    let kind = kind(&found.listed.content_type).as_str();
+    let count = found.octets.len();
+    if is_standard(file) {
+        remark(&format!("{count} octets ({kind}). A stranger sent it: open it with care."));
+        return Ok(());
+    }
+    let value = json!({ "file": file.display().to_string(), "bytes": count });
     output.show(&value, || {
-        let kind = kind(&found.listed.content_type).as_str();
-        format!(
-            "{} has {} octets ({kind}). A stranger sent it: open it with care.",
-            file.display(),
-            found.octets.len()
-        )
+        format!("{} has {count} octets ({kind}). A stranger sent it: open it with care.", file.display())
     })
 }
 

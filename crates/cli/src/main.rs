@@ -1,7 +1,7 @@
 //! `tidings`: one program. `dev` to try, `serve` to run, and the operator's commands, which need no server.
 //!
-//! Exit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong), 2 the command or the
-//! configuration is wrong. `serve` also ends with 74 if the disk failed, and with 75 if other nodes took it for dead.
+//! Exit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong, or a table has no row that an import can
+//! take over), 2 the command or the configuration is wrong. `serve` also ends with 74 if the disk failed, and with 75 if other nodes took it for dead.
 
 mod account;
 mod backup;
@@ -311,7 +311,8 @@ mod tests {
         let mut text = String::from(
             "# The command line\n\nGenerated from the program: do not edit by hand.\n\n\
              Commands need no running server: they open the store of the data directory. With `--json` each prints \
-             one JSON value.\nExit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong), \
+             one JSON value.\nExit codes: 0 it was done, 1 it could not be done (or `doctor` found something wrong, or a \
+             table has no row that an import can take over), \
              2 the command or the configuration is wrong, 74 the disk failed while serving, 75 this node was taken for \
              dead by the others while serving: start it again.\n",
         );

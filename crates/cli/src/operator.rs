@@ -167,7 +167,7 @@ pub struct Operator {
     pub account: AccountId,
     /// Where it is.
     pub home: Home,
-    /// What programmes are called.
+    /// What programmes are called, and were.
     pub names: Arc<programme::Names>,
 }
 

@@ -1,9 +1,12 @@
 //! What a command shows: text for people, or one JSON value with `--json`. Results go to standard output, everything
 //! else to standard error. Colours only on a terminal that wants them.
 
+use anyhow::{Context, bail};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use tidings_domain::text::is_active;
 
 /// How results are shown.
@@ -22,6 +25,101 @@ pub fn write(octets: &[u8]) -> anyhow::Result<()> {
     out.write_all(octets)?;
     out.flush()?;
     Ok(())
+}
+
+/// Where something goes that a command writes out: a new file, or standard output. A file is for its owner alone, since what is
+/// written there is about people, and it goes away again unless it was written to its end.
+#[derive(Debug)]
+pub struct Sink(Option<NewFile>);
+
+#[derive(Debug)]
+struct NewFile {
+    file: File,
+    path: PathBuf,
+    is_whole: bool,
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // A part is worth nothing, and what broke it off is the thing to tell of.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether this stands for standard output.
+pub fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl Sink {
+    /// A new file, or standard output for `-` and where no file is named.
+    ///
+    /// # Errors
+    /// There is such a file, or it cannot be made.
+    pub fn open(to: Option<&Path>) -> anyhow::Result<Self> {
+        match to.filter(|path| !is_standard(path)) {
+            Some(path) => Self::new_file(path),
+            None => Ok(Self(None)),
+        }
+    }
+
+    /// A new file, for what is written beside a result, which has standard output.
+    ///
+    /// # Errors
+    /// It is `-`, there is such a file, or it cannot be made.
+    pub fn beside(path: &Path) -> anyhow::Result<Self> {
+        if is_standard(path) {
+            bail!(
+                "standard output has the result of this command: name a file, or ./- for one that is called so"
+            );
+        }
+        Self::new_file(path)
+    }
+
+    fn new_file(path: &Path) -> anyhow::Result<Self> {
+        let mut options = File::options();
+        // Never over another file.
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(path) {
+            Ok(file) => Ok(Self(Some(NewFile { file, path: path.to_owned(), is_whole: false }))),
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => bail!(
+                "{} is there already, and nothing is written over a file: name a new one, or move that one away",
+                path.display()
+            ),
+            Err(why) => Err(why).with_context(|| format!("{} cannot be made", path.display())),
+        }
+    }
+
+    /// The next part of it.
+    ///
+    /// # Errors
+    /// There is no room, or standard output is closed.
+    pub fn write(&mut self, octets: &[u8]) -> anyhow::Result<()> {
+        match &mut self.0 {
+            None => write(octets),
+            Some(new) => new
+                .file
+                .write_all(octets)
+                .with_context(|| format!("{} cannot be written, and is removed again", new.path.display())),
+        }
+    }
+
+    /// That was all.
+    ///
+    /// # Errors
+    /// It does not get to the disk.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        let Some(new) = &mut self.0 else { return Ok(()) };
+        new.file
+            .sync_all()
+            .with_context(|| format!("{} cannot be written, and is removed again", new.path.display()))?;
+        new.is_whole = true;
+        Ok(())
+    }
 }
 
 /// A line on standard error. If nobody reads there, nobody misses it.
@@ -210,6 +308,30 @@ mod tests {
         let line = inert(&value.to_string());
         assert_eq!(line, r#"{"text":"\u001b[2J\u009b31m \u202eé\udb40\udc68 שלום"}"#);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("it is JSON"), value);
+    }
+
+    #[test]
+    fn a_new_file_is_its_owners_and_whole_or_not_there() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("new.csv");
+        let mut sink = Sink::open(Some(&path)).expect("it is new");
+        sink.write(b"half").expect("there is room");
+        drop(sink);
+        assert!(!path.exists());
+
+        let mut sink = Sink::beside(&path).expect("it is new again");
+        sink.write(b"all of it").expect("there is room");
+        sink.finish().expect("there is room");
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"all of it");
+        assert_eq!(std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
+        let why = Sink::open(Some(&path)).expect_err("it is there").to_string();
+        assert!(why.contains("is there already, and nothing is written over a file"), "{why}");
+        assert_eq!(std::fs::read(&path).expect("it stays"), b"all of it");
+        assert!(Sink::open(Some(&directory.path().join("no/such.csv"))).is_err());
+
+        assert!(matches!(Sink::open(Some(Path::new("-"))), Ok(Sink(None))));
+        assert!(Sink::beside(Path::new("-")).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tidings_carriers::codes::Codes;
 use tidings_domain::address;
 use tidings_domain::content;
 use tidings_domain::node::Roles;
+use tidings_domain::octets::hexadecimal;
 use tidings_domain::quiet_hours;
 use tidings_egress::Policy;
 use tidings_engine::code::{KEY_OCTETS, Key};
@@ -94,7 +95,7 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
     // The trail shows with which configuration messages were sent, and when that changed.
     let actor = tidings_store::Actor { account: engine.default_account(), who: "operator".to_owned() };
     let fingerprint = tidings_wire::token::hash(&format!("{config:?}"));
-    let fingerprint: String = fingerprint[..8].iter().map(|octet| format!("{octet:02x}")).collect();
+    let fingerprint = hexadecimal(&fingerprint[..8]);
     let file = place.file().map(|path| path.display().to_string()).unwrap_or_default();
     store
         .record_audit(actor, "configuration.load".to_owned(), file, fingerprint, engine.clock().now())
@@ -221,10 +222,6 @@ pub fn code_key(config: &Config, home: &Home) -> anyhow::Result<Option<Key>> {
         )
     })?;
     Ok(Some(Key::new(octets)))
-}
-
-fn hexadecimal(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn octets(text: &str) -> Option<[u8; KEY_OCTETS]> {

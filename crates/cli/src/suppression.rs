@@ -10,8 +10,10 @@ use crate::output::{Output, Table, numbered, when};
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use tidings_domain::id::SuppressionId;
+use tidings_domain::account::{Environment, Realm};
+use tidings_domain::id::{AccountId, SuppressionId};
 use tidings_domain::programme::{self, Programmes};
 use tidings_domain::suppression::{Listing, Reason, default_end};
 use tidings_domain::time::Timestamp;
@@ -19,6 +21,11 @@ use tidings_engine::journal::{self, Replayed};
 use tidings_engine::suppression::Lift;
 use tidings_store::{Backend, Page, Suppression, SuppressionFilter};
 use tidings_wire::suppression::shown;
+
+/// Entries that are read at once.
+const PAGE: usize = 1_000;
+/// Commands that one piece of advice names, at most: there may be a thousand accounts.
+const COMMANDS_MAX: usize = 4;
 
 /// What to do with the list.
 #[derive(Debug, Subcommand)]
@@ -38,8 +45,8 @@ pub enum Command {
         #[arg(long)]
         full: bool,
         /// How many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
-        limit: u16,
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        limit: u32,
         #[command(flatten)]
         whose: Whose,
     },
@@ -53,7 +60,8 @@ pub enum Command {
         /// opted_out, invalid_number, manual or unreachable
         #[arg(long, default_value = "manual", value_parser = reason)]
         reason: Reason,
-        /// Until when (2026-11-23T08:00:00Z); for ever without a word
+        /// Until when: a time with its offset (2026-11-23T08:00:00Z, 2026-11-23T08:00:00+01:00), not a day alone; for ever without a
+        /// word, invalid_number and unreachable for 90 days
         #[arg(long, value_name = "TIME", value_parser = time)]
         until: Option<Timestamp>,
         #[command(flatten)]
@@ -91,14 +99,14 @@ fn programme_name(text: &str) -> Result<programme::Name, String> {
 }
 
 /// What an entry stops, for people.
-fn what(programme: Option<&programme::Name>) -> String {
+fn what(programme: Option<&str>) -> String {
     programme.map_or_else(|| "nothing more".to_owned(), |name| format!("no more messages of {name}"))
 }
 
 /// What is stopped of somebody who stands so, for people; empty for nothing.
-fn still(standing: &Listing) -> String {
+fn still(standing: &Listing, names: &programme::Names) -> String {
     let all = standing.account.map(|_| what(None)).into_iter();
-    let programmes = standing.programmes.keys().map(|name| what(Some(name)));
+    let programmes = standing.told(names).into_iter().map(|name| what(Some(&name)));
     let lost =
         standing.lost.keys().map(|name| format!("{} (for {name}, which is no [[programme]])", what(None)));
     all.chain(programmes).chain(lost).collect::<Vec<_>>().join(", ")
@@ -116,7 +124,12 @@ pub async fn of_lost_programmes(
 ) -> anyhow::Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let names = programmes.names();
-    for (name, count) in store.programmes_listed(now).await? {
+    let mut listed: BTreeMap<programme::Name, Vec<(Realm, u64)>> = BTreeMap::new();
+    for ((name, realm), count) in store.programmes_listed(now).await? {
+        listed.entry(name).or_default().push((realm, count));
+    }
+    for (name, realms) in listed {
+        let count: u64 = realms.iter().map(|(_, count)| count).sum();
         let entries =
             numbered(count, "entry of the suppression list is", "entries of the suppression list are");
         if names.all_of(&name).is_none() {
@@ -125,7 +138,8 @@ pub async fn of_lost_programmes(
                     r#"{entries} for the programme "{name}", which is not in the configuration, so nothing at all is sent to these people"#
                 ),
                 format!(
-                    r#"write formerly = ["{name}"] into the [[programme]] that it is now, or a [[programme]] of this name again; `tidings suppression list --programme {name}` shows them"#
+                    r#"write formerly = ["{name}"] into the [[programme]] that it is now, or a [[programme]] of this name again; {} them"#,
+                    shows(&name, &realms, store.default_account(now).await?)
                 ),
             ));
         } else if let Some(sender) = programmes.all_shared(&name) {
@@ -140,6 +154,27 @@ pub async fn of_lost_programmes(
     Ok(found)
 }
 
+/// The commands that show the entries for this programme in these realms, and that they do.
+fn shows(name: &programme::Name, realms: &[(Realm, u64)], default: AccountId) -> String {
+    let command = |(realm, _): &(Realm, u64)| {
+        let environment = match realm.environment {
+            Environment::Test => "",
+            Environment::Live => " --environment live",
+        };
+        let account = match realm.account == default {
+            true => String::new(),
+            false => format!(" --account {}", realm.account),
+        };
+        format!("`tidings suppression list --programme {name}{environment}{account}`")
+    };
+    let commands: Vec<String> = realms.iter().take(COMMANDS_MAX).map(command).collect();
+    let verb = if realms.len() == 1 { "shows" } else { "show" };
+    match realms.len().saturating_sub(COMMANDS_MAX) {
+        0 => format!("{} {verb}", commands.join(" and ")),
+        more => format!("{} and {} {verb}", commands.join(", "), format_args!("{more} more like them")),
+    }
+}
+
 /// Does it.
 ///
 /// # Errors
@@ -150,9 +185,8 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         Command::List { to, programme, all, full, limit, whose } => {
             let realm = operator.realm(&whose).await?;
             let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
-            let page = Page { before: None, limit: usize::from(limit) };
             let filter = SuppressionFilter { recipient, programme, include_lifted: all };
-            let list = operator.store.suppressions(realm, filter, page).await?.items;
+            let list = list(&*operator.store, realm, filter, limit as usize).await?;
             let mut value = serde_json::to_value(list.iter().map(shown).collect::<Vec<_>>())?;
             if !full {
                 for (one, entry) in list.iter().zip(value.as_array_mut().into_iter().flatten()) {
@@ -203,7 +237,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 format!(
                     "{} gets {} ({}). Lift it with `tidings suppression lift`.",
                     one.recipient,
-                    what(one.programme.as_ref()),
+                    what(one.programme.as_ref().map(programme::Name::as_str)),
                     one.reason.as_str()
                 )
             })?;
@@ -217,7 +251,10 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 tidings_engine::suppression::lift(&*operator.store, &operator.names, lift, &actor, now)
                     .await?;
             let stands = operator.store.suppressed(vec![(realm, recipient)], operator.now()).await?;
-            let still = stands.first().map(still).filter(|still| !still.is_empty());
+            let still = stands
+                .first()
+                .map(|standing| still(standing, &operator.names))
+                .filter(|still| !still.is_empty());
             let one = lifted.ok_or_else(|| match &still {
                 None => anyhow!("{recipient} is not on the list of {}", whose.environment.as_str()),
                 Some(still) => anyhow!("{recipient} has no such entry, but gets {still}"),
@@ -234,6 +271,26 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
         }
     }
     operator.close().await
+}
+
+/// So many entries, newest first.
+async fn list(
+    store: &dyn Backend,
+    realm: Realm,
+    filter: SuppressionFilter,
+    limit: usize,
+) -> anyhow::Result<Vec<Suppression>> {
+    let mut list = Vec::new();
+    let mut before = None;
+    loop {
+        let page = Page { before, limit: (limit - list.len()).min(PAGE) };
+        let found = store.suppressions(realm, filter.clone(), page).await?;
+        list.extend(found.items);
+        before = found.next;
+        if before.is_none() || list.len() >= limit {
+            return Ok(list);
+        }
+    }
 }
 
 /// Replays a journal.

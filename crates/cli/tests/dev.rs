@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use tidings_domain::octets::hexadecimal;
 
 /// How often a thing that must come is looked for, and the pause between: together half a minute.
 const LOOKS: u32 = 300;
@@ -248,7 +249,7 @@ fn what_people_send_with_their_messages_is_kept_told_and_given_out_as_it_came() 
         (&"".into(), &"image".into(), &"Bild.JPG".into())
     );
     assert_eq!((&medium["bytes"], &medium["left_out"]), (&octets.len().into(), &serde_json::Value::Null));
-    let hash: String = Sha256::digest(&octets).iter().map(|octet| format!("{octet:02x}")).collect();
+    let hash = hexadecimal(&Sha256::digest(&octets));
     assert_eq!(medium["sha256"], hash);
     let url = medium["url"].as_str().expect("a path");
     let (head, body) = fetch(&dev.address, url, &dev.token, "");
@@ -265,9 +266,15 @@ fn what_people_send_with_their_messages_is_kept_told_and_given_out_as_it_came() 
     assert!(body.is_empty());
     let (head, _) = fetch(&dev.address, url, "tid_test_of_nobody", "");
     has(&head, "http/1.1 401 unauthorized");
-    let (head, body) = fetch(&dev.address, &url.replace("/media/1", "/media/2"), &dev.token, "");
-    has(&head, "http/1.1 404 not found");
-    assert!(String::from_utf8_lossy(&body).contains("NOT_FOUND"));
+    let (head, body) = fetch(&dev.address, url, &dev.token, "If-None-Match: \"another\"\r\n");
+    has(&head, "http/1.1 200 ok");
+    assert!(body == octets, "{head}");
+    for (other, more) in [("2", ""), ("2", "If-None-Match: *\r\n"), ("0", ""), ("01", ""), ("+1", "")] {
+        let other = url.replace("/media/1", &format!("/media/{other}"));
+        let (head, body) = fetch(&dev.address, &other, &dev.token, more);
+        has(&head, "http/1.1 404 not found");
+        assert!(String::from_utf8_lossy(&body).contains("NOT_FOUND"), "{other}");
+    }
 
     // One that is too large is named, and the message is there.
     let received = told(&dev, "message.received", numbers[1]);
@@ -306,6 +313,9 @@ fn what_people_send_with_their_messages_is_kept_told_and_given_out_as_it_came() 
     let save = ["inbound", "media", &id, "1", "--output", saved.to_str().expect("text")];
     assert_eq!(json(&save, &data)["bytes"], octets.len());
     assert!(std::fs::read(&saved).expect("it is there") == octets);
+    let piped = tidings(&["inbound", "media", &id, "1", "--output", "-"], &data);
+    assert!(piped.status.success() && piped.stdout == octets);
+    assert!(String::from_utf8_lossy(&piped.stderr).contains("open it with care"));
     std::fs::write(&saved, "mine").expect("written");
     let again = tidings(&save, &data);
     assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("is there already"));

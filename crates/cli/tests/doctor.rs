@@ -106,7 +106,12 @@ fn opt_outs_of_a_programme_that_is_not_configured_any_more_are_told_and_stop_eve
     };
 
     configured(&[programme("offers", "\"+15550001111\"", "stop = \"programme\""), news()]);
-    house.run(&["suppression", "add", "+15550002222", "--programme", "offers", "--reason", "opted_out"]);
+    let leave = |number: &str, environment: &str| {
+        let add = ["suppression", "add", number, "--programme", "offers", "--reason", "opted_out"];
+        house.run(&[&add[..], &["--environment", environment]].concat());
+    };
+    leave("+15550002222", "test");
+    leave("+12125550123", "live");
     assert_eq!(told(), [""; 0]);
     assert_eq!(sends("+15550001112", json!({})), "accepted");
     assert!(sends("+15550001111", json!({})).contains("for the programme offers"));
@@ -118,9 +123,16 @@ fn opt_outs_of_a_programme_that_is_not_configured_any_more_are_told_and_stop_eve
     }
     let lines = told();
     let [line] = &lines[..] else { panic!("{lines:?}") };
-    assert!(line.contains("1 entry of the suppression list is for the programme"), "{line}");
+    assert!(line.contains("2 entries of the suppression list are for the programme"), "{line}");
     assert!(line.contains("not in the configuration, so nothing at all is sent"), "{line}");
     assert!(line.contains("formerly = ["), "{line}");
+    // The commands that it names show what it counts, as they stand.
+    let commands: Vec<&str> = line.split('`').skip(1).step_by(2).collect();
+    let shown = commands.iter().map(|command| {
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        house.json(&words).as_array().expect("a list").len()
+    });
+    assert_eq!(shown.collect::<Vec<_>>(), [1, 1], "{line}");
     let listed = house.refusal(&["suppression", "lift", "+15550002222", "--reason", "asked"]);
     assert!(listed.contains("nothing more (for offers, which is no [[programme]])"), "{listed}");
     let started = house.log_of_start();
@@ -131,6 +143,16 @@ fn opt_outs_of_a_programme_that_is_not_configured_any_more_are_told_and_stop_eve
     assert_eq!(told(), [""; 0]);
     assert_eq!(sends("+15550001112", json!({})), "accepted");
     assert!(sends("+15550001111", json!({})).contains("for the programme deals"));
+    // Everybody is told the name that it has now, and where it helps the one from before.
+    let explained = house.run(&["explain", "--to", "+15550002222", "--programme", "deals"]);
+    assert!(explained.contains("for the programme deals"), "{explained}");
+    let still = house.refusal(&["suppression", "lift", "+15550002222", "--reason", "asked"]);
+    assert!(still.contains("gets no more messages of deals (formerly offers)\n"), "{still}");
+    let page = house.named("proof.html");
+    house.run(&["consent", "proof", "+15550002222", "--page", &page]);
+    let page = std::fs::read_to_string(page).expect("it is written");
+    assert!(page.contains("for messages of deals (formerly offers): none are sent"), "{page}");
+    assert!(page.contains("<td>offers (now deals)<td>opted_out"), "{page}");
     // It may be in the list by each of its names, and is lifted by any.
     house.run(&["suppression", "add", "+15550002222", "--programme", "deals", "--reason", "opted_out"]);
     let lift = |name: &'static str| {

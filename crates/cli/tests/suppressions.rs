@@ -124,6 +124,73 @@ fn a_file_of_opt_outs_is_reported_and_then_ends_what_waits() {
     assert!(over.contains("is there already"), "no file is written over: {over}");
 }
 
+/// Whoever runs it without reading it must not believe that something was taken over.
+#[test]
+fn a_table_with_nothing_to_take_over_is_no_success_of_any_import() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path(), "test");
+    let list = house.named("list.csv");
+    let consent = ["--attested-by", "Ana", "--act", "express", "--channel", "text", "--purpose", "alert"];
+    let imports = [
+        vec!["suppression"],
+        [&["consent"][..], &consent].concat(),
+        vec!["contact"],
+        vec!["contact", "--commit"],
+    ];
+    let mut import = String::new();
+    for (table, expected) in [
+        ("phone,given_at\n", "has no row below its headings"),
+        ("phone,given_at\n112,2024-03-01T09:30:00Z\n", "no row of"),
+    ] {
+        std::fs::write(&list, table).expect("written");
+        for words in &imports {
+            let command = [&[words[0], "import", &list], &words[1..], &["--json"]].concat();
+            let output = house.command(&command).output().expect("it runs");
+            let told = String::from_utf8(output.stderr).expect("text");
+            assert_eq!(output.status.code(), Some(1), "{command:?}: {told}");
+            assert!(told.contains(expected), "{command:?}: {told}");
+            let report: Value = serde_json::from_slice(&output.stdout).expect("the report");
+            if let Some(id) = report["id"].as_str() {
+                import = id.to_owned();
+            }
+        }
+    }
+    let told = house.refusal(&["contact", "commit", &import]);
+    assert!(told.contains(&format!("no row of {import} was taken over")), "{told}");
+    let told = house.refusal(&["suppression", "import", &list, "--number-column", "nope"]);
+    assert!(told.contains("No column is called nope. There are: phone, given_at."), "{told}");
+    assert_eq!(entries(&house), (0, 0));
+}
+
+/// The commands of the guide about programmes that put those who left one on the list for everything, as they stand there.
+#[test]
+fn who_left_a_programme_is_put_on_the_list_for_everything_as_the_guide_says() {
+    let guide = include_str!("../../../docs/src/guides/programmes.md");
+    let begin = guide.find("  (echo to;").expect("the guide has it");
+    let commands = guide[begin..].split("  ```").next().expect("it ends");
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let house = House::new(directory.path(), "live");
+    house.configure("[[programme]]\nname = \"offers\"\nseller = \"Acme\"\nsenders = [\"+12125551234\"]\n");
+    let list = house.named("list.csv");
+    table(&list, "phone,name", 1_500, |_| "somebody".to_owned());
+    house.run(&["suppression", "import", &list, "--environment", "live", "--programme", "offers"]);
+    assert_eq!(entries(&house), (1_500, 1_500));
+
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_tidings")).parent().expect("a directory");
+    let path = std::env::var("PATH").expect("there is one");
+    let output = std::process::Command::new("sh")
+        .args(["-e", "-c", commands])
+        .current_dir(directory.path())
+        .env("PATH", format!("{}:{path}", binary.display()))
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout).expect("text");
+    assert!(told.contains("1500 rows: 1500 good") && told.contains("Added: 1500 entries."), "{told}");
+    assert_eq!(entries(&house), (3_000, 1_500), "each has the entry for everything, too");
+}
+
 fn make(path: &str, rows: u64) {
     table(path, "phone,name", rows, |_| "somebody".to_owned());
 }

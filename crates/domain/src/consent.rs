@@ -9,6 +9,7 @@
 use crate::account::Realm;
 use crate::address::PhoneNumber;
 use crate::id::ConsentId;
+use crate::octets::hexadecimal;
 use crate::programme;
 use crate::purpose::Purpose;
 use crate::sender::Sender;
@@ -156,7 +157,7 @@ impl Wording {
 
     /// The SHA-256, in hexadecimal.
     pub fn sha256(&self) -> String {
-        self.hash.iter().map(|octet| format!("{octet:02x}")).collect()
+        hexadecimal(&self.hash)
     }
 }
 

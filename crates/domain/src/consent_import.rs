@@ -74,21 +74,21 @@ pub enum Column {
     UserAgent,
 }
 
-/// The headings of all columns, as headings are compared.
-const COLUMNS: [&str; 13] = [
-    "purpose",
-    "channel",
-    "act",
-    "method",
-    "givenat",
-    "expiresat",
-    "wording",
-    "wordingsha256",
-    "place",
-    "seller",
-    "programme",
-    "ip",
-    "useragent",
+/// The headings of all columns, as headings are compared, and what each is about.
+const COLUMNS: [(&str, Column); 13] = [
+    ("purpose", Column::Purpose),
+    ("channel", Column::Channel),
+    ("act", Column::Act),
+    ("method", Column::Method),
+    ("givenat", Column::GivenAt),
+    ("expiresat", Column::ExpiresAt),
+    ("wording", Column::Wording),
+    ("wordingsha256", Column::WordingSha256),
+    ("place", Column::Place),
+    ("seller", Column::Seller),
+    ("programme", Column::Programme),
+    ("ip", Column::Ip),
+    ("useragent", Column::UserAgent),
 ];
 
 /// The words that a row is about.
@@ -271,26 +271,11 @@ impl Subject for Consents {
     type Row = Row;
 
     fn column(&self, _: &str, folded: &str) -> Option<Column> {
-        Some(match folded {
-            "purpose" => Column::Purpose,
-            "channel" => Column::Channel,
-            "act" => Column::Act,
-            "method" => Column::Method,
-            "givenat" => Column::GivenAt,
-            "expiresat" => Column::ExpiresAt,
-            "wording" => Column::Wording,
-            "wordingsha256" => Column::WordingSha256,
-            "place" => Column::Place,
-            "seller" => Column::Seller,
-            "programme" => Column::Programme,
-            "ip" => Column::Ip,
-            "useragent" => Column::UserAgent,
-            _ => return None,
-        })
+        COLUMNS.into_iter().find_map(|(heading, column)| (heading == folded).then_some(column))
     }
 
     fn meant(&self, folded: &str) -> Option<&'static str> {
-        spelling::misspelt(folded, COLUMNS.into_iter())
+        spelling::misspelt(folded, COLUMNS.into_iter().map(|(heading, _)| heading))
     }
 
     fn judge(
@@ -569,10 +554,6 @@ mod tests {
         assert_eq!(begin("given_at"), Ok(Vec::new()));
         // What we wrote into a table of refused rows.
         assert_eq!(begin("refused_why"), Ok(vec!["refused_why".to_owned()]));
-        for known in COLUMNS {
-            let consents = Consents::new(vouched(), Programmes::NONE, now(), hash);
-            assert!(consents.column(known, known).is_some(), "{known}");
-        }
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! reads and writes tables, [`table`] judges the rows of one, [`import`] takes those of contacts over, [`consent_import`] says
 //! which are consents, and [`segment`] says whom a saved query finds. [`template`] makes texts from values, and
 //! [`conversation`] says who waits for an answer. [`text`], [`address`] and [`sender`] are
-//! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share.
+//! the parsed things that the rest trusts. [`id`], [`time`], [`account`] and [`event`] are the words they share, and [`octets`] how digests are written.
 
 pub mod account;
 pub mod address;
@@ -42,6 +42,7 @@ pub mod keyword;
 pub mod media;
 pub mod message;
 pub mod node;
+pub mod octets;
 pub mod pacing;
 pub mod poison;
 pub mod pool;

@@ -7,6 +7,7 @@
 //! Sources: RFC 6838 §4.2 (names of types), RFC 2046 §4.5.1 (what is unknown is `application/octet-stream`), WHATWG MIME Sniffing
 //! (types that a browser acts upon), OMA-TS-MMS-CONF §7 (what phones send).
 
+use crate::octets::hexadecimal;
 use crate::text::is_active;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -280,9 +281,7 @@ pub fn noted(all: &[Listed]) -> Option<String> {
     for item in all {
         let _ = write!(text, "{} {} ", item.content_type, item.octets);
         match &item.fate {
-            Fate::Kept(hash) => hash.iter().for_each(|octet| {
-                let _ = write!(text, "{octet:02x}");
-            }),
+            Fate::Kept(hash) => text.push_str(&hexadecimal(hash)),
             Fate::LeftOut(why) => text.push_str(why.as_str()),
         }
         if let Some(name) = &item.name {

@@ -355,6 +355,22 @@ impl Names {
             Some(known) => known.iter().find(|names| names.contains(name)).map(Vec::as_slice),
         }
     }
+
+    /// The name that the programme has now which is, or was, called so. `None` if nobody knows it any more.
+    pub fn present<'a>(&'a self, name: &'a Name) -> Option<&'a Name> {
+        self.all_of(name).and_then(<[Name]>::first)
+    }
+
+    /// The same for people, with the names that it had before: `deals (formerly offers)`. One that nobody knows has its own.
+    pub fn told(&self, name: &Name) -> String {
+        match self.all_of(name) {
+            Some([present, formerly @ ..]) if !formerly.is_empty() => {
+                let formerly: Vec<&str> = formerly.iter().map(Name::as_str).collect();
+                format!("{present} (formerly {})", formerly.join(", "))
+            }
+            _ => name.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]

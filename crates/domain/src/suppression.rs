@@ -13,7 +13,7 @@ use crate::programme;
 use crate::purpose::Purpose;
 use crate::reply::{self, Reply};
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why somebody is on the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -259,6 +259,11 @@ impl Listing {
         self.against(None).map(|one| one.reason)
     }
 
+    /// The programmes whose messages are stopped, each once however many names it had, as [`programme::Names::told`] has them.
+    pub fn told(&self, names: &programme::Names) -> BTreeSet<String> {
+        self.programmes.keys().map(|name| names.told(name)).collect()
+    }
+
     /// The strongest reason, whatever it is about.
     pub fn strongest(&self) -> Option<Reason> {
         let all = self.account.iter().chain(self.programmes.values()).chain(self.lost.values());
@@ -487,6 +492,16 @@ mod tests {
             "manual of gone, manual of gone, manual of gone, opted_out of news",
         );
         check(&[of("gone", manual), entry(out, None)], &["opted_out of all"; 4].join(", "));
+        // People are told a programme once, by the name that it has now.
+        let told = |entries: &[Suppression]| {
+            let told = Listing::of(entries, &all.names(), at(5)).told(&all.names());
+            told.into_iter().collect::<Vec<_>>().join(" | ")
+        };
+        for name in ["offers", "deals"] {
+            assert_eq!(told(&[of(name, out)]), "deals (formerly offers)", "{name}");
+        }
+        assert_eq!(told(&[of("offers", out), of("news", out)]), "deals (formerly offers) | news");
+        assert_eq!(told(&[of("gone", out)]), "");
         // A word to join takes back what is about the programme, and about everything in so many words.
         let standing = Listing::of(&[of("gone", out), of("deals", manual)], &all.names(), at(5));
         let back = standing.to_take_back(Some(&name("deals")));

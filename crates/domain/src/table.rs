@@ -237,8 +237,13 @@ pub enum Unusable {
     Empty,
     /// The line with the headings cannot be read.
     Headings,
-    /// No column is known to have numbers. With the headings that there are.
-    NoNumbers(Vec<String>),
+    /// No column is known to have numbers, or none is called as the caller says.
+    NoNumbers {
+        /// What the caller calls it, if anything.
+        wanted: Option<String>,
+        /// The headings that there are.
+        headings: Vec<String>,
+    },
     /// Two columns mean the same.
     Twice(String),
     /// A column would be passed over whose heading is nearly one that is known.
@@ -262,7 +267,7 @@ impl Unusable {
         match self {
             Self::Empty => "empty",
             Self::Headings => "no_headings",
-            Self::NoNumbers(_) => "no_number_column",
+            Self::NoNumbers { .. } => "no_number_column",
             Self::Twice(_) => "same_column_twice",
             Self::Misspelt { .. } => "misspelt_column",
             Self::Columns => "too_many_columns",
@@ -280,7 +285,10 @@ impl fmt::Display for Unusable {
             Self::Headings => {
                 f.write_str("The first line must name the columns; its quotes are broken, or it is too long.")
             }
-            Self::NoNumbers(headings) => write!(
+            Self::NoNumbers { wanted: Some(wanted), headings } => {
+                write!(f, "No column is called {wanted}. There are: {}.", headings.join(", "))
+            }
+            Self::NoNumbers { wanted: None, headings } => write!(
                 f,
                 "No column is known to hold phone numbers. The first line must name the columns; say which one it is (number_column, --number-column). There are: {}.",
                 headings.join(", ")
@@ -615,8 +623,11 @@ impl<S: Subject> Reader<S> {
                 .or_else(|| names.iter().position(|name| !name.is_empty() && *name == folded(wanted))),
             None => NUMBERS.iter().find_map(|known| names.iter().position(|name| name == known)),
         };
-        let short = |heading: &String| heading.chars().take(40).collect();
-        number.ok_or_else(|| Unusable::NoNumbers(self.headings.iter().map(short).collect()))
+        let short = |heading: &String| heading.chars().take(40).collect::<String>();
+        number.ok_or_else(|| Unusable::NoNumbers {
+            wanted: self.options.number_column.as_ref().map(short),
+            headings: self.headings.iter().map(short).collect(),
+        })
     }
 
     fn accept(&mut self, row: S::Row, mends: Mends) {
@@ -829,7 +840,11 @@ mod tests {
         check("+46701234567\n", "no_number_column");
         check("number,\"city\"x\n", "no_headings");
         check(&format!("number{}\n", ",a".repeat(COLUMNS_MAX)), "too_many_columns");
-        let named = Options { number_column: Some("Ring me".to_owned()), ..options() };
+        let named = |column: &str| Options { number_column: Some(column.to_owned()), ..options() };
+        let why = read_with(named("nope"), "phone,Ring me\nx,+46701234567\n").expect_err("there is none");
+        assert_eq!(why.code(), "no_number_column");
+        assert_eq!(why.to_string(), "No column is called nope. There are: phone, Ring me.");
+        let named = named("Ring me");
         assert_eq!(read_with(named, "phone,Ring me\nx,+46701234567\n").expect("a table").0.rows.len(), 1);
     }
 }

@@ -46,7 +46,6 @@ pub use suppression::*;
 pub use template::*;
 
 use crate::{Error, Guard, Result, Waiting};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -409,9 +408,8 @@ pub trait Backend: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Option<Suppression>>;
 
-    /// How many entries count now that are about one programme, of all accounts, by the name that they were made with. Reads
-    /// the whole list.
-    fn programmes_listed(&self, now: Timestamp) -> BoxFuture<'_, BTreeMap<programme::Name, u64>>;
+    /// How many entries count now that are about one programme, of all accounts. Reads the whole list.
+    fn programmes_listed(&self, now: Timestamp) -> BoxFuture<'_, ProgrammesListed>;
 
     /// A page of the list, newest first. Whoever asks for a programme alone may go through the whole list.
     fn suppressions(

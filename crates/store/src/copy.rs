@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use tidings_domain::octets::hexadecimal;
 
 // ── what there is ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -655,7 +656,7 @@ fn begin(source: &mut dyn End, target: &mut dyn End) -> Result<()> {
         hash.update([u8::from(number.is_some())]);
         hash.update(number.unwrap_or_default().to_be_bytes());
     }
-    let ours: String = hash.finalize()[..16].iter().map(|octet| format!("{octet:02x}")).collect();
+    let ours = hexadecimal(&hash.finalize()[..16]);
     match target.mark()? {
         Some(mark) if mark == ours => Ok(()),
         Some(_) => Err(Error::Conflict(

@@ -70,7 +70,7 @@ codes! {
     InvalidRequest "INVALID_REQUEST" 400 "The request cannot be understood"
         "Correct what is named in `detail` and `errors`, and send it again."
     InvalidNumber "INVALID_NUMBER" 422 "The recipient's phone number cannot be used"
-        "Write the number with + and the country code, and drop it from your records if it stays invalid."
+        "Write the number with + and the country code. If it is on the suppression list, as not in use or `unreachable`, ask the person for the right one, or lift the entry with a reason if you know that it is in use. Drop from your records what stays invalid."
     InvalidSender "INVALID_SENDER" 422 "The sender cannot be used"
         "Send from another sender: a phone number, a short code, or a name that the recipient's country allows; `detail` says what is against this one."
     InvalidText "INVALID_TEXT" 422 "The text cannot be sent"

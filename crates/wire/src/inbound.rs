@@ -1,11 +1,12 @@
 //! A message that a person sent, as it is read by its id: what events tell of it, and what came, octet by octet.
 
-use crate::media::{Medium, hexadecimal, media};
+use crate::media::{Medium, media};
 use crate::show::Shown;
 use crate::webhook::{Inbound, Parts};
 use serde::Serialize;
 use tidings_domain::id::{ConnectionId, ContactId, ConversationId, InboundId};
 use tidings_domain::inbound::Whose;
+use tidings_domain::octets::hexadecimal;
 use tidings_domain::text::Segment;
 use tidings_domain::time::Timestamp;
 use utoipa::ToSchema;

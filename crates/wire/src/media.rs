@@ -1,9 +1,9 @@
 //! Media that people send, as messages show them.
 
 use serde::Serialize;
-use std::fmt::Write as _;
 use tidings_domain::id::InboundId;
 use tidings_domain::media::{Fate, Listed, kind};
+use tidings_domain::octets::hexadecimal;
 use utoipa::ToSchema;
 
 /// Something that a person sent with a message, or in place of a text.
@@ -46,12 +46,4 @@ fn medium(message: InboundId, place: usize, listed: &Listed) -> Medium<'_> {
         url: hash.map(|_| format!("/v1/inbound/{message}/media/{place}")),
         left_out,
     }
-}
-
-/// Octets in hexadecimal.
-pub fn hexadecimal(octets: &[u8]) -> String {
-    octets.iter().fold(String::with_capacity(2 * octets.len()), |mut text, octet| {
-        write!(text, "{octet:02x}").expect("a string takes everything");
-        text
-    })
 }

@@ -37,7 +37,8 @@ pub struct How {
     /// opted_out, invalid_number, manual or unreachable
     #[arg(long, default_value = "opted_out", value_parser = reason)]
     reason: Reason,
-    /// Until when (2026-11-23T08:00:00Z); for ever without a word, invalid_number and unreachable for 90 days
+    /// Until when: a time with its offset (2026-11-23T08:00:00Z, 2026-11-23T08:00:00+01:00), not a day alone; for ever without a word,
+    /// invalid_number and unreachable for 90 days
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Timestamp>,
     #[command(flatten)]

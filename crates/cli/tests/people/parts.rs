@@ -4,6 +4,7 @@ use crate::carrier::{Carrier, Said};
 use crate::subject::{PERSON, SENDER, Subject, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tidings_domain::octets::hexadecimal;
 
 /// The texts of people that were told so far.
 fn told(subject: &Subject) -> Vec<String> {
@@ -60,7 +61,7 @@ fn a_part_that_never_comes_leaves_a_mark_and_what_was_written_does_nothing_where
     let mut first = Said::part(PERSON, SENDER, (9, 3, 1), "");
     first.data_coding = 8;
     first.text = hostile.encode_utf16().chain([0xD83D]).flat_map(u16::to_be_bytes).collect();
-    let octets: String = first.text.iter().map(|octet| format!("{octet:02x}")).collect();
+    let octets = hexadecimal(&first.text);
     carrier.say_all(&[first, Said::part(PERSON, SENDER, (9, 3, 3), "end")]);
     let event = wait("it is told without its second part", || subject.events("message.received").pop());
     let data = &event["data"];

@@ -275,7 +275,7 @@ impl Backend for Membership {
         read suppressed(recipients: Vec<(Realm, PhoneNumber)>, now: Timestamp) -> Vec<Listing>;
         write stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         write lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        read programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        read programmes_listed(now: Timestamp) -> ProgrammesListed;
         read suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
         read turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;

@@ -90,7 +90,7 @@ impl Arrival {
 
 impl Inbound {
     /// What came with it at this place, from 1, if it was kept.
-    pub(crate) fn kept(&self, place: u8) -> Option<&Listed> {
+    pub fn kept(&self, place: u8) -> Option<&Listed> {
         let listed = self.media.get(usize::from(place).checked_sub(1)?)?;
         matches!(listed.fate, Fate::Kept(_)).then_some(listed)
     }

@@ -1,6 +1,7 @@
 //! The suppression list.
 
 use super::{Actor, Inbound};
+use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::{AuditId, SuppressionId};
@@ -28,6 +29,9 @@ impl SuppressionFilter {
         Self { recipient: Some(recipient), include_lifted: true, ..Self::default() }
     }
 }
+
+/// How many entries count that are about one programme: by the name that they were made with, and whose they are.
+pub type ProgrammesListed = BTreeMap<(programme::Name, Realm), u64>;
 
 /// Changes of the suppression list.
 #[derive(Debug, Clone, PartialEq, Eq)]

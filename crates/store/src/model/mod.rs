@@ -573,7 +573,7 @@ impl Backend for Model {
         write suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         write stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         write lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        read programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        read programmes_listed(now: Timestamp) -> ProgrammesListed;
         read suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         read listed(after: AuditId, limit: usize) -> Listed;
 

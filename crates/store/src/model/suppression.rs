@@ -286,11 +286,11 @@ impl Tables {
         }
     }
 
-    pub(super) fn programmes_listed(&mut self, now: Timestamp) -> Result<BTreeMap<programme::Name, u64>> {
-        let mut found = BTreeMap::new();
+    pub(super) fn programmes_listed(&mut self, now: Timestamp) -> Result<ProgrammesListed> {
+        let mut found = ProgrammesListed::new();
         for entry in self.suppressions.rows.values().filter(|entry| entry.is_in_force(now)) {
             if let Some(name) = &entry.programme {
-                *found.entry(name.clone()).or_default() += 1;
+                *found.entry((name.clone(), entry.realm)).or_default() += 1;
             }
         }
         Ok(found)

@@ -46,7 +46,6 @@ use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Kind, Operation, Readers, Reading, Writer};
 use news::Fellowship;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -360,7 +359,7 @@ impl Backend for Postgres {
         together suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>, suppress_needs of entries, weighs entries.len();
         writer message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        single suppression::programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        single suppression::programmes_listed(now: Timestamp) -> ProgrammesListed;
         single suppression::suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 

@@ -478,22 +478,20 @@ pub(super) async fn history(
     rows.iter().map(read).collect()
 }
 
-pub(super) async fn programmes_listed(
-    rx: &Rx<'_>,
-    now: &Timestamp,
-) -> Result<BTreeMap<programme::Name, u64>> {
+pub(super) async fn programmes_listed(rx: &Rx<'_>, now: &Timestamp) -> Result<ProgrammesListed> {
     let rows = rx
         .sql
         .rows(
-            "SELECT s.programme, count(*) FROM suppression s WHERE s.programme IS NOT NULL AND s.lifted_at IS NULL
-               AND (s.expires_at IS NULL OR s.expires_at > $1) GROUP BY s.programme",
+            "SELECT s.account, s.live, s.programme, count(*) FROM suppression s
+             WHERE s.programme IS NOT NULL AND s.lifted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > $1)
+             GROUP BY s.programme, s.account, s.live",
             &[&now.as_millis()],
         )
         .await?;
-    let mut found = BTreeMap::new();
+    let mut found = ProgrammesListed::new();
     for row in &rows {
-        let count: i64 = cell(row, 1)?;
-        found.extend(column::programme(cell(row, 0)?)?.map(|name| (name, count.unsigned_abs())));
+        let (of, count) = (realm(row, 0)?, cell::<i64>(row, 3)?.unsigned_abs());
+        found.extend(column::programme(cell(row, 2)?)?.map(|name| ((name, of), count)));
     }
     Ok(found)
 }

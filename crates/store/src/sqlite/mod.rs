@@ -39,7 +39,6 @@ use crate::backend::*;
 use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Condition, Desk, Kind, Readers, Writer};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
@@ -283,7 +282,7 @@ impl Backend for Sqlite {
         writer suppression::suppress(entries: Vec<Suppression>, actor: Actor) -> Vec<Suppression>;
         work message::stop_waiting(people: Vec<(Realm, PhoneNumber)>, limit: usize, now: Timestamp) -> Advanced;
         writer suppression::lift(realm: Realm, recipient: PhoneNumber, programme: Option<programme::Name>, reason: String, actor: Actor, now: Timestamp) -> Option<Suppression>;
-        readers suppression::programmes_listed(now: Timestamp) -> BTreeMap<programme::Name, u64>;
+        readers suppression::programmes_listed(now: Timestamp) -> ProgrammesListed;
         readers suppression::suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 

@@ -11,7 +11,6 @@ use crate::column::{self, live, number};
 use crate::looked::Looked;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::consent::OptOut;
@@ -48,19 +47,20 @@ pub(super) fn suppressed(
     recipients.iter().map(standing).collect()
 }
 
-pub(super) fn programmes_listed(rx: &mut Rx<'_>, now: &Timestamp) -> Result<BTreeMap<programme::Name, u64>> {
+pub(super) fn programmes_listed(rx: &mut Rx<'_>, now: &Timestamp) -> Result<ProgrammesListed> {
     let mut statement = rx
         .sql
         .prepare_cached(
-            "SELECT programme, count(*) FROM suppression
-             WHERE programme IS NOT NULL AND lifted_at IS NULL AND (expires_at IS NULL OR expires_at > ?1) GROUP BY programme",
+            "SELECT account, live, programme, count(*) FROM suppression
+             WHERE programme IS NOT NULL AND lifted_at IS NULL AND (expires_at IS NULL OR expires_at > ?1)
+             GROUP BY programme, account, live",
         )
         .map_err(failed)?;
     let mut rows = statement.query([now.as_millis()]).map_err(failed)?;
-    let mut found = BTreeMap::new();
+    let mut found = ProgrammesListed::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let count: i64 = get(row, 1)?;
-        found.extend(column::programme(get(row, 0)?)?.map(|name| (name, count.unsigned_abs())));
+        let (of, count) = (realm(row, 0)?, get::<i64>(row, 3)?.unsigned_abs());
+        found.extend(column::programme(get(row, 2)?)?.map(|name| ((name, of), count)));
     }
     Ok(found)
 }

@@ -423,7 +423,7 @@ fn a_programme_that_is_renamed_keeps_its_opt_outs_and_those_of_one_that_is_gone_
         accept(&store, [Message { recipient: number(8), ..waits(1) }]).await;
         hear(&store, vec![to_news(11, "STOP", 1)], 1).await;
         let listed = store.programmes_listed(at(2)).await.expect("read");
-        assert_eq!(listed.into_iter().collect::<Vec<_>>(), [(news(), 1)]);
+        assert_eq!(listed.into_iter().collect::<Vec<_>>(), [((news(), HOME), 1)]);
         assert_eq!(admitted(&store, 20, Some("offers")).await, Some(Admission::Admitted));
         assert_eq!(admitted(&store, 21, None).await, Some(Admission::Admitted));
         assert_eq!(admitted(&store, 22, Some("news")).await, stopped("news"));
