@@ -172,6 +172,16 @@ impl Permit {
     pub const fn segments(&self) -> usize {
         self.segments
     }
+
+    /// Gives these back together, all of one window: whoever waits for room is woken once, and finds all of it.
+    pub fn give_back(permits: Vec<Self>) {
+        let mut permits = permits.into_iter();
+        let Some(mut all) = permits.next() else { return };
+        for mut permit in permits {
+            debug_assert!(Arc::ptr_eq(&all.window, &permit.window), "they are of one window");
+            all.segments += std::mem::take(&mut permit.segments);
+        }
+    }
 }
 
 impl Drop for Permit {
@@ -225,6 +235,22 @@ mod tests {
         barrier.await;
         drop(after);
         assert_eq!(window.free(), 10);
+    }
+
+    #[tokio::test]
+    async fn places_that_come_back_together_are_all_there_for_whoever_is_woken() {
+        let window = Window::new();
+        window.resize(5);
+        let first = window.take(2).expect("room");
+        let mut barrier = Box::pin(window.barrier());
+        let second = window.take(3).expect("room");
+        let mut room = Box::pin(window.changed());
+        assert!(futures_poll(&mut room).await.is_none());
+        Permit::give_back(vec![first, second]);
+        assert_eq!(window.free(), 5);
+        assert!(futures_poll(&mut room).await.is_some());
+        assert!(futures_poll(&mut barrier).await.is_some());
+        Permit::give_back(Vec::new());
     }
 
     #[tokio::test]

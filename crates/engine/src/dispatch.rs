@@ -1092,7 +1092,7 @@ impl Heard {
         };
         // Only now: what a crash leaves in doubt was claimed or answered and not committed, and that has a place in
         // the window until here.
-        drop(self.permits);
+        Permit::give_back(self.permits);
         // What is not stored is not acknowledged: the carrier keeps it and offers it again.
         let Some(stored) = stored else { return Vec::new() };
         for ((acknowledge, is_opt_out), opted_out) in self.of_arrivals.into_iter().zip(stored) {
