@@ -83,9 +83,14 @@ pub struct Programme {
 }
 
 impl Programme {
+    /// Its name, and then those that it had before.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        std::iter::once(&self.name).chain(&self.formerly)
+    }
+
     /// Whether this is its name, or was.
     pub fn is_called(&self, name: &Name) -> bool {
-        self.name == *name || self.formerly.contains(name)
+        self.names().any(|known| known == name)
     }
 }
 
@@ -238,8 +243,7 @@ impl Programmes {
 
     /// What they are called, and were.
     pub fn names(&self) -> Names {
-        let names = |one: &Programme| std::iter::once(&one.name).chain(&one.formerly).cloned().collect();
-        Names { known: Some(self.all.iter().map(names).collect()) }
+        Names { known: Some(self.all.iter().map(|one| one.names().cloned().collect()).collect()) }
     }
 
     /// Why what goes from a sender of this programme may not be of it, though people may have left it by STOP: other programmes
@@ -260,11 +264,7 @@ impl Programmes {
 
     /// The programme that a consent means which names it so.
     pub fn meant_by(&self, name: &str) -> Option<&Programme> {
-        let is_it = |one: &&Programme| {
-            let mut names = std::iter::once(&one.name).chain(&one.formerly);
-            names.any(|known| consent::is_same(known.as_str(), name))
-        };
-        self.all.iter().find(is_it)
+        self.all.iter().find(|one| one.names().any(|known| consent::is_same(known.as_str(), name)))
     }
 
     /// Which one a message is of: the one that its caller names, else the only one that its pool or its sender belongs to.

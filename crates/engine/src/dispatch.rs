@@ -530,8 +530,8 @@ impl Submit {
                 .map(|((ticket, _), standing)| standing.against(ticket.message.programme.as_ref()))
                 .collect();
             let known = Known { lacks, zones };
-            let counted = self.counted(engine, &step, &suppressed, &known);
-            let full = self.take_turns(engine, &step, &counted).await?;
+            let mut counted = self.counted(engine, &step, &suppressed, &known);
+            let full = self.take_turns(engine, &step, &mut counted).await?;
             let quotas = self.take_quotas(engine, &step, &counted, &full).await?;
             Ok::<_, tidings_store::Error>((suppressed, known, full, quotas))
         };
@@ -648,12 +648,12 @@ impl Submit {
             .collect()
     }
 
-    /// Takes the turns of those messages that a cap concerns. Gives those that got none, with what is in their way.
+    /// Takes the turns of those messages that a cap concerns, with their bounds. Gives those that got none, with what is in their way.
     async fn take_turns(
         &self,
         engine: &Inner,
         step: &[(Ticket, Permit)],
-        counted: &[Counted<'_>],
+        counted: &mut [Counted<'_>],
     ) -> tidings_store::Result<HashMap<MessageId, Vec<Other>>> {
         let now = engine.clock.now();
         let messages = step.iter().map(|(ticket, _)| &ticket.message).zip(counted);
@@ -663,16 +663,17 @@ impl Submit {
             recipient: message.recipient,
             message: message.id,
             purpose: message.purpose,
-            bounds: counted.bounds.clone(),
+            bounds: std::mem::take(&mut counted.bounds),
         });
         let asked: Vec<AskedTurn> = asked.collect();
         if asked.is_empty() {
             return Ok(HashMap::new());
         }
-        let turns = engine.store.take_turns(asked.clone(), now).await?;
-        let full = asked.into_iter().zip(turns).filter_map(|(asked, turn)| match turn {
+        let messages: Vec<MessageId> = asked.iter().map(|asked| asked.message).collect();
+        let turns = engine.store.take_turns(asked, now).await?;
+        let full = messages.into_iter().zip(turns).filter_map(|(message, turn)| match turn {
             Turn::Taken => None,
-            Turn::Full(others) => Some((asked.message, others)),
+            Turn::Full(others) => Some((message, others)),
         });
         Ok(full.collect())
     }

@@ -306,8 +306,8 @@ fn text(key: &'static str, text: &Option<String>, most: usize) -> Result<String,
 /// A name that is, or was, also that of one of these, and which: then nobody knows whose the opt-outs of that name are.
 fn called_as(one: &programme::Programme, before: &[Written]) -> Option<(Name, Name)> {
     before.iter().map(|other| &other.programme).find_map(|other| {
-        let mut mine = std::iter::once(&one.name).chain(&one.formerly);
-        mine.find(|name| other.is_called(name)).map(|name| (name.clone(), other.name.clone()))
+        let both = one.names().find(|name| other.is_called(name));
+        both.map(|name| (name.clone(), other.name.clone()))
     })
 }
 
