@@ -43,7 +43,7 @@ options, each over what the profile says
   --bound N           stop sending while so many have not come back (5000 if as many as go)
   --nodes N           processes over one database, which must be PostgreSQL (1)
   --binds N           SMPP sessions of each connection; there is one for each node (1)
-  --window N          unanswered submissions of each (500)
+  --window N          unanswered submissions of each (500; batch: 2000)
   --keys              an idempotency key with each request
   --all-events        the webhook endpoint wants every event, not only the ends
   --gated             the gate has rules for every message; with `compare`, beside the same without (or the other with them)
