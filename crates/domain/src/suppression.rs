@@ -192,6 +192,9 @@ pub struct Listing {
     /// Of those for programmes that nobody knows any more. They are against everything: whatever the person left may go on under
     /// another name, and who said stop is rather sent nothing than that.
     pub lost: BTreeMap<programme::Name, Reason>,
+    /// Of which of these the person is out for a time only: of all that the account sends (`None`), and of programmes by all their names.
+    /// The person's own STOP, which has no end, still says something then.
+    pub out_for_a_time: BTreeSet<Option<programme::Name>>,
 }
 
 impl Listing {
@@ -206,8 +209,19 @@ impl Listing {
             Some(known) if known.strength() > reason.strength() => *known,
             _ => reason,
         };
+        let mut out_for_good = BTreeSet::new();
         for entry in entries.into_iter().filter(|entry| entry.is_in_force(now)) {
+            let mut is_out_of = |of: Option<programme::Name>| {
+                if entry.reason == Reason::OptedOut {
+                    let set = match entry.expires_at {
+                        Some(_) => &mut standing.out_for_a_time,
+                        None => &mut out_for_good,
+                    };
+                    set.insert(of);
+                }
+            };
             let Some(named) = &entry.programme else {
+                is_out_of(None);
                 standing.account = Some(entry.reason);
                 continue;
             };
@@ -216,13 +230,24 @@ impl Listing {
                 // Entries of two of its names may count.
                 Some(all) => {
                     for name in all {
+                        is_out_of(Some(name.clone()));
                         let reason = stronger(standing.programmes.get(name), entry.reason);
                         standing.programmes.insert(name.clone(), reason);
                     }
                 }
             }
         }
+        standing.out_for_a_time.retain(|of| !out_for_good.contains(of));
         standing
+    }
+
+    /// Why the person is on the list, as far as the person's own STOP, of all or of this programme, would change nothing of it.
+    pub fn against_stop(&self, of: Option<&programme::Name>) -> Option<Reason> {
+        let reason = match of {
+            None => self.account,
+            Some(name) => self.programmes.get(name).copied(),
+        };
+        reason.filter(|reason| *reason != Reason::OptedOut || !self.out_for_a_time.contains(&of.cloned()))
     }
 
     /// Whether nothing is against any message.
@@ -294,10 +319,49 @@ pub struct Suppression {
     pub lifted: Option<(Timestamp, String)>,
 }
 
+/// What becomes of an entry that is to be added, where there may be another for the same number and programme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is not needed: this other one knows as much, and counts as long.
+    Taken(Suppression),
+    /// It is added.
+    Added {
+        /// As it is to be.
+        entry: Suppression,
+        /// The other one in its place, when that ended, and why.
+        ended: Option<(Suppression, Timestamp, String)>,
+    },
+}
+
 /// Why an entry was lifted for which an opt-out stands now.
 pub const REPLACED_BY_OPT_OUT: &str = "replaced by opted_out";
 
 impl Suppression {
+    /// What becomes of it beside the entry that is there and not lifted. There is one for a number and programme, with the stronger
+    /// of two reasons and the later of two ends: nobody is sent to again before what was said last is over. What was only
+    /// concluded about the number makes no stronger entry last longer, since it shows again by itself.
+    pub fn beside(self, known: Option<Self>) -> Fate {
+        let new = Self { lifted: None, ..self };
+        let Some(known) = known else { return Fate::Added { entry: new, ended: None } };
+        let now = new.created_at;
+        if let Some(over) = known.expires_at.filter(|end| *end <= now) {
+            return Fate::Added { entry: new, ended: Some((known, over, "expired".to_owned())) };
+        }
+        let is_stronger = new.reason.strength() > known.reason.strength();
+        let is_longer = known.expires_at.is_some_and(|end| new.expires_at.is_none_or(|later| later > end));
+        let is_said = matches!(new.reason, Reason::Manual | Reason::OptedOut) || new.reason == known.reason;
+        if !(is_stronger || is_longer && is_said) {
+            return Fate::Taken(known);
+        }
+        let entry = Self {
+            reason: if is_stronger { new.reason } else { known.reason },
+            expires_at: if is_longer { new.expires_at } else { known.expires_at },
+            ..new
+        };
+        let why = format!("replaced by {}", entry.reason.as_str());
+        Fate::Added { entry, ended: Some((known, now, why)) }
+    }
+
     /// Whether it counts now.
     pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.lifted.is_none() && self.expires_at.is_none_or(|end| end > now)
@@ -372,6 +436,71 @@ mod tests {
         check(Reason::Manual, Some(&start), None);
         check(Reason::InvalidNumber, None, None);
         check(Reason::Unreachable, Some(&start), None);
+    }
+
+    #[test]
+    fn of_two_entries_the_stronger_reason_and_the_later_end_count() {
+        use Reason::{InvalidNumber, Manual, OptedOut, Unreachable};
+        // Reason and end of what stands and what comes; what stands then, nothing for the first as it is.
+        for (known, new, then) in [
+            ((OptedOut, None), (OptedOut, None), None),
+            ((OptedOut, Some(50)), (OptedOut, None), Some((OptedOut, None))),
+            ((OptedOut, Some(50)), (OptedOut, Some(60)), Some((OptedOut, Some(60)))),
+            ((OptedOut, Some(50)), (OptedOut, Some(40)), None),
+            ((OptedOut, None), (OptedOut, Some(40)), None),
+            ((Manual, Some(50)), (Manual, None), Some((Manual, None))),
+            ((Manual, Some(50)), (OptedOut, None), Some((OptedOut, None))),
+            ((Manual, None), (OptedOut, Some(50)), Some((OptedOut, None))),
+            ((InvalidNumber, Some(90)), (Manual, Some(50)), Some((Manual, Some(90)))),
+            ((OptedOut, Some(50)), (Manual, None), Some((OptedOut, None))),
+            ((OptedOut, Some(50)), (InvalidNumber, Some(90)), None),
+            ((Manual, Some(50)), (Unreachable, Some(90)), None),
+            ((Unreachable, Some(50)), (Unreachable, Some(90)), Some((Unreachable, Some(90)))),
+            // It is over.
+            ((OptedOut, Some(9)), (Manual, Some(50)), Some((Manual, Some(50)))),
+            ((OptedOut, Some(10)), (Unreachable, None), Some((Unreachable, None))),
+        ] {
+            let of = |(reason, end): (Reason, Option<i64>), created_at| Suppression {
+                created_at,
+                expires_at: end.map(at),
+                ..entry(reason, None)
+            };
+            let (stands, comes) = (of(known, at(1)), of(new, at(10)));
+            let expected = then.map(|then| (of(then, at(10)), stands.clone()));
+            let found = match comes.beside(Some(stands.clone())) {
+                Fate::Taken(one) => {
+                    assert_eq!(one, stands);
+                    None
+                }
+                Fate::Added { entry, ended } => Some((entry, ended.expect("it ends").0)),
+            };
+            assert_eq!(found, expected, "{known:?} {new:?}");
+        }
+        let added = entry(Manual, None).beside(None);
+        assert_eq!(added, Fate::Added { entry: entry(Manual, None), ended: None });
+    }
+
+    #[test]
+    fn a_stop_says_something_to_who_is_out_for_a_time() {
+        let news = || programme::Name::parse("news");
+        let of = |programme, end: Option<i64>| Suppression {
+            programme,
+            expires_at: end.map(at),
+            ..entry(Reason::OptedOut, None)
+        };
+        let check = |entries: &[Suppression], all: Option<Reason>, of_news: Option<Reason>| {
+            let standing = Listing::of(entries, &programme::Names::default(), at(5));
+            let found = (standing.against_stop(None), standing.against_stop(news().as_ref()));
+            assert_eq!(found, (all, of_news), "{entries:?}");
+        };
+        let out = Some(Reason::OptedOut);
+        check(&[of(None, None)], out, None);
+        check(&[of(None, Some(50))], None, None);
+        check(&[of(news(), Some(50)), of(None, None)], out, None);
+        check(&[of(news(), None), of(None, Some(50))], None, out);
+        check(&[of(news(), None), of(news(), Some(50))], None, out);
+        let manual = Suppression { expires_at: Some(at(50)), ..entry(Reason::Manual, None) };
+        check(&[manual], Some(Reason::Manual), None);
     }
 
     #[test]

@@ -51,7 +51,7 @@ struct Found {
     report: Report,
     /// The numbers whose entry stands already, at least as strong.
     listed: u64,
-    /// The others.
+    /// All numbers.
     numbers: Vec<PhoneNumber>,
 }
 
@@ -78,7 +78,7 @@ pub async fn run(how: How, place: &Place, operator: &Operator, output: Output) -
         &found.report;
     let value = json!({
         "rows": rows, "good": good, "mended": mended, "duplicates": duplicates, "refused": refused,
-        "already_listed": found.listed, "to_add": found.numbers.len(), "added": added,
+        "already_listed": found.listed, "to_add": found.to_add(), "added": added,
         "mends": mends, "reasons": reasons, "countries": countries, "ignored_columns": ignored,
     });
     output.show(&value, || match added {
@@ -92,7 +92,7 @@ pub async fn run(how: How, place: &Place, operator: &Operator, output: Output) -
 fn told(found: &Found, how: &How) -> String {
     let mut text = self::found(&found.report);
     let listed = numbered(found.listed, "number is on the list already", "numbers are on the list already");
-    text.push_str(&format!("{listed}, {} to be added\n", found.numbers.len()));
+    text.push_str(&format!("{listed}, {} to be added\n", found.to_add()));
     text.push_str(how.table.hint(&found.report));
     text
 }
@@ -114,6 +114,11 @@ async fn read(
 }
 
 impl Found {
+    /// How many are not on the list yet, or for a weaker reason.
+    fn to_add(&self) -> u64 {
+        self.numbers.len() as u64 - self.listed
+    }
+
     /// Sees which of these are on the list already.
     async fn look(
         &mut self,
@@ -130,10 +135,9 @@ impl Found {
                     None => standing.account,
                     Some(name) => standing.programmes.get(name).copied(),
                 };
-                match stands {
-                    Some(known) if known.strength() >= reason.strength() => self.listed += 1,
-                    _ => self.numbers.push(*number),
-                }
+                // One that is there may end sooner than what is to be added: whether it does shows when that is.
+                self.listed += u64::from(stands.is_some_and(|known| known.strength() >= reason.strength()));
+                self.numbers.push(*number);
             }
         }
         Ok(())

@@ -417,10 +417,7 @@ impl Inbound {
             (Some(joining), _) => standing.to_take_back(Some(&joining.name)).map(|entry| entry.reason),
             // What is about everything may be taken back by a word to join another programme: the person's word about this one
             // must stand by itself then.
-            (None, keyword::Class::Stop) => match &ask.stops {
-                None => standing.account,
-                Some(name) => standing.programmes.get(name).copied(),
-            },
+            (None, keyword::Class::Stop) => standing.against_stop(ask.stops.as_ref()),
             (None, keyword::Class::Start) => standing.strongest(),
             (None, keyword::Class::Help) => of(ask.answer_is_of()),
             // Who left a programme may want no more of anything.

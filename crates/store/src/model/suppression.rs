@@ -13,7 +13,7 @@ use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::programme;
 use tidings_domain::reachability::{Policy, Sign, Silence};
-use tidings_domain::suppression::{Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
+use tidings_domain::suppression::{Fate, Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 
 /// Whose entry, and about which programme, or about everything.
@@ -105,26 +105,6 @@ impl Silences {
     }
 }
 
-/// What becomes of an entry, when another stands in its place.
-enum Fate {
-    /// It is not needed.
-    Taken,
-    /// It is added.
-    Free,
-    /// It is added, and the other ends then, for this reason.
-    Instead(Timestamp, String),
-}
-
-fn fate(standing: Option<&Suppression>, entry: &Suppression) -> Fate {
-    let Some(known) = standing else { return Fate::Free };
-    let now = entry.created_at;
-    match known.expires_at.filter(|end| *end <= now) {
-        Some(end) => Fate::Instead(end, "expired".to_owned()),
-        None if known.reason.strength() >= entry.reason.strength() => Fate::Taken,
-        None => Fate::Instead(now, format!("replaced by {}", entry.reason.as_str())),
-    }
-}
-
 impl Tables {
     pub(super) fn suppressed(
         &mut self,
@@ -137,13 +117,11 @@ impl Tables {
 
     pub(super) fn suppress(&mut self, entries: Vec<Suppression>, actor: Actor) -> Result<Vec<Suppression>> {
         let mut ids = BTreeSet::new();
-        let mut standing: BTreeMap<Place, &Suppression> = BTreeMap::new();
+        let mut standing: BTreeMap<Place, Suppression> = BTreeMap::new();
         for entry in &entries {
             let place = place_of(entry);
-            let known = standing.get(&place).copied().or_else(|| self.suppressions.unlifted(&place));
-            if matches!(fate(known, entry), Fate::Taken) {
-                continue;
-            }
+            let known = standing.get(&place).or_else(|| self.suppressions.unlifted(&place));
+            let Fate::Added { entry, .. } = entry.clone().beside(known.cloned()) else { continue };
             if self.suppressions.rows.contains_key(&entry.id) || !ids.insert(entry.id) {
                 return Err(Error::Conflict(format!("there is a suppression {} already", entry.id)));
             }
@@ -152,16 +130,15 @@ impl Tables {
         Ok(entries.into_iter().map(|entry| self.add_suppression(entry, &actor)).collect())
     }
 
-    /// Adds an entry unless one in force is as strong, and gives what stands then.
+    /// Adds an entry, as it is [beside](Suppression::beside) the one that is there, and gives what stands then.
     pub(super) fn add_suppression(&mut self, entry: Suppression, actor: &Actor) -> Suppression {
-        let entry = Suppression { lifted: None, ..entry };
-        if let Some(known) = self.suppressions.unlifted(&place_of(&entry)) {
-            let id = known.id;
-            match fate(Some(known), &entry) {
-                Fate::Taken => return known.clone(),
-                Fate::Free => {}
-                Fate::Instead(at, why) => self.suppressions.end(id, at, why),
-            }
+        let known = self.suppressions.unlifted(&place_of(&entry)).cloned();
+        let (entry, ended) = match entry.beside(known) {
+            Fate::Taken(known) => return known,
+            Fate::Added { entry, ended } => (entry, ended),
+        };
+        if let Some((known, at, why)) = ended {
+            self.suppressions.end(known.id, at, why);
         }
         self.suppressions.unlifted.insert(place_of(&entry), entry.id);
         self.suppressions.rows.insert(entry.id, entry.clone());

@@ -18,7 +18,7 @@ use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::programme;
-use tidings_domain::suppression::{Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
+use tidings_domain::suppression::{Fate, Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
@@ -309,21 +309,17 @@ pub(super) async fn from_failure(
     add(tx, &entry, &actor).await.map(drop)
 }
 
-/// Adds an entry unless one in force is as strong, and gives what stands then.
+/// Adds an entry, as it is [beside](Suppression::beside) the one that is there, and gives what stands then.
 pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
     let now = entry.created_at;
     tx.note_list_changed();
-    if let Some(known) = tx.find_entry(entry.realm, entry.recipient, entry.programme.as_ref()).await? {
-        let over = known.expires_at.filter(|end| *end <= now);
-        if over.is_none() && known.reason.strength() >= entry.reason.strength() {
-            return Ok(known);
-        }
-        let why = if over.is_some() {
-            "expired".to_owned()
-        } else {
-            format!("replaced by {}", entry.reason.as_str())
-        };
-        tx.sheets.list.end(&known, over.unwrap_or(now), &why);
+    let known = tx.find_entry(entry.realm, entry.recipient, entry.programme.as_ref()).await?;
+    let (new, ended) = match entry.clone().beside(known) {
+        Fate::Taken(known) => return Ok(known),
+        Fate::Added { entry, ended } => (entry, ended),
+    };
+    if let Some((known, at, why)) = ended {
+        tx.sheets.list.end(&known, at, &why);
     }
     let mut needs = Needs::default();
     needs.id(&tx.sheets.list, entry.id);
@@ -334,13 +330,12 @@ pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Resu
     if sheet.ids.insert(entry.id.key(), true) == Some(true) {
         return Err(Error::Conflict(format!("there is an entry {} already", entry.id)));
     }
-    let new = Suppression { lifted: None, ..entry.clone() };
     sheet.new.insert(entry.id.key(), new.clone());
     sheet.entries.entry(key(entry.realm, entry.recipient)).or_default().push(new.clone());
-    let detail = format!("{} {}", entry.reason.as_str(), entry.source);
-    write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now);
-    if entry.reason.is_lifted_by_life() {
-        silence::outlive(tx, entry).await?;
+    let detail = format!("{} {}", new.reason.as_str(), new.source);
+    write_audit(tx, actor, "suppression.add", &new.id.to_string(), &detail, now);
+    if new.reason.is_lifted_by_life() {
+        silence::outlive(tx, &new).await?;
     }
     Ok(new)
 }

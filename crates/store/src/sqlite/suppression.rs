@@ -18,7 +18,7 @@ use tidings_domain::failure::Failure;
 use tidings_domain::id::{AuditId, SuppressionId};
 use tidings_domain::message::Message;
 use tidings_domain::programme;
-use tidings_domain::suppression::{Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
+use tidings_domain::suppression::{Fate, Listing, REPLACED_BY_OPT_OUT, Reason, default_end};
 use tidings_domain::time::Timestamp;
 
 /// The same inside the writer's transaction, which remembers who was found free.
@@ -92,21 +92,17 @@ pub(super) fn from_failure(
     add(tx, &entry, &actor).map(drop)
 }
 
-/// Adds an entry unless one in force is as strong, and gives what stands then.
+/// Adds an entry, as it is [beside](Suppression::beside) the one that is there, and gives what stands then.
 pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
     let now = entry.created_at;
     tx.note_list_changed();
-    if let Some(known) = about(tx.sql, entry.realm, entry.recipient, entry.programme.as_ref())? {
-        let over = known.expires_at.filter(|end| *end <= now);
-        if over.is_none() && known.reason.strength() >= entry.reason.strength() {
-            return Ok(known);
-        }
-        let why = if over.is_some() {
-            "expired".to_owned()
-        } else {
-            format!("replaced by {}", entry.reason.as_str())
-        };
-        end(tx.sql, known.id, over.unwrap_or(now), &why)?;
+    let known = about(tx.sql, entry.realm, entry.recipient, entry.programme.as_ref())?;
+    let (entry, ended) = match entry.clone().beside(known) {
+        Fate::Taken(known) => return Ok(known),
+        Fate::Added { entry, ended } => (entry, ended),
+    };
+    if let Some((known, at, why)) = ended {
+        end(tx.sql, known.id, at, &why)?;
     }
     tx.sql
         .prepare_cached(
@@ -132,9 +128,9 @@ pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result
     let detail = format!("{} {}", entry.reason.as_str(), entry.source);
     write_audit(tx, actor, "suppression.add", &entry.id.to_string(), &detail, now)?;
     if entry.reason.is_lifted_by_life() {
-        silence::outlive(tx, entry)?;
+        silence::outlive(tx, &entry)?;
     }
-    Ok(Suppression { lifted: None, ..entry.clone() })
+    Ok(entry)
 }
 
 pub(super) fn lift(

@@ -219,6 +219,37 @@ fn only_what_was_the_persons_word_is_lifted_by_the_persons_word() {
     });
 }
 
+/// P-22: who is out until some day and says STOP is out for good, is told so, and nobody makes that shorter.
+#[test]
+fn a_stop_of_somebody_who_is_out_for_a_time_counts_for_good() {
+    for_each_backend(|store| async move {
+        store.create_endpoint(endpoint(1), actor()).await.expect("created");
+        let until = |n, s| Suppression {
+            reason: Reason::OptedOut,
+            created_at: at(n),
+            expires_at: Some(at(s)),
+            ..manual(n)
+        };
+        store.suppress(vec![until(1, 100)], actor()).await.expect("added");
+        let out = says(&store, 2, Class::Stop, at(10)).await;
+        assert!(out.opted_out && out.told.len() == 2, "{out:?}");
+        assert_eq!(kinds(&store).await, [Kind::Received, Kind::OptedOut]);
+        assert!(store.message(HOME, id(2)).await.expect("read").is_some(), "it is confirmed");
+        assert_eq!(in_force(&store, at(200)).await, Some(Reason::OptedOut));
+        // Once.
+        says(&store, 3, Class::Stop, at(20)).await;
+        assert!(store.message(HOME, id(3)).await.expect("read").is_none());
+        store.suppress(vec![until(30, 40)], actor()).await.expect("asked");
+        assert_eq!(in_force(&store, at(200)).await, Some(Reason::OptedOut));
+        let filter = SuppressionFilter::all_of(number(PERSON));
+        let all = store.suppressions(HOME, filter, page(9)).await.expect("read").items;
+        let why = all[1].lifted.clone().expect("it is lifted");
+        assert_eq!((all.len(), why), (2, (at(10), "replaced by opted_out".to_owned())));
+        says(&store, 5, Class::Start, at(50)).await;
+        assert_eq!(in_force(&store, at(51)).await, None, "and START ends it");
+    });
+}
+
 /// Somebody of the account took it back, and then the person says so, too.
 #[test]
 fn start_after_somebody_else_lifted_the_opt_out_is_answered_once_and_is_the_persons_own_word() {
