@@ -9,6 +9,7 @@ mod quota;
 mod spend;
 
 use crate::fault::Fault;
+use crate::house::STOP_WITHIN_MS;
 use crate::ledger::{Answer, Did, Happened, Item, Ms, Reply, Says, StoreFault};
 use crate::plan::minute_of_people;
 use crate::seen::{At, Seen};
@@ -426,7 +427,8 @@ impl Check<'_> {
             times.iter().any(|(from, to)| *from < end.ms && asked.ms < *to)
         };
         let lapsed = self.seen.processes.keys().any(is_apart);
-        if !unanswered && !crashed && !unknown && !lapsed && !self.jumped_between(asked, end) {
+        let jumped = self.jumped_between(asked, end) || self.stopped_too_late_between(asked, end);
+        if !unanswered && !crashed && !unknown && !lapsed && !jumped {
             found.push(("P-09", format!("{name} is in doubt without a reason: {:?}", timeline.stored.life)));
         }
     }
@@ -441,6 +443,21 @@ impl Check<'_> {
         });
         let frozen = self.seen.frozen.iter().filter(|(at, _)| *at > from && *at < to);
         forward || frozen.map(|(_, ms)| ms).sum::<Ms>() > 80_000
+    }
+
+    /// Whether a process that was asked to stop had no time left for its carriers' answers between these two, since everything
+    /// stood still meanwhile.
+    fn stopped_too_late_between(&self, from: At, to: At) -> bool {
+        self.seen.stopping.iter().any(|(asked, process)| {
+            let ended = self.seen.processes.get(process).and_then(|process| process.ended);
+            let (ended, _) = ended.unwrap_or((to, true));
+            let lasted_ms = ended.ms.saturating_sub(asked.ms);
+            let mut frozen = self.seen.frozen.iter();
+            *asked < to
+                && ended > from
+                && lasted_ms >= STOP_WITHIN_MS
+                && frozen.any(|(at, _)| *at > *asked && *at < ended)
+        })
     }
 
     /// The most time that can have passed between these two for one process after another: milliseconds by their clocks.
@@ -545,10 +562,12 @@ impl Check<'_> {
                 let process = self.seen.ledger.submissions[before].process;
                 let end = self.out_of_hands(before, after);
                 let heard = |at: At| end.is_none_or(|end| self.had_time(process, at, end));
+                // What is claimed again, though nobody knows that it is, takes no late answer any more.
+                let claimed = self.seen.unknown_between(was.at, is.at, &["claim"]);
                 let for_good = matches!(
                     was.real(),
                     Some((at, Answer::RefusedForGood | Answer::RefusedOptedOut))
-                        if self.had_time(process, at, is.at) && heard(at)
+                        if self.had_time(process, at, is.at) && heard(at) && !claimed
                 );
                 if for_good {
                     found.push((
@@ -637,7 +656,9 @@ impl Check<'_> {
         {
             let is_open = |ms: i64| (quiet.opens_min..quiet.closes_min).contains(&minute_of_people(ms));
             // A wall clock that is set back is not followed.
-            let clocks = [of.wall_ms, self.seen.clock_at_most(of.process, at)];
+            let seen = &self.seen;
+            let clocks =
+                [of.wall_ms, seen.clock_at_most(of.process, at), seen.clock_at_least(of.process, at)];
             if !clocks.into_iter().any(|ms| is_open(ms) || is_open(ms - most_ms)) {
                 found.push(("quiet hours", format!("{name} came in quiet hours: {quiet:?}")));
             }

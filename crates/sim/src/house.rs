@@ -31,8 +31,8 @@ use tidings_store::model::Model;
 use tidings_store::{Actor, Backend, Endpoint, MessageFilter, Page, Retention};
 use tokio::sync::{Notify, mpsc};
 
-/// At a stop, open calls are waited for so long, and carriers too.
-const STOP_WITHIN_MS: u64 = 15_000;
+/// At a stop, open calls are waited for so long, and carriers too: milliseconds.
+pub const STOP_WITHIN_MS: u64 = 15_000;
 
 /// A process that is ready.
 pub struct Running {

@@ -107,6 +107,8 @@ pub struct Seen<'r> {
     pub opened: Vec<(At, usize, u32)>,
     /// Each time the store settled for a process what others had claimed.
     pub recovered: Vec<(At, u32)>,
+    /// When a process was asked to stop, and which one.
+    pub stopping: Vec<(At, u32)>,
     /// When healing began.
     pub healing: At,
     /// When nothing was left but what waits for another day, and that came.
@@ -141,6 +143,7 @@ impl<'r> Seen<'r> {
             stood: Vec::new(),
             opened: Vec::new(),
             recovered: Vec::new(),
+            stopping: Vec::new(),
             healing: At { place: usize::MAX, ms: Ms::MAX },
             next_day: None,
         };
@@ -167,6 +170,7 @@ impl<'r> Seen<'r> {
             Happened::Stood { process, ms } => self.stood.push((at, *process, *ms)),
             Happened::Opened { connection, process } => self.opened.push((at, *connection, *process)),
             Happened::Recovered { process } => self.recovered.push((at, *process)),
+            Happened::Stopping { process } => self.stopping.push((at, *process)),
             Happened::Stopped { process } => self.end(*process, at, true),
             Happened::Asked { call, .. } => self.calls.entry(*call).or_default().asked.push(at),
             Happened::Unheard { call } => self.calls.entry(*call).or_default().unheard.push(at),
@@ -189,7 +193,6 @@ impl<'r> Seen<'r> {
             Happened::Healing => self.healing = at,
             Happened::NextDay => drop(self.next_day.get_or_insert(at)),
             Happened::Ready { .. }
-            | Happened::Stopping { .. }
             | Happened::Paused { .. }
             | Happened::OptOutAsked { .. }
             | Happened::OptOutAnswered { .. }
@@ -237,6 +240,18 @@ impl<'r> Seen<'r> {
         let before = self.clock.iter().rev().find(|(then, _)| *then < started).map_or(0, |(_, ahead)| *ahead);
         let since = self.clock.iter().filter(|(then, _)| *then > started && *then <= at);
         let ahead = since.map(|(_, ahead)| *ahead).fold(before, i64::max);
+        self.plan.begin_ms + at.ms as i64 + ahead
+    }
+
+    /// The same, without what the wall clock stood at for no time at all: nobody may have looked then.
+    pub fn clock_at_least(&self, process: u32, at: At) -> i64 {
+        let started = self.processes.get(&process).map_or(At { place: 0, ms: 0 }, |seen| seen.started);
+        let ends = self.clock.iter().skip(1).map(|(then, _)| then.ms).chain([Ms::MAX]);
+        let lasted = self.clock.iter().zip(ends).filter(|((then, _), end)| then.ms < *end);
+        let mut lasted = lasted.map(|(set, _)| *set);
+        let before = lasted.clone().filter(|(then, _)| *then < started).last().map_or(0, |(_, ahead)| ahead);
+        let since = lasted.by_ref().filter(|(then, _)| *then > started && *then <= at);
+        let ahead = since.map(|(_, ahead)| ahead).fold(before, i64::max);
         self.plan.begin_ms + at.ms as i64 + ahead
     }
 

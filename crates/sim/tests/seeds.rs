@@ -190,6 +190,51 @@ fn a_lift_counts_from_when_it_is_done() {
     holds(4_310, &[Stop, Freeze, OptOut, Lift, SeveralNodes]);
 }
 
+/// P-07: a claim was done, and the store said that nobody knows. Then the carrier refused the try before for good, long after it had been
+/// given up: the alert went once more when the claim's lease was over. The check took the refusal for heard.
+#[test]
+fn a_late_refusal_is_not_heard_by_a_claim_that_nobody_knows_of() {
+    use Fault::*;
+    holds(
+        85_868,
+        &[
+            AnswerLate,
+            RefusedForNow,
+            RefusedForGood,
+            ReceiptEarly,
+            ReceiptDoubled,
+            Inbound,
+            HookFails,
+            HookStalls,
+            HookDown,
+            CommitFails,
+            CommitUnknown,
+            StoreSlow,
+            ReadFails,
+            StoreAway,
+            Burst,
+            QuietHours,
+            Pools,
+        ],
+    );
+}
+
+/// Quiet hours: the wall clock was set an hour further ahead and back in the same moment, and the process never saw that. The check took it
+/// for seen.
+#[test]
+fn a_clock_that_was_set_and_set_back_at_once_was_not_seen() {
+    use Fault::*;
+    holds(99_396, &[Freeze, WallBack, WallForward, QuietHours]);
+}
+
+/// P-09: everything stood still for twenty seconds while a process stopped, so that its time was over before its carrier's answers
+/// were written down. The check knew of no reason for that doubt.
+#[test]
+fn a_stop_whose_time_ends_while_all_stands_still_leaves_doubt() {
+    use Fault::*;
+    holds(48_782, &[CommitFails, StoreSlow, Stop, Freeze, QuietHours, SpendLimit]);
+}
+
 /// Quiet hours: offers were let go a moment before the hours began, waited for a socket that took nothing for some seconds,
 /// and left in the hours. Now they are given back after a second, and asked again.
 #[test]
