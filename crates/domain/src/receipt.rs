@@ -8,6 +8,7 @@
 use crate::address::PhoneNumber;
 use crate::id::MessageId;
 use crate::message::{Message, Outcome};
+use crate::sender::Sender;
 
 /// How a carrier writes the id on receipts, compared with its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +67,8 @@ pub struct Candidate {
     pub carrier_id: String,
     /// Who it went to.
     pub recipient: PhoneNumber,
+    /// Whom it came from.
+    pub sender: Sender,
 }
 
 /// The form under which the store keeps an answered id: lower case, without leading zeros.
@@ -131,7 +134,11 @@ pub fn lookups(receipt: &Receipt) -> Vec<String> {
 
 /// Picks the segment that the receipt speaks of, or none when that is not certain.
 pub fn choose<'a>(receipt: &Receipt, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
-    let about = |candidate: &&Candidate| names(receipt, candidate.recipient);
+    // Our reference has sixteen bits: what has no id yet is found by nothing else, and must be from the same sender, too.
+    let about = |candidate: &&Candidate| {
+        names(receipt, candidate.recipient)
+            && (!candidate.carrier_id.is_empty() || may_be_from(receipt, candidate))
+    };
     // Exactly the same text is certain enough to need no more than the right recipient.
     only(candidates.iter().filter(|c| c.carrier_id == receipt.carrier_id).filter(about))
         .or_else(|| only(candidates.iter().filter(about)))
@@ -149,22 +156,36 @@ fn only<'a>(mut candidates: impl Iterator<Item = &'a Candidate>) -> Option<&'a C
     candidates.next().is_none().then_some(first)
 }
 
+/// Shorter tails of numbers than this are shared by too many.
+const TAIL: usize = 6;
+
+/// Whether a number on a receipt is this one, as far as it is written out. `None` if it is too short to say.
+fn is_number(party: &str, number: PhoneNumber) -> Option<bool> {
+    let printed = number.to_string();
+    let digits = printed.trim_start_matches('+');
+    let party = party.trim_start_matches(['+', '0']);
+    let is_long = party.len() >= TAIL && party.bytes().all(|b| b.is_ascii_digit());
+    is_long.then(|| digits.ends_with(party) || party.ends_with(digits))
+}
+
+/// Whether the receipt names no other number than the recipient's and the sender's.
+fn may_be_from(receipt: &Receipt, candidate: &Candidate) -> bool {
+    let Sender::PhoneNumber(sender) = candidate.sender else { return true };
+    receipt.parties.iter().all(|party| {
+        let is = |number| is_number(party, number).unwrap_or(true);
+        is(candidate.recipient) || is(sender)
+    })
+}
+
 /// Whether the receipt is about this recipient. Carriers write numbers with and without country code, and some
 /// swap the two addresses; a receipt without any number contradicts nobody.
 fn names(receipt: &Receipt, recipient: PhoneNumber) -> bool {
-    /// Shorter tails than this are shared by too many numbers.
-    const TAIL: usize = 6;
-    let printed = recipient.to_string();
-    let digits = printed.trim_start_matches('+');
     let mut numbers =
         receipt.parties.iter().filter(|party| party.bytes().any(|b| b.is_ascii_digit())).peekable();
     if numbers.peek().is_none() {
         return true;
     }
-    numbers.any(|party| {
-        let party = party.trim_start_matches(['+', '0']);
-        party.len() >= TAIL && (digits.ends_with(party) || party.ends_with(digits))
-    })
+    numbers.any(|party| is_number(party, recipient) == Some(true))
 }
 
 /// Hexadecimal digits to decimal digits, of any length.
@@ -261,6 +282,7 @@ mod tests {
             segment: 0,
             carrier_id: id.into(),
             recipient: number(to),
+            sender: Sender::PhoneNumber(number("+15550009999")),
         };
         let (a, b) = ("+15550001111", "+15550002222");
         let check = |r: Receipt, candidates: &[Candidate], expected: Option<i64>| {
@@ -287,5 +309,16 @@ mod tests {
         check(receipt("0A", IdForm::Any, "+15550001111"), &[candidate(1, "a", a)], Some(1));
         check(receipt("0A", IdForm::Any, "SENDER"), &[candidate(1, "a", a)], Some(1));
         check(receipt("0A", IdForm::Any, "1111"), &[candidate(1, "a", a)], None);
+        // By our reference alone.
+        let between = |other: &str| Receipt {
+            parties: vec!["15550001111".into(), other.into()],
+            ..receipt("10", IdForm::Any, "")
+        };
+        check(between("15550009999"), &[candidate(1, "", a)], Some(1));
+        check(between("5550009999"), &[candidate(1, "", a)], Some(1));
+        check(between("Acme"), &[candidate(1, "", a)], Some(1));
+        check(between("12345"), &[candidate(1, "", a)], Some(1));
+        check(between("15550008888"), &[candidate(1, "", a)], None);
+        check(between("15550008888"), &[candidate(1, "10", a)], Some(1));
     }
 }

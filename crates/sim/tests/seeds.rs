@@ -227,6 +227,15 @@ fn a_clock_that_was_set_and_set_back_at_once_was_not_seen() {
     holds(99_396, &[Freeze, WallBack, WallForward, QuietHours]);
 }
 
+/// P-19: our reference has sixteen bits, and a message to the same person whose answer was lost had the same as another one, whose receipt
+/// came before its answer: the first was credited with it. What has no id must be from the sender that the receipt names, too.
+#[test]
+fn a_reference_alone_is_not_enough_where_the_receipt_names_another_sender() {
+    use Fault::*;
+    let faults = [AnswerLost, HalfOpen, ReceiptEarly, OptOut, Scheduled, SmallWindow, Pools, SpendLimit];
+    holds(91_487, &faults);
+}
+
 /// P-09: everything stood still for twenty seconds while a process stopped, so that its time was over before its carrier's answers
 /// were written down. The check knew of no reason for that doubt.
 #[test]

@@ -681,9 +681,15 @@ impl<'a> Commit<'a> {
                 if candidates.iter().any(|c| (c.message, c.segment) == (*message, *segment)) {
                     continue;
                 }
-                let Some(recipient) = messages.unchanging(*message).map(|m| m.recipient) else { continue };
-                let carrier_id = carrier_id.clone();
-                candidates.push(Candidate { message: *message, segment: *segment, carrier_id, recipient });
+                let Some(of) = messages.unchanging(*message) else { continue };
+                let (recipient, sender, carrier_id) = (of.recipient, of.sender, carrier_id.clone());
+                candidates.push(Candidate {
+                    message: *message,
+                    segment: *segment,
+                    carrier_id,
+                    recipient,
+                    sender,
+                });
             }
             if is_certain(receipt, &candidates) {
                 break;

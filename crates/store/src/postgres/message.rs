@@ -88,8 +88,8 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
                 }
                 for (message, segment, carrier_id) in sheet.found_under(&form) {
                     let Some(slot) = sheet.known(message) else { continue };
-                    let recipient = slot.message.recipient;
-                    candidates.push(Candidate { message, segment, carrier_id, recipient });
+                    let (recipient, sender) = (slot.message.recipient, slot.message.sender);
+                    candidates.push(Candidate { message, segment, carrier_id, recipient, sender });
                 }
                 if is_certain(receipt, &candidates) {
                     break;
@@ -350,8 +350,9 @@ impl<'a> Commit<'a> {
                 if !tx.find_message(message).await? {
                     continue;
                 }
-                let recipient = tx.sheets.messages.slot(message).message.recipient;
-                candidates.push(Candidate { message, segment, carrier_id, recipient });
+                let message_of = &tx.sheets.messages.slot(message).message;
+                let (recipient, sender) = (message_of.recipient, message_of.sender);
+                candidates.push(Candidate { message, segment, carrier_id, recipient, sender });
             }
             if is_certain(receipt, &candidates) {
                 break;

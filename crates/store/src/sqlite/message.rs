@@ -312,6 +312,7 @@ impl<'a> Commit<'a> {
                     segment,
                     carrier_id,
                     recipient: hot.message.recipient,
+                    sender: hot.message.sender,
                 };
                 candidates.push((candidate, hot));
             }
