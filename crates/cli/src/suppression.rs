@@ -20,7 +20,7 @@ use tidings_domain::time::Timestamp;
 use tidings_engine::journal::{self, Replayed};
 use tidings_engine::suppression::Lift;
 use tidings_store::{Backend, Page, Suppression, SuppressionFilter};
-use tidings_wire::suppression::shown;
+use tidings_wire::suppression::{REASON_MAX, shown};
 
 /// Entries that are read at once.
 const PAGE: usize = 1_000;
@@ -38,7 +38,7 @@ pub enum Command {
         /// Only entries about this programme alone, by the name that it had when they were made
         #[arg(long, value_name = "NAME", value_parser = programme_name)]
         programme: Option<programme::Name>,
-        /// Also entries that were lifted
+        /// Also entries that were lifted, or are over
         #[arg(long)]
         all: bool,
         /// Show whole phone numbers
@@ -74,8 +74,8 @@ pub enum Command {
         /// What is about this programme, by any of its names, and not the entry for everything
         #[arg(long, value_name = "NAME", value_parser = programme_name)]
         programme: Option<programme::Name>,
-        /// Why, for the record
-        #[arg(long)]
+        /// Why, for the record: 1 to 200 characters
+        #[arg(long, value_parser = lift_reason)]
         reason: String,
         #[command(flatten)]
         whose: Whose,
@@ -91,6 +91,13 @@ pub enum Command {
 
 fn reason(word: &str) -> Result<Reason, String> {
     Reason::parse(word).ok_or_else(|| format!("use one of: {}", Reason::ALL.map(Reason::as_str).join(", ")))
+}
+
+fn lift_reason(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=REASON_MAX => Ok(text.to_owned()),
+        _ => Err(format!("write 1 to {REASON_MAX} characters")),
+    }
 }
 
 fn programme_name(text: &str) -> Result<programme::Name, String> {
@@ -186,7 +193,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
             let realm = operator.realm(&whose).await?;
             let recipient = to.map(|to| number(&to, whose.environment)).transpose()?;
             let filter = SuppressionFilter { recipient, programme, include_lifted: all };
-            let list = list(&*operator.store, realm, filter, limit as usize).await?;
+            let list = list(&operator, realm, filter, limit as usize).await?;
             let mut value = serde_json::to_value(list.iter().map(shown).collect::<Vec<_>>())?;
             if !full {
                 for (one, entry) in list.iter().zip(value.as_array_mut().into_iter().flatten()) {
@@ -275,17 +282,19 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
 
 /// So many entries, newest first.
 async fn list(
-    store: &dyn Backend,
+    operator: &Operator,
     realm: Realm,
     filter: SuppressionFilter,
     limit: usize,
 ) -> anyhow::Result<Vec<Suppression>> {
+    let now = operator.now();
+    let is_wanted = |entry: &Suppression| filter.include_lifted || entry.is_in_force(now);
     let mut list = Vec::new();
     let mut before = None;
     loop {
         let page = Page { before, limit: (limit - list.len()).min(PAGE) };
-        let found = store.suppressions(realm, filter.clone(), page).await?;
-        list.extend(found.items);
+        let found = operator.store.suppressions(realm, filter.clone(), page).await?;
+        list.extend(found.items.into_iter().filter(is_wanted));
         before = found.next;
         if before.is_none() || list.len() >= limit {
             return Ok(list);

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 /// Numbers that one call can add.
 pub const LIST_MAX: usize = 1000;
 /// Characters of the reason for lifting.
-const REASON_MAX: usize = 200;
+pub const REASON_MAX: usize = 200;
 
 const REASON: Field = Field::new(
     "reason",
