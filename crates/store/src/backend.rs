@@ -383,8 +383,8 @@ pub trait Backend: Send + Sync + 'static {
 
     // ── suppressions and reviews ────────────────────────────────────────────────────────────────────────────
 
-    /// Adds entries, one after the other. An existing one for the number and the same programme (or none) gives way to a stronger
-    /// reason, or if it is past its end, and stays as history. Gives what stands for each then.
+    /// Adds entries, one after the other. What becomes of one beside an existing one for the number and the same programme (or none)
+    /// is said by [`Suppression::beside`]; what gives way stays as history. Gives what stands for each then.
     fn suppress(&self, entries: Vec<Suppression>, actor: Actor) -> BoxFuture<'_, Vec<Suppression>>;
 
     /// Ends up to `limit` messages that wait in a queue for these people, as far as an entry of the list is about them at `now`,
