@@ -365,8 +365,9 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 write(report(&import).as_bytes())?;
             }
             if import.report.accepted() == 0 {
-                output.show(&shown_import::shown(&import), || {
-                    format!("See what is refused with `tidings contact refused {}`.", import.id)
+                output.show(&shown_import::shown(&import), || match import.report.rows {
+                    0 => "The table has no rows.".to_owned(),
+                    _ => format!("See what is refused with `tidings contact refused {}`.", import.id),
                 })?;
                 return ensure_any(&file, &import.report);
             }

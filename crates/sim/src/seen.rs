@@ -236,22 +236,22 @@ impl<'r> Seen<'r> {
 
     /// The highest that the clock of this process can stand at that moment: it goes on, and never goes back.
     pub fn clock_at_most(&self, process: u32, at: At) -> i64 {
-        let started = self.processes.get(&process).map_or(At { place: 0, ms: 0 }, |seen| seen.started);
-        let before = self.clock.iter().rev().find(|(then, _)| *then < started).map_or(0, |(_, ahead)| *ahead);
-        let since = self.clock.iter().filter(|(then, _)| *then > started && *then <= at);
-        let ahead = since.map(|(_, ahead)| *ahead).fold(before, i64::max);
-        self.plan.begin_ms + at.ms as i64 + ahead
+        self.clock_that_saw(process, at, 0)
     }
 
-    /// The same, without what the wall clock stood at for no time at all: nobody may have looked then.
+    /// The same if it saw nothing of what the wall clock stood at for no time at all.
     pub fn clock_at_least(&self, process: u32, at: At) -> i64 {
+        self.clock_that_saw(process, at, 1)
+    }
+
+    fn clock_that_saw(&self, process: u32, at: At, lasting_ms: Ms) -> i64 {
         let started = self.processes.get(&process).map_or(At { place: 0, ms: 0 }, |seen| seen.started);
         let ends = self.clock.iter().skip(1).map(|(then, _)| then.ms).chain([Ms::MAX]);
-        let lasted = self.clock.iter().zip(ends).filter(|((then, _), end)| then.ms < *end);
-        let mut lasted = lasted.map(|(set, _)| *set);
-        let before = lasted.clone().filter(|(then, _)| *then < started).last().map_or(0, |(_, ahead)| ahead);
-        let since = lasted.by_ref().filter(|(then, _)| *then > started && *then <= at);
-        let ahead = since.map(|(_, ahead)| ahead).fold(before, i64::max);
+        let seen = self.clock.iter().zip(ends).filter(|((then, _), end)| end - then.ms >= lasting_ms);
+        let seen: Vec<(At, i64)> = seen.map(|(set, _)| *set).collect();
+        let before = seen.iter().rev().find(|(then, _)| *then < started).map_or(0, |(_, ahead)| *ahead);
+        let since = seen.iter().filter(|(then, _)| *then > started && *then <= at);
+        let ahead = since.map(|(_, ahead)| *ahead).fold(before, i64::max);
         self.plan.begin_ms + at.ms as i64 + ahead
     }
 

@@ -312,12 +312,12 @@ pub(super) async fn from_failure(
 /// Adds an entry, as it is [beside](Suppression::beside) the one that is there, and gives what stands then.
 pub(super) async fn add(tx: &mut Tx, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
     let now = entry.created_at;
-    tx.note_list_changed();
     let known = tx.find_entry(entry.realm, entry.recipient, entry.programme.as_ref()).await?;
     let (new, ended) = match entry.clone().beside(known) {
         Fate::Taken(known) => return Ok(known),
         Fate::Added { entry, ended } => (entry, ended),
     };
+    tx.note_list_changed();
     if let Some((known, at, why)) = ended {
         tx.sheets.list.end(&known, at, &why);
     }

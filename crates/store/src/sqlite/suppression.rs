@@ -95,12 +95,12 @@ pub(super) fn from_failure(
 /// Adds an entry, as it is [beside](Suppression::beside) the one that is there, and gives what stands then.
 pub(super) fn add(tx: &mut Tx<'_>, entry: &Suppression, actor: &Actor) -> Result<Suppression> {
     let now = entry.created_at;
-    tx.note_list_changed();
     let known = about(tx.sql, entry.realm, entry.recipient, entry.programme.as_ref())?;
     let (entry, ended) = match entry.clone().beside(known) {
         Fate::Taken(known) => return Ok(known),
         Fate::Added { entry, ended } => (entry, ended),
     };
+    tx.note_list_changed();
     if let Some((known, at, why)) = ended {
         end(tx.sql, known.id, at, &why)?;
     }
