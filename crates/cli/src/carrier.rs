@@ -145,7 +145,8 @@ pub async fn stranded(
     configured: &[(Connection, &'static str)],
     queues: &[(ConnectionId, Purpose, u64, Option<Timestamp>)],
 ) -> anyhow::Result<Vec<(Connection, &'static str)>> {
-    let waits = |id| queues.iter().any(|(of, _, count, _)| *of == id && *count > 0);
+    // What is scheduled for later waits for it, too, and counts as none.
+    let waits = |id| queues.iter().any(|(of, ..)| *of == id);
     let is_gone = |id| configured.iter().all(|(known, _)| known.id != id);
     let all = operator.store.connections().await?;
     let gone = all.into_iter().filter(|one| waits(one.id) && is_gone(one.id));

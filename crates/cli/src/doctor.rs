@@ -469,12 +469,13 @@ async fn store(report: &mut Report, operator: Operator, place: &Place, said: Opt
         let mine = numbers.queues.iter().filter(|(id, ..)| *id == connection.id);
         let waiting: u64 = mine.map(|(_, _, count, _)| count).sum();
         let (name, environment) = (&connection.name, connection.environment.as_str());
+        let what = match waiting {
+            0 => "scheduled messages wait".to_owned(),
+            _ => numbered(waiting, "message waits", "messages wait"),
+        };
         report.wrong(
             "connection",
-            format!(
-                "{name} ({environment}) is not configured, and {} for it",
-                numbered(waiting, "message waits", "messages wait")
-            ),
+            format!("{name} ({environment}) is not configured, and {what} for it"),
             format!("write it again under this name, or `tidings carrier move {name} OTHER`; else they end when they expire"),
         );
     }

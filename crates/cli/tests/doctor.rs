@@ -6,6 +6,7 @@ mod house;
 use house::House;
 use serde_json::{Value, json};
 use std::process::Command;
+use tidings_domain::time::Timestamp;
 
 const DOWN: &str = "[[connection]]\nname = \"pretend\"\nkind = \"smpp\"\nenvironment = \"test\"\naddress = \"127.0.0.1:1\"\n\
                     system_id = \"tidings\"\npassword = \"tidings\"\n";
@@ -77,6 +78,28 @@ fn a_carrier_that_is_down_and_messages_of_one_that_is_gone_are_told_and_moved() 
     assert!(
         look(&house, &["carrier", "move", "simulatr", "pretend"]).contains("did you mean \"simulator\"?")
     );
+}
+
+/// What is scheduled for later would be lost as well.
+#[test]
+fn scheduled_messages_of_a_carrier_that_is_gone_are_told() {
+    let place = tempfile::tempdir().expect("a directory");
+    let house = House::new(place.path(), "test");
+    let served = house.serve();
+    let since = std::time::UNIX_EPOCH.elapsed().expect("it is later than 1970");
+    let tomorrow = Timestamp::from_millis(since.as_millis() as i64).plus_s(24 * 3_600);
+    let body = json!({
+        "from": "+15550001111", "to": "+15550002222", "text": "Hello", "send_at": tomorrow.to_string(),
+    });
+    let (status, sent) = served.ask("POST", "/v1/messages", &body);
+    assert_eq!(status, 202, "{sent}");
+    drop(served);
+    house.configure(DOWN);
+    let told = wrong(&house);
+    let is_told = |line: &String| {
+        line.starts_with("simulator (test) is not configured, and scheduled messages wait for it")
+    };
+    assert!(told.iter().any(is_told), "{told:?}");
 }
 
 /// A programme that was renamed or removed does not give back what people left.
