@@ -36,13 +36,14 @@ use tidings_domain::suppression;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    self as store, Admission, Advanced, Backend, Draft, Idempotency, Intake, Result, Saying, Sending, Stored,
-    Ticket,
+    self as store, Admission, Advanced, AskedQuota, Backend, Draft, Idempotency, Intake, Premise, Result, Saying,
+    Sending, Stored, Ticket,
 };
 
-/// How often the senders of a call are chosen from their pools, at most. Who has none gets the same from whoever asks, so that
-/// they are chosen twice only where something changed in between.
-const PICKS_MAX: usize = 8;
+/// How often a call is planned, at most: again where somebody has another sender of a pool by now, or where something is in the way
+/// that was taken not to be. Who has no sender gets the same from whoever asks, so that this is twice only where something changed
+/// in between.
+const PLANS_MAX: usize = 8;
 
 /// One call that sends messages.
 #[derive(Clone)]
@@ -147,6 +148,8 @@ struct Planned {
     warnings: Vec<content::Finding>,
     picked: Option<Picked>,
     priced: Option<Priced>,
+    /// What its plan takes for granted, if it does.
+    premise: Option<Premise>,
     handed_over: Option<HandedOver>,
 }
 
@@ -244,13 +247,21 @@ async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_
     let now = engine.clock.now();
     let zones = engine.planner().settle(call.realm, &mut call.requests).await?;
     let moved = || store::Error::Unavailable("who has which sender of a pool changes too fast".to_owned());
-    if !call.requests.iter().any(|request| matches!(request.from, Source::Pool(_))) {
-        return attempt(engine, call, with, &zones, Some(place), now).await?.ok_or_else(moved);
+    let picks = call.requests.iter().any(|request| matches!(request.from, Source::Pool(_)));
+    let is_counted = call.requests.iter().any(|request| engine.planner().is_counted(request));
+    if !picks && !is_counted {
+        return attempt(engine, call, with, &zones, (Some(place), true), now).await?.ok_or_else(moved);
     }
-    for _ in 0..PICKS_MAX {
+    // The store knows what is counted, and looks at it in the commit in any case: to ask it before is worth it only for who has
+    // much of it.
+    let takes_for_granted = matches!(with, With::Nothing);
+    for round in 0..PLANS_MAX {
         let mut call = call.clone();
-        pick(engine, call.realm, &mut call.requests, with.expects_answer(), now).await?;
-        if let Some(sent) = attempt(engine, call, with.clone(), &zones, None, now).await? {
+        if picks {
+            pick(engine, call.realm, &mut call.requests, with.expects_answer(), now).await?;
+        }
+        let looks = round > 0 || !takes_for_granted;
+        if let Some(sent) = attempt(engine, call, with.clone(), &zones, (None, looks), now).await? {
             return Ok(sent);
         }
     }
@@ -338,13 +349,14 @@ fn segments(engine: &Inner, realm: Realm, sender: &Sender, request: &SendRequest
     measured.segments.max(1)
 }
 
-/// Accepts a call whose senders are known. `None` if somebody has another sender of a pool by now.
+/// Accepts a call whose senders are known. It `looks` at what is counted before, or takes for granted that nothing of it is in the
+/// way. `None` if something is, or if somebody has another sender of a pool by now.
 async fn attempt(
     engine: &Arc<Inner>,
     call: Call,
     with: With,
     zones: &Zones,
-    place: Option<Place<'_>>,
+    (place, looks): (Option<Place<'_>>, bool),
     now: Timestamp,
 ) -> Result<Option<Sent>> {
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
@@ -352,8 +364,12 @@ async fn attempt(
     let expects_answer = with.expects_answer();
     let planner = engine.planner();
     let looked = planner.look(call.realm, &call.requests, now).await?;
-    let mut others = planner.turns(call.realm, &call.requests, now).await?;
-    let days = planner.days(call.realm, &call.requests, now).await?;
+    let (mut others, days) = if looks {
+        let others = planner.turns(call.realm, &call.requests, now).await?;
+        (others, planner.days(call.realm, &call.requests, now).await?)
+    } else {
+        Default::default()
+    };
     let carries_code = matches!(with, With::Code(_));
     let planned: Vec<std::result::Result<Planned, Refusal>> = call
         .requests
@@ -366,16 +382,36 @@ async fn attempt(
             let (recipient, purpose) = (request.recipient, request.purpose);
             looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
-            let planned = plan(engine, request, &looked, before, carries_code, asked, now);
-            if let Ok(Planned { message, .. }) = &planned
-                && !engine.settings.gate.bounds(purpose, recipient).is_empty()
-            {
-                let other = Other { at: message.send_at.unwrap_or(now), purpose };
-                others.entry(recipient).or_default().push(other);
+            let daily = if looks { None } else { planner.daily(&request, now) };
+            let mut planned = plan(engine, request, &looked, before, carries_code, asked, now);
+            if let Ok(Planned { message, premise, .. }) = &mut planned {
+                let bounds = engine.settings.gate.bounds(purpose, recipient);
+                let at = message.send_at.unwrap_or(now);
+                if !looks {
+                    let quota = daily.map(|(daily, day)| AskedQuota {
+                        count: Count::of(daily, asked.realm.environment, day),
+                        segments: u32::from(message.segments),
+                        limit: daily.segments,
+                    });
+                    let (bounds, others) = (bounds.clone(), before.to_vec());
+                    *premise = Some(Premise { goes_at: at, bounds, others, quota });
+                }
+                if !bounds.is_empty() {
+                    others.entry(recipient).or_default().push(Other { at, purpose });
+                }
             }
             planned
         })
         .collect();
+
+    // What is refused or held in any case is told with every reason.
+    let is_plain = |planned: &std::result::Result<Planned, Refusal>| match planned {
+        Ok(planned) => planned.held.is_none(),
+        Err(refusal) => !matches!(refusal, Refusal::Gate(_)),
+    };
+    if !looks && !planned.iter().all(is_plain) {
+        return Ok(None);
+    }
 
     // What the answer shows of each accepted request; the store may still find its recipient suppressed.
     let shown: Arc<Vec<std::result::Result<Accepted, Refusal>>> = Arc::new(
@@ -399,9 +435,10 @@ async fn attempt(
     );
     let mut drafts = Vec::with_capacity(planned.len());
     let mut places = Vec::with_capacity(planned.len());
-    for Planned { message, life, held, picked, priced, handed_over, .. } in planned.into_iter().flatten() {
+    for planned in planned.into_iter().flatten() {
+        let Planned { message, life, held, picked, priced, premise, handed_over, .. } = planned;
         places.push((handed_over, engine.paces.queue_of(&message), life.state));
-        drafts.push(Draft { message, life, held, picked, priced });
+        drafts.push(Draft { message, life, held, picked, priced, premise });
     }
     // With a key it must be looked up: the same call may have been accepted when its time had not yet passed.
     if drafts.is_empty() && batch.is_none() && call.idempotency.is_none() {
@@ -437,7 +474,7 @@ async fn attempt(
         }
         store::Accepted::Replayed(answer) => return Ok(Some(Sent::Replayed(answer))),
         store::Accepted::KeyReused => return Ok(Some(Sent::KeyReused)),
-        store::Accepted::Moved => return Ok(None),
+        store::Accepted::Moved | store::Accepted::Crowded => return Ok(None),
     };
     for ((handed_over, queue, state), admission) in places.into_iter().zip(&admissions) {
         if *admission != Admission::Admitted {
@@ -568,7 +605,8 @@ impl<'a> Planner<'a> {
             store::Accepted::New(..)
             | store::Accepted::Replayed(_)
             | store::Accepted::KeyReused
-            | store::Accepted::Moved => None,
+            | store::Accepted::Moved
+            | store::Accepted::Crowded => None,
         })
     }
 
@@ -669,14 +707,26 @@ impl<'a> Planner<'a> {
         requests: &[SendRequest],
         now: Timestamp,
     ) -> Result<HashMap<usize, Used>> {
-        let policy = &self.gate.senders;
         let limited = |(place, request): (usize, &SendRequest)| {
-            let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
-            Some((place, (daily, request.moment().filter(|at| *at > now).unwrap_or(now))))
+            let (daily, at) = self.daily(request, now)?;
+            Some((place, (daily.clone(), at)))
         };
         let (places, limits): (Vec<usize>, Vec<(Daily, Timestamp)>) =
             requests.iter().enumerate().filter_map(limited).unzip();
         Ok(places.into_iter().zip(self.used(realm, limits).await?).collect())
+    }
+
+    /// The limit of the day of a request's sender, with a moment of the day on which it would go.
+    fn daily(self, request: &SendRequest, now: Timestamp) -> Option<(&'a Daily, Timestamp)> {
+        let daily = self.gate.senders.daily(&request.from.sender()?, request.recipient)?;
+        Some((daily, request.moment().filter(|at| *at > now).unwrap_or(now)))
+    }
+
+    /// Whether anything is counted of what such requests send.
+    fn is_counted(self, request: &SendRequest) -> bool {
+        let has_limit = |sender: Sender| self.gate.senders.daily(&sender, request.recipient).is_some();
+        request.from.sender().is_some_and(has_limit)
+            || !self.gate.bounds(request.purpose, request.recipient).is_empty()
     }
 
     /// How much of limits is used on the day of a moment.
@@ -734,13 +784,11 @@ fn plan(
     let (held, warnings) = (plan.held.clone(), std::mem::take(&mut plan.warnings));
     let (message, life) = intake::accept(engine.clock.message_id(), request, plan, asked, now);
     let handed_over = hand_over(engine, &message, &life, now);
-    Ok(match handed_over {
-        Some((life, handed_over)) => {
-            let handed_over = Some(handed_over);
-            Planned { message, life, held, warnings, picked, priced, handed_over }
-        }
-        None => Planned { message, life, held, warnings, picked, priced, handed_over: None },
-    })
+    let (life, handed_over) = match handed_over {
+        Some((claimed, handed_over)) => (claimed, Some(handed_over)),
+        None => (life, None),
+    };
+    Ok(Planned { message, life, held, warnings, picked, priced, premise: None, handed_over })
 }
 
 /// The claim rides on the acceptance: one commit less on the way to the carrier, and still nothing happens that was

@@ -17,6 +17,7 @@ pub mod postgres;
 mod segment;
 mod silent;
 pub mod sqlite;
+mod tally;
 mod turn;
 mod waiting;
 

@@ -71,6 +71,8 @@ pub struct Outcome {
     pub purposes: BTreeMap<&'static str, (u64, u64)>,
     /// Seconds after the load went back until every further second was as before; `None` if it did not become so.
     pub settled_s: Option<u64>,
+    /// The seconds after the load went back that were not as before, as they were.
+    pub unlike: Vec<(u64, Answers)>,
     /// Memory at most: KiB.
     pub memory_kib: u64,
     /// What was broken.
@@ -163,7 +165,8 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc) -> Result<Outcome, String> 
     let (over, calm) = turns;
     outcome.before = answers(calls.iter().filter(|call| call.asked < over));
     outcome.meanwhile = answers(calls.iter().filter(|call| call.asked >= over && call.asked < calm));
-    outcome.settled_s = settled(&outcome.before, &calls, calm, plan.calm_ms);
+    outcome.unlike = unlike(&outcome.before, &calls, calm, plan.calm_ms);
+    outcome.settled_s = settled(&outcome.unlike, plan.calm_ms);
     for call in &calls {
         let of_purpose = outcome.purposes.entry(call.request.purpose.as_str()).or_default();
         if call.is_accepted {
@@ -266,18 +269,25 @@ fn answers<'c>(calls: impl Iterator<Item = &'c Call>) -> Answers {
     answers
 }
 
-/// In which second after `calm` everything was as before, and stayed so.
-fn settled(before: &Answers, calls: &[Call], calm: Moment, ms: u64) -> Option<u64> {
+/// The seconds after `calm` that were not as before, and how calls were answered in them.
+fn unlike(before: &Answers, calls: &[Call], calm: Moment, ms: u64) -> Vec<(u64, Answers)> {
     let limit = (percentile(&before.accepted_ms, 99.0) * NORMAL.0).max(NORMAL.1);
-    let is_normal = |second: u64| {
+    let seconds = (0..ms / 1_000).map(|second| {
         let (from, to) = (calm.plus_ms(second * 1_000), calm.plus_ms((second + 1) * 1_000));
-        let of_it = answers(calls.iter().filter(|call| call.asked >= from && call.asked < to));
-        of_it.refused_ms.is_empty() && percentile(&of_it.accepted_ms, 99.0) <= limit
+        (second, answers(calls.iter().filter(|call| call.asked >= from && call.asked < to)))
+    });
+    let is_unlike = |(_, of_it): &(u64, Answers)| {
+        !of_it.refused_ms.is_empty() || percentile(&of_it.accepted_ms, 99.0) > limit
     };
-    let seconds = ms / 1_000;
+    seconds.filter(is_unlike).collect()
+}
+
+/// In which second everything was as before, and stayed so.
+fn settled(unlike: &[(u64, Answers)], ms: u64) -> Option<u64> {
+    let unlike: Vec<u64> = unlike.iter().map(|(second, _)| *second).collect();
     // One second is allowed to be another program's: a pause of the machine is none of ours.
-    (0..seconds).find(|first| {
-        (*first..seconds).filter(|second| !is_normal(*second)).count() <= 1 && is_normal(*first)
+    (0..ms / 1_000).find(|first| {
+        unlike.iter().filter(|second| *second >= first).count() <= 1 && !unlike.contains(first)
     })
 }
 
@@ -349,6 +359,9 @@ impl fmt::Display for Outcome {
         writeln!(f, "refusals                            {:?}", self.refusals)?;
         writeln!(f, "accepted, refused by purpose        {:?}", self.purposes)?;
         writeln!(f, "as before after, s                  {:?}", self.settled_s)?;
+        for (second, answers) in &self.unlike {
+            writeln!(f, "  second {second:>3}                        {answers}")?;
+        }
         writeln!(f, "memory at most, MiB                 {}", self.memory_kib / 1024)?;
         writeln!(f, "violations                          {}", self.violations.len())?;
         for violation in self.violations.iter().take(40) {
@@ -382,7 +395,7 @@ mod tests {
             let calls: Vec<Call> = (10..20)
                 .map(|s| call(s, if slow.contains(&s) { 900.0 } else { 6.0 }, !refused.contains(&s)))
                 .collect();
-            settled(&before, &calls, Moment(10_000_000_000), 10_000)
+            settled(&unlike(&before, &calls, Moment(10_000_000_000), 10_000), 10_000)
         };
         assert_eq!(of(&[], &[]), Some(0));
         assert_eq!(of(&[10, 11], &[12]), Some(3));

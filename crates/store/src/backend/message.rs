@@ -1,6 +1,7 @@
 //! Messages: what is asked of them on their road, and what is read of them.
 
 use super::{Attempt, Connection, Saying, Sending, Told};
+use crate::Result;
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -8,14 +9,14 @@ use tidings_domain::code;
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::frequency::Bound;
+use tidings_domain::frequency::{self, Bound, Other};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, LEASE_MS, Life, Message, State, Status};
 use tidings_domain::pool::{self, Picked};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
-use tidings_domain::quota::Count;
+use tidings_domain::quota::{self, Count};
 use tidings_domain::reachability;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
@@ -88,6 +89,40 @@ pub struct AskedQuota {
     pub limit: u32,
 }
 
+/// What the plan of a message took for granted, because it nearly always is so: that nothing which is counted is in the way at the
+/// moment at which it would go. The commit that accepts it looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Premise {
+    /// When it would go.
+    pub goes_at: Timestamp,
+    /// How often its recipient may be sent to.
+    pub bounds: Vec<Bound>,
+    /// What the same call sends to its recipient before it.
+    pub others: Vec<Other>,
+    /// What it takes of the day of its sender.
+    pub quota: Option<AskedQuota>,
+}
+
+impl Premise {
+    /// The purposes that its bounds count.
+    pub(crate) fn purposes(&self) -> Vec<Purpose> {
+        let is_counted = |purpose: &Purpose| self.bounds.iter().any(|bound| bound.purposes.contains(purpose));
+        Purpose::ALL.into_iter().filter(is_counted).collect()
+    }
+
+    /// Whether its bounds leave room beside what its recipient was sent and will be.
+    pub(crate) fn has_turn(&self, mut others: Vec<Other>) -> bool {
+        others.extend(&self.others);
+        frequency::opens_at(&self.bounds, &others, self.goes_at) == Some(self.goes_at)
+    }
+
+    /// Whether it fits into the day of its sender, of which so much is taken.
+    pub(crate) fn fits(&self, used: impl FnOnce(&Count) -> Result<u64>) -> Result<bool> {
+        let Some(AskedQuota { count, segments, limit }) = &self.quota else { return Ok(true) };
+        Ok(quota::fits(used(count)?, *segments, *limit))
+    }
+}
+
 /// One message to accept.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -101,12 +136,14 @@ pub struct Draft {
     pub picked: Option<Picked>,
     /// What it costs its account, if that is counted.
     pub priced: Option<Priced>,
+    /// What was taken for granted of it and must be so. Only [`Backend::accept`] looks at that.
+    pub premise: Option<Premise>,
 }
 
 impl Draft {
     /// A message that nothing holds.
     pub const fn new(message: Message, life: Life) -> Self {
-        Self { message, life, held: None, picked: None, priced: None }
+        Self { message, life, held: None, picked: None, priced: None, premise: None }
     }
 }
 
@@ -173,6 +210,8 @@ pub enum Accepted {
     KeyReused,
     /// Somebody has another sender of a pool than was seen when it was chosen. Nothing was stored; choose anew.
     Moved,
+    /// Something is in the way that its plan took not to be: a [`Premise`] does not hold. Nothing was stored; look, and plan anew.
+    Crowded,
 }
 
 /// What is spent by the messages of one call, one after the other.
@@ -199,6 +238,11 @@ impl Spending {
     /// What was counted: the same in each period.
     pub(crate) fn counted(&self) -> i64 {
         i64::try_from(self.new.day.millionths()).unwrap_or(i64::MAX)
+    }
+
+    /// What is spent with it.
+    pub(crate) const fn spent(&self) -> Spent {
+        self.spent
     }
 }
 

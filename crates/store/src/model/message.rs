@@ -323,6 +323,19 @@ impl Tables {
         self.accept_with(intake, Beside::Nothing, now)
     }
 
+    /// Whether something is in the way of one of these that was taken not to be.
+    fn is_crowded(&mut self, drafts: &[Draft], now: Timestamp) -> Result<bool> {
+        for Draft { message, premise, .. } in drafts {
+            let Some(premise) = premise else { continue };
+            let person = (message.realm(), message.recipient);
+            let others = self.turns(vec![person], premise.purposes(), now)?.remove(0);
+            if !premise.has_turn(others) || !premise.fits(|count| Ok(self.quotas(vec![count.clone()])?[0]))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Accepts messages; a single one may carry a code, be said in a conversation, or ask for consent.
     pub(super) fn accept_with(
         &mut self,
@@ -339,6 +352,9 @@ impl Tables {
         }
         if self.sticky.is_moved(&drafts) {
             return Ok(Accepted::Moved);
+        }
+        if matches!(beside, Beside::Nothing) && self.is_crowded(&drafts, now)? {
+            return Ok(Accepted::Crowded);
         }
         let drafts_are_priced = drafts.iter().any(|draft| draft.priced.is_some());
         let mut spending = Spending::new(self.spends.of(realm.account, now));

@@ -17,11 +17,14 @@
 use super::front::{Fronts, Queue};
 use super::news::{self, Fellowship, Line};
 use super::session::{Flight, Session, Value, cell, live, silent, values};
-use super::{Options, copy, endpoint, event, message, migration, node, operating, review, suppression};
+use super::{
+    Options, copy, endpoint, event, message, migration, node, operating, quota, review, spend, suppression,
+};
 use crate::backend::{Page, Paged, STORE_NODE};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
+use crate::tally::Tallies;
 use crate::turn::{CALL_WAIT, Turn};
 use crate::waiting::{Changes, Waiting};
 use crate::{Crashed, Error, Guard, Key, Result};
@@ -149,6 +152,8 @@ struct Memory {
     /// What this transaction changes of it.
     list_changed: bool,
     parked_changed: bool,
+    /// Thrown away when a transaction fails or another process wrote.
+    tallies: Tallies,
     /// What this transaction has to tell other nodes.
     line: Line,
     /// Whether this process becomes a node with this transaction, or ceases to be one.
@@ -303,6 +308,11 @@ impl Tx {
         // What this transaction changed before is counted.
         self.memory.changes.clear();
         Ok(waiting)
+    }
+
+    /// Sums that are known, and written with this transaction.
+    pub const fn tallies(&mut self) -> &mut Tallies {
+        &mut self.memory.tallies
     }
 
     /// To be called when the suppression list was changed.
@@ -732,6 +742,7 @@ impl Writing {
             versions: Versions::default(),
             list_changed: false,
             parked_changed: false,
+            tallies: Tallies::default(),
             line: Line::default(),
             membership: None,
             waiting: self.waiting.clone(),
@@ -1001,6 +1012,7 @@ async fn transact_once(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result:
         return Ok(());
     };
     tx.memory.loaded = None;
+    tx.memory.tallies = Tallies::default();
     tx.sheets = Sheets::default();
     if answers && rolled_back(&tx.sql).await {
         return Err(failed);
@@ -1064,6 +1076,8 @@ async fn attempt(
         flight.statement("SELECT setval('last_writer', $1)", values![tx.number]);
     }
     sheets.write(&mut flight);
+    quota::write(&mut flight, &tx.memory.tallies.quotas.take_changed());
+    spend::write(&mut flight, &tx.memory.tallies.spends.take_changed());
     let told = tell(tx, &mut flight);
     flight.command("COMMIT");
     *committing = Some(transaction);
@@ -1154,6 +1168,7 @@ async fn begin(tx: &mut Tx, needs: Needs) -> Result<String> {
 
 /// Somebody else wrote since: what was remembered is looked at again.
 async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions, places: Option<Row>) -> Result<()> {
+    tx.memory.tallies = Tallies::default();
     let is_node = last_writer % 2 == 0;
     let now = tx.memory.versions;
     if tx.memory.loaded.is_some() {

@@ -9,7 +9,7 @@ mod queue;
 mod read;
 mod sheet;
 
-pub(super) use accept::{accept, accept_needs, accept_with, enqueue};
+pub(super) use accept::{accept, accept_needs, accept_with, enqueue, is_crowded};
 pub(super) use queue::{
     claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of_senders, recover,
     stop_waiting, waiting, wake,

@@ -320,7 +320,6 @@ macro_rules! forward {
 
 impl Backend for Postgres {
     forward! {
-        call_together message::accept(intake: Intake, now: Timestamp) -> Accepted, accept_needs of intake, weighs intake.drafts.len();
         writer message::claim(queue: Queue, limit: usize, now: Timestamp) -> Claimed;
         together message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced, advance_needs of happenings, weighs happenings.len();
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
@@ -474,6 +473,25 @@ impl Backend for Postgres {
 
     fn until_broken(&self) -> Broken<'_> {
         Box::pin(self.writer.until_broken())
+    }
+
+    /// What was taken for granted is looked at before its transaction, as it would be if nothing was: a read in there would
+    /// keep everybody waiting who wants to write.
+    fn accept(&self, intake: Intake, now: Timestamp) -> BoxFuture<'_, Accepted> {
+        let premises = intake.drafts.iter().filter_map(|draft| {
+            Some((draft.message.realm(), draft.message.recipient, draft.premise.clone()?))
+        });
+        let premises: Vec<(Realm, PhoneNumber, Premise)> = premises.collect();
+        Box::pin(async move {
+            let is_crowded = if premises.is_empty() {
+                false
+            } else {
+                let looking: BoxFuture<'_, _> = forward!(@readers self message::is_crowded(premises: Vec<(Realm, PhoneNumber, Premise)>, now: Timestamp) -> bool);
+                looking.await?
+            };
+            let accepting: BoxFuture<'_, _> = forward!(@call_together self message::accept(intake: Intake, is_crowded: bool, now: Timestamp) -> Accepted, accept_needs of intake, weighs intake.drafts.len());
+            accepting.await
+        })
     }
 
     fn suppressed(

@@ -1,12 +1,12 @@
 //! How many segments went in a day.
 //!
-//! That is on no sheet: it is looked at and taken at once, by whoever has the turn to write.
+//! That is on no sheet but in a tally: it is looked at once while nobody else writes, and written with the transaction.
 
 use super::executor::{Rx, Tx};
-use super::session::{Session, cell, live};
+use super::session::{Flight, Session, cell, live, values};
 use crate::Result;
 use crate::backend::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use tidings_domain::quota::{Count, fits};
 use tidings_domain::time::Timestamp;
 
@@ -24,50 +24,60 @@ pub(super) async fn quotas(rx: &Rx<'_>, counts: &[Count]) -> Result<Vec<u64>> {
 }
 
 pub(super) async fn take_quotas(tx: &mut Tx, asked: &[AskedQuota]) -> Result<Vec<(u64, bool)>> {
-    let keys: Vec<Key> = asked.iter().map(|asked| key(&asked.count)).collect();
-    let mut used = used(&tx.sql, &keys).await?;
-    let mut new: BTreeMap<Key, i64> = BTreeMap::new();
-    let mut answers = Vec::with_capacity(asked.len());
-    for (AskedQuota { segments, limit, .. }, key) in asked.iter().zip(keys) {
-        let used = used.entry(key.clone()).or_default();
-        let is_taken = fits(*used, *segments, *limit);
-        answers.push((*used, is_taken));
+    look(tx, asked.iter().map(|asked| &asked.count)).await?;
+    let quotas = &mut tx.tallies().quotas;
+    let take = |AskedQuota { count, segments, limit }: &AskedQuota| {
+        let used = quotas.get(count).unwrap_or_default();
+        let is_taken = fits(used, *segments, *limit);
         if is_taken {
-            *used += u64::from(*segments);
-            *new.entry(key).or_default() += i64::from(*segments);
+            quotas.set(count, used + u64::from(*segments));
         }
-    }
-    if !new.is_empty() {
-        let (lives, names, days) = columns(new.keys());
-        let segments: Vec<i64> = new.values().copied().collect();
-        tx.sql
-            .execute(
-                "INSERT INTO quota (live, name, day, segments)
-                 SELECT * FROM unnest($1::smallint[], $2::text[], $3::bigint[], $4::bigint[])
-                 ON CONFLICT (live, name, day) DO UPDATE SET segments = quota.segments + excluded.segments",
-                &[&lives, &names, &days, &segments],
-            )
-            .await?;
-    }
-    Ok(answers)
+        (used, is_taken)
+    };
+    Ok(asked.iter().map(take).collect())
 }
 
 pub(super) async fn return_quotas(tx: &mut Tx, returned: &[(Count, u32)]) -> Result<()> {
-    let mut all: BTreeMap<Key, i64> = BTreeMap::new();
+    look(tx, returned.iter().map(|(count, _)| count)).await?;
+    let quotas = &mut tx.tallies().quotas;
     for (count, segments) in returned {
-        *all.entry(key(count)).or_default() += i64::from(*segments);
+        let used = quotas.get(count).unwrap_or_default();
+        quotas.set(count, used.saturating_sub(u64::from(*segments)));
     }
-    let (lives, names, days) = columns(all.keys());
-    let segments: Vec<i64> = all.values().copied().collect();
-    tx.sql
-        .execute(
-            "UPDATE quota SET segments = greatest(quota.segments - u.segments, 0)
-             FROM unnest($1::smallint[], $2::text[], $3::bigint[], $4::bigint[]) AS u (live, name, day, segments)
-             WHERE quota.live = u.live AND quota.name = u.name AND quota.day = u.day",
-            &[&lives, &names, &days, &segments],
-        )
-        .await
-        .map(drop)
+    Ok(())
+}
+
+/// Reads what was taken of these days, where that is not known.
+async fn look(tx: &mut Tx, counts: impl Iterator<Item = &Count>) -> Result<()> {
+    let unknown: Vec<Count> =
+        counts.filter(|count| tx.tallies().quotas.get(count).is_none()).cloned().collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<Key> = unknown.iter().map(key).collect();
+    let used = used(&tx.sql, &keys).await?;
+    for (count, key) in unknown.into_iter().zip(keys) {
+        tx.tallies().quotas.read(count, used.get(&key).copied().unwrap_or(0));
+    }
+    Ok(())
+}
+
+/// Writes what was taken and given back.
+pub(super) fn write(flight: &mut Flight<'_>, quotas: &[(Count, u64)]) {
+    if quotas.is_empty() {
+        return;
+    }
+    let lives: Vec<i16> = quotas.iter().map(|(count, _)| live(count.environment)).collect();
+    let names: Vec<String> = quotas.iter().map(|(count, _)| count.name.clone()).collect();
+    let days: Vec<i64> = quotas.iter().map(|(count, _)| count.day.as_millis()).collect();
+    let segments: Vec<i64> =
+        quotas.iter().map(|(_, segments)| i64::try_from(*segments).unwrap_or(i64::MAX)).collect();
+    flight.statement(
+        "INSERT INTO quota (live, name, day, segments)
+         SELECT * FROM unnest($1::smallint[], $2::text[], $3::bigint[], $4::bigint[])
+         ON CONFLICT (live, name, day) DO UPDATE SET segments = excluded.segments",
+        values![lives, names, days, segments],
+    );
 }
 
 fn columns<'k>(keys: impl Iterator<Item = &'k Key>) -> (Vec<i16>, Vec<&'k str>, Vec<i64>) {
@@ -99,6 +109,7 @@ async fn used(sql: &Session, keys: &[Key]) -> Result<HashMap<Key, u64>> {
 }
 
 /// Forgets days that began before then.
-pub(super) async fn sweep(tx: &Tx, before: Timestamp) -> Result<()> {
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<()> {
+    tx.tallies().quotas.forget(|count| count.day < before);
     tx.sql.execute("DELETE FROM quota WHERE day < $1", &[&before.as_millis()]).await.map(drop)
 }

@@ -1,11 +1,12 @@
 //! What accounts spent.
 //!
-//! That is on no sheet: it is looked at and counted at once, by whoever has the turn to write.
+//! That is on no sheet but in a tally: it is looked at once while nobody else writes, and written with the transaction.
 
 use super::executor::{Rx, Tx};
-use super::session::{Session, cell};
+use super::session::{Flight, Session, cell, values};
 use crate::Result;
 use crate::backend::*;
+use crate::tally::Spell;
 use std::collections::HashMap;
 use tidings_domain::id::AccountId;
 use tidings_domain::spend::{Amount, Period, Spent};
@@ -16,31 +17,52 @@ pub(super) async fn spent(rx: &Rx<'_>, accounts: &[AccountId], now: &Timestamp) 
 }
 
 /// What is spent so far, if anything of the call has a price.
-pub(super) async fn begin(sql: &Session, intake: &Intake, now: Timestamp) -> Result<Option<Spending>> {
+pub(super) async fn begin(tx: &mut Tx, intake: &Intake, now: Timestamp) -> Result<Option<Spending>> {
     if intake.drafts.iter().all(|draft| draft.priced.is_none()) {
         return Ok(None);
     }
-    let spent = of(sql, &[intake.realm.account], now).await?;
-    Ok(spent.first().map(|spent| Spending::new(*spent)))
+    let account = intake.realm.account;
+    let spells = spells(account, now);
+    if spells.iter().any(|spell| tx.tallies().spends.get(spell).is_none()) {
+        let spent = of(&tx.sql, &[account], now).await?.pop().unwrap_or_default();
+        for (spell, amount) in spells.into_iter().zip([spent.day, spent.month]) {
+            tx.tallies().spends.read(spell, amount.millionths());
+        }
+    }
+    let spends = &tx.tallies().spends;
+    let [day, month] =
+        spells.map(|spell| Amount::from_millionths(spends.get(&spell).unwrap_or_default()));
+    Ok(Some(Spending::new(Spent { day, month })))
 }
 
-/// Writes what a call spends.
-pub(super) async fn write(
-    sql: &Session,
-    account: AccountId,
-    spending: &Spending,
-    now: Timestamp,
-) -> Result<()> {
-    let begins = Period::ALL.map(|period| period.begins_at(now).as_millis()).to_vec();
-    let periods = Period::ALL.map(|period| period as i16).to_vec();
-    sql.execute(
+/// Counts what a call spends.
+pub(super) fn count(tx: &mut Tx, account: AccountId, spending: &Spending, now: Timestamp) {
+    let Spent { day, month } = spending.spent();
+    for (spell, amount) in spells(account, now).iter().zip([day, month]) {
+        tx.tallies().spends.set(spell, amount.millionths());
+    }
+}
+
+/// Writes what was spent.
+pub(super) fn write(flight: &mut Flight<'_>, spends: &[(Spell, u64)]) {
+    if spends.is_empty() {
+        return;
+    }
+    let accounts: Vec<i64> = spends.iter().map(|((account, ..), _)| account.key()).collect();
+    let periods: Vec<i16> = spends.iter().map(|((_, period, _), _)| *period as i16).collect();
+    let begins: Vec<i64> = spends.iter().map(|((.., begins), _)| begins.as_millis()).collect();
+    let amounts: Vec<i64> =
+        spends.iter().map(|(_, amount)| i64::try_from(*amount).unwrap_or(i64::MAX)).collect();
+    flight.statement(
         "INSERT INTO spend (account, period, begins, amount)
-         SELECT $1, u.period, u.begins, $2 FROM unnest($3::smallint[], $4::bigint[]) AS u (period, begins)
-         ON CONFLICT (account, period, begins) DO UPDATE SET amount = spend.amount + excluded.amount",
-        &[&account.key(), &spending.counted(), &periods, &begins],
-    )
-    .await
-    .map(drop)
+         SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[])
+         ON CONFLICT (account, period, begins) DO UPDATE SET amount = excluded.amount",
+        values![accounts, periods, begins, amounts],
+    );
+}
+
+fn spells(account: AccountId, now: Timestamp) -> [Spell; 2] {
+    Period::ALL.map(|period| (account, period, period.begins_at(now)))
 }
 
 async fn of(sql: &Session, accounts: &[AccountId], now: Timestamp) -> Result<Vec<Spent>> {
@@ -67,6 +89,7 @@ async fn of(sql: &Session, accounts: &[AccountId], now: Timestamp) -> Result<Vec
 }
 
 /// Forgets what began before then.
-pub(super) async fn sweep(tx: &Tx, before: Timestamp) -> Result<()> {
+pub(super) async fn sweep(tx: &mut Tx, before: Timestamp) -> Result<()> {
+    tx.tallies().spends.forget(|(.., begins)| *begins < before);
     tx.sql.execute("DELETE FROM spend WHERE begins < $1", &[&before.as_millis()]).await.map(drop)
 }

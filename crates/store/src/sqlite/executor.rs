@@ -6,13 +6,14 @@
 
 use super::Options;
 use super::reserve::Reserve;
-use super::{endpoint, silence};
+use super::{endpoint, quota, silence, spend};
 use crate::backend::{Page, Paged, STORE_NODE};
 use crate::column;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
 use crate::silent::Silent;
+use crate::tally::Tallies;
 use crate::turn::{CALL_WAIT, Turn};
 use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Crashed, Error, Guard, Key, Result};
@@ -205,6 +206,8 @@ struct Memory {
     changes: Changes,
     crashes: Crashes,
     parked_max: usize,
+    /// Thrown away when a transaction fails or another process wrote.
+    tallies: Tallies,
     /// Of which numbers there may be a silence, once somebody asked; read anew when another process wrote.
     silent: Option<Silent>,
 }
@@ -276,6 +279,11 @@ impl Tx<'_> {
         if let Some(silent) = &mut self.memory.silent {
             silent.add(number);
         }
+    }
+
+    /// Sums that are known, and written with this transaction.
+    pub const fn tallies(&mut self) -> &mut Tallies {
+        &mut self.memory.tallies
     }
 
     /// To be called when the suppression list was changed.
@@ -473,6 +481,7 @@ impl Writer {
                 waiting: None,
                 changes: Changes::default(),
                 crashes: Crashes::default(),
+                tallies: Tallies::default(),
                 silent: None,
             },
             version: 0,
@@ -736,6 +745,7 @@ fn transact(
         if seen != *version {
             *version = seen;
             memory.loaded = None;
+            memory.tallies = Tallies::default();
             memory.silent = None;
             looked.renew();
             if let Some(waiting) = &memory.waiting {
@@ -748,6 +758,8 @@ fn transact(
             let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(&mut tx)));
             run.unwrap_or_else(|_| Err(Error::Corrupt("an operation panicked; see the log".to_owned())))?;
         }
+        quota::write(connection, memory.tallies.quotas.take_changed())?;
+        spend::write(connection, memory.tallies.spends.take_changed())?;
         statement("COMMIT").map(drop)
     })();
     // Before anybody hears of this commit. After a failure, what was looked at may never have been true.
@@ -759,6 +771,7 @@ fn transact(
     }
     if result.is_err() {
         memory.loaded = None;
+        memory.tallies = Tallies::default();
         // It may have been read when rows were gone that are back now.
         memory.silent = None;
         if !connection.is_autocommit() {

@@ -17,14 +17,22 @@ pub(super) fn turns(
     purposes: &[Purpose],
     now: &Timestamp,
 ) -> Result<Vec<Vec<Other>>> {
-    let of_one = |(realm, recipient): &(Realm, PhoneNumber)| {
-        let mut others = taken(rx.sql, *realm, *recipient, None, *now)?;
-        others.extend(waiting(rx.sql, *realm, *recipient, purposes)?);
-        others.sort_unstable();
-        others.truncate(COUNTED_MAX);
-        Ok(others)
-    };
-    people.iter().map(of_one).collect()
+    people.iter().map(|(realm, recipient)| of(rx.sql, *realm, *recipient, purposes, *now)).collect()
+}
+
+/// What one person was sent and will be.
+pub(super) fn of(
+    sql: &Sql,
+    realm: Realm,
+    recipient: PhoneNumber,
+    purposes: &[Purpose],
+    now: Timestamp,
+) -> Result<Vec<Other>> {
+    let mut others = taken(sql, realm, recipient, None, now)?;
+    others.extend(waiting(sql, realm, recipient, purposes)?);
+    others.sort_unstable();
+    others.truncate(COUNTED_MAX);
+    Ok(others)
 }
 
 pub(super) fn take_turns(tx: &mut Tx<'_>, asked: &[AskedTurn], now: &Timestamp) -> Result<Vec<Turn>> {

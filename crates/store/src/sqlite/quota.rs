@@ -14,18 +14,10 @@ pub(super) fn quotas(rx: &mut Rx<'_>, counts: &[Count]) -> Result<Vec<u64>> {
 
 pub(super) fn take_quotas(tx: &mut Tx<'_>, asked: &[AskedQuota]) -> Result<Vec<(u64, bool)>> {
     let take = |AskedQuota { count, segments, limit }: &AskedQuota| {
-        let used = used(tx.sql, count)?;
+        let used = taken(tx, count)?;
         let is_taken = fits(used, *segments, *limit);
         if is_taken {
-            tx.sql
-                .prepare_cached(
-                    "INSERT INTO quota (live, name, day, segments) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT (live, name, day) DO UPDATE SET segments = segments + excluded.segments",
-                )
-                .and_then(|mut s| {
-                    s.execute(params![live(count.environment), count.name, count.day.as_millis(), segments])
-                })
-                .map_err(failed)?;
+            tx.tallies().quotas.set(count, used + u64::from(*segments));
         }
         Ok((used, is_taken))
     };
@@ -34,14 +26,38 @@ pub(super) fn take_quotas(tx: &mut Tx<'_>, asked: &[AskedQuota]) -> Result<Vec<(
 
 pub(super) fn return_quotas(tx: &mut Tx<'_>, returned: &[(Count, u32)]) -> Result<()> {
     for (count, segments) in returned {
-        tx.sql
-            .prepare_cached(
-                "UPDATE quota SET segments = max(segments - ?4, 0) WHERE live = ?1 AND name = ?2 AND day = ?3",
-            )
-            .and_then(|mut s| {
-                s.execute(params![live(count.environment), count.name, count.day.as_millis(), segments])
-            })
-            .map_err(failed)?;
+        let used = taken(tx, count)?;
+        tx.tallies().quotas.set(count, used.saturating_sub(u64::from(*segments)));
+    }
+    Ok(())
+}
+
+/// How many segments were taken of a day, with what this transaction took.
+pub(super) fn taken(tx: &mut Tx<'_>, count: &Count) -> Result<u64> {
+    if let Some(used) = tx.tallies().quotas.get(count) {
+        return Ok(used);
+    }
+    let used = used(tx.sql, count)?;
+    tx.tallies().quotas.read(count.clone(), used);
+    Ok(used)
+}
+
+/// Writes what was taken and given back.
+pub(super) fn write(sql: &Sql, quotas: Vec<(Count, u64)>) -> Result<()> {
+    for (count, segments) in quotas {
+        sql.prepare_cached(
+            "INSERT INTO quota (live, name, day, segments) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (live, name, day) DO UPDATE SET segments = excluded.segments",
+        )
+        .and_then(|mut s| {
+            s.execute(params![
+                live(count.environment),
+                count.name,
+                count.day.as_millis(),
+                i64::try_from(segments).unwrap_or(i64::MAX)
+            ])
+        })
+        .map_err(failed)?;
     }
     Ok(())
 }
@@ -58,7 +74,8 @@ fn used(sql: &Sql, count: &Count) -> Result<u64> {
 }
 
 /// Forgets days that began before then.
-pub(super) fn sweep(tx: &Tx<'_>, before: Timestamp) -> Result<()> {
+pub(super) fn sweep(tx: &mut Tx<'_>, before: Timestamp) -> Result<()> {
+    tx.tallies().quotas.forget(|count| count.day < before);
     tx.sql
         .prepare_cached("DELETE FROM quota WHERE day < ?1")
         .and_then(|mut s| s.execute([before.as_millis()]))

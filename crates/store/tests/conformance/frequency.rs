@@ -1,5 +1,6 @@
 //! Turns: how often a person is sent to.
 
+use crate::conversation::remembered;
 use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use tidings_domain::account::{Environment, Realm};
@@ -148,6 +149,40 @@ fn what_was_sent_and_what_waits_is_read_together_and_what_is_old_is_forgotten() 
         assert_eq!(read(Vec::new(), week_s + 19).await[0], [offer_at(20)]);
         store.sweep(KEPT_A_DAY, MANY, at(week_s + 20)).await.expect("swept");
         assert_eq!(read(Vec::new(), 30).await[0], []);
+    });
+}
+
+#[test]
+fn what_was_taken_for_granted_of_a_message_is_looked_at_where_it_is_accepted() {
+    for_each_backend(|store| async move {
+        let offer = |n: i64, goes_at: i64| {
+            let message = Message { purpose: Purpose::Marketing, recipient: number(1), ..message(n) };
+            let bounds = asked(n, 1).bounds;
+            let premise = Premise { goes_at: at(goes_at), bounds, others: Vec::new(), quota: None };
+            Draft { premise: Some(premise), ..draft(message) }
+        };
+        let with = |drafts: Vec<Draft>| Intake { drafts, ..intake([]) };
+        let keyed = |draft: Draft| Intake { idempotency: Some(remembered(1)), ..with(vec![draft]) };
+        assert!(matches!(store.accept(keyed(offer(1, 0)), START).await, Ok(Accepted::New(..))));
+        // The first waits, so there is no room beside it for a day; and nothing of the call is done.
+        let accepted = store.accept(with(vec![draft(message(2)), offer(3, 5)]), at(5)).await;
+        assert_eq!(accepted.expect("asked"), Accepted::Crowded);
+        assert!(store.message(HOME, id(2)).await.expect("read").is_none());
+        // A repeat under its key is answered by its key.
+        assert!(matches!(store.accept(keyed(offer(4, 5)), at(5)).await, Ok(Accepted::Replayed(_))));
+        let accepted = store.accept(with(vec![offer(5, DAY_S)]), at(6)).await;
+        assert!(matches!(accepted, Ok(Accepted::New(..))), "{accepted:?}");
+        // What the same call sends counts.
+        let mut second = offer(6, 3 * DAY_S);
+        second.premise.as_mut().expect("it has one").others.push(offer_at(3 * DAY_S - 1));
+        assert_eq!(store.accept(with(vec![second]), at(7)).await.expect("asked"), Accepted::Crowded);
+        // The purposes that no bound counts do not.
+        let alert = Message { purpose: Purpose::Alert, recipient: number(2), ..message(7) };
+        accept(&store, [alert]).await;
+        let mut other = offer(8, 8);
+        other.message.recipient = number(2);
+        let accepted = store.accept(with(vec![other]), at(8)).await;
+        assert!(matches!(accepted, Ok(Accepted::New(..))), "{accepted:?}");
     });
 }
 

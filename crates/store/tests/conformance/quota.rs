@@ -68,6 +68,47 @@ fn what_certainly_did_not_go_is_given_back() {
 }
 
 #[test]
+fn a_message_that_was_thought_to_fit_is_accepted_while_it_does() {
+    for_each_backend(|store| async move {
+        let offer = |n: i64, segments| {
+            let quota = Some(asked("A", segments, 5));
+            let premise = Premise { goes_at: START, bounds: Vec::new(), others: Vec::new(), quota };
+            let drafts = vec![Draft { premise: Some(premise), ..draft(message(n)) }];
+            store.accept(Intake { drafts, ..intake([]) }, START)
+        };
+        take(&store, vec![asked("A", 3, 5)]).await;
+        assert!(matches!(offer(1, 2).await, Ok(Accepted::New(..))));
+        assert_eq!(offer(2, 3).await.expect("asked"), Accepted::Crowded);
+        // Nothing is taken by it.
+        assert_eq!(store.quotas(vec![count("A", START)]).await.expect("read"), [3]);
+        store.return_quotas(vec![(count("A", START), 1)]).await.expect("returned");
+        assert!(matches!(offer(2, 3).await, Ok(Accepted::New(..))));
+    });
+}
+
+#[test]
+fn what_is_taken_beside_something_that_fails_is_taken_once() {
+    for_each_backend(|store| async move {
+        accept(&store, [message(1)]).await;
+        let all = (0..20).map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                if n % 2 == 0 {
+                    take(&store, vec![asked("A", 1, 100)]).await;
+                } else {
+                    // Its id is taken.
+                    assert!(matches!(store.accept(intake([message(1)]), START).await, Err(Error::Conflict(_))));
+                }
+            })
+        });
+        for one in all.collect::<Vec<_>>() {
+            one.await.expect("no panic");
+        }
+        assert_eq!(store.quotas(vec![count("A", START)]).await.expect("read"), [10]);
+    });
+}
+
+#[test]
 fn days_are_forgotten_when_they_are_over_everywhere() {
     for_each_backend(|store| async move {
         take(&store, vec![asked("A", 3, 5)]).await;

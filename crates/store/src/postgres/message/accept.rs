@@ -5,14 +5,42 @@ use super::Commit;
 use super::sheet::{Answered, Call, Needs, Slot};
 use crate::backend::*;
 use crate::due::due_row;
-use crate::postgres::executor::{self, Tx};
-use crate::postgres::{code, consent_request, conversation, pool, spend, suppression};
+use crate::postgres::executor::{self, Rx, Tx};
+use crate::postgres::{code, consent_request, conversation, frequency, pool, quota, spend, suppression};
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use tidings_domain::account::Realm;
+use tidings_domain::address::PhoneNumber;
 use tidings_domain::gate;
 use tidings_domain::message::Input;
+use tidings_domain::purpose::Purpose;
+use tidings_domain::quota::{Count, fits};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::time::Timestamp;
+
+/// Whether something is in the way of one of these that was taken not to be.
+pub(in crate::postgres) async fn is_crowded(
+    rx: &Rx<'_>,
+    premises: &[(Realm, PhoneNumber, Premise)],
+    now: &Timestamp,
+) -> Result<bool> {
+    let purposes: BTreeSet<Purpose> = premises.iter().flat_map(|(.., premise)| premise.purposes()).collect();
+    let purposes: Vec<Purpose> = purposes.into_iter().collect();
+    let people: Vec<_> = premises.iter().map(|(realm, recipient, _)| (*realm, *recipient)).collect();
+    let others = frequency::turns(rx, &people, &purposes, now).await?;
+    if premises.iter().zip(others).any(|((.., premise), others)| !premise.has_turn(others)) {
+        return Ok(true);
+    }
+    let quotas: Vec<&AskedQuota> =
+        premises.iter().filter_map(|(.., premise)| premise.quota.as_ref()).collect();
+    if quotas.is_empty() {
+        return Ok(false);
+    }
+    let counts: Vec<Count> = quotas.iter().map(|quota| quota.count.clone()).collect();
+    let used = quota::quotas(rx, &counts).await?;
+    Ok(quotas.iter().zip(used).any(|(quota, used)| !fits(used, quota.segments, quota.limit)))
+}
 
 /// What an acceptance looks at.
 pub(in crate::postgres) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut executor::Needs) {
@@ -25,14 +53,29 @@ pub(in crate::postgres) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut ex
     }
 }
 
-pub(in crate::postgres) async fn accept(tx: &mut Tx, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
-    accept_with(tx, intake, Beside::Nothing, *now).await
+pub(in crate::postgres) async fn accept(
+    tx: &mut Tx,
+    intake: &Intake,
+    is_crowded: &bool,
+    now: &Timestamp,
+) -> Result<Accepted> {
+    accept_unless(tx, intake, *is_crowded, Beside::Nothing, *now).await
 }
 
 /// Accepts messages; a single one may carry a code, be said in a conversation, or ask for consent.
 pub(in crate::postgres) async fn accept_with(
     tx: &mut Tx,
     intake: &Intake,
+    beside: Beside<'_>,
+    now: Timestamp,
+) -> Result<Accepted> {
+    accept_unless(tx, intake, false, beside, now).await
+}
+
+async fn accept_unless(
+    tx: &mut Tx,
+    intake: &Intake,
+    is_crowded: bool,
     beside: Beside<'_>,
     now: Timestamp,
 ) -> Result<Accepted> {
@@ -50,7 +93,10 @@ pub(in crate::postgres) async fn accept_with(
     if pool::is_moved(&tx.sql, &intake.drafts).await? {
         return Ok(Accepted::Moved);
     }
-    let mut spending = spend::begin(&tx.sql, intake, now).await?;
+    if is_crowded {
+        return Ok(Accepted::Crowded);
+    }
+    let mut spending = spend::begin(tx, intake, now).await?;
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
     let retry = RetryPolicy::default();
@@ -114,7 +160,7 @@ pub(in crate::postgres) async fn accept_with(
     let admitted = intake.drafts.iter().zip(&admissions).filter(|(_, what)| **what == Admission::Admitted);
     pool::note(&tx.sql, &admitted.map(|(draft, _)| draft).collect::<Vec<_>>(), now).await?;
     if let Some(spending) = spending.filter(|spending| spending.counted() > 0) {
-        spend::write(&tx.sql, intake.realm.account, &spending, now).await?;
+        spend::count(tx, intake.realm.account, &spending, now);
     }
     let sheet = &mut tx.sheets.messages;
     if let Some((id, asked)) = intake.batch {

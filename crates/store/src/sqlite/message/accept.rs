@@ -7,7 +7,7 @@ use crate::backend::*;
 use crate::column::{self, live};
 use crate::due::due_row;
 use crate::sqlite::executor::{Tx, failed};
-use crate::sqlite::{code, consent_request, conversation, pool, spend, suppression};
+use crate::sqlite::{code, consent_request, conversation, frequency, pool, quota, spend, suppression};
 use rusqlite::{OptionalExtension, params};
 use tidings_domain::gate;
 use tidings_domain::id::*;
@@ -18,6 +18,24 @@ use tidings_domain::time::Timestamp;
 
 pub(in crate::sqlite) fn accept(tx: &mut Tx<'_>, intake: &Intake, now: &Timestamp) -> Result<Accepted> {
     accept_with(tx, intake, Beside::Nothing, *now)
+}
+
+/// Whether something is in the way of one of these that was taken not to be.
+fn is_crowded(tx: &mut Tx<'_>, drafts: &[Draft], now: Timestamp) -> Result<bool> {
+    for Draft { message, premise, .. } in drafts {
+        let Some(premise) = premise else { continue };
+        if !premise.bounds.is_empty() {
+            let purposes = premise.purposes();
+            let others = frequency::of(tx.sql, message.realm(), message.recipient, &purposes, now)?;
+            if !premise.has_turn(others) {
+                return Ok(true);
+            }
+        }
+        if !premise.fits(|count| quota::taken(tx, count))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Accepts messages; a single one may carry a code, be said in a conversation, or ask for consent.
@@ -46,7 +64,10 @@ pub(in crate::sqlite) fn accept_with(
     if pool::is_moved(tx.sql, &intake.drafts)? {
         return Ok(Accepted::Moved);
     }
-    let mut spending = spend::begin(tx.sql, intake, now)?;
+    if matches!(beside, Beside::Nothing) && is_crowded(tx, &intake.drafts, now)? {
+        return Ok(Accepted::Crowded);
+    }
+    let mut spending = spend::begin(tx, intake, now)?;
     let mut admissions = Vec::with_capacity(intake.drafts.len());
     let mut last = 0;
     let retry = RetryPolicy::default();
@@ -111,7 +132,7 @@ pub(in crate::sqlite) fn accept_with(
         admissions.push(Admission::Admitted);
     }
     if let Some(spending) = spending.filter(|spending| spending.counted() > 0) {
-        spend::write(tx.sql, intake.realm.account, &spending, now)?;
+        spend::count(tx, intake.realm.account, &spending, now);
     }
     if let Some((id, asked)) = intake.batch {
         tx.sql

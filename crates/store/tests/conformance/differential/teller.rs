@@ -13,7 +13,7 @@ use tidings_domain::contact::{Change, Contact, Details, Group, Type, Value};
 use tidings_domain::conversation::{Change as ConversationChange, Entry};
 use tidings_domain::event::Kind;
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::frequency::{Bound, Caps};
+use tidings_domain::frequency::{Bound, Caps, Other};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::import::{Decision as Settled, Import, Progress, Row, State};
@@ -426,14 +426,17 @@ impl Teller {
     }
 
     fn quotas(&mut self) -> Call {
-        let day = Timestamp::from_millis(self.now.as_millis() / DAY_MS * DAY_MS);
-        let one = |draw: &mut Draw| AskedQuota {
-            count: crate::quota::count(draw.of(&["ACME", "brand B1"]), day),
-            segments: draw.of(&[0, 1, 3]),
-            limit: draw.of(&[1, 5, 40]),
-        };
-        let asked = (0..self.draw.up_to(4)).map(|_| one(&mut self.draw)).collect();
+        let asked = (0..self.draw.up_to(4)).map(|_| self.quota()).collect();
         if self.draw.one_in(4) { Call::ReturnQuotas(asked) } else { Call::TakeQuotas(asked) }
+    }
+
+    fn quota(&mut self) -> AskedQuota {
+        let day = Timestamp::from_millis(self.now.as_millis() / DAY_MS * DAY_MS);
+        AskedQuota {
+            count: crate::quota::count(self.draw.of(&["ACME", "brand B1"]), day),
+            segments: self.draw.of(&[0, 1, 3]),
+            limit: self.draw.of(&[1, 5, 40]),
+        }
     }
 
     /// Of different prices, and under limits that are reached.
@@ -510,13 +513,17 @@ impl Teller {
         let claimed = queued.apply(Input::Claimed, message.terms(), now, rules).ok();
         let claimed = claimed.filter(|claimed| claimed.life.state.status() == Status::Sending);
         match claimed.filter(|_| send_at.is_none() && self.draw.one_in(3)) {
-            Some(claimed) => Draft::new(message, claimed.life),
+            Some(claimed) => {
+                let premise = self.draw.one_in(4).then(|| self.premise(now));
+                Draft { premise, ..Draft::new(message, claimed.life) }
+            }
             None => {
                 let held =
                     send_at.filter(|_| self.draw.one_in(2)).map(|until| Hold { until, why: self.failure() });
                 let picked = self.draw.one_in(6).then(|| self.picked());
                 let priced = self.draw.one_in(5).then(|| self.priced());
-                Draft { held, picked, priced, ..Draft::new(message, queued) }
+                let premise = self.draw.one_in(6).then(|| self.premise(send_at.unwrap_or(now)));
+                Draft { held, picked, priced, premise, ..Draft::new(message, queued) }
             }
         }
     }
@@ -846,13 +853,25 @@ impl Teller {
             let recipient = self.recipient();
             // A message has one purpose.
             let purpose = if message.key() % 2 == 0 { Purpose::Marketing } else { Purpose::Alert };
-            let caps = Caps { day: self.draw.of(&[0, 1, 2]), week: self.draw.of(&[0, 2, 3]) };
-            let own = Bound { purposes: vec![Purpose::Marketing, Purpose::Alert], caps, law: None };
-            let caps = Caps { day: self.draw.of(&[1, 2]), week: 0 };
-            let bounds = vec![own, Bound { purposes: vec![Purpose::Marketing], caps, law: None }];
-            asked.push(AskedTurn { realm, recipient, message, purpose, bounds });
+            asked.push(AskedTurn { realm, recipient, message, purpose, bounds: self.bounds() });
         }
         Call::TakeTurns(asked)
+    }
+
+    fn bounds(&mut self) -> Vec<Bound> {
+        let caps = Caps { day: self.draw.of(&[0, 1, 2]), week: self.draw.of(&[0, 2, 3]) };
+        let own = Bound { purposes: vec![Purpose::Marketing, Purpose::Alert], caps, law: None };
+        let caps = Caps { day: self.draw.of(&[1, 2]), week: 0 };
+        vec![own, Bound { purposes: vec![Purpose::Marketing], caps, law: None }]
+    }
+
+    /// What may be taken for granted of a message that would go then.
+    fn premise(&mut self, goes_at: Timestamp) -> Premise {
+        let bounds = if self.draw.one_in(3) { Vec::new() } else { self.bounds() };
+        let other = Other { at: goes_at.plus_ms(-1_000), purpose: Purpose::Marketing };
+        let others = self.draw.one_in(4).then_some(other).into_iter().collect();
+        let quota = self.draw.one_in(2).then(|| self.quota());
+        Premise { goes_at, bounds, others, quota }
     }
 
     /// Some that are new, and some that an earlier one of them or of the list before says already.
