@@ -164,12 +164,14 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// Whether it may be in one transaction with others of its kind, one after the other as they came.
-    pub(super) const fn goes_with_others(&self) -> bool {
-        matches!(
-            self,
-            Self::Accept { .. } | Self::Advance { .. } | Self::RecordAttempts(_) | Self::Suppress(_)
-        )
+    /// Whether it may be in one transaction with others of its kind, one after the other as they came. An acceptance for which
+    /// something is looked up before may come after them.
+    pub(super) fn goes_with_others(&self) -> bool {
+        match self {
+            Self::Accept { drafts, .. } => drafts.iter().all(|draft| draft.premise.is_none()),
+            Self::Advance { .. } | Self::RecordAttempts(_) | Self::Suppress(_) => true,
+            _ => false,
+        }
     }
 }
 
