@@ -15,6 +15,8 @@ use std::sync::LazyLock;
 
 /// How much networks take.
 const TABLE: &str = include_str!("../data/throughput.csv");
+/// A day of UTC: ms.
+const DAY_MS: i64 = 24 * 3_600_000;
 /// The zone of the days of a limit that an operator wrote.
 const UTC: &str = "UTC";
 /// The largest trust score.
@@ -54,6 +56,10 @@ impl Daily {
 
     /// The day that it is at this moment.
     pub fn day(&self, at: Timestamp) -> Day {
+        if self.zone == UTC {
+            let begins_at = Timestamp::from_millis(at.as_millis().div_euclid(DAY_MS) * DAY_MS);
+            return Day { begins_at, ends_at: begins_at.plus_ms(DAY_MS) };
+        }
         let zone = TimeZoneDatabase::bundled().get(self.zone).unwrap_or(TimeZone::UTC);
         let now = instant(at).to_zoned(zone);
         let begins = now.start_of_day().unwrap_or_else(|_| now.clone());
@@ -209,6 +215,15 @@ mod tests {
             prop_assert!(day.begins_at <= at && at < day.ends_at);
             prop_assert_eq!(brand.day(day.ends_at).begins_at, day.ends_at);
             prop_assert_eq!(brand.day(day.ends_at.plus_ms(-1)), day);
+        }
+
+        #[test]
+        fn days_of_utc_are_those_of_the_calendar(at_s in -2_000_000_000_i64..4_000_000_000) {
+            let at = Timestamp::from_millis(at_s * 1_000);
+            let begins = instant(at).to_zoned(TimeZone::UTC).start_of_day().expect("it has one");
+            let day = Daily::of_sender("Acme", 1).day(at);
+            prop_assert_eq!(day.begins_at.as_millis(), begins.timestamp().as_millisecond());
+            prop_assert_eq!(day.ends_at.since_ms(day.begins_at), DAY_MS);
         }
     }
 }

@@ -36,8 +36,8 @@ use tidings_domain::suppression;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
-    self as store, Admission, Advanced, AskedQuota, Backend, Draft, Idempotency, Intake, Premise, Result, Saying,
-    Sending, Stored, Ticket,
+    self as store, Admission, Advanced, AskedQuota, Backend, Draft, Idempotency, Intake, Premise, Result,
+    Saying, Sending, Stored, Ticket,
 };
 
 /// How often a call is planned, at most: again where somebody has another sender of a pool by now, or where something is in the way

@@ -286,9 +286,8 @@ fn unlike(before: &Answers, calls: &[Call], calm: Moment, ms: u64) -> Vec<(u64, 
 fn settled(unlike: &[(u64, Answers)], ms: u64) -> Option<u64> {
     let unlike: Vec<u64> = unlike.iter().map(|(second, _)| *second).collect();
     // One second is allowed to be another program's: a pause of the machine is none of ours.
-    (0..ms / 1_000).find(|first| {
-        unlike.iter().filter(|second| *second >= first).count() <= 1 && !unlike.contains(first)
-    })
+    (0..ms / 1_000)
+        .find(|first| unlike.iter().filter(|second| *second >= first).count() <= 1 && !unlike.contains(first))
 }
 
 /// Looks at every message when all is sent.

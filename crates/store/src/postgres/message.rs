@@ -58,6 +58,10 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
         Happening::To { message, input } => {
             needs.messages.message(sheet, *message);
             let Some(slot) = sheet.known(*message) else { return };
+            // Its receipt may be in the same transaction, or it ends with this.
+            if matches!(input, Input::Answered { .. }) {
+                needs.messages.silence(sheet, &slot.message);
+            }
             match input {
                 Input::Answered { answer: Answer::Refused(failure), .. } if suppresses(failure) => {
                     needs.list.entry(&tx.sheets.list, slot.message.realm(), slot.message.recipient);

@@ -30,8 +30,7 @@ pub(super) async fn begin(tx: &mut Tx, intake: &Intake, now: Timestamp) -> Resul
         }
     }
     let spends = &tx.tallies().spends;
-    let [day, month] =
-        spells.map(|spell| Amount::from_millionths(spends.get(&spell).unwrap_or_default()));
+    let [day, month] = spells.map(|spell| Amount::from_millionths(spends.get(&spell).unwrap_or_default()));
     Ok(Some(Spending::new(Spent { day, month })))
 }
 

@@ -87,6 +87,33 @@ fn taken(
             COUNTED_MAX as i64
         ])
         .map_err(failed)?;
+    others(&mut rows)
+}
+
+/// When messages of some purposes come up that wait for a person in a queue, the earliest first.
+fn waiting(sql: &Sql, realm: Realm, recipient: PhoneNumber, purposes: &[Purpose]) -> Result<Vec<Other>> {
+    // One statement for all: a bit for each.
+    let wanted = purposes.iter().fold(0_i64, |bits, purpose| bits | 1 << purpose.priority());
+    let mut statement = sql
+        .prepare_cached(
+            "SELECT d.due_at, d.priority FROM due d JOIN message m ON m.id = d.message
+             WHERE d.recipient = ?1 AND (?2 >> d.priority) & 1 AND m.account = ?3 AND m.live = ?4 ORDER BY d.due_at LIMIT ?5",
+        )
+        .map_err(failed)?;
+    let mut rows = statement
+        .query(params![
+            recipient.digits() as i64,
+            wanted,
+            realm.account.key(),
+            live(realm.environment),
+            COUNTED_MAX as i64
+        ])
+        .map_err(failed)?;
+    others(&mut rows)
+}
+
+/// Reads moments with their purposes.
+fn others(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Other>> {
     let mut others = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         let purpose: u8 = get(row, 1)?;
@@ -95,35 +122,6 @@ fn taken(
             purpose: Purpose::from_priority(purpose)
                 .ok_or_else(|| corrupt("purpose of a turn", i64::from(purpose)))?,
         });
-    }
-    Ok(others)
-}
-
-/// When messages of some purposes come up that wait for a person in a queue, the earliest first.
-fn waiting(sql: &Sql, realm: Realm, recipient: PhoneNumber, purposes: &[Purpose]) -> Result<Vec<Other>> {
-    let mut others = Vec::new();
-    for purpose in purposes {
-        let mut statement = sql
-            .prepare_cached(
-                "SELECT d.due_at FROM due d JOIN message m ON m.id = d.message
-                 WHERE d.recipient = ?1 AND d.priority = ?2 AND m.account = ?3 AND m.live = ?4 ORDER BY d.due_at LIMIT ?5",
-            )
-            .map_err(failed)?;
-        let rows = statement
-            .query_map(
-                params![
-                    recipient.digits() as i64,
-                    purpose.priority(),
-                    realm.account.key(),
-                    live(realm.environment),
-                    COUNTED_MAX as i64
-                ],
-                |row| row.get(0).map(Timestamp::from_millis),
-            )
-            .map_err(failed)?;
-        for at in rows {
-            others.push(Other { at: at.map_err(failed)?, purpose: *purpose });
-        }
     }
     Ok(others)
 }

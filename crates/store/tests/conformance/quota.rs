@@ -97,7 +97,10 @@ fn what_is_taken_beside_something_that_fails_is_taken_once() {
                     take(&store, vec![asked("A", 1, 100)]).await;
                 } else {
                     // Its id is taken.
-                    assert!(matches!(store.accept(intake([message(1)]), START).await, Err(Error::Conflict(_))));
+                    assert!(matches!(
+                        store.accept(intake([message(1)]), START).await,
+                        Err(Error::Conflict(_))
+                    ));
                 }
             })
         });

@@ -96,6 +96,7 @@ pub(in crate::postgres) struct Needs {
     outstanding: BTreeSet<Form>,
     parked: BTreeSet<Form>,
     calls: BTreeSet<[u8; 32]>,
+    silences: silence::Needs,
 }
 
 impl Needs {
@@ -104,6 +105,7 @@ impl Needs {
             && self.outstanding.is_empty()
             && self.parked.is_empty()
             && self.calls.is_empty()
+            && self.silences.is_empty()
     }
 
     pub(super) fn message(&mut self, sheet: &Sheet, id: MessageId) {
@@ -122,6 +124,11 @@ impl Needs {
         if !sheet.parked.contains_key(&form) {
             self.parked.insert(form);
         }
+    }
+
+    /// How long nothing has reached the recipient of a message.
+    pub(super) fn silence(&mut self, sheet: &Sheet, message: &Message) {
+        self.silences.of(&sheet.silences, message);
     }
 
     pub(super) fn call(&mut self, sheet: &Sheet, key: [u8; 32]) {
@@ -209,11 +216,13 @@ pub(super) fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
 impl Sheet {
     /// Loads what was named.
     pub async fn load(&mut self, sql: &Session, needs: Needs) -> Result<()> {
-        let (messages, outstanding, parked, calls) = tokio::try_join!(
+        let Self { silences, .. } = &mut *self;
+        let (messages, outstanding, parked, calls, ()) = tokio::try_join!(
             load_messages(sql, &needs.messages),
             load_outstanding(sql, &needs.outstanding),
             load_parked(sql, &needs.parked),
             load_calls(sql, &needs.calls),
+            silences.load(sql, needs.silences),
         )?;
         for id in needs.messages {
             self.slots.entry(MessageId::from_key(id)).or_default();
