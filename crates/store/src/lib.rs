@@ -14,7 +14,6 @@ mod looked;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod postgres;
-mod priority;
 mod segment;
 mod silent;
 pub mod sqlite;

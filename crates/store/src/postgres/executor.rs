@@ -24,7 +24,6 @@ use crate::backend::{Page, Paged, STORE_NODE};
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
-use crate::priority;
 use crate::tally::Tallies;
 use crate::turn::{CALL_WAIT, Turn};
 use crate::waiting::{Changes, Waiting};
@@ -598,7 +597,6 @@ impl Writer {
         let condition = Arc::<Condition>::default();
         let watched = Arc::clone(&condition);
         in_a_thread("store-writer", async move |opened| {
-            priority::raise();
             let mut writer =
                 Writing { options, looked, guard, fellowship, callers, condition, waiting: None };
             match writer.open().await {

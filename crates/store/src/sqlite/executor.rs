@@ -12,7 +12,6 @@ use crate::column;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
-use crate::priority;
 use crate::silent::Silent;
 use crate::tally::Tallies;
 use crate::turn::{CALL_WAIT, Turn};
@@ -494,7 +493,6 @@ impl Writer {
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                priority::raise();
                 let mut looked_at = tokio::time::Instant::now();
                 loop {
                     let is_full = hand.condition.is_full();
