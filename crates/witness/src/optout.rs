@@ -25,6 +25,9 @@ use std::sync::{Barrier, Mutex};
 const SENDS: u64 = 4;
 /// How long an opt-out by text or at the carrier may be without its acknowledgement.
 const HEARD_WITHIN_MS: u64 = 60_000;
+/// How often a call is made again, and after how long: milliseconds.
+const TRIES_MAX: usize = 40;
+const PAUSE_MS: u64 = 500;
 /// What the confirmation of an opt-out has in it, and nothing else.
 const CONFIRMATION: &str = "unsubscribed";
 
@@ -226,7 +229,7 @@ fn opt_out(way: Way, smsc: &Smsc, to: &str, client: &mut Client) -> (Option<Mome
     };
     let listed = |client: &mut Client| {
         let body = serde_json::json!({ "to": to, "reason": "opted_out" }).to_string();
-        let answer = client.ask("POST", "/v1/suppressions", None, &body);
+        let (_, answer) = ask(client, "/v1/suppressions", &body);
         let answered = clock::now();
         answer.is_ok_and(|answer| (200..300).contains(&answer.status)).then_some(answered)
     };
@@ -270,9 +273,24 @@ fn send(client: &mut Client, to: &str, purpose: Purpose, place: usize) -> Send {
             serde_json::json!({ "from": SENDER, "to": to, "text": text, "purpose": purpose.as_str() }),
         ),
     };
-    let asked_at = clock::now();
-    let answer = client.ask("POST", target, None, &body.to_string());
+    let (asked_at, answer) = ask(client, target, &body.to_string());
     Send { asked_at, answer: answer.map_err(|error| error.to_string()).and_then(|answer| accepted(&answer)) }
+}
+
+/// Asks as clients do: again, when the answer is that the server cannot take it now, as it is while the disk stands still. Gives
+/// when it was asked last.
+fn ask(client: &mut Client, target: &str, body: &str) -> (Moment, std::io::Result<Answer>) {
+    let mut asked_at = clock::now();
+    let mut answer = client.ask("POST", target, None, body);
+    for _ in 0..TRIES_MAX {
+        if !answer.as_ref().is_ok_and(|answer| answer.status == 503) {
+            break;
+        }
+        clock::sleep_ms(PAUSE_MS);
+        asked_at = clock::now();
+        answer = client.ask("POST", target, None, body);
+    }
+    (asked_at, answer)
 }
 
 fn accepted(answer: &Answer) -> Result<String, String> {
