@@ -30,9 +30,9 @@ impl<K: Ord + Clone> Tally<K> {
         self.known.get(key).copied()
     }
 
-    /// So it is stored.
+    /// So it is stored. What is known already may have more, and stays.
     pub fn read(&mut self, key: K, sum: u64) {
-        self.known.insert(key, sum);
+        self.known.entry(key).or_insert(sum);
     }
 
     /// So it is from here on.
@@ -84,6 +84,7 @@ mod tests {
         assert!(tally.take_changed().is_empty(), "what was read is stored");
         tally.set(&1, 6);
         tally.set(&1, 8);
+        tally.read(1, 5);
         tally.set(&2, 7);
         assert_eq!(tally.get(&1), Some(8));
         assert_eq!(tally.take_changed(), [(1, 8)], "what stays as it is needs no writing");

@@ -217,12 +217,11 @@ pub enum Accepted {
 /// What is spent by the messages of one call, one after the other.
 pub(crate) struct Spending {
     spent: Spent,
-    new: Spent,
 }
 
 impl Spending {
     pub(crate) fn new(spent: Spent) -> Self {
-        Self { spent, new: Spent::default() }
+        Self { spent }
     }
 
     /// Counts a message, unless it goes beyond a limit: then that.
@@ -230,14 +229,8 @@ impl Spending {
         let beyond = priced.limits.beyond(self.spent, priced.price);
         if beyond.is_none() {
             self.spent = self.spent.plus(priced.price);
-            self.new = self.new.plus(priced.price);
         }
         beyond
-    }
-
-    /// What was counted: the same in each period.
-    pub(crate) fn counted(&self) -> i64 {
-        i64::try_from(self.new.day.millionths()).unwrap_or(i64::MAX)
     }
 
     /// What is spent with it.

@@ -24,10 +24,9 @@ impl Spends {
 
     /// Counts what a call spends.
     pub(super) fn count(&mut self, account: AccountId, spending: &Spending, now: Timestamp) {
-        let more = Amount::from_millionths(spending.counted() as u64);
-        for period in Period::ALL {
-            let amount = self.rows.entry((account, period, period.begins_at(now))).or_default();
-            *amount = amount.plus(more);
+        let Spent { day, month } = spending.spent();
+        for (period, amount) in Period::ALL.into_iter().zip([day, month]) {
+            self.rows.insert((account, period, period.begins_at(now)), amount);
         }
     }
 

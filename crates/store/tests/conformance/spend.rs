@@ -105,6 +105,21 @@ fn calls_at_the_same_time_do_not_spend_the_same_money() {
     });
 }
 
+/// The month is known when the day is not.
+#[test]
+fn what_is_spent_before_and_after_midnight_at_the_same_time_is_spent_in_the_month() {
+    for_each_backend(|store| async move {
+        let spending = [1, DAY_S, 2, DAY_S + 1].into_iter().zip(1..).map(|(second, n)| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { offer(&store, vec![priced(n, 3)], second).await })
+        });
+        for one in spending.collect::<Vec<_>>() {
+            assert_eq!(one.await.expect("no panic"), [Admitted]);
+        }
+        assert_eq!((read(&store, 2).await, read(&store, DAY_S).await), (spent(6, 12), spent(6, 12)));
+    });
+}
+
 #[test]
 fn what_was_spent_long_ago_is_forgotten() {
     for_each_backend(|store| async move {

@@ -25,12 +25,16 @@ pub(in crate::postgres) async fn is_crowded(
     premises: &[(Realm, PhoneNumber, Premise)],
     now: &Timestamp,
 ) -> Result<bool> {
-    let purposes: BTreeSet<Purpose> = premises.iter().flat_map(|(.., premise)| premise.purposes()).collect();
-    let purposes: Vec<Purpose> = purposes.into_iter().collect();
-    let people: Vec<_> = premises.iter().map(|(realm, recipient, _)| (*realm, *recipient)).collect();
-    let others = frequency::turns(rx, &people, &purposes, now).await?;
-    if premises.iter().zip(others).any(|((.., premise), others)| !premise.has_turn(others)) {
-        return Ok(true);
+    let bounded: Vec<_> = premises.iter().filter(|(.., premise)| !premise.bounds.is_empty()).collect();
+    if !bounded.is_empty() {
+        let purposes: BTreeSet<Purpose> =
+            bounded.iter().flat_map(|(.., premise)| premise.purposes()).collect();
+        let purposes: Vec<Purpose> = purposes.into_iter().collect();
+        let people: Vec<_> = bounded.iter().map(|(realm, recipient, _)| (*realm, *recipient)).collect();
+        let others = frequency::turns(rx, &people, &purposes, now).await?;
+        if bounded.iter().zip(others).any(|((.., premise), others)| !premise.has_turn(others)) {
+            return Ok(true);
+        }
     }
     let quotas: Vec<&AskedQuota> =
         premises.iter().filter_map(|(.., premise)| premise.quota.as_ref()).collect();
@@ -159,7 +163,7 @@ async fn accept_unless(
     }
     let admitted = intake.drafts.iter().zip(&admissions).filter(|(_, what)| **what == Admission::Admitted);
     pool::note(&tx.sql, &admitted.map(|(draft, _)| draft).collect::<Vec<_>>(), now).await?;
-    if let Some(spending) = spending.filter(|spending| spending.counted() > 0) {
+    if let Some(spending) = spending {
         spend::count(tx, intake.realm.account, &spending, now);
     }
     let sheet = &mut tx.sheets.messages;

@@ -131,7 +131,7 @@ pub(in crate::sqlite) fn accept_with(
         last = last.max(message.id.key());
         admissions.push(Admission::Admitted);
     }
-    if let Some(spending) = spending.filter(|spending| spending.counted() > 0) {
+    if let Some(spending) = spending {
         spend::count(tx, intake.realm.account, &spending, now);
     }
     if let Some((id, asked)) = intake.batch {
