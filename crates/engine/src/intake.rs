@@ -2,7 +2,6 @@
 //! connection in memory if its window has room (otherwise the connection's loop claims them from the queue).
 
 use crate::Inner;
-use crate::admission::Place;
 use crate::clock::Clock;
 use crate::dispatch::Lane;
 use sha2::{Digest, Sha256};
@@ -191,7 +190,8 @@ fn enter(engine: Arc<Inner>, call: Call, with: With) -> Finished<impl Future<Out
         let purpose = call.requests.iter().map(|request| request.purpose).max().unwrap_or(Purpose::Marketing);
         let messages = call.requests.len() as u64;
         match engine.admission.enter(call.realm.account, purpose, messages, &engine.clock) {
-            Ok(place) => accept(&engine, call, with, place).await,
+            // Its place is kept until it is done.
+            Ok(_place) => accept(&engine, call, with).await,
             Err(why) => {
                 engine.telemetry.refused(why.as_str(), messages);
                 Ok(Sent::Overloaded { why, retry_after_s: why.retry_after_s(engine.clock.draw()) })
@@ -242,7 +242,7 @@ impl With {
     }
 }
 
-async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_>) -> Result<Sent> {
+async fn accept(engine: &Arc<Inner>, mut call: Call, with: With) -> Result<Sent> {
     // A message is worth sending for so long from when its call came, however slow it is to choose its sender.
     let now = engine.clock.now();
     let zones = engine.planner().settle(call.realm, &mut call.requests).await?;
@@ -250,10 +250,9 @@ async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_
     let picks = call.requests.iter().any(|request| matches!(request.from, Source::Pool(_)));
     let is_counted = call.requests.iter().any(|request| engine.planner().is_counted(request));
     if !picks && !is_counted {
-        return attempt(engine, call, with, &zones, (Some(place), true), now).await?.ok_or_else(moved);
+        return attempt(engine, call, with, &zones, true, now).await?.ok_or_else(moved);
     }
-    // The store knows what is counted, and looks at it in the commit in any case: to ask it before is worth it only for who has
-    // much of it.
+    // Nearly always nothing that is counted is in the way, and the commit looks: to ask before would be a trip for each call.
     let takes_for_granted = matches!(with, With::Nothing);
     for round in 0..PLANS_MAX {
         let mut call = call.clone();
@@ -261,7 +260,7 @@ async fn accept(engine: &Arc<Inner>, mut call: Call, with: With, place: Place<'_
             pick(engine, call.realm, &mut call.requests, with.expects_answer(), now).await?;
         }
         let looks = round > 0 || !takes_for_granted;
-        if let Some(sent) = attempt(engine, call, with.clone(), &zones, (None, looks), now).await? {
+        if let Some(sent) = attempt(engine, call, with.clone(), &zones, looks, now).await? {
             return Ok(sent);
         }
     }
@@ -356,7 +355,7 @@ async fn attempt(
     call: Call,
     with: With,
     zones: &Zones,
-    (place, looks): (Option<Place<'_>>, bool),
+    looks: bool,
     now: Timestamp,
 ) -> Result<Option<Sent>> {
     let batch = call.batch.map(|asked| (BatchId::from_key(engine.clock.id()), asked));
@@ -382,21 +381,16 @@ async fn attempt(
             let (recipient, purpose) = (request.recipient, request.purpose);
             looked.zone = zones.get(&(asked.realm, recipient)).copied();
             let before = others.get(&recipient).map_or(&[][..], Vec::as_slice);
-            let daily = if looks { None } else { planner.daily(&request, now) };
             let mut planned = plan(engine, request, &looked, before, carries_code, asked, now);
             if let Ok(Planned { message, premise, .. }) = &mut planned {
                 let bounds = engine.settings.gate.bounds(purpose, recipient);
                 let at = message.send_at.unwrap_or(now);
+                let is_bounded = !bounds.is_empty();
                 if !looks {
-                    let quota = daily.map(|(daily, day)| AskedQuota {
-                        count: Count::of(daily, asked.realm.environment, day),
-                        segments: u32::from(message.segments),
-                        limit: daily.segments,
-                    });
-                    let (bounds, others) = (bounds.clone(), before.to_vec());
-                    *premise = Some(Premise { goes_at: at, bounds, others, quota });
+                    let quota = planner.quota(message, at);
+                    *premise = Some(Premise { goes_at: at, bounds, others: before.to_vec(), quota });
                 }
-                if !bounds.is_empty() {
+                if is_bounded {
                     others.entry(recipient).or_default().push(Other { at, purpose });
                 }
             }
@@ -464,7 +458,6 @@ async fn attempt(
         With::Saying(saying) => engine.store.converse(intake, saying, now).await?,
         With::Asking(asking) => engine.store.ask_consent(intake, asking, now).await?,
     };
-    drop(place);
     let admissions = match accepted {
         store::Accepted::New(admissions, advanced) => {
             if is_any_held {
@@ -707,19 +700,24 @@ impl<'a> Planner<'a> {
         requests: &[SendRequest],
         now: Timestamp,
     ) -> Result<HashMap<usize, Used>> {
+        let policy = &self.gate.senders;
         let limited = |(place, request): (usize, &SendRequest)| {
-            let (daily, at) = self.daily(request, now)?;
-            Some((place, (daily.clone(), at)))
+            let daily = policy.daily(&request.from.sender()?, request.recipient)?.clone();
+            Some((place, (daily, request.moment().filter(|at| *at > now).unwrap_or(now))))
         };
         let (places, limits): (Vec<usize>, Vec<(Daily, Timestamp)>) =
             requests.iter().enumerate().filter_map(limited).unzip();
         Ok(places.into_iter().zip(self.used(realm, limits).await?).collect())
     }
 
-    /// The limit of the day of a request's sender, with a moment of the day on which it would go.
-    fn daily(self, request: &SendRequest, now: Timestamp) -> Option<(&'a Daily, Timestamp)> {
-        let daily = self.gate.senders.daily(&request.from.sender()?, request.recipient)?;
-        Some((daily, request.moment().filter(|at| *at > now).unwrap_or(now)))
+    /// What a message that goes at this moment takes of the day of its sender, if that has a limit.
+    fn quota(self, message: &Message, at: Timestamp) -> Option<AskedQuota> {
+        let daily = self.gate.senders.daily(&message.sender, message.recipient)?;
+        Some(AskedQuota {
+            count: Count::of(daily, message.environment, at),
+            segments: u32::from(message.segments),
+            limit: daily.segments,
+        })
     }
 
     /// Whether anything is counted of what such requests send.
