@@ -149,7 +149,7 @@ pub trait Backend: Send + Sync + 'static {
     ) -> BoxFuture<'_, Vec<Listing>>;
 
     /// What each of these people was sent within the last week by messages that took a turn, and which messages of these
-    /// purposes come up that wait in a queue for them: in the order of their moments, the first
+    /// purposes come up that wait in a queue for them, of which each counts once: in the order of their moments, the first
     /// [`COUNTED_MAX`](tidings_domain::frequency::COUNTED_MAX) of them.
     fn turns(
         &self,

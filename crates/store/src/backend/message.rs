@@ -2,6 +2,7 @@
 
 use super::{Attempt, Connection, Saying, Sending, Told};
 use crate::Result;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -9,7 +10,7 @@ use tidings_domain::code;
 use tidings_domain::consent_request::NewConsentRequest;
 use tidings_domain::event::{Event, Kind};
 use tidings_domain::failure::{Failure, FailureClass};
-use tidings_domain::frequency::{self, Bound, Other};
+use tidings_domain::frequency::{self, Bound, COUNTED_MAX, Other};
 use tidings_domain::gate::Hold;
 use tidings_domain::id::*;
 use tidings_domain::message::{Input, LEASE_MS, Life, Message, State, Status};
@@ -76,6 +77,23 @@ pub struct AskedTurn {
     pub purpose: Purpose,
     /// What must leave room for it.
     pub bounds: Vec<Bound>,
+}
+
+/// What a person was sent and will be, the first of it: by their messages, the turns that were taken, and the moments at which those
+/// come up that wait. One that waits after it had its turn counts once, when it comes up: then its turn is moved.
+pub(crate) fn first_of(
+    taken: impl IntoIterator<Item = (i64, Other)>,
+    waiting: impl IntoIterator<Item = (i64, Other)>,
+) -> Vec<Other> {
+    let messages: BTreeMap<i64, Other> = taken.into_iter().chain(waiting).collect();
+    first(messages.into_values().collect())
+}
+
+/// As many as are looked at.
+pub(crate) fn first(mut others: Vec<Other>) -> Vec<Other> {
+    others.sort_unstable();
+    others.truncate(COUNTED_MAX);
+    others
 }
 
 /// Segments that want to go in a day.

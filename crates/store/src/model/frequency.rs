@@ -6,7 +6,7 @@ use crate::backend::*;
 use std::collections::BTreeMap;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
-use tidings_domain::frequency::{self, COUNTED_MAX, Other, Turn, WEEK_MS};
+use tidings_domain::frequency::{self, Other, Turn, WEEK_MS};
 use tidings_domain::id::MessageId;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::time::Timestamp;
@@ -19,14 +19,17 @@ pub(super) struct Turns {
 
 impl Turns {
     /// Of a person, without one message's own.
-    fn of(&self, realm: Realm, recipient: PhoneNumber, but: Option<MessageId>, now: Timestamp) -> Vec<Other> {
-        let all = self.rows.iter().filter(|((of, to, message), other)| {
+    fn of(
+        &self,
+        realm: Realm,
+        recipient: PhoneNumber,
+        but: Option<MessageId>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (i64, Other)> {
+        let all = self.rows.iter().filter(move |((of, to, message), other)| {
             (*of, *to) == (realm, recipient) && Some(*message) != but && other.at.since_ms(now) > -WEEK_MS
         });
-        let mut others: Vec<Other> = all.map(|(_, other)| *other).collect();
-        others.sort_unstable();
-        others.truncate(COUNTED_MAX);
-        others
+        all.map(|((.., message), other)| (message.key(), *other))
     }
 
     /// Forgets what counts nowhere any more. `true` if there may be more of it.
@@ -50,18 +53,16 @@ impl Tables {
         now: Timestamp,
     ) -> Result<Vec<Vec<Other>>> {
         let of_one = |(realm, recipient)| {
-            let mut others = self.turns.of(realm, recipient, None, now);
-            others.extend(self.messages.waiting_for(realm, recipient, &purposes));
-            others.sort_unstable();
-            others.truncate(COUNTED_MAX);
-            others
+            let taken = self.turns.of(realm, recipient, None, now);
+            first_of(taken, self.messages.waiting_for(realm, recipient, &purposes))
         };
         Ok(people.into_iter().map(of_one).collect())
     }
 
     pub(super) fn take_turns(&mut self, asked: Vec<AskedTurn>, now: Timestamp) -> Result<Vec<Turn>> {
         let mut take = |AskedTurn { realm, recipient, message, purpose, bounds }| {
-            let others = self.turns.of(realm, recipient, Some(message), now);
+            let taken = self.turns.of(realm, recipient, Some(message), now);
+            let others = first(taken.map(|(_, other)| other).collect());
             if frequency::opens_at(&bounds, &others, now) != Some(now) {
                 return Turn::Full(others);
             }

@@ -269,17 +269,17 @@ impl Messages {
         realm: Realm,
         recipient: PhoneNumber,
         purposes: &[Purpose],
-    ) -> impl Iterator<Item = Other> {
+    ) -> impl Iterator<Item = (i64, Other)> {
         let of_person = move |row: &&Row| {
             let message = &row.message;
             row.life.state.is_waiting()
                 && (message.realm(), message.recipient) == (realm, recipient)
                 && purposes.contains(&message.purpose)
         };
-        self.rows
-            .values()
-            .filter(of_person)
-            .filter_map(|row| Some(Other { at: row.due.as_ref()?.due_at, purpose: row.message.purpose }))
+        self.rows.values().filter(of_person).filter_map(|row| {
+            let Message { id, purpose, .. } = row.message;
+            Some((id.key(), Other { at: row.due.as_ref()?.due_at, purpose }))
+        })
     }
 
     /// What does not change about a message, without the text.

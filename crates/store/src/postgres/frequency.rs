@@ -28,18 +28,16 @@ pub(super) async fn turns(
     now: &Timestamp,
 ) -> Result<Vec<Vec<Other>>> {
     let keys: Vec<Key> = people.iter().map(|(realm, recipient)| key(*realm, *recipient)).collect();
-    let mut others: HashMap<Key, Vec<Other>> = HashMap::new();
-    for (key, turns) in taken(rx.sql, &keys, *now).await? {
-        others.entry(key).or_default().extend(turns.into_values());
-    }
+    let mut taken = taken(rx.sql, &keys, *now).await?;
+    let mut waiting: HashMap<Key, Vec<(i64, Other)>> = HashMap::new();
     let (accounts, lives, digits) = columns(&keys);
     let priorities: Vec<i16> = purposes.iter().map(|purpose| i16::from(purpose.priority())).collect();
     let rows = rx
         .sql
         .rows(
-            "SELECT k.account, k.live, k.recipient, d.due_at, d.priority
+            "SELECT k.account, k.live, k.recipient, d.message, d.due_at, d.priority
              FROM (SELECT DISTINCT * FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS u (account, live, recipient)) k
-             CROSS JOIN LATERAL (SELECT x.due_at, x.priority FROM due x JOIN message m ON m.id = x.message AND m.account = x.account
+             CROSS JOIN LATERAL (SELECT x.message, x.due_at, x.priority FROM due x JOIN message m ON m.id = x.message AND m.account = x.account
                WHERE x.recipient = k.recipient AND x.priority = ANY ($4) AND x.account = k.account AND m.live = k.live
                ORDER BY x.due_at LIMIT $5) d",
             &[&accounts, &lives, &digits, &priorities, &(COUNTED_MAX as i64)],
@@ -47,13 +45,16 @@ pub(super) async fn turns(
         .await?;
     for row in &rows {
         let key = (cell(row, 0)?, cell(row, 1)?, cell(row, 2)?);
-        others.entry(key).or_default().push(other(cell(row, 3)?, cell(row, 4)?)?);
+        waiting.entry(key).or_default().push((cell(row, 3)?, other(cell(row, 4)?, cell(row, 5)?)?));
     }
-    for others in others.values_mut() {
-        others.sort_unstable();
-        others.truncate(COUNTED_MAX);
+    let mut others: HashMap<Key, Vec<Other>> = HashMap::new();
+    for key in &keys {
+        others.entry(*key).or_insert_with(|| {
+            let (taken, waiting) = (taken.remove(key), waiting.remove(key));
+            first_of(taken.unwrap_or_default(), waiting.unwrap_or_default())
+        });
     }
-    Ok(keys.iter().map(|key| others.get(key).cloned().unwrap_or_default()).collect())
+    Ok(keys.iter().map(|key| others[key].clone()).collect())
 }
 
 fn other(at: i64, purpose: i16) -> Result<Other> {
@@ -71,9 +72,7 @@ pub(super) async fn take_turns(tx: &mut Tx, asked: &[AskedTurn], now: &Timestamp
         let turns = people.entry(key).or_default();
         let message = asked.message.key();
         let others = turns.iter().filter(|(of, _)| **of != message).map(|(_, other)| *other);
-        let mut others: Vec<Other> = others.collect();
-        others.sort_unstable();
-        others.truncate(COUNTED_MAX);
+        let others = first(others.collect());
         if frequency::opens_at(&asked.bounds, &others, *now) != Some(*now) {
             answers.push(Turn::Full(others));
             continue;

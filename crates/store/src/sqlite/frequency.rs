@@ -28,11 +28,8 @@ pub(super) fn of(
     purposes: &[Purpose],
     now: Timestamp,
 ) -> Result<Vec<Other>> {
-    let mut others = taken(sql, realm, recipient, None, now)?;
-    others.extend(waiting(sql, realm, recipient, purposes)?);
-    others.sort_unstable();
-    others.truncate(COUNTED_MAX);
-    Ok(others)
+    let taken = taken(sql, realm, recipient, None, now)?;
+    Ok(first_of(taken, waiting(sql, realm, recipient, purposes)?))
 }
 
 pub(super) fn take_turns(tx: &mut Tx<'_>, asked: &[AskedTurn], now: &Timestamp) -> Result<Vec<Turn>> {
@@ -42,6 +39,7 @@ pub(super) fn take_turns(tx: &mut Tx<'_>, asked: &[AskedTurn], now: &Timestamp) 
 fn take(sql: &Sql, asked: &AskedTurn, now: Timestamp) -> Result<Turn> {
     let AskedTurn { realm, recipient, message, purpose, ref bounds } = *asked;
     let others = taken(sql, realm, recipient, Some(message.key()), now)?;
+    let others: Vec<Other> = others.into_iter().map(|(_, other)| other).collect();
     if frequency::opens_at(bounds, &others, now) != Some(now) {
         return Ok(Turn::Full(others));
     }
@@ -63,17 +61,17 @@ fn take(sql: &Sql, asked: &AskedTurn, now: Timestamp) -> Result<Turn> {
     Ok(Turn::Taken)
 }
 
-/// The turns of a person that may still count, without one message's own, the earliest first.
+/// The turns of a person that may still count, by their messages, without one message's own, the earliest first.
 fn taken(
     sql: &Sql,
     realm: Realm,
     recipient: PhoneNumber,
     but: Option<i64>,
     now: Timestamp,
-) -> Result<Vec<Other>> {
+) -> Result<Vec<(i64, Other)>> {
     let mut statement = sql
         .prepare_cached(
-            "SELECT at, purpose FROM turn WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND at > ?4 AND message IS NOT ?5
+            "SELECT message, at, purpose FROM turn WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND at > ?4 AND message IS NOT ?5
              ORDER BY at LIMIT ?6",
         )
         .map_err(failed)?;
@@ -91,12 +89,17 @@ fn taken(
 }
 
 /// When messages of some purposes come up that wait for a person in a queue, the earliest first.
-fn waiting(sql: &Sql, realm: Realm, recipient: PhoneNumber, purposes: &[Purpose]) -> Result<Vec<Other>> {
+fn waiting(
+    sql: &Sql,
+    realm: Realm,
+    recipient: PhoneNumber,
+    purposes: &[Purpose],
+) -> Result<Vec<(i64, Other)>> {
     // One statement for all: a bit for each.
     let wanted = purposes.iter().fold(0_i64, |bits, purpose| bits | 1 << purpose.priority());
     let mut statement = sql
         .prepare_cached(
-            "SELECT d.due_at, d.priority FROM due d JOIN message m ON m.id = d.message
+            "SELECT d.message, d.due_at, d.priority FROM due d JOIN message m ON m.id = d.message
              WHERE d.recipient = ?1 AND (?2 >> d.priority) & 1 AND m.account = ?3 AND m.live = ?4 ORDER BY d.due_at LIMIT ?5",
         )
         .map_err(failed)?;
@@ -112,16 +115,14 @@ fn waiting(sql: &Sql, realm: Realm, recipient: PhoneNumber, purposes: &[Purpose]
     others(&mut rows)
 }
 
-/// Reads moments with their purposes.
-fn others(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<Other>> {
+/// Reads messages with their moments and purposes.
+fn others(rows: &mut rusqlite::Rows<'_>) -> Result<Vec<(i64, Other)>> {
     let mut others = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let purpose: u8 = get(row, 1)?;
-        others.push(Other {
-            at: Timestamp::from_millis(get(row, 0)?),
-            purpose: Purpose::from_priority(purpose)
-                .ok_or_else(|| corrupt("purpose of a turn", i64::from(purpose)))?,
-        });
+        let purpose: u8 = get(row, 2)?;
+        let purpose = Purpose::from_priority(purpose)
+            .ok_or_else(|| corrupt("purpose of a turn", i64::from(purpose)))?;
+        others.push((get(row, 0)?, Other { at: Timestamp::from_millis(get(row, 1)?), purpose }));
     }
     Ok(others)
 }

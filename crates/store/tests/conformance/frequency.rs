@@ -6,7 +6,7 @@ use crate::{for_each_backend, for_each_place};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::frequency::{Bound, Caps, Other, Turn, WEEK_MS};
 use tidings_domain::id::AccountId;
-use tidings_domain::message::{Input, Message};
+use tidings_domain::message::{Answer, Input, Message};
 use tidings_domain::purpose::Purpose;
 use tidings_store::*;
 
@@ -183,6 +183,28 @@ fn what_was_taken_for_granted_of_a_message_is_looked_at_where_it_is_accepted() {
         other.message.recipient = number(2);
         let accepted = store.accept(with(vec![other]), at(8)).await;
         assert!(matches!(accepted, Ok(Accepted::New(..))), "{accepted:?}");
+    });
+}
+
+/// It was not sent, and will be.
+#[test]
+fn a_message_that_comes_back_to_its_queue_counts_once() {
+    for_each_backend(|store| async move {
+        let offer = Message { purpose: Purpose::Marketing, recipient: number(1), ..message(1) };
+        accept(&store, [offer]).await;
+        let ticket = claim_at(&store, at(5)).await.remove(0);
+        store.take_turns(vec![asked(1, 1)], at(5)).await.expect("answered");
+        let throttled = failure(tidings_domain::failure::FailureClass::RateLimited, true);
+        let answer = Answer::Refused(throttled);
+        let input = Input::Answered { attempt: ticket.attempt, segment: 0, answer };
+        let advanced = advance(&store, vec![to(id(1), input)], at(6)).await;
+        let [(_, comes_up)] = advanced.queued[..] else { panic!("not in its queue: {advanced:?}") };
+        let read = async |purposes: Vec<Purpose>| {
+            store.turns(vec![(HOME, number(1))], purposes, at(7)).await.expect("read").remove(0)
+        };
+        let other = Other { at: comes_up, purpose: Purpose::Marketing };
+        assert_eq!(read(vec![Purpose::Marketing]).await, [other]);
+        assert_eq!(read(Vec::new()).await, [offer_at(5)], "nobody asked for what waits");
     });
 }
 
