@@ -91,8 +91,8 @@ pub trait Backend: Send + Sync + 'static {
     /// held `Input::Held` is applied, with its event. One that repeats a message of a conversation is an entry there, too, by
     /// the same author. Of one whose sender was chosen from a pool, the sender is noted as the one
     /// that its recipient has, with an event; if another one is noted by then than was seen, nothing of the call is done:
-    /// [`Accepted::Moved`]; nor if something is in the way that was taken not to be: [`Accepted::Crowded`]. What one costs is counted of its account; beyond a limit it is not inserted and comes back as
-    /// [`Admission::Overspent`].
+    /// [`Accepted::Moved`]; nor if something is in the way that was taken not to be: [`Accepted::Crowded`]. What one costs is
+    /// counted of its account; beyond a limit it is not inserted and comes back as [`Admission::Overspent`].
     /// If the idempotency key is known, nothing is written: see [`Accepted`].
     fn accept(&self, intake: Intake, now: Timestamp) -> BoxFuture<'_, Accepted>;
 

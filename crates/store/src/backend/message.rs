@@ -1,7 +1,6 @@
 //! Messages: what is asked of them on their road, and what is read of them.
 
 use super::{Attempt, Connection, Saying, Sending, Told};
-use crate::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings_domain::account::Realm;
@@ -17,7 +16,7 @@ use tidings_domain::message::{Input, LEASE_MS, Life, Message, State, Status};
 use tidings_domain::pool::{self, Picked};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
-use tidings_domain::quota::{self, Count};
+use tidings_domain::quota::{Count, fits};
 use tidings_domain::reachability;
 use tidings_domain::receipt::Receipt;
 use tidings_domain::retry::{Jitter, RetryPolicy};
@@ -107,6 +106,13 @@ pub struct AskedQuota {
     pub limit: u32,
 }
 
+impl AskedQuota {
+    /// Whether they fit, if so many were taken of the day.
+    pub(crate) const fn fits(&self, used: u64) -> bool {
+        fits(used, self.segments, self.limit)
+    }
+}
+
 /// What the plan of a message took for granted, because it nearly always is so: that nothing which is counted is in the way at the
 /// moment at which it would go. The commit that accepts it looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,12 +138,6 @@ impl Premise {
     pub(crate) fn has_turn(&self, mut others: Vec<Other>) -> bool {
         others.extend(&self.others);
         frequency::opens_at(&self.bounds, &others, self.goes_at) == Some(self.goes_at)
-    }
-
-    /// Whether it fits into the day of its sender, of which so much is taken.
-    pub(crate) fn fits(&self, used: impl FnOnce(&Count) -> Result<u64>) -> Result<bool> {
-        let Some(AskedQuota { count, segments, limit }) = &self.quota else { return Ok(true) };
-        Ok(quota::fits(used(count)?, *segments, *limit))
     }
 }
 

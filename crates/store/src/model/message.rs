@@ -329,7 +329,11 @@ impl Tables {
             let Some(premise) = premise else { continue };
             let person = (message.realm(), message.recipient);
             let others = self.turns(vec![person], premise.purposes(), now)?.remove(0);
-            if !premise.has_turn(others) || !premise.fits(|count| Ok(self.quotas(vec![count.clone()])?[0]))? {
+            let has_room = match &premise.quota {
+                Some(quota) => quota.fits(self.quotas(vec![quota.count.clone()])?[0]),
+                None => true,
+            };
+            if !has_room || !premise.has_turn(others) {
                 return Ok(true);
             }
         }

@@ -4,7 +4,7 @@ use super::Tables;
 use crate::Result;
 use crate::backend::*;
 use std::collections::BTreeMap;
-use tidings_domain::quota::{Count, fits};
+use tidings_domain::quota::Count;
 use tidings_domain::time::Timestamp;
 
 /// What was taken of each day.
@@ -35,11 +35,11 @@ impl Tables {
     }
 
     pub(super) fn take_quotas(&mut self, asked: Vec<AskedQuota>) -> Result<Vec<(u64, bool)>> {
-        let take = |AskedQuota { count, segments, limit }| {
-            let before = self.quotas.rows.get(&count).copied().unwrap_or(0);
-            let is_taken = fits(before, segments, limit);
+        let take = |asked: AskedQuota| {
+            let before = self.quotas.rows.get(&asked.count).copied().unwrap_or(0);
+            let is_taken = asked.fits(before);
             if is_taken {
-                self.quotas.rows.insert(count, before + u64::from(segments));
+                self.quotas.rows.insert(asked.count, before + u64::from(asked.segments));
             }
             (before, is_taken)
         };

@@ -7,7 +7,7 @@ use super::session::{Flight, Session, cell, live, values};
 use crate::Result;
 use crate::backend::*;
 use std::collections::HashMap;
-use tidings_domain::quota::{Count, fits};
+use tidings_domain::quota::Count;
 use tidings_domain::time::Timestamp;
 
 /// A count, as the columns have it.
@@ -26,11 +26,11 @@ pub(super) async fn quotas(rx: &Rx<'_>, counts: &[Count]) -> Result<Vec<u64>> {
 pub(super) async fn take_quotas(tx: &mut Tx, asked: &[AskedQuota]) -> Result<Vec<(u64, bool)>> {
     look(tx, asked.iter().map(|asked| &asked.count)).await?;
     let quotas = &mut tx.tallies().quotas;
-    let take = |AskedQuota { count, segments, limit }: &AskedQuota| {
-        let used = quotas.get(count).unwrap_or_default();
-        let is_taken = fits(used, *segments, *limit);
+    let take = |asked: &AskedQuota| {
+        let used = quotas.get(&asked.count).unwrap_or_default();
+        let is_taken = asked.fits(used);
         if is_taken {
-            quotas.set(count, used + u64::from(*segments));
+            quotas.set(&asked.count, used + u64::from(asked.segments));
         }
         (used, is_taken)
     };

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::backend::*;
 use crate::column::live;
 use rusqlite::{Connection as Sql, OptionalExtension, params};
-use tidings_domain::quota::{Count, fits};
+use tidings_domain::quota::Count;
 use tidings_domain::time::Timestamp;
 
 pub(super) fn quotas(rx: &mut Rx<'_>, counts: &[Count]) -> Result<Vec<u64>> {
@@ -13,11 +13,11 @@ pub(super) fn quotas(rx: &mut Rx<'_>, counts: &[Count]) -> Result<Vec<u64>> {
 }
 
 pub(super) fn take_quotas(tx: &mut Tx<'_>, asked: &[AskedQuota]) -> Result<Vec<(u64, bool)>> {
-    let take = |AskedQuota { count, segments, limit }: &AskedQuota| {
-        let used = taken(tx, count)?;
-        let is_taken = fits(used, *segments, *limit);
+    let take = |asked: &AskedQuota| {
+        let used = taken(tx, &asked.count)?;
+        let is_taken = asked.fits(used);
         if is_taken {
-            tx.tallies().quotas.set(count, used + u64::from(*segments));
+            tx.tallies().quotas.set(&asked.count, used + u64::from(asked.segments));
         }
         Ok((used, is_taken))
     };

@@ -15,7 +15,7 @@ use tidings_domain::address::PhoneNumber;
 use tidings_domain::gate;
 use tidings_domain::message::Input;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::quota::{Count, fits};
+use tidings_domain::quota::Count;
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::time::Timestamp;
 
@@ -43,7 +43,7 @@ pub(in crate::postgres) async fn is_crowded(
     }
     let counts: Vec<Count> = quotas.iter().map(|quota| quota.count.clone()).collect();
     let used = quota::quotas(rx, &counts).await?;
-    Ok(quotas.iter().zip(used).any(|(quota, used)| !fits(used, quota.segments, quota.limit)))
+    Ok(quotas.iter().zip(used).any(|(quota, used)| !quota.fits(used)))
 }
 
 /// What an acceptance looks at.

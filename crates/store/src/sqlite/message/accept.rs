@@ -31,7 +31,9 @@ fn is_crowded(tx: &mut Tx<'_>, drafts: &[Draft], now: Timestamp) -> Result<bool>
                 return Ok(true);
             }
         }
-        if !premise.fits(|count| quota::taken(tx, count))? {
+        if let Some(quota) = &premise.quota
+            && !quota.fits(quota::taken(tx, &quota.count)?)
+        {
             return Ok(true);
         }
     }
