@@ -331,7 +331,7 @@ impl Tx {
     }
 
     /// Where the queues begin.
-    pub fn fronts(&self) -> &Fronts {
+    pub fn fronts(&self) -> &Arc<Fronts> {
         &self.fellowship.fronts
     }
 
@@ -1199,7 +1199,7 @@ async fn others_wrote(tx: &mut Tx, last_writer: i64, before: Versions, places: O
 pub(super) struct Rx<'s> {
     pub sql: &'s Session,
     /// Where the queues begin.
-    pub fronts: &'s Fronts,
+    pub fronts: &'s Arc<Fronts>,
 }
 
 /// What a read is made of.

@@ -6,7 +6,7 @@
 //! before that place moves it back, also what is being committed while somebody looks, and what other nodes tell.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A part of a table that is read from its beginning, in the order of one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,13 +75,13 @@ impl Fronts {
     }
 
     /// Begins to look at queues: before the question is sent.
-    pub fn look(&self) -> Look<'_> {
+    pub fn look(self: &Arc<Self>) -> Look {
         let mut state = self.state();
         let number = state.next_look;
         state.next_look += 1;
         let coming = state.coming.clone();
         state.looks.insert(number, coming);
-        Look { fronts: self, number }
+        Look { fronts: Arc::clone(self), number }
     }
 
     /// The endpoints that have a front, with it, if these are all with open deliveries.
@@ -110,12 +110,12 @@ impl State {
 }
 
 /// One look at some queues.
-pub(super) struct Look<'f> {
-    fronts: &'f Fronts,
+pub(super) struct Look {
+    fronts: Arc<Fronts>,
     number: u64,
 }
 
-impl Look<'_> {
+impl Look {
     /// The place from which to look.
     pub fn front(&self, queue: Queue) -> i64 {
         self.fronts.state().fronts.get(&queue).copied().unwrap_or(i64::MIN)
@@ -145,7 +145,7 @@ impl Look<'_> {
     }
 }
 
-impl Drop for Look<'_> {
+impl Drop for Look {
     fn drop(&mut self) {
         self.fronts.state().looks.remove(&self.number);
     }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_front_moves_on_with_what_is_found_and_back_with_what_is_put_before_it() {
-        let fronts = Fronts::default();
+        let fronts = Arc::new(Fronts::default());
         let front = || fronts.look().front(LINE);
         assert_eq!(front(), i64::MIN);
         fronts.look().found(LINE, Some(50));
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_committed_while_somebody_looks_is_not_passed_over() {
-        let fronts = Fronts::default();
+        let fronts = Arc::new(Fronts::default());
         // It began before the look and is not seen by it.
         fronts.coming([(LINE, 10)]);
         let look = fronts.look();
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn endpoints_are_known_once_all_were_looked_for() {
-        let fronts = Fronts::default();
+        let fronts = Arc::new(Fronts::default());
         fronts.coming([(Queue::Endpoint(1), 5)]);
         fronts.came();
         assert_eq!(fronts.endpoints(), None);

@@ -11,8 +11,8 @@ mod sheet;
 
 pub(super) use accept::{accept, accept_needs, accept_with, enqueue, is_crowded};
 pub(super) use queue::{
-    claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of_senders, recover,
-    stop_waiting, waiting, wake,
+    claim, claim_needs, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of_senders,
+    recover, stop_waiting, waiting, wake,
 };
 pub(super) use read::{batch, batches, find_all, message, messages, redact, timeline, unchanging};
 pub(super) use sheet::{Needs, Sheet};
@@ -58,10 +58,6 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
         Happening::To { message, input } => {
             needs.messages.message(sheet, *message);
             let Some(slot) = sheet.known(*message) else { return };
-            // Its receipt may be in the same transaction, or it ends with this.
-            if matches!(input, Input::Answered { .. }) {
-                needs.messages.silence(sheet, &slot.message);
-            }
             match input {
                 Input::Answered { answer: Answer::Refused(failure), .. } if suppresses(failure) => {
                     needs.list.entry(&tx.sheets.list, slot.message.realm(), slot.message.recipient);

@@ -251,18 +251,18 @@ impl Postgres {
 /// names what it will look at and works on sheets with others; a `writer` operation looks for its rows by itself. Of both
 /// there are calls, for which somebody waits: see [`Kind`]. A `single` read is one statement, `readers` see one moment in several.
 macro_rules! forward {
-    ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty $(, $needs:ident of $of:ident, weighs $weight:expr)?;)*) => {$(
+    ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty $(, $needs:ident of $of:expr, weighs $weight:expr)?;)*) => {$(
         fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, $reply> {
             forward!(@$executor self $module::$name($($argument: $type),*) -> $reply $(, $needs of $of, weighs $weight)?)
         }
     )*};
-    (@together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+    (@together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:expr, weighs $weight:expr) => {
         forward!(@sheets $self Work $module::$name($($argument: $type),*) -> $reply, $needs of $of, weighs $weight)
     };
-    (@call_together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+    (@call_together $self:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:expr, weighs $weight:expr) => {
         forward!(@sheets $self Call $module::$name($($argument: $type),*) -> $reply, $needs of $of, weighs $weight)
     };
-    (@sheets $self:ident $kind:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:ident, weighs $weight:expr) => {
+    (@sheets $self:ident $kind:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty, $needs:ident of $of:expr, weighs $weight:expr) => {
         Box::pin($self.writer.run::<($($type,)*), $reply>(Operation {
             arguments: ($($argument,)*),
             kind: Kind::$kind,
@@ -320,7 +320,7 @@ macro_rules! forward {
 
 impl Backend for Postgres {
     forward! {
-        writer message::claim(queue: Queue, limit: usize, now: Timestamp) -> Claimed;
+        together message::claim(queue: Queue, limit: usize, now: Timestamp) -> Claimed, claim_needs of (queue, limit, now), weighs *limit;
         together message::advance(happenings: Vec<Happening>, now: Timestamp, rules: Patience) -> Advanced, advance_needs of happenings, weighs happenings.len();
         writer message::wake(limit: usize, now: Timestamp, rules: Patience) -> Advanced;
         writer message::recover(connection: Option<ConnectionId>, limit: usize, now: Timestamp, rules: Patience) -> Advanced;

@@ -44,7 +44,7 @@ pub(super) struct Fellowship {
     /// The number of the session that writes, by which we know our own lines.
     pub writer: AtomicI64,
     /// Where the queues begin.
-    pub fronts: Fronts,
+    pub fronts: Arc<Fronts>,
     /// What waits to be sent, once somebody asked.
     pub waiting: Mutex<Option<Arc<Waiting>>>,
 }
@@ -296,7 +296,7 @@ mod tests {
         let mut changes = Changes::default();
         changes.note(AccountId::from_key(1), Purpose::Marketing, -5);
         let written = line.write(8, &changes, false).expect("there is something to tell");
-        let (mut heard, fronts) = (Changes::default(), Fronts::default());
+        let (mut heard, fronts) = (Changes::default(), Arc::new(Fronts::default()));
         let queues = [Queue::Lane(12, 1), Queue::Lane(0, 1), Queue::Expiry, Queue::Endpoint(3)];
         let look = fronts.look();
         queues.iter().for_each(|queue| look.found(*queue, None));

@@ -385,28 +385,38 @@ impl<'v> Flight<'v> {
                 }),
             });
         }
-        in_order(running).await
+        in_order(running).await.map(drop)
     }
 }
 
-/// Drives all at once, each sent before the next, and gives the error of the first that fails.
-async fn in_order(mut running: Vec<Pin<Box<dyn Future<Output = Result<()>> + '_>>>) -> Result<()> {
-    let mut done = vec![false; running.len()];
+/// Drives all at once, each sent before the next, and gives what they give, or the error of the first that fails.
+pub(super) async fn in_order<T>(
+    mut running: Vec<Pin<Box<dyn Future<Output = Result<T>> + '_>>>,
+) -> Result<Vec<T>> {
+    let mut done: Vec<Option<T>> = running.iter().map(|_| None).collect();
+    let mut sent = 0;
     std::future::poll_fn(|context| {
-        let mut all = true;
-        for (n, future) in running.iter_mut().enumerate() {
-            if done[n] {
+        let unsent = sent;
+        for (n, (future, done)) in running.iter_mut().zip(&mut done).enumerate() {
+            if done.is_some() {
                 continue;
             }
             match future.as_mut().poll(context) {
-                Poll::Ready(Ok(())) => done[n] = true,
+                Poll::Ready(Ok(given)) => *done = Some(given),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => all = false,
+                Poll::Pending => {}
+            }
+            if n >= unsent {
+                // The server begins with this one while the next is made.
+                sent = n + 1;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
         }
-        if all { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if done.iter().all(Option::is_some) { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
-    .await
+    .await?;
+    Ok(done.into_iter().flatten().collect())
 }
 
 /// The row of a query that always gives one.

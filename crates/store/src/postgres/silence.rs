@@ -1,13 +1,12 @@
-//! Silences: how many messages in a row did not reach a number. Each comes with the segments that receipts are looked for among, or
-//! is looked for with those of all whose messages were answered, so that what is delivered costs no trip of its own, and nearly always
-//! writes nothing.
+//! Silences: how many messages in a row did not reach a number. That of its recipient comes with each message that is looked for, so
+//! that what is delivered costs no trip of its own, and nearly always writes nothing.
 
 use super::executor::Tx;
 use super::session::{Flight, Session, cell, live, values};
 use super::suppression;
 use crate::Result;
 use crate::backend::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tidings_domain::account::{Environment, Realm};
 use tidings_domain::address::PhoneNumber;
 use tidings_domain::id::AccountId;
@@ -34,51 +33,7 @@ pub(super) struct Sheet {
     changed: BTreeMap<Key, Option<Silence>>,
 }
 
-/// Whose are looked for.
-#[derive(Default)]
-pub(super) struct Needs(BTreeSet<Key>);
-
-impl Needs {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// That of a message's recipient.
-    pub fn of(&mut self, sheet: &Sheet, message: &Message) {
-        let key = key(message.realm(), message.recipient);
-        if !sheet.stored.contains_key(&key) {
-            self.0.insert(key);
-        }
-    }
-}
-
 impl Sheet {
-    /// Loads what was named.
-    pub async fn load(&mut self, sql: &Session, Needs(keys): Needs) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let digits: Vec<i64> = keys.iter().map(|(digits, ..)| *digits).collect();
-        let lives: Vec<i16> = keys.iter().map(|(_, live, _)| *live).collect();
-        let accounts: Vec<i64> = keys.iter().map(|(.., account)| *account).collect();
-        let rows = sql
-            .rows(
-                "SELECT s.messages, s.since, s.last_at, s.until, k.recipient, k.live, k.account
-                 FROM unnest($1::bigint[], $2::smallint[], $3::bigint[]) AS k (recipient, live, account)
-                 CROSS JOIN LATERAL (SELECT x.* FROM silence x WHERE x.recipient = k.recipient AND x.live = k.live
-                   AND x.account = k.account LIMIT 1) s",
-                &[&digits, &lives, &accounts],
-            )
-            .await?;
-        for key in keys {
-            self.stored.entry(key).or_default();
-        }
-        for row in &rows {
-            self.stored.insert((cell(row, 4)?, cell(row, 5)?, cell(row, 6)?), read(row, 0)?);
-        }
-        Ok(())
-    }
-
     /// Takes over what was found of this message's recipient, in this column and the next three, if it is not known yet.
     pub fn remember(&mut self, message: &Message, row: &Row, first: usize) -> Result<()> {
         let found = read(row, first)?;

@@ -1,16 +1,17 @@
 //! The queues and the clock: what is claimed, what is looked at when its moment comes, and how much waits.
 
 use super::Commit;
-use super::sheet::{Needs, Sheet, TEXT, columns, slot};
+use super::sheet::{Needs, Sheet, Slot, TEXT, columns, slot};
 use crate::backend::*;
 use crate::column;
 use crate::due::{CLOCK_BACK_MS, Due, LOOK_AGAIN};
-use crate::postgres::executor::{Rx, Tx};
+use crate::postgres::executor::{self, Rx, Tx};
 use crate::postgres::front::{Look, Queue};
-use crate::postgres::session::{Session, Value, cell};
+use crate::postgres::session::{Session, Value, cell, in_order};
 use crate::postgres::{node, suppression};
 use crate::{ByPurpose, Error, Result, Waiting};
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -32,6 +33,17 @@ const STEP_MAX: usize = 256;
 
 // ── from a queue to a carrier ───────────────────────────────────────────────────────────────────────────────
 
+/// What a claim looks at.
+pub(in crate::postgres) fn claim_needs(
+    (queue, limit, now): (&queue::Queue, &usize, &Timestamp),
+    tx: &Tx,
+    needs: &mut executor::Needs,
+) {
+    if *limit > 0 {
+        needs.messages.beginning(&tx.sheets.messages, *queue, || Glance::at(tx, *queue, *limit, *now));
+    }
+}
+
 pub(in crate::postgres) async fn claim(
     tx: &mut Tx,
     queue: &queue::Queue,
@@ -48,10 +60,19 @@ pub(in crate::postgres) async fn claim(
             claimed.more = true;
             break;
         }
-        // A claim for one place must not read a thousand rows, but where messages end, the next will end too.
-        let step = if ended > 0 { STEP_MAX } else { room.min(STEP_MAX) } + tx.set_aside().len();
-        let (found, due) = first_due(tx, *queue, *now, step).await?;
-        ended += found - due.len();
+        let beginning = match tx.sheets.messages.beginnings.remove(queue) {
+            Some(beginning) => beginning,
+            None => {
+                tx.settle().await?;
+                // Where messages end, the next will end too.
+                let rows = if ended > 0 { STEP_MAX } else { room };
+                load_beginning(&tx.sql, *queue, &Glance::at(tx, *queue, rows, *now)).await?
+            }
+        };
+        let is_all = beginning.is_all;
+        let (due, unreadable, changed) = beginning.remember(tx, *queue).await?;
+        claimed.more |= changed > 0;
+        ended += unreadable;
         for id in due {
             if room == 0 {
                 break 'steps;
@@ -76,10 +97,9 @@ pub(in crate::postgres) async fn claim(
                 None => {}
             }
         }
-        if found < step {
+        if is_all {
             break;
         }
-        tx.settle().await?;
     }
     claimed.more |= room == 0;
     commit.out.crashed = tx.set_aside();
@@ -131,18 +151,43 @@ async fn take_from_lane(tx: &Tx, queue: queue::Queue, id: MessageId) -> Result<(
     tx.sql.execute(sql, &[&queue.key(), &priorities(), &id.key()]).await.map(drop)
 }
 
-/// The first messages of a queue, with their texts: the number of rows that were found, and the messages
-/// that could be read. The others are taken out. The sheets must be settled.
-async fn first_due(
-    tx: &mut Tx,
-    queue: queue::Queue,
+/// A look at the beginning of a queue, from before the question is sent.
+pub(super) struct Glance {
+    look: Look,
+    fronts: Vec<i64>,
     now: Timestamp,
-    limit: usize,
-) -> Result<(usize, Vec<MessageId>)> {
-    let look = tx.fronts().look();
-    let fronts = fronts_of(&look, queue.key());
-    let rows = tx
-        .sql
+    rows_max: usize,
+}
+
+/// What stands at the beginning of a queue, with its texts.
+pub(super) struct Beginning {
+    due: Vec<(MessageId, Result<Slot>)>,
+    /// Whether nothing more is due.
+    is_all: bool,
+}
+
+impl Glance {
+    /// At so many messages that are due by now, in up to [`STEP_MAX`] rows: a claim for one place must not read a thousand.
+    fn at(tx: &Tx, queue: queue::Queue, messages: usize, now: Timestamp) -> Self {
+        let look = tx.fronts().look();
+        let fronts = fronts_of(&look, queue.key());
+        Self { look, fronts, now, rows_max: messages.min(STEP_MAX) + tx.set_aside().len() }
+    }
+}
+
+/// What stands at the beginnings of queues.
+pub(super) async fn load_beginnings(
+    sql: &Session,
+    glances: &BTreeMap<queue::Queue, Glance>,
+) -> Result<Vec<(queue::Queue, Beginning)>> {
+    let load = async |queue: queue::Queue, glance| Ok((queue, load_beginning(sql, queue, glance).await?));
+    let running = glances.iter().map(|(queue, glance)| Box::pin(load(*queue, glance)) as Pin<Box<_>>);
+    in_order(running.collect()).await
+}
+
+async fn load_beginning(sql: &Session, queue: queue::Queue, glance: &Glance) -> Result<Beginning> {
+    let Glance { look, fronts, now, rows_max } = glance;
+    let rows = sql
         .rows(
             concat!(
                 "SELECT ",
@@ -156,31 +201,42 @@ async fn first_due(
                  LEFT JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = d.message LIMIT 1) m ON true
                  ORDER BY d.priority, d.due_at, d.message"
             ),
-            &[&queue.key(), &now.as_millis(), &(limit as i64), &priorities(), &fronts],
+            &[&queue.key(), &now.as_millis(), &(*rows_max as i64), &priorities(), fronts],
         )
         .await?;
-    found_due(&look, queue.key(), &rows, (TEXT + 2, TEXT + 3), limit, now)?;
-    drop(look);
-    let mut readable = Vec::with_capacity(rows.len());
-    for row in &rows {
+    found_due(look, queue.key(), &rows, (TEXT + 2, TEXT + 3), *rows_max, *now)?;
+    let due = rows.iter().map(|row| {
         let id = MessageId::from_key(cell(row, TEXT + 1)?);
-        let is_stored = cell::<Option<i64>>(row, 0)?.is_some();
-        match cell(row, TEXT).and_then(|text| slot(row, text)) {
-            Ok(slot) => readable.push((id, slot)),
-            Err(Error::Corrupt(why)) => {
-                tracing::error!(message = %id, is_stored, why, "a message cannot be read; it is not sent");
-                take_out(tx, id).await?;
-                take_from_lane(tx, queue, id).await?;
+        Ok((id, cell(row, TEXT).and_then(|text| slot(row, text))))
+    });
+    Ok(Beginning { due: due.collect::<Result<_>>()?, is_all: rows.len() < *rows_max })
+}
+
+impl Beginning {
+    /// Puts on the sheet what stands in the queue and is as it was read, in its order. What cannot be read is taken out, and what was
+    /// changed meanwhile is left: the numbers of both.
+    async fn remember(self, tx: &mut Tx, queue: queue::Queue) -> Result<(Vec<MessageId>, usize, usize)> {
+        let (mut readable, mut unreadable, mut changed) = (Vec::with_capacity(self.due.len()), Vec::new(), 0);
+        for (id, found) in self.due {
+            match found {
+                _ if tx.sheets.messages.known(id).is_some_and(|known| known.changed) => changed += 1,
+                Ok(slot) => readable.push((id, slot)),
+                Err(Error::Corrupt(why)) => unreadable.push((id, why)),
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
+        for (id, why) in &unreadable {
+            tracing::error!(message = %id, why, "a message cannot be read; it is not sent");
+            take_out(tx, *id).await?;
+            take_from_lane(tx, queue, *id).await?;
+        }
+        let slots = &mut tx.sheets.messages.slots;
+        let put = |(id, slot)| {
+            slots.insert(id, Some(slot));
+            id
+        };
+        Ok((readable.into_iter().map(put).collect(), unreadable.len(), changed))
     }
-    let mut ids = Vec::with_capacity(readable.len());
-    for (id, slot) in readable {
-        tx.sheets.messages.remember(slot);
-        ids.push(id);
-    }
-    Ok((rows.len(), ids))
 }
 
 // ── by the clock ────────────────────────────────────────────────────────────────────────────────────────────
@@ -233,14 +289,14 @@ pub(in crate::postgres) async fn wake(
 }
 
 /// Where a lane begins, by the priorities.
-fn fronts_of(look: &Look<'_>, lane: i64) -> Vec<i64> {
+fn fronts_of(look: &Look, lane: i64) -> Vec<i64> {
     priorities().into_iter().map(|priority| look.front(Queue::Lane(lane, priority))).collect()
 }
 
 /// Notes where a lane begins after a look at what is due in it, the most urgent first. The rows have their priorities
 /// and due times in these columns. Where the limit cut off, nothing is known of what is less urgent.
 fn found_due(
-    look: &Look<'_>,
+    look: &Look,
     lane: i64,
     rows: &[Row],
     (of_priority, of_due): (usize, usize),

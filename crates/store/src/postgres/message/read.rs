@@ -1,7 +1,7 @@
 //! Reading messages: one, several, a page, a timeline, a batch. Nothing here decides anything.
 
 use super::publish;
-use super::sheet::{Slot, TEXT, columns, load_messages, slot};
+use super::sheet::{Slot, TEXT, columns, slot};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
@@ -264,7 +264,12 @@ pub(in crate::postgres) async fn unchanging(
     sql: &Session,
     ids: &BTreeSet<i64>,
 ) -> Result<HashMap<MessageId, Arc<Message>>> {
-    let rows = load_messages(sql, ids).await?;
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<i64> = ids.iter().copied().collect();
+    let rows =
+        sql.rows(concat!("SELECT ", columns!(), " FROM message m WHERE m.id = ANY ($1)"), &[&ids]).await?;
     rows.iter().map(|row| slot(row, None).map(|slot| (slot.message.id, slot.message))).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The sheet of messages: where the lives of a whole group are while it runs. It says what operations need to have
 //! loaded, how that is loaded, and how what has changed is written. What changes is decided in `message.rs`.
 
+use super::queue::{Beginning, Glance, load_beginnings};
 use crate::Result;
 use crate::column::{self, environment, number};
 use crate::due::{CANDIDATES_MAX, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN};
@@ -15,6 +16,7 @@ use tidings_domain::id::*;
 use tidings_domain::message::{Life, Message};
 use tidings_domain::programme;
 use tidings_domain::purpose::Purpose;
+use tidings_domain::queue;
 use tidings_domain::receipt::{self, Receipt};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
@@ -41,7 +43,9 @@ pub(in crate::postgres) struct Sheet {
     pub(super) batches_now: Vec<(BatchId, Realm, Timestamp, u32, i64)>,
     /// Messages that will not reach anybody now.
     pub(super) lost: Vec<i64>,
-    /// Of the recipients of messages that were found by their segments, and of others that were asked for.
+    /// What stands at the beginnings of queues that were looked at.
+    pub(super) beginnings: HashMap<queue::Queue, Beginning>,
+    /// Of the recipients of messages that were looked for.
     pub(in crate::postgres) silences: silence::Sheet,
 }
 
@@ -96,7 +100,7 @@ pub(in crate::postgres) struct Needs {
     outstanding: BTreeSet<Form>,
     parked: BTreeSet<Form>,
     calls: BTreeSet<[u8; 32]>,
-    silences: silence::Needs,
+    beginnings: BTreeMap<queue::Queue, Glance>,
 }
 
 impl Needs {
@@ -105,7 +109,7 @@ impl Needs {
             && self.outstanding.is_empty()
             && self.parked.is_empty()
             && self.calls.is_empty()
-            && self.silences.is_empty()
+            && self.beginnings.is_empty()
     }
 
     pub(super) fn message(&mut self, sheet: &Sheet, id: MessageId) {
@@ -126,9 +130,11 @@ impl Needs {
         }
     }
 
-    /// How long nothing has reached the recipient of a message.
-    pub(super) fn silence(&mut self, sheet: &Sheet, message: &Message) {
-        self.silences.of(&sheet.silences, message);
+    /// The beginning of a queue.
+    pub(super) fn beginning(&mut self, sheet: &Sheet, queue: queue::Queue, glance: impl FnOnce() -> Glance) {
+        if !sheet.beginnings.contains_key(&queue) {
+            self.beginnings.entry(queue).or_insert_with(glance);
+        }
     }
 
     pub(super) fn call(&mut self, sheet: &Sheet, key: [u8; 32]) {
@@ -216,19 +222,20 @@ pub(super) fn slot(row: &Row, text: Option<String>) -> Result<Slot> {
 impl Sheet {
     /// Loads what was named.
     pub async fn load(&mut self, sql: &Session, needs: Needs) -> Result<()> {
-        let Self { silences, .. } = &mut *self;
-        let (messages, outstanding, parked, calls, ()) = tokio::try_join!(
+        let (messages, outstanding, parked, calls, beginnings) = tokio::try_join!(
             load_messages(sql, &needs.messages),
             load_outstanding(sql, &needs.outstanding),
             load_parked(sql, &needs.parked),
             load_calls(sql, &needs.calls),
-            silences.load(sql, needs.silences),
+            load_beginnings(sql, &needs.beginnings),
         )?;
         for id in needs.messages {
             self.slots.entry(MessageId::from_key(id)).or_default();
         }
         for row in messages {
-            self.remember(slot(&row, None)?);
+            let slot = slot(&row, None)?;
+            self.silences.remember(&slot.message, &row, TEXT)?;
+            self.remember(slot);
         }
         for form in needs.outstanding {
             self.outstanding.entry(form).or_default();
@@ -254,6 +261,7 @@ impl Sheet {
             let key = key.try_into().map_err(|_| column::corrupt("idempotency key", key.len()))?;
             self.calls.insert(key, Some(Answered { fingerprint: cell(&row, 1)?, answer: cell(&row, 2)? }));
         }
+        self.beginnings.extend(beginnings);
         Ok(())
     }
 
@@ -581,12 +589,23 @@ fn write_due<'v>(flight: &mut Flight<'v>, slots: impl Iterator<Item = &'v Slot>)
     }
 }
 
-pub(super) async fn load_messages(sql: &Session, ids: &BTreeSet<i64>) -> Result<Vec<Row>> {
+/// The messages with these ids, each with the silence of its recipient.
+async fn load_messages(sql: &Session, ids: &BTreeSet<i64>) -> Result<Vec<Row>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<i64> = ids.iter().copied().collect();
-    sql.rows(concat!("SELECT ", columns!(), " FROM message m WHERE m.id = ANY ($1)"), &[&ids]).await
+    sql.rows(
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", s.messages, s.since, s.last_at, s.until FROM message m
+             LEFT JOIN LATERAL (SELECT x.messages, x.since, x.last_at, x.until FROM silence x WHERE x.recipient = m.recipient
+               AND x.live = m.live AND x.account = m.account LIMIT 1) s ON true WHERE m.id = ANY ($1)"
+        ),
+        &[&ids],
+    )
+    .await
 }
 
 fn columns_of(forms: &BTreeSet<Form>) -> (Vec<i64>, Vec<std::borrow::Cow<'_, str>>) {
