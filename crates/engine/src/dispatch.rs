@@ -32,7 +32,7 @@ use tidings_domain::receipt::our_reference;
 use tidings_domain::suppression;
 use tidings_domain::text::{self, Concatenation};
 use tidings_domain::time::Timestamp;
-use tidings_store::{Arrival, AskedQuota, AskedTurn, Happening, Ticket};
+use tidings_store::{Arrival, AskedQuota, AskedTurn, Claimed, Happening, Ticket};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
@@ -95,6 +95,9 @@ struct Line {
     queue: Queue,
     /// When something in it is due: milliseconds, `i64::MAX` for never.
     next_due: AtomicI64,
+    /// From when on nothing goes past what waits in it, for there was no room, or it came through here. What another node put
+    /// there a moment ago stands in no order with what comes here meanwhile.
+    closed_from: AtomicI64,
     /// That of its sender, if this is the queue of one. `None` too for one that has no pace any more, or has it on another
     /// node only: what waits there goes as what waits for the connection.
     pace: Option<Mutex<Pace>>,
@@ -104,12 +107,29 @@ impl Line {
     /// A queue, to be looked at soon.
     fn new(queue: Queue, pace_per_s: Option<f64>, now: Timestamp) -> Arc<Self> {
         let pace = pace_per_s.map(|per_s| Mutex::new(Pace::new(Some(per_s), now)));
-        Arc::new(Self { queue, next_due: AtomicI64::new(0), pace })
+        Arc::new(Self { queue, next_due: AtomicI64::new(0), closed_from: AtomicI64::new(0), pace })
     }
 
-    /// Something in it is due then.
+    /// Something in it is due then, and goes before what comes later.
     fn is_due(&self, at: Timestamp) {
+        self.close(at);
+        self.is_heard(at);
+    }
+
+    /// Another node has put something there that is due then.
+    fn is_heard(&self, at: Timestamp) {
         self.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
+    }
+
+    /// Nothing goes past it from then on, until a claim has taken what is due.
+    fn close(&self, at: Timestamp) {
+        self.closed_from.fetch_min(at.as_millis(), Ordering::AcqRel);
+    }
+
+    /// A claim begins. What is queued from here on must be seen: by the claim, or by this being lowered again.
+    fn is_claimed(&self) {
+        self.closed_from.store(i64::MAX, Ordering::Release);
+        self.next_due.store(i64::MAX, Ordering::Release);
     }
 
     fn pace(&self) -> Option<MutexGuard<'_, Pace>> {
@@ -137,7 +157,8 @@ impl Unreadable {
 }
 
 impl Lane {
-    /// Places for a message of this queue that could go out at once, if nothing that is due waits before it.
+    /// Places for a message of this queue that could go out at once, if nothing that is due waits before it. What other nodes
+    /// have just put there is claimed next, and waits for no room; that it goes first would send everything through the queue.
     pub fn reserve(&self, queue: Queue, segments: usize, now: Timestamp) -> Option<Permit> {
         if queue == self.own.queue {
             return self.reserve_in(&self.own, segments, now);
@@ -146,7 +167,7 @@ impl Lane {
     }
 
     fn reserve_in(&self, line: &Line, segments: usize, now: Timestamp) -> Option<Permit> {
-        if line.next_due.load(Ordering::Acquire) <= now.as_millis() {
+        if line.closed_from.load(Ordering::Acquire) <= now.as_millis() {
             return None;
         }
         let mut pace = self.pace.lock().expect("nothing panics while it holds this");
@@ -174,6 +195,12 @@ impl Lane {
     /// Something was put into this queue, due then.
     pub fn queued(&self, queue: Queue, due_at: Timestamp) {
         self.line(queue, due_at).is_due(due_at);
+        self.wake.notify_one();
+    }
+
+    /// Another node put something into this queue, due then.
+    pub fn heard(&self, queue: Queue, due_at: Timestamp) {
+        self.line(queue, due_at).is_heard(due_at);
         self.wake.notify_one();
     }
 
@@ -308,6 +335,7 @@ pub(crate) fn open(
         tickets,
         link: link.submissions,
         looked_at: None,
+        last: None,
     };
     let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
     (lane, loops)
@@ -349,31 +377,61 @@ struct Submit {
     link: mpsc::Sender<Submission>,
     /// When the store was last asked in which queues anything waits.
     looked_at: Option<Timestamp>,
+    /// The queue that was claimed from last: the others come before it.
+    last: Option<Queue>,
+}
+
+/// A claim on its way.
+struct Claiming {
+    line: Arc<Line>,
+    permit: Permit,
+    done: Pin<Box<dyn Future<Output = tidings_store::Result<Claimed>> + Send>>,
+}
+
+impl Claiming {
+    /// Waits for it; for ever if there is none.
+    async fn done(claiming: &mut Option<Self>) -> (Self, tidings_store::Result<Claimed>) {
+        match claiming {
+            Some(on_its_way) => {
+                let claimed = on_its_way.done.as_mut().await;
+                (claiming.take().expect("it was there a moment ago"), claimed)
+            }
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Submit {
     async fn run(&mut self) {
         let lane = Arc::clone(&self.lane);
         let mut handed = Vec::with_capacity(STEP_MAX);
+        // What was handed over goes out while a claim is on its way.
+        let mut claiming: Option<Claiming> = None;
         loop {
             // Listen before looking, so that nothing that happens in between is missed.
             let (woken, room) = (lane.wake.notified(), lane.window.changed());
             let Some(engine) = self.engine.upgrade() else { return };
             if lane.ended.load(Ordering::Acquire) {
-                return self.put_back_all(&engine).await;
+                return self.put_back_all(&engine, claiming).await;
             }
             let now = engine.clock.now();
-            let wait =
-                if engine.stopping() { Wait::For(LONGEST_SLEEP_MS) } else { self.claim(&engine, now).await };
+            let wait = if engine.stopping() || claiming.is_some() {
+                Wait::For(LONGEST_SLEEP_MS)
+            } else {
+                self.claim(&engine, &mut claiming, now).await
+            };
             drop(engine);
             let sleep_ms = match wait {
-                Wait::Again => 0,
                 Wait::For(ms) => ms.clamp(1, LONGEST_SLEEP_MS) as u64,
                 Wait::ForRoom => LONGEST_SLEEP_MS as u64,
             };
             let for_room = matches!(wait, Wait::ForRoom);
             tokio::select! {
                 biased;
+                (Claiming { line, permit, .. }, claimed) = Claiming::done(&mut claiming) => {
+                    let Some(engine) = self.engine.upgrade() else { return };
+                    self.claimed(&engine, &line, permit, claimed).await;
+                }
                 n = self.tickets.recv_many(&mut handed, STEP_MAX) => {
                     let Some(engine) = self.engine.upgrade() else { return };
                     if n == 0 {
@@ -382,8 +440,7 @@ impl Submit {
                     let step = std::mem::take(&mut handed);
                     self.submit(&engine, step).await;
                 }
-                () = tokio::time::sleep(std::time::Duration::from_millis(sleep_ms)), if sleep_ms > 0 => {}
-                () = std::future::ready(()), if sleep_ms == 0 => {}
+                () = tokio::time::sleep(std::time::Duration::from_millis(sleep_ms)) => {}
                 () = woken => {}
                 () = room, if for_room => {}
             }
@@ -391,7 +448,17 @@ impl Submit {
     }
 
     /// The lane has ended: nobody submits what is still here.
-    async fn put_back_all(&mut self, engine: &Arc<Inner>) {
+    async fn put_back_all(&mut self, engine: &Arc<Inner>, claiming: Option<Claiming>) {
+        if let Some(Claiming { permit, done, .. }) = claiming {
+            match done.await {
+                Ok(claimed) => {
+                    engine.happened(claimed.advanced).await;
+                    engine.advance(claimed.tickets.iter().flat_map(unsent).collect()).await;
+                }
+                Err(error) => crate::warn(&error, "the store gives no messages"),
+            }
+            drop(permit);
+        }
         self.tickets.close();
         while let Some((ticket, permit)) = self.tickets.recv().await {
             engine.advance(unsent(&ticket)).await;
@@ -399,63 +466,51 @@ impl Submit {
         }
     }
 
-    /// Takes from the queues what is due and fits, and submits it.
-    async fn claim(&mut self, engine: &Arc<Inner>, now: Timestamp) -> Wait {
+    /// Begins to take from a queue what is due and fits, if there is one.
+    async fn claim(&mut self, engine: &Arc<Inner>, claiming: &mut Option<Claiming>, now: Timestamp) -> Wait {
         // A commit whose answer was lost woke nobody, and what an earlier process left in the queue of a sender that has no
         // pace any more is in a queue that is not known here.
         if self.looked_at.is_none_or(|at| now.since_ms(at) >= LONGEST_SLEEP_MS) {
             self.looked_at = Some(now);
             self.look(engine, now).await;
         }
-        // First those of senders: their paces bound what they take of that of the connection.
+        // Those of senders, whose paces bound what they take of that of the connection, and its own, in turn.
         let beside = self.lane.beside.load_full();
+        let mut lines: Vec<&Arc<Line>> = beside.values().chain([&self.lane.own]).collect();
+        let last = lines.iter().position(|line| Some(line.queue) == self.last);
+        lines.rotate_left(last.map_or(0, |last| last + 1));
         let mut shortest_ms = LONGEST_SLEEP_MS;
-        let mut again = false;
-        for line in beside.values().chain([&Arc::clone(&self.lane.own)]) {
-            match self.claim_from(line, engine, now).await {
-                Wait::Again => again = true,
-                Wait::For(ms) => shortest_ms = shortest_ms.min(ms),
-                Wait::ForRoom => return Wait::ForRoom,
+        for line in lines {
+            match begin_claim(&self.lane, line, engine, now) {
+                Ok(begun) => {
+                    self.last = Some(line.queue);
+                    *claiming = Some(begun);
+                    return Wait::For(LONGEST_SLEEP_MS);
+                }
+                Err(Wait::For(ms)) => shortest_ms = shortest_ms.min(ms),
+                Err(Wait::ForRoom) => return Wait::ForRoom,
             }
         }
-        if again { Wait::Again } else { Wait::For(shortest_ms) }
+        Wait::For(shortest_ms)
     }
 
-    /// Takes from a queue what is due and fits, and submits it.
-    async fn claim_from(&self, line: &Line, engine: &Arc<Inner>, now: Timestamp) -> Wait {
-        let lane = &self.lane;
-        let next_due = line.next_due.load(Ordering::Acquire);
-        if next_due > now.as_millis() {
-            return Wait::For(next_due.saturating_sub(now.as_millis()));
-        }
-        if !engine.seat.lease.holds() {
-            return Wait::For(LONGEST_SLEEP_MS);
-        }
-        let taken = {
-            let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
-            if lane.is_paused() {
-                return Wait::For(LONGEST_SLEEP_MS);
-            }
-            let (mut allowed, mut next_at) = (pace.allowed(now), pace.next_at(now));
-            if let Some(mut pace) = line.pace() {
-                allowed = allowed.min(pace.allowed(now));
-                next_at = next_at.max(pace.next_at(now));
-            }
-            if allowed == 0 {
-                return Wait::For(next_at.since_ms(now).max(1));
-            }
-            lane.window.take_up_to(allowed.min(STEP_MAX))
-        };
-        let Some(mut permit) = taken else { return Wait::ForRoom };
-        // From here on a message that is queued must be seen: by the claim, or by this being lowered again.
-        line.next_due.store(i64::MAX, Ordering::Release);
-        let claimed = match engine.store.claim(line.queue, permit.segments(), now).await {
+    /// Submits what was claimed.
+    async fn claimed(
+        &self,
+        engine: &Arc<Inner>,
+        line: &Line,
+        mut permit: Permit,
+        claimed: tidings_store::Result<Claimed>,
+    ) {
+        let (lane, now) = (&self.lane, engine.clock.now());
+        let claimed = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
+                drop(permit);
                 crate::warn(&error, "the store gives no messages; trying again");
                 line.is_due(Timestamp::from_millis(0));
                 tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
-                return Wait::Again;
+                return;
             }
         };
         let step: Vec<(Ticket, Permit)> = claimed
@@ -491,7 +546,6 @@ impl Submit {
         } else {
             self.ask(line, engine, now).await;
         }
-        Wait::Again
     }
 
     /// Asks the store in which queues anything waits, and what is due next there.
@@ -912,9 +966,44 @@ fn segments_of(ticket: &Ticket) -> u32 {
     ticket.segments.len() as u32 * weight(&ticket.message)
 }
 
+/// Begins to take from a queue what is due and fits; or says what has to be waited for.
+fn begin_claim(lane: &Lane, line: &Arc<Line>, engine: &Arc<Inner>, now: Timestamp) -> Result<Claiming, Wait> {
+    if !engine.seat.lease.holds() {
+        return Err(Wait::For(LONGEST_SLEEP_MS));
+    }
+    let permit = room_for(lane, line, now)?;
+    line.is_claimed();
+    let (engine, queue, room) = (Arc::clone(engine), line.queue, permit.segments());
+    let done = Box::pin(async move { engine.store.claim(queue, room, now).await });
+    Ok(Claiming { line: Arc::clone(line), permit, done })
+}
+
+/// Places for what is due in a queue.
+fn room_for(lane: &Lane, line: &Line, now: Timestamp) -> Result<Permit, Wait> {
+    let next_due = line.next_due.load(Ordering::Acquire);
+    if next_due > now.as_millis() {
+        return Err(Wait::For(next_due.saturating_sub(now.as_millis())));
+    }
+    let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
+    if lane.is_paused() {
+        return Err(Wait::For(LONGEST_SLEEP_MS));
+    }
+    let (mut allowed, mut next_at) = (pace.allowed(now), pace.next_at(now));
+    if let Some(mut pace) = line.pace() {
+        allowed = allowed.min(pace.allowed(now));
+        next_at = next_at.max(pace.next_at(now));
+    }
+    let wait = match lane.window.take_up_to(allowed.min(STEP_MAX)) {
+        Some(permit) => return Ok(permit),
+        None if allowed == 0 => Wait::For(next_at.since_ms(now).max(1)),
+        None => Wait::ForRoom,
+    };
+    line.close(now);
+    Err(wait)
+}
+
 /// What a lane waits for.
 enum Wait {
-    Again,
     For(i64),
     ForRoom,
 }
@@ -1132,5 +1221,49 @@ mod tests {
             assert_eq!(waits_s(&gate, purpose, false, 3_600), expected, "{purpose:?} {gate:?}");
             assert_eq!(waits_s(&gate, purpose, true, 3_600), 1, "{purpose:?}");
         }
+    }
+
+    /// A lane with this many places, over a link that nobody reads.
+    fn lane(places: usize) -> Arc<Lane> {
+        let (submissions, _) = mpsc::channel(1);
+        let (_, events) = mpsc::channel(1);
+        let (window, (_, state), (stop, _)) =
+            (Window::new(), watch::channel(LinkState::Up { sessions: 1 }), watch::channel(false));
+        window.resize(places);
+        let link = tidings_carriers::Link { submissions, events, window, state, stop, faults: None };
+        let settings = LaneSettings {
+            id: ConnectionId::from_key(1),
+            name: "line".to_owned(),
+            environment: Environment::Live,
+            kind: "smpp",
+            pace_per_s: None,
+            paces: BTreeMap::new(),
+            handed_over_max: 1,
+        };
+        let (lane, _) = open(&Weak::new(), settings, link, NOW);
+        lane.pause(false);
+        lane
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    #[test]
+    fn what_another_node_queued_sends_nothing_through_the_queue_while_there_is_room() {
+        let lane = lane(2);
+        let queue = lane.own.queue;
+        assert!(lane.reserve(queue, 1, NOW).is_none(), "nobody has looked yet what waits");
+        lane.own.is_claimed();
+        lane.heard(queue, NOW);
+        assert!(lane.reserve(queue, 1, NOW).is_some());
+        lane.queued(queue, NOW.plus_ms(1));
+        assert!(lane.reserve(queue, 1, NOW).is_some(), "what waits is not due yet");
+        assert!(lane.reserve(queue, 1, NOW.plus_ms(1)).is_none(), "it came before");
+        lane.own.is_claimed();
+        let all = lane.reserve(queue, 2, NOW).expect("there is room");
+        lane.heard(queue, NOW);
+        assert!(matches!(room_for(&lane, &lane.own, NOW), Err(Wait::ForRoom)));
+        drop(all);
+        assert!(lane.reserve(queue, 1, NOW).is_none(), "what was heard of waits for room");
+        assert_eq!(room_for(&lane, &lane.own, NOW).map(|permit| permit.segments()).ok(), Some(2));
     }
 }

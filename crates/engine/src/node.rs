@@ -278,7 +278,7 @@ async fn hear(engine: &Weak<Inner>, news: &mut mpsc::Receiver<News>) {
         match one {
             News::Queued(queue, due_at) => {
                 if let Some(lane) = inner.lane(queue.connection()) {
-                    lane.queued(queue, due_at);
+                    lane.heard(queue, due_at);
                 }
             }
             News::List(version) => inner.seat.heard_of_list(version),
