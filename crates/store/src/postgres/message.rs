@@ -58,6 +58,10 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
         Happening::To { message, input } => {
             needs.messages.message(sheet, *message);
             let Some(slot) = sheet.known(*message) else { return };
+            if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = input {
+                let form = expected_form(&slot.message, *segment, carrier_id);
+                needs.messages.comes_under((slot.message.connection.key(), form));
+            }
             match input {
                 Input::Answered { answer: Answer::Refused(failure), .. } if suppresses(failure) => {
                     needs.list.entry(&tx.sheets.list, slot.message.realm(), slot.message.recipient);
@@ -84,6 +88,10 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) 
                 // Nearly always the likeliest form finds the segment, and the others need not be looked for.
                 if !sheet.outstanding.contains_key(&form) {
                     needs.messages.outstanding(sheet, form);
+                    break;
+                }
+                // Its answer is in the same transaction.
+                if needs.messages.is_coming(&form) {
                     break;
                 }
                 for (message, segment, carrier_id) in sheet.found_under(&form) {

@@ -101,6 +101,8 @@ pub(in crate::postgres) struct Needs {
     parked: BTreeSet<Form>,
     calls: BTreeSet<[u8; 32]>,
     beginnings: BTreeMap<queue::Queue, Glance>,
+    /// Forms under which an operation will expect a receipt.
+    coming: HashSet<Form>,
 }
 
 impl Needs {
@@ -135,6 +137,16 @@ impl Needs {
         if !sheet.beginnings.contains_key(&queue) {
             self.beginnings.entry(queue).or_insert_with(glance);
         }
+    }
+
+    /// A receipt will be expected under this form, whether or not one is now.
+    pub(super) fn comes_under(&mut self, form: Form) {
+        self.coming.insert(form);
+    }
+
+    /// Whether somebody said so.
+    pub(super) fn is_coming(&self, form: &Form) -> bool {
+        self.coming.contains(form)
     }
 
     pub(super) fn call(&mut self, sheet: &Sheet, key: [u8; 32]) {
