@@ -1009,8 +1009,14 @@ async fn transact_once(tx: &mut Tx, group: &mut [Box<dyn Work>]) -> std::result:
         if let Some(waiting) = &tx.memory.waiting {
             waiting.apply(&mut tx.memory.changes);
         }
+        if tx.memory.line.all_fronts {
+            // Who looked meanwhile did not see what was moved.
+            tx.fronts().forget();
+        }
         return Ok(());
     };
+    // What was seen to be gone may be back.
+    tx.fronts().forget();
     tx.memory.loaded = None;
     tx.memory.tallies = Tallies::default();
     tx.sheets = Sheets::default();
@@ -1398,6 +1404,29 @@ mod tests {
             .writer
             .run(Operation { arguments, kind: Kind::Work, weight: |_| 1, needs: None, run: write })
             .await
+    }
+
+    /// Sees that a queue is empty before this place, and fails.
+    fn look_and_fail<'t>(tx: &'t mut Tx, place: &'t i64) -> Doing<'t, ()> {
+        Box::pin(async move {
+            tx.fronts().look().found(Queue::Expiry, Some(*place));
+            Err(Error::Unavailable("as planned".to_owned()))
+        })
+    }
+
+    /// P-06
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_a_transaction_saw_that_was_taken_back_moves_no_front() {
+        let Some(cluster) = Cluster::here() else { return };
+        let database = cluster.database();
+        let options = Options::at(&database.address()).expect("an address");
+        Postgres::migrate(&options).await.expect("migrated");
+        let store = Postgres::open(&options).expect("it opens");
+        let operation =
+            Operation { arguments: 50, kind: Kind::Work, weight: |_| 1, needs: None, run: look_and_fail };
+        assert!(store.writer.run(operation).await.is_err());
+        assert_eq!(store.readers.fellowship.fronts.look().front(Queue::Expiry), i64::MIN);
+        store.close().await.expect("closed");
     }
 
     /// P-14
