@@ -128,8 +128,18 @@ impl Line {
 
     /// A claim begins. What is queued from here on must be seen: by the claim, or by this being lowered again.
     fn is_claimed(&self) {
-        self.closed_from.store(i64::MAX, Ordering::Release);
         self.next_due.store(i64::MAX, Ordering::Release);
+        self.closed_from.store(i64::MAX, Ordering::Release);
+    }
+
+    /// How long until something in it is due.
+    fn due_in_ms(&self, now: Timestamp) -> i64 {
+        self.next_due.load(Ordering::Acquire).saturating_sub(now.as_millis()).max(0)
+    }
+
+    /// Whether what waits in it goes before what comes.
+    fn is_closed(&self, now: Timestamp) -> bool {
+        self.closed_from.load(Ordering::Acquire) <= now.as_millis()
     }
 
     fn pace(&self) -> Option<MutexGuard<'_, Pace>> {
@@ -167,7 +177,7 @@ impl Lane {
     }
 
     fn reserve_in(&self, line: &Line, segments: usize, now: Timestamp) -> Option<Permit> {
-        if line.closed_from.load(Ordering::Acquire) <= now.as_millis() {
+        if line.is_closed(now) {
             return None;
         }
         let mut pace = self.pace.lock().expect("nothing panics while it holds this");
@@ -335,6 +345,7 @@ pub(crate) fn open(
         tickets,
         link: link.submissions,
         looked_at: None,
+        claiming: None,
         last: None,
     };
     let loops = Loops { submit, hear: (engine.clone(), Arc::clone(&lane), link.events) };
@@ -377,6 +388,8 @@ struct Submit {
     link: mpsc::Sender<Submission>,
     /// When the store was last asked in which queues anything waits.
     looked_at: Option<Timestamp>,
+    /// The claim that is on its way: kept here, so that its tickets are not lost if this loop crashes meanwhile.
+    claiming: Option<Claiming>,
     /// The queue that was claimed from last: the others come before it.
     last: Option<Queue>,
 }
@@ -385,7 +398,8 @@ struct Submit {
 struct Claiming {
     line: Arc<Line>,
     permit: Permit,
-    done: Pin<Box<dyn Future<Output = tidings_store::Result<Claimed>> + Send>>,
+    /// Nobody else waits for it: never locked.
+    done: Mutex<Pin<Box<dyn Future<Output = tidings_store::Result<Claimed>> + Send>>>,
 }
 
 impl Claiming {
@@ -393,7 +407,8 @@ impl Claiming {
     async fn done(claiming: &mut Option<Self>) -> (Self, tidings_store::Result<Claimed>) {
         match claiming {
             Some(on_its_way) => {
-                let claimed = on_its_way.done.as_mut().await;
+                let done = on_its_way.done.get_mut().expect("it is never locked");
+                let claimed = done.as_mut().await;
                 (claiming.take().expect("it was there a moment ago"), claimed)
             }
             None => std::future::pending().await,
@@ -405,20 +420,18 @@ impl Submit {
     async fn run(&mut self) {
         let lane = Arc::clone(&self.lane);
         let mut handed = Vec::with_capacity(STEP_MAX);
-        // What was handed over goes out while a claim is on its way.
-        let mut claiming: Option<Claiming> = None;
         loop {
             // Listen before looking, so that nothing that happens in between is missed.
             let (woken, room) = (lane.wake.notified(), lane.window.changed());
             let Some(engine) = self.engine.upgrade() else { return };
             if lane.ended.load(Ordering::Acquire) {
-                return self.put_back_all(&engine, claiming).await;
+                return self.put_back_all(&engine).await;
             }
             let now = engine.clock.now();
-            let wait = if engine.stopping() || claiming.is_some() {
+            let wait = if engine.stopping() || self.claiming.is_some() {
                 Wait::For(LONGEST_SLEEP_MS)
             } else {
-                self.claim(&engine, &mut claiming, now).await
+                self.claim(&engine, now).await
             };
             drop(engine);
             let sleep_ms = match wait {
@@ -428,7 +441,8 @@ impl Submit {
             let for_room = matches!(wait, Wait::ForRoom);
             tokio::select! {
                 biased;
-                (Claiming { line, permit, .. }, claimed) = Claiming::done(&mut claiming) => {
+                // What was handed over goes out while it is on its way.
+                (Claiming { line, permit, .. }, claimed) = Claiming::done(&mut self.claiming) => {
                     let Some(engine) = self.engine.upgrade() else { return };
                     self.claimed(&engine, &line, permit, claimed).await;
                 }
@@ -448,9 +462,10 @@ impl Submit {
     }
 
     /// The lane has ended: nobody submits what is still here.
-    async fn put_back_all(&mut self, engine: &Arc<Inner>, claiming: Option<Claiming>) {
-        if let Some(Claiming { permit, done, .. }) = claiming {
-            match done.await {
+    async fn put_back_all(&mut self, engine: &Arc<Inner>) {
+        if self.claiming.is_some() {
+            let (Claiming { permit, .. }, claimed) = Claiming::done(&mut self.claiming).await;
+            match claimed {
                 Ok(claimed) => {
                     engine.happened(claimed.advanced).await;
                     engine.advance(claimed.tickets.iter().flat_map(unsent).collect()).await;
@@ -467,7 +482,7 @@ impl Submit {
     }
 
     /// Begins to take from a queue what is due and fits, if there is one.
-    async fn claim(&mut self, engine: &Arc<Inner>, claiming: &mut Option<Claiming>, now: Timestamp) -> Wait {
+    async fn claim(&mut self, engine: &Arc<Inner>, now: Timestamp) -> Wait {
         // A commit whose answer was lost woke nobody, and what an earlier process left in the queue of a sender that has no
         // pace any more is in a queue that is not known here.
         if self.looked_at.is_none_or(|at| now.since_ms(at) >= LONGEST_SLEEP_MS) {
@@ -484,11 +499,15 @@ impl Submit {
             match begin_claim(&self.lane, line, engine, now) {
                 Ok(begun) => {
                     self.last = Some(line.queue);
-                    *claiming = Some(begun);
+                    self.claiming = Some(begun);
                     return Wait::For(LONGEST_SLEEP_MS);
                 }
                 Err(Wait::For(ms)) => shortest_ms = shortest_ms.min(ms),
-                Err(Wait::ForRoom) => return Wait::ForRoom,
+                Err(Wait::ForRoom) => {
+                    let all = beside.values().chain([&self.lane.own]);
+                    all.filter(|line| line.due_in_ms(now) == 0).for_each(|line| line.close(now));
+                    return Wait::ForRoom;
+                }
             }
         }
         Wait::For(shortest_ms)
@@ -974,15 +993,15 @@ fn begin_claim(lane: &Lane, line: &Arc<Line>, engine: &Arc<Inner>, now: Timestam
     let permit = room_for(lane, line, now)?;
     line.is_claimed();
     let (engine, queue, room) = (Arc::clone(engine), line.queue, permit.segments());
-    let done = Box::pin(async move { engine.store.claim(queue, room, now).await });
-    Ok(Claiming { line: Arc::clone(line), permit, done })
+    let done = async move { engine.store.claim(queue, room, now).await };
+    Ok(Claiming { line: Arc::clone(line), permit, done: Mutex::new(Box::pin(done)) })
 }
 
 /// Places for what is due in a queue.
 fn room_for(lane: &Lane, line: &Line, now: Timestamp) -> Result<Permit, Wait> {
-    let next_due = line.next_due.load(Ordering::Acquire);
-    if next_due > now.as_millis() {
-        return Err(Wait::For(next_due.saturating_sub(now.as_millis())));
+    let due_in_ms = line.due_in_ms(now);
+    if due_in_ms > 0 {
+        return Err(Wait::For(due_in_ms));
     }
     let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
     if lane.is_paused() {
@@ -993,7 +1012,9 @@ fn room_for(lane: &Lane, line: &Line, now: Timestamp) -> Result<Permit, Wait> {
         allowed = allowed.min(pace.allowed(now));
         next_at = next_at.max(pace.next_at(now));
     }
-    let wait = match lane.window.take_up_to(allowed.min(STEP_MAX)) {
+    // Of what was only heard of nobody knows how much it is: it leaves places to what comes here.
+    let most = if line.is_closed(now) { STEP_MAX } else { lane.window.free().div_ceil(2).clamp(1, STEP_MAX) };
+    let wait = match lane.window.take_up_to(allowed.min(most)) {
         Some(permit) => return Ok(permit),
         None if allowed == 0 => Wait::For(next_at.since_ms(now).max(1)),
         None => Wait::ForRoom,
@@ -1254,6 +1275,7 @@ mod tests {
         assert!(lane.reserve(queue, 1, NOW).is_none(), "nobody has looked yet what waits");
         lane.own.is_claimed();
         lane.heard(queue, NOW);
+        assert_eq!(room_for(&lane, &lane.own, NOW).map(|permit| permit.segments()).ok(), Some(1), "half");
         assert!(lane.reserve(queue, 1, NOW).is_some());
         lane.queued(queue, NOW.plus_ms(1));
         assert!(lane.reserve(queue, 1, NOW).is_some(), "what waits is not due yet");
