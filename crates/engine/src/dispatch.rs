@@ -4,26 +4,32 @@
 //! that accepted it, because the window had room; or claimed here from the queue. Either way the intent to submit is
 //! committed before the carrier is touched, and the suppression list is read once more just before.
 //!
-//! What the carrier says is committed in batches, and only then acknowledged to it.
+//! What the carrier says is committed in batches, and only then acknowledged to it: `hear.rs`. What a lane is, and what
+//! may go past what waits in its queues: `lane.rs`.
 
+mod hear;
+mod lane;
+
+pub use lane::Lane;
+pub(crate) use lane::LaneSettings;
+
+use crate::Inner;
 use crate::intake::{self, Zones};
 use crate::supervise::supervise;
-use crate::{Inner, inbound};
-use arc_swap::ArcSwap;
-use std::collections::{BTreeMap, HashMap};
+use hear::hear;
+use lane::{Line, Wait};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use tidings_carriers::{Acknowledge, CarrierEvent, LinkState, Permit, Submission, Tag, Window};
-use tidings_domain::account::Environment;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
+use tidings_carriers::{CarrierEvent, Permit, Submission, Tag};
 use tidings_domain::consent::{Channel, Lack};
 use tidings_domain::failure::{Failure, FailureClass};
 use tidings_domain::frequency::{Bound, Other, Turn};
 use tidings_domain::gate::{self, Decision, Facts};
-use tidings_domain::id::{ConnectionId, MessageId};
+use tidings_domain::id::MessageId;
 use tidings_domain::message::{self, Answer, Input, Message};
-use tidings_domain::pacing::Pace;
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Queue;
@@ -32,281 +38,17 @@ use tidings_domain::receipt::our_reference;
 use tidings_domain::suppression;
 use tidings_domain::text::{self, Concatenation};
 use tidings_domain::time::Timestamp;
-use tidings_store::{Arrival, AskedQuota, AskedTurn, Claimed, Happening, Ticket};
-use tokio::sync::{Notify, mpsc, watch};
+use tidings_store::{AskedQuota, AskedTurn, Claimed, Happening, Ticket};
+use tokio::sync::mpsc;
 
 /// Tickets that may be between intake and their lane. The window bounds them more tightly.
 pub(crate) const HANDED_OVER_MAX: usize = 16_384;
 /// Tickets that one step takes: enough to share a look at the suppression list, few enough to start soon.
 const STEP_MAX: usize = 256;
-/// Events of a carrier in one commit.
-const EVENTS_MAX: usize = 512;
-/// Opt-outs that wait to be acknowledged, beside those that are being settled.
-const HELD_MAX: usize = 4_096;
 /// The longest sleep of a lane: the safety net for a lost wake-up, not the mechanism.
 const LONGEST_SLEEP_MS: i64 = 5_000;
-/// How often a connection's log lines about what nobody can read may come: a carrier that sends nothing else must not
-/// fill the disk with them. The metric counts each.
-const UNREADABLE_EVERY_MS: u64 = 1_000;
-/// How long a link has to be down until senders of pools go around it: ms. A carrier that closes a session to restart, or that
-/// is reached again at the first tries, moves nobody to another sender.
-const DOWN_MS: u64 = 30_000;
 /// How long to wait before trying a store again that does not answer.
 const STORE_PAUSE_MS: u64 = 250;
-
-/// A connection's lane, as the rest of the engine sees it.
-#[derive(Debug)]
-pub struct Lane {
-    /// The connection.
-    pub id: ConnectionId,
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its environment.
-    pub environment: Environment,
-    /// What kind of carrier it is.
-    pub kind: &'static str,
-    /// The window of its link.
-    pub window: Arc<Window>,
-    /// How its link is.
-    pub state: watch::Receiver<LinkState>,
-    pace: Mutex<Pace>,
-    paused: AtomicBool,
-    stop_link: watch::Sender<bool>,
-    handed_over: mpsc::Sender<(Ticket, Permit)>,
-    /// The queue of the connection.
-    own: Arc<Line>,
-    /// The queues beside it, of senders that have a pace.
-    beside: ArcSwap<BTreeMap<Queue, Arc<Line>>>,
-    wake: Notify,
-    closing: AtomicBool,
-    ended: AtomicBool,
-    submitted_at: Mutex<HashMap<Tag, crate::clock::Stopwatch>>,
-    /// What was taken of the day of its sender for what is on its way, where there is a limit: given back if it certainly did
-    /// not go.
-    counted: Mutex<HashMap<Tag, Taken>>,
-    unreadable: Mutex<Unreadable>,
-    /// Since when the link is not up, as far as that was noted.
-    down: Mutex<Option<crate::clock::Stopwatch>>,
-}
-
-/// One of the queues of a lane.
-#[derive(Debug)]
-struct Line {
-    queue: Queue,
-    /// When something in it is due: milliseconds, `i64::MAX` for never.
-    next_due: AtomicI64,
-    /// From when on nothing goes past what waits in it, for there was no room, or it came through here. What another node put
-    /// there a moment ago stands in no order with what comes here meanwhile.
-    closed_from: AtomicI64,
-    /// That of its sender, if this is the queue of one. `None` too for one that has no pace any more, or has it on another
-    /// node only: what waits there goes as what waits for the connection.
-    pace: Option<Mutex<Pace>>,
-}
-
-impl Line {
-    /// A queue, to be looked at soon.
-    fn new(queue: Queue, pace_per_s: Option<f64>, now: Timestamp) -> Arc<Self> {
-        let pace = pace_per_s.map(|per_s| Mutex::new(Pace::new(Some(per_s), now)));
-        Arc::new(Self { queue, next_due: AtomicI64::new(0), closed_from: AtomicI64::new(0), pace })
-    }
-
-    /// Something in it is due then, and goes before what comes later.
-    fn is_due(&self, at: Timestamp) {
-        self.close(at);
-        self.is_heard(at);
-    }
-
-    /// Another node has put something there that is due then.
-    fn is_heard(&self, at: Timestamp) {
-        self.next_due.fetch_min(at.as_millis(), Ordering::AcqRel);
-    }
-
-    /// Nothing goes past it from then on, until a claim has taken what is due.
-    fn close(&self, at: Timestamp) {
-        self.closed_from.fetch_min(at.as_millis(), Ordering::AcqRel);
-    }
-
-    /// A claim begins. What is queued from here on must be seen: by the claim, or by this being lowered again.
-    fn is_claimed(&self) {
-        self.next_due.store(i64::MAX, Ordering::Release);
-        self.closed_from.store(i64::MAX, Ordering::Release);
-    }
-
-    /// How long until something in it is due.
-    fn due_in_ms(&self, now: Timestamp) -> i64 {
-        self.next_due.load(Ordering::Acquire).saturating_sub(now.as_millis()).max(0)
-    }
-
-    /// Whether what waits in it goes before what comes.
-    fn is_closed(&self, now: Timestamp) -> bool {
-        self.closed_from.load(Ordering::Acquire) <= now.as_millis()
-    }
-
-    fn pace(&self) -> Option<MutexGuard<'_, Pace>> {
-        self.pace.as_ref().map(|pace| pace.lock().expect("nothing panics while it holds this"))
-    }
-}
-
-/// What the log is still to say about what nobody could read.
-#[derive(Debug, Default)]
-struct Unreadable {
-    said: Option<crate::clock::Stopwatch>,
-    unsaid: u64,
-}
-
-impl Unreadable {
-    /// How many to speak of now, this one with them; `None` if the log was told a moment ago.
-    fn one_more(&mut self, clock: &crate::clock::Clock) -> Option<u64> {
-        self.unsaid += 1;
-        if self.said.as_ref().is_some_and(|said| said.elapsed_ms() < UNREADABLE_EVERY_MS) {
-            return None;
-        }
-        self.said = Some(clock.stopwatch());
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
-impl Lane {
-    /// Places for a message of this queue that could go out at once, if nothing that is due waits before it. What other nodes
-    /// have just put there is claimed next, and waits for no room; that it goes first would send everything through the queue.
-    pub fn reserve(&self, queue: Queue, segments: usize, now: Timestamp) -> Option<Permit> {
-        if queue == self.own.queue {
-            return self.reserve_in(&self.own, segments, now);
-        }
-        self.reserve_in(self.beside.load().get(&queue)?, segments, now)
-    }
-
-    fn reserve_in(&self, line: &Line, segments: usize, now: Timestamp) -> Option<Permit> {
-        if line.is_closed(now) {
-            return None;
-        }
-        let mut pace = self.pace.lock().expect("nothing panics while it holds this");
-        let mut of_sender = line.pace();
-        let allows = |pace: &mut MutexGuard<'_, Pace>| pace.allowed(now) >= segments;
-        if self.is_paused() || !allows(&mut pace) || !of_sender.as_mut().is_none_or(allows) {
-            return None;
-        }
-        let permit = self.window.take(segments)?;
-        pace.take(segments);
-        if let Some(mut pace) = of_sender {
-            pace.take(segments);
-        }
-        Some(permit)
-    }
-
-    /// Hands over a message that its acceptance has claimed. Gives it back if the lane has stopped; its place is to be
-    /// kept until that is recorded.
-    pub fn hand_over(&self, ticket: Ticket, permit: Permit) -> Result<(), Box<(Ticket, Permit)>> {
-        self.handed_over.try_send((ticket, permit)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back) => Box::new(back),
-        })
-    }
-
-    /// Something was put into this queue, due then.
-    pub fn queued(&self, queue: Queue, due_at: Timestamp) {
-        self.line(queue, due_at).is_due(due_at);
-        self.wake.notify_one();
-    }
-
-    /// Another node put something into this queue, due then.
-    pub fn heard(&self, queue: Queue, due_at: Timestamp) {
-        self.line(queue, due_at).is_heard(due_at);
-        self.wake.notify_one();
-    }
-
-    /// Anything may have been put into any queue.
-    pub fn look_again(&self) {
-        let beside = self.beside.load();
-        for line in beside.values().chain([&self.own]) {
-            line.is_due(Timestamp::from_millis(0));
-        }
-        self.wake.notify_one();
-    }
-
-    /// This queue; one that is new has no pace.
-    fn line(&self, queue: Queue, now: Timestamp) -> Arc<Line> {
-        if queue == self.own.queue {
-            return Arc::clone(&self.own);
-        }
-        if let Some(line) = self.beside.load().get(&queue) {
-            return Arc::clone(line);
-        }
-        self.beside.rcu(|beside| {
-            let mut beside = BTreeMap::clone(beside);
-            beside.entry(queue).or_insert_with(|| Line::new(queue, None, now));
-            beside
-        });
-        Arc::clone(&self.beside.load()[&queue])
-    }
-
-    /// Stops or starts taking messages. What is out is waited for either way. Once it is stopped, no more places are
-    /// taken in its window. One that closes stays stopped.
-    pub fn pause(&self, paused: bool) {
-        let paused = {
-            // Places are taken under this lock, so nobody is between the look at the pause and the taking.
-            let _pace = self.pace.lock().expect("nothing panics while it holds this");
-            let paused = paused || self.closing.load(Ordering::Acquire);
-            self.paused.store(paused, Ordering::Release);
-            paused
-        };
-        if !paused {
-            self.look_again();
-        }
-    }
-
-    /// Whether it is stopped by a person or a hold.
-    pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Acquire)
-    }
-
-    /// Whether its link can be used.
-    pub(crate) fn is_up(&self) -> bool {
-        matches!(*self.state.borrow(), LinkState::Up { .. })
-    }
-
-    /// Notes since when the link is down, if it is. To be called every second or so.
-    pub(crate) fn note_link(&self, clock: &crate::clock::Clock) {
-        let mut down = self.down.lock().expect("nothing panics while it holds this");
-        *down = if self.is_up() { None } else { Some(down.unwrap_or_else(|| clock.stopwatch())) };
-    }
-
-    /// Whether the link has been down for [`DOWN_MS`], and still is.
-    pub(crate) fn is_down(&self) -> bool {
-        let down = *self.down.lock().expect("nothing panics while it holds this");
-        down.is_some_and(|since| since.elapsed_ms() >= DOWN_MS) && !self.is_up()
-    }
-
-    /// The pace in force: segments per second; `None` without limit.
-    pub fn pace_per_s(&self) -> Option<f64> {
-        let per_s = self.pace.lock().expect("nothing panics while it holds this").per_s();
-        per_s.is_finite().then_some(per_s)
-    }
-
-    /// Asks the link to end in good order.
-    pub fn stop_link(&self) {
-        self.stop_link.send_replace(true);
-    }
-
-    /// Waits until the link has ended.
-    pub(crate) async fn link_stopped(&self) {
-        let mut state = self.state.clone();
-        // A link that is gone has stopped too.
-        drop(state.wait_for(|state| *state == LinkState::Stopped).await);
-    }
-
-    /// Takes no more messages, ever: the link is to end.
-    pub(crate) fn set_closing(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.pause(true);
-    }
-
-    /// Ends the loop that submits. What was handed over and did not leave goes back into the queue.
-    pub(crate) fn end(&self) {
-        self.set_closing();
-        self.ended.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-}
 
 /// Opens a lane over a link. Its loops are started by [`Loops::start`], once there is an engine for them.
 pub(crate) fn open(
@@ -316,29 +58,8 @@ pub(crate) fn open(
     now: Timestamp,
 ) -> (Arc<Lane>, Loops) {
     let (handed_over, tickets) = mpsc::channel(lane.handed_over_max);
-    let of_senders = lane.paces.into_iter();
-    let beside = of_senders.map(|(queue, per_s)| (queue, Line::new(queue, Some(per_s), now)));
-    let lane = Arc::new(Lane {
-        id: lane.id,
-        name: lane.name,
-        environment: lane.environment,
-        kind: lane.kind,
-        window: Arc::clone(&link.window),
-        state: link.state,
-        pace: Mutex::new(Pace::new(lane.pace_per_s, now)),
-        paused: AtomicBool::new(true),
-        stop_link: link.stop,
-        handed_over,
-        own: Line::new(Queue::of(lane.id), None, now),
-        beside: ArcSwap::from_pointee(beside.collect()),
-        wake: Notify::new(),
-        closing: AtomicBool::new(false),
-        ended: AtomicBool::new(false),
-        submitted_at: Mutex::default(),
-        counted: Mutex::default(),
-        unreadable: Mutex::default(),
-        down: Mutex::default(),
-    });
+    let (window, state, stop) = (Arc::clone(&link.window), link.state, link.stop);
+    let lane = Lane::new(lane, window, state, stop, handed_over, now);
     let submit = Submit {
         engine: engine.clone(),
         lane: Arc::clone(&lane),
@@ -368,18 +89,6 @@ impl Loops {
     }
 }
 
-/// What a lane is made of besides its link.
-pub(crate) struct LaneSettings {
-    pub id: ConnectionId,
-    pub name: String,
-    pub environment: Environment,
-    pub kind: &'static str,
-    pub pace_per_s: Option<f64>,
-    /// Those of senders, by their queues.
-    pub paces: BTreeMap<Queue, f64>,
-    pub handed_over_max: usize,
-}
-
 /// The loop that submits.
 struct Submit {
     engine: Weak<Inner>,
@@ -398,7 +107,7 @@ struct Submit {
 struct Claiming {
     line: Arc<Line>,
     permit: Permit,
-    /// Nobody else waits for it: never locked.
+    /// Behind a lock that nobody ever takes: what the loop holds must be `Sync`, and this is not.
     done: Mutex<Pin<Box<dyn Future<Output = tidings_store::Result<Claimed>> + Send>>>,
 }
 
@@ -490,24 +199,19 @@ impl Submit {
             self.look(engine, now).await;
         }
         // Those of senders, whose paces bound what they take of that of the connection, and its own, in turn.
-        let beside = self.lane.beside.load_full();
-        let mut lines: Vec<&Arc<Line>> = beside.values().chain([&self.lane.own]).collect();
+        let mut lines = self.lane.lines();
         let last = lines.iter().position(|line| Some(line.queue) == self.last);
         lines.rotate_left(last.map_or(0, |last| last + 1));
         let mut shortest_ms = LONGEST_SLEEP_MS;
         for line in lines {
-            match begin_claim(&self.lane, line, engine, now) {
+            match begin_claim(&self.lane, &line, engine, now) {
                 Ok(begun) => {
                     self.last = Some(line.queue);
                     self.claiming = Some(begun);
                     return Wait::For(LONGEST_SLEEP_MS);
                 }
                 Err(Wait::For(ms)) => shortest_ms = shortest_ms.min(ms),
-                Err(Wait::ForRoom) => {
-                    let all = beside.values().chain([&self.lane.own]);
-                    all.filter(|line| line.due_in_ms(now) == 0).for_each(|line| line.close(now));
-                    return Wait::ForRoom;
-                }
+                Err(Wait::ForRoom) => return Wait::ForRoom,
             }
         }
         Wait::For(shortest_ms)
@@ -527,7 +231,7 @@ impl Submit {
             Err(error) => {
                 drop(permit);
                 crate::warn(&error, "the store gives no messages; trying again");
-                line.is_due(Timestamp::from_millis(0));
+                line.note_due(Timestamp::from_millis(0));
                 tokio::time::sleep(std::time::Duration::from_millis(STORE_PAUSE_MS)).await;
                 return;
             }
@@ -561,7 +265,7 @@ impl Submit {
             self.submit(engine, step).await;
         }
         if claimed.more {
-            line.is_due(Timestamp::from_millis(0));
+            line.note_due(Timestamp::from_millis(0));
         } else {
             self.ask(line, engine, now).await;
         }
@@ -583,9 +287,10 @@ impl Submit {
     /// Asks the store what is due next in a queue.
     async fn ask(&self, line: &Line, engine: &Inner, now: Timestamp) {
         match engine.store.next_due(Some(line.queue), now).await {
-            Ok(Some(at)) => line.is_due(at),
+            // It is claimed next, like what is heard of.
+            Ok(Some(at)) => line.note_heard(at),
             Ok(None) => {}
-            Err(_) => line.is_due(now.plus_ms(STORE_PAUSE_MS as i64)),
+            Err(_) => line.note_heard(now.plus_ms(STORE_PAUSE_MS as i64)),
         }
     }
 
@@ -990,43 +695,11 @@ fn begin_claim(lane: &Lane, line: &Arc<Line>, engine: &Arc<Inner>, now: Timestam
     if !engine.seat.lease.holds() {
         return Err(Wait::For(LONGEST_SLEEP_MS));
     }
-    let permit = room_for(lane, line, now)?;
-    line.is_claimed();
+    let permit = lane.room_for(line, now)?;
+    line.open();
     let (engine, queue, room) = (Arc::clone(engine), line.queue, permit.segments());
     let done = async move { engine.store.claim(queue, room, now).await };
     Ok(Claiming { line: Arc::clone(line), permit, done: Mutex::new(Box::pin(done)) })
-}
-
-/// Places for what is due in a queue.
-fn room_for(lane: &Lane, line: &Line, now: Timestamp) -> Result<Permit, Wait> {
-    let due_in_ms = line.due_in_ms(now);
-    if due_in_ms > 0 {
-        return Err(Wait::For(due_in_ms));
-    }
-    let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
-    if lane.is_paused() {
-        return Err(Wait::For(LONGEST_SLEEP_MS));
-    }
-    let (mut allowed, mut next_at) = (pace.allowed(now), pace.next_at(now));
-    if let Some(mut pace) = line.pace() {
-        allowed = allowed.min(pace.allowed(now));
-        next_at = next_at.max(pace.next_at(now));
-    }
-    // Of what was only heard of nobody knows how much it is: it leaves places to what comes here.
-    let most = if line.is_closed(now) { STEP_MAX } else { lane.window.free().div_ceil(2).clamp(1, STEP_MAX) };
-    let wait = match lane.window.take_up_to(allowed.min(most)) {
-        Some(permit) => return Ok(permit),
-        None if allowed == 0 => Wait::For(next_at.since_ms(now).max(1)),
-        None => Wait::ForRoom,
-    };
-    line.close(now);
-    Err(wait)
-}
-
-/// What a lane waits for.
-enum Wait {
-    For(i64),
-    ForRoom,
 }
 
 /// A ticket that did not leave goes back into the queue.
@@ -1042,181 +715,6 @@ fn unsent_segments(message: MessageId, attempt: u32, segments: &[u8]) -> Vec<Hap
             input: Input::Answered { attempt, segment, answer: Answer::Unsent },
         })
         .collect()
-}
-
-/// The loop that hears: answers, receipts and inbound messages are committed, then acknowledged.
-async fn hear(engine: &Weak<Inner>, lane: &Arc<Lane>, events: &mut mpsc::Receiver<CarrierEvent>) {
-    let mut batch = Vec::with_capacity(EVENTS_MAX);
-    let mut held = Held::default();
-    loop {
-        tokio::select! {
-            biased;
-            () = held.settled() => {}
-            n = events.recv_many(&mut batch, EVENTS_MAX) => {
-                if n == 0 {
-                    break;
-                }
-                let Some(engine) = engine.upgrade() else { return };
-                let mut heard = Heard::default();
-                for event in batch.drain(..) {
-                    heard.take(&engine, lane, event);
-                }
-                held.add(heard.commit(&engine).await, &engine);
-            }
-        }
-    }
-    if !lane.closing.load(Ordering::Acquire) && engine.upgrade().is_some_and(|engine| !engine.stopping()) {
-        tracing::error!(
-            connection = lane.name,
-            "its link ended by itself: nothing goes out on it until a restart"
-        );
-    }
-}
-
-/// Comes back, with the engine, when nothing is on its way that began before.
-type Settling = Pin<Box<dyn Future<Output = Arc<Inner>> + Send>>;
-
-/// Acknowledgements of opt-outs. They are given once nothing is on its way any more that began before the opt-out was
-/// committed, as the API answers one only then. Answers are heard meanwhile: it is they that are waited for.
-#[derive(Default)]
-struct Held {
-    /// For the next time.
-    waiting: Vec<Acknowledge>,
-    settling: Option<(Vec<Acknowledge>, Settling)>,
-}
-
-impl Held {
-    /// Holds these. Of more than the bound nothing is acknowledged, and the carrier offers it again.
-    fn add(&mut self, opt_outs: Vec<Acknowledge>, engine: &Arc<Inner>) {
-        self.waiting.extend(opt_outs);
-        self.waiting.truncate(HELD_MAX);
-        self.begin(engine);
-    }
-
-    /// Begins to wait for those that came since.
-    fn begin(&mut self, engine: &Arc<Inner>) {
-        if self.settling.is_none() && !self.waiting.is_empty() {
-            let engine = Arc::clone(engine);
-            let nothing_is_on_its_way = async move {
-                engine.nothing_is_on_its_way().await;
-                engine
-            };
-            self.settling = Some((std::mem::take(&mut self.waiting), Box::pin(nothing_is_on_its_way)));
-        }
-    }
-
-    /// Comes back when some were acknowledged. May be dropped and called again.
-    async fn settled(&mut self) {
-        let Some((_, nothing_is_on_its_way)) = &mut self.settling else {
-            return std::future::pending().await;
-        };
-        let engine = nothing_is_on_its_way.await;
-        let settled = self.settling.take();
-        for acknowledge in settled.into_iter().flat_map(|(acknowledgements, _)| acknowledgements) {
-            acknowledge.stored();
-        }
-        self.begin(&engine);
-    }
-}
-
-#[derive(Default)]
-struct Heard {
-    happenings: Vec<Happening>,
-    arrivals: Vec<Arrival>,
-    acknowledgements: Vec<Acknowledge>,
-    opt_outs: Vec<Acknowledge>,
-    /// Of the arrivals, in their order, and whether it is an opt-out; `None` of a part of a message: what that asks is known once
-    /// it is committed.
-    of_arrivals: Vec<(Acknowledge, Option<bool>)>,
-    permits: Vec<Permit>,
-    /// Of the days of senders, for what certainly did not go.
-    returned: Vec<Taken>,
-}
-
-impl Heard {
-    fn take(&mut self, engine: &Inner, lane: &Lane, event: CarrierEvent) {
-        match event {
-            CarrierEvent::Answered { tag, answer, permit } => {
-                self.permits.extend(permit);
-                let started =
-                    lane.submitted_at.lock().expect("nothing panics while it holds this").remove(&tag);
-                let seconds = started.map(|stopwatch| stopwatch.elapsed_s());
-                let counted = lane.counted.lock().expect("nothing panics while it holds this").remove(&tag);
-                self.returned.extend(counted.filter(|_| answer == Answer::Unsent));
-                // A full queue of one phone says nothing about the connection; see `carriers::codes`.
-                let throttled = matches!(&answer, Answer::Refused(failure)
-                    if failure.class == FailureClass::RateLimited && tidings_carriers::codes::slows_connection(failure));
-                if matches!(answer, Answer::Accepted { .. } | Answer::Refused(_)) {
-                    let observed = lane.window.size() as f64 / seconds.unwrap_or(1.0).max(0.001);
-                    let mut pace = lane.pace.lock().expect("nothing panics while it holds this");
-                    pace.answered(engine.clock.now(), throttled, observed);
-                }
-                let outcome = match &answer {
-                    Answer::Accepted { .. } => "accepted",
-                    Answer::Refused(failure) if failure.class == FailureClass::RateLimited => "throttled",
-                    Answer::Refused(_) => "refused",
-                    Answer::None => "none",
-                    Answer::Unsent => "unsent",
-                };
-                engine.telemetry.answered(lane.id, outcome, seconds);
-                let input = Input::Answered { attempt: tag.attempt, segment: tag.segment, answer };
-                self.happenings.push(Happening::To { message: tag.message, input });
-            }
-            CarrierEvent::Receipt { receipt, acknowledge } => {
-                let failure = receipt.outcome.as_ref().and_then(message::Outcome::failure);
-                let is_opt_out = failure.is_some_and(|failure| failure.class == FailureClass::OptedOut);
-                self.happenings.push(Happening::Receipt { connection: lane.id, receipt });
-                self.acknowledge(acknowledge, is_opt_out);
-            }
-            CarrierEvent::Inbound { part, acknowledge } => {
-                let arrival = inbound::arrival(engine, lane, part);
-                let is_whole = arrival.place().is_none();
-                self.of_arrivals.push((acknowledge, is_whole.then(|| inbound::is_opt_out(&arrival))));
-                self.arrivals.push(arrival);
-            }
-            CarrierEvent::Malformed { reason } => {
-                engine.telemetry.malformed(lane.id);
-                let mut unreadable = lane.unreadable.lock().expect("nothing panics while it holds this");
-                if let Some(times) = unreadable.one_more(&engine.clock) {
-                    tracing::warn!(
-                        connection = lane.name,
-                        reason,
-                        times,
-                        "the carrier sent something unreadable"
-                    );
-                }
-            }
-        }
-    }
-
-    fn acknowledge(&mut self, acknowledge: Acknowledge, is_opt_out: bool) {
-        if is_opt_out { self.opt_outs.push(acknowledge) } else { self.acknowledgements.push(acknowledge) }
-    }
-
-    /// Commits what was heard and acknowledges it, but the opt-outs: those are given back.
-    async fn commit(mut self, engine: &Arc<Inner>) -> Vec<Acknowledge> {
-        // Before it is in its queue again, where it would find its own segments taken.
-        give_back(engine, self.returned).await;
-        let stored = match engine.advance(self.happenings).await {
-            true => Some(engine.receive(self.arrivals).await),
-            false => None,
-        };
-        // Only now: what a crash leaves in doubt was claimed or answered and not committed, and that has a place in
-        // the window until here.
-        Permit::give_back(self.permits);
-        // What is not stored is not acknowledged: the carrier keeps it and offers it again.
-        let Some(stored) = stored else { return Vec::new() };
-        for ((acknowledge, is_opt_out), opted_out) in self.of_arrivals.into_iter().zip(stored) {
-            let Some(opted_out) = opted_out else { continue };
-            let is_opt_out = is_opt_out.unwrap_or(opted_out);
-            let all = if is_opt_out { &mut self.opt_outs } else { &mut self.acknowledgements };
-            all.push(acknowledge);
-        }
-        for acknowledge in self.acknowledgements {
-            acknowledge.stored();
-        }
-        self.opt_outs
-    }
 }
 
 #[cfg(test)]
@@ -1242,50 +740,5 @@ mod tests {
             assert_eq!(waits_s(&gate, purpose, false, 3_600), expected, "{purpose:?} {gate:?}");
             assert_eq!(waits_s(&gate, purpose, true, 3_600), 1, "{purpose:?}");
         }
-    }
-
-    /// A lane with this many places, over a link that nobody reads.
-    fn lane(places: usize) -> Arc<Lane> {
-        let (submissions, _) = mpsc::channel(1);
-        let (_, events) = mpsc::channel(1);
-        let (window, (_, state), (stop, _)) =
-            (Window::new(), watch::channel(LinkState::Up { sessions: 1 }), watch::channel(false));
-        window.resize(places);
-        let link = tidings_carriers::Link { submissions, events, window, state, stop, faults: None };
-        let settings = LaneSettings {
-            id: ConnectionId::from_key(1),
-            name: "line".to_owned(),
-            environment: Environment::Live,
-            kind: "smpp",
-            pace_per_s: None,
-            paces: BTreeMap::new(),
-            handed_over_max: 1,
-        };
-        let (lane, _) = open(&Weak::new(), settings, link, NOW);
-        lane.pause(false);
-        lane
-    }
-
-    const NOW: Timestamp = Timestamp::from_millis(1_000);
-
-    #[test]
-    fn what_another_node_queued_sends_nothing_through_the_queue_while_there_is_room() {
-        let lane = lane(2);
-        let queue = lane.own.queue;
-        assert!(lane.reserve(queue, 1, NOW).is_none(), "nobody has looked yet what waits");
-        lane.own.is_claimed();
-        lane.heard(queue, NOW);
-        assert_eq!(room_for(&lane, &lane.own, NOW).map(|permit| permit.segments()).ok(), Some(1), "half");
-        assert!(lane.reserve(queue, 1, NOW).is_some());
-        lane.queued(queue, NOW.plus_ms(1));
-        assert!(lane.reserve(queue, 1, NOW).is_some(), "what waits is not due yet");
-        assert!(lane.reserve(queue, 1, NOW.plus_ms(1)).is_none(), "it came before");
-        lane.own.is_claimed();
-        let all = lane.reserve(queue, 2, NOW).expect("there is room");
-        lane.heard(queue, NOW);
-        assert!(matches!(room_for(&lane, &lane.own, NOW), Err(Wait::ForRoom)));
-        drop(all);
-        assert!(lane.reserve(queue, 1, NOW).is_none(), "what was heard of waits for room");
-        assert_eq!(room_for(&lane, &lane.own, NOW).map(|permit| permit.segments()).ok(), Some(2));
     }
 }

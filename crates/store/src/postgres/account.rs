@@ -1,8 +1,9 @@
 //! Accounts, tokens and clients. Secrets arrive here as hashes and leave as hashes.
 
-use super::executor::{Rx, Tx};
 use super::operating::write_audit;
+use super::reader::Rx;
 use super::session::{Session, cell, clean, live, realm};
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column;
 use crate::{Error, Result};

@@ -2,10 +2,11 @@
 //!
 //! Rows of codes are on no sheet: each operation looks at its own and changes them at once, on settled sheets.
 
-use super::executor::{Rx, Tx, newest};
 use super::message;
 use super::operating::write_audit;
+use super::reader::{Rx, newest};
 use super::session::{Session, cell, clean, live, realm};
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{self, number};
 use crate::{Result, column::corrupt};

@@ -1,9 +1,10 @@
 //! The ledger of what people agreed to. Rows are only ever added.
 
-use super::executor::{Rx, Tx};
 use super::operating::write_audit;
+use super::reader::Rx;
 use super::session::{Session, cell, clean, live, realm};
 use super::suppression;
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{corrupt, listed, number};
 use crate::{Error, Result};

@@ -2,9 +2,10 @@
 //!
 //! They are on no sheet: each operation looks at its own rows and changes them at once.
 
-use super::executor::{Rx, Tx};
 use super::message;
+use super::reader::Rx;
 use super::session::{Session, cell, clean, live, realm};
+use super::transaction::Tx;
 use super::{consent, suppression};
 use crate::Result;
 use crate::backend::*;

@@ -3,9 +3,10 @@
 //!
 //! They are on no sheet: each operation looks at its own rows and changes them at once, many with one statement.
 
-use super::executor::{Rx, Tx};
 use super::operating::write_audit;
+use super::reader::Rx;
 use super::session::{Session, cell, clean, live};
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::{Error, Result, column};
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,11 +2,12 @@
 //!
 //! Rows of conversations are on no sheet: each operation looks at its own and changes them at once.
 
-use super::executor::{Rx, Tx};
 use super::inbound;
 use super::message;
 use super::operating::write_audit;
+use super::reader::Rx;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, corrupt, number};

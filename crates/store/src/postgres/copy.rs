@@ -1,8 +1,9 @@
 //! A PostgreSQL database as one end of a copy: see `crate::copy`.
 
 use super::Options;
-use super::executor::{ALONE, TURN};
+use super::executor::ALONE;
 use super::session::{Session, cell, single};
+use super::transaction::TURN;
 use super::{migration, part};
 use crate::copy::{
     Cell, Column, Columns, End, IDENTITY, IDENTITY_LENGTH, Kind, MARK, Rows, Rowset, TABLES, Table, Use,

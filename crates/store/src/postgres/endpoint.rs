@@ -1,7 +1,8 @@
 //! Where customers are told: endpoints, their health, and who listens to what.
 
-use super::executor::{Rx, Tx};
+use super::reader::Rx;
 use super::session::{Session, cell, clean, live, realm};
+use super::transaction::Tx;
 use super::{event, operating};
 use crate::backend::*;
 use crate::listeners::Listeners;

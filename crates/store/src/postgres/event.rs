@@ -2,10 +2,11 @@
 //!
 //! Events, deliveries and attempts are noted on a [`Sheet`] and written with the group that they belong to.
 
-use super::executor::{self, Rx, Tx};
 use super::front::Queue;
 use super::message;
+use super::reader::Rx;
 use super::session::{Flight, Session, cell, clean, live, realm, single, values};
+use super::transaction::{self, Tx};
 use super::{endpoint, inbound, operating};
 use crate::Result;
 use crate::backend::*;
@@ -523,7 +524,7 @@ pub(super) async fn give_back_deliveries(tx: &mut Tx, leased: &[Delivery], now: 
 }
 
 /// What the recording of tries looks at.
-pub(super) fn record_attempts_needs(attempts: &[Attempt], tx: &Tx, needs: &mut executor::Needs) {
+pub(super) fn record_attempts_needs(attempts: &[Attempt], tx: &Tx, needs: &mut transaction::Needs) {
     for attempt in attempts.iter().filter(|attempt| matches!(attempt.verdict, Verdict::RetryAt(_))) {
         needs.events.held(&tx.sheets.events, key(&held(attempt)));
     }

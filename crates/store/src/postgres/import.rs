@@ -1,9 +1,10 @@
 //! Imports: their rows in pieces, and taking a piece over in the commit that deletes it.
 
 use super::contact;
-use super::executor::{Rx, Tx, newest};
 use super::operating::write_audit;
+use super::reader::{Rx, newest};
 use super::session::{Session, cell, clean, live, realm};
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{self, listed};
 use crate::{Error, Result};

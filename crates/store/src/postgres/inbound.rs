@@ -4,9 +4,10 @@
 //! Those that ask something by a keyword, a yes or a word of a programme, or that a rule answers, are rare, and each is done on settled sheets: what the ones before it did is found where it
 //! is looked for.
 
-use super::executor::{Rx, Tx};
 use super::part::Part;
+use super::reader::Rx;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
+use super::transaction::Tx;
 use super::{
     account, consent, consent_request, contact, conversation, event, media, message, review, silence,
     suppression,

@@ -1,7 +1,7 @@
 //! Media that people send: their octets, beside the messages that list them.
 
-use super::executor::Rx;
 use super::inbound;
+use super::reader::Rx;
 use super::session::{Flight, Session, cell, values};
 use crate::Result;
 use crate::backend::*;

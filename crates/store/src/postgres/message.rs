@@ -17,7 +17,7 @@ pub(super) use queue::{
 pub(super) use read::{batch, batches, find_all, message, messages, redact, timeline, unchanging};
 pub(super) use sheet::{Needs, Sheet};
 
-use super::executor::{self, Tx};
+use super::transaction::{self, Tx};
 use super::{review, silence, suppression};
 use crate::backend::*;
 use crate::column;
@@ -42,7 +42,7 @@ use tidings_domain::time::Timestamp;
 
 /// What happenings look at. Whose the receipts are and where the messages stand is known only when they are loaded;
 /// what follows from that is named then.
-pub(super) fn advance_needs(happenings: &[Happening], tx: &Tx, needs: &mut executor::Needs) {
+pub(super) fn advance_needs(happenings: &[Happening], tx: &Tx, needs: &mut transaction::Needs) {
     for happening in happenings {
         let key = match happening {
             Happening::To { message, .. } => Key::from(*message),
@@ -52,7 +52,7 @@ pub(super) fn advance_needs(happenings: &[Happening], tx: &Tx, needs: &mut execu
     }
 }
 
-fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut executor::Needs) {
+fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut transaction::Needs) {
     let sheet = &tx.sheets.messages;
     match happening {
         Happening::To { message, input } => {

@@ -3,8 +3,9 @@
 //! All of it happens in transactions that have the turn to write, so two nodes never decide at once. The database's
 //! clock grants and ends leases. See `domain::node` for the rules, and [`super::news`] for how others hear of it.
 
-use super::executor::{Rx, Tx};
+use super::reader::Rx;
 use super::session::cell;
+use super::transaction::Tx;
 use crate::backend::{Newcomer, Node, Standing};
 use crate::{Error, Result};
 use tidings_domain::id::ConnectionId;

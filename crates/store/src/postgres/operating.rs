@@ -1,8 +1,9 @@
 //! Operating the store: connections and their pauses, the hold, the audit trail, numbers, and taking out the old.
 
-use super::executor::{Rx, Tx};
 use super::part::{self, Part, Stays};
+use super::reader::Rx;
 use super::session::{Flight, Location, Session, Value, cell, clean, live, values};
+use super::transaction::Tx;
 use super::{event, message};
 use crate::backend::*;
 use crate::column::{self, environment};

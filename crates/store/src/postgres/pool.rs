@@ -2,8 +2,9 @@
 //!
 //! That is on no sheet: it is looked at and noted at once, by whoever has the turn to write.
 
-use super::executor::{Rx, Tx};
+use super::reader::Rx;
 use super::session::{Session, cell, live};
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::sender;

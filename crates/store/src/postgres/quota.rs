@@ -2,8 +2,9 @@
 //!
 //! That is on no sheet but in a tally: it is looked at once while nobody else writes, and written with the transaction.
 
-use super::executor::{Rx, Tx};
+use super::reader::Rx;
 use super::session::{Flight, Session, cell, live, values};
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use std::collections::HashMap;

@@ -1,9 +1,10 @@
 //! Failures that a person must look at: one open item for a message, grouped by cause.
 
-use super::executor::{Rx, Tx};
 use super::operating::write_audit;
+use super::reader::Rx;
 use super::session::{Flight, cell, clean, live, values};
 use super::suppression::{self, realm_number};
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, number};
@@ -256,7 +257,7 @@ async fn suppress_recipients(
             lifted: None,
         });
     }
-    let mut needs = super::executor::Needs::default();
+    let mut needs = super::transaction::Needs::default();
     suppression::suppress_needs(&entries, tx, &mut needs);
     tx.sheets.list.load(&tx.sql, needs.list).await?;
     suppression::suppress(tx, &entries, actor).await.map(drop)

@@ -2,9 +2,10 @@
 //!
 //! They are on no sheet: each operation looks at its own rows and changes them at once, many with one statement.
 
-use super::executor::{Rx, Tx, newest};
 use super::operating::write_audit;
+use super::reader::{Rx, newest};
 use super::session::{Session, cell, clean, live, realm};
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::segment::{changed_line, name_taken, query, query_text, touch};
 use crate::{Error, Result};

@@ -1,9 +1,9 @@
 //! Silences: how many messages in a row did not reach a number. That of its recipient comes with each message that is looked for, so
 //! that what is delivered costs no trip of its own, and nearly always writes nothing.
 
-use super::executor::Tx;
 use super::session::{Flight, Session, cell, live, values};
 use super::suppression;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -23,6 +23,16 @@ type Key = (i64, i16, i64);
 fn key(realm: Realm, recipient: PhoneNumber) -> Key {
     (recipient.digits() as i64, live(realm.environment), realm.account.key())
 }
+
+/// The silence of the recipient of a message `m`, as `s`: to be joined. What [`Sheet::remember`] reads of it are `s.messages`,
+/// `s.since`, `s.last_at` and `s.until`.
+macro_rules! of_recipient {
+    () => {
+        " LEFT JOIN LATERAL (SELECT x.messages, x.since, x.last_at, x.until FROM silence x WHERE x.recipient = m.recipient
+            AND x.live = m.live AND x.account = m.account LIMIT 1) s ON true"
+    };
+}
+pub(super) use of_recipient;
 
 /// What a transaction knows of silences, and has to write.
 #[derive(Default)]

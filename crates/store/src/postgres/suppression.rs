@@ -3,10 +3,11 @@
 //!
 //! Nothing is ever overwritten: an entry that gives way is lifted with the reason, and stays as history.
 
-use super::executor::{Rx, Tx};
 use super::operating::write_audit;
+use super::reader::Rx;
 use super::session::{Flight, Session, cell, clean, live, realm, values};
 use super::silence;
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{self, number};
 use crate::{Error, Result};
@@ -258,7 +259,7 @@ pub(super) async fn entries(
 // ── changing ────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// What an addition looks at.
-pub(super) fn suppress_needs(entries: &[Suppression], tx: &Tx, needs: &mut super::executor::Needs) {
+pub(super) fn suppress_needs(entries: &[Suppression], tx: &Tx, needs: &mut super::transaction::Needs) {
     for entry in entries {
         needs.list.entry(&tx.sheets.list, entry.realm, entry.recipient);
         needs.list.id(&tx.sheets.list, entry.id);

@@ -1,8 +1,9 @@
 //! Templates and their versions. Rows of versions are only ever added.
 
-use super::executor::{Rx, Tx};
 use super::operating::write_audit;
+use super::reader::Rx;
 use super::session::{Session, cell, clean, live, realm};
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{self, corrupt};
 use crate::{Error, Result};

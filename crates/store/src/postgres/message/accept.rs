@@ -5,7 +5,8 @@ use super::Commit;
 use super::sheet::{Answered, Call, Needs, Slot};
 use crate::backend::*;
 use crate::due::due_row;
-use crate::postgres::executor::{self, Rx, Tx};
+use crate::postgres::reader::Rx;
+use crate::postgres::transaction::{self, Tx};
 use crate::postgres::{code, consent_request, conversation, frequency, pool, quota, spend, suppression};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -47,7 +48,7 @@ pub(in crate::postgres) async fn is_crowded(
 }
 
 /// What an acceptance looks at.
-pub(in crate::postgres) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut executor::Needs) {
+pub(in crate::postgres) fn accept_needs(intake: &Intake, tx: &Tx, needs: &mut transaction::Needs) {
     if let Some(idempotency) = &intake.idempotency {
         needs.messages.call(&tx.sheets.messages, idempotency.key);
     }

@@ -5,9 +5,10 @@ use super::sheet::{Needs, Sheet, Slot, TEXT, columns, slot};
 use crate::backend::*;
 use crate::column;
 use crate::due::{CLOCK_BACK_MS, Due, LOOK_AGAIN};
-use crate::postgres::executor::{self, Rx, Tx};
 use crate::postgres::front::{Look, Queue};
+use crate::postgres::reader::Rx;
 use crate::postgres::session::{Session, Value, cell, in_order};
+use crate::postgres::transaction::{self, Tx};
 use crate::postgres::{node, suppression};
 use crate::{ByPurpose, Error, Result, Waiting};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +38,7 @@ const STEP_MAX: usize = 256;
 pub(in crate::postgres) fn claim_needs(
     (queue, limit, now): (&queue::Queue, &usize, &Timestamp),
     tx: &Tx,
-    needs: &mut executor::Needs,
+    needs: &mut transaction::Needs,
 ) {
     if *limit > 0 {
         needs.messages.beginning(&tx.sheets.messages, *queue, || Glance::at(tx, *queue, *limit, *now));

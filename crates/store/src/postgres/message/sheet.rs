@@ -5,9 +5,9 @@ use super::queue::{Beginning, Glance, load_beginnings};
 use crate::Result;
 use crate::column::{self, environment, number};
 use crate::due::{CANDIDATES_MAX, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN};
-use crate::postgres::executor::Tx;
 use crate::postgres::front::Queue;
 use crate::postgres::session::{Flight, Location, Session, cell, clean, live, values};
+use crate::postgres::transaction::Tx;
 use crate::postgres::{conversation, silence};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -611,9 +611,9 @@ async fn load_messages(sql: &Session, ids: &BTreeSet<i64>) -> Result<Vec<Row>> {
         concat!(
             "SELECT ",
             columns!(),
-            ", s.messages, s.since, s.last_at, s.until FROM message m
-             LEFT JOIN LATERAL (SELECT x.messages, x.since, x.last_at, x.until FROM silence x WHERE x.recipient = m.recipient
-               AND x.live = m.live AND x.account = m.account LIMIT 1) s ON true WHERE m.id = ANY ($1)"
+            ", s.messages, s.since, s.last_at, s.until FROM message m",
+            silence::of_recipient!(),
+            " WHERE m.id = ANY ($1)"
         ),
         &[&ids],
     )
@@ -651,9 +651,8 @@ async fn load_outstanding(sql: &Session, forms: &BTreeSet<Form>) -> Result<Vec<(
                  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS k (connection, canonical, n)
                  CROSS JOIN LATERAL (SELECT x.message, x.segment, x.carrier_id FROM outstanding x
                    WHERE x.connection = k.connection AND x.canonical = k.canonical ORDER BY x.message, x.segment LIMIT 51) o
-                 CROSS JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = o.message LIMIT 1) m
-                 LEFT JOIN LATERAL (SELECT x.messages, x.since, x.last_at, x.until FROM silence x WHERE x.recipient = m.recipient
-                   AND x.live = m.live AND x.account = m.account LIMIT 1) s ON true"
+                 CROSS JOIN LATERAL (SELECT x.*, x.ctid FROM message x WHERE x.id = o.message LIMIT 1) m",
+                silence::of_recipient!()
             ),
             &[&connections, &canonicals],
         )
