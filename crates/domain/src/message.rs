@@ -422,6 +422,17 @@ impl Message {
     pub const fn terms(&self) -> Terms {
         Terms { purpose: self.purpose, expires_at: self.expires_at }
     }
+
+    /// Everything but its text, as those need it who tell what becomes of it.
+    pub fn without_text(&self) -> Self {
+        Self {
+            text: None,
+            reference: self.reference.clone(),
+            metadata: self.metadata.clone(),
+            programme: self.programme.clone(),
+            ..*self
+        }
+    }
 }
 
 /// What follows from an input, to be committed with the new life.

@@ -202,8 +202,12 @@ fn decimal_to_hex(decimal: &str) -> Option<String> {
 const LONGEST_NUMBER: usize = 64;
 
 fn convert(text: &str, from: u32, to: u32) -> Option<String> {
-    if text.is_empty() || text.len() > LONGEST_NUMBER {
+    if text.is_empty() || text.len() > LONGEST_NUMBER || !text.chars().all(|c| c.is_digit(from)) {
         return None;
+    }
+    // Nearly every id is such a number, and every receipt has one.
+    if let Ok(number) = u128::from_str_radix(text, from) {
+        return Some(if to == 16 { format!("{number:x}") } else { number.to_string() });
     }
     let mut digits: Vec<u32> = vec![0];
     for c in text.chars() {
@@ -260,6 +264,9 @@ mod tests {
         check("0000", IdForm::Any, "0", true);
         check("ffffffffffffffffffff", IdForm::Any, "1208925819614629174706175", true);
         check("1208925819614629174706175", IdForm::Any, "FFFFFFFFFFFFFFFFFFFF", true);
+        let longest = "340282366920938463463374607431768211456";
+        check("100000000000000000000000000000000", IdForm::Any, longest, true);
+        check(longest, IdForm::Any, "100000000000000000000000000000000", true);
         check("9f3c-77aa", IdForm::Any, "9F3C-77AA", true);
         check("abc", IdForm::Any, "abd", false);
     }

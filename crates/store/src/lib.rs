@@ -14,6 +14,7 @@ mod looked;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod postgres;
+mod recent;
 mod segment;
 mod silent;
 pub mod sqlite;

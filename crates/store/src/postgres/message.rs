@@ -394,7 +394,7 @@ pub(super) fn publish(
     if event.kind.is_public() {
         for endpoint in listeners.of(realm, event.kind, message.callback) {
             let delivery = tx.sheets.events.lease_first(id, endpoint, realm, event.at);
-            let about = About::Message(Box::new(Message { text: None, ..message.clone() }));
+            let about = About::Message(Box::new(message.without_text()));
             told.push(Told { id, realm, event: event.clone(), about, delivery: Some(delivery) });
         }
     }

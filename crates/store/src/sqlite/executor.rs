@@ -5,6 +5,7 @@
 //! failed, but the system has forgotten what it did not write, so going on would promise what nobody can keep.
 
 use super::Options;
+use super::message::Hot;
 use super::reserve::Reserve;
 use super::{endpoint, quota, silence, spend};
 use crate::backend::{Page, Paged, STORE_NODE};
@@ -12,6 +13,7 @@ use crate::column;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
+use crate::recent::Recent;
 use crate::silent::Silent;
 use crate::tally::Tallies;
 use crate::turn::{CALL_WAIT, Turn};
@@ -44,6 +46,9 @@ const READS_WAITING: usize = 1_024;
 const BUSY_TIMEOUT_MS: u64 = 10_000;
 /// How often a full disk is looked at again.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
+/// Messages on their way that are remembered as they are stored: some megabytes. Most are answered by their carrier, and
+/// reported, before so many others came.
+const REMEMBERED: usize = 2_048;
 /// Statements kept prepared on each connection.
 const STATEMENTS: usize = 256;
 
@@ -210,6 +215,18 @@ struct Memory {
     tallies: Tallies,
     /// Of which numbers there may be a silence, once somebody asked; read anew when another process wrote.
     silent: Option<Silent>,
+    /// Messages that were written lately, as they are stored. Thrown away when a transaction fails or another process wrote.
+    messages: Recent<MessageId, Hot, REMEMBERED>,
+}
+
+impl Memory {
+    /// Nothing that was remembered is certain any more.
+    fn forget(&mut self) {
+        self.loaded = None;
+        self.tallies = Tallies::default();
+        self.silent = None;
+        self.messages.clear();
+    }
 }
 
 struct Loaded {
@@ -279,6 +296,16 @@ impl Tx<'_> {
         if let Some(silent) = &mut self.memory.silent {
             silent.add(number);
         }
+    }
+
+    /// To be called when this message is stored so, by this transaction, and is still on its way.
+    pub fn remember(&mut self, hot: Hot) {
+        self.memory.messages.put(hot.message.id, hot);
+    }
+
+    /// The message as it is stored, if that is remembered. It is not remembered from here on.
+    pub fn recall(&mut self, id: MessageId) -> Option<Hot> {
+        self.memory.messages.take(&id)
     }
 
     /// Sums that are known, and written with this transaction.
@@ -483,6 +510,7 @@ impl Writer {
                 crashes: Crashes::default(),
                 tallies: Tallies::default(),
                 silent: None,
+                messages: Recent::default(),
             },
             version: 0,
             reserve,
@@ -744,9 +772,7 @@ fn transact(
             .map_err(failed)?;
         if seen != *version {
             *version = seen;
-            memory.loaded = None;
-            memory.tallies = Tallies::default();
-            memory.silent = None;
+            memory.forget();
             looked.renew();
             if let Some(waiting) = &memory.waiting {
                 waiting.set(super::message::count_waiting(connection)?);
@@ -770,10 +796,8 @@ fn transact(
         waiting.apply(&mut memory.changes);
     }
     if result.is_err() {
-        memory.loaded = None;
-        memory.tallies = Tallies::default();
-        // It may have been read when rows were gone that are back now.
-        memory.silent = None;
+        // It may have been read when rows were there that are gone now, or gone that are back.
+        memory.forget();
         if !connection.is_autocommit() {
             drop(statement("ROLLBACK"));
         }

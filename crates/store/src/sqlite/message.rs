@@ -12,16 +12,18 @@ pub(super) use queue::{
     claim, count_waiting, end_waiting_for, next_due, quarantine, queues, queues_of_senders, recover,
     stop_waiting, waiting, wake,
 };
-pub(super) use read::{all_damaged, batch, batches, find, message, messages, redact, timeline, unchanging};
+pub(super) use read::{
+    Hot, all_damaged, batch, batches, find, message, messages, redact, timeline, unchanging,
+};
 
 use super::executor::{Tx, failed};
 use super::{conversation, event, review, silence, suppression};
 use crate::Result;
 use crate::backend::*;
 use crate::column;
-use crate::due::{CANDIDATES_MAX, FORGOTTEN_AT_ONCE, LOOK_AGAIN, due_row, queue_of};
+use crate::due::{CANDIDATES_MAX, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN, due_row, queue_of};
 use crate::listeners::Listeners;
-use read::{Hot, load};
+use read::recall;
 use rusqlite::{Connection as Sql, params};
 use tidings_domain::conversation::is_lost;
 use tidings_domain::event::Event;
@@ -93,7 +95,7 @@ impl<'a> Commit<'a> {
     }
 
     fn apply(&mut self, tx: &mut Tx<'_>, id: MessageId, input: Input) -> Result<Option<Status>> {
-        let Some(hot) = load(tx.sql, id)? else {
+        let Some(hot) = recall(tx, id)? else {
             self.out.ignored += 1;
             return Ok(None);
         };
@@ -226,10 +228,11 @@ impl<'a> Commit<'a> {
             conversation::lose(tx.sql, message.id)?;
         }
         self.effects(tx, &message, effects)?;
-        match reachability::sign(before.state.status(), &life) {
-            Some(sign) => silence::note(tx, &message, sign, self.unreachable.as_ref(), self.now),
-            None => Ok(()),
+        if let Some(sign) = reachability::sign(before.state.status(), &life) {
+            silence::note(tx, &message, sign, self.unreachable.as_ref(), self.now)?;
         }
+        remember(tx, &message, life, kept);
+        Ok(())
     }
 
     fn effects(&mut self, tx: &mut Tx<'_>, message: &Message, effects: Vec<Effect>) -> Result<()> {
@@ -306,7 +309,7 @@ impl<'a> Commit<'a> {
                 if candidates.iter().any(known) {
                     continue;
                 }
-                let Some(hot) = load(tx.sql, MessageId::from_key(message))? else { continue };
+                let Some(hot) = recall(tx, MessageId::from_key(message))? else { continue };
                 let candidate = Candidate {
                     message: hot.message.id,
                     segment,
@@ -341,6 +344,13 @@ impl<'a> Commit<'a> {
     }
 }
 
+/// Remembers a message that is stored so by this transaction, if it is at its carrier: what waits in a queue is read with its text.
+fn remember(tx: &mut Tx<'_>, message: &Message, life: Life, due: Option<Due>) {
+    if due.is_some_and(|due| due.lane == LOOK_AGAIN) {
+        tx.remember(Hot { message: message.without_text(), life, due, damaged: false });
+    }
+}
+
 /// Writes the event, and a delivery for everybody who wants to hear of it.
 pub(super) fn publish(
     tx: &mut Tx<'_>,
@@ -357,7 +367,7 @@ pub(super) fn publish(
     }
     for endpoint in listeners.of(realm, event.kind, message.callback) {
         let delivery = event::lease_first(tx.sql, id, endpoint, event.at)?;
-        let about = About::Message(Box::new(Message { text: None, ..message.clone() }));
+        let about = About::Message(Box::new(message.without_text()));
         told.push(Told { id, realm, event: event.clone(), about, delivery: Some(delivery) });
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Accepting messages: the rows of one call, with what may be done beside one. What becomes of them then is in
 //! `message.rs`.
 
-use super::Commit;
+use super::{Commit, remember};
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};
@@ -178,7 +178,7 @@ pub(in crate::sqlite) fn enqueue(
     Ok(())
 }
 
-fn insert(tx: &Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Result<()> {
+fn insert(tx: &mut Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Result<()> {
     let (sql, due) = (tx.sql, due_row(message, &life.state, tx.paces));
     sql.prepare_cached(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
@@ -230,5 +230,6 @@ fn insert(tx: &Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Result
     if let Some(due) = due {
         due.insert(sql, message)?;
     }
+    remember(tx, message, life.clone(), due);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The queues and the clock: what is claimed, what is looked at when its moment comes, and how much waits.
 
-use super::read::{Hot, load, load_with_text};
+use super::read::{Hot, load_with_text, recall};
 use super::{Commit, forget_receipt};
 use crate::backend::*;
 use crate::column;
@@ -187,7 +187,7 @@ pub(in crate::sqlite) fn wake(
 impl Commit<'_> {
     /// The moment of a message may have come.
     fn look_at(&mut self, tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
-        let Some(hot) = load(tx.sql, id)? else { return Ok(()) };
+        let Some(hot) = recall(tx, id)? else { return Ok(()) };
         match hot.life.state.wakes_at() {
             Some(at) if at > self.now && !hot.life.state.is_waiting() => self.move_due(tx, hot, at),
             Some(_) => {
@@ -346,6 +346,7 @@ pub(in crate::sqlite) fn quarantine(
 
 /// Takes a message out of every queue without a look at anything else of it: there is no event, and nobody is told.
 fn take_out(tx: &mut Tx<'_>, id: MessageId) -> Result<()> {
+    drop(tx.recall(id));
     let found = tx
         .sql
         .prepare_cached(
@@ -475,7 +476,7 @@ pub(in crate::sqlite) fn end_waiting_for(
     let is_full = waiting.len() == limit;
     for id in waiting {
         let end = |tx: &mut Tx<'_>| {
-            let Some(hot) = load(tx.sql, id)?.filter(|hot| hot.message.realm() == realm) else {
+            let Some(hot) = recall(tx, id)?.filter(|hot| hot.message.realm() == realm) else {
                 return Ok(None);
             };
             let Some(why) = gate::refuses_listed(&hot.message, standing, now) else { return Ok(None) };

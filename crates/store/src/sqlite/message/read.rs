@@ -241,7 +241,8 @@ pub(in crate::sqlite) fn unchanging(sql: &Sql, id: MessageId) -> Result<Option<M
 }
 
 /// A message as decisions need it, with the place of its `due` row.
-pub(super) struct Hot {
+#[derive(Debug, PartialEq)]
+pub(in crate::sqlite) struct Hot {
     pub message: Message,
     pub life: Life,
     pub due: Option<Due>,
@@ -253,7 +254,15 @@ const COLUMNS: &str = "id, account, live, token, batch, purpose, sender, recipie
     send_at, expires_at, callback, reference, metadata, retry_of, state, until, lane, due_at, attempt, tries, resends, parts, \
     failure, updated_at";
 
-pub(super) fn load(sql: &Sql, id: MessageId) -> Result<Option<Hot>> {
+/// A message as it is stored, without its text. Whoever changes its row writes it by [`Commit::write`](super::Commit::write),
+/// which remembers it, or leaves it forgotten.
+pub(super) fn recall(tx: &mut Tx<'_>, id: MessageId) -> Result<Option<Hot>> {
+    let Some(hot) = tx.recall(id) else { return load(tx.sql, id) };
+    debug_assert_eq!(Some(&hot), load(tx.sql, id)?.as_ref(), "what is remembered is what is stored");
+    Ok(Some(hot))
+}
+
+fn load(sql: &Sql, id: MessageId) -> Result<Option<Hot>> {
     one(sql, query_of_one(false), id)
 }
 
