@@ -67,13 +67,13 @@ fn ten_times_too_much_is_refused_early_and_costs_nothing_that_was_accepted() {
     let plan = overload::Plan {
         setup: setup(),
         seed: 62,
-        // So little that the slowest machine brings too much.
-        pace_per_s: 20,
+        pace_per_s: 100,
         times: 10,
-        overload_ms: 5_000,
+        overload_ms: 8_000,
         calm_ms: 2_000,
-        waiting_max: 100,
-        clients: 8,
+        waiting_max: 1_000,
+        // So many that the slowest machine brings too much.
+        clients: 32,
         drain_ms: 120_000,
         keep: false,
     };
