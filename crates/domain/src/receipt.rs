@@ -188,41 +188,21 @@ fn names(receipt: &Receipt, recipient: PhoneNumber) -> bool {
     numbers.any(|party| is_number(party, recipient) == Some(true))
 }
 
-/// Hexadecimal digits to decimal digits, of any length.
+/// Hexadecimal digits to decimal digits.
 fn hex_to_decimal(hex: &str) -> Option<String> {
-    convert(hex, 16, 10)
+    Some(number(hex, 16)?.to_string())
 }
 
-/// Decimal digits to hexadecimal digits, of any length.
+/// Decimal digits to hexadecimal digits.
 fn decimal_to_hex(decimal: &str) -> Option<String> {
-    convert(decimal, 10, 16)
+    Some(format!("{:x}", number(decimal, 10)?))
 }
 
-/// Longer ids than this are not numbers, and conversion takes the square of the length.
-const LONGEST_NUMBER: usize = 64;
-
-fn convert(text: &str, from: u32, to: u32) -> Option<String> {
-    if text.is_empty() || text.len() > LONGEST_NUMBER || !text.chars().all(|c| c.is_digit(from)) {
-        return None;
-    }
-    // Nearly every id is such a number, and every receipt has one.
-    if let Ok(number) = u128::from_str_radix(text, from) {
-        return Some(if to == 16 { format!("{number:x}") } else { number.to_string() });
-    }
-    let mut digits: Vec<u32> = vec![0];
-    for c in text.chars() {
-        let mut carry = c.to_digit(from)?;
-        for digit in &mut digits {
-            let value = *digit * from + carry;
-            *digit = value % to;
-            carry = value / to;
-        }
-        while carry > 0 {
-            digits.push(carry % to);
-            carry /= to;
-        }
-    }
-    digits.iter().rev().map(|&digit| char::from_digit(digit, to)).collect()
+/// The number that these digits write: at most 128 bits, as many as a UUID has. A longer id is no number.
+fn number(digits: &str, radix: u32) -> Option<u128> {
+    // A sign would be read, too.
+    let is_plain = digits.chars().all(|c| c.is_digit(radix));
+    is_plain.then(|| u128::from_str_radix(digits, radix).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -264,9 +244,16 @@ mod tests {
         check("0000", IdForm::Any, "0", true);
         check("ffffffffffffffffffff", IdForm::Any, "1208925819614629174706175", true);
         check("1208925819614629174706175", IdForm::Any, "FFFFFFFFFFFFFFFFFFFF", true);
-        let longest = "340282366920938463463374607431768211456";
-        check("100000000000000000000000000000000", IdForm::Any, longest, true);
-        check(longest, IdForm::Any, "100000000000000000000000000000000", true);
+        let (longest, in_decimal) = ("f".repeat(32), u128::MAX.to_string());
+        check(&longest, IdForm::Any, &in_decimal, true);
+        check(&in_decimal, IdForm::Any, &longest, true);
+        check(
+            "100000000000000000000000000000000",
+            IdForm::Any,
+            "340282366920938463463374607431768211456",
+            false,
+        );
+        check("7F", IdForm::Any, "+127", false);
         check("9f3c-77aa", IdForm::Any, "9F3C-77AA", true);
         check("abc", IdForm::Any, "abd", false);
     }

@@ -46,7 +46,7 @@ const READS_WAITING: usize = 1_024;
 const BUSY_TIMEOUT_MS: u64 = 10_000;
 /// How often a full disk is looked at again.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
-/// Messages on their way that are remembered as they are stored: some megabytes. Most are answered by their carrier, and
+/// Messages at their carriers that are remembered as they are stored, at most twice as many. Most are answered by their carrier, and
 /// reported, before so many others came.
 const REMEMBERED: usize = 2_048;
 /// Statements kept prepared on each connection.

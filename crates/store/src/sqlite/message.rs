@@ -344,9 +344,13 @@ impl<'a> Commit<'a> {
     }
 }
 
+/// Octets of its caller's own data up to which a message is remembered, so that all together take some megabytes.
+const METADATA_REMEMBERED: usize = 1_024;
+
 /// Remembers a message that is stored so by this transaction, if it is at its carrier: what waits in a queue is read with its text.
 fn remember(tx: &mut Tx<'_>, message: &Message, life: Life, due: Option<Due>) {
-    if due.is_some_and(|due| due.lane == LOOK_AGAIN) {
+    let is_light = message.metadata.as_ref().is_none_or(|data| data.len() <= METADATA_REMEMBERED);
+    if is_light && due.is_some_and(|due| due.lane == LOOK_AGAIN) {
         tx.remember(Hot { message: message.without_text(), life, due, damaged: false });
     }
 }
