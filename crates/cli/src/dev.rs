@@ -55,7 +55,7 @@ pub struct How {
 pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow::Result<()> {
     log::start(LogFormat::Auto, LogLevel::Warn.louder(verbose));
     serve::raise_file_limit();
-    let config = configuration(place, how.media)?;
+    let Tried { config, left } = configuration(place, how.media)?;
     let home = home(place)?;
     match &home {
         Home::Directory(data) => {
@@ -98,6 +98,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         "data": home.to_string(),
         "viewer": viewer_url,
         "environment": "test",
+        "connections_not_used": left,
         "pid": std::process::id(),
     });
     let held = engine.store().hold().await?;
@@ -105,6 +106,12 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         let mut text = greeting(output, &url, &sms, &viewer_url, &home);
         if let Some(taken) = moved {
             text.push_str(&format!("\n\n{taken} was taken: this is the next free port."));
+        }
+        if !left.is_empty() {
+            let left = left.join(", ");
+            text.push_str(&format!(
+                "\n\nNot used here: the connections of the configuration ({left}). `tidings serve` uses them."
+            ));
         }
         if let Some(why) = held {
             text.push_str(&format!("\n\nNothing is sent: {why}. Let it go with `tidings hold release`."));
@@ -118,11 +125,18 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     Ok(())
 }
 
+/// What is tried, and the names of the connections that are left alone.
+struct Tried {
+    config: Config,
+    left: Vec<String>,
+}
+
 /// What the file decides about messages, on the simulated carrier alone and with files of its own: what is tried must reach
 /// nobody, and leave nothing beside what is in service.
-fn configuration(place: &Place, media: Vec<PathBuf>) -> anyhow::Result<Config> {
+fn configuration(place: &Place, media: Vec<PathBuf>) -> anyhow::Result<Tried> {
     let own = Config::defaults(&operator::variables()).map_err(Misconfigured)?;
     let mut config = place.configuration(Secrets::Left)?;
+    let left = config.connections.iter().map(|connection| connection.name.clone()).collect();
     (config.data, config.node, config.journal, config.connections) =
         (own.data, own.node, own.journal, own.connections);
     if !media.is_empty() {
@@ -130,7 +144,7 @@ fn configuration(place: &Place, media: Vec<PathBuf>) -> anyhow::Result<Config> {
     }
     config.codes.key_file = own.codes.key_file;
     config.data.reserve_mib = Whole::new(RESERVE_MIB);
-    Ok(config)
+    Ok(Tried { config, left })
 }
 
 /// The directory or database that was named, else one for it alone.

@@ -17,6 +17,8 @@ struct Dev {
     address: String,
     viewer: String,
     token: String,
+    /// The connections of the configuration that it says it does not use.
+    not_used: serde_json::Value,
 }
 
 impl Drop for Dev {
@@ -62,6 +64,7 @@ fn start(data: &Path, more: &[&str]) -> Dev {
         address: text(&facts["address"]).replace("http://", ""),
         viewer: text(&facts["viewer"]).replace("http://", ""),
         token: text(&facts["tokens"]["sms"]),
+        not_used: facts["connections_not_used"].clone(),
     }
 }
 
@@ -131,6 +134,24 @@ fn a_message_is_delivered_from_postgresql() {
     assert!(String::from_utf8_lossy(&fresh.stderr).contains("--fresh removes a data directory"));
     stop(&mut dev);
     assert_eq!(json(&["message", "list", "--status", "delivered"], &data).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn connections_of_the_configuration_are_left_alone_and_that_is_said() {
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("tidings.toml");
+    let text = "[[connection]]\nname = \"carrier\"\nkind = \"smpp\"\naddress = \"127.0.0.1:1\"\nenvironment = \"test\"\n\
+                system_id = \"us\"\npassword = \"x\"\n";
+    std::fs::write(&file, text).expect("written");
+    let data = place.path().join("data");
+    let mut dev = start(&data, &["--config", file.to_str().expect("a path is text here")]);
+    assert_eq!(dev.not_used, serde_json::json!(["carrier"]));
+    let body = r#"{"from":"+15550001111","to":"+15550002222","message":"Hello from our app"}"#;
+    assert_eq!(ask(&dev.address, "POST", "/v1/sms", &dev.token, body).0, 202);
+    stop(&mut dev);
+    let mut dev = start(&data, &[]);
+    assert_eq!(dev.not_used, serde_json::json!([]));
+    stop(&mut dev);
 }
 
 #[test]
