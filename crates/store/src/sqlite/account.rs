@@ -1,7 +1,9 @@
 //! Accounts, tokens and clients. Secrets arrive here as hashes and leave as hashes.
 
-use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
+use super::reader::{Rx, get, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};

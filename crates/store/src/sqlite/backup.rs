@@ -4,7 +4,7 @@
 //! The copy appears under its name only when it is complete, checked and on the disk.
 
 use super::Options;
-use super::executor::{connect, failed, journal_mode};
+use super::session::{connect, failed, journal_mode};
 use crate::{Error, Result};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};

@@ -1,8 +1,10 @@
 //! One-time codes: sent, tried, and counted, in the commits of the messages that carry them.
 
-use super::executor::{Rx, Tx, failed, get, newest, realm};
 use super::message;
 use super::operating::write_audit;
+use super::reader::{Rx, get, newest, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};

@@ -1,8 +1,10 @@
 //! The ledger of what people agreed to. Rows are only ever added.
 
-use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
+use super::reader::{Rx, get, realm};
+use super::session::failed;
 use super::suppression;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{corrupt, listed, live, number};

@@ -1,7 +1,9 @@
 //! Consent that people are asked for by text: the request in the commit of its message, and its end in that of the answer.
 
-use super::executor::{Rx, Tx, failed, get, realm};
 use super::message;
+use super::reader::{Rx, get, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use super::{consent, suppression};
 use crate::Result;
 use crate::backend::*;

@@ -1,8 +1,10 @@
 //! Contacts. The row has everything; whose a number is and who is in a group stands beside it, to be found by, and only this
 //! file writes either.
 
-use super::executor::{Rx, Tx, failed, get};
 use super::operating::write_audit;
+use super::reader::{Rx, get};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{self, live};
 use crate::{Error, Result};

@@ -1,9 +1,11 @@
 //! Conversations: their entries, written in the commits of what they are, and the words that these are found by.
 
-use super::executor::{Rx, Tx, failed, get, realm};
 use super::inbound;
 use super::message;
 use super::operating::write_audit;
+use super::reader::{Rx, get, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};

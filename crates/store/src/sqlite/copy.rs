@@ -1,6 +1,6 @@
 //! A database file as one end of a copy: see `crate::copy`.
 
-use super::executor::{connect, failed};
+use super::session::{connect, failed};
 use super::{Options, migration, wal};
 use crate::copy::{
     Cell, Column, Columns, End, IDENTITY, IDENTITY_LENGTH, Kind, MARK, Rows, Rowset, TABLES, Table, Use, Way,

@@ -1,6 +1,8 @@
 //! Where customers are told: endpoints, their health, and who listens to what.
 
-use super::executor::{Rx, Tx, failed, get, realm};
+use super::reader::{Rx, get, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use super::{event, operating};
 use crate::backend::*;
 use crate::column::live;

@@ -1,6 +1,8 @@
 //! The event log, the deliveries that are open, and the log of attempts.
 
-use super::executor::{Rx, Tx, failed, get, realm};
+use super::reader::{Rx, get, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use super::{endpoint, inbound, operating};
 use crate::Result;
 use crate::backend::*;

@@ -1,151 +1,30 @@
-//! The threads that own the connections: one that writes in groups, and a few that read.
+//! The thread that writes in groups. What a transaction works with is in `transaction.rs`, the threads that read in `reader.rs`.
 //!
 //! The writer also keeps house with the disk. When it is full, new work is refused and the reserve is released for
 //! what became of old work. When it fails, nothing is written or read any more: SQLite could go on after a sync that
 //! failed, but the system has forgotten what it did not write, so going on would promise what nobody can keep.
 
 use super::Options;
-use super::message::Hot;
 use super::reserve::Reserve;
-use super::{endpoint, quota, silence, spend};
-use crate::backend::{Page, Paged, STORE_NODE};
-use crate::column;
-use crate::guard::Crashes;
-use crate::listeners::Listeners;
+use super::session::failed;
+use super::transaction::{Memory, Outside, Tx, transact};
 use crate::looked::Looked;
-use crate::recent::Recent;
-use crate::silent::Silent;
-use crate::tally::Tallies;
 use crate::turn::{CALL_WAIT, Turn};
-use crate::waiting::{ByPurpose, Changes, Waiting};
-use crate::{Crashed, Error, Guard, Key, Result};
-use rusqlite::config::DbConfig;
-use rusqlite::ffi;
-use rusqlite::{Connection, OpenFlags, Row, params};
-use std::collections::{BTreeMap, HashMap};
+use crate::{Error, Guard, Result};
+use rusqlite::Connection;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
-use tidings_domain::account::Realm;
-use tidings_domain::address::PhoneNumber;
-use tidings_domain::id::{AccountId, MessageId, Sequence, next_place};
-use tidings_domain::message::Message;
-use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::Paces;
-use tidings_domain::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Operations that may wait for the writer. Callers wait for a place, which slows them and bounds the memory.
 const WRITES_WAITING: usize = 4_096;
 /// Operations in one transaction: enough that fsync does not matter, few enough that nobody waits long.
 const GROUP_MAX: usize = 1_000;
-/// Reads that may wait for a reader.
-const READS_WAITING: usize = 1_024;
-/// How long another process (the command line) may hold the write lock: ms.
-const BUSY_TIMEOUT_MS: u64 = 10_000;
 /// How often a full disk is looked at again.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
-/// Messages at their carriers that are remembered as they are stored, at most twice as many. Most are answered by their carrier, and
-/// reported, before so many others came.
-const REMEMBERED: usize = 2_048;
-/// Statements kept prepared on each connection.
-const STATEMENTS: usize = 256;
-
-/// Opens one connection with the settings that the promises rest on.
-pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Result<Connection> {
-    let path = options.path.as_path();
-    let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags |= if read_only {
-        OpenFlags::SQLITE_OPEN_READ_ONLY
-    } else {
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
-    };
-    let connection = match &options.vfs {
-        None => Connection::open_with_flags(path, flags),
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
-    }
-    .map_err(|e| Error::Unavailable(format!("cannot open {}: {e}", path.display())))?;
-    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(failed)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Plans do not look at the values bound: SQLite would else prepare a statement again for each new `LIMIT ?`, and
-    // for each `= ?` on a table with a partial index.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
-    if !read_only {
-        // FULL: a commit is on the disk before anybody hears of it. NORMAL would lose the last ones in a power cut.
-        if journal_mode(&connection, "wal").map_err(failed)? != "wal" {
-            return Err(Error::Unavailable(format!(
-                "{} cannot be used in WAL mode (a network file system?); put the data directory on a local disk",
-                path.display()
-            )));
-        }
-        // fullfsync: on systems where a sync stops at the disk's cache, go further. The log is written into the file
-        // by the writer itself, since SQLite would keep a failure of that to itself.
-        connection
-            .execute_batch(
-                "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
-                 PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;",
-            )
-            .map_err(failed)?;
-    }
-    connection
-        .execute_batch(&format!(
-            "PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;"
-        ))
-        .map_err(failed)?;
-    Ok(connection)
-}
-
-/// Sets the journal mode; gives the one that is in force.
-pub(super) fn journal_mode(connection: &Connection, wanted: &str) -> rusqlite::Result<String> {
-    let mut statement = connection.prepare(&format!("PRAGMA journal_mode = {wanted}"))?;
-    let mut rows = statement.query([])?;
-    let mut mode = String::new();
-    // To the end, because the mode is given before it is committed: asked for its first row alone, SQLite would keep to
-    // itself that the commit failed, and go on in another mode.
-    while let Some(row) = rows.next()? {
-        mode = row.get(0)?;
-    }
-    Ok(mode)
-}
-
-/// What SQLite says, as the act it asks for.
-pub(super) fn failed(error: rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{
-        ConstraintViolation, DatabaseCorrupt, DiskFull, NotADatabase, SystemIoFailure,
-    };
-    let text = error.to_string();
-    match error.sqlite_error_code() {
-        Some(ConstraintViolation) => Error::Conflict(text),
-        Some(DatabaseCorrupt | NotADatabase) => Error::Corrupt(text),
-        Some(DiskFull) => Error::Full(text),
-        Some(SystemIoFailure) => match error.sqlite_error().map_or(0, |error| error.extended_code) {
-            // The shared memory beside the database could not grow.
-            ffi::SQLITE_IOERR_SHMSIZE => Error::Full(text),
-            ffi::SQLITE_IOERR_LOCK
-            | ffi::SQLITE_IOERR_UNLOCK
-            | ffi::SQLITE_IOERR_RDLOCK
-            | ffi::SQLITE_IOERR_CHECKRESERVEDLOCK
-            | ffi::SQLITE_IOERR_SHMLOCK
-            | ffi::SQLITE_IOERR_BLOCKED
-            | ffi::SQLITE_IOERR_ACCESS
-            | ffi::SQLITE_IOERR_NOMEM => Error::Unavailable(text),
-            ffi::SQLITE_IOERR_READ
-            | ffi::SQLITE_IOERR_SHORT_READ
-            | ffi::SQLITE_IOERR_CORRUPTFS
-            | ffi::SQLITE_IOERR_DATA => Error::Corrupt(text),
-            // Everything else is a write, a sync or a deletion that failed.
-            _ => Error::Broken(text),
-        },
-        _ => match error {
-            rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::Utf8Error(..)
-            | rusqlite::Error::FromSqlConversionFailure(..) => Error::Corrupt(text),
-            _ => Error::Unavailable(text),
-        },
-    }
-}
 
 /// How the disk is, as the writer found it: for the readers, and for those who watch.
 #[derive(Debug, Default)]
@@ -171,7 +50,8 @@ impl Condition {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether anything may still be written or read.
+    pub fn check(&self) -> Result<()> {
         self.broken.borrow().clone().map_or(Ok(()), Err)
     }
 
@@ -184,228 +64,6 @@ impl Condition {
             }
             first
         });
-    }
-}
-
-/// What a write works with: the open transaction, and what the writer remembers between transactions.
-pub(super) struct Tx<'c> {
-    pub sql: &'c Connection,
-    /// Who is known to be free of suppressions.
-    pub looked: &'c Looked,
-    /// The senders whose messages wait in queues of their own.
-    pub paces: &'c Paces,
-    guard: &'c Guard,
-    memory: &'c mut Memory,
-}
-
-/// What the writer knows without asking the database.
-struct Memory {
-    /// Thrown away when a transaction fails or another process wrote.
-    loaded: Option<Loaded>,
-    ids: Sequence,
-    /// Whether this transaction changed the suppression list.
-    list_changed: bool,
-    /// What waits to be sent, once somebody asked.
-    waiting: Option<Arc<Waiting>>,
-    /// How this transaction changes that.
-    changes: Changes,
-    crashes: Crashes,
-    parked_max: usize,
-    /// Thrown away when a transaction fails or another process wrote.
-    tallies: Tallies,
-    /// Of which numbers there may be a silence, once somebody asked; read anew when another process wrote.
-    silent: Option<Silent>,
-    /// Messages that were written lately, as they are stored. Thrown away when a transaction fails or another process wrote.
-    messages: Recent<MessageId, Hot, REMEMBERED>,
-}
-
-impl Memory {
-    /// Nothing that was remembered is certain any more.
-    fn forget(&mut self) {
-        self.loaded = None;
-        self.tallies = Tallies::default();
-        self.silent = None;
-        self.messages.clear();
-    }
-}
-
-struct Loaded {
-    last_event: i64,
-    listeners: Arc<Listeners>,
-    /// Rows of parked receipts by connection.
-    parked: HashMap<i64, usize>,
-}
-
-impl Tx<'_> {
-    /// A place in the event log. Places are given in the order of the commits, so that a reader who follows them
-    /// never skips one that commits later; within that they tell the time at which it happened.
-    pub fn next_event(&mut self, at: Timestamp) -> Result<i64> {
-        let loaded = self.loaded()?;
-        loaded.last_event = next_place(loaded.last_event, at);
-        Ok(loaded.last_event)
-    }
-
-    /// Who wants to hear of events.
-    pub fn listeners(&mut self) -> Result<Arc<Listeners>> {
-        Ok(Arc::clone(&self.loaded()?.listeners))
-    }
-
-    /// To be called when endpoints changed.
-    pub fn forget_listeners(&mut self) -> Result<()> {
-        let listeners = Arc::new(endpoint::listeners(self.sql)?);
-        self.loaded()?.listeners = listeners;
-        Ok(())
-    }
-
-    /// Whether any receipt is parked: nearly always not, and then nobody needs to look.
-    pub fn any_parked(&mut self) -> Result<bool> {
-        Ok(!self.loaded()?.parked.is_empty())
-    }
-
-    /// To be called when a receipt of this connection was parked, with its rows. Gives the number of rows by which the
-    /// connection has too many now.
-    pub fn note_parked(&mut self, connection: i64, rows: usize) -> Result<usize> {
-        let most = self.memory.parked_max;
-        let parked = self.loaded()?.parked.entry(connection).or_default();
-        *parked += rows;
-        Ok(parked.saturating_sub(most))
-    }
-
-    /// To be called when rows of parked receipts of this connection were deleted.
-    pub fn note_unparked(&mut self, connection: i64, rows: usize) -> Result<()> {
-        let all = &mut self.loaded()?.parked;
-        if let Some(parked) = all.get_mut(&connection) {
-            *parked = parked.saturating_sub(rows);
-            if *parked == 0 {
-                all.remove(&connection);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether there may be a silence of this number: of most there is none.
-    pub fn may_be_silent(&mut self, number: PhoneNumber) -> Result<bool> {
-        if self.memory.silent.as_ref().is_none_or(Silent::is_worn) {
-            self.memory.silent = Some(Silent::of(silence::numbers(self.sql)?));
-        }
-        Ok(self.memory.silent.as_ref().is_some_and(|silent| silent.may_have(number)))
-    }
-
-    /// To be called when there is a silence of this number.
-    pub fn note_silent(&mut self, number: PhoneNumber) {
-        if let Some(silent) = &mut self.memory.silent {
-            silent.add(number);
-        }
-    }
-
-    /// To be called when this message is stored so, by this transaction, and is still on its way.
-    pub fn remember(&mut self, hot: Hot) {
-        self.memory.messages.put(hot.message.id, hot);
-    }
-
-    /// The message as it is stored, if that is remembered. It is not remembered from here on.
-    pub fn recall(&mut self, id: MessageId) -> Option<Hot> {
-        self.memory.messages.take(&id)
-    }
-
-    /// Sums that are known, and written with this transaction.
-    pub const fn tallies(&mut self) -> &mut Tallies {
-        &mut self.memory.tallies
-    }
-
-    /// To be called when the suppression list was changed.
-    pub fn note_list_changed(&mut self) {
-        self.memory.list_changed = true;
-    }
-
-    /// Handles one of the things that an operation is about. If that crashes, everything in this transaction is run
-    /// again, and after [`CRASHES_MAX`] crashes without this thing: then `None`, and the others go on.
-    pub fn contain<T>(
-        &mut self,
-        key: impl Into<Key>,
-        work: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let key = key.into();
-        if self.memory.crashes.is_set_aside(key) {
-            return Ok(None);
-        }
-        let guard = self.guard;
-        match guard.once(key, || work(self)) {
-            Ok(done) => done.map(Some),
-            Err(Crashed) => Err(self.memory.crashes.note(key)),
-        }
-    }
-
-    /// The messages that this group of operations left as they are, because it crashed at them.
-    pub fn set_aside(&self) -> Vec<MessageId> {
-        self.memory.crashes.set_aside()
-    }
-
-    /// To be called when `by` more messages like this one wait to be sent.
-    pub fn waits(&mut self, message: &Message, by: i64) {
-        self.waits_of(message.account, message.purpose, by);
-    }
-
-    /// The same for a message that is not at hand.
-    pub fn waits_of(&mut self, account: AccountId, purpose: Purpose, by: i64) {
-        self.memory.changes.note(account, purpose, by);
-    }
-
-    /// What waits to be sent, as `count` finds it now and as every commit keeps it from here on.
-    pub fn waiting(
-        &mut self,
-        count: impl FnOnce(&Connection) -> Result<BTreeMap<AccountId, ByPurpose>>,
-    ) -> Result<Arc<Waiting>> {
-        let waiting = Arc::clone(self.memory.waiting.get_or_insert_default());
-        waiting.set(count(self.sql)?);
-        // What this transaction changed before is counted.
-        self.memory.changes.clear();
-        Ok(waiting)
-    }
-
-    /// An id for a row that the store makes by itself.
-    pub fn next_id(&mut self, now: Timestamp) -> Result<i64> {
-        self.loaded()?;
-        Ok(self.memory.ids.next(now))
-    }
-
-    /// To be called when parked receipts of any connection were deleted.
-    pub fn recount_parked(&mut self) -> Result<()> {
-        let counted = self.count_parked()?;
-        self.loaded()?.parked = counted;
-        Ok(())
-    }
-
-    fn count_parked(&self) -> Result<HashMap<i64, usize>> {
-        let mut statement = self
-            .sql
-            .prepare_cached("SELECT connection, count(*) FROM parked GROUP BY connection")
-            .map_err(failed)?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)))
-            .map_err(failed)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(failed)
-    }
-
-    fn loaded(&mut self) -> Result<&mut Loaded> {
-        if self.memory.loaded.is_none() {
-            let one = |sql: &str| self.sql.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
-            // Ids go on after those of an earlier process and of another one, whose clocks may have been ahead.
-            for newest in [
-                "SELECT coalesce(max(id), 0) FROM review",
-                "SELECT coalesce(max(id), 0) FROM suppression",
-                "SELECT coalesce(max(id), 0) FROM audit",
-                "SELECT coalesce(max(receipt), 0) FROM parked",
-            ] {
-                self.memory.ids.pass(one(newest)?);
-            }
-            self.memory.loaded = Some(Loaded {
-                last_event: one("SELECT coalesce(max(seq), 0) FROM event")?,
-                listeners: Arc::new(endpoint::listeners(self.sql)?),
-                parked: self.count_parked()?,
-            });
-        }
-        Ok(self.memory.loaded.as_mut().expect("it was loaded just above"))
     }
 }
 
@@ -500,19 +158,7 @@ impl Writer {
             looked,
             paces: Arc::clone(&options.paces),
             guard,
-            memory: Memory {
-                loaded: None,
-                ids: Sequence::new(STORE_NODE),
-                list_changed: false,
-                parked_max: options.parked_max,
-                waiting: None,
-                changes: Changes::default(),
-                crashes: Crashes::default(),
-                tallies: Tallies::default(),
-                silent: None,
-                messages: Recent::default(),
-            },
-            version: 0,
+            memory: Memory::new(options),
             reserve,
             condition: Arc::clone(&condition),
             logged,
@@ -601,7 +247,7 @@ impl Writer {
     }
 }
 
-fn closing() -> Error {
+pub(super) fn closing() -> Error {
     Error::Unavailable("the store is closing".to_owned())
 }
 
@@ -627,7 +273,6 @@ struct Hand {
     paces: Arc<Paces>,
     guard: Arc<Guard>,
     memory: Memory,
-    version: i64,
     reserve: Reserve,
     condition: Arc<Condition>,
     /// Pages in the log after the last commit.
@@ -687,7 +332,7 @@ impl Hand {
 
     /// Runs a group, and again while it crashes at single things, until it leaves those out.
     fn transact(&mut self, group: &mut [Box<dyn Work>]) -> Result<()> {
-        self.memory.crashes.clear();
+        self.memory.crashes().clear();
         loop {
             self.condition.check()?;
             let outside = Outside {
@@ -696,11 +341,20 @@ impl Hand {
                 paces: &self.paces,
                 guard: &self.guard,
             };
-            let result = transact(outside, &mut self.memory, &mut self.version, group);
+            let result = transact(outside, &mut self.memory, |tx| {
+                for work in group.iter_mut() {
+                    // A decision that panics is a bug of ours; it fails its own operation and nobody else's.
+                    let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(tx)));
+                    run.unwrap_or_else(|_| {
+                        Err(Error::Corrupt("an operation panicked; see the log".to_owned()))
+                    })?;
+                }
+                Ok(())
+            });
             if let Err(error @ Error::Broken(_)) = &result {
                 self.condition.breaks(error.clone());
             }
-            if result.is_ok() || !self.memory.crashes.is_to_be_repeated() {
+            if result.is_ok() || !self.memory.crashes().is_to_be_repeated() {
                 return result;
             }
         }
@@ -744,67 +398,6 @@ impl Hand {
     }
 }
 
-/// What a transaction works with besides the writer's memory.
-#[derive(Clone, Copy)]
-struct Outside<'w> {
-    connection: &'w Connection,
-    looked: &'w Looked,
-    paces: &'w Paces,
-    guard: &'w Guard,
-}
-
-fn transact(
-    outside: Outside<'_>,
-    memory: &mut Memory,
-    version: &mut i64,
-    group: &mut [Box<dyn Work>],
-) -> Result<()> {
-    let Outside { connection, looked, paces, guard } = outside;
-    let statement =
-        |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
-    statement("BEGIN IMMEDIATE")?;
-    memory.changes.clear();
-    let result = (|| {
-        // Changes whenever another process committed: then nothing that was remembered is certain.
-        let seen = connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut s| s.query_row([], |row| row.get::<_, i64>(0)))
-            .map_err(failed)?;
-        if seen != *version {
-            *version = seen;
-            memory.forget();
-            looked.renew();
-            if let Some(waiting) = &memory.waiting {
-                waiting.set(super::message::count_waiting(connection)?);
-            }
-        }
-        for work in group.iter_mut() {
-            let mut tx = Tx { sql: connection, looked, paces, guard, memory: &mut *memory };
-            // A decision that panics is a bug of ours; it fails its own operation and nobody else's.
-            let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.run(&mut tx)));
-            run.unwrap_or_else(|_| Err(Error::Corrupt("an operation panicked; see the log".to_owned())))?;
-        }
-        quota::write(connection, memory.tallies.quotas.take_changed())?;
-        spend::write(connection, memory.tallies.spends.take_changed())?;
-        statement("COMMIT").map(drop)
-    })();
-    // Before anybody hears of this commit. After a failure, what was looked at may never have been true.
-    if std::mem::take(&mut memory.list_changed) || result.is_err() {
-        looked.renew();
-    }
-    if let (Ok(()), Some(waiting)) = (&result, &memory.waiting) {
-        waiting.apply(&mut memory.changes);
-    }
-    if result.is_err() {
-        // It may have been read when rows were there that are gone now, or gone that are back.
-        memory.forget();
-        if !connection.is_autocommit() {
-            drop(statement("ROLLBACK"));
-        }
-    }
-    result
-}
-
 /// The writer, for operations of one kind.
 #[derive(Debug, Clone)]
 pub(super) struct Desk {
@@ -823,124 +416,14 @@ impl Desk {
     }
 }
 
-/// What a read works with.
-pub(super) struct Rx<'c> {
-    pub sql: &'c Connection,
-}
-
-type Read = Box<dyn FnOnce(&Connection) + Send>;
-
-/// The reading threads.
-#[derive(Debug)]
-pub(super) struct Readers {
-    queues: Vec<std::sync::mpsc::SyncSender<Read>>,
-    next: std::sync::atomic::AtomicUsize,
-    condition: Arc<Condition>,
-}
-
-impl Readers {
-    pub fn start(options: &Options, condition: Arc<Condition>) -> Result<Self> {
-        let mut queues = Vec::new();
-        for n in 0..options.readers.max(1) {
-            let connection = connect(options, options.cache_kib / 2, true)?;
-            let (queue, waiting) = std::sync::mpsc::sync_channel::<Read>(READS_WAITING);
-            std::thread::Builder::new()
-                .name(format!("store-reader-{n}"))
-                .spawn(move || {
-                    for read in waiting {
-                        read(&connection);
-                    }
-                })
-                .map_err(|e| Error::Unavailable(format!("cannot start a reader: {e}")))?;
-            queues.push(queue);
-        }
-        Ok(Self { queues, next: std::sync::atomic::AtomicUsize::new(0), condition })
-    }
-
-    /// Runs a read on one of the readers, in a transaction that sees the newest commit and nothing later.
-    pub async fn run<T, F>(&self, read: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Rx<'_>) -> Result<T> + Send + 'static,
-    {
-        self.condition.check()?;
-        let (reply, answer) = oneshot::channel();
-        let job: Read = Box::new(move |connection| {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let step = |sql: &str| {
-                    connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed)
-                };
-                step("BEGIN")?;
-                let result = read(&mut Rx { sql: connection });
-                step("COMMIT")?;
-                result
-            }));
-            let result =
-                result.unwrap_or_else(|_| Err(Error::Corrupt("a read panicked; see the log".to_owned())));
-            if !connection.is_autocommit() {
-                drop(connection.execute_batch("ROLLBACK"));
-            }
-            drop(reply.send(result));
-        });
-        let n = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % self.queues.len();
-        self.queues[n].try_send(job).map_err(|_| Error::Unavailable("too many reads wait".to_owned()))?;
-        answer.await.map_err(|_| closing())?
-    }
-
-    /// Runs something long on a thread of its own.
-    pub async fn apart<T, F>(&self, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> Result<T> + Send + 'static,
-    {
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| Error::Unavailable("the work was broken off".to_owned()))?
-    }
-}
-
-// ── what rows say ───────────────────────────────────────────────────────────────────────────────────────────
-
-/// A value of a row.
-pub(super) fn get<T: rusqlite::types::FromSql>(row: &Row<'_>, n: usize) -> Result<T> {
-    row.get(n).map_err(failed)
-}
-
-/// Whose a row is, by the account in this column and the environment in the next.
-pub(super) fn realm(row: &Row<'_>, first: usize) -> Result<Realm> {
-    Ok(Realm {
-        account: AccountId::from_key(get(row, first)?),
-        environment: column::environment(get(row, first + 1)?),
-    })
-}
-
-/// A page of rows that have ids, the last made first. The query names `?1` the account, `?2` the environment, `?3` the id before
-/// which, and `?4` how many.
-pub(super) fn newest<T>(
-    rx: &Rx<'_>,
-    query: &str,
-    realm: Realm,
-    page: &Page,
-    read: impl Fn(&Row<'_>) -> Result<T>,
-    key: impl Fn(&T) -> i64,
-) -> Result<Paged<T>> {
-    let mut statement = rx.sql.prepare_cached(query).map_err(failed)?;
-    let before = page.before.unwrap_or(i64::MAX);
-    let mut rows = statement
-        .query(params![realm.account.key(), column::live(realm.environment), before, page.limit as i64 + 1])
-        .map_err(failed)?;
-    let mut items = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
-        items.push(read(row)?);
-    }
-    Ok(Paged::of(items, page, key))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Backend;
     use crate::sqlite::Sqlite;
+    use crate::sqlite::reader::Rx;
+    use rusqlite::params;
+    use tidings_domain::id::MessageId;
 
     /// Writes a line for each of these things and crashes at some; gives those that were written and those left out.
     async fn write(

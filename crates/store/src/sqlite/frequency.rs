@@ -1,6 +1,8 @@
 //! Turns: whom messages were sent to lately that count against a cap.
 
-use super::executor::{Rx, Tx, failed, get};
+use super::reader::{Rx, get};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{corrupt, live};

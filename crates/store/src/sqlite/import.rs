@@ -1,8 +1,10 @@
 //! Imports: their rows in pieces, and taking a piece over in the commit that deletes it.
 
 use super::contact;
-use super::executor::{Rx, Tx, failed, get, newest, realm};
 use super::operating::write_audit;
+use super::reader::{Rx, get, newest, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{self, listed, live};
 use crate::{Error, Result};

@@ -1,7 +1,9 @@
 //! Messages of people: their parts stored and put together, the whole told, and what it asks done, in one commit.
 
-use super::executor::{Rx, Tx, failed, get, realm};
 use super::message;
+use super::reader::{Rx, get, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use super::{
     account, consent, consent_request, contact, conversation, event, media, review, silence, suppression,
 };

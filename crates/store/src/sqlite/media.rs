@@ -1,7 +1,8 @@
 //! Media that people send: their octets, beside the messages that list them.
 
-use super::executor::{Rx, failed};
 use super::inbound;
+use super::reader::Rx;
+use super::session::failed;
 use crate::Result;
 use crate::backend::*;
 use rusqlite::{Connection as Sql, OptionalExtension, params};

@@ -16,7 +16,8 @@ pub(super) use read::{
     Hot, all_damaged, batch, batches, find, message, messages, redact, timeline, unchanging,
 };
 
-use super::executor::{Tx, failed};
+use super::session::failed;
+use super::transaction::Tx;
 use super::{conversation, event, review, silence, suppression};
 use crate::Result;
 use crate::backend::*;

@@ -1,6 +1,6 @@
 //! Brings the schema up to date: numbered files, each applied once, in one transaction with its record.
 
-use super::executor::failed;
+use super::session::failed;
 use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
 use std::error::Error as _;

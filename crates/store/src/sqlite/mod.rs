@@ -26,19 +26,23 @@ mod migration;
 mod operating;
 mod pool;
 mod quota;
+mod reader;
 mod reserve;
 mod review;
 mod segment;
+mod session;
 mod silence;
 mod spend;
 mod suppression;
 mod template;
+mod transaction;
 mod wal;
 
 use crate::backend::*;
 use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
-use executor::{Condition, Desk, Kind, Readers, Writer};
+use executor::{Condition, Desk, Kind, Writer};
+use reader::Readers;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm};
@@ -160,7 +164,7 @@ impl Sqlite {
     /// [`Error::Broken`] if the disk is so.
     pub fn open(options: &Options) -> Result<Self> {
         new_enough(rusqlite::version_number(), rusqlite::version())?;
-        let mut connection = executor::connect(options, options.cache_kib, false)?;
+        let mut connection = session::connect(options, options.cache_kib, false)?;
         if !options.beside {
             wal::settle(&connection, &options.path)?;
         }
@@ -193,7 +197,7 @@ impl Sqlite {
     /// [`Error::Corrupt`] says what is damaged.
     pub fn verify(file: &Path) -> Result<()> {
         let options = Options { path: file.to_owned(), ..Options::in_directory(file) };
-        verify(&executor::connect(&options, VERIFY_CACHE_KIB, true)?)
+        verify(&session::connect(&options, VERIFY_CACHE_KIB, true)?)
     }
 
     /// The migrations that were applied to a database, in their order. Only reads, beside whoever uses it.
@@ -220,7 +224,7 @@ const VERIFY_CACHE_KIB: u32 = 1_024;
 
 fn verify(connection: &rusqlite::Connection) -> Result<()> {
     let verdict: String =
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(executor::failed)?;
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(session::failed)?;
     if verdict != "ok" {
         return Err(Error::Corrupt(verdict));
     }
@@ -458,7 +462,7 @@ mod tests {
     fn every_connection_waits_for_the_disk() {
         let directory = tempfile::tempdir().unwrap();
         let options = Options::in_directory(directory.path());
-        let connection = executor::connect(&options, 1_024, false).unwrap();
+        let connection = session::connect(&options, 1_024, false).unwrap();
         let setting = |name| connection.query_row(name, [], |row| row.get::<_, String>(0)).unwrap();
         let number = |name| connection.query_row(name, [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(number("PRAGMA synchronous"), 2, "FULL");

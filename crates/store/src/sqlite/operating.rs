@@ -1,6 +1,8 @@
 //! Operating the store: connections and their pauses, the hold, the audit trail, numbers, and taking out the old.
 
-use super::executor::{Rx, Tx, failed};
+use super::reader::Rx;
+use super::session::failed;
+use super::transaction::Tx;
 use super::{event, message};
 use crate::backend::*;
 use crate::column::{self, environment, live};

@@ -1,6 +1,8 @@
 //! Which sender of a pool a person has.
 
-use super::executor::{Rx, Tx, failed};
+use super::reader::Rx;
+use super::session::failed;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live};

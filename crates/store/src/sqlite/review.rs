@@ -1,8 +1,10 @@
 //! Failures that a person must look at: one open item for a message, grouped by cause.
 
-use super::executor::{Rx, Tx, failed, get};
 use super::operating::write_audit;
+use super::reader::{Rx, get};
+use super::session::failed;
 use super::suppression;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};

@@ -1,7 +1,9 @@
 //! Segments of contacts, and what happened last with numbers.
 
-use super::executor::{Rx, Tx, failed, get, newest, realm};
 use super::operating::write_audit;
+use super::reader::{Rx, get, newest, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::live;
 use crate::segment::{changed_line, name_taken, query, query_text, touch};

@@ -1,7 +1,8 @@
 //! Silences: how many messages in a row did not reach a number. What is delivered looks here only where there may be one.
 
-use super::executor::{Tx, failed};
+use super::session::failed;
 use super::suppression;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::live;

@@ -1,6 +1,8 @@
 //! What accounts spent.
 
-use super::executor::{Rx, Tx, failed};
+use super::reader::Rx;
+use super::session::failed;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::tally::Spell;

@@ -2,9 +2,11 @@
 //!
 //! Nothing is ever overwritten: an entry that gives way is lifted with the reason, and stays as history.
 
-use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
+use super::reader::{Rx, get, realm};
+use super::session::failed;
 use super::silence;
+use super::transaction::Tx;
 use crate::Result;
 use crate::backend::*;
 use crate::column::{self, live, number};

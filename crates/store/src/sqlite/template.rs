@@ -1,7 +1,9 @@
 //! Templates and their versions. Rows of versions are only ever added.
 
-use super::executor::{Rx, Tx, failed, get, realm};
 use super::operating::write_audit;
+use super::reader::{Rx, get, realm};
+use super::session::failed;
+use super::transaction::Tx;
 use crate::backend::*;
 use crate::column::{self, live};
 use crate::{Error, Result};

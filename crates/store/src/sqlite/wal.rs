@@ -15,7 +15,7 @@
 //!
 //! Format of the log: <https://www.sqlite.org/fileformat2.html#walformat>.
 
-use super::executor::failed;
+use super::session::failed;
 use crate::{Error, Result};
 use rusqlite::Connection;
 use std::fs::File;
