@@ -3,7 +3,6 @@
 use crate::clock;
 use crate::limit;
 use crate::load::SENDER;
-use crate::number::NETWORKS;
 use crate::poll::{digits, head};
 use crate::tool::Arguments;
 use std::fs::{self, File};
@@ -43,8 +42,8 @@ impl std::fmt::Display for Program {
 pub struct Setup {
     /// The program.
     pub program: Program,
-    /// Processes that serve one database, which must be PostgreSQL then. Each has a connection to the carrier of its
-    /// own, and an even part of the recipients.
+    /// Processes that serve one database, which must be PostgreSQL then. There are as many
+    /// connections to the carrier, which they share out.
     pub nodes: usize,
     /// SMPP sessions of each connection.
     pub binds: u32,
@@ -149,14 +148,11 @@ impl Subject {
         self.file(&format!("tidings{node}.toml"))
     }
 
-    /// The connections: one for each node, which the nodes share out themselves, as they do.
+    /// The connections: one for each node, all to one carrier.
     fn connections(&self) -> String {
         let Setup { nodes, binds, window, .. } = self.setup;
         let connection = |place: usize| {
-            let networks = NETWORKS.iter().enumerate().filter(|(network, _)| network % nodes == place);
-            let prefixes: Vec<String> =
-                networks.map(|(_, digit)| format!("467{}", char::from(*digit))).collect();
-            let prefixes = if nodes > 1 { format!("prefixes = {prefixes:?}") } else { String::new() };
+            let of_carrier = if nodes > 1 { r#"carrier = "bench""# } else { "" };
             format!(
                 r#"[[connection]]
 name = "bench{place}"
@@ -167,7 +163,7 @@ system_id = "tidings{place}"
 password = "bench"
 binds = {binds}
 window = {window}
-{prefixes}
+{of_carrier}
 "#,
                 carrier = self.carrier
             )

@@ -20,7 +20,7 @@ use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Used};
 use tidings_domain::registration::Capability;
-use tidings_domain::routing::{self, Route};
+use tidings_domain::routing::{self, Route, Routes};
 use tidings_domain::sender::Sender;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
@@ -118,7 +118,7 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
             let look = |sender: &Sender| {
                 // How links are only the processes know that have them.
                 let waits = |one| why_paused(one).map(|_| Unusable::Paused);
-                pool::look(*sender, wish, &routes, &policy.senders, is_full(sender), waits)
+                pool::look(*sender, wish, Routes::of(&routes), &policy.senders, is_full(sender), waits)
             };
             let last = last.first().copied().unwrap_or_default();
             let (sender, choice) = pool::choose(&pool, recipient, last, look);
@@ -263,16 +263,20 @@ async fn days(
 
 /// The connections as routing sees them, numbered from 1. The test environment has the simulated carrier if it has no other.
 fn routes(config: &Config, with_senders: bool) -> Vec<Route> {
-    let route = |(connection, n): (&Connection, i64)| Route {
-        connection: ConnectionId::from_key(n),
+    let of_carriers = config.of_carriers();
+    let id = |place: usize| ConnectionId::from_key(place as i64 + 1);
+    let route = |(place, connection): (usize, &Connection)| Route {
+        connection: id(place),
+        carrier: id(routing::first_of_carrier(&of_carriers, place)),
         environment: connection.environment,
         prefixes: connection.prefixes.clone(),
         senders: if with_senders { connection.senders.clone() } else { Vec::new() },
     };
-    let mut routes: Vec<Route> = config.connections.iter().zip(1..).map(route).collect();
+    let mut routes: Vec<Route> = config.connections.iter().enumerate().map(route).collect();
     if routes.iter().all(|route| route.environment != Environment::Test) {
         routes.push(Route {
             connection: ConnectionId::from_key(0),
+            carrier: ConnectionId::from_key(0),
             environment: Environment::Test,
             prefixes: Vec::new(),
             senders: Vec::new(),
@@ -290,7 +294,7 @@ fn route(
 ) -> Option<ConnectionId> {
     let routes = routes(config, sender.is_some());
     let anybody = Sender::PhoneNumber(recipient);
-    routing::route(&routes, environment, sender.unwrap_or(&anybody), recipient)
+    routing::route(Routes::of(&routes), environment, sender.unwrap_or(&anybody), recipient)
 }
 
 /// What the sender cannot do, whatever the gate says.

@@ -7,6 +7,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use tidings_domain::id::ReviewId;
 use tidings_domain::review::{About, Decision};
+use tidings_domain::routing::Routes;
 use tidings_engine::intake::Planner;
 use tidings_store::{Page, ReviewChoice};
 use tidings_wire::{Shown, review};
@@ -114,7 +115,7 @@ pub async fn run(command: Command, place: &Place, output: Output) -> anyhow::Res
                 let planner = Planner {
                     store: &*operator.store,
                     clock: &operator.clock,
-                    routes: &routes,
+                    routes: Routes::of(&routes),
                     text: &text,
                     programmes: &config.programmes(),
                     limits: &config.intake_limits(),

@@ -264,6 +264,7 @@ pub async fn start(
                 prefixes: connection.prefixes.clone(),
                 senders: connection.senders.clone(),
                 replies: connection.replies,
+                of_carrier: connection.of_carrier.clone(),
                 carrier: connection.carrier.clone(),
             })
             .collect(),

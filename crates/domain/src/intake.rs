@@ -16,7 +16,7 @@ use crate::purpose::Purpose;
 use crate::quiet_hours::{self, Zone};
 use crate::quota::Used;
 use crate::registration::Capability;
-use crate::routing::{self, Route};
+use crate::routing::{self, Routes};
 use crate::sender::{Sender, SenderNotUsable};
 use crate::suppression;
 use crate::template::Origin;
@@ -133,12 +133,12 @@ impl Default for Limits {
 }
 
 /// The facts of the moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// Whose message it would be.
     pub realm: Realm,
     /// The configured connections.
-    pub routes: &'a [Route],
+    pub routes: Routes<'a>,
     /// How each connection takes text, in the order of `routes`.
     pub text: &'a [text::Options],
     /// The configured programmes.
@@ -263,7 +263,7 @@ pub fn plan(request: &SendRequest, facts: Facts<'_>, now: Timestamp) -> Result<P
     let programme = programme.map(|programme| programme.name.clone());
     let connection = routing::route(facts.routes, facts.realm.environment, &sender, request.recipient)
         .ok_or(Refusal::NoRoute)?;
-    let place = facts.routes.iter().position(|route| route.connection == connection);
+    let place = facts.routes.all.iter().position(|route| route.connection == connection);
     let options = place.and_then(|place| facts.text.get(place)).copied().unwrap_or_default();
     let (text, replacements) = if request.transliterate {
         let done = text::transliterate(&request.text, &options);
@@ -393,6 +393,7 @@ mod tests {
     use crate::account::Environment;
     use crate::id::AccountId;
     use crate::quota::Daily;
+    use crate::routing::Route;
 
     /// It is noon, and the limit of the day is three segments.
     #[test]
@@ -417,14 +418,16 @@ mod tests {
                 programme: None,
             };
             let used = Used { daily: Daily::of_sender("Acme", 3), segments: went };
+            let routes = [Route {
+                connection: ConnectionId::from_key(1),
+                carrier: ConnectionId::from_key(1),
+                environment: Environment::Test,
+                prefixes: Vec::new(),
+                senders: Vec::new(),
+            }];
             let facts = Facts {
                 realm: Realm { account: AccountId::from_key(1), environment: Environment::Test },
-                routes: &[Route {
-                    connection: ConnectionId::from_key(1),
-                    environment: Environment::Test,
-                    prefixes: Vec::new(),
-                    senders: Vec::new(),
-                }],
+                routes: Routes::of(&routes),
                 text: &[],
                 programmes: &Programmes::NONE,
                 limits: &Limits::default(),

@@ -15,7 +15,7 @@ use crate::programme::{self, Programmes};
 use crate::purpose::Purpose;
 use crate::quiet_hours::Place;
 use crate::registration::{self, Capability};
-use crate::routing::{self, Route};
+use crate::routing::{self, Routes};
 use crate::sender::Sender;
 use crate::time::Timestamp;
 use std::fmt;
@@ -270,7 +270,7 @@ pub struct Wish<'a> {
 pub fn look(
     sender: Sender,
     wish: Wish<'_>,
-    routes: &[Route],
+    routes: Routes<'_>,
     policy: &registration::Policy,
     is_full: bool,
     waits: impl Fn(ConnectionId) -> Option<Unusable>,

@@ -1,4 +1,5 @@
-//! Which connection a message goes out on: the first rule that fits, in the order of the configuration.
+//! Which connection a message goes out on: the first rule that fits, in the order of the configuration; and of several
+//! connections to one carrier the one on which it can go now.
 
 use crate::account::Environment;
 use crate::address::PhoneNumber;
@@ -10,6 +11,8 @@ use crate::sender::Sender;
 pub struct Route {
     /// The connection.
     pub connection: ConnectionId,
+    /// The first connection in the list that leads to the same carrier: itself where it is the only one.
+    pub carrier: ConnectionId,
     /// Messages of the other environment never come here.
     pub environment: Environment,
     /// Beginnings of recipients' numbers, digits without `+`; empty for all.
@@ -18,34 +21,108 @@ pub struct Route {
     pub senders: Vec<String>,
 }
 
+/// How a connection stands at this moment for who accepts a message: the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It is here and has room.
+    Open,
+    /// It is here, and something waits for it already.
+    Busy,
+    /// It is another node's: how it stands there is not known.
+    Elsewhere,
+    /// It is paused, or its link is down.
+    Closed,
+}
+
+/// Who knows how connections stand.
+pub trait Look: Sync {
+    /// How this one stands at this moment.
+    fn standing(&self, connection: ConnectionId) -> Standing;
+}
+
+/// Nobody does.
+struct Unknown;
+
+impl Look for Unknown {
+    fn standing(&self, _: ConnectionId) -> Standing {
+        Standing::Elsewhere
+    }
+}
+
+/// All connections, and how they stand.
+#[derive(Clone, Copy)]
+pub struct Routes<'a> {
+    /// In the order of the configuration.
+    pub all: &'a [Route],
+    /// Who knows that.
+    pub look: &'a dyn Look,
+}
+
+impl<'a> Routes<'a> {
+    /// These, of which nobody knows how they stand.
+    pub const fn of(all: &'a [Route]) -> Self {
+        Self { all, look: &Unknown }
+    }
+}
+
+/// The place in a list of connections of the first one that leads to the same carrier as the one at `place`: of the same
+/// environment, and with the same name of its carrier. One without a name stands for itself.
+pub fn first_of_carrier(connections: &[(Environment, Option<&str>)], place: usize) -> usize {
+    match connections[place] {
+        (_, None) => place,
+        named => connections.iter().position(|one| *one == named).unwrap_or(place),
+    }
+}
+
 /// The connection for a message, or `None` if no rule fits.
 ///
 /// The longest fitting prefix wins; among equals the first in the list. A connection without prefixes takes what
-/// nobody asked for by prefix.
+/// nobody asked for by prefix. Where others that fit as well lead to the same carrier as that one, the one that stands best of
+/// them takes the message, and those that stand the same share the recipients.
 pub fn route(
-    routes: &[Route],
+    routes: Routes<'_>,
     environment: Environment,
     sender: &Sender,
     recipient: PhoneNumber,
 ) -> Option<ConnectionId> {
-    let mut best: Option<(usize, ConnectionId)> = None;
-    for candidate in routes.iter().filter(|r| r.environment == environment) {
-        if !candidate.senders.is_empty() {
-            let from = sender.to_string();
-            if !candidate.senders.contains(&from) {
-                continue;
-            }
-        }
-        let Some(length) = fit(candidate, recipient) else { continue };
-        if best.is_none_or(|(longest, _)| length > longest) {
-            best = Some((length, candidate.connection));
+    let fits = || {
+        let fitting = routes.all.iter().filter(|route| route.environment == environment);
+        fitting.filter_map(|route| Some((fit(route, sender, recipient)?, route)))
+    };
+    let mut best: Option<(usize, &Route)> = None;
+    let mut are_several = false;
+    for (length, candidate) in fits() {
+        match best {
+            Some((longest, _)) if length < longest => {}
+            Some((longest, first)) if length == longest => are_several |= candidate.carrier == first.carrier,
+            _ => (best, are_several) = (Some((length, candidate)), false),
         }
     }
-    best.map(|(_, connection)| connection)
+    let (longest, first) = best?;
+    if !are_several {
+        return Some(first.connection);
+    }
+    let equals = fits().filter(|(length, route)| *length == longest && route.carrier == first.carrier);
+    let standing: Vec<(Standing, ConnectionId)> =
+        equals.map(|(_, route)| (routes.look.standing(route.connection), route.connection)).collect();
+    let best = standing.iter().map(|(standing, _)| *standing).min()?;
+    let same: Vec<ConnectionId> =
+        standing.into_iter().filter(|(standing, _)| *standing == best).map(|(_, id)| id).collect();
+    Some(same[share(recipient, same.len())])
 }
 
-/// Length of the longest fitting prefix; 0 where all recipients fit.
-fn fit(route: &Route, recipient: PhoneNumber) -> Option<usize> {
+/// Which of so many a recipient belongs to: always the same one, and each gets as many.
+fn share(recipient: PhoneNumber, of: usize) -> usize {
+    // Fibonacci hashing: numbers in a row do not go to one after the other, which carriers' ranges would show.
+    let spread = recipient.digits().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(spread) * of as u128) >> 64) as usize
+}
+
+/// Length of the longest fitting prefix; 0 where all recipients fit, `None` where the sender or the recipient does not.
+fn fit(route: &Route, sender: &Sender, recipient: PhoneNumber) -> Option<usize> {
+    if !route.senders.is_empty() && !route.senders.contains(&sender.to_string()) {
+        return None;
+    }
     if route.prefixes.is_empty() {
         return Some(0);
     }
@@ -62,6 +139,7 @@ mod tests {
     fn the_longest_prefix_wins_and_environments_never_mix() {
         let route_to = |n, environment, prefixes: &[&str], senders: &[&str]| Route {
             connection: ConnectionId::from_key(n),
+            carrier: ConnectionId::from_key(n),
             environment,
             prefixes: prefixes.iter().map(|&p| p.to_owned()).collect(),
             senders: senders.iter().map(|&s| s.to_owned()).collect(),
@@ -76,7 +154,11 @@ mod tests {
         let sender = Sender::from_stored("+15550001111").expect("a sender");
         let check = |environment, to: &str, expected: Option<i64>| {
             let to = PhoneNumber::from_stored(to).expect("a number");
-            assert_eq!(route(&routes, environment, &sender, to).map(ConnectionId::key), expected, "{to}");
+            assert_eq!(
+                route(Routes::of(&routes), environment, &sender, to).map(ConnectionId::key),
+                expected,
+                "{to}"
+            );
         };
         check(Environment::Test, "+46701234567", Some(1));
         check(Environment::Live, "+46701234567", Some(3));
@@ -86,12 +168,92 @@ mod tests {
         check(Environment::Live, "+4915112345678", Some(5));
         assert_eq!(
             route(
-                &routes[..4],
+                Routes::of(&routes[..4]),
                 Environment::Live,
                 &sender,
                 PhoneNumber::from_stored("+4915112345678").expect("a number")
             ),
             None
         );
+    }
+
+    /// Says of each connection, by its number from 1, how it stands.
+    struct Table<'a>(&'a [Standing]);
+
+    impl Look for Table<'_> {
+        fn standing(&self, connection: ConnectionId) -> Standing {
+            self.0[connection.key() as usize - 1]
+        }
+    }
+
+    /// The connection for each of a thousand numbers, of routes with these prefixes and carriers (by number from 1).
+    fn chosen(routes: &[(&[&str], i64)], standing: &[Standing]) -> Vec<usize> {
+        let route = |(n, (prefixes, carrier)): (usize, &(&[&str], i64))| Route {
+            connection: ConnectionId::from_key(n as i64 + 1),
+            carrier: ConnectionId::from_key(*carrier),
+            environment: Environment::Live,
+            prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
+            senders: Vec::new(),
+        };
+        let all: Vec<Route> = routes.iter().enumerate().map(route).collect();
+        let sender = Sender::from_stored("+15550001111").expect("a sender");
+        let routes = Routes { all: &all, look: &Table(standing) };
+        let mut times = vec![0; all.len()];
+        for n in 0..1_000 {
+            let to = PhoneNumber::from_digits(46_701_000_000 + n).expect("a number");
+            let chosen = route_of(routes, &sender, to);
+            assert_eq!(chosen, route_of(routes, &sender, to), "it is the same each time");
+            times[chosen.key() as usize - 1] += 1;
+        }
+        times
+    }
+
+    fn route_of(routes: Routes<'_>, sender: &Sender, to: PhoneNumber) -> ConnectionId {
+        super::route(routes, Environment::Live, sender, to).expect("one fits")
+    }
+
+    #[test]
+    fn connections_to_one_carrier_share_what_fits_them_equally() {
+        use Standing::{Busy, Closed, Elsewhere, Open};
+        const ALL: &[&str] = &[];
+        for (routes, standing, expected) in [
+            // Nobody said that they lead to one carrier: the first takes everything, however it stands.
+            (vec![(ALL, 1), (ALL, 2)], vec![Closed, Open], [true, false, false]),
+            // The one that is here, and of two that are here the one that has room.
+            (vec![(ALL, 1), (ALL, 1)], vec![Elsewhere, Open], [false, true, false]),
+            (vec![(ALL, 1), (ALL, 1)], vec![Busy, Elsewhere], [true, false, false]),
+            (vec![(ALL, 1), (ALL, 1), (ALL, 1)], vec![Busy, Closed, Open], [false, false, true]),
+            // What stands the same shares, also where nothing can go now.
+            (vec![(ALL, 1), (ALL, 1), (ALL, 1)], vec![Open, Open, Busy], [true, true, false]),
+            (vec![(ALL, 1), (ALL, 1), (ALL, 1)], vec![Closed, Closed, Closed], [true, true, true]),
+            (vec![(ALL, 1), (ALL, 1)], vec![Elsewhere, Elsewhere], [true, true, false]),
+            // A longer prefix goes before, and a connection to another carrier does not help out.
+            (vec![(ALL, 1), (&["46"], 1)], vec![Open, Closed], [false, true, false]),
+            (vec![(ALL, 1), (ALL, 2), (ALL, 1)], vec![Busy, Open, Elsewhere], [true, false, false]),
+            (
+                vec![(&["46"], 1), (&["4670"], 2), (&["4670"], 2)],
+                vec![Open, Closed, Busy],
+                [false, false, true],
+            ),
+        ] {
+            let times = chosen(&routes, &standing);
+            let sharing = expected.iter().filter(|is_one| **is_one).count();
+            for (n, times) in times.iter().enumerate() {
+                let fair = if expected[n] { 1_000 / sharing } else { 0 };
+                assert!(times.abs_diff(fair) <= 60, "{routes:?} {standing:?}: {times} of connection {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_carrier_is_found_by_its_name_and_environment() {
+        let all = [
+            (Environment::Live, Some("north")),
+            (Environment::Live, None),
+            (Environment::Test, Some("north")),
+            (Environment::Live, Some("north")),
+            (Environment::Live, None),
+        ];
+        assert_eq!([0, 1, 2, 3, 4].map(|place| first_of_carrier(&all, place)), [0, 1, 2, 0, 4]);
     }
 }

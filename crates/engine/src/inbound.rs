@@ -26,7 +26,8 @@ pub(crate) fn arrival(engine: &Inner, lane: &Lane, part: InboundPart) -> Arrival
     Arrival {
         id: InboundId::from_key(engine.clock.id()),
         realm: Realm { account: engine.account, environment: lane.environment },
-        connection: lane.id,
+        // Parts of one message may come on several connections to a carrier, and a message again on another one.
+        connection: lane.carrier,
         from: part.from,
         to: part.to,
         segment: part.segment,
@@ -134,7 +135,7 @@ fn draft(
     let now = engine.clock.now();
     let facts = Facts {
         realm: inbound.realm,
-        routes: &engine.routes,
+        routes: engine.roads(),
         text: &engine.text,
         programmes: &engine.settings.programmes,
         limits: &engine.settings.limits,

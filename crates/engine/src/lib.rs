@@ -61,7 +61,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
-use tidings_domain::routing::Route;
+use tidings_domain::routing::{self, Route};
 use tidings_domain::time::Timestamp;
 use tidings_store::{
     About, Actor, Advanced, Arrival, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key, Page,
@@ -211,6 +211,8 @@ pub struct ConnectionSettings {
     pub senders: Vec<String>,
     /// Whether people who ask by text are answered by us, and not by the carrier.
     pub replies: bool,
+    /// What its carrier is called, if several connections lead to it: they share messages, and hear each other's receipts.
+    pub of_carrier: Option<String>,
     /// The carrier's own settings.
     pub carrier: list::Settings,
 }
@@ -362,6 +364,7 @@ impl Engine {
                 prefixes: Vec::new(),
                 senders: Vec::new(),
                 replies: true,
+                of_carrier: None,
                 carrier: list::Settings::Simulator(Default::default()),
             });
         }
@@ -371,18 +374,23 @@ impl Engine {
         let seat = Arc::new(node::Seat::join(&*store, &clock, &settings.node, ids).await?);
         let (waiting, guard) = (store.waiting().await?, store.guard());
         let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
-        let route = |(connection, configured): (&Connection, &ConnectionSettings)| Route {
-            connection: connection.id,
+        let of_carriers: Vec<_> =
+            settings.connections.iter().map(|one| (one.environment, one.of_carrier.as_deref())).collect();
+        let route = |(place, configured): (usize, &ConnectionSettings)| Route {
+            connection: connections[place].id,
+            carrier: connections[routing::first_of_carrier(&of_carriers, place)].id,
             environment: configured.environment,
             prefixes: configured.prefixes.clone(),
             senders: configured.senders.clone(),
         };
+        let routes: Vec<Route> = settings.connections.iter().enumerate().map(route).collect();
+        store.carriers().set(routes.iter().map(|route| (route.connection, route.carrier)));
         let ids = connections.iter().map(|connection| connection.id);
         let inner = Arc::new(Inner {
             telemetry: telemetry::Telemetry::new(
                 connections.iter().map(|c| (c.id, c.name.clone())).collect(),
             ),
-            routes: connections.iter().zip(&settings.connections).map(route).collect(),
+            routes,
             text: settings.connections.iter().map(|c| list::text_options(&c.carrier)).collect(),
             places: ids.clone().zip(settings.connections.iter().cloned()).collect(),
             lanes: ArcSwap::default(),

@@ -275,6 +275,7 @@ fn settings(plan: &Plan, node: usize) -> Settings {
         prefixes: if several && !has_pool { vec![Plan::prefix(place)] } else { Vec::new() },
         senders: if has_pool { senders_of(plan, place) } else { Vec::new() },
         replies: false,
+        of_carrier: None,
         carrier: list::Settings::Simulator(Default::default()),
     });
     Settings {

@@ -45,7 +45,7 @@ pub use segment::*;
 pub use suppression::*;
 pub use template::*;
 
-use crate::{Error, Guard, Result, Waiting};
+use crate::{Carriers, Error, Guard, Result, Waiting};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -230,6 +230,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The senders whose messages wait in queues of their own, as this process has them.
     fn paces(&self) -> Arc<Paces>;
+
+    /// Which connections share their receipts, as this process has been told.
+    fn carriers(&self) -> Arc<Carriers>;
 
     /// The queues of senders in which anything waits for this connection, in the order of their numbers. Its own is not among
     /// them: it is always there, and where much went through it that somebody's open transaction keeps, a look costs.

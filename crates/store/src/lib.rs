@@ -4,6 +4,7 @@
 //! `sqlite/<noun>.rs`, `postgres/<noun>.rs` and `model/<noun>.rs`, and say its promise in `tests/conformance/<noun>.rs`.
 
 mod backend;
+mod carriers;
 mod column;
 pub mod copy;
 mod due;
@@ -23,6 +24,7 @@ mod turn;
 mod waiting;
 
 pub use backend::*;
+pub use carriers::Carriers;
 pub use error::{Error, Result};
 pub use guard::{Crashed, Guard, Key};
 pub use waiting::{ByPurpose, Waiting};

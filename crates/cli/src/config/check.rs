@@ -324,6 +324,11 @@ impl Config {
         }
     }
 
+    /// The environment of each connection and what its carrier is called, as routing wants them.
+    pub fn of_carriers(&self) -> Vec<(Environment, Option<&str>)> {
+        self.connections.iter().map(|one| (one.environment, one.of_carrier.as_deref())).collect()
+    }
+
     /// How each connection takes text.
     fn options(&self) -> impl Iterator<Item = Options> {
         let own = self.connections.iter().map(|one| tidings_carriers::list::text_options(&one.carrier));
@@ -431,7 +436,7 @@ impl Config {
         for (at, second) in self.connections.iter().enumerate() {
             if let Some(first) = self.connections[..at].iter().find(|first| first.shares_account(second)) {
                 warnings.push(format!(
-                    r#"connections "{}" and "{}" bind as one account, and a receipt that comes on the other one finds no message: write one [[connection]] with more binds, or ask the carrier for a second system_id"#,
+                    r#"connections "{}" and "{}" bind as one account, and a receipt that comes on the other one finds no message: write one [[connection]] with more binds, or the same "carrier" for both"#,
                     first.name, second.name
                 ));
             }

@@ -9,7 +9,7 @@ use super::list;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use tidings_carriers::list::{KINDS, Settings};
+use tidings_carriers::list::{KINDS, Settings, text_options};
 use tidings_carriers::simulator;
 use tidings_domain::account::Environment;
 use toml::Value;
@@ -51,6 +51,10 @@ section! {
         /// Whether people who write STOP, START or HELP to it are answered as [replies] says. Not, if the carrier answers
         /// them by itself.
         replies: bool = true;
+        /// What its carrier is called, where several connections lead to one: those that fit a message equally well share
+        /// what there is to send, and a receipt that comes on one is looked for on the others too. With several nodes, each of
+        /// them sends what it accepted on the connection that it has. Letters, digits and dashes as in a name.
+        carrier: Option<String> = None, example r#""north""#;
     }
 }
 
@@ -76,6 +80,8 @@ pub struct Connection {
     pub senders: Vec<String>,
     /// Whether people who ask by text are answered by us.
     pub replies: bool,
+    /// What its carrier is called, if several lead to it.
+    pub of_carrier: Option<String>,
     /// The carrier's own settings.
     pub carrier: Settings,
     common: Shown,
@@ -92,6 +98,7 @@ impl Connection {
             prefixes: Vec::new(),
             senders: Vec::new(),
             replies: true,
+            carrier: None,
         };
         Self {
             environment: Environment::Test,
@@ -101,6 +108,7 @@ impl Connection {
             prefixes: common.prefixes,
             senders: common.senders,
             replies: common.replies,
+            of_carrier: None,
             carrier: Settings::Simulator(Box::new(simulator::Settings { media, ..Default::default() })),
             written: toml::Table::new(),
         }
@@ -117,8 +125,11 @@ impl Connection {
         }
     }
 
-    /// Whether both bind as one account of one carrier, which may give a receipt to either.
+    /// Whether both bind as one account of one carrier, which may give a receipt to either, and nobody said so.
     pub fn shares_account(&self, other: &Self) -> bool {
+        if self.of_carrier.is_some() && self.of_carrier == other.of_carrier {
+            return false;
+        }
         match (&self.carrier, &other.carrier) {
             (Settings::Smpp(one), Settings::Smpp(two)) => {
                 one.address.eq_ignore_ascii_case(&two.address) && one.system_id == two.system_id
@@ -172,6 +183,9 @@ pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets
         let Some((written, carrier)) = carrier(reader, table, secrets) else { return };
         let environment = environment(reader, table, &carrier, common.environment);
         check_routing(reader, table, &common, environment);
+        if let Some(wrong) = wrong_carrier(&common, environment, &carrier, &connections) {
+            reader.complain_of(table, "carrier", wrong);
+        }
         if environment == Environment::Live && secrets == Secrets::Fetched {
             check_password(reader, table, &carrier);
         }
@@ -183,6 +197,7 @@ pub fn read<'a>(reader: &mut Reader<'a>, root: &'a DeTable<'a>, secrets: Secrets
             prefixes: common.prefixes,
             senders: common.senders.iter().map(|text| printed(text, environment)).collect(),
             replies: common.replies,
+            of_carrier: common.carrier,
             carrier,
             written,
         });
@@ -197,11 +212,10 @@ fn printed(text: &str, environment: Environment) -> String {
 }
 
 fn check_name(reader: &mut Reader<'_>, table: &Table<'_>, name: &str, before: &[String]) {
-    let plain = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
     let wrong = if name.is_empty() && !reader.is_written(table, "name") {
         r#"is missing; name the connection, such as name = "north""#
-    } else if !plain || name.len() > 40 {
-        "must be small letters, digits and dashes, at most 40; rename it"
+    } else if !is_name(name) {
+        NO_NAME
     } else if before.iter().any(|other| other == name) {
         "is used twice; give each connection a name of its own"
     } else if name == tidings_engine::SIMULATOR {
@@ -210,6 +224,41 @@ fn check_name(reader: &mut Reader<'_>, table: &Table<'_>, name: &str, before: &[
         return;
     };
     reader.complain_of(table, "name", wrong.to_owned());
+}
+
+/// What is wrong with the carrier that a connection is said to lead to, after those before it.
+fn wrong_carrier(
+    common: &Common,
+    environment: Environment,
+    settings: &Settings,
+    before: &[Connection],
+) -> Option<String> {
+    let name = common.carrier.as_deref()?;
+    if !is_name(name) {
+        return Some(NO_NAME.to_owned());
+    }
+    let other = before.iter().find(|one| one.of_carrier.as_deref() == Some(name))?;
+    let differs = if other.environment != environment {
+        "environment"
+    } else if other.replies != common.replies {
+        "replies"
+    } else if text_options(&other.carrier) != text_options(settings) {
+        "way of taking text (encodings, long messages)"
+    } else {
+        return None;
+    };
+    Some(format!(
+        r#"is "{name}", as of "{}", which has another {differs}; make both the same, or name another carrier"#,
+        other.name
+    ))
+}
+
+const NO_NAME: &str = "must be small letters, digits and dashes, at most 40; rename it";
+
+/// Whether a text can be the name of a connection or of a carrier.
+fn is_name(name: &str) -> bool {
+    let plain = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+    plain && (1..=40).contains(&name.len())
 }
 
 fn check_routing(reader: &mut Reader<'_>, table: &Table<'_>, common: &Common, environment: Environment) {

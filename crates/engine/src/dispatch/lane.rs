@@ -11,6 +11,7 @@ use tidings_domain::account::Environment;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::pacing::Pace;
 use tidings_domain::queue::Queue;
+use tidings_domain::routing::Standing;
 use tidings_domain::time::Timestamp;
 use tidings_store::Ticket;
 use tokio::sync::{Notify, mpsc, watch};
@@ -25,6 +26,8 @@ const DOWN_MS: u64 = 30_000;
 /// What a lane is made of besides its link.
 pub(crate) struct LaneSettings {
     pub id: ConnectionId,
+    /// The first connection that leads to the same carrier.
+    pub carrier: ConnectionId,
     pub name: String,
     pub environment: Environment,
     pub kind: &'static str,
@@ -39,6 +42,8 @@ pub(crate) struct LaneSettings {
 pub struct Lane {
     /// The connection.
     pub id: ConnectionId,
+    /// The first one that leads to the same carrier: itself where it is the only one.
+    pub carrier: ConnectionId,
     /// Its name in the configuration.
     pub name: String,
     /// Its environment.
@@ -160,6 +165,7 @@ impl Lane {
         let beside = of_senders.map(|(queue, per_s)| (queue, Line::new(queue, Some(per_s), now)));
         Arc::new(Self {
             id: settings.id,
+            carrier: settings.carrier,
             name: settings.name,
             environment: settings.environment,
             kind: settings.kind,
@@ -188,6 +194,18 @@ impl Lane {
             return self.reserve_in(&self.own, segments, now);
         }
         self.reserve_in(self.beside.load().get(&queue)?, segments, now)
+    }
+
+    /// How it stands for a message that comes at this moment.
+    pub(crate) fn standing(&self, now: Timestamp) -> Standing {
+        let mut pace = self.pace.lock().expect("nothing panics while it holds this");
+        if self.is_paused() || !self.is_up() {
+            Standing::Closed
+        } else if self.own.is_closed(now) || pace.allowed(now) == 0 || self.window.free() == 0 {
+            Standing::Busy
+        } else {
+            Standing::Open
+        }
     }
 
     fn reserve_in(&self, line: &Line, segments: usize, now: Timestamp) -> Option<Permit> {
@@ -374,6 +392,7 @@ mod tests {
         window.resize(places);
         let settings = LaneSettings {
             id: ConnectionId::from_key(1),
+            carrier: ConnectionId::from_key(1),
             name: "line".to_owned(),
             environment: Environment::Live,
             kind: "smpp",

@@ -76,6 +76,7 @@ pub fn connection(name: &str, prefix: &str, carrier: smpp::Settings) -> Connecti
         prefixes: vec![prefix.to_owned()],
         senders: Vec::new(),
         replies: true,
+        of_carrier: None,
         carrier: list::Settings::Smpp(Box::new(carrier)),
     }
 }

@@ -369,6 +369,10 @@ impl Backend for Membership {
         self.model.paces()
     }
 
+    fn carriers(&self) -> Arc<Carriers> {
+        self.model.carriers()
+    }
+
     fn accept(&self, intake: Intake, now: Timestamp) -> BoxFuture<'_, Accepted> {
         let queues: Vec<Queue> =
             intake.drafts.iter().map(|draft| Queue::of(draft.message.connection)).collect();

@@ -80,6 +80,7 @@ impl Site {
             prefixes: vec![format!("467{n}")],
             senders: Vec::new(),
             replies: true,
+            of_carrier: None,
             carrier: list::Settings::Simulator(Default::default()),
         };
         Self {
@@ -99,6 +100,15 @@ impl Site {
         }
         let senders = senders.map(|sender| Sender::from_stored(sender).unwrap()).to_vec();
         site.pools = vec![Pool { name: Name::parse("support").unwrap(), senders, area_match: false }];
+        site
+    }
+
+    /// With connections to one carrier, which all take every number.
+    fn of_one_carrier(connections: usize) -> Self {
+        let mut site = Self::new(connections);
+        for connection in &mut site.connections {
+            (connection.prefixes, connection.of_carrier) = (Vec::new(), Some("north".to_owned()));
+        }
         site
     }
 
@@ -515,6 +525,81 @@ async fn a_pool_goes_around_a_link_that_is_down_for_30_s_unless_all_are() {
     pass(DOWN_MS).await;
     assert_eq!(a.picked(&third).await, (0, Choice::Sent));
     assert_eq!(a.picked(&first).await, (1, Choice::Sent));
+    a.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_node_sends_what_it_accepted_on_its_own_connection_to_a_carrier() {
+    let site = Site::of_one_carrier(2);
+    let (a, b) = (site.start("a").await, site.start("b").await);
+    for node in [&a, &b] {
+        node.has_open(1).await;
+    }
+    let accepted = async |by: &[(&'static str, &Running)], first: u32| {
+        let mut sent = Vec::new();
+        for n in first..first + 20 {
+            for (name, node) in by {
+                sent.push((*name, node.send(&format!("+467012345{n:02}")).await));
+            }
+        }
+        for (_, id) in &sent {
+            by[0].1.becomes(*id, Status::Sent).await;
+        }
+        sent
+    };
+    let mut expected = accepted(&[("a", &a), ("b", &b)], 0).await;
+    // Who is left has both, and sends what it accepts on either.
+    a.kill();
+    b.has_open(2).await;
+    expected.extend(accepted(&[("b", &b)], 20).await);
+    let mut submitted: Vec<_> =
+        site.carrier.submitted.lock().unwrap().iter().map(|(node, tag)| (*node, tag.message)).collect();
+    expected.sort();
+    submitted.sort();
+    assert_eq!(submitted, expected);
+    let lanes = async || {
+        let mut places = Vec::new();
+        for (_, id) in expected.iter().filter(|(name, _)| *name == "b").skip(20) {
+            let stored = b.engine.store().message(b.realm, *id).await.unwrap().unwrap();
+            places.push(stored.message.connection);
+        }
+        places.sort();
+        places.dedup();
+        places.len()
+    };
+    assert_eq!(lanes().await, 2);
+    b.engine.stop(5_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_connections_to_one_carrier_those_that_cannot_send_get_nothing() {
+    let site = Site::of_one_carrier(2);
+    let a = site.start("a").await;
+    a.has_open(2).await;
+    let all = a.engine.connections(Environment::Test).await.unwrap();
+    let pause = async |name: &str, pause: Option<&str>| {
+        let actor = Actor { account: a.realm.account, who: "test".to_owned() };
+        let pause = pause.map(str::to_owned);
+        a.engine.pause(Environment::Test, name, pause, actor).await.unwrap().unwrap();
+    };
+    let all_go_on = async |other: usize| {
+        for n in 0..20 {
+            let id = a.send(&format!("+467012345{n:02}")).await;
+            let stored = a.engine.store().message(a.realm, id).await.unwrap().unwrap();
+            assert_eq!(stored.message.connection, all[other].connection.id);
+            a.becomes(id, Status::Sent).await;
+        }
+    };
+    for (stopped, other) in [("c0", 1), ("c1", 0)] {
+        pause(stopped, Some("test")).await;
+        all_go_on(other).await;
+        pause(stopped, None).await;
+        site.carrier.is_reached(stopped, false);
+        a.has_open(1).await;
+        all_go_on(other).await;
+        site.carrier.is_reached(stopped, true);
+        a.has_open(2).await;
+    }
     a.engine.stop(5_000).await;
 }
 

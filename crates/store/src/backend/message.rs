@@ -302,7 +302,8 @@ pub enum Happening {
         /// What.
         input: Input,
     },
-    /// A receipt came on a connection; whose it is must be found.
+    /// A receipt came on a connection; whose it is must be found, among the messages of that one and of others that lead to the
+    /// same carrier ([`Carriers`](crate::Carriers)).
     Receipt {
         /// The connection it came on.
         connection: ConnectionId,

@@ -11,7 +11,7 @@ use super::Tables;
 use super::event::Subject;
 use super::node::Queued;
 use crate::backend::*;
-use crate::{ByPurpose, Result};
+use crate::{ByPurpose, Carriers, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidings_domain::account::Realm;
@@ -39,6 +39,8 @@ pub(super) struct Messages {
     pub waiting: BTreeMap<AccountId, ByPurpose>,
     /// Those that a connection holds and has not been answered for.
     sending: BTreeSet<MessageId>,
+    /// Which connections share their receipts.
+    carriers: Arc<Carriers>,
     outstanding: Outstanding,
     parked: ParkedReceipts,
     batches: BTreeMap<BatchId, Call>,
@@ -346,14 +348,17 @@ impl Tables {
         for happening in happenings {
             let status = match happening {
                 Happening::To { message, input } => commit.apply(message, input),
-                Happening::Receipt { connection, receipt } => match commit.find(connection, &receipt) {
-                    Some((message, input)) => commit.apply(message, input),
-                    None => {
-                        commit.tables.messages.parked.park(connection, receipt, now);
-                        commit.out.parked += 1;
-                        None
+                Happening::Receipt { connection, receipt } => {
+                    let line = commit.tables.messages.carriers.first(connection);
+                    match commit.find(line, &receipt) {
+                        Some((message, input)) => commit.apply(message, input),
+                        None => {
+                            commit.tables.messages.parked.park(line, receipt, now);
+                            commit.out.parked += 1;
+                            None
+                        }
                     }
-                },
+                }
             };
             commit.out.statuses.push(status);
         }
@@ -378,7 +383,7 @@ impl<'a> Commit<'a> {
             self.out.ignored += 1;
             return None;
         };
-        let line = row.message.connection;
+        let line = messages.carriers.first(row.message.connection);
         let mut forms = Vec::new();
         if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = &input {
             let form = expected_form(&row.message, *segment, carrier_id);
@@ -423,11 +428,12 @@ impl<'a> Commit<'a> {
 
     /// Puts a life in the place of the one before, with everything that follows from it.
     fn put(&mut self, id: MessageId, life: Life, effects: Vec<Effect>) {
-        let Messages { rows, queue, sending, outstanding, waiting, .. } = &mut self.tables.messages;
+        let Messages { rows, queue, sending, outstanding, waiting, carriers, .. } = &mut self.tables.messages;
         let row = rows.get_mut(&id).expect("its life was just read");
         let before = std::mem::replace(&mut row.life, life);
         let (message, life) = (&row.message, &row.life);
         let sign = reachability::sign(before.state.status(), life);
+        let line = carriers.first(message.connection);
         row.updated_at = self.now;
         let publishes = effects.iter().rev().find_map(|effect| match effect {
             Effect::Publish(event) => Some(event),
@@ -468,16 +474,12 @@ impl<'a> Commit<'a> {
         }
         for n in life.newly_unanswered(&before) {
             // No id was given; a receipt that names our own reference may still settle it.
-            outstanding.expect(message.connection, reference_form(our_reference(id, n)), (id, n), "");
+            outstanding.expect(line, reference_form(our_reference(id, n)), (id, n), "");
         }
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, (was, is)) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = is.carrier_id().or(was.carrier_id()) {
-                    outstanding.forget(
-                        message.connection,
-                        &expected_form(message, n as u8, carrier_id),
-                        (id, n as u8),
-                    );
+                    outstanding.forget(line, &expected_form(message, n as u8, carrier_id), (id, n as u8));
                 }
             }
         }

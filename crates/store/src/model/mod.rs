@@ -37,7 +37,7 @@ mod suppression;
 mod template;
 
 use crate::backend::*;
-use crate::{Error, Result, Waiting};
+use crate::{Carriers, Error, Result, Waiting};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -101,6 +101,10 @@ impl Disk {
 
     fn paces(&self) -> Arc<Paces> {
         self.shared.tables.lock().expect("nothing panics while it holds this").messages.paces()
+    }
+
+    fn carriers(&self) -> Arc<Carriers> {
+        self.shared.tables.lock().expect("nothing panics while it holds this").messages.carriers()
     }
 
     /// From here on messages from these senders wait in queues of their own, for all who use it.
@@ -772,6 +776,10 @@ impl Backend for Model {
 
     fn paces(&self) -> Arc<Paces> {
         self.process.disk.paces()
+    }
+
+    fn carriers(&self) -> Arc<Carriers> {
+        self.process.disk.carriers()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

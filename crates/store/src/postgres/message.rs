@@ -58,9 +58,10 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut transaction::Need
         Happening::To { message, input } => {
             needs.messages.message(sheet, *message);
             let Some(slot) = sheet.known(*message) else { return };
+            let connection = tx.carriers.first(slot.message.connection).key();
             if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = input {
                 let form = expected_form(&slot.message, *segment, carrier_id);
-                needs.messages.comes_under((slot.message.connection.key(), form));
+                needs.messages.comes_under((connection, form));
             }
             match input {
                 Input::Answered { answer: Answer::Refused(failure), .. } if suppresses(failure) => {
@@ -70,18 +71,18 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut transaction::Need
                     if tx.may_be_parked() =>
                 {
                     let form = expected_form(&slot.message, *segment, carrier_id);
-                    needs.messages.parked(sheet, (slot.message.connection.key(), form));
+                    needs.messages.parked(sheet, (connection, form));
                 }
                 Input::Answered { segment, answer: Answer::None, .. } if tx.may_be_parked() => {
                     let reference = reference_form(our_reference(*message, *segment));
-                    needs.messages.parked(sheet, (slot.message.connection.key(), reference));
+                    needs.messages.parked(sheet, (connection, reference));
                 }
                 _ => {}
             }
         }
         Happening::Receipt { connection, receipt } => {
             let mut candidates = Vec::new();
-            for form in forms_of(*connection, receipt) {
+            for form in forms_of(tx.carriers.first(*connection), receipt) {
                 if is_reference(&form.1) && receipt::choose(receipt, &candidates).is_some() {
                     break;
                 }
@@ -131,11 +132,12 @@ pub(super) async fn advance(
                 tx.contain(*message, apply).await?.flatten()
             }
             Happening::Receipt { connection, receipt } => {
-                let handle = async |tx: &mut Tx| commit.receipt(tx, *connection, receipt).await;
+                let connection = tx.carriers.first(*connection);
+                let handle = async |tx: &mut Tx| commit.receipt(tx, connection, receipt).await;
                 match tx.contain(receipt, handle).await? {
                     Some(status) => status,
                     None => {
-                        tx.park_unread(*connection, receipt, *now);
+                        tx.park_unread(connection, receipt, *now);
                         commit.out.parked += 1;
                         None
                     }
@@ -202,13 +204,14 @@ impl<'a> Commit<'a> {
             }
             _ => None,
         };
+        let under = tx.carriers.first(message.connection);
         let is_open = slot.life.state.wakes_at().is_some();
         let (rules, answered) = (self.rules(), answered(&input));
         let transition = slot.life.apply(input, message.terms(), self.now, rules);
         if let Some((segment, form, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if is_open {
-                sheet.expect_receipt(&message, *segment, form.clone(), carrier_id.clone());
+                sheet.expect_receipt(under, &message, *segment, form.clone(), carrier_id.clone());
             }
         }
         let Ok(transition) = transition else {
@@ -229,11 +232,10 @@ impl<'a> Commit<'a> {
             }
         }
         self.write(tx, id, transition.life, transition.effects).await?;
-        let connection = message.connection;
         for form in forms {
-            for (number, receipt) in tx.find_parked(&(connection.key(), form), submitted_at).await? {
-                if let Some((whose, after)) = Box::pin(self.match_receipt(tx, connection, &receipt)).await? {
-                    tx.unpark(connection, number, &receipt);
+            for (number, receipt) in tx.find_parked(&(under.key(), form), submitted_at).await? {
+                if let Some((whose, after)) = Box::pin(self.match_receipt(tx, under, &receipt)).await? {
+                    tx.unpark(under, number, &receipt);
                     // It may have become certain that it is another's.
                     if whose == id {
                         status = after.unwrap_or(status);
@@ -250,6 +252,7 @@ impl<'a> Commit<'a> {
         let slot = sheet.slot(id);
         let message = Arc::clone(&slot.message);
         let wanted = due_row(&message, &life.state, &tx.paces);
+        let under = tx.carriers.first(message.connection);
         let stood = queue_of(slot.due);
         match (slot.due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
@@ -280,12 +283,17 @@ impl<'a> Commit<'a> {
         };
         for n in life.newly_unanswered(&before) {
             // No id was given; a receipt that names our own reference may still settle it.
-            sheet.expect_receipt(&message, n, reference_form(our_reference(id, n)), String::new());
+            sheet.expect_receipt(under, &message, n, reference_form(our_reference(id, n)), String::new());
         }
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    sheet.forget_receipt(&message, n as u8, expected_form(&message, n as u8, carrier_id));
+                    sheet.forget_receipt(
+                        under,
+                        &message,
+                        n as u8,
+                        expected_form(&message, n as u8, carrier_id),
+                    );
                 }
             }
         }

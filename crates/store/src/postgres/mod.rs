@@ -44,6 +44,7 @@ mod template;
 mod transaction;
 
 use crate::backend::*;
+use crate::carriers::Carriers;
 use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Kind, Operation, Writer};
@@ -106,6 +107,8 @@ pub struct Options {
     pub parked_max: usize,
     /// The senders whose messages wait in queues of their own.
     pub paces: Arc<Paces>,
+    /// Which connections share their receipts: see [`Backend::carriers`].
+    pub carriers: Arc<Carriers>,
     /// What programmes are called.
     pub names: Arc<programme::Names>,
     /// Where crashes leave their trace, on the machine of the process that serves the database; see [`Guard`].
@@ -156,6 +159,7 @@ impl Options {
             served: false,
             parked_max: PARKED_MAX,
             paces: Arc::default(),
+            carriers: Arc::default(),
             names: Arc::default(),
             trail: None,
         })
@@ -197,6 +201,7 @@ pub struct Postgres {
     fellowship: Arc<Fellowship>,
     server: Server,
     paces: Arc<Paces>,
+    carriers: Arc<Carriers>,
 }
 
 impl Postgres {
@@ -213,8 +218,9 @@ impl Postgres {
             Writer::start(options, Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&fellowship))
                 .and_then(|writer| Ok((writer, Readers::start(options, Arc::clone(&fellowship))?)));
         let (writer, readers) = started.inspect_err(|_| guard.withdraw())?;
-        let (server, paces) = (options.server.clone(), Arc::clone(&options.paces));
-        Ok(Self { writer, readers, looked, guard, fellowship, server, paces })
+        let (paces, carriers) = (Arc::clone(&options.paces), Arc::clone(&options.carriers));
+        let server = options.server.clone();
+        Ok(Self { writer, readers, looked, guard, fellowship, server, paces, carriers })
     }
 
     /// Brings the schema up to date and gives the names of the migrations that were applied.
@@ -521,6 +527,10 @@ impl Backend for Postgres {
 
     fn paces(&self) -> Arc<Paces> {
         Arc::clone(&self.paces)
+    }
+
+    fn carriers(&self) -> Arc<Carriers> {
+        Arc::clone(&self.carriers)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -6,6 +6,7 @@ use super::news::{self, Fellowship, Line};
 use super::session::{Flight, Session, Value, cell, values};
 use super::{Options, endpoint, event, message, node, operating, quota, review, spend, suppression};
 use crate::backend::STORE_NODE;
+use crate::carriers::Carriers;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -49,6 +50,8 @@ pub(super) struct Tx {
     pub looked: Arc<Looked>,
     /// The senders whose messages wait in queues of their own.
     pub paces: Arc<Paces>,
+    /// Which connections share their receipts.
+    pub carriers: Arc<Carriers>,
     guard: Arc<Guard>,
     memory: Memory,
     /// Our number among those who write: even for nodes.
@@ -431,8 +434,19 @@ impl Tx {
             crashes: Crashes::default(),
             parked_max: options.parked_max,
         };
-        let paces = Arc::clone(&options.paces);
-        Self { sql, sheets: Sheets::default(), looked, paces, guard, memory, number, era, fellowship }
+        let (paces, carriers) = (Arc::clone(&options.paces), Arc::clone(&options.carriers));
+        Self {
+            sql,
+            sheets: Sheets::default(),
+            looked,
+            paces,
+            carriers,
+            guard,
+            memory,
+            number,
+            era,
+            fellowship,
+        }
     }
 
     /// To be called before each transaction.

@@ -8,6 +8,7 @@ use super::Options;
 use super::reserve::Reserve;
 use super::session::failed;
 use super::transaction::{Memory, Outside, Tx, transact};
+use crate::carriers::Carriers;
 use crate::looked::Looked;
 use crate::turn::{CALL_WAIT, Turn};
 use crate::{Error, Guard, Result};
@@ -157,6 +158,7 @@ impl Writer {
             connection: ManuallyDrop::new(connection),
             looked,
             paces: Arc::clone(&options.paces),
+            carriers: Arc::clone(&options.carriers),
             guard,
             memory: Memory::new(options),
             reserve,
@@ -271,6 +273,7 @@ struct Hand {
     connection: ManuallyDrop<Connection>,
     looked: Arc<Looked>,
     paces: Arc<Paces>,
+    carriers: Arc<Carriers>,
     guard: Arc<Guard>,
     memory: Memory,
     reserve: Reserve,
@@ -339,6 +342,7 @@ impl Hand {
                 connection: &self.connection,
                 looked: &self.looked,
                 paces: &self.paces,
+                carriers: &self.carriers,
                 guard: &self.guard,
             };
             let result = transact(outside, &mut self.memory, |tx| {

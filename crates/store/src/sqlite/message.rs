@@ -52,11 +52,12 @@ pub(super) fn advance(
                 tx.contain(*message, |tx| commit.apply(tx, *message, input.clone()))?.flatten()
             }
             Happening::Receipt { connection, receipt } => {
-                let handled = tx.contain(receipt, |tx| commit.receipt(tx, *connection, receipt))?;
+                let connection = tx.carriers.first(*connection);
+                let handled = tx.contain(receipt, |tx| commit.receipt(tx, connection, receipt))?;
                 match handled {
                     Some(status) => status,
                     None => {
-                        park_unread(tx, *connection, receipt, *now)?;
+                        park_unread(tx, connection, receipt, *now)?;
                         commit.out.parked += 1;
                         None
                     }
@@ -123,7 +124,7 @@ impl<'a> Commit<'a> {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if hot.life.state.wakes_at().is_some() {
                 let form = expected_form(&hot.message, *segment, carrier_id);
-                expect_receipt(tx.sql, &hot.message, *segment, &form, carrier_id)?;
+                expect_receipt(tx, &hot.message, *segment, &form, carrier_id)?;
             }
         }
         let (rules, answered) = (self.rules(), answered(&input));
@@ -132,7 +133,7 @@ impl<'a> Commit<'a> {
             return Ok(None);
         };
         let mut status = transition.life.state.status();
-        let (id, connection) = (hot.message.id, hot.message.connection);
+        let (id, connection) = (hot.message.id, tx.carriers.first(hot.message.connection));
         let submitted_at = submitted_from(&hot.message, &hot.life, answered);
         // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
         // under our own reference.
@@ -216,12 +217,12 @@ impl<'a> Commit<'a> {
         for n in life.newly_unanswered(&before) {
             // No id was given; a receipt that names our own reference may still settle it.
             let reference = reference_form(our_reference(message.id, n));
-            expect_receipt(tx.sql, &message, n, &reference, "")?;
+            expect_receipt(tx, &message, n, &reference, "")?;
         }
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    forget_receipt(tx.sql, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
+                    forget_receipt(tx, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
                 }
             }
         }
@@ -381,25 +382,27 @@ pub(super) fn publish(
 // ── receipts that are expected, and those that are early ────────────────────────────────────────────────────
 
 fn expect_receipt(
-    sql: &Sql,
+    tx: &Tx<'_>,
     message: &Message,
     segment: u8,
     canonical: &str,
     carrier_id: &str,
 ) -> Result<()> {
-    sql.prepare_cached(
+    let connection = tx.carriers.first(message.connection).key();
+    tx.sql.prepare_cached(
         "INSERT OR REPLACE INTO outstanding (connection, canonical, message, segment, carrier_id) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
-    .and_then(|mut s| s.execute(params![message.connection.key(), canonical, message.id.key(), segment, carrier_id]))
+    .and_then(|mut s| s.execute(params![connection, canonical, message.id.key(), segment, carrier_id]))
     .map(drop)
     .map_err(failed)
 }
 
-fn forget_receipt(sql: &Sql, message: &Message, segment: u8, canonical: &str) -> Result<()> {
-    sql.prepare_cached(
+fn forget_receipt(tx: &Tx<'_>, message: &Message, segment: u8, canonical: &str) -> Result<()> {
+    let connection = tx.carriers.first(message.connection).key();
+    tx.sql.prepare_cached(
         "DELETE FROM outstanding WHERE connection = ?1 AND canonical = ?2 AND message = ?3 AND segment = ?4",
     )
-    .and_then(|mut s| s.execute(params![message.connection.key(), canonical, message.id.key(), segment]))
+    .and_then(|mut s| s.execute(params![connection, canonical, message.id.key(), segment]))
     .map(drop)
     .map_err(failed)
 }

@@ -39,6 +39,7 @@ mod transaction;
 mod wal;
 
 use crate::backend::*;
+use crate::carriers::Carriers;
 use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Condition, Desk, Kind, Writer};
@@ -113,6 +114,8 @@ pub struct Options {
     pub parked_max: usize,
     /// The senders whose messages wait in queues of their own.
     pub paces: Arc<Paces>,
+    /// Which connections share their receipts: see [`Backend::carriers`].
+    pub carriers: Arc<Carriers>,
     /// What programmes are called.
     pub names: Arc<programme::Names>,
     /// Where crashes leave their trace, for the one process that serves the directory; see [`Guard`].
@@ -136,6 +139,7 @@ impl Options {
             vfs: None,
             parked_max: PARKED_MAX,
             paces: Arc::default(),
+            carriers: Arc::default(),
             names: Arc::default(),
             trail: None,
         }
@@ -427,6 +431,10 @@ impl Backend for Sqlite {
 
     fn paces(&self) -> Arc<Paces> {
         Arc::clone(&self.options.paces)
+    }
+
+    fn carriers(&self) -> Arc<Carriers> {
+        Arc::clone(&self.options.carriers)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -4,6 +4,7 @@ use super::message::Hot;
 use super::session::failed;
 use super::{Options, endpoint, message, quota, silence, spend};
 use crate::backend::STORE_NODE;
+use crate::carriers::Carriers;
 use crate::guard::Crashes;
 use crate::listeners::Listeners;
 use crate::looked::Looked;
@@ -33,6 +34,8 @@ pub(super) struct Tx<'c> {
     pub looked: &'c Looked,
     /// The senders whose messages wait in queues of their own.
     pub paces: &'c Paces,
+    /// Which connections share their receipts.
+    pub carriers: &'c Carriers,
     guard: &'c Guard,
     memory: &'c mut Memory,
 }
@@ -277,6 +280,7 @@ pub(super) struct Outside<'w> {
     pub connection: &'w Connection,
     pub looked: &'w Looked,
     pub paces: &'w Paces,
+    pub carriers: &'w Carriers,
     pub guard: &'w Guard,
 }
 
@@ -289,7 +293,7 @@ pub(super) fn transact(
     memory: &mut Memory,
     work: impl FnOnce(&mut Tx<'_>) -> Result<()>,
 ) -> Result<()> {
-    let Outside { connection, looked, paces, guard } = outside;
+    let Outside { connection, looked, paces, carriers, guard } = outside;
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
     statement("BEGIN IMMEDIATE")?;
@@ -308,7 +312,7 @@ pub(super) fn transact(
                 waiting.set(message::count_waiting(connection)?);
             }
         }
-        work(&mut Tx { sql: connection, looked, paces, guard, memory: &mut *memory })?;
+        work(&mut Tx { sql: connection, looked, paces, carriers, guard, memory: &mut *memory })?;
         quota::write(connection, memory.tallies.quotas.take_changed())?;
         spend::write(connection, memory.tallies.spends.take_changed())?;
         statement("COMMIT").map(drop)

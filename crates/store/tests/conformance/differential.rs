@@ -113,6 +113,23 @@ impl Names {
     }
 }
 
+/// What is told of the connections before anything happens.
+fn carriers(share: bool) -> [(ConnectionId, ConnectionId); 2] {
+    [(LINE, LINE), (OTHER_LINE, if share { LINE } else { OTHER_LINE })]
+}
+
+fn open(place: &Place, share: bool) -> Arc<dyn Backend> {
+    let store = place.open();
+    store.carriers().set(carriers(share));
+    store
+}
+
+fn open_model(disk: &Disk, share: bool) -> Model {
+    let model = Model::new(disk.clone());
+    model.carriers().set(carriers(share));
+    model
+}
+
 /// What the model is compared with.
 struct Stores {
     place: Place,
@@ -121,15 +138,17 @@ struct Stores {
     model: Arc<dyn Backend>,
     incarnation: usize,
     names: [Names; 2],
+    /// Whether the first two connections lead to one carrier.
+    share: bool,
 }
 
 impl Stores {
-    fn new(place: Place) -> Self {
+    fn new(place: Place, share: bool) -> Self {
         let disk = disk();
-        let (real, model) = (Some(place.open()), Model::new(disk.clone()));
+        let (real, model) = (Some(open(&place, share)), open_model(&disk, share));
         let incarnation = model.incarnation();
         let names = [Names::default(), Names::default()];
-        Self { place, disk, real, model: Arc::new(model), incarnation, names }
+        Self { place, disk, real, model: Arc::new(model), incarnation, names, share }
     }
 
     fn real(&self) -> &Arc<dyn Backend> {
@@ -144,8 +163,8 @@ impl Stores {
             self.model.close().await.expect("closed");
         }
         drop(self.real.take());
-        self.real = Some(self.place.open());
-        let model = Model::new(self.disk.clone());
+        self.real = Some(open(&self.place, self.share));
+        let model = open_model(&self.disk, self.share);
         self.incarnation = model.incarnation();
         self.model = Arc::new(model);
     }
@@ -191,7 +210,7 @@ pub(crate) fn difference(one: &str, other: &str) -> Option<String> {
 }
 
 async fn tell(seed: u64, place: Place) {
-    let mut stores = Stores::new(place);
+    let mut stores = Stores::new(place, seed % 2 == 1);
     let mut teller = Teller::new(seed);
     for store in [Arc::clone(stores.real()), Arc::clone(&stores.model)] {
         store.default_account(START).await.expect("made");

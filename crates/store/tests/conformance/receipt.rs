@@ -3,6 +3,7 @@
 use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
 use tidings_domain::failure::FailureClass;
+use tidings_domain::id::ConnectionId;
 use tidings_domain::message::{Answer, LATE_RECEIPT_MS, Message, Outcome, RECEIPT_GRACE_MS, Status};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::receipt::{IdForm, Receipt, our_reference};
@@ -66,6 +67,52 @@ fn a_receipt_is_never_given_to_another_recipient() {
         };
         assert_eq!(advance(&store, vec![elsewhere], at(1)).await.parked, 1);
         assert_eq!(status(&store, id).await, Status::Sent);
+    });
+}
+
+#[test]
+fn a_receipt_may_come_on_any_connection_to_the_carrier_of_its_message() {
+    for_each_backend(|store| async move {
+        const THIRD: ConnectionId = ConnectionId::from_key(3);
+        store.carriers().set([(LINE, LINE), (OTHER_LINE, LINE), (THIRD, THIRD)]);
+        let on = |connection, n| Message { connection, ..message(n) };
+        let came = |connection, carrier_id: &str, n: i64| Happening::Receipt {
+            connection,
+            receipt: receipt(carrier_id, number(n as u64), Some(Outcome::Delivered)),
+        };
+        // After the answer, on the first one and on another one.
+        let ids = [(LINE, OTHER_LINE), (OTHER_LINE, LINE), (OTHER_LINE, OTHER_LINE)];
+        for (n, (sent_on, came_on)) in (1..).zip(ids) {
+            let id = sending(&store, on(sent_on, n)).await;
+            let carrier_id = format!("after{n}");
+            advance(&store, vec![taken(id, 1, 0, &carrier_id)], at(1)).await;
+            let out = advance(&store, vec![came(THIRD, &carrier_id, n)], at(2)).await;
+            assert_eq!((out.parked, status(&store, id).await), (1, Status::Sent), "that is another carrier");
+            let out = advance(&store, vec![came(came_on, &carrier_id, n)], at(3)).await;
+            assert_eq!(out.statuses, [Some(Status::Delivered)], "sent on {sent_on:?}, came on {came_on:?}");
+            // Nothing is left of what was expected: the same once more belongs to nobody.
+            assert_eq!(advance(&store, vec![came(came_on, &carrier_id, n)], at(4)).await.parked, 1);
+        }
+        let before = store.statistics(at(4)).await.expect("numbers").parked;
+        // Before the answer, and instead of it.
+        for (n, (sent_on, came_on)) in (11..).zip(ids) {
+            let id = sending(&store, on(sent_on, n)).await;
+            let carrier_id = format!("before{n}");
+            assert_eq!(advance(&store, vec![came(came_on, &carrier_id, n)], at(5)).await.parked, 1);
+            let out = advance(&store, vec![taken(id, 1, 0, &carrier_id)], at(6)).await;
+            assert_eq!(out.statuses, [Some(Status::Delivered)], "sent on {sent_on:?}, came on {came_on:?}");
+        }
+        for (n, (sent_on, came_on)) in (21..).zip(ids) {
+            let id = sending(&store, on(sent_on, n)).await;
+            advance(&store, vec![answered(id, 1, 0, Answer::None)], at(7)).await;
+            let receipt = Receipt {
+                our_reference: Some(our_reference(id, 0)),
+                ..receipt(&format!("instead{n}"), number(n as u64), Some(Outcome::Delivered))
+            };
+            let out = advance(&store, vec![Happening::Receipt { connection: came_on, receipt }], at(8)).await;
+            assert_eq!(out.statuses, [Some(Status::Delivered)], "sent on {sent_on:?}, came on {came_on:?}");
+        }
+        assert_eq!(store.statistics(at(8)).await.expect("numbers").parked, before);
     });
 }
 

@@ -131,9 +131,9 @@ pub async fn claim_at(store: &Arc<dyn Backend>, now: Timestamp) -> Vec<Ticket> {
 
 /// Accepts the message and claims it at the start.
 pub async fn sending(store: &Arc<dyn Backend>, message: Message) -> MessageId {
-    let id = message.id;
+    let (id, queue) = (message.id, Queue::of(message.connection));
     accept(store, [message]).await;
-    let tickets = claim_at(store, START).await;
+    let tickets = store.claim(queue, MANY, START).await.expect("claimed").tickets;
     assert!(tickets.iter().any(|ticket| ticket.message.id == id), "claimed");
     id
 }

@@ -3,7 +3,7 @@
 use super::{Commit, Due, Lane, Messages, Row};
 use crate::backend::*;
 use crate::model::Tables;
-use crate::{Error, Result};
+use crate::{Carriers, Error, Result};
 use std::sync::Arc;
 use tidings_domain::account::Realm;
 use tidings_domain::address::PhoneNumber;
@@ -158,6 +158,10 @@ impl Messages {
         Arc::clone(&self.queue.paces)
     }
 
+    pub(in crate::model) fn carriers(&self) -> Arc<Carriers> {
+        Arc::clone(&self.carriers)
+    }
+
     /// From here on these senders have a pace.
     pub(in crate::model) fn set_paces(&mut self, paces: Arc<Paces>) {
         self.queue.paces = paces;
@@ -181,7 +185,7 @@ impl Messages {
         if let Some(due) = row.due.take() {
             self.queue.take(due, row.message.expires_at);
         }
-        let line = row.message.connection;
+        let line = self.carriers.first(row.message.connection);
         for (n, segment) in (0_u8..).zip(&row.life.segments) {
             if let Some(carrier_id) = segment.carrier_id() {
                 self.outstanding.forget(line, &expected_form(&row.message, n, carrier_id), (id, n));

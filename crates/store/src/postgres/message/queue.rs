@@ -1,7 +1,7 @@
 //! The queues and the clock: what is claimed, what is looked at when its moment comes, and how much waits.
 
 use super::Commit;
-use super::sheet::{Needs, Sheet, Slot, TEXT, columns, slot};
+use super::sheet::{Needs, Slot, TEXT, columns, slot};
 use crate::backend::*;
 use crate::column;
 use crate::due::{CLOCK_BACK_MS, Due, LOOK_AGAIN};
@@ -343,7 +343,7 @@ impl Commit<'_> {
                 let status = self.apply_to(tx, id, Input::TimeUp).await?;
                 if status.is_none() && late {
                     // The time for a late receipt is over: nothing more is expected.
-                    end_waiting(&mut tx.sheets.messages, id);
+                    end_waiting(tx, id);
                 }
             }
             None => {}
@@ -359,9 +359,11 @@ impl Commit<'_> {
     }
 }
 
-fn end_waiting(sheet: &mut Sheet, id: MessageId) {
+fn end_waiting(tx: &mut Tx, id: MessageId) {
+    let sheet = &mut tx.sheets.messages;
     let slot = sheet.slot(id);
     let message = Arc::clone(&slot.message);
+    let under = tx.carriers.first(message.connection);
     let segments = slot.life.segments.clone();
     slot.due = None;
     slot.life.state = State::Unconfirmed { until: Timestamp::from_millis(0) };
@@ -369,9 +371,9 @@ fn end_waiting(sheet: &mut Sheet, id: MessageId) {
     for (n, segment) in segments.iter().enumerate() {
         let n = n as u8;
         if let Some(carrier_id) = segment.carrier_id() {
-            sheet.forget_receipt(&message, n, receipt::canonical(carrier_id));
+            sheet.forget_receipt(under, &message, n, receipt::canonical(carrier_id));
         }
-        sheet.forget_receipt(&message, n, reference_form(our_reference(id, n)));
+        sheet.forget_receipt(under, &message, n, reference_form(our_reference(id, n)));
     }
 }
 

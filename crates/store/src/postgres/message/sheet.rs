@@ -309,17 +309,24 @@ impl Sheet {
 
     pub(super) fn expect_receipt(
         &mut self,
+        under: ConnectionId,
         message: &Message,
         segment: u8,
         canonical: String,
         carrier_id: String,
     ) {
-        let place = ((message.connection.key(), canonical), message.id.key(), segment);
+        let place = ((under.key(), canonical), message.id.key(), segment);
         self.expected.insert(place, Some((carrier_id, message.account.key())));
     }
 
-    pub(super) fn forget_receipt(&mut self, message: &Message, segment: u8, canonical: String) {
-        self.expected.insert(((message.connection.key(), canonical), message.id.key(), segment), None);
+    pub(super) fn forget_receipt(
+        &mut self,
+        under: ConnectionId,
+        message: &Message,
+        segment: u8,
+        canonical: String,
+    ) {
+        self.expected.insert(((under.key(), canonical), message.id.key(), segment), None);
     }
 
     /// Adds what has to be written.

@@ -199,7 +199,7 @@ impl Commit<'_> {
                 let status = self.apply_to(tx, hot, Input::TimeUp)?;
                 if status.is_none() && late {
                     // The time for a late receipt is over: nothing more is expected.
-                    end_waiting(tx.sql, &message, &segments, due)?;
+                    end_waiting(tx, &message, &segments, due)?;
                 }
                 Ok(())
             }
@@ -222,15 +222,16 @@ impl Commit<'_> {
     }
 }
 
-fn end_waiting(sql: &Sql, message: &Message, segments: &[Segment], due: Option<Due>) -> Result<()> {
+fn end_waiting(tx: &Tx<'_>, message: &Message, segments: &[Segment], due: Option<Due>) -> Result<()> {
+    let sql = tx.sql;
     if let Some(due) = due {
         due.delete(sql, message)?;
     }
     for (n, segment) in segments.iter().enumerate() {
         if let Some(carrier_id) = segment.carrier_id() {
-            forget_receipt(sql, message, n as u8, &receipt::canonical(carrier_id))?;
+            forget_receipt(tx, message, n as u8, &receipt::canonical(carrier_id))?;
         }
-        forget_receipt(sql, message, n as u8, &reference_form(our_reference(message.id, n as u8)))?;
+        forget_receipt(tx, message, n as u8, &reference_form(our_reference(message.id, n as u8)))?;
     }
     sql.prepare_cached("UPDATE message SET until = NULL, lane = NULL, due_at = NULL WHERE id = ?1")
         .and_then(|mut s| s.execute([message.id.key()]))
