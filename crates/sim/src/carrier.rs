@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::stage::{Life, Stage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use tidings_carriers::{
     Acknowledge, CarrierEvent, InboundPart, Link, LinkState, Permit, Submission, Tag, Window,
 };
@@ -37,6 +37,8 @@ pub struct Carrier {
     plan: ConnectionPlan,
     books: Mutex<Books>,
     bell: Notify,
+    /// Those of all connections that lead to it, if there are several.
+    ways: OnceLock<Vec<Weak<Carrier>>>,
 }
 
 /// What the carrier knows, whoever speaks to it.
@@ -73,10 +75,27 @@ pub fn nobody() -> Link {
 }
 
 impl Carrier {
-    /// The carrier of the connection at this place.
-    pub fn new(stage: &Arc<Stage>, place: usize) -> Arc<Self> {
-        let plan = stage.plan.connections[place].clone();
-        Arc::new(Self { stage: Arc::clone(stage), place, plan, books: Mutex::default(), bell: Notify::new() })
+    /// Those of all connections, in their order.
+    pub fn all(stage: &Arc<Stage>) -> Vec<Arc<Self>> {
+        let one = |(place, plan): (usize, &ConnectionPlan)| {
+            let (books, ways) = (Mutex::default(), OnceLock::new());
+            let (stage, plan) = (Arc::clone(stage), plan.clone());
+            Arc::new(Self { stage, place, plan, books, bell: Notify::new(), ways })
+        };
+        let all: Vec<Arc<Self>> = stage.plan.connections.iter().enumerate().map(one).collect();
+        if stage.plan.one_carrier {
+            for carrier in &all {
+                carrier.ways.get_or_init(|| all.iter().map(Arc::downgrade).collect());
+            }
+        }
+        all
+    }
+
+    /// Where it offers a report: nearly always here.
+    fn way(self: &Arc<Self>, report: u32) -> Arc<Self> {
+        let mut random = Random::of(self.stage.plan.seed, &[503, self.place as u64, u64::from(report)]);
+        let ways = self.ways.get().filter(|_| random.hits(300));
+        ways.and_then(|ways| random.pick(ways).upgrade()).unwrap_or_else(|| Arc::clone(self))
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -566,7 +585,7 @@ impl Session {
             Style::DecimalThenHex => IdForm::DecimalThenHex,
         };
         let receipt = Receipt { carrier_id, id_form, our_reference, parties, outcome: outcome(says), raw };
-        self.carrier.owe(at_ms, Owed { report, what: What::Receipt(receipt) });
+        self.carrier.way(report).owe(at_ms, Owed { report, what: What::Receipt(receipt) });
     }
 
     fn answer_of_phone(&self, at_ms: Ms, parties: &[String]) {
@@ -591,7 +610,7 @@ impl Session {
             beside: Vec::new(),
             opened: None,
         };
-        self.carrier.owe(at_ms, Owed { report, what: What::Inbound(part) });
+        self.carrier.way(report).owe(at_ms, Owed { report, what: What::Inbound(part) });
     }
 
     async fn act(&mut self, todo: Todo) {

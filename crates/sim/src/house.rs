@@ -92,7 +92,7 @@ impl House {
             }
             endpoints.push(id);
         }
-        let carriers = (0..stage.plan.connections.len()).map(|place| Carrier::new(&stage, place)).collect();
+        let carriers = Carrier::all(&stage);
         let current = Mutex::new(vec![None; stage.plan.nodes.len()]);
         Arc::new(Self {
             stage,
@@ -267,15 +267,16 @@ impl House {
 
 /// How every process at a node is set up.
 fn settings(plan: &Plan, node: usize) -> Settings {
-    let (several, has_pool) = (plan.connections.len() > 1, plan.has_pool());
+    let has_pool = plan.has_pool();
+    let by_prefix = plan.connections.len() > 1 && !has_pool && !plan.one_carrier;
     let connections = plan.connections.iter().enumerate().map(|(place, connection)| ConnectionSettings {
         name: place.to_string(),
         environment: plan.environment(),
         pace_per_s: connection.pace_per_s,
-        prefixes: if several && !has_pool { vec![Plan::prefix(place)] } else { Vec::new() },
+        prefixes: if by_prefix { vec![Plan::prefix(place)] } else { Vec::new() },
         senders: if has_pool { senders_of(plan, place) } else { Vec::new() },
         replies: false,
-        of_carrier: None,
+        of_carrier: plan.one_carrier.then(|| "north".to_owned()),
         carrier: list::Settings::Simulator(Default::default()),
     });
     Settings {

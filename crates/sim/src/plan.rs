@@ -25,6 +25,8 @@ pub struct Plan {
     pub nodes: Vec<NodePlan>,
     /// The connections.
     pub connections: Vec<ConnectionPlan>,
+    /// Whether they all lead to one carrier, which may report on any of them.
+    pub one_carrier: bool,
     /// Addresses of webhooks: the account's own, then those that messages name.
     pub endpoints: Vec<EndpointPlan>,
     /// How many different people are sent to.
@@ -328,6 +330,7 @@ mod label {
     pub const SENDER: u64 = 11;
     pub const SPEND: u64 = 12;
     pub const BEGIN: u64 = 13;
+    pub const CARRIER: u64 = 14;
 }
 
 impl Plan {
@@ -389,6 +392,9 @@ impl Plan {
             (0..count).map(|place| ConnectionPlan::of(seed, place, faults)).collect();
         let (senders, dailies, zone) = senders(seed, faults, connections.len());
         let begin_ms = begin_ms(seed, faults, zone, active_ms);
+        // Where ids collide, those of two carriers do.
+        let may_be_one = connections.len() > 1 && !has_pool(&senders) && !faults.has(Fault::IdsCollide);
+        let one_carrier = may_be_one && Random::of(seed, &[label::CARRIER]).hits(400);
         let mut plan = Self {
             seed,
             faults,
@@ -407,6 +413,7 @@ impl Plan {
             max_tries: if faults.has(Fault::FewTries) { size.between(1, 3) as u32 } else { 8 },
             nodes,
             connections,
+            one_carrier,
             rates,
         };
         plan.deeds = deeds(&plan, size.between(20, 80) as u32);
@@ -444,7 +451,7 @@ impl Plan {
 
     /// Whether the senders decide the connections.
     pub fn has_pool(&self) -> bool {
-        self.senders.iter().any(|sender| sender.is_pooled)
+        has_pool(&self.senders)
     }
 
     /// When the first day of the limits of senders ends, if that is while something may go wrong: then much happens around it.
@@ -469,6 +476,10 @@ impl Plan {
     pub fn prefix(connection: usize) -> String {
         format!("467{}", connection + 1)
     }
+}
+
+fn has_pool(senders: &[SenderPlan]) -> bool {
+    senders.iter().any(|sender| sender.is_pooled)
 }
 
 impl ConnectionPlan {

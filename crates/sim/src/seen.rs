@@ -227,10 +227,15 @@ impl<'r> Seen<'r> {
     /// The connection that a message must go out on.
     pub fn connection_of(&self, message: i64) -> Option<usize> {
         let (wish, _) = self.wish(message)?;
-        if !wish.is_pooled {
+        if !wish.is_pooled && !self.plan.one_carrier {
             return Some(wish.connection);
         }
-        let sender = self.messages.get(&message)?.stored.message.sender.to_string();
+        let message = &self.messages.get(&message)?.stored.message;
+        if self.plan.one_carrier {
+            // They are registered in their order, and first of all.
+            return usize::try_from(message.connection.key() - 1).ok();
+        }
+        let sender = message.sender.to_string();
         self.plan.senders.iter().find(|known| known.number == sender).map(|known| known.connection)
     }
 
