@@ -508,6 +508,44 @@ mod tests {
         assert_eq!(warned(&again.replace("system_id = \"", "system_id = \"second-")), 0, "another account");
     }
 
+    #[test]
+    fn connections_to_one_carrier_are_alike_where_it_matters() {
+        let (key, second) = ("carrier = \"acme\"\n", NORTH.replace("north", "south"));
+        let problems = |first: &str, second_more: &str| {
+            let text = format!("{NORTH}password = \"x\"\n{first}{second}password = \"x\"\n{second_more}");
+            match Config::parse(FILE_NAME, &text, &BTreeMap::new(), Secrets::Left) {
+                Ok(config) => {
+                    let warned = config.warnings();
+                    assert!(
+                        !warned.iter().any(|warning| warning.contains("bind as one account")),
+                        "{warned:?}"
+                    );
+                    assert!(config.show().contains(r#"carrier = "acme""#));
+                    Vec::new()
+                }
+                Err(problems) => problems.into_iter().map(|one| one.to_string()).collect::<Vec<_>>(),
+            }
+        };
+        assert_eq!(problems(key, key), [""; 0]);
+        for (second_more, expected) in [
+            (
+                "carrier = \"acme\"\nreplies = false\n",
+                r#"is "acme", as of "north", which has another replies; make both the same, or name another carrier"#,
+            ),
+            (
+                "carrier = \"acme\"\nconcatenation = \"payload\"\n",
+                r#"is "acme", as of "north", which has another way of taking long texts and national letters; make both the same, or name another carrier"#,
+            ),
+            ("carrier = \"Acme!\"\n", "must be small letters, digits and dashes, at most 40; rename it"),
+        ] {
+            let found = problems(key, second_more);
+            assert!(
+                matches!(&found[..], [one] if one.contains(r#"key "carrier""#) && one.ends_with(expected)),
+                "{found:#?}"
+            );
+        }
+    }
+
     fn password(config: &Config) -> &str {
         match &config.connections[0].carrier {
             Settings::Smpp(settings) => &settings.password.0,

@@ -20,7 +20,7 @@ use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quota::{Count, Used};
 use tidings_domain::registration::Capability;
-use tidings_domain::routing::{self, Route, Routes};
+use tidings_domain::routing::{self, Route, Routes, Standing};
 use tidings_domain::sender::Sender;
 use tidings_domain::text;
 use tidings_domain::time::Timestamp;
@@ -100,6 +100,11 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         let place = usize::try_from(one.key() - 1).unwrap_or(usize::MAX);
         config.connections.get(place).and_then(paused)
     };
+    // How links are only the processes know that have them.
+    let standing = |one: ConnectionId| match why_paused(one) {
+        Some(_) => Standing::Closed,
+        None => Standing::Elsewhere,
+    };
     let (sender, choice) = match pool {
         Some(pool) => {
             let asked = (pool.name.clone(), pool.senders.clone(), vec![(realm, recipient)]);
@@ -116,9 +121,15 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
             let routes = routes(&config, true);
             let is_full = |sender: &Sender| full(sender).is_some_and(|full| full.opens_at.is_some());
             let look = |sender: &Sender| {
-                // How links are only the processes know that have them.
                 let waits = |one| why_paused(one).map(|_| Unusable::Paused);
-                pool::look(*sender, wish, Routes::of(&routes), &policy.senders, is_full(sender), waits)
+                pool::look(
+                    *sender,
+                    wish,
+                    Routes { all: &routes, look: &standing },
+                    &policy.senders,
+                    is_full(sender),
+                    waits,
+                )
             };
             let last = last.first().copied().unwrap_or_default();
             let (sender, choice) = pool::choose(&pool, recipient, last, look);
@@ -134,7 +145,10 @@ pub async fn run(how: How, place: &Place, output: Output) -> anyhow::Result<()> 
         (_, sender) => sender.map(Source::Sender),
     };
     let programme = programme_of(&programmes, programme.as_deref(), source.as_ref())?;
-    let route = route(&config, whose.environment, sender.as_ref(), recipient);
+    let all = routes(&config, sender.is_some());
+    // Without a sender it is asked of any.
+    let from = sender.unwrap_or(Sender::PhoneNumber(recipient));
+    let route = routing::route(Routes { all: &all, look: &standing }, whose.environment, &from, recipient);
     let refused = refused(&programmes, sender, recipient, programme.as_ref());
     let hold = operator.store.hold().await?.map(|why| format!("all sending is held: {why}"));
     let paused = route.and_then(why_paused).map(|why| format!("its connection is paused: {why}"));
@@ -283,18 +297,6 @@ fn routes(config: &Config, with_senders: bool) -> Vec<Route> {
         });
     }
     routes
-}
-
-/// Which connection takes it. Without a sender it is asked of any.
-fn route(
-    config: &Config,
-    environment: Environment,
-    sender: Option<&Sender>,
-    recipient: PhoneNumber,
-) -> Option<ConnectionId> {
-    let routes = routes(config, sender.is_some());
-    let anybody = Sender::PhoneNumber(recipient);
-    routing::route(Routes::of(&routes), environment, sender.unwrap_or(&anybody), recipient)
 }
 
 /// What the sender cannot do, whatever the gate says.

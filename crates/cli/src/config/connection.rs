@@ -237,13 +237,13 @@ fn wrong_carrier(
     if !is_name(name) {
         return Some(NO_NAME.to_owned());
     }
-    let other = before.iter().find(|one| one.of_carrier.as_deref() == Some(name))?;
-    let differs = if other.environment != environment {
-        "environment"
-    } else if other.replies != common.replies {
+    let is_of_it =
+        |one: &&Connection| one.environment == environment && one.of_carrier.as_deref() == Some(name);
+    let other = before.iter().find(is_of_it)?;
+    let differs = if other.replies != common.replies {
         "replies"
     } else if text_options(&other.carrier) != text_options(settings) {
-        "way of taking text (encodings, long messages)"
+        "way of taking long texts and national letters"
     } else {
         return None;
     };
