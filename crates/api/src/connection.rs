@@ -13,6 +13,7 @@ fn shown(now: &ConnectionNow) -> Connection<'_> {
     Connection {
         id: Shown(now.connection.id),
         name: &now.connection.name,
+        carrier: now.of_carrier.as_deref(),
         kind: now.kind,
         state: now.state.as_str(),
         state_detail: match &now.state {

@@ -297,6 +297,8 @@ pub enum Cancel {
 pub struct ConnectionNow {
     /// Its id, name, environment and pause.
     pub connection: Connection,
+    /// What its carrier is called, if several connections lead to it.
+    pub of_carrier: Option<String>,
     /// What kind of carrier.
     pub kind: &'static str,
     /// How the link is.
@@ -629,6 +631,7 @@ impl Engine {
                 let lane = lanes.any(*id);
                 Some(ConnectionNow {
                     connection: known.get(id)?.clone(),
+                    of_carrier: place.of_carrier.clone(),
                     kind: place.carrier.kind(),
                     state: self.inner.link_state(*id, &nodes),
                     window: lane.map_or((0, 0), |lane| (lane.window.size(), lane.window.taken())),

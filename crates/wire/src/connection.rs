@@ -35,6 +35,8 @@ pub struct Connection<'a> {
     pub id: Shown<ConnectionId>,
     /// Its name in the configuration.
     pub name: &'a str,
+    /// What its carrier is called, if several connections lead to it.
+    pub carrier: Option<&'a str>,
     /// The kind of carrier.
     pub kind: &'a str,
     /// `connecting`, `up`, `refused`, `stopped`, or `elsewhere` (another node holds it).
