@@ -530,11 +530,11 @@ mod tests {
         for (second_more, expected) in [
             (
                 "carrier = \"acme\"\nreplies = false\n",
-                r#"is "acme", as of "north", which has another replies; make both the same, or name another carrier"#,
+                r#"is "acme", as of "north", and they differ in "replies"; make that the same, or name another carrier"#,
             ),
             (
-                "carrier = \"acme\"\nconcatenation = \"payload\"\n",
-                r#"is "acme", as of "north", which has another way of taking long texts and national letters; make both the same, or name another carrier"#,
+                "carrier = \"acme\"\nreplies = false\nconcatenation = \"payload\"\n",
+                r#"is "acme", as of "north", and they differ in "replies" and "concatenation"; make that the same, or name another carrier"#,
             ),
             ("carrier = \"Acme!\"\n", "must be small letters, digits and dashes, at most 40; rename it"),
         ] {

@@ -500,7 +500,7 @@ async fn store(report: &mut Report, operator: Operator, place: &Place, said: Opt
         report.doubtful(
             "receipts",
             format!("{} to no message that is known", numbered(numbers.parked, "belongs", "belong")),
-            "if they stay, set receipt_id of the connection to what the carrier writes",
+            "if they stay, set receipt_id of the connection to what the carrier writes, or the same carrier for connections that get each other’s receipts",
         );
     }
     if let Err(why) = operator.close().await {

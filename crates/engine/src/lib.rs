@@ -386,7 +386,10 @@ impl Engine {
             senders: configured.senders.clone(),
         };
         let routes: Vec<Route> = settings.connections.iter().enumerate().map(route).collect();
-        store.carriers().set(routes.iter().map(|route| (route.connection, route.carrier)));
+        let called = connections.iter().zip(&settings.connections);
+        store.carriers().set(called.filter_map(|(connection, configured)| {
+            Some((connection.id, configured.environment, configured.of_carrier.as_deref()?))
+        }));
         let ids = connections.iter().map(|connection| connection.id);
         let inner = Arc::new(Inner {
             telemetry: telemetry::Telemetry::new(

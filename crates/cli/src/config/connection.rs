@@ -53,7 +53,7 @@ section! {
         replies: bool = true;
         /// What its carrier is called, where several connections lead to one: those that fit a message equally well share
         /// what there is to send, and a receipt that comes on one is looked for on the others too. With several nodes, each of
-        /// them sends what it accepted on the connection that it has. Letters, digits and dashes as in a name.
+        /// them sends what it accepted on the connection that it has. Small letters, digits and dashes.
         carrier: Option<String> = None, example r#""north""#;
     }
 }
@@ -240,17 +240,18 @@ fn wrong_carrier(
     let is_of_it =
         |one: &&Connection| one.environment == environment && one.of_carrier.as_deref() == Some(name);
     let other = before.iter().find(is_of_it)?;
-    let differs = if other.replies != common.replies {
-        "replies"
-    } else if text_options(&other.carrier) != text_options(settings) {
-        "way of taking long texts and national letters"
-    } else {
-        return None;
-    };
-    Some(format!(
-        r#"is "{name}", as of "{}", which has another {differs}; make both the same, or name another carrier"#,
-        other.name
-    ))
+    let (ours, theirs) = (text_options(settings), text_options(&other.carrier));
+    let differ = [
+        (r#""replies""#, other.replies != common.replies),
+        (r#""concatenation""#, ours.concatenation != theirs.concatenation),
+        (r#""single_shift""#, ours.single_shift != theirs.single_shift),
+        (r#""locking_shift""#, ours.locking_shift != theirs.locking_shift),
+    ];
+    let differ: Vec<&str> = differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
+    (!differ.is_empty()).then(|| {
+        let (first, keys) = (&other.name, differ.join(" and "));
+        format!(r#"is "{name}", as of "{first}", and they differ in {keys}; make that the same, or name another carrier"#)
+    })
 }
 
 const NO_NAME: &str = "must be small letters, digits and dashes, at most 40; rename it";

@@ -11,6 +11,7 @@ use super::Tables;
 use super::event::Subject;
 use super::node::Queued;
 use crate::backend::*;
+use crate::carriers::Lines;
 use crate::{ByPurpose, Carriers, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -171,18 +172,18 @@ impl Queues {
 /// Segments for which a receipt may come, by the form of their id: with the carrier's id as it was answered.
 #[derive(Debug, Clone, Default)]
 struct Outstanding {
-    by_line: BTreeMap<ConnectionId, BTreeMap<String, Segments>>,
+    by_line: BTreeMap<i64, BTreeMap<String, Segments>>,
 }
 
 type Segments = BTreeMap<(MessageId, u8), String>;
 
 impl Outstanding {
-    fn expect(&mut self, line: ConnectionId, form: String, segment: (MessageId, u8), carrier_id: &str) {
+    fn expect(&mut self, line: i64, form: String, segment: (MessageId, u8), carrier_id: &str) {
         let forms = self.by_line.entry(line).or_default();
         forms.entry(form).or_default().insert(segment, carrier_id.to_owned());
     }
 
-    fn forget(&mut self, line: ConnectionId, form: &str, segment: (MessageId, u8)) {
+    fn forget(&mut self, line: i64, form: &str, segment: (MessageId, u8)) {
         let Some(forms) = self.by_line.get_mut(&line) else { return };
         let Some(segments) = forms.get_mut(form) else { return };
         segments.remove(&segment);
@@ -191,11 +192,7 @@ impl Outstanding {
         }
     }
 
-    fn under(
-        &self,
-        line: ConnectionId,
-        form: &str,
-    ) -> impl Iterator<Item = (&(MessageId, u8), &String)> + use<'_> {
+    fn under(&self, line: i64, form: &str) -> impl Iterator<Item = (&(MessageId, u8), &String)> + use<'_> {
         self.by_line.get(&line).and_then(|forms| forms.get(form)).into_iter().flatten()
     }
 }
@@ -204,36 +201,36 @@ impl Outstanding {
 #[derive(Debug, Clone, Default)]
 struct ParkedReceipts {
     rows: BTreeMap<u64, Parked>,
-    by_form: BTreeMap<ConnectionId, BTreeMap<String, BTreeSet<u64>>>,
+    by_form: BTreeMap<i64, BTreeMap<String, BTreeSet<u64>>>,
     ever: u64,
 }
 
 #[derive(Debug, Clone)]
 struct Parked {
-    line: ConnectionId,
+    lines: Lines,
     forms: Vec<String>,
     receipt: Receipt,
     at: Timestamp,
 }
 
 impl ParkedReceipts {
-    fn park(&mut self, line: ConnectionId, receipt: Receipt, now: Timestamp) {
+    fn park(&mut self, lines: Lines, receipt: Receipt, now: Timestamp) {
         let forms: Vec<String> = receipt::forms(&receipt).collect();
         if forms.is_empty() {
             // Its id has no form in which an answer could have given it.
             return;
         }
         self.ever += 1;
-        let of_line = self.by_form.entry(line).or_default();
+        let of_line = self.by_form.entry(lines.filed).or_default();
         for form in &forms {
             of_line.entry(form.clone()).or_default().insert(self.ever);
         }
-        self.rows.insert(self.ever, Parked { line, forms, receipt, at: now });
+        self.rows.insert(self.ever, Parked { lines, forms, receipt, at: now });
     }
 
     fn unpark(&mut self, number: u64) {
         let Some(parked) = self.rows.remove(&number) else { return };
-        let Some(of_line) = self.by_form.get_mut(&parked.line) else { return };
+        let Some(of_line) = self.by_form.get_mut(&parked.lines.filed) else { return };
         for form in &parked.forms {
             let Some(numbers) = of_line.get_mut(form) else { continue };
             numbers.remove(&number);
@@ -244,7 +241,7 @@ impl ParkedReceipts {
     }
 
     /// Those that were parked under this form since then.
-    fn under(&self, line: ConnectionId, form: &str, since: Timestamp) -> Vec<u64> {
+    fn under(&self, line: i64, form: &str, since: Timestamp) -> Vec<u64> {
         let numbers = self.by_form.get(&line).and_then(|of_line| of_line.get(form));
         let numbers = numbers.into_iter().flatten().copied();
         numbers.filter(|number| self.rows.get(number).is_some_and(|parked| parked.at >= since)).collect()
@@ -349,11 +346,11 @@ impl Tables {
             let status = match happening {
                 Happening::To { message, input } => commit.apply(message, input),
                 Happening::Receipt { connection, receipt } => {
-                    let line = commit.tables.messages.carriers.first(connection);
-                    match commit.find(line, &receipt) {
+                    let lines = commit.tables.messages.carriers.lines(connection);
+                    match commit.find(lines, &receipt) {
                         Some((message, input)) => commit.apply(message, input),
                         None => {
-                            commit.tables.messages.parked.park(line, receipt, now);
+                            commit.tables.messages.parked.park(lines, receipt, now);
                             commit.out.parked += 1;
                             None
                         }
@@ -383,7 +380,7 @@ impl<'a> Commit<'a> {
             self.out.ignored += 1;
             return None;
         };
-        let line = messages.carriers.first(row.message.connection);
+        let line = messages.carriers.lines(row.message.connection).filed;
         let mut forms = Vec::new();
         if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = &input {
             let form = expected_form(&row.message, *segment, carrier_id);
@@ -420,7 +417,7 @@ impl<'a> Commit<'a> {
     /// A receipt that was parked may have found its segment now.
     fn look_at_parked(&mut self, number: u64) {
         let Some(parked) = self.tables.messages.parked.rows.get(&number) else { return };
-        if let Some((message, input)) = self.find(parked.line, &parked.receipt) {
+        if let Some((message, input)) = self.find(parked.lines, &parked.receipt) {
             self.tables.messages.parked.unpark(number);
             self.apply(message, input);
         }
@@ -433,7 +430,7 @@ impl<'a> Commit<'a> {
         let before = std::mem::replace(&mut row.life, life);
         let (message, life) = (&row.message, &row.life);
         let sign = reachability::sign(before.state.status(), life);
-        let line = carriers.first(message.connection);
+        let line = carriers.lines(message.connection).filed;
         row.updated_at = self.now;
         let publishes = effects.iter().rev().find_map(|effect| match effect {
             Effect::Publish(event) => Some(event),
@@ -517,10 +514,10 @@ impl<'a> Commit<'a> {
     }
 
     /// The segment that a receipt speaks of, as an input to its message; `None` where that is not certain.
-    fn find(&self, line: ConnectionId, receipt: &Receipt) -> Option<(MessageId, Input)> {
+    fn find(&self, lines: Lines, receipt: &Receipt) -> Option<(MessageId, Input)> {
         let messages = &self.tables.messages;
         let mut candidates: Vec<Candidate> = Vec::new();
-        for form in receipt::forms(receipt) {
+        for (line, form) in lines.forms(receipt) {
             // Our reference comes last, and is asked only where the id says nothing: others may have the same.
             if is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
                 break;

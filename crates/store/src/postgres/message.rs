@@ -20,11 +20,11 @@ pub(super) use sheet::{Needs, Sheet};
 use super::transaction::{self, Tx};
 use super::{review, silence, suppression};
 use crate::backend::*;
+use crate::carriers::Lines;
 use crate::column;
 use crate::due::{CANDIDATES_MAX, LOOK_AGAIN, due_row, queue_of};
 use crate::listeners::Listeners;
 use crate::{Key, Result};
-use sheet::forms_of;
 use std::sync::Arc;
 use tidings_domain::conversation::is_lost;
 use tidings_domain::event::Event;
@@ -58,10 +58,10 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut transaction::Need
         Happening::To { message, input } => {
             needs.messages.message(sheet, *message);
             let Some(slot) = sheet.known(*message) else { return };
-            let connection = tx.carriers.first(slot.message.connection).key();
+            let line = tx.carriers.lines(slot.message.connection).filed;
             if let Input::Answered { segment, answer: Answer::Accepted { carrier_id }, .. } = input {
                 let form = expected_form(&slot.message, *segment, carrier_id);
-                needs.messages.comes_under((connection, form));
+                needs.messages.comes_under((line, form));
             }
             match input {
                 Input::Answered { answer: Answer::Refused(failure), .. } if suppresses(failure) => {
@@ -71,18 +71,18 @@ fn happening_needs(happening: &Happening, tx: &Tx, needs: &mut transaction::Need
                     if tx.may_be_parked() =>
                 {
                     let form = expected_form(&slot.message, *segment, carrier_id);
-                    needs.messages.parked(sheet, (connection, form));
+                    needs.messages.parked(sheet, (line, form));
                 }
                 Input::Answered { segment, answer: Answer::None, .. } if tx.may_be_parked() => {
                     let reference = reference_form(our_reference(*message, *segment));
-                    needs.messages.parked(sheet, (connection, reference));
+                    needs.messages.parked(sheet, (line, reference));
                 }
                 _ => {}
             }
         }
         Happening::Receipt { connection, receipt } => {
             let mut candidates = Vec::new();
-            for form in forms_of(tx.carriers.first(*connection), receipt) {
+            for form in tx.carriers.lines(*connection).forms(receipt) {
                 if is_reference(&form.1) && receipt::choose(receipt, &candidates).is_some() {
                     break;
                 }
@@ -132,12 +132,12 @@ pub(super) async fn advance(
                 tx.contain(*message, apply).await?.flatten()
             }
             Happening::Receipt { connection, receipt } => {
-                let connection = tx.carriers.first(*connection);
-                let handle = async |tx: &mut Tx| commit.receipt(tx, connection, receipt).await;
+                let lines = tx.carriers.lines(*connection);
+                let handle = async |tx: &mut Tx| commit.receipt(tx, lines, receipt).await;
                 match tx.contain(receipt, handle).await? {
                     Some(status) => status,
                     None => {
-                        tx.park_unread(connection, receipt, *now);
+                        tx.park_unread(lines.filed, receipt, *now);
                         commit.out.parked += 1;
                         None
                     }
@@ -204,14 +204,14 @@ impl<'a> Commit<'a> {
             }
             _ => None,
         };
-        let under = tx.carriers.first(message.connection);
+        let lines = tx.carriers.lines(message.connection);
         let is_open = slot.life.state.wakes_at().is_some();
         let (rules, answered) = (self.rules(), answered(&input));
         let transition = slot.life.apply(input, message.terms(), self.now, rules);
         if let Some((segment, form, carrier_id)) = &accepted {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if is_open {
-                sheet.expect_receipt(under, &message, *segment, form.clone(), carrier_id.clone());
+                sheet.expect_receipt(lines.filed, &message, *segment, form.clone(), carrier_id.clone());
             }
         }
         let Ok(transition) = transition else {
@@ -233,9 +233,9 @@ impl<'a> Commit<'a> {
         }
         self.write(tx, id, transition.life, transition.effects).await?;
         for form in forms {
-            for (number, receipt) in tx.find_parked(&(under.key(), form), submitted_at).await? {
-                if let Some((whose, after)) = Box::pin(self.match_receipt(tx, under, &receipt)).await? {
-                    tx.unpark(under, number, &receipt);
+            for (number, receipt) in tx.find_parked(&(lines.filed, form), submitted_at).await? {
+                if let Some((whose, after)) = Box::pin(self.match_receipt(tx, lines, &receipt)).await? {
+                    tx.unpark(lines.filed, number, &receipt);
                     // It may have become certain that it is another's.
                     if whose == id {
                         status = after.unwrap_or(status);
@@ -252,7 +252,7 @@ impl<'a> Commit<'a> {
         let slot = sheet.slot(id);
         let message = Arc::clone(&slot.message);
         let wanted = due_row(&message, &life.state, &tx.paces);
-        let under = tx.carriers.first(message.connection);
+        let line = tx.carriers.lines(message.connection).filed;
         let stood = queue_of(slot.due);
         match (slot.due, wanted) {
             // A row that is due too early is moved when its time comes: most messages have ended by then.
@@ -283,13 +283,13 @@ impl<'a> Commit<'a> {
         };
         for n in life.newly_unanswered(&before) {
             // No id was given; a receipt that names our own reference may still settle it.
-            sheet.expect_receipt(under, &message, n, reference_form(our_reference(id, n)), String::new());
+            sheet.expect_receipt(line, &message, n, reference_form(our_reference(id, n)), String::new());
         }
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
                     sheet.forget_receipt(
-                        under,
+                        line,
                         &message,
                         n as u8,
                         expected_form(&message, n as u8, carrier_id),
@@ -323,16 +323,11 @@ impl<'a> Commit<'a> {
         publish(tx, &listeners, message, event, &mut self.out.told);
     }
 
-    async fn receipt(
-        &mut self,
-        tx: &mut Tx,
-        connection: ConnectionId,
-        receipt: &Receipt,
-    ) -> Result<Option<Status>> {
-        match self.match_receipt(tx, connection, receipt).await? {
+    async fn receipt(&mut self, tx: &mut Tx, lines: Lines, receipt: &Receipt) -> Result<Option<Status>> {
+        match self.match_receipt(tx, lines, receipt).await? {
             Some((_, status)) => Ok(status),
             None => {
-                self.out.forgotten += tx.park(connection, receipt, self.now).await?;
+                self.out.forgotten += tx.park(lines.filed, receipt, self.now).await?;
                 self.out.parked += 1;
                 Ok(None)
             }
@@ -344,11 +339,11 @@ impl<'a> Commit<'a> {
     async fn match_receipt(
         &mut self,
         tx: &mut Tx,
-        connection: ConnectionId,
+        lines: Lines,
         receipt: &Receipt,
     ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<Candidate> = Vec::new();
-        for form in forms_of(connection, receipt) {
+        for form in lines.forms(receipt) {
             // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
             if is_reference(&form.1) && receipt::choose(receipt, &candidates).is_some() {
                 break;

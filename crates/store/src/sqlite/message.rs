@@ -21,6 +21,7 @@ use super::transaction::Tx;
 use super::{conversation, event, review, silence, suppression};
 use crate::Result;
 use crate::backend::*;
+use crate::carriers::Lines;
 use crate::column;
 use crate::due::{CANDIDATES_MAX, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN, due_row, queue_of};
 use crate::listeners::Listeners;
@@ -52,12 +53,12 @@ pub(super) fn advance(
                 tx.contain(*message, |tx| commit.apply(tx, *message, input.clone()))?.flatten()
             }
             Happening::Receipt { connection, receipt } => {
-                let connection = tx.carriers.first(*connection);
-                let handled = tx.contain(receipt, |tx| commit.receipt(tx, connection, receipt))?;
+                let lines = tx.carriers.lines(*connection);
+                let handled = tx.contain(receipt, |tx| commit.receipt(tx, lines, receipt))?;
                 match handled {
                     Some(status) => status,
                     None => {
-                        park_unread(tx, connection, receipt, *now)?;
+                        park_unread(tx, lines.filed, receipt, *now)?;
                         commit.out.parked += 1;
                         None
                     }
@@ -133,7 +134,7 @@ impl<'a> Commit<'a> {
             return Ok(None);
         };
         let mut status = transition.life.state.status();
-        let (id, connection) = (hot.message.id, tx.carriers.first(hot.message.connection));
+        let (id, lines) = (hot.message.id, tx.carriers.lines(hot.message.connection));
         let submitted_at = submitted_from(&hot.message, &hot.life, answered);
         // A receipt may have come before this: under the id that is known only now, or, where the answer is lost,
         // under our own reference.
@@ -145,9 +146,9 @@ impl<'a> Commit<'a> {
         self.write(tx, hot, transition.life, transition.effects)?;
         if !forms.is_empty() && tx.any_parked()? {
             for form in forms {
-                for (row, receipt) in parked(tx.sql, connection, &form, submitted_at)? {
-                    if let Some((whose, after)) = self.match_receipt(tx, connection, &receipt)? {
-                        unpark(tx, connection, row)?;
+                for (row, receipt) in parked(tx.sql, lines.filed, &form, submitted_at)? {
+                    if let Some((whose, after)) = self.match_receipt(tx, lines, &receipt)? {
+                        unpark(tx, lines.filed, row)?;
                         // It may have become certain that it is another's.
                         if whose == id {
                             status = after.unwrap_or(status);
@@ -255,16 +256,11 @@ impl<'a> Commit<'a> {
         publish(tx, &listeners, message, event, &mut self.out.told)
     }
 
-    fn receipt(
-        &mut self,
-        tx: &mut Tx<'_>,
-        connection: ConnectionId,
-        receipt: &Receipt,
-    ) -> Result<Option<Status>> {
-        match self.match_receipt(tx, connection, receipt)? {
+    fn receipt(&mut self, tx: &mut Tx<'_>, lines: Lines, receipt: &Receipt) -> Result<Option<Status>> {
+        match self.match_receipt(tx, lines, receipt)? {
             Some((_, status)) => Ok(status),
             None => {
-                self.out.forgotten += park(tx, connection, receipt, self.now)? as u64;
+                self.out.forgotten += park(tx, lines.filed, receipt, self.now)? as u64;
                 self.out.parked += 1;
                 Ok(None)
             }
@@ -276,11 +272,11 @@ impl<'a> Commit<'a> {
     fn match_receipt(
         &mut self,
         tx: &mut Tx<'_>,
-        connection: ConnectionId,
+        lines: Lines,
         receipt: &Receipt,
     ) -> Result<Option<(MessageId, Option<Status>)>> {
         let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
-        for form in receipt::forms(receipt) {
+        for (line, form) in lines.forms(receipt) {
             // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
             if receipt::is_reference(&form) {
                 let known: Vec<Candidate> =
@@ -295,7 +291,7 @@ impl<'a> Commit<'a> {
                     .prepare_cached("SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT ?3")
                     .map_err(failed)?;
                 let rows = statement
-                    .query_map(params![connection.key(), form, CANDIDATES_MAX as i64 + 1], |row| {
+                    .query_map(params![line, form, CANDIDATES_MAX as i64 + 1], |row| {
                         Ok((row.get::<_, i64>(0)?, row.get::<_, u8>(1)?, row.get::<_, String>(2)?))
                     })
                     .map_err(failed)?;
@@ -388,39 +384,39 @@ fn expect_receipt(
     canonical: &str,
     carrier_id: &str,
 ) -> Result<()> {
-    let connection = tx.carriers.first(message.connection).key();
+    let line = tx.carriers.lines(message.connection).filed;
     tx.sql.prepare_cached(
         "INSERT OR REPLACE INTO outstanding (connection, canonical, message, segment, carrier_id) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
-    .and_then(|mut s| s.execute(params![connection, canonical, message.id.key(), segment, carrier_id]))
+    .and_then(|mut s| s.execute(params![line, canonical, message.id.key(), segment, carrier_id]))
     .map(drop)
     .map_err(failed)
 }
 
 fn forget_receipt(tx: &Tx<'_>, message: &Message, segment: u8, canonical: &str) -> Result<()> {
-    let connection = tx.carriers.first(message.connection).key();
+    let line = tx.carriers.lines(message.connection).filed;
     tx.sql.prepare_cached(
         "DELETE FROM outstanding WHERE connection = ?1 AND canonical = ?2 AND message = ?3 AND segment = ?4",
     )
-    .and_then(|mut s| s.execute(params![connection, canonical, message.id.key(), segment]))
+    .and_then(|mut s| s.execute(params![line, canonical, message.id.key(), segment]))
     .map(drop)
     .map_err(failed)
 }
 
 /// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
 /// the number of rows that were forgotten.
-fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<usize> {
+fn park(tx: &mut Tx<'_>, line: i64, receipt: &Receipt, now: Timestamp) -> Result<usize> {
     let number = tx.next_id(now)?;
     let body = column::receipt_text(receipt);
     let mut rows = 0;
     for canonical in receipt::forms(receipt) {
         tx.sql
             .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, ?3, ?4, ?5)")
-            .and_then(|mut s| s.execute(params![number, connection.key(), canonical, body, now.as_millis()]))
+            .and_then(|mut s| s.execute(params![number, line, canonical, body, now.as_millis()]))
             .map_err(failed)?;
         rows += 1;
     }
-    let excess = tx.note_parked(connection.key(), rows)?;
+    let excess = tx.note_parked(line, rows)?;
     if excess == 0 {
         return Ok(0);
     }
@@ -428,23 +424,18 @@ fn park(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Times
     let forgotten = tx
         .sql
         .prepare_cached("DELETE FROM parked WHERE id IN (SELECT id FROM parked WHERE +connection = ?1 ORDER BY receipt LIMIT ?2)")
-        .and_then(|mut s| s.execute(params![connection.key(), excess.max(FORGOTTEN_AT_ONCE) as i64]))
+        .and_then(|mut s| s.execute(params![line, excess.max(FORGOTTEN_AT_ONCE) as i64]))
         .map_err(failed)?;
-    tx.note_unparked(connection.key(), forgotten)?;
+    tx.note_unparked(line, forgotten)?;
     Ok(forgotten)
 }
 
-fn parked(
-    sql: &Sql,
-    connection: ConnectionId,
-    canonical: &str,
-    since: Timestamp,
-) -> Result<Vec<(i64, Receipt)>> {
+fn parked(sql: &Sql, line: i64, canonical: &str, since: Timestamp) -> Result<Vec<(i64, Receipt)>> {
     let mut statement = sql
         .prepare_cached("SELECT receipt, body FROM parked WHERE connection = ?1 AND canonical = ?2 AND parked_at >= ?3 ORDER BY receipt LIMIT 20")
         .map_err(failed)?;
     let rows = statement
-        .query_map(params![connection.key(), canonical, since.as_millis()], |row| {
+        .query_map(params![line, canonical, since.as_millis()], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
         })
         .map_err(failed)?
@@ -454,20 +445,20 @@ fn parked(
 }
 
 /// Keeps a receipt that crashes whoever matches it: under a form that no carrier's id has, until its retention is over.
-fn park_unread(tx: &mut Tx<'_>, connection: ConnectionId, receipt: &Receipt, now: Timestamp) -> Result<()> {
+fn park_unread(tx: &mut Tx<'_>, line: i64, receipt: &Receipt, now: Timestamp) -> Result<()> {
     let number = tx.next_id(now)?;
     tx.sql
         .prepare_cached("INSERT INTO parked (receipt, connection, canonical, body, parked_at) VALUES (?1, ?2, '!', ?3, ?4)")
-        .and_then(|mut s| s.execute(params![number, connection.key(), receipt.raw, now.as_millis()]))
+        .and_then(|mut s| s.execute(params![number, line, receipt.raw, now.as_millis()]))
         .map_err(failed)?;
-    tx.note_parked(connection.key(), 1).map(drop)
+    tx.note_parked(line, 1).map(drop)
 }
 
-fn unpark(tx: &mut Tx<'_>, connection: ConnectionId, number: i64) -> Result<()> {
+fn unpark(tx: &mut Tx<'_>, line: i64, number: i64) -> Result<()> {
     let rows = tx
         .sql
         .prepare_cached("DELETE FROM parked WHERE receipt = ?1")
         .and_then(|mut s| s.execute([number]))
         .map_err(failed)?;
-    tx.note_unparked(connection.key(), rows)
+    tx.note_unparked(line, rows)
 }

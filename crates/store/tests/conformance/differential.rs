@@ -114,8 +114,9 @@ impl Names {
 }
 
 /// What is told of the connections before anything happens.
-fn carriers(share: bool) -> [(ConnectionId, ConnectionId); 2] {
-    [(LINE, LINE), (OTHER_LINE, if share { LINE } else { OTHER_LINE })]
+fn carriers(share: bool) -> Vec<(ConnectionId, Environment, &'static str)> {
+    let both = [LINE, OTHER_LINE].map(|line| (line, Environment::Live, "north"));
+    both.into_iter().filter(|_| share).collect()
 }
 
 fn open(place: &Place, share: bool) -> Arc<dyn Backend> {

@@ -2,6 +2,7 @@
 
 use crate::samples::*;
 use crate::{for_each_backend, for_each_place};
+use tidings_domain::account::Environment;
 use tidings_domain::failure::FailureClass;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::message::{Answer, LATE_RECEIPT_MS, Message, Outcome, RECEIPT_GRACE_MS, Status};
@@ -74,13 +75,19 @@ fn a_receipt_is_never_given_to_another_recipient() {
 fn a_receipt_may_come_on_any_connection_to_the_carrier_of_its_message() {
     for_each_backend(|store| async move {
         const THIRD: ConnectionId = ConnectionId::from_key(3);
-        store.carriers().set([(LINE, LINE), (OTHER_LINE, LINE), (THIRD, THIRD)]);
         let on = |connection, n| Message { connection, ..message(n) };
+        let earlier = sending(&store, on(OTHER_LINE, 31)).await;
+        advance(&store, vec![taken(earlier, 1, 0, "earlier")], at(1)).await;
+        let north = [LINE, OTHER_LINE].map(|line| (line, Environment::Live, "north"));
+        store.carriers().set(north.into_iter().chain([(THIRD, Environment::Test, "north")]));
         let came = |connection, carrier_id: &str, n: i64| Happening::Receipt {
             connection,
             receipt: receipt(carrier_id, number(n as u64), Some(Outcome::Delivered)),
         };
-        // After the answer, on the first one and on another one.
+        // What went out before it was said where they lead.
+        let out = advance(&store, vec![came(OTHER_LINE, "earlier", 31)], at(2)).await;
+        assert_eq!(out.statuses, [Some(Status::Delivered)]);
+        // After the answer, on the one that it went out on and on another one.
         let ids = [(LINE, OTHER_LINE), (OTHER_LINE, LINE), (OTHER_LINE, OTHER_LINE)];
         for (n, (sent_on, came_on)) in (1..).zip(ids) {
             let id = sending(&store, on(sent_on, n)).await;

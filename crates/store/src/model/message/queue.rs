@@ -185,7 +185,7 @@ impl Messages {
         if let Some(due) = row.due.take() {
             self.queue.take(due, row.message.expires_at);
         }
-        let line = self.carriers.first(row.message.connection);
+        let line = self.carriers.lines(row.message.connection).filed;
         for (n, segment) in (0_u8..).zip(&row.life.segments) {
             if let Some(carrier_id) = segment.carrier_id() {
                 self.outstanding.forget(line, &expected_form(&row.message, n, carrier_id), (id, n));

@@ -363,7 +363,7 @@ fn end_waiting(tx: &mut Tx, id: MessageId) {
     let sheet = &mut tx.sheets.messages;
     let slot = sheet.slot(id);
     let message = Arc::clone(&slot.message);
-    let under = tx.carriers.first(message.connection);
+    let line = tx.carriers.lines(message.connection).filed;
     let segments = slot.life.segments.clone();
     slot.due = None;
     slot.life.state = State::Unconfirmed { until: Timestamp::from_millis(0) };
@@ -371,9 +371,9 @@ fn end_waiting(tx: &mut Tx, id: MessageId) {
     for (n, segment) in segments.iter().enumerate() {
         let n = n as u8;
         if let Some(carrier_id) = segment.carrier_id() {
-            sheet.forget_receipt(under, &message, n, receipt::canonical(carrier_id));
+            sheet.forget_receipt(line, &message, n, receipt::canonical(carrier_id));
         }
-        sheet.forget_receipt(under, &message, n, reference_form(our_reference(id, n)));
+        sheet.forget_receipt(line, &message, n, reference_form(our_reference(id, n)));
     }
 }
 

@@ -21,7 +21,7 @@ use tidings_domain::receipt::{self, Receipt};
 use tidings_domain::time::Timestamp;
 use tokio_postgres::Row;
 
-/// A connection, and the form of a carrier's id under which a segment or a receipt is kept.
+/// The number of a connection or of a carrier, and the form of a carrier's id, under which a segment or a receipt is kept.
 pub(super) type Form = (i64, String);
 
 /// What a transaction knows of messages, and has to write.
@@ -309,24 +309,18 @@ impl Sheet {
 
     pub(super) fn expect_receipt(
         &mut self,
-        under: ConnectionId,
+        line: i64,
         message: &Message,
         segment: u8,
         canonical: String,
         carrier_id: String,
     ) {
-        let place = ((under.key(), canonical), message.id.key(), segment);
+        let place = ((line, canonical), message.id.key(), segment);
         self.expected.insert(place, Some((carrier_id, message.account.key())));
     }
 
-    pub(super) fn forget_receipt(
-        &mut self,
-        under: ConnectionId,
-        message: &Message,
-        segment: u8,
-        canonical: String,
-    ) {
-        self.expected.insert(((under.key(), canonical), message.id.key(), segment), None);
+    pub(super) fn forget_receipt(&mut self, line: i64, message: &Message, segment: u8, canonical: String) {
+        self.expected.insert(((line, canonical), message.id.key(), segment), None);
     }
 
     /// Adds what has to be written.
@@ -738,21 +732,16 @@ impl Tx {
 
     /// Keeps a receipt whose segment is not known, and forgets the oldest of its connection when that has too many. Gives
     /// the number of rows that were forgotten.
-    pub(super) async fn park(
-        &mut self,
-        connection: ConnectionId,
-        receipt: &Receipt,
-        now: Timestamp,
-    ) -> Result<u64> {
+    pub(super) async fn park(&mut self, line: i64, receipt: &Receipt, now: Timestamp) -> Result<u64> {
         let number = self.next_id(now);
         let body = column::receipt_text(receipt);
         let mut rows = 0;
-        for form in forms_of(connection, receipt) {
+        for form in receipt::forms(receipt).map(|form| (line, form)) {
             let parked = Parked { receipt: number, parked_at: now.as_millis(), body: body.clone() };
             self.sheets.messages.parked_now.entry(form).or_default().push(parked);
             rows += 1;
         }
-        let excess = self.note_parked(connection.key(), rows);
+        let excess = self.note_parked(line, rows);
         if excess == 0 {
             return Ok(0);
         }
@@ -763,33 +752,26 @@ impl Tx {
             .execute(
                 "DELETE FROM parked WHERE ctid = ANY (ARRAY (
                    SELECT ctid FROM parked WHERE connection + 0 = $1 ORDER BY receipt LIMIT $2))",
-                &[&connection.key(), &(excess.max(FORGOTTEN_AT_ONCE) as i64)],
+                &[&line, &(excess.max(FORGOTTEN_AT_ONCE) as i64)],
             )
             .await?;
-        self.note_unparked(connection.key(), forgotten as usize);
+        self.note_unparked(line, forgotten as usize);
         Ok(forgotten)
     }
 
     /// Keeps a receipt that crashes whoever matches it: under a form that no carrier's id has, until its retention is
     /// over.
-    pub(super) fn park_unread(&mut self, connection: ConnectionId, receipt: &Receipt, now: Timestamp) {
+    pub(super) fn park_unread(&mut self, line: i64, receipt: &Receipt, now: Timestamp) {
         let number = self.next_id(now);
         let parked = Parked { receipt: number, parked_at: now.as_millis(), body: receipt.raw.clone() };
-        let form = (connection.key(), "!".to_owned());
+        let form = (line, "!".to_owned());
         self.sheets.messages.parked_now.entry(form).or_default().push(parked);
-        self.note_parked(connection.key(), 1);
+        self.note_parked(line, 1);
     }
 
-    pub(super) fn unpark(&mut self, connection: ConnectionId, number: i64, receipt: &Receipt) {
+    pub(super) fn unpark(&mut self, line: i64, number: i64, receipt: &Receipt) {
         if self.sheets.messages.unparked.insert(number) {
-            self.note_unparked(connection.key(), forms_of(connection, receipt).count());
+            self.note_unparked(line, receipt::forms(receipt).count());
         }
     }
-}
-
-// ── forms ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// The forms under which the segment of a receipt may be kept, the likeliest first.
-pub(super) fn forms_of(connection: ConnectionId, receipt: &Receipt) -> impl Iterator<Item = Form> {
-    receipt::forms(receipt).map(move |form| (connection.key(), form))
 }
