@@ -201,8 +201,8 @@ fn named<'c>(
     name: &str,
 ) -> anyhow::Result<&'c Connection> {
     all.clone().find(|connection| connection.name == name).ok_or_else(|| {
-        let names = all.map(|connection| connection.name.as_str());
-        anyhow!("there is no connection {name}; {}", crate::config::key::cure(name, names))
+        let names: Vec<&str> = all.map(|connection| connection.name.as_str()).collect();
+        anyhow!("there is no connection {name}; use one of: {}", names.join(", "))
     })
 }
 
