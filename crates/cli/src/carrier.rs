@@ -202,7 +202,13 @@ fn named<'c>(
 ) -> anyhow::Result<&'c Connection> {
     all.clone().find(|connection| connection.name == name).ok_or_else(|| {
         let names: Vec<&str> = all.map(|connection| connection.name.as_str()).collect();
-        anyhow!("there is no connection {name}; use one of: {}", names.join(", "))
+        let all = names.join(", ");
+        match crate::config::key::near(name, names.iter().copied()) {
+            Some(near) => {
+                anyhow!(r#"there is no connection {name}; did you mean "{near}"? There are: {all}"#)
+            }
+            None => anyhow!("there is no connection {name}; use one of: {all}"),
+        }
     })
 }
 

@@ -726,15 +726,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The known name that was probably meant.
+pub fn near<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let all = known.map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate));
+    let near = all.min().filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
+    near.map(|(_, candidate)| candidate)
+}
+
 /// `did you mean "window"? Rename it`, or the list of what there is.
 pub fn cure<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
-    let near = known
-        .clone()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4);
-    match near {
-        Some((_, candidate)) => format!(r#"did you mean "{candidate}"? Rename it"#),
+    match near(name, known.clone()) {
+        Some(candidate) => format!(r#"did you mean "{candidate}"? Rename it"#),
         None => format!("remove it, or use one of: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
