@@ -12,7 +12,7 @@ use tidings_carriers::list::text_options;
 use tidings_domain::account::Environment;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::purpose::Purpose;
-use tidings_domain::routing::{self, Route};
+use tidings_domain::routing::Route;
 use tidings_domain::text::Options;
 use tidings_domain::time::Timestamp;
 use tidings_engine::SIMULATOR;
@@ -120,12 +120,9 @@ pub async fn routes(operator: &Operator, place: &Place) -> anyhow::Result<(Vec<R
         Some(_) => place.configuration(Secrets::Left)?.connections,
         None => Vec::new(),
     };
-    let carrier = |n: usize| configured.get(n).and_then(|one| one.of_carrier.as_deref());
-    let of_carriers: Vec<_> =
-        registered.iter().enumerate().map(|(n, (one, _))| (one.environment, carrier(n))).collect();
     let route = |(n, (connection, _)): (usize, &(Connection, &str))| Route {
         connection: connection.id,
-        carrier: registered[routing::first_of_carrier(&of_carriers, n)].0.id,
+        carrier: configured.get(n).and_then(|one| one.of_carrier.clone()),
         environment: connection.environment,
         // The simulator that nobody configured comes last, and takes everything.
         prefixes: configured.get(n).map(|one| one.prefixes.clone()).unwrap_or_default(),

@@ -277,20 +277,18 @@ async fn days(
 
 /// The connections as routing sees them, numbered from 1. The test environment has the simulated carrier if it has no other.
 fn routes(config: &Config, with_senders: bool) -> Vec<Route> {
-    let of_carriers = config.of_carriers();
-    let id = |place: usize| ConnectionId::from_key(place as i64 + 1);
-    let route = |(place, connection): (usize, &Connection)| Route {
-        connection: id(place),
-        carrier: id(routing::first_of_carrier(&of_carriers, place)),
+    let route = |(connection, n): (&Connection, i64)| Route {
+        connection: ConnectionId::from_key(n),
+        carrier: connection.of_carrier.clone(),
         environment: connection.environment,
         prefixes: connection.prefixes.clone(),
         senders: if with_senders { connection.senders.clone() } else { Vec::new() },
     };
-    let mut routes: Vec<Route> = config.connections.iter().enumerate().map(route).collect();
+    let mut routes: Vec<Route> = config.connections.iter().zip(1..).map(route).collect();
     if routes.iter().all(|route| route.environment != Environment::Test) {
         routes.push(Route {
             connection: ConnectionId::from_key(0),
-            carrier: ConnectionId::from_key(0),
+            carrier: None,
             environment: Environment::Test,
             prefixes: Vec::new(),
             senders: Vec::new(),

@@ -420,7 +420,7 @@ mod tests {
             let used = Used { daily: Daily::of_sender("Acme", 3), segments: went };
             let routes = [Route {
                 connection: ConnectionId::from_key(1),
-                carrier: ConnectionId::from_key(1),
+                carrier: None,
                 environment: Environment::Test,
                 prefixes: Vec::new(),
                 senders: Vec::new(),

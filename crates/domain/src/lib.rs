@@ -33,6 +33,7 @@ pub mod event;
 pub mod failure;
 pub mod frequency;
 pub mod gate;
+pub mod hash;
 pub mod id;
 pub mod import;
 pub mod inbound;

@@ -10,6 +10,7 @@
 
 use crate::account::Environment;
 use crate::address::PhoneNumber;
+use crate::hash::rank;
 use crate::id::ConnectionId;
 use crate::programme::{self, Programmes};
 use crate::purpose::Purpose;
@@ -368,22 +369,11 @@ fn area_digits(sender: Sender, recipient: PhoneNumber) -> Option<u32> {
     (shared >= least).then_some(shared)
 }
 
-/// The one whose hash with the number is the largest: each has the same share of all numbers, and where one is added or taken
-/// away, only those move who come to it or had it ("rendezvous hashing"). There is at least one.
+/// The one that ranks highest with the number: it must never be another one, or people would change their senders. There is at
+/// least one.
 fn spread(recipient: PhoneNumber, candidates: &[Sender]) -> Sender {
-    let of = |sender: &&Sender| (hash(&sender.to_string(), recipient.digits()), **sender);
+    let of = |sender: &&Sender| (rank(sender.to_string().as_bytes(), recipient.digits()), **sender);
     *candidates.iter().max_by_key(of).expect("a pool has a sender")
-}
-
-/// FNV-1a over the sender, mixed with the number (SplitMix64). It must never change: people would change their senders.
-fn hash(sender: &str, number: u64) -> u64 {
-    let fnv = sender.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
-        (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mut mixed = fnv ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
@@ -523,7 +513,7 @@ mod tests {
         }
         assert!(share.iter().all(|share| (1_850..2_150).contains(share)), "{share:?}");
         // What people have must be theirs in the next release too.
-        let digest = (0..64).fold(0_u64, |sum, n| sum.rotate_left(5) ^ hash("Acme", 46_700_000_000 + n));
+        let digest = (0..64).fold(0_u64, |sum, n| sum.rotate_left(5) ^ rank(b"Acme", 46_700_000_000 + n));
         assert_eq!(digest, 15_214_509_185_137_272_055);
     }
 

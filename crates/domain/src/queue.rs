@@ -1,6 +1,7 @@
 //! Where messages wait to be sent: in the queue of their connection or, where their sender has a pace of its own, in one
 //! beside it. So what waits for a slow sender is in nobody's way, and keeps its order.
 
+use crate::hash::fnv1a;
 use crate::id::ConnectionId;
 use crate::message::Message;
 use crate::sender::Sender;
@@ -22,12 +23,7 @@ impl Queue {
     /// That of a sender beside it. Two senders of one connection share a queue once in two thousand million pairs, and then
     /// share the slower of their paces.
     pub fn of_sender(connection: ConnectionId, sender: &Sender) -> Self {
-        // FNV-1a, because it is the same for every process of every version.
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for octet in sender.to_string().bytes() {
-            hash = (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        let number = ((hash >> 33) as i64).max(1);
+        let number = ((fnv1a(sender.to_string().as_bytes()) >> 33) as i64).max(1);
         Self(number * CONNECTIONS + connection.key())
     }
 

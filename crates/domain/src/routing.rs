@@ -3,22 +3,31 @@
 
 use crate::account::Environment;
 use crate::address::PhoneNumber;
+use crate::hash;
 use crate::id::ConnectionId;
 use crate::sender::Sender;
+use std::cmp::Reverse;
 
 /// One connection as routing sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// The connection.
     pub connection: ConnectionId,
-    /// The first connection in the list that leads to the same carrier: itself where it is the only one.
-    pub carrier: ConnectionId,
+    /// What its carrier is called, if several connections lead to it.
+    pub carrier: Option<String>,
     /// Messages of the other environment never come here.
     pub environment: Environment,
     /// Beginnings of recipients' numbers, digits without `+`; empty for all.
     pub prefixes: Vec<String>,
     /// Senders that this carrier lets us use, as printed; empty for all.
     pub senders: Vec<String>,
+}
+
+impl Route {
+    /// Whether both are said to lead to the same carrier.
+    pub fn shares_carrier(&self, other: &Self) -> bool {
+        self.environment == other.environment && self.carrier.is_some() && self.carrier == other.carrier
+    }
 }
 
 /// How a connection stands at this moment for who accepts a message: the best first.
@@ -67,15 +76,6 @@ impl<'a> Routes<'a> {
     }
 }
 
-/// The place in a list of connections of the first one that leads to the same carrier as the one at `place`: of the same
-/// environment, and with the same name of its carrier. One without a name stands for itself.
-pub fn first_of_carrier(connections: &[(Environment, Option<&str>)], place: usize) -> usize {
-    match connections[place] {
-        (_, None) => place,
-        named => connections.iter().position(|one| *one == named).unwrap_or(place),
-    }
-}
-
 /// The connection for a message, or `None` if no rule fits.
 ///
 /// The longest fitting prefix wins; among equals the first in the list. A connection without prefixes takes what
@@ -92,32 +92,21 @@ pub fn route(
         fitting.filter_map(|route| Some((fit(route, sender, recipient)?, route)))
     };
     let mut best: Option<(usize, &Route)> = None;
-    let mut are_several = false;
     for (length, candidate) in fits() {
-        match best {
-            Some((longest, _)) if length < longest => {}
-            Some((longest, first)) if length == longest => are_several |= candidate.carrier == first.carrier,
-            _ => (best, are_several) = (Some((length, candidate)), false),
+        if best.is_none_or(|(longest, _)| length > longest) {
+            best = Some((length, candidate));
         }
     }
     let (longest, first) = best?;
-    if !are_several {
+    if first.carrier.is_none() {
         return Some(first.connection);
     }
-    let equals = fits().filter(|(length, route)| *length == longest && route.carrier == first.carrier);
-    let standing: Vec<(Standing, ConnectionId)> =
-        equals.map(|(_, route)| (routes.look.standing(route.connection), route.connection)).collect();
-    let best = standing.iter().map(|(standing, _)| *standing).min()?;
-    let same: Vec<ConnectionId> =
-        standing.into_iter().filter(|(standing, _)| *standing == best).map(|(_, id)| id).collect();
-    Some(same[share(recipient, same.len())])
-}
-
-/// Which of so many a recipient belongs to: always the same one, and each gets as many.
-fn share(recipient: PhoneNumber, of: usize) -> usize {
-    // Fibonacci hashing: numbers in a row do not go to one after the other, which carriers' ranges would show.
-    let spread = recipient.digits().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((u128::from(spread) * of as u128) >> 64) as usize
+    let equals = fits().filter(|(length, route)| *length == longest && route.shares_carrier(first));
+    let order = |connection: &ConnectionId| {
+        let rank = hash::rank(&connection.key().to_be_bytes(), recipient.digits());
+        (routes.look.standing(*connection), Reverse(rank))
+    };
+    equals.map(|(_, route)| route.connection).min_by_key(order)
 }
 
 /// Length of the longest fitting prefix; 0 where all recipients fit, `None` where the sender or the recipient does not.
@@ -141,7 +130,7 @@ mod tests {
     fn the_longest_prefix_wins_and_environments_never_mix() {
         let route_to = |n, environment, prefixes: &[&str], senders: &[&str]| Route {
             connection: ConnectionId::from_key(n),
-            carrier: ConnectionId::from_key(n),
+            carrier: None,
             environment,
             prefixes: prefixes.iter().map(|&p| p.to_owned()).collect(),
             senders: senders.iter().map(|&s| s.to_owned()).collect(),
@@ -179,11 +168,11 @@ mod tests {
         );
     }
 
-    /// The connection for each of a thousand numbers, of routes with these prefixes and carriers (by number from 1).
-    fn chosen(routes: &[(&[&str], i64)], standing: &[Standing]) -> Vec<usize> {
-        let route = |(n, (prefixes, carrier)): (usize, &(&[&str], i64))| Route {
+    /// The connection for each of a thousand numbers, of routes with these prefixes and carriers.
+    fn chosen(routes: &[(&[&str], &str)], standing: &[Standing]) -> Vec<usize> {
+        let route = |(n, (prefixes, carrier)): (usize, &(&[&str], &str))| Route {
             connection: ConnectionId::from_key(n as i64 + 1),
-            carrier: ConnectionId::from_key(*carrier),
+            carrier: Some((*carrier).to_owned()).filter(|name| !name.is_empty()),
             environment: Environment::Live,
             prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
             senders: Vec::new(),
@@ -212,20 +201,36 @@ mod tests {
         const ALL: &[&str] = &[];
         for (routes, standing, expected) in [
             // Nobody said that they lead to one carrier: the first takes everything, however it stands.
-            (vec![(ALL, 1), (ALL, 2)], vec![Closed, Open], [true, false, false]),
+            (vec![(ALL, ""), (ALL, "")], vec![Closed, Open], [true, false, false]),
             // The one that is here, and of two that are here the one that has room.
-            (vec![(ALL, 1), (ALL, 1)], vec![Elsewhere, Open], [false, true, false]),
-            (vec![(ALL, 1), (ALL, 1)], vec![Busy, Elsewhere], [true, false, false]),
-            (vec![(ALL, 1), (ALL, 1), (ALL, 1)], vec![Busy, Closed, Open], [false, false, true]),
-            // What stands the same shares, also where nothing can go now.
-            (vec![(ALL, 1), (ALL, 1), (ALL, 1)], vec![Open, Open, Busy], [true, true, false]),
-            (vec![(ALL, 1), (ALL, 1), (ALL, 1)], vec![Closed, Closed, Closed], [true, true, true]),
-            (vec![(ALL, 1), (ALL, 1)], vec![Elsewhere, Elsewhere], [true, true, false]),
-            // A longer prefix goes before, and a connection to another carrier does not help out.
-            (vec![(ALL, 1), (&["46"], 1)], vec![Open, Closed], [false, true, false]),
-            (vec![(ALL, 1), (ALL, 2), (ALL, 1)], vec![Busy, Open, Elsewhere], [true, false, false]),
+            (vec![(ALL, "north"), (ALL, "north")], vec![Elsewhere, Open], [false, true, false]),
+            (vec![(ALL, "north"), (ALL, "north")], vec![Busy, Elsewhere], [true, false, false]),
             (
-                vec![(&["46"], 1), (&["4670"], 2), (&["4670"], 2)],
+                vec![(ALL, "north"), (ALL, "north"), (ALL, "north")],
+                vec![Busy, Closed, Open],
+                [false, false, true],
+            ),
+            // What stands the same shares, also where nothing can go now.
+            (
+                vec![(ALL, "north"), (ALL, "north"), (ALL, "north")],
+                vec![Open, Open, Busy],
+                [true, true, false],
+            ),
+            (
+                vec![(ALL, "north"), (ALL, "north"), (ALL, "north")],
+                vec![Closed, Closed, Closed],
+                [true, true, true],
+            ),
+            (vec![(ALL, "north"), (ALL, "north")], vec![Elsewhere, Elsewhere], [true, true, false]),
+            // A longer prefix goes before, and a connection to another carrier does not help out.
+            (vec![(ALL, "north"), (&["46"], "north")], vec![Open, Closed], [false, true, false]),
+            (
+                vec![(ALL, "north"), (ALL, "south"), (ALL, "north")],
+                vec![Busy, Open, Elsewhere],
+                [true, false, false],
+            ),
+            (
+                vec![(&["46"], "north"), (&["4670"], "south"), (&["4670"], "south")],
                 vec![Open, Closed, Busy],
                 [false, false, true],
             ),
@@ -237,17 +242,5 @@ mod tests {
                 assert!(times.abs_diff(fair) <= 60, "{routes:?} {standing:?}: {times} of connection {n}");
             }
         }
-    }
-
-    #[test]
-    fn the_first_of_a_carrier_is_found_by_its_name_and_environment() {
-        let all = [
-            (Environment::Live, Some("north")),
-            (Environment::Live, None),
-            (Environment::Test, Some("north")),
-            (Environment::Live, Some("north")),
-            (Environment::Live, None),
-        ];
-        assert_eq!([0, 1, 2, 3, 4].map(|place| first_of_carrier(&all, place)), [0, 1, 2, 0, 4]);
     }
 }

@@ -135,7 +135,7 @@ fn draft(
     let now = engine.clock.now();
     let facts = Facts {
         realm: inbound.realm,
-        routes: engine.roads(),
+        routes: engine.routes(),
         text: &engine.text,
         programmes: &engine.settings.programmes,
         limits: &engine.settings.limits,

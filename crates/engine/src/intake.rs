@@ -28,7 +28,7 @@ use tidings_domain::programme::{self, Programmes};
 use tidings_domain::purpose::Purpose;
 use tidings_domain::quiet_hours::Zone;
 use tidings_domain::quota::{Count, Daily, Used};
-use tidings_domain::routing::{self, Routes, Standing};
+use tidings_domain::routing::{self, Routes};
 use tidings_domain::sender::Sender;
 use tidings_domain::spend::Priced;
 use tidings_domain::suppression;
@@ -323,7 +323,7 @@ async fn pick(
                     // How a link is that another node has is not known here.
                     false => engine.lane(connection)?.is_down().then_some(Unusable::Down),
                 };
-                pool::look(*sender, wish, engine.roads(), senders, is_full, waits)
+                pool::look(*sender, wish, engine.routes(), senders, is_full, waits)
             };
             let last = had.entry(request.recipient).or_default();
             let (sender, choice) = pool::choose(pool, request.recipient, *last, look);
@@ -746,32 +746,13 @@ impl<'a> Planner<'a> {
     }
 }
 
-impl routing::Look for Inner {
-    fn standing(&self, connection: ConnectionId) -> Standing {
-        let is_paused = || {
-            let connections = self.connections.lock().expect("nothing panics while it holds this");
-            connections.get(&connection).is_some_and(|one| one.paused.is_some())
-        };
-        match self.lane(connection) {
-            Some(lane) => lane.standing(self.clock.now()),
-            None if is_paused() => Standing::Closed,
-            None => Standing::Elsewhere,
-        }
-    }
-}
-
 impl Inner {
-    /// The connections, and how they stand here.
-    pub(crate) fn roads(&self) -> Routes<'_> {
-        Routes { all: &self.routes, look: self }
-    }
-
     /// What requests are planned with here.
     pub(crate) fn planner(&self) -> Planner<'_> {
         Planner {
             store: &*self.store,
             clock: &self.clock,
-            routes: self.roads(),
+            routes: self.routes(),
             text: &self.text,
             programmes: &self.settings.programmes,
             limits: &self.settings.limits,

@@ -32,6 +32,7 @@ pub mod intake;
 pub mod journal;
 mod node;
 pub mod proof;
+mod routing;
 pub mod segment;
 pub mod signature;
 mod supervise;
@@ -61,7 +62,7 @@ use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{Paces, Queue};
 use tidings_domain::retry::RetryPolicy;
 use tidings_domain::review::Decision;
-use tidings_domain::routing::{self, Route};
+use tidings_domain::routing::Route;
 use tidings_domain::time::Timestamp;
 use tidings_store::{
     About, Actor, Advanced, Arrival, Attempt, Backend, Connection, Endpoint, Guard, Happening, Key, Page,
@@ -376,20 +377,10 @@ impl Engine {
         let seat = Arc::new(node::Seat::join(&*store, &clock, &settings.node, ids).await?);
         let (waiting, guard) = (store.waiting().await?, store.guard());
         let (webhooks, attempts) = webhook::Room::new(settings.egress.clone(), web, memory.deliveries);
-        let of_carriers: Vec<_> =
-            settings.connections.iter().map(|one| (one.environment, one.of_carrier.as_deref())).collect();
-        let route = |(place, configured): (usize, &ConnectionSettings)| Route {
-            connection: connections[place].id,
-            carrier: connections[routing::first_of_carrier(&of_carriers, place)].id,
-            environment: configured.environment,
-            prefixes: configured.prefixes.clone(),
-            senders: configured.senders.clone(),
-        };
-        let routes: Vec<Route> = settings.connections.iter().enumerate().map(route).collect();
-        let called = connections.iter().zip(&settings.connections);
-        store.carriers().set(called.filter_map(|(connection, configured)| {
-            Some((connection.id, configured.environment, configured.of_carrier.as_deref()?))
-        }));
+        let routes = routing::routes(&connections, &settings.connections);
+        store.carriers().set(
+            routes.iter().filter_map(|one| Some((one.connection, one.environment, one.carrier.as_deref()?))),
+        );
         let ids = connections.iter().map(|connection| connection.id);
         let inner = Arc::new(Inner {
             telemetry: telemetry::Telemetry::new(

@@ -363,11 +363,9 @@ impl Inner {
             name: configured.name.clone(),
             reason: error.to_string(),
         })?;
-        let carrier =
-            self.routes.iter().find(|route| route.connection == id).map_or(id, |route| route.carrier);
         let settings = LaneSettings {
             id,
-            carrier,
+            carrier: self.first_of_carrier(id),
             name: configured.name.clone(),
             environment: configured.environment,
             kind: configured.carrier.kind(),

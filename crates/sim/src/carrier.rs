@@ -91,7 +91,7 @@ impl Carrier {
         all
     }
 
-    /// Where it offers a report: nearly always here.
+    /// Where it offers a report: mostly here.
     fn way(self: &Arc<Self>, report: u32) -> Arc<Self> {
         let mut random = Random::of(self.stage.plan.seed, &[503, self.place as u64, u64::from(report)]);
         let ways = self.ways.get().filter(|_| random.hits(300));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::RwLock;
 use tidings_domain::account::Environment;
+use tidings_domain::hash::fnv1a;
 use tidings_domain::id::ConnectionId;
 use tidings_domain::receipt::{self, Receipt};
 
@@ -31,12 +32,7 @@ impl Carriers {
 /// The number of a carrier by its name, so that it stays the same whichever connections lead there. Those of connections are
 /// above 0.
 fn number(environment: Environment, name: &str) -> i64 {
-    // FNV-1a, because it is the same for every process of every version.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for octet in [environment.as_str(), "/", name].iter().flat_map(|part| part.bytes()) {
-        hash = (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    -((hash >> 1) as i64) - 1
+    -1 - (fnv1a(format!("{}/{name}", environment.as_str()).as_bytes()) >> 1) as i64
 }
 
 /// Where the receipts of a connection are.

@@ -22,6 +22,7 @@ use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tidings_domain::hash::fnv1a;
 use tidings_domain::id::MessageId;
 use tidings_domain::message::CRASHES_MAX;
 use tidings_domain::receipt::Receipt;
@@ -46,11 +47,8 @@ pub struct Key(i64);
 impl Key {
     /// Something that is no message, known by its octets.
     pub fn of(octets: &[u8]) -> Self {
-        // FNV-1a, made negative: the ids of messages are positive, and 0 is nothing.
-        let hash = octets.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
-            (hash ^ u64::from(*octet)).wrapping_mul(0x100_0000_01b3)
-        });
-        Self(-1 - (hash >> 1) as i64)
+        // Negative: the ids of messages are positive, and 0 is nothing.
+        Self(-1 - (fnv1a(octets) >> 1) as i64)
     }
 
     /// The message, if it is one.

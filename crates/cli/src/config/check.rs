@@ -324,11 +324,6 @@ impl Config {
         }
     }
 
-    /// The environment of each connection and what its carrier is called, as routing wants them.
-    pub fn of_carriers(&self) -> Vec<(Environment, Option<&str>)> {
-        self.connections.iter().map(|one| (one.environment, one.of_carrier.as_deref())).collect()
-    }
-
     /// How each connection takes text.
     fn options(&self) -> impl Iterator<Item = Options> {
         let own = self.connections.iter().map(|one| tidings_carriers::list::text_options(&one.carrier));

@@ -127,7 +127,7 @@ impl Connection {
 
     /// Whether both bind as one account of one carrier, which may give a receipt to either, and nobody said so.
     pub fn shares_account(&self, other: &Self) -> bool {
-        if self.of_carrier.is_some() && self.of_carrier == other.of_carrier {
+        if self.shares_carrier(other.environment, other.of_carrier.as_deref()) {
             return false;
         }
         match (&self.carrier, &other.carrier) {
@@ -136,6 +136,11 @@ impl Connection {
             }
             _ => false,
         }
+    }
+
+    /// Whether it is said to lead to this carrier.
+    fn shares_carrier(&self, environment: Environment, carrier: Option<&str>) -> bool {
+        self.environment == environment && carrier.is_some() && self.of_carrier.as_deref() == carrier
     }
 
     /// Whether messages from a sender go out on it, whoever they are to.
@@ -237,9 +242,7 @@ fn wrong_carrier(
     if !is_name(name) {
         return Some(NO_NAME.to_owned());
     }
-    let is_of_it =
-        |one: &&Connection| one.environment == environment && one.of_carrier.as_deref() == Some(name);
-    let other = before.iter().find(is_of_it)?;
+    let other = before.iter().find(|one| one.shares_carrier(environment, Some(name)))?;
     let (ours, theirs) = (text_options(settings), text_options(&other.carrier));
     let differ = [
         (r#""replies""#, other.replies != common.replies),

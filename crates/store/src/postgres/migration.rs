@@ -6,6 +6,7 @@
 use super::executor::IS_SERVED;
 use super::session::{Session, cell, failed_with};
 use crate::{Error, Result};
+use tidings_domain::hash::fnv1a;
 
 /// A change of the schema.
 struct Migration {
@@ -122,7 +123,7 @@ pub(super) async fn applied(sql: &Session) -> Result<Vec<String>> {
     let mut names = Vec::with_capacity(rows.len());
     for (row, Migration { name, text, .. }) in rows.iter().zip(MIGRATIONS) {
         let (number, applied_name, sum): (i64, String, i64) = (cell(row, 0)?, cell(row, 1)?, cell(row, 2)?);
-        if applied_name != *name || sum != checksum(text) {
+        if applied_name != *name || sum != fnv1a(text.as_bytes()) as i64 {
             return Err(Error::Unavailable(format!(
                 "migration {number} ({applied_name}) is not the one that this version of tidings knows; \
                  start the version that wrote this database"
@@ -241,7 +242,7 @@ async fn apply(sql: &Session) -> Result<Vec<String>> {
         }
         sql.execute(
             "INSERT INTO migration (number, name, length, checksum) VALUES ($1, $2, $3, $4)",
-            &[&(n as i64 + 1), name, &(text.len() as i64), &checksum(text)],
+            &[&(n as i64 + 1), name, &(text.len() as i64), &(fnv1a(text.as_bytes()) as i64)],
         )
         .await?;
         sql.execute(
@@ -252,12 +253,4 @@ async fn apply(sql: &Session) -> Result<Vec<String>> {
         names.push((*name).to_owned());
     }
     Ok(names)
-}
-
-/// FNV-1a: tells an edited file from the one that ran; it guards against mistakes, not against malice.
-fn checksum(text: &str) -> i64 {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    hash as i64
 }

@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use rusqlite::{Connection, OpenFlags};
 use std::error::Error as _;
 use std::path::Path;
+use tidings_domain::hash::fnv1a;
 
 /// Every migration, in order. A released one is never edited: its checksum is recorded where it ran.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -50,7 +51,7 @@ fn applied(connection: &Connection) -> Result<usize> {
         ));
     }
     for ((number, applied_name, sum), (name, sql)) in applied.iter().zip(MIGRATIONS) {
-        if applied_name != name || *sum != checksum(sql) {
+        if applied_name != name || *sum != fnv1a(sql.as_bytes()) as i64 {
             return Err(Error::Unavailable(format!(
                 "migration {number} ({applied_name}) is not the one that this version of tidings knows; \
                  start the version that wrote this database"
@@ -115,7 +116,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         tx.execute_batch(sql).map_err(failed)?;
         tx.execute(
             "INSERT INTO migration (number, name, length, checksum) VALUES (?1, ?2, ?3, ?4)",
-            (n as i64 + 1, name, sql.len() as i64, checksum(sql)),
+            (n as i64 + 1, name, sql.len() as i64, fnv1a(sql.as_bytes()) as i64),
         )
         .map_err(failed)?;
     }
@@ -125,12 +126,4 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
     }
     Ok(())
-}
-
-/// FNV-1a: tells an edited file from the one that ran; it guards against mistakes, not against malice.
-fn checksum(text: &str) -> i64 {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    hash as i64
 }

@@ -23,7 +23,7 @@ use tidings_domain::message::{Input, LEASE_MS, Message, State, Status, damaged};
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue;
-use tidings_domain::receipt::{self, our_reference, reference_form};
+use tidings_domain::receipt::{expected_form, our_reference, reference_form};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
@@ -371,7 +371,7 @@ fn end_waiting(tx: &mut Tx, id: MessageId) {
     for (n, segment) in segments.iter().enumerate() {
         let n = n as u8;
         if let Some(carrier_id) = segment.carrier_id() {
-            sheet.forget_receipt(line, &message, n, receipt::canonical(carrier_id));
+            sheet.forget_receipt(line, &message, n, expected_form(&message, n, carrier_id));
         }
         sheet.forget_receipt(line, &message, n, reference_form(our_reference(id, n)));
     }

@@ -22,7 +22,7 @@ use tidings_domain::message::{Input, LEASE_MS, Message, Segment, State, Status, 
 use tidings_domain::poison;
 use tidings_domain::purpose::Purpose;
 use tidings_domain::queue::{self, Queue};
-use tidings_domain::receipt::{self, our_reference, reference_form};
+use tidings_domain::receipt::{expected_form, our_reference, reference_form};
 use tidings_domain::retry::{Jitter, RetryPolicy};
 use tidings_domain::suppression::Listing;
 use tidings_domain::time::Timestamp;
@@ -229,7 +229,7 @@ fn end_waiting(tx: &Tx<'_>, message: &Message, segments: &[Segment], due: Option
     }
     for (n, segment) in segments.iter().enumerate() {
         if let Some(carrier_id) = segment.carrier_id() {
-            forget_receipt(tx, message, n as u8, &receipt::canonical(carrier_id))?;
+            forget_receipt(tx, message, n as u8, &expected_form(message, n as u8, carrier_id))?;
         }
         forget_receipt(tx, message, n as u8, &reference_form(our_reference(message.id, n as u8)))?;
     }
