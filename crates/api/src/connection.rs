@@ -18,6 +18,7 @@ fn shown(now: &ConnectionNow) -> Connection<'_> {
         state: now.state.as_str(),
         state_detail: match &now.state {
             LinkState::Connecting { reason } => reason.clone(),
+            LinkState::Up { sessions: 1 } => Some("1 session".to_owned()),
             LinkState::Up { sessions } => Some(format!("{sessions} sessions")),
             LinkState::Refused { reason } => Some(reason.clone()),
             LinkState::Stopped => None,

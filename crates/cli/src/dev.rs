@@ -11,6 +11,7 @@ use crate::log;
 use crate::operator::{self, DEV_DIRECTORY, Misconfigured, Place};
 use crate::output::{Output, Tone};
 use crate::serve;
+use crate::signal::Signals;
 use crate::token::{self, Wanted};
 use crate::viewer;
 use anyhow::{Context, bail};
@@ -102,6 +103,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         "pid": std::process::id(),
     });
     let held = engine.store().hold().await?;
+    let signals = Signals::hear()?;
     output.show(&value, || {
         let mut text = greeting(output, &url, &sms, &viewer_url, &home);
         if let Some(taken) = moved {
@@ -119,7 +121,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         text
     })?;
     let api = tidings_api::Settings { public_url: url, ..serve::api_settings(&config) };
-    serve::until_stopped(engine, listener, api).await?;
+    serve::until_stopped(engine, listener, api, signals).await?;
     events.abort();
     drop(served);
     Ok(())

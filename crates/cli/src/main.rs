@@ -28,6 +28,7 @@ mod output;
 mod review;
 mod segment;
 mod serve;
+mod signal;
 mod simulate;
 mod suppression;
 mod template;

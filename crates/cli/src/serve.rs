@@ -7,6 +7,7 @@ use crate::directory::{self, Served};
 use crate::home::Home;
 use crate::log;
 use crate::operator::{Misconfigured, Place};
+use crate::signal::Signals;
 use crate::suppression;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -25,7 +26,6 @@ use tidings_engine::code::{KEY_OCTETS, Key};
 use tidings_engine::{ConnectionSettings, Engine, NodeSettings, Settings};
 use tidings_store::Backend;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// How long open requests may take after a stop was asked for. With [`CARRIERS_STOP_MS`] it stays below the 15 s
@@ -103,6 +103,7 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
     if let Some(why) = store.hold().await? {
         tracing::warn!("nothing is sent: {why}; release it with `tidings hold release`");
     }
+    let signals = Signals::hear()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,
@@ -114,7 +115,7 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
         "serving"
     );
     let api = tidings_api::Settings { only_watched: !roles.api, ..api_settings(&config) };
-    let ended = until_stopped(engine, listener, api).await;
+    let ended = until_stopped(engine, listener, api, signals).await;
     drop(served);
     if ended.is_ok() {
         tracing::info!("stopped");
@@ -321,6 +322,7 @@ pub async fn until_stopped(
     engine: Engine,
     listener: TcpListener,
     settings: tidings_api::Settings,
+    signals: Signals,
 ) -> anyhow::Result<()> {
     let router = tidings_api::router(engine.clone(), settings);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -328,7 +330,7 @@ pub async fn until_stopped(
         tidings_api::serve(listener, router, async move { drop(stopped.await) }).await;
     });
     let broken = tokio::select! {
-        () = asked_to_stop() => None,
+        () = signals.asked() => None,
         error = engine.until_broken() => Some(error),
     };
     drop(stop);
@@ -351,28 +353,6 @@ pub async fn until_stopped(
         error = engine.until_broken() => Err(Broken(error).into()),
         () = std::future::ready(()) => Ok(()),
     }
-}
-
-/// Waits for SIGTERM or SIGINT (Ctrl-C). From then on, a second one ends the process at once.
-pub async fn asked_to_stop() {
-    // Exit code of a process that was interrupted: 128 and the number of SIGINT.
-    const INTERRUPTED: i32 = 130;
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be heard; end the process with SIGKILL");
-        return std::future::pending().await;
-    };
-    let next = async move |term: &mut tokio::signal::unix::Signal, int: &mut tokio::signal::unix::Signal| {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-    };
-    next(&mut term, &mut int).await;
-    tokio::spawn(async move {
-        next(&mut term, &mut int).await;
-        std::process::exit(INTERRUPTED);
-    });
 }
 
 /// Raises the soft limit of open files to the hard one, and says so if that is not enough.

@@ -1,6 +1,7 @@
 //! `tidings simulate`: the simulated carrier alone, as an SMPP server for others' clients, and its magic recipients.
 
 use crate::output::{Output, Table, numbered};
+use crate::signal::Signals;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -97,6 +98,7 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     let stage = smsc::Stage { seed, now: crate::operator::clock_of_command().now(), seen: None };
     let server = smsc::listen(settings, stage).await.context("the simulated carrier cannot start")?;
     let address = server.address();
+    let signals = Signals::hear()?;
     output.show(&json!({ "address": address.to_string(), "accounts": accounts }), || {
         let who = if accounts.is_empty() {
             "anybody may bind".to_owned()
@@ -107,7 +109,7 @@ async fn serve(how: Smsc, output: Output) -> anyhow::Result<()> {
     })?;
     let tally = server.tally();
     send_what_is_typed(server.texts());
-    server.run(crate::serve::asked_to_stop()).await;
+    server.run(signals.asked()).await;
     let count = |number: &std::sync::atomic::AtomicU64| number.load(std::sync::atomic::Ordering::Relaxed);
     crate::output::remark(&format!(
         "{} submitted: {} accepted, {} refused, {} never answered; {} acknowledged",
