@@ -527,6 +527,15 @@ mod tests {
             }
         };
         assert_eq!(problems(key, key), [""; 0]);
+        let warned = |more: &str| {
+            let text = format!("{NORTH}password = \"x\"\n{key}{second}password = \"x\"\n{key}{more}");
+            let config =
+                Config::parse(FILE_NAME, &text, &BTreeMap::new(), Secrets::Left).expect("it is right");
+            config.warnings().into_iter().find(|warning| warning.contains("lead to one carrier"))
+        };
+        assert_eq!(warned(""), None);
+        let sentence = warned("prefixes = [\"46\"]\nreceipt_id = \"same\"\n").expect("it is warned of");
+        assert!(sentence.contains("differ in prefixes and receipt_id"), "{sentence}");
         for (second_more, expected) in [
             (
                 "carrier = \"acme\"\nreplies = false\n",

@@ -139,6 +139,29 @@ impl Connection {
     }
 
     /// Whether it is said to lead to this carrier.
+    /// Which keys differ from another connection's, though one carrier has both: what only one of them takes, or knows
+    /// again, is without the other.
+    pub fn differs_from_equal(&self, other: &Self) -> Vec<&'static str> {
+        if !self.shares_carrier(other.environment, other.of_carrier.as_deref()) {
+            return Vec::new();
+        }
+        let knows_otherwise = match (&self.carrier, &other.carrier) {
+            (Settings::Smpp(one), Settings::Smpp(two)) => one.receipt_id != two.receipt_id,
+            _ => true,
+        };
+        let sorted = |list: &[String]| {
+            let mut list = list.to_vec();
+            list.sort_unstable();
+            list
+        };
+        let differ = [
+            ("prefixes", sorted(&self.prefixes) != sorted(&other.prefixes)),
+            ("senders", sorted(&self.senders) != sorted(&other.senders)),
+            ("receipt_id", knows_otherwise),
+        ];
+        differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+
     fn shares_carrier(&self, environment: Environment, carrier: Option<&str>) -> bool {
         self.environment == environment && carrier.is_some() && self.of_carrier.as_deref() == carrier
     }
