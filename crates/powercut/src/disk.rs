@@ -116,7 +116,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Told when syncs are let through again.
     opened: Condvar,
-    /// Whether nothing is synced but what keeps the file whole.
+    /// Whether `synchronous=NORMAL` is set whatever is asked for.
     pub(crate) weak: AtomicBool,
 }
 
@@ -213,21 +213,6 @@ impl Disk {
         self.name.to_string()
     }
 
-    /// Syncs a file that SQLite has open, beside it.
-    ///
-    /// # Errors
-    /// As planned, or SQLite has not opened it.
-    pub fn sync(&self, path: &Path) -> std::io::Result<()> {
-        if self.shared.weak.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let file = self.shared.lock().names.get(path).copied();
-        let file = file.ok_or(std::io::ErrorKind::NotFound)?;
-        let fails = self.shared.fails(Call::Sync).is_some();
-        // As for SQLite, the record says what would be on the disk.
-        self.shared.syncing(file, || if fails { Err(std::io::Error::other("as planned")) } else { Ok(()) })
-    }
-
     /// How many steps are recorded.
     pub fn position(&self) -> usize {
         self.shared.lock().steps.len()
@@ -282,8 +267,8 @@ impl Disk {
         self.shared.lock().at_sync
     }
 
-    /// From now on [`Disk::sync`] does nothing, and connections that are opened run with `synchronous=NORMAL`, whatever they
-    /// ask for: such a database loses commits, and a test that does not see it is worth nothing.
+    /// Connections that are opened from now on run with `synchronous=NORMAL`, whatever they ask for: such a database
+    /// loses commits, and a test that does not see it is worth nothing.
     pub fn weaken(&self) {
         self.shared.weak.store(true, Ordering::Relaxed);
     }

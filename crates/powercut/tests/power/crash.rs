@@ -5,7 +5,6 @@ use crate::load::{self, HOME, Plan, World};
 use crate::{place, run, size};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tidings_domain::address::PhoneNumber;
 use tidings_powercut::{Disk, Random, Recording};
 use tidings_store::sqlite::{FILE_NAME, Options, Sqlite};
@@ -13,9 +12,6 @@ use tidings_store::{Accepted, Backend, Error, Idempotency, Intake};
 
 /// Images of one load: after so many another load has more to say than another image of the same.
 const IMAGES_OF_ONE: usize = 250;
-
-/// How long a sync takes, so that the next commit is written meanwhile.
-const SYNC: Duration = Duration::from_micros(500);
 
 /// What a run over many images came to.
 #[derive(Debug, Default)]
@@ -145,7 +141,7 @@ fn what_was_answered_survives_a_power_cut() {
     let figures = crash(
         images,
         seed,
-        |disk| disk.slow(SYNC),
+        |_| {},
         |recording| recording,
         |crash, findings| {
             assert!(findings.is_good(), "{crash:?}: {findings:#?}");

@@ -23,7 +23,7 @@ use tidings_domain::text::{Charset, Encoding, Options as TextOptions, Segment, T
 use tidings_domain::time::Timestamp;
 use tidings_domain::webhook::Verdict;
 use tidings_powercut::{Disk, Random};
-use tidings_store::sqlite::{self, Options, Sqlite};
+use tidings_store::sqlite::{Options, Sqlite};
 use tidings_store::*;
 
 /// When a load begins: 2026-01-01T00:00:00Z.
@@ -47,18 +47,12 @@ pub struct Plan {
 /// A database on a recording disk. Small in all ways, so that little work fills its log and its cache.
 pub fn options(directory: &Path, disk: &Disk) -> Options {
     Options {
-        disk: Some(under(disk)),
+        vfs: Some(disk.name()),
         cache_kib: 256,
         readers: 1,
         checkpoint_pages: 60,
         ..Options::in_directory(directory)
     }
-}
-
-/// A recording disk as the store has it under its file.
-pub fn under(disk: &Disk) -> sqlite::Disk {
-    let below = disk.clone();
-    sqlite::Disk { vfs: disk.name(), sync: Arc::new(move |path| below.sync(path)) }
 }
 
 /// What all callers share.

@@ -5,7 +5,6 @@
 //! failed, but the system has forgotten what it did not write, so going on would promise what nobody can keep.
 
 use super::Options;
-use super::flusher::{Flusher, Progress};
 use super::reserve::Reserve;
 use super::session::failed;
 use super::transaction::{Memory, Outside, Tx, transact};
@@ -57,8 +56,7 @@ impl Condition {
         self.broken.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// To be called when the disk has failed.
-    pub fn breaks(&self, error: Error) {
+    fn breaks(&self, error: Error) {
         self.broken.send_if_modified(|broken| {
             let first = broken.is_none();
             if first {
@@ -140,7 +138,7 @@ impl Writer {
     pub fn start(
         mut connection: Connection,
         options: &Options,
-        (looked, guard, condition, progress): (Arc<Looked>, Arc<Guard>, Arc<Condition>, Arc<Progress>),
+        (looked, guard, condition): (Arc<Looked>, Arc<Guard>, Arc<Condition>),
     ) -> Result<Self> {
         let (queue, mut waiting) = mpsc::channel::<Box<dyn Work>>(WRITES_WAITING);
         let (closing, mut asked) = watch::channel(false);
@@ -154,11 +152,6 @@ impl Writer {
             Ok(())
         };
         connection.wal_hook(Some(hook)).map_err(failed)?;
-        // From here on each commit is synced by the flusher before anybody hears of it. SQLite still syncs what keeps the
-        // file whole: the log before it is written into the file, the file before the log is used again.
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        let flusher =
-            Flusher::start(options, Arc::clone(&progress), Arc::clone(&condition), runtime.clone())?;
         let reserve = Reserve::take(&options.path, options.reserve_octets);
         condition.full.store(reserve.is_lacking(), Ordering::Relaxed);
         let mut hand = Hand {
@@ -170,7 +163,6 @@ impl Writer {
             memory: Memory::new(options),
             reserve,
             condition: Arc::clone(&condition),
-            progress,
             logged,
             checkpoint_pages: i32::try_from(options.checkpoint_pages).unwrap_or(i32::MAX),
         };
@@ -205,11 +197,16 @@ impl Writer {
                             Err(_) => break,
                         }
                     }
-                    hand.commit(group, &flusher);
+                    let answers = hand.commit(group);
+                    // One wake-up of the runtime for the whole group; there the answers cost no system call.
+                    runtime.spawn(async move {
+                        for (work, outcome) in answers {
+                            work.answer(outcome);
+                        }
+                    });
                     hand.write_log_into_file();
                 }
                 waiting.close();
-                flusher.end();
                 done.send(hand.close()).ok();
             })
             .map_err(|e| Error::Unavailable(format!("cannot start the writer: {e}")))?;
@@ -268,6 +265,8 @@ enum Next {
     End,
 }
 
+type Answers = Vec<(Box<dyn Work>, Result<()>)>;
+
 /// What the writing thread works with.
 struct Hand {
     /// Dropped by [`Hand::close`] alone, and not at all once the disk failed: closing writes and syncs.
@@ -279,35 +278,28 @@ struct Hand {
     memory: Memory,
     reserve: Reserve,
     condition: Arc<Condition>,
-    progress: Arc<Progress>,
     /// Pages in the log after the last commit.
     logged: Arc<AtomicI32>,
     checkpoint_pages: i32,
 }
 
 impl Hand {
-    fn commit(&mut self, group: Vec<Box<dyn Work>>, flusher: &Flusher) {
+    fn commit(&mut self, group: Vec<Box<dyn Work>>) -> Answers {
+        let mut answers = Answers::with_capacity(group.len());
         let mut taken = Vec::with_capacity(group.len());
         for work in group {
             match self.takes(work.kind()) {
                 Ok(()) => taken.push(work),
-                Err(full) => work.answer(Err(full)),
+                Err(full) => answers.push((work, Err(full))),
             }
         }
         if taken.len() > 1 && self.transact(&mut taken).is_ok() {
-            flusher.flush(move |synced| {
-                for work in taken {
-                    work.answer(synced.clone());
-                }
-            });
+            answers.extend(taken.into_iter().map(|work| (work, Ok(()))));
         } else {
             // One of them failed, or there is no room for all: each for itself, so that only that one fails.
-            for work in taken {
-                let (work, outcome) = self.alone(work);
-                // Also after a failure: it may be that of the commit, which readers wait for.
-                flusher.flush(move |synced| work.answer(outcome.and(synced)));
-            }
+            answers.extend(taken.into_iter().map(|work| self.alone(work)));
         }
+        answers
     }
 
     /// Whether an operation of this kind is taken, as full as the disk is.
@@ -352,7 +344,6 @@ impl Hand {
                 paces: &self.paces,
                 carriers: &self.carriers,
                 guard: &self.guard,
-                progress: &self.progress,
             };
             let result = transact(outside, &mut self.memory, |tx| {
                 for work in group.iter_mut() {

@@ -1,10 +1,10 @@
 //! SQLite behind the contract: one writer, several readers, one file.
 //!
-//! All writes go through one thread. It takes everything that waits, runs it in one transaction, and commits once into the
-//! log. Another thread syncs that, one fsync for all of them, and only then are they answered. If an operation of the group fails,
+//! All writes go through one thread. It takes everything that waits, runs it in one transaction, commits once
+//! (WAL, `synchronous=FULL`: one fsync for all of them) and only then answers. If an operation of the group fails,
 //! the whole group is rolled back and each is run again in a transaction of its own, so that a bad one fails alone;
 //! operations are therefore written to be repeatable until they are committed. Reads run beside, each on a
-//! connection of a small pool, and see the newest commit, once that is on the disk.
+//! connection of a small pool, and see the newest commit.
 
 mod account;
 mod backup;
@@ -17,7 +17,6 @@ pub(crate) mod copy;
 mod endpoint;
 mod event;
 mod executor;
-mod flusher;
 mod frequency;
 mod import;
 mod inbound;
@@ -44,7 +43,6 @@ use crate::carriers::Carriers;
 use crate::looked::Looked;
 use crate::{Error, Guard, Result, Waiting};
 use executor::{Condition, Desk, Kind, Writer};
-use flusher::Progress;
 use reader::Readers;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,8 +107,8 @@ pub struct Options {
     pub reserve_octets: u64,
     /// Another process serves this file. Otherwise the log that an earlier process left is looked at first.
     pub beside: bool,
-    /// What is under the file; `None` for the system's own.
-    pub disk: Option<Disk>,
+    /// The file system as SQLite knows it (a VFS) that was registered under this name; `None` for the usual one.
+    pub vfs: Option<String>,
     /// Rows of parked receipts that a connection may have: one to three for each receipt. Beyond them the oldest are
     /// forgotten, so that receipts that belong to nobody cannot fill the disk.
     pub parked_max: usize,
@@ -122,23 +120,6 @@ pub struct Options {
     pub names: Arc<programme::Names>,
     /// Where crashes leave their trace, for the one process that serves the directory; see [`Guard`].
     pub trail: Option<PathBuf>,
-}
-
-/// Something that looks like a disk to SQLite and to us, for tests that watch what reaches it.
-#[derive(Clone)]
-pub struct Disk {
-    /// The name under which its VFS is registered.
-    pub vfs: String,
-    /// Syncs the octets and the length of a file that is there.
-    pub sync: Arc<SyncFile>,
-}
-
-type SyncFile = dyn Fn(&Path) -> std::io::Result<()> + Send + Sync;
-
-impl std::fmt::Debug for Disk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Disk").field(&self.vfs).finish()
-    }
 }
 
 /// As many as a connection may need: a hundred thousand receipts that are early, or two hours of ten strange ones a
@@ -155,7 +136,7 @@ impl Options {
             checkpoint_pages: 4_000,
             reserve_octets: 0,
             beside: false,
-            disk: None,
+            vfs: None,
             parked_max: PARKED_MAX,
             paces: Arc::default(),
             carriers: Arc::default(),
@@ -172,7 +153,6 @@ pub struct Sqlite {
     work: Desk,
     writer: Desk,
     readers: Readers,
-    glances: Readers,
     condition: Arc<Condition>,
     looked: Arc<Looked>,
     guard: Arc<Guard>,
@@ -197,18 +177,15 @@ impl Sqlite {
         let looked = Arc::new(Looked::new(Arc::clone(&options.names)));
         let guard = Arc::new(options.trail.as_deref().map(Guard::open).unwrap_or_default());
         let condition = Arc::<Condition>::default();
-        let progress = Arc::<Progress>::default();
-        let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition), Arc::clone(&progress));
-        let started = Writer::start(connection, options, shared).and_then(|writer| {
-            Ok((Arc::new(writer), Readers::start(options, Arc::clone(&condition), progress)?))
-        });
+        let shared = (Arc::clone(&looked), Arc::clone(&guard), Arc::clone(&condition));
+        let started = Writer::start(connection, options, shared)
+            .and_then(|writer| Ok((Arc::new(writer), Readers::start(options, Arc::clone(&condition))?)));
         let (writer, readers) = started.inspect_err(|_| guard.withdraw())?;
         let desk = |kind| Desk { writer: Arc::clone(&writer), kind };
         Ok(Self {
             calls: desk(Kind::Call),
             work: desk(Kind::Work),
             writer: desk(Kind::Record),
-            glances: readers.glancing(),
             readers,
             condition,
             looked,
@@ -264,7 +241,7 @@ fn verify(connection: &rusqlite::Connection) -> Result<()> {
 }
 
 /// Forwards each operation to the writer or to a reader; the work is in the file of its noun. What is sent to `calls`
-/// and `work` is refused while the disk is full: see [`Kind`]. Of what is read by `glances` nobody is told.
+/// and `work` is refused while the disk is full: see [`Kind`].
 macro_rules! forward {
     ($($executor:ident $module:ident::$name:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {$(
         fn $name(&self, $($argument: $type),*) -> BoxFuture<'_, $reply> {
@@ -286,8 +263,8 @@ impl Backend for Sqlite {
         readers media::media(realm: Realm, id: InboundId, place: u8) -> Option<KeptMedium>;
         writer message::waiting() -> Arc<Waiting>;
         writer message::redact(realm: Realm, id: MessageId, actor: Actor, now: Timestamp) -> Option<Stored>;
-        glances message::next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
-        glances message::queues(connection: ConnectionId) -> Vec<Queue>;
+        readers message::next_due(queue: Option<Queue>, now: Timestamp) -> Option<Timestamp>;
+        readers message::queues(connection: ConnectionId) -> Vec<Queue>;
         readers message::message(realm: Realm, id: MessageId) -> Option<Stored>;
         readers message::messages(realm: Realm, filter: MessageFilter, page: Page) -> Paged<Stored>;
         readers message::timeline(realm: Realm, id: MessageId) -> Option<Timeline>;
@@ -300,7 +277,7 @@ impl Backend for Sqlite {
         writer event::give_back_deliveries(leased: Vec<Delivery>, now: Timestamp) -> ();
         writer event::record_attempts(attempts: Vec<Attempt>, now: Timestamp) -> ();
         writer event::release_deliveries(now: Timestamp) -> u64;
-        glances event::due_endpoints() -> Vec<(EndpointId, Timestamp)>;
+        readers event::due_endpoints() -> Vec<(EndpointId, Timestamp)>;
         readers event::attempts(realm: Realm, endpoint: EndpointId, page: Page) -> Paged<Attempt>;
         work event::replay(realm: Realm, endpoint: EndpointId, what: Replay, limit: usize, actor: Actor, now: Timestamp) -> Option<u64>;
 
@@ -317,12 +294,12 @@ impl Backend for Sqlite {
         readers suppression::suppressions(realm: Realm, filter: SuppressionFilter, page: Page) -> Paged<Suppression>;
         readers suppression::listed(after: AuditId, limit: usize) -> Listed;
 
-        glances frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
-        glances spend::spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
-        glances quota::quotas(counts: Vec<Count>) -> Vec<u64>;
+        readers frequency::turns(people: Vec<(Realm, PhoneNumber)>, purposes: Vec<Purpose>, now: Timestamp) -> Vec<Vec<Other>>;
+        readers spend::spent(accounts: Vec<AccountId>, now: Timestamp) -> Vec<Spent>;
+        readers quota::quotas(counts: Vec<Count>) -> Vec<u64>;
         writer quota::return_quotas(returned: Vec<(Count, u32)>) -> ();
         work quota::take_quotas(asked: Vec<AskedQuota>) -> Vec<(u64, bool)>;
-        glances pool::last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
+        readers pool::last_senders(pool: Name, senders: Vec<Sender>, people: Vec<(Realm, PhoneNumber)>) -> Vec<Last>;
         work frequency::take_turns(asked: Vec<AskedTurn>, now: Timestamp) -> Vec<Turn>;
 
         writer consent::record_consents(entries: Vec<Consent>, actor: Actor, now: Timestamp) -> ();
@@ -330,7 +307,7 @@ impl Backend for Sqlite {
         readers consent::consents(realm: Realm, recipient: PhoneNumber, page: Page) -> Paged<Consent>;
         calls consent_request::ask_consent(intake: Intake, asking: NewConsentRequest, now: Timestamp) -> Accepted;
         readers consent_request::consent_requests(realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Vec<ConsentRequest>;
-        glances consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
+        readers consent::said(recipients: Vec<(Realm, PhoneNumber)>) -> Vec<History>;
 
         calls contact::create_contact(contact: Contact, actor: Actor) -> Saved;
         calls contact::change_contact(realm: Realm, id: ContactId, change: Change, actor: Actor, now: Timestamp) -> Option<Saved>;
@@ -339,11 +316,11 @@ impl Backend for Sqlite {
         readers contact::contacts(realm: Realm, filter: ContactFilter, page: Page) -> Paged<Contact>;
         readers contact::groups(realm: Realm) -> Vec<(Group, u64)>;
         readers contact::known_numbers(realm: Realm, numbers: Vec<PhoneNumber>) -> u64;
-        glances contact::stated_zones(people: Vec<(Realm, PhoneNumber)>) -> Vec<Option<ZoneName>>;
+        readers contact::stated_zones(people: Vec<(Realm, PhoneNumber)>) -> Vec<Option<ZoneName>>;
         calls import::begin_import(import: Import) -> ();
         work import::stage_import(realm: Realm, id: ImportId, staged: Staged, now: Timestamp) -> bool;
         writer import::decide_import(realm: Realm, id: ImportId, decision: ImportDecision, actor: Actor, now: Timestamp) -> Option<Import>;
-        glances import::next_import() -> Option<ImportId>;
+        readers import::next_import() -> Option<ImportId>;
         work import::apply_import(id: ImportId, now: Timestamp) -> Option<Import>;
         readers import::import(realm: Realm, id: ImportId) -> Option<Import>;
         readers import::imports(realm: Realm, page: Page) -> Paged<Import>;
@@ -380,19 +357,19 @@ impl Backend for Sqlite {
         readers segment::segment(realm: Realm, which: WhichSegment) -> Option<People>;
         readers segment::segments(realm: Realm, page: Page) -> Paged<People>;
         readers segment::touches(realm: Realm, numbers: Vec<PhoneNumber>) -> Vec<Past>;
-        glances segment::touch_places() -> Vec<(Realm, EventId)>;
+        readers segment::touch_places() -> Vec<(Realm, EventId)>;
         work segment::add_touches(realm: Realm, read: Touched) -> bool;
 
         writer account::default_account(now: Timestamp) -> AccountId;
         readers account::accounts() -> Vec<Account>;
         calls account::create_account(account: Account, actor: Actor) -> ();
         calls account::create_token(token: Token, actor: Actor) -> ();
-        glances account::token_by_lookup(lookup: String) -> Option<Token>;
+        readers account::token_by_lookup(lookup: String) -> Option<Token>;
         readers account::tokens(account: AccountId, environment: Option<Environment>) -> Vec<Token>;
         writer account::update_token(token: Token, action: &'static str, actor: Actor, now: Timestamp) -> bool;
         work account::touch_tokens(uses: Vec<(TokenId, Timestamp, bool)>) -> ();
         calls account::create_client(client: Client, actor: Actor) -> ();
-        glances account::client(id: ClientId) -> Option<Client>;
+        readers account::client(id: ClientId) -> Option<Client>;
         readers account::clients(realm: Realm) -> Vec<Client>;
         writer account::revoke_client(realm: Realm, id: ClientId, actor: Actor, now: Timestamp) -> bool;
 
@@ -400,7 +377,7 @@ impl Backend for Sqlite {
         readers operating::connections() -> Vec<Connection>;
         writer operating::pause_connection(id: ConnectionId, pause: Option<String>, actor: Actor, now: Timestamp) -> bool;
         work operating::reroute(from: ConnectionId, to: ConnectionId, limit: usize, now: Timestamp) -> u64;
-        glances operating::hold() -> Option<String>;
+        readers operating::hold() -> Option<String>;
         writer operating::set_hold(reason: Option<String>, actor: Actor, now: Timestamp) -> ();
         readers operating::statistics(now: Timestamp) -> Statistics;
         readers operating::audit(account: AccountId, page: Page) -> Paged<Audit>;
@@ -440,7 +417,7 @@ impl Backend for Sqlite {
             return Box::pin(std::future::ready(Ok(vec![Listing::default(); recipients.len()])));
         }
         let looked = Arc::clone(&self.looked);
-        Box::pin(self.glances.run(move |rx| suppression::suppressed(rx, &looked, &recipients, now)))
+        Box::pin(self.readers.run(move |rx| suppression::suppressed(rx, &looked, &recipients, now)))
     }
 
     fn backup(&self, to: PathBuf) -> BoxFuture<'_, ()> {

@@ -2,7 +2,6 @@
 
 use super::Options;
 use super::executor::{Condition, closing};
-use super::flusher::Progress;
 use super::session::{connect, failed};
 use crate::backend::{Page, Paged};
 use crate::column;
@@ -23,24 +22,16 @@ pub(super) struct Rx<'c> {
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
 
-/// The reading threads, for reads of one kind.
+/// The reading threads.
 #[derive(Debug)]
 pub(super) struct Readers {
-    threads: Arc<Threads>,
-    /// Whether somebody is told what is read.
-    tells: bool,
-}
-
-#[derive(Debug)]
-struct Threads {
     queues: Vec<std::sync::mpsc::SyncSender<Read>>,
     next: std::sync::atomic::AtomicUsize,
     condition: Arc<Condition>,
-    progress: Arc<Progress>,
 }
 
 impl Readers {
-    pub fn start(options: &Options, condition: Arc<Condition>, progress: Arc<Progress>) -> Result<Self> {
+    pub fn start(options: &Options, condition: Arc<Condition>) -> Result<Self> {
         let mut queues = Vec::new();
         for n in 0..options.readers.max(1) {
             let connection = connect(options, options.cache_kib / 2, true)?;
@@ -55,27 +46,17 @@ impl Readers {
                 .map_err(|e| Error::Unavailable(format!("cannot start a reader: {e}")))?;
             queues.push(queue);
         }
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        Ok(Self { threads: Arc::new(Threads { queues, next, condition, progress }), tells: true })
+        Ok(Self { queues, next: std::sync::atomic::AtomicUsize::new(0), condition })
     }
 
-    /// The same threads for reads of which nobody is told: what they find decides about a commit that comes later in the
-    /// same log, and is lost with what they saw or not at all. They do not wait for the disk.
-    pub fn glancing(&self) -> Self {
-        Self { threads: Arc::clone(&self.threads), tells: false }
-    }
-
-    /// Runs a read on one of the readers, in a transaction that sees the newest commit and nothing later. If somebody is
-    /// told, it answers once all that it saw is on the disk.
+    /// Runs a read on one of the readers, in a transaction that sees the newest commit and nothing later.
     pub async fn run<T, F>(&self, read: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Rx<'_>) -> Result<T> + Send + 'static,
     {
-        let Threads { queues, next, condition, progress } = &*self.threads;
-        condition.check()?;
+        self.condition.check()?;
         let (reply, answer) = oneshot::channel();
-        let committed = Arc::clone(progress);
         let job: Read = Box::new(move |connection| {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 let step = |sql: &str| {
@@ -91,16 +72,11 @@ impl Readers {
             if !connection.is_autocommit() {
                 drop(connection.execute_batch("ROLLBACK"));
             }
-            drop(reply.send((result, committed.written())));
+            drop(reply.send(result));
         });
-        let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % queues.len();
-        queues[n].try_send(job).map_err(|_| Error::Unavailable("too many reads wait".to_owned()))?;
-        let (result, seen) = answer.await.map_err(|_| closing())?;
-        if self.tells {
-            progress.flushed(seen).await?;
-            condition.check()?;
-        }
-        result
+        let n = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % self.queues.len();
+        self.queues[n].try_send(job).map_err(|_| Error::Unavailable("too many reads wait".to_owned()))?;
+        answer.await.map_err(|_| closing())?
     }
 
     /// Runs something long on a thread of its own.

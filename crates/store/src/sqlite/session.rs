@@ -20,9 +20,9 @@ pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Res
     } else {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
     };
-    let connection = match &options.disk {
+    let connection = match &options.vfs {
         None => Connection::open_with_flags(path, flags),
-        Some(disk) => Connection::open_with_flags_and_vfs(path, flags, disk.vfs.as_str()),
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
     }
     .map_err(|e| Error::Unavailable(format!("cannot open {}: {e}", path.display())))?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS)).map_err(failed)?;
@@ -31,8 +31,7 @@ pub(super) fn connect(options: &Options, cache_kib: u32, read_only: bool) -> Res
     // for each `= ?` on a table with a partial index.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     if !read_only {
-        // FULL: a commit is on the disk when it is done. NORMAL would lose the last ones in a power cut: only the writer
-        // goes there, whose commits the flusher syncs.
+        // FULL: a commit is on the disk before anybody hears of it. NORMAL would lose the last ones in a power cut.
         if journal_mode(&connection, "wal").map_err(failed)? != "wal" {
             return Err(Error::Unavailable(format!(
                 "{} cannot be used in WAL mode (a network file system?); put the data directory on a local disk",

@@ -1,6 +1,5 @@
 //! What a transaction works with: the connection, and what the writer remembers between transactions.
 
-use super::flusher::Progress;
 use super::message::Hot;
 use super::session::failed;
 use super::{Options, endpoint, message, quota, silence, spend};
@@ -283,10 +282,9 @@ pub(super) struct Outside<'w> {
     pub paces: &'w Paces,
     pub carriers: &'w Carriers,
     pub guard: &'w Guard,
-    pub progress: &'w Progress,
 }
 
-/// Does this in one transaction, and commits: into the log, which is not yet on the disk.
+/// Does this in one transaction, and commits.
 ///
 /// # Errors
 /// What could not be done: then nothing was.
@@ -295,7 +293,7 @@ pub(super) fn transact(
     memory: &mut Memory,
     work: impl FnOnce(&mut Tx<'_>) -> Result<()>,
 ) -> Result<()> {
-    let Outside { connection, looked, paces, carriers, guard, progress } = outside;
+    let Outside { connection, looked, paces, carriers, guard } = outside;
     let statement =
         |sql: &str| connection.prepare_cached(sql).and_then(|mut s| s.execute([])).map_err(failed);
     statement("BEGIN IMMEDIATE")?;
@@ -317,7 +315,6 @@ pub(super) fn transact(
         work(&mut Tx { sql: connection, looked, paces, carriers, guard, memory: &mut *memory })?;
         quota::write(connection, memory.tallies.quotas.take_changed())?;
         spend::write(connection, memory.tallies.spends.take_changed())?;
-        progress.writes();
         statement("COMMIT").map(drop)
     })();
     // Before anybody hears of this commit. After a failure, what was looked at may never have been true.

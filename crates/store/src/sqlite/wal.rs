@@ -3,9 +3,9 @@
 //! SQLite reads a log up to the first frame that does not fit its checksum and takes what follows for a commit that
 //! was cut off. That is right after a power cut, and two things it cannot know:
 //!
-//! - **Damage in the middle.** A commit is on the disk before the second one after it is written (`flusher.rs`). So where
-//!   the ends of three commits follow the first bad frame, the first of them was there once: what was answered is lost,
-//!   and nobody should go on as if nothing had happened. Damage in the last two commits cannot be told from ones that were
+//! - **Damage in the middle.** With `synchronous=FULL` a commit is on the disk before the next one is written. So where
+//!   the ends of two commits follow the first bad frame, the first of them was there once: what was answered is lost,
+//!   and nobody should go on as if nothing had happened. Damage in the last commit of all cannot be told from one that was
 //!   cut off, nor can damage in the log's own header.
 //! - **What the system only believes to be written.** After a failed sync it keeps pages in memory, calls them clean and
 //!   never writes them. A process that starts then reads them, and would add commits behind a hole that the next power
@@ -15,14 +15,13 @@
 //!
 //! Format of the log: <https://www.sqlite.org/fileformat2.html#walformat>.
 
-use super::flusher::UNSYNCED;
 use super::session::failed;
 use crate::{Error, Result};
 use rusqlite::Connection;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The log's header and that of each frame: octets.
 const HEADER: usize = 32;
@@ -32,21 +31,16 @@ const MAGIC: u32 = 0x377f_0682;
 /// How much is read and written at once, at least: octets.
 const PIECE: usize = 1 << 20;
 
-/// Where the log of a database is.
-pub(super) fn path(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
-}
-
 /// Looks at the log of a database that no other process uses, and makes the disk hold what it shows.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if commits are missing from it, [`Error::Broken`] if it cannot be written again.
 pub(super) fn settle(connection: &Connection, database: &Path) -> Result<()> {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
     // The writer's lock: now nobody writes into the log, and nobody begins it anew.
     connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-    let settled = renew(&path(database));
+    let settled = renew(Path::new(&name));
     connection.execute_batch("ROLLBACK").map_err(failed)?;
     match settled {
         Ok(Some(damage)) => Err(Error::Corrupt(format!(
@@ -205,8 +199,8 @@ impl Scan {
     }
 
     fn damage(&self) -> Option<Damage> {
-        // The last ones may themselves have been cut off.
-        let commits = self.ends.saturating_sub(UNSYNCED);
+        // The last one may itself have been cut off.
+        let commits = self.ends.saturating_sub(1);
         self.bad.filter(|_| commits > 0).map(|at| Damage { at, commits })
     }
 }
