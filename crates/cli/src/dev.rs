@@ -87,6 +87,7 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
     let store = home.serve(&config, served.as_ref())?;
     let journal = serve::journal(&config, served.as_ref());
     let key = serve::code_key(&config, &home)?;
+    let signals = Signals::hear()?;
     let engine = serve::start(&config, store, Policy::development(), node, journal, key).await?;
     let realm = Realm { account: engine.default_account(), environment: Environment::Test };
     let (sms, admin) = tokens(&engine, realm).await?;
@@ -103,7 +104,6 @@ pub async fn run(how: How, place: &Place, verbose: u8, output: Output) -> anyhow
         "pid": std::process::id(),
     });
     let held = engine.store().hold().await?;
-    let signals = Signals::hear()?;
     output.show(&value, || {
         let mut text = greeting(output, &url, &sms, &viewer_url, &home);
         if let Some(taken) = moved {

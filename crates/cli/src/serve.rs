@@ -90,6 +90,7 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
     let store = home.serve(&config, served.as_ref())?;
     let journal = journal(&config, served.as_ref());
     let key = code_key(&config, &home)?;
+    let signals = Signals::hear()?;
     let engine = start(&config, store, config.egress_policy(), node, journal, key).await?;
     let store = engine.store();
     // The trail shows with which configuration messages were sent, and when that changed.
@@ -103,7 +104,6 @@ pub async fn run(how: How, place: &Place, verbose: u8) -> anyhow::Result<()> {
     if let Some(why) = store.hold().await? {
         tracing::warn!("nothing is sent: {why}; release it with `tidings hold release`");
     }
-    let signals = Signals::hear()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         address = %listener.local_addr()?,

@@ -7,7 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const INTERRUPTED: i32 = 130;
 
 /// The signals that ask this process to stop. They are heard from [`Signals::hear`] on, whether or not anybody waits for
-/// them: a process that tells others it is there has heard them before, or the first signal would end it at once.
+/// them yet: that comes before anything is handed to a carrier, and before others are told that the process is there, or the
+/// first signal would end it at once.
 pub struct Signals {
     term: Signal,
     int: Signal,

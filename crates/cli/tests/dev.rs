@@ -11,6 +11,8 @@ use tidings_domain::octets::hexadecimal;
 /// How often a thing that must come is looked for, and the pause between: together half a minute.
 const LOOKS: u32 = 300;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// How often a request is repeated because the server is busy.
+const BUSY_MAX: u32 = 100;
 
 struct Dev {
     process: Child,
@@ -68,8 +70,21 @@ fn start(data: &Path, more: &[&str]) -> Dev {
     }
 }
 
-/// One request over a plain socket: (status, body).
+/// One request over a plain socket, again while the answer is that it cannot be taken now, as it is when the disk stands still:
+/// (status, body).
 fn ask(address: &str, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
+    let mut answer = ask_once(address, method, path, token, body);
+    for _ in 0..BUSY_MAX {
+        if answer.0 != 503 {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        answer = ask_once(address, method, path, token, body);
+    }
+    answer
+}
+
+fn ask_once(address: &str, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     let length = body.len();
     write!(

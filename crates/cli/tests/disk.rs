@@ -246,6 +246,7 @@ fn after_a_sync_that_failed_the_process_ends_and_the_next_one_has_everything_tha
     assert!(wait_until(PATIENCE_MS, 20, || all(&mut client, &ids, "delivered")), "{}", subject.log_end(30));
     smsc.silence(true);
     let under_way: Vec<String> = (20..25).map(|n| accepted(&mut client, n)).collect();
+    assert!(wait_until(PATIENCE_MS, 5, || smsc.submission_count() == 25), "{}", subject.log_end(30));
 
     std::fs::write(&broken, "").expect("a file");
     let body = serde_json::json!({ "from": "ACME", "to": "+46701749999", "text": "too late" }).to_string();

@@ -28,7 +28,7 @@ fn a_stop_that_was_asked_for_is_clean_and_leaves_nothing_in_doubt() {
         pace: Pace { clients: 8, per_second: 150, long_one_in: 20 },
         up_ms: (200, 1_000),
         carrier: Behaviour::default(),
-        drain_ms: 20_000,
+        drain_ms: 60_000,
         keep: false,
     };
     let outcome = stop::run(&plan).unwrap_or_else(|why| panic!("{why}"));

@@ -31,7 +31,7 @@ const NEW: u64 = 8_000_000;
 
 fn ask(client: &mut Client, method: &str, target: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let answer = client.ask(method, target, None, &body).expect("it answers");
+    let answer = client.ask_again(method, target, None, &body).expect("it answers");
     let value = serde_json::from_slice(&answer.body).unwrap_or_default();
     (answer.status, value)
 }

@@ -101,17 +101,17 @@ async fn calls_that_wait_for_a_stuck_disk_are_refused_and_leave_nothing_behind()
     engine.stop(5_000).await;
 }
 
-/// The line "Store slow": receipts are acknowledged late and not lost. Each sync takes half a second.
+/// The line "Store slow": receipts are acknowledged late and not lost. Each sync takes a fifth of a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_slow_disk_every_message_gets_its_receipt() {
     let directory = tempfile::tempdir().expect("a directory");
     let disk = Disk::new();
     let engine = engine(&directory, &disk).await;
-    disk.slow(Duration::from_millis(500));
+    disk.slow(Duration::from_millis(200));
     let calls: Vec<_> = (0..100).map(|n| tokio::spawn(send(engine.clone(), n))).collect();
     let mut ids = Vec::new();
     for call in calls {
-        ids.push(call.await.expect("no panic").expect("half a second is not too long to wait"));
+        ids.push(call.await.expect("no panic").expect("a fifth of a second is not too long to wait"));
     }
     until("all are delivered", async || {
         for id in &ids {

@@ -1,14 +1,18 @@
 //! A small HTTP/1.1 client with a kept connection. It speaks to one address and follows nothing.
 //!
 //! It tells apart what a ledger must tell apart: an answer, and no answer (the request may or may not have been
-//! taken). It never repeats a request by itself.
+//! taken). It repeats a request only where it is told to, and only after an answer that nothing was taken.
 
+use crate::clock;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a connection and each read may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a request is repeated at the most, and after how long: milliseconds.
+const TRIES_MAX: usize = 40;
+const PAUSE_MS: u64 = 500;
 /// Octets of an answer's body: a page of 100 messages with their texts has some 100 KB.
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
@@ -60,6 +64,28 @@ impl Client {
     pub fn ask(&mut self, method: &str, target: &str, key: Option<&str>, body: &str) -> io::Result<Answer> {
         self.send(method, target, key, body)?;
         self.receive()
+    }
+
+    /// Asks as clients do: again, while the answer is that the server cannot take it now, as it is when the disk stands still.
+    ///
+    /// # Errors
+    /// As in [`Client::ask`].
+    pub fn ask_again(
+        &mut self,
+        method: &str,
+        target: &str,
+        key: Option<&str>,
+        body: &str,
+    ) -> io::Result<Answer> {
+        let mut answer = self.ask(method, target, key, body);
+        for _ in 0..TRIES_MAX {
+            if !answer.as_ref().is_ok_and(|answer| answer.status == 503) {
+                break;
+            }
+            clock::sleep_ms(PAUSE_MS);
+            answer = self.ask(method, target, key, body);
+        }
+        answer
     }
 
     /// Writes a request; [`Client::receive`] must follow.

@@ -16,7 +16,7 @@ use std::fmt;
 /// How long a transactional message may be held for a receipt, with room for the restart: milliseconds.
 pub const HELD_MS: u64 = 130_000;
 /// An answer that was written so shortly before a kill may not have been committed: milliseconds.
-pub const ANSWERED_GRACE_MS: u64 = 2_000;
+pub const ANSWERED_GRACE_MS: u64 = 5_000;
 
 /// What the run is to be.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl Plan {
             up_ms: (100, 1_200),
             at_start_one_in: 5,
             carrier: Behaviour::default(),
-            drain_ms: 20_000,
+            drain_ms: 60_000,
             wait_for_held: false,
             keep: false,
         }
@@ -156,12 +156,14 @@ impl Run<'_> {
         while self.kills.len() < plan.kills {
             watch(subject, &mut running, random.between(plan.up_ms.0, plan.up_ms.1))?;
             self.kill(running);
-            running = subject.start()?;
             if random.one_in(plan.at_start_one_in) && self.kills.len() < plan.kills {
+                let starting = subject.start()?;
                 clock::sleep_ms(random.between(0, 250));
-                self.kill(running);
-                running = subject.start()?;
+                self.kill(starting);
             }
+            // Before it starts: nothing new may be among what is in doubt.
+            self.smsc.gate(true);
+            running = subject.start()?;
             self.resume(&load, &mut running)?;
         }
         while load.acknowledged() < plan.messages {
@@ -224,11 +226,10 @@ impl Run<'_> {
         running.kill();
     }
 
-    /// After a start: lists what is in doubt while the carrier takes no bind, so that nothing new is among it; then
-    /// waits for the first 202.
+    /// After a start: lists what is in doubt while the carrier takes no bind, so that nothing new is among it; then lets it
+    /// bind, and waits for the first 202.
     fn resume(&mut self, load: &Load, running: &mut Running) -> Result<(), String> {
         let started = clock::now();
-        self.smsc.gate(true);
         let listed = self.subject.wait_until_ready(running).and_then(|()| {
             let mut client = self.subject.client();
             // What is not sent again at all is shown as unconfirmed at once.

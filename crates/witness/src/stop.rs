@@ -93,9 +93,10 @@ fn work(plan: &Plan, subject: &Subject, smsc: &Smsc, sink: &Sink) -> Result<Outc
         let asked = clock::now();
         let code = running.terminate(STOP_BOUND_MS);
         stops.push((code, clock::now().ms_since(asked)));
+        // Before it starts: nothing new may be among what is in doubt.
+        smsc.gate(true);
         running = subject.start()?;
         let started = clock::now();
-        smsc.gate(true);
         let listed = subject
             .wait_until_ready(&mut running)
             .and_then(|()| load::messages(&mut subject.client(), "status=sending"));

@@ -195,7 +195,8 @@ async fn a_part_that_somebody_reads_waits_and_nobody_waits_for_it() {
     let mut reader = database.psql("BEGIN; SELECT count(*) FROM attempt; SELECT pg_sleep(600)");
     let mut reader = reader.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("it starts");
     until(async || {
-        let locks = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'attempt'::regclass AND granted";
+        let locks = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'attempt'::regclass AND granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         database.run(locks).trim() == "t"
     })
     .await;

@@ -76,9 +76,12 @@ impl Pair {
         let mut place = Directory::within(memory).or_else(|_| Directory::new()).map_err(no("directory"))?;
         // The guard removes it, after the servers.
         place.keep = true;
-        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let free = || TcpListener::bind("127.0.0.1:0").map_err(no("port"));
         // Held at the same time, so that they differ.
-        let ports = [free().map_err(no("port"))?.port(), free().map_err(no("port"))?.port()];
+        let held = [free()?, free()?];
+        let [first, second] = held.each_ref().map(|held| held.local_addr().map_err(no("port")));
+        let ports = [first?.port(), second?.port()];
+        drop(held);
         if let Some((user, group)) = owner {
             std::os::unix::fs::chown(&place.path, Some(user), Some(group)).map_err(no("directory"))?;
         }
