@@ -72,7 +72,7 @@ impl Subject {
         let data = directory.join("data");
         let text = format!(
             "[data]\ndirectory = {data:?}\n[http]\nlisten = \"{address}\"\n\
-             [codes]\nsender = \"+15550001111\"\nbrand = \"Acme\"\nresend_after_s = 3\n{connection}"
+             [codes]\nsender = \"+15550001111\"\nbrand = \"Acme\"\nresend_after_s = 6\n{connection}"
         );
         std::fs::write(directory.join("tidings.toml"), text).expect("written");
         let mut subject =
