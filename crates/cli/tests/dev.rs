@@ -7,12 +7,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use tidings_domain::octets::hexadecimal;
+use tidings_witness::http::Client;
 
 /// How often a thing that must come is looked for, and the pause between: together half a minute.
 const LOOKS: u32 = 300;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-/// How often a request is repeated because the server is busy.
-const BUSY_MAX: u32 = 100;
 
 struct Dev {
     process: Child,
@@ -70,33 +69,11 @@ fn start(data: &Path, more: &[&str]) -> Dev {
     }
 }
 
-/// One request over a plain socket, again while the answer is that it cannot be taken now, as it is when the disk stands still:
-/// (status, body).
+/// One request as clients make it: (status, body).
 fn ask(address: &str, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
-    let mut answer = ask_once(address, method, path, token, body);
-    for _ in 0..BUSY_MAX {
-        if answer.0 != 503 {
-            break;
-        }
-        std::thread::sleep(PAUSE);
-        answer = ask_once(address, method, path, token, body);
-    }
-    answer
-}
-
-fn ask_once(address: &str, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
-    .expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-    (head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"), body.to_owned())
+    let mut client = Client::new(address.parse().expect("an address"), token);
+    let answer = client.ask_again(method, path, None, body).expect("it answers");
+    (answer.status, String::from_utf8(answer.body).expect("text"))
 }
 
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

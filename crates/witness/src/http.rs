@@ -16,6 +16,22 @@ const PAUSE_MS: u64 = 500;
 /// Octets of an answer's body: a page of 100 messages with their texts has some 100 KB.
 const BODY_MAX: usize = 16 * 1024 * 1024;
 
+/// Asks, and asks again while the answer is that the server cannot take it now, as it is when the disk stands still.
+///
+/// # Errors
+/// As the last try had them.
+pub fn again(mut ask: impl FnMut() -> io::Result<Answer>) -> io::Result<Answer> {
+    let mut answer = ask();
+    for _ in 0..TRIES_MAX {
+        if !answer.as_ref().is_ok_and(|answer| answer.status == 503) {
+            break;
+        }
+        clock::sleep_ms(PAUSE_MS);
+        answer = ask();
+    }
+    answer
+}
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -66,7 +82,7 @@ impl Client {
         self.receive()
     }
 
-    /// Asks as clients do: again, while the answer is that the server cannot take it now, as it is when the disk stands still.
+    /// Asks as clients do: see [`again`].
     ///
     /// # Errors
     /// As in [`Client::ask`].
@@ -77,15 +93,7 @@ impl Client {
         key: Option<&str>,
         body: &str,
     ) -> io::Result<Answer> {
-        let mut answer = self.ask(method, target, key, body);
-        for _ in 0..TRIES_MAX {
-            if !answer.as_ref().is_ok_and(|answer| answer.status == 503) {
-                break;
-            }
-            clock::sleep_ms(PAUSE_MS);
-            answer = self.ask(method, target, key, body);
-        }
-        answer
+        again(|| self.ask(method, target, key, body))
     }
 
     /// Writes a request; [`Client::receive`] must follow.

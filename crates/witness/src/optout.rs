@@ -9,7 +9,7 @@
 //! from reading the answer to reading the sockets (some microseconds on this machine).
 
 use crate::clock::{self, Moment};
-use crate::http::{Answer, Client};
+use crate::http::{self, Answer, Client};
 use crate::kill::watch;
 use crate::ledger::{Purpose, Shown, Submission};
 use crate::load::{self, SENDER};
@@ -25,9 +25,6 @@ use std::sync::{Barrier, Mutex};
 const SENDS: u64 = 4;
 /// How long an opt-out by text or at the carrier may be without its acknowledgement.
 const HEARD_WITHIN_MS: u64 = 60_000;
-/// How often a call is made again, and after how long: milliseconds.
-const TRIES_MAX: usize = 40;
-const PAUSE_MS: u64 = 500;
 /// What the confirmation of an opt-out has in it, and nothing else.
 const CONFIRMATION: &str = "unsubscribed";
 
@@ -277,19 +274,13 @@ fn send(client: &mut Client, to: &str, purpose: Purpose, place: usize) -> Send {
     Send { asked_at, answer: answer.map_err(|error| error.to_string()).and_then(|answer| accepted(&answer)) }
 }
 
-/// Asks as clients do: again, when the answer is that the server cannot take it now, as it is while the disk stands still. Gives
-/// when it was asked last.
+/// Asks as clients do, and gives when it was asked last.
 fn ask(client: &mut Client, target: &str, body: &str) -> (Moment, std::io::Result<Answer>) {
     let mut asked_at = clock::now();
-    let mut answer = client.ask("POST", target, None, body);
-    for _ in 0..TRIES_MAX {
-        if !answer.as_ref().is_ok_and(|answer| answer.status == 503) {
-            break;
-        }
-        clock::sleep_ms(PAUSE_MS);
+    let answer = http::again(|| {
         asked_at = clock::now();
-        answer = client.ask("POST", target, None, body);
-    }
+        client.ask("POST", target, None, body)
+    });
     (asked_at, answer)
 }
 

@@ -435,8 +435,9 @@ impl Config {
                     first.name, second.name
                 ));
             }
-            let equals = self.connections[..at].iter().map(|first| (first, second.differs_from_equal(first)));
-            if let Some((first, keys)) = equals.into_iter().find(|(_, keys)| !keys.is_empty()) {
+            let mut before =
+                self.connections[..at].iter().map(|first| (first, second.differs_from_equal(first)));
+            if let Some((first, keys)) = before.find(|(_, keys)| !keys.is_empty()) {
                 warnings.push(format!(
                     r#"connections "{}" and "{}" lead to one carrier and differ in {}, so one does not stand in for the other everywhere: make that the same, unless it is meant"#,
                     first.name,

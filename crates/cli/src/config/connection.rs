@@ -138,7 +138,6 @@ impl Connection {
         }
     }
 
-    /// Whether it is said to lead to this carrier.
     /// Which keys differ from another connection's, though one carrier has both: what only one of them takes, or knows
     /// again, is without the other.
     pub fn differs_from_equal(&self, other: &Self) -> Vec<&'static str> {
@@ -147,7 +146,8 @@ impl Connection {
         }
         let knows_otherwise = match (&self.carrier, &other.carrier) {
             (Settings::Smpp(one), Settings::Smpp(two)) => one.receipt_id != two.receipt_id,
-            _ => true,
+            // Only SMPP has the key.
+            _ => false,
         };
         let sorted = |list: &[String]| {
             let mut list = list.to_vec();
@@ -162,6 +162,7 @@ impl Connection {
         differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 
+    /// Whether it is said to lead to this carrier.
     fn shares_carrier(&self, environment: Environment, carrier: Option<&str>) -> bool {
         self.environment == environment && carrier.is_some() && self.of_carrier.as_deref() == carrier
     }
