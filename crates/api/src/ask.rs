@@ -6,14 +6,13 @@ use crate::problem::{Problem, raw};
 use crate::query::Query;
 use crate::{App, Need, Route, Takes};
 use axum::body::Body;
-use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Request, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Frame;
 use serde::Serialize;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
@@ -32,6 +31,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// of the few places for files for ever.
 const FILE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
+/// The parts of an address that vary, with their names in its route.
+pub(crate) type Ids = Vec<(String, String)>;
+
 /// What a handler gives.
 pub(crate) type Answer = Result<Response, Problem>;
 
@@ -39,7 +41,7 @@ pub(crate) type Answer = Result<Response, Problem>;
 pub(crate) struct Ask {
     pub app: App,
     caller: Option<Caller>,
-    pub ids: Vec<(String, String)>,
+    pub ids: Ids,
     pub query: Query,
     pub headers: HeaderMap,
     pub path: &'static str,
@@ -204,10 +206,11 @@ pub(crate) fn nothing() -> Answer {
 pub(crate) async fn answer(
     app: App,
     route: &'static Route,
-    ids: Vec<(String, String)>,
+    ids: Ids,
+    address: IpAddr,
     request: Request<Body>,
 ) -> Response {
-    let result = match check(&app, route, ids, request).await {
+    let result = match check(&app, route, ids, address, request).await {
         Ok(ask) => (route.act)(ask).await,
         Err(problem) => Err(problem),
     };
@@ -217,14 +220,11 @@ pub(crate) async fn answer(
 async fn check(
     app: &App,
     route: &'static Route,
-    ids: Vec<(String, String)>,
+    ids: Ids,
+    address: IpAddr,
     request: Request<Body>,
 ) -> Result<Ask, Problem> {
     let (parts, body) = request.into_parts();
-    let address = parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
     let raw_query = parts.uri.query().unwrap_or_default();
     if auth::has_token(raw_query) {
         return Err(auth::token_in_address());

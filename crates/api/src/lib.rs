@@ -1,7 +1,7 @@
 //! The front door for programs: HTTP in, calls to the engine, JSON out.
 //!
 //! [`ROUTES`] is the whole API on one screen: address, right, body, answer, handler. The router, the published
-//! description and the tests of rights all come from it. Each request goes through the same checks in `ask`; errors
+//! description and the tests of rights all come from it. Each request finds its line in `router` and goes through the same checks in `ask`; errors
 //! become answers in `problem` only. What the bodies look like is in `tidings-wire`, what happens is in the engine.
 
 mod ask;
@@ -25,6 +25,7 @@ mod page;
 mod problem;
 mod query;
 mod review;
+mod router;
 mod segment;
 mod send;
 mod server;
@@ -33,20 +34,12 @@ mod suppression;
 mod template;
 mod token;
 
-pub use server::serve;
+pub use router::Router;
+pub use server::{Serve, serve};
 
 use crate::ask::{Answer, Ask};
 use crate::pace::Pace;
-use crate::problem::Problem;
-use axum::Router;
-use axum::body::Body;
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{MatchedPath, RawPathParams, State};
-use axum::http::{HeaderName, HeaderValue, Method, Request, header};
-use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::routing::{MethodFilter, on};
-use std::any::Any;
+use axum::http::Method;
 use std::pin::Pin;
 use std::sync::Arc;
 use tidings_domain::account::Scope;
@@ -55,7 +48,6 @@ use tidings_domain::id::{ClientId, TokenId};
 use tidings_engine::Engine;
 use tidings_engine::clock::Stopwatch;
 use tidings_wire::body::{Field, Shape};
-use tidings_wire::error::Code;
 use tidings_wire::page::{All, Page};
 use tidings_wire::{
     account, batch, code as otc, connection as cnx, endpoint as whk, event as evt, inbound as inb,
@@ -66,7 +58,6 @@ use tidings_wire::{
     review as rev, segment as seg, sms, suppression as sup, template as tpl,
 };
 use tokio::sync::Semaphore;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{RefOr, Schema};
 
 /// What the front door is told by the configuration.
@@ -568,8 +559,7 @@ impl App {
 /// What answers also where there is no API.
 const WATCHED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
-/// The front door of a running installation. [`serve`] puts it on a listener; without the peer's address that it
-/// adds to each request, `/metrics` is closed.
+/// The front door of a running installation. [`serve`] puts it on a listener.
 pub fn router(engine: Engine, settings: Settings) -> Router {
     let started = engine.clock().stopwatch();
     let app = App(Arc::new(Inner {
@@ -582,66 +572,8 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
         counts: Semaphore::new(COUNTS_MAX),
         started,
     }));
-    let mut router = Router::new();
     let only_watched = app.settings.only_watched;
-    for route in ROUTES.iter().filter(|route| !only_watched || WATCHED.contains(&route.path)) {
-        let filter = MethodFilter::try_from(route.method.clone()).expect("the table has common methods only");
-        type Parts = Result<RawPathParams, RawPathParamsRejection>;
-        let handler = async move |State(app): State<App>, parts: Parts, request: Request<Body>| {
-            // What is no text names nothing.
-            let Ok(parts) = parts else { return Problem::not_found().response(&app.settings.public_url) };
-            let ids = parts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            ask::answer(app, route, ids, request).await
-        };
-        router = router.route(route.path, on(filter, handler));
-    }
-    router
-        .method_not_allowed_fallback(|State(app): State<App>| async move {
-            let problem = Problem::new(Code::MethodNotAllowed, "This address does not take that method.");
-            problem.response(&app.settings.public_url)
-        })
-        .fallback(|State(app): State<App>| async move {
-            let problem = Problem::new(Code::NotFound, "There is nothing at this address.");
-            problem.response(&app.settings.public_url)
-        })
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), observe))
-        .with_state(app)
-}
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Gives every answer its request id and the headers that all answers have.
-async fn observe(State(app): State<App>, request: Request<Body>, next: Next) -> Response {
-    let id = format!("req_{:016x}", app.engine.clock().id());
-    // The route and not the address: a token or a number may have been put there by mistake.
-    let line = tracing::enabled!(tracing::Level::DEBUG).then(|| {
-        let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        (request.method().clone(), route.unwrap_or("none").to_owned())
-    });
-    let watch = app.engine.clock().stopwatch();
-    let mut response = next.run(request).await;
-    let status = response.status().as_u16();
-    if let Some((method, route)) = line {
-        tracing::debug!(id, %method, route, status, took_ms = watch.elapsed_ms(), "answered");
-    } else if status >= 500 {
-        tracing::warn!(id, status, "a request was not served");
-    }
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, HeaderValue::from_str(&id).expect("it is made of letters and digits"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
-}
-
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let what = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    tracing::error!(what = what.unwrap_or("unknown"), "a request broke an invariant");
-    Problem::new(
-        Code::UnknownError,
-        "The request could not be finished; it is not known whether it was done.",
-    )
-    .response("")
+    Router::new(app, |route| !only_watched || WATCHED.contains(&route.path))
 }
 
 #[cfg(test)]

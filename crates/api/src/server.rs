@@ -12,9 +12,8 @@ mod framing;
 mod stream;
 
 use crate::problem::Problem;
-use axum::Router;
+use crate::router::Router;
 use axum::body::Body;
-use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -57,15 +56,35 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long accepting rests when the system has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Who answers requests.
+pub trait Serve: Clone + Send + Sync + 'static {
+    /// Answers a request that came from there.
+    fn answer(&self, from: SocketAddr, request: Request<Body>)
+    -> impl Future<Output = Response<Body>> + Send;
+}
+
+impl Serve for Router {
+    async fn answer(&self, from: SocketAddr, request: Request<Body>) -> Response<Body> {
+        Router::answer(self, from.ip(), request).await
+    }
+}
+
+impl Serve for axum::Router {
+    async fn answer(&self, _: SocketAddr, request: Request<Body>) -> Response<Body> {
+        let Ok(response) = self.clone().oneshot(request).await;
+        response
+    }
+}
+
 /// Serves until `shutdown` ends, and then until the open requests are answered (at most 15 seconds).
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()> + Send) {
-    serve_at_most(CONNECTIONS_MAX, listener, router, shutdown).await;
+pub async fn serve(listener: TcpListener, answerer: impl Serve, shutdown: impl Future<Output = ()> + Send) {
+    serve_at_most(CONNECTIONS_MAX, listener, answerer, shutdown).await;
 }
 
 async fn serve_at_most(
     most: usize,
     listener: TcpListener,
-    router: Router,
+    answerer: impl Serve,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let (places, refusals) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(REFUSALS_MAX)));
@@ -90,9 +109,9 @@ async fn serve_at_most(
             }
             continue;
         };
-        let (router, stopped, seat) = (router.clone(), stopped.clone(), Seat::take(&line));
+        let (answerer, stopped, seat) = (answerer.clone(), stopped.clone(), Seat::take(&line));
         tokio::spawn(async move {
-            connection(stream, peer, router, &seat, stopped).await;
+            connection(stream, peer, &answerer, &seat, stopped).await;
             drop(place);
         });
     }
@@ -119,24 +138,22 @@ async fn place(places: &Arc<Semaphore>, line: &Line) -> Option<OwnedSemaphorePer
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    answerer: &impl Serve,
     seat: &Arc<Seat>,
     mut stopped: watch::Receiver<bool>,
 ) {
     // An answer is one small write, and must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request: Request<Incoming>| {
-        let (mut parts, body) = request.into_parts();
-        parts.extensions.insert(ConnectInfo(peer));
+        let (parts, body) = request.into_parts();
         let body = Watched::new(body, Arc::clone(seat));
-        let (router, seat) = (router.clone(), seat);
         async move {
             if body.too_late {
                 return std::future::pending().await;
             }
-            let answer = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
+            let answer = answerer.answer(peer, Request::from_parts(parts, Body::new(body))).await;
             seat.waits();
-            answer
+            Ok::<_, Infallible>(answer)
         }
     });
     let mut serving = pin!(builder().serve_connection(TokioIo::new(Patient::new(stream)), service));
@@ -337,7 +354,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (begun, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
         let (tell, waiting) = (Arc::clone(&begun), Arc::clone(&go_on));
-        let router = Router::new()
+        let router = axum::Router::new()
             .route("/", get(async || "here"))
             .route("/echo", post(async |body: bytes::Bytes| body))
             .route("/large", get(async || vec![b'x'; 64 * 1024 * 1024]))

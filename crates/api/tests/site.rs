@@ -30,7 +30,32 @@ async fn what_has_no_place_is_told_in_json() {
     assert_eq!(house.get("/v1/nowhere", "").await.told(), "404 NOT_FOUND");
     let wrong = house.with("PUT", "/v1/sms", "", "", "{}").await;
     assert_eq!(wrong.told(), "405 METHOD_NOT_ALLOWED");
-    assert!(wrong.header("allow").contains("POST"), "{wrong:?}");
+    assert_eq!(wrong.header("allow"), "POST", "{wrong:?}");
+    let wrong = house.with("PUT", "/v1/messages", "", "", "{}").await;
+    assert_eq!((wrong.told().as_str(), wrong.header("allow")), ("405 METHOD_NOT_ALLOWED", "POST,GET,HEAD"));
+    for (path, expected) in
+        [("/v1/messages/", "404 NOT_FOUND"), ("//livez", "404 NOT_FOUND"), ("/v1/SMS", "404 NOT_FOUND")]
+    {
+        assert_eq!(house.get(path, "").await.told(), expected, "{path}");
+    }
+    house.close().await;
+}
+
+#[tokio::test]
+async fn what_may_be_fetched_may_be_asked_for_without_its_body() {
+    let house = house().await;
+    let whole = house.get("/livez", "").await;
+    let head = house.raw(b"HEAD /livez HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), whole.header("content-length"));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn parts_of_addresses_are_read_as_they_are_meant() {
+    let house = house().await;
+    let page = house.get("/errors/INVALID%5FNUMBER", "").await;
+    assert_eq!(page.status, 200, "{page:?}");
     house.close().await;
 }
 

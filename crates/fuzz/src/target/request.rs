@@ -4,13 +4,11 @@
 //! for a good token.
 
 use crate::observed::Observed;
-use axum::Router;
 use axum::body::Body;
-use axum::extract::connect_info::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tidings_domain::account::{Environment, Realm, Scope};
 use tidings_domain::id::TokenId;
@@ -20,7 +18,6 @@ use tidings_engine::{Engine, Settings};
 use tidings_store::model::{Disk, Model};
 use tidings_store::{Actor, Token};
 use tokio::runtime::Runtime;
-use tower::ServiceExt as _;
 
 /// Pieces of requests.
 pub const WORDS: &[&[u8]] = &[
@@ -100,7 +97,7 @@ const REQUESTS_MAX: u32 = 20_000;
 
 struct House {
     runtime: Runtime,
-    router: Router,
+    router: tidings_api::Router,
     token: String,
     left: u32,
 }
@@ -163,11 +160,11 @@ pub fn request(octets: &[u8]) -> u64 {
             place => place.insert(build()),
         };
         house.left -= 1;
-        let Some(request) = read(octets, &house.token) else { return 0 };
+        let Some((from, request)) = read(octets, &house.token) else { return 0 };
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let router = house.router.clone();
         let (status, kind, body) = house.runtime.block_on(async {
-            let Ok(response) = router.oneshot(request).await;
+            let response = router.answer(from, request).await;
             let (parts, body) = response.into_parts();
             let kind = parts
                 .headers
@@ -194,7 +191,7 @@ pub fn request(octets: &[u8]) -> u64 {
     })
 }
 
-fn read(octets: &[u8], token: &str) -> Option<Request<Body>> {
+fn read(octets: &[u8], token: &str) -> Option<(IpAddr, Request<Body>)> {
     let (head, body) = match octets.windows(2).position(|two| two == b"\n\n") {
         Some(at) => (&octets[..at], &octets[at + 2..]),
         None => (octets, &[][..]),
@@ -218,7 +215,5 @@ fn read(octets: &[u8], token: &str) -> Option<Request<Body>> {
     }
     // Many addresses: one that shows many bad tokens is soon told nothing else.
     let last = octets.iter().fold(0_u8, |sum, octet| sum.wrapping_mul(31).wrapping_add(*octet));
-    let peer = SocketAddr::from(([192, 0, 2, last], 1024));
-    request.extensions_mut().insert(ConnectInfo(peer));
-    Some(request)
+    Some((IpAddr::from([192, 0, 2, last]), request))
 }
