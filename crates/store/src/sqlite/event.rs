@@ -24,19 +24,17 @@ const RELEASED_MAX: usize = 10_000;
 const COLUMNS: &str = "seq, account, live, kind, message, inbound, status, attempt, at, due_at, failure, raw";
 
 pub(super) fn insert(
-    sql: &Sql,
+    tx: &Tx<'_>,
     id: EventId,
     realm: Realm,
     message: Option<MessageId>,
     inbound: Option<InboundId>,
     event: &Event,
 ) -> Result<()> {
-    sql.prepare_cached(
+    tx.execute(
         "INSERT INTO event (seq, account, live, kind, message, inbound, status, attempt, at, due_at, failure, raw)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-    )
-    .and_then(|mut s| {
-        s.execute(params![
+        params![
             id.key(),
             realm.account.key(),
             live(realm.environment),
@@ -49,10 +47,9 @@ pub(super) fn insert(
             event.due_at.map(Timestamp::as_millis),
             event.failure.as_ref().map(column::failure_text),
             event.raw,
-        ])
-    })
+        ],
+    )
     .map(drop)
-    .map_err(failed)
 }
 
 struct Logged {
@@ -170,39 +167,32 @@ pub(super) fn of_message(sql: &Sql, id: MessageId) -> Result<Vec<(EventId, Event
 
 /// Opens a delivery that its maker hands over in memory: it is leased, and comes back by itself if nobody answers.
 pub(super) fn lease_first(
-    sql: &Sql,
+    tx: &Tx<'_>,
     event: EventId,
     endpoint: EndpointId,
     now: Timestamp,
 ) -> Result<Delivery> {
     let delivery = Delivery { event, endpoint, tries: 0, due_at: now.plus_ms(FIRST_LEASE_MS) };
-    put(sql, delivery)?;
+    put(tx, delivery)?;
     Ok(delivery)
 }
 
-fn put(sql: &Sql, delivery: Delivery) -> Result<()> {
-    sql.prepare_cached(
+fn put(tx: &Tx<'_>, delivery: Delivery) -> Result<()> {
+    let Delivery { event, endpoint, tries, due_at } = delivery;
+    tx.execute(
         "INSERT OR REPLACE INTO delivery (due_at, event, endpoint, tries) VALUES (?1, ?2, ?3, ?4)",
+        params![due_at.as_millis(), event.key(), endpoint.key(), tries],
     )
-    .and_then(|mut s| {
-        s.execute(params![
-            delivery.due_at.as_millis(),
-            delivery.event.key(),
-            delivery.endpoint.key(),
-            delivery.tries
-        ])
-    })
     .map(drop)
-    .map_err(failed)
 }
 
-fn take(sql: &Sql, delivery: Delivery) -> Result<bool> {
-    sql.prepare_cached("DELETE FROM delivery WHERE due_at = ?1 AND event = ?2 AND endpoint = ?3")
-        .and_then(|mut s| {
-            s.execute(params![delivery.due_at.as_millis(), delivery.event.key(), delivery.endpoint.key()])
-        })
-        .map(|n| n > 0)
-        .map_err(failed)
+fn take(tx: &Tx<'_>, delivery: Delivery) -> Result<bool> {
+    let Delivery { event, endpoint, due_at, .. } = delivery;
+    tx.execute(
+        "DELETE FROM delivery WHERE due_at = ?1 AND event = ?2 AND endpoint = ?3",
+        params![due_at.as_millis(), event.key(), endpoint.key()],
+    )
+    .map(|rows| rows > 0)
 }
 
 fn delivery(row: &Row<'_>) -> Result<Delivery> {
@@ -246,7 +236,7 @@ pub(super) fn claim_deliveries(
             params![endpoint.key(), now.as_millis(), most],
         )?;
         for one in due {
-            take(tx.sql, one)?;
+            take(tx, one)?;
             if !is_on {
                 // Switched off or deleted: its events stay in the log and can be replayed.
                 continue;
@@ -254,7 +244,7 @@ pub(super) fn claim_deliveries(
             let Some(event) = select(tx.sql, "WHERE seq = ?1", [one.event.key()])?.pop() else { continue };
             let leased = Delivery { due_at: now.plus_ms(*lease_ms), ..one };
             if let Some(told) = tell(tx.sql, event, Some(leased))? {
-                put(tx.sql, leased)?;
+                put(tx, leased)?;
                 claimed.push(told);
             }
         }
@@ -264,8 +254,8 @@ pub(super) fn claim_deliveries(
 
 pub(super) fn give_back_deliveries(tx: &mut Tx<'_>, leased: &[Delivery], now: &Timestamp) -> Result<()> {
     for one in leased {
-        if take(tx.sql, *one)? {
-            put(tx.sql, Delivery { due_at: *now, ..*one })?;
+        if take(tx, *one)? {
+            put(tx, Delivery { due_at: *now, ..*one })?;
         }
     }
     Ok(())
@@ -273,31 +263,29 @@ pub(super) fn give_back_deliveries(tx: &mut Tx<'_>, leased: &[Delivery], now: &T
 
 pub(super) fn record_attempts(tx: &mut Tx<'_>, attempts: &[Attempt], now: &Timestamp) -> Result<()> {
     for attempt in attempts {
-        log(tx.sql, attempt)?;
+        log(tx, attempt)?;
         let Attempt { event, endpoint, number, lease, .. } = *attempt;
         let held = Delivery { due_at: lease, event, endpoint, tries: number };
-        if take(tx.sql, held)?
+        if take(tx, held)?
             && let Verdict::RetryAt(at) = attempt.verdict
         {
-            put(tx.sql, Delivery { due_at: at, ..held })?;
+            put(tx, Delivery { due_at: at, ..held })?;
         }
     }
     endpoint::record_health(tx, attempts, *now, DISABLE_AFTER_MS)
 }
 
-fn log(sql: &Sql, attempt: &Attempt) -> Result<()> {
+fn log(tx: &Tx<'_>, attempt: &Attempt) -> Result<()> {
     let (verdict, retry_at) = match attempt.verdict {
         Verdict::Done => (0, None),
         Verdict::RetryAt(at) => (1, Some(at.as_millis())),
         Verdict::Dead => (2, None),
         Verdict::Gone => (3, None),
     };
-    sql.prepare_cached(
+    tx.execute(
         "INSERT OR REPLACE INTO attempt (endpoint, event, number, at, took_ms, status, request, response, verdict, retry_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )
-    .and_then(|mut s| {
-        s.execute(params![
+        params![
             attempt.endpoint.key(),
             attempt.event.key(),
             attempt.number,
@@ -308,10 +296,9 @@ fn log(sql: &Sql, attempt: &Attempt) -> Result<()> {
             attempt.response,
             verdict,
             retry_at,
-        ])
-    })
+        ],
+    )
     .map(drop)
-    .map_err(failed)
 }
 
 pub(super) fn release_deliveries(tx: &mut Tx<'_>, now: &Timestamp) -> Result<u64> {
@@ -506,9 +493,9 @@ pub(super) fn replay(
             .and_then(|mut s| s.query_row(params![id.key(), logged.id.key()], |row| row.get(0)))
             .map_err(failed)?;
         for one in still_open.remove(&logged.id).unwrap_or_default() {
-            take(tx.sql, one)?;
+            take(tx, one)?;
         }
-        put(tx.sql, Delivery { event: logged.id, endpoint: *id, tries, due_at: *now })?;
+        put(tx, Delivery { event: logged.id, endpoint: *id, tries, due_at: *now })?;
         count += 1;
     }
     operating::write_audit(tx, actor, "webhook.replay", &id.to_string(), &format!("{count} events"), *now)?;
@@ -555,9 +542,9 @@ pub(super) fn publish_inbound(
     let listeners = tx.listeners()?;
     let id = EventId::from_key(tx.next_event(message.at)?);
     let event = message.event(kind, whose);
-    insert(tx.sql, id, message.realm, None, Some(message.id), &event)?;
+    insert(tx, id, message.realm, None, Some(message.id), &event)?;
     for endpoint in listeners.of(message.realm, kind, None) {
-        let delivery = Some(lease_first(tx.sql, id, endpoint, message.at)?);
+        let delivery = Some(lease_first(tx, id, endpoint, message.at)?);
         let about = About::Inbound(Box::new(message.clone()));
         told.push(Told { id, realm: message.realm, event: event.clone(), about, delivery });
     }

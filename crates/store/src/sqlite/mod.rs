@@ -33,6 +33,7 @@ mod segment;
 mod session;
 mod silence;
 mod spend;
+mod statement;
 mod suppression;
 mod template;
 mod transaction;

@@ -34,7 +34,8 @@ pub(super) fn look(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Times
 
 /// How this number stands on the list.
 pub(super) fn standing(tx: &Tx<'_>, realm: Realm, recipient: PhoneNumber, now: Timestamp) -> Result<Listing> {
-    Ok(tx.looked.standing(&unlifted(tx.sql, realm, recipient)?, now))
+    let values = params![realm.account.key(), live(realm.environment), recipient.digits() as i64];
+    Ok(tx.looked.standing(&tx.rows(UNLIFTED, values, read)?, now))
 }
 
 pub(super) fn suppressed(
@@ -342,7 +343,20 @@ pub(super) fn listed(rx: &mut Rx<'_>, after: &AuditId, limit: &usize) -> Result<
     Ok(Listed { is_known, changes, upto: last.filter(|_| found == *limit).unwrap_or(newest) })
 }
 
-const COLUMNS: &str = "id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why, programme, unreachable";
+macro_rules! columns {
+    () => {
+        "id, account, live, recipient, reason, source, created_at, expires_at, lifted_at, lifted_why, programme, unreachable"
+    };
+}
+
+const COLUMNS: &str = columns!();
+
+/// The entries of a number that were not lifted. They may be over.
+const UNLIFTED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND lifted_at IS NULL"
+);
 
 /// The entry about this programme, or about everything, that was not lifted. It may be over.
 fn about(
@@ -355,13 +369,8 @@ fn about(
     Ok(known.into_iter().find(|entry| entry.programme.as_ref() == programme))
 }
 
-/// The entries of a number that were not lifted. They may be over.
 fn unlifted(sql: &rusqlite::Connection, realm: Realm, recipient: PhoneNumber) -> Result<Vec<Suppression>> {
-    let mut statement = sql
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM suppression WHERE account = ?1 AND live = ?2 AND recipient = ?3 AND lifted_at IS NULL"
-        ))
-        .map_err(failed)?;
+    let mut statement = sql.prepare_cached(UNLIFTED).map_err(failed)?;
     let mut rows = statement
         .query(params![realm.account.key(), live(realm.environment), recipient.digits() as i64])
         .map_err(failed)?;

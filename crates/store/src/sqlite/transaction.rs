@@ -2,6 +2,7 @@
 
 use super::message::Hot;
 use super::session::failed;
+use super::statement::{Prepared, Statements};
 use super::{Options, endpoint, message, quota, silence, spend};
 use crate::backend::STORE_NODE;
 use crate::carriers::Carriers;
@@ -13,7 +14,7 @@ use crate::silent::Silent;
 use crate::tally::Tallies;
 use crate::waiting::{ByPurpose, Changes, Waiting};
 use crate::{Crashed, Guard, Key, Result};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row, ToSql};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tidings_domain::address::PhoneNumber;
@@ -30,6 +31,7 @@ const REMEMBERED: usize = 2_048;
 /// What a write works with: the open transaction, and what the writer remembers between transactions.
 pub(super) struct Tx<'c> {
     pub sql: &'c Connection,
+    statements: &'c dyn Statements,
     /// Who is known to be free of suppressions.
     pub looked: &'c Looked,
     /// The senders whose messages wait in queues of their own.
@@ -102,6 +104,26 @@ struct Loaded {
 }
 
 impl Tx<'_> {
+    /// Runs a statement that runs for each message: it is prepared once. Gives the number of rows that it changed.
+    pub fn execute(&self, text: &'static str, values: &[&dyn ToSql]) -> Result<usize> {
+        self.statements.execute(text, values)
+    }
+
+    /// Reads rows by a statement that runs for each message: it is prepared once. `read` must not run any itself.
+    pub fn rows<T>(
+        &self,
+        text: &'static str,
+        values: &[&dyn ToSql],
+        read: impl Fn(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut found = Vec::new();
+        self.statements.each(text, values, &mut |row| {
+            found.push(read(row)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// A place in the event log. Places are given in the order of the commits, so that a reader who follows them
     /// never skips one that commits later; within that they tell the time at which it happened.
     pub fn next_event(&mut self, at: Timestamp) -> Result<i64> {
@@ -312,7 +334,8 @@ pub(super) fn transact(
                 waiting.set(message::count_waiting(connection)?);
             }
         }
-        work(&mut Tx { sql: connection, looked, paces, carriers, guard, memory: &mut *memory })?;
+        let statements = &Prepared::new(connection);
+        work(&mut Tx { sql: connection, statements, looked, paces, carriers, guard, memory: &mut *memory })?;
         quota::write(connection, memory.tallies.quotas.take_changed())?;
         spend::write(connection, memory.tallies.spends.take_changed())?;
         statement("COMMIT").map(drop)

@@ -180,17 +180,15 @@ pub(in crate::sqlite) fn enqueue(
 }
 
 fn insert(tx: &mut Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Result<()> {
-    let (sql, due) = (tx.sql, due_row(message, &life.state, tx.paces));
-    sql.prepare_cached(
+    let due = due_row(message, &life.state, tx.paces);
+    tx.execute(
         "INSERT INTO message (id, account, live, token, batch, purpose, sender, recipient, text, form, segments, connection,
            created_at, send_at, expires_at, callback, reference, metadata, retry_of,
            state, until, lane, due_at, attempt, tries, resends, parts, failure, updated_at, checksum, reply, reply_to,
            template, template_version, programme)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
            ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, NULL, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
-    )
-    .and_then(|mut s| {
-        s.execute(params![
+        params![
             message.id.key(),
             message.account.key(),
             live(message.environment),
@@ -225,11 +223,10 @@ fn insert(tx: &mut Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Re
             message.template.map(|origin| origin.template.key()),
             message.template.map(|origin| origin.version),
             message.programme.as_ref().map(programme::Name::as_str),
-        ])
-    })
-    .map_err(failed)?;
+        ],
+    )?;
     if let Some(due) = due {
-        due.insert(sql, message)?;
+        due.insert(tx, message)?;
     }
     remember(tx, message, life.clone(), due);
     Ok(())

@@ -210,10 +210,10 @@ impl Commit<'_> {
     /// Moves a row that was due too early to the moment the message really waits for.
     fn move_due(&mut self, tx: &mut Tx<'_>, hot: Hot, at: Timestamp) -> Result<()> {
         if let Some(old) = hot.due {
-            old.delete(tx.sql, &hot.message)?;
+            old.delete(tx, &hot.message)?;
         }
         let new = Due { lane: LOOK_AGAIN, due_at: at.as_millis() };
-        new.insert(tx.sql, &hot.message)?;
+        new.insert(tx, &hot.message)?;
         tx.sql
             .prepare_cached("UPDATE message SET lane = ?2, due_at = ?3 WHERE id = ?1")
             .and_then(|mut s| s.execute(params![hot.message.id.key(), new.lane, new.due_at]))
@@ -225,7 +225,7 @@ impl Commit<'_> {
 fn end_waiting(tx: &Tx<'_>, message: &Message, segments: &[Segment], due: Option<Due>) -> Result<()> {
     let sql = tx.sql;
     if let Some(due) = due {
-        due.delete(sql, message)?;
+        due.delete(tx, message)?;
     }
     for (n, segment) in segments.iter().enumerate() {
         if let Some(carrier_id) = segment.carrier_id() {
@@ -496,33 +496,27 @@ pub(in crate::sqlite) fn end_waiting_for(
 // ── rows ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 impl Due {
-    pub(super) fn insert(self, sql: &Sql, message: &Message) -> Result<()> {
+    pub(super) fn insert(self, tx: &Tx<'_>, message: &Message) -> Result<()> {
         let is_queued = self.lane != LOOK_AGAIN;
-        sql.prepare_cached(
+        tx.execute(
             "INSERT INTO due (lane, priority, due_at, message, expires_at, recipient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )
-        .and_then(|mut s| {
-            s.execute(params![
+            params![
                 self.lane,
                 message.purpose.priority(),
                 self.due_at,
                 message.id.key(),
                 is_queued.then(|| message.expires_at.as_millis()),
                 is_queued.then(|| message.recipient.digits() as i64),
-            ])
-        })
+            ],
+        )
         .map(drop)
-        .map_err(failed)
     }
 
-    pub(super) fn delete(self, sql: &Sql, message: &Message) -> Result<()> {
-        sql.prepare_cached(
+    pub(super) fn delete(self, tx: &Tx<'_>, message: &Message) -> Result<()> {
+        tx.execute(
             "DELETE FROM due WHERE lane = ?1 AND priority = ?2 AND due_at = ?3 AND message = ?4",
+            params![self.lane, message.purpose.priority(), self.due_at, message.id.key()],
         )
-        .and_then(|mut s| {
-            s.execute(params![self.lane, message.purpose.priority(), self.due_at, message.id.key()])
-        })
         .map(drop)
-        .map_err(failed)
     }
 }
