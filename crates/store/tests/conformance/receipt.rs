@@ -142,6 +142,47 @@ fn a_receipt_that_fits_two_messages_is_given_to_neither() {
     });
 }
 
+#[test]
+fn an_answer_and_what_follows_from_it_may_come_in_one_operation() {
+    for_each_backend(|store| async move {
+        let same = |n, to| Message { recipient: number(to), ..message(n) };
+        accept(&store, [same(1, 1), same(2, 1), same(3, 3), same(4, 4), same(5, 5)]).await;
+        claim_at(&store, START).await;
+        // The carrier gave 2 the id that it gives 1 now: for the same person, so that only one of them is certain.
+        advance(&store, vec![taken(id(2), 1, 0, "010")], START).await;
+        let all = vec![
+            taken(id(1), 1, 0, "10"),
+            delivered("0010", number(1)),
+            taken(id(3), 1, 0, "30"),
+            delivered("30", number(4)),
+            delivered("30", number(3)),
+            // Once more, an answer that is too late, and another's receipt under the id of one that ended.
+            delivered("30", number(3)),
+            taken(id(3), 1, 0, "31"),
+            reported(receipt("30", number(3), Some(undelivered()))),
+            refused(id(4), 1, failure(FailureClass::Filtered, false)),
+            taken(id(5), 1, 0, "50"),
+            reported(receipt("50", number(5), None)),
+        ];
+        let out = advance(&store, all, at(1)).await;
+        let (sent, delivered_now) = (Some(Status::Sent), Some(Status::Delivered));
+        assert_eq!(out.statuses[..5], [sent, None, sent, None, delivered_now]);
+        let now = [1, 2, 3, 4, 5].map(id);
+        let mut stands = Vec::new();
+        for id in now {
+            stands.push(status(&store, id).await);
+        }
+        use Status::{Delivered, Rejected, Sent};
+        assert_eq!(stands, [Sent, Sent, Delivered, Rejected, Sent]);
+        // What is still expected is found later, and of what ended nothing is left.
+        let out = advance(&store, vec![delivered("010", number(1)), delivered("10", number(1))], at(2)).await;
+        assert_eq!(out.statuses, [delivered_now, delivered_now]);
+        let out = advance(&store, vec![delivered("50", number(5))], at(2)).await;
+        assert_eq!(out.statuses, [delivered_now]);
+        assert_eq!(advance(&store, vec![delivered("50", number(5))], at(3)).await.parked, 1);
+    });
+}
+
 /// P-20
 #[test]
 fn a_second_receipt_changes_nothing() {
