@@ -751,7 +751,10 @@ pub fn decode(octets: &[u8], charset: Charset, tables: Tables) -> String {
     match charset {
         Charset::Gsm7 => alphabet::decode(octets, tables),
         Charset::Ucs2 => decode_utf16(octets),
-        Charset::Latin1 | Charset::Ascii => octets.iter().copied().map(char::from).collect(),
+        Charset::Latin1 | Charset::Ascii => match str::from_utf8(octets) {
+            Ok(text) if text.is_ascii() => text.to_owned(),
+            _ => octets.iter().copied().map(char::from).collect(),
+        },
         // These two lie in Unicode in the order of their octets.
         Charset::Cyrillic => shifted(octets, 0xA1..=0xFF, 0x360),
         Charset::Hebrew => shifted(octets, 0xE0..=0xFA, 0x4F0),

@@ -327,11 +327,10 @@ impl<'a> Fields<'a> {
         let mut at_start = true;
         let mut begins_with_id = false;
         let mut at = 0;
-        while at < text.len() {
+        let mut is_start_of_word = true;
+        while let Some(character) = text[at..].chars().next() {
             let rest = &text[at..];
-            let start_of_word =
-                at == 0 || text[..at].ends_with(|c: char| c.is_whitespace() || matches!(c, ';' | ','));
-            if start_of_word && let Some((key, value_at)) = key_at(rest) {
+            if is_start_of_word && let Some((key, value_at)) = key_at(rest) {
                 if let Some((open_key, from)) = open.take() {
                     found.push((open_key, clean(&text[from..at])));
                 }
@@ -339,6 +338,7 @@ impl<'a> Fields<'a> {
                     begins_with_id = key == "id";
                 }
                 at_start = false;
+                is_start_of_word = false;
                 at += value_at;
                 if key == "text" {
                     found.push((key, text[at..].trim()));
@@ -348,10 +348,9 @@ impl<'a> Fields<'a> {
                 // The value may be empty; its first word is never a key of its own unless a blank comes first.
                 continue;
             }
-            if !rest.starts_with(char::is_whitespace) {
-                at_start = false;
-            }
-            at += rest.chars().next().map_or(1, char::len_utf8);
+            at_start &= character.is_whitespace();
+            is_start_of_word = character.is_whitespace() || matches!(character, ';' | ',');
+            at += character.len_utf8();
         }
         if let Some((key, from)) = open {
             found.push((key, clean(&text[from..])));
@@ -373,7 +372,8 @@ fn clean(value: &str) -> &str {
 /// The name of the key `text` begins with, and where its value begins. Keys of carriers' own have the name
 /// "other".
 fn key_at(text: &str) -> Option<(&'static str, usize)> {
-    for (spelling, name) in KEYS {
+    let first = text.as_bytes().first()?.to_ascii_lowercase();
+    for (spelling, name) in KEYS.iter().filter(|(spelling, _)| spelling.as_bytes()[0] == first) {
         if text.get(..spelling.len()).is_some_and(|start| start.eq_ignore_ascii_case(spelling)) {
             let after = &text[spelling.len()..];
             let blanks = after.len() - after.trim_start_matches(' ').len();

@@ -208,7 +208,7 @@ impl Profile {
             our_reference,
             parties: vec![brief(&pdu.source), brief(&pdu.destination)],
             outcome: self.codes.receipt(&self.name, &self.settings.receipt_codes, state, &err),
-            raw: raw.chars().filter(|character| !character.is_control()).take(RAW_CHARACTERS_MAX).collect(),
+            raw: printable(raw),
         })
     }
 
@@ -263,8 +263,20 @@ fn sensible(id: String) -> String {
     if id.len() > ID_OCTETS_MAX { String::new() } else { id }
 }
 
+/// The words of a receipt, without what cannot be shown, and not too many.
+fn printable(raw: String) -> String {
+    let is_plain = |octet: u8| octet.is_ascii() && !octet.is_ascii_control();
+    if raw.len() <= RAW_CHARACTERS_MAX && raw.bytes().all(is_plain) {
+        return raw;
+    }
+    raw.chars().filter(|character| !character.is_control()).take(RAW_CHARACTERS_MAX).collect()
+}
+
 fn brief(address: &Address) -> String {
-    address.value.chars().take(ADDRESS_CHARACTERS_MAX).collect()
+    match address.value.char_indices().nth(ADDRESS_CHARACTERS_MAX) {
+        None => address.value.clone(),
+        Some((end, _)) => address.value[..end].to_owned(),
+    }
 }
 
 /// An address of the carrier as ours: international ones begin with `+`.
