@@ -64,12 +64,18 @@ impl Framing {
 
     /// Follows these octets, the next of the connection.
     pub fn read(&mut self, mut octets: &mut [u8]) {
-        while let Some(first) = octets.first_mut() {
+        while !octets.is_empty() {
             let mut whole = 1;
             match self.at {
-                At::Head => self.in_head_at(first),
-                At::ChunkSize { size, digits } => self.in_size_at(*first, size, digits),
-                At::Trailer => self.in_trailer_at(*first),
+                At::Head => match self.unread(octets) {
+                    0 => self.in_head_at(&mut octets[0]),
+                    plain => {
+                        self.line_octets += plain;
+                        whole = plain;
+                    }
+                },
+                At::ChunkSize { size, digits } => self.in_size_at(octets[0], size, digits),
+                At::Trailer => self.in_trailer_at(octets[0]),
                 At::Body(left) | At::Chunk(left) => {
                     let most = usize::try_from(left).unwrap_or(usize::MAX);
                     whole = octets.len().min(most);
@@ -79,6 +85,16 @@ impl Framing {
             }
             octets = &mut octets[whole..];
         }
+    }
+
+    /// Octets of a head, from here on, of which nothing matters but how many there are: those of the request line and of most
+    /// values, up to the end of their line.
+    fn unread(&self, octets: &[u8]) -> usize {
+        let in_value = self.head.name_octets.is_none() && !self.head.is_length;
+        if self.returned || (self.head.fields && !in_value) {
+            return 0;
+        }
+        octets.iter().position(|octet| matches!(octet, b'\r' | b'\n')).unwrap_or(octets.len())
     }
 
     fn in_head_at(&mut self, octet: &mut u8) {
