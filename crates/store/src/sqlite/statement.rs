@@ -1,7 +1,7 @@
 //! The statements of a transaction: prepared once, however often they run in it.
 //!
 //! A group of operations runs the same few statements for each of its messages. To look one up by its text in the cache
-//! of the connection, and to put it back, took a sixth of the writer's instructions.
+//! of the connection, and to put it back, took a seventh of the writer's instructions.
 
 use super::session::failed;
 use crate::Result;
