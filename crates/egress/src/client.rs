@@ -158,7 +158,7 @@ impl std::fmt::Debug for Request {
 pub struct Response {
     /// The status.
     pub status: StatusCode,
-    /// At most 64 headers, together with the status line at most 32 KiB.
+    /// At most 100 headers, together with the status line at most 32 KiB.
     pub headers: HeaderMap,
     /// At most [`Limits::response_bytes_max`] bytes, in the encoding the receiver chose.
     pub body: Bytes,

@@ -35,8 +35,6 @@ use crate::target::{Host, Origin, RefusedTarget, Scheme};
 
 /// Addresses of one name that are tried, in the resolver's order. All are judged; more are not worth the time.
 const ADDRESSES_TRIED_MAX: usize = 4;
-/// Most headers of a response. A receiver's answer has about ten.
-const RESPONSE_HEADERS_MAX: usize = 64;
 /// Most bytes of a response's head, and of body bytes read ahead. hyper's least is 8 KiB.
 const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
 
@@ -168,8 +166,8 @@ async fn handshake<S>(stream: S, ledger: Arc<Ledger>) -> Result<Connection, Send
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    // hyper takes a hundred headers unless told otherwise, and to be told costs more. A receiver's answer has about ten.
     let (sender, connection) = http1::Builder::new()
-        .max_headers(RESPONSE_HEADERS_MAX)
         .max_buf_size(READ_BUFFER_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await
