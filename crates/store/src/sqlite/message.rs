@@ -263,7 +263,7 @@ impl<'a> Commit<'a> {
         if let Some(sign) = reachability::sign(before.state.status(), &life) {
             silence::note(tx, &message, sign, self.unreachable.as_ref(), self.now)?;
         }
-        remember(tx, &message, life, kept);
+        remember(tx, Message { text: None, ..message }, life, kept);
         Ok(())
     }
 
@@ -326,15 +326,12 @@ impl<'a> Commit<'a> {
         lines: Lines,
         receipt: &Receipt,
     ) -> Result<Option<(MessageId, Option<Status>)>> {
-        let mut candidates: Vec<(Candidate, Hot)> = Vec::new();
+        // Each with its message at the same place.
+        let (mut candidates, mut messages): (Vec<Candidate>, Vec<Hot>) = Default::default();
         for (line, form) in lines.forms(receipt) {
             // Our reference has sixteen bits, and another message may have the same: it is asked where the id says nothing.
-            if receipt::is_reference(&form) {
-                let known: Vec<Candidate> =
-                    candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
-                if receipt::choose(receipt, &known).is_some() {
-                    break;
-                }
+            if receipt::is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
+                break;
             }
             let mut rows = tx.rows(
                 "SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT ?3",
@@ -353,31 +350,29 @@ impl<'a> Commit<'a> {
             }
             for (message, segment, carrier_id) in rows {
                 // Found by its id and by our reference: that is one segment, not two to choose from.
-                let known = |(c, _): &(Candidate, Hot)| (c.message.key(), c.segment) == (message, segment);
+                let known = |c: &Candidate| (c.message.key(), c.segment) == (message, segment);
                 if candidates.iter().any(known) {
                     continue;
                 }
                 let Some(hot) = self.recall(tx, MessageId::from_key(message))? else { continue };
-                let candidate = Candidate {
+                candidates.push(Candidate {
                     message: hot.message.id,
                     segment,
                     carrier_id,
                     recipient: hot.message.recipient,
                     sender: hot.message.sender,
-                };
-                candidates.push((candidate, hot));
+                });
+                messages.push(hot);
             }
-            let known: Vec<Candidate> = candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
-            if is_certain(receipt, &known) {
+            if is_certain(receipt, &candidates) {
                 break;
             }
         }
-        let only: Vec<Candidate> = candidates.iter().map(|(candidate, _)| candidate.clone()).collect();
-        let Some(chosen) = receipt::choose(receipt, &only).cloned() else { return Ok(None) };
-        let Some((candidate, hot)) = candidates.into_iter().find(|(candidate, _)| *candidate == chosen)
-        else {
+        let Some(chosen) = receipt::choose(receipt, &candidates) else { return Ok(None) };
+        let Some(place) = candidates.iter().position(|candidate| candidate == chosen) else {
             return Ok(None);
         };
+        let (candidate, hot) = (candidates.swap_remove(place), messages.swap_remove(place));
         let input = Input::Receipt {
             segment: candidate.segment,
             carrier_id: if candidate.carrier_id.is_empty() {
@@ -395,11 +390,11 @@ impl<'a> Commit<'a> {
 /// Octets of its caller's own data up to which a message is remembered, so that all together take some megabytes.
 const METADATA_REMEMBERED: usize = 1_024;
 
-/// Remembers a message that is stored so by this transaction, if it is at its carrier: what waits in a queue is read with its text.
-fn remember(tx: &mut Tx<'_>, message: &Message, life: Life, due: Option<Due>) {
+/// Remembers a message, without its text, that is stored so by this transaction, if it is at its carrier: what waits in a queue is read with its text.
+fn remember(tx: &mut Tx<'_>, message: Message, life: Life, due: Option<Due>) {
     let is_light = message.metadata.as_ref().is_none_or(|data| data.len() <= METADATA_REMEMBERED);
     if is_light && due.is_some_and(|due| due.lane == LOOK_AGAIN) {
-        tx.remember(Hot { message: message.without_text(), life, due, damaged: false });
+        tx.remember(Hot { message, life, due, damaged: false });
     }
 }
 

@@ -228,6 +228,6 @@ fn insert(tx: &mut Tx<'_>, message: &Message, life: &Life, now: Timestamp) -> Re
     if let Some(due) = due {
         due.insert(tx, message)?;
     }
-    remember(tx, message, life.clone(), due);
+    remember(tx, message.without_text(), life.clone(), due);
     Ok(())
 }
