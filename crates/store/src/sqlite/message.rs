@@ -106,15 +106,14 @@ impl<'a> Commit<'a> {
     /// A message as it stands: as it is stored, and as it will be.
     fn recall(&mut self, tx: &mut Tx<'_>, id: MessageId) -> Result<Option<Hot>> {
         match &mut self.sheet {
-            Some(sheet) if sheet.is_changed(id) => {
-                // Remembered as it will be, or else to be read.
-                let remembered = tx.recall(id);
-                if remembered.is_none() {
+            Some(sheet) if sheet.is_changed(id) => match tx.recall(id) {
+                // It is remembered as it will be.
+                Some(hot) => Ok(Some(hot)),
+                None => {
                     sheet.settle(tx, id)?;
-                    return recall(tx, id);
+                    recall(tx, id)
                 }
-                Ok(remembered)
-            }
+            },
             _ => recall(tx, id),
         }
     }
