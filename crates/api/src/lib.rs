@@ -1,8 +1,9 @@
 //! The front door for programs: HTTP in, calls to the engine, JSON out.
 //!
 //! [`ROUTES`] is the whole API on one screen: address, right, body, answer, handler. The router, the published
-//! description and the tests of rights all come from it. Each request finds its line in `router` and goes through the same checks in `ask`; errors
-//! become answers in `problem` only. What the bodies look like is in `tidings-wire`, what happens is in the engine.
+//! description and the tests of rights all come from it. Each request finds its line in `router` and goes through the
+//! same checks in `ask`; errors become answers in `problem` only. What the bodies look like is in `tidings-wire`, what
+//! happens is in the engine.
 
 mod ask;
 mod auth;

@@ -118,9 +118,7 @@ async fn unfilled(ask: &Ask, key: Option<String>, errors: Vec<FieldError>) -> An
 fn single(items: &[Item], text_field: &'static str, base: &str) -> Remembered {
     match items.first() {
         Some(Item::Accepted(accepted)) => {
-            // Room for most, so that it is seldom moved.
-            let mut body = Vec::with_capacity(512);
-            serde_json::to_writer(&mut body, &shown_accepted(accepted)).expect("strings are JSON");
+            let body = serde_json::to_vec(&shown_accepted(accepted)).expect("strings are JSON");
             Remembered { status: 202, body }
         }
         other => Remembered::refusal(&refusal(other, text_field).into(), base),

@@ -1,8 +1,7 @@
 //! From a request to its answer: which line of [`ROUTES`] it is for, and what every answer has.
 //!
-//! The table is small and does not change, so finding a line is all that is asked of a router. One of a framework wraps each line
-//! in boxes and each request in futures, which took a twentieth of the processor time of a message
-//! ([decision 42](../../../docs/decisions/0042-the-table-is-the-router.md)).
+//! The table is small and does not change, so finding a line is all that is asked of a router. One of a framework wraps
+//! each line in boxes and each request in futures, which took a twentieth of the processor time of a message ([decision 42](../../../docs/decisions/0042-the-table-is-the-router.md)).
 
 use crate::ask::{self, Ids};
 use crate::problem::Problem;
@@ -30,7 +29,6 @@ pub struct Router {
 }
 
 /// The routes of one address, each with a method of its own.
-#[derive(Default)]
 struct Line(Vec<&'static Route>);
 
 impl Line {

@@ -179,8 +179,8 @@ async fn connection(
     }
 }
 
-/// How HTTP is spoken here. A request may have a hundred headers, which is hyper's own bound: one that is said would cost more, also where
-/// it is the same.
+/// How HTTP is spoken here. A request may have a hundred headers, which is hyper's own bound: to say another one, or the
+/// same, makes each request dearer.
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder

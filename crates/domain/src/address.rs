@@ -196,14 +196,7 @@ impl PhoneNumber {
 
 impl fmt::Display for PhoneNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [b'+'; 1 + DIGITS_MAX as usize];
-        let (mut rest, mut start) = (self.digits(), text.len());
-        while rest > 0 {
-            start -= 1;
-            text[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        f.write_str(str::from_utf8(&text[start - 1..]).expect("digits are ASCII"))
+        write!(f, "+{}", self.0)
     }
 }
 

@@ -9,8 +9,6 @@ use std::fmt;
 
 /// Characters of the printed integer, without the prefix.
 pub const PRINTED_LEN: usize = 13;
-/// Letters before an id's `_`, at the most.
-const PREFIX_MAX: usize = 3;
 
 /// 2024-01-01T00:00:00Z: ids count their milliseconds from here, so that 41 bits last until 2093.
 const EPOCH_MS: i64 = 1_704_067_200_000;
@@ -92,16 +90,14 @@ impl fmt::Display for InvalidId {
 impl std::error::Error for InvalidId {}
 
 fn print(prefix: &str, value: i64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut text = [b'_'; PREFIX_MAX + 1 + PRINTED_LEN];
-    let (start, digits) = text.split_at_mut(prefix.len() + 1);
-    start[..prefix.len()].copy_from_slice(prefix.as_bytes());
+    let mut digits = [b'0'; PRINTED_LEN];
     let mut rest = value;
-    for digit in digits[..PRINTED_LEN].iter_mut().rev() {
+    for digit in digits.iter_mut().rev() {
         *digit = ALPHABET[(rest & 31) as usize];
         rest >>= 5;
     }
-    let text = &text[..prefix.len() + 1 + PRINTED_LEN];
-    f.write_str(str::from_utf8(text).expect("prefixes and the alphabet are ASCII"))
+    let digits = std::str::from_utf8(&digits).expect("the alphabet is ASCII");
+    write!(f, "{prefix}_{digits}")
 }
 
 fn parse(prefix: &'static str, text: &str) -> Result<i64, InvalidId> {

@@ -63,26 +63,10 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(t) = jiff::Timestamp::from_millisecond(self.0) else { return write!(f, "{}ms", self.0) };
-        let t = jiff::tz::Offset::UTC.to_datetime(t);
-        // Every answer and every webhook has some: put together here, it takes a fifth of the time.
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |from: usize, to: usize, mut number: u32| {
-            for octet in text[from..to].iter_mut().rev() {
-                *octet = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
-        };
-        // Years before the first one have a sign and more digits.
-        let Ok(year @ 0..) = u32::try_from(t.year()) else { return write!(f, "{t:.3}Z") };
-        put(0, 4, year);
-        put(5, 7, t.month().unsigned_abs().into());
-        put(8, 10, t.day().unsigned_abs().into());
-        put(11, 13, t.hour().unsigned_abs().into());
-        put(14, 16, t.minute().unsigned_abs().into());
-        put(17, 19, t.second().unsigned_abs().into());
-        put(20, 23, t.millisecond().unsigned_abs().into());
-        f.write_str(str::from_utf8(&text).expect("digits and signs are ASCII"))
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(t) => write!(f, "{t:.3}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
     }
 }
 
@@ -146,17 +130,6 @@ mod tests {
         check("2026-02-30T08:00:00Z", None);
         check("tomorrow", None);
         check("", None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn every_moment_is_printed_as_the_calendar_has_it(ms in -70_000_000_000_000_i64..260_000_000_000_000) {
-            let expected = match jiff::Timestamp::from_millisecond(ms) {
-                Ok(t) => format!("{t:.3}"),
-                Err(_) => format!("{ms}ms"),
-            };
-            proptest::prop_assert_eq!(Timestamp::from_millis(ms).to_string(), expected);
-        }
     }
 
     #[test]

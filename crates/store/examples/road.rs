@@ -1,6 +1,6 @@
 //! What one message costs the store alone: accept, answer, receipt, webhook done, in groups as under load, without
-//! sockets. For profilers: `cargo run --release -p tidings-store --example road -- [messages] [group] [database]`, where
-//! the database is the address of an empty one of PostgreSQL; without it, it is SQLite in a directory of its own.
+//! sockets. For profilers: `cargo run --release -p tidings-store --example road -- [messages] [group] [later|at-once]
+//! [database]`: when receipts come, and the address of an empty database of PostgreSQL; without it, it is SQLite in a directory of its own.
 //!
 //! It says what the writer's thread and the rest spent a message. It is no benchmark of the product: see `crates/bench`.
 
@@ -22,10 +22,22 @@ const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 const HOME: Realm = Realm { account: AccountId::from_key(1), environment: Environment::Live };
 const LINE: ConnectionId = ConnectionId::from_key(1);
 
+/// When the carrier reports: with its answer, as simulated ones do, or when the phone has the message.
+#[derive(Debug, Clone, Copy)]
+enum Reports {
+    AtOnce,
+    Later,
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut number = |usual| arguments.next().map_or(usual, |word| word.parse::<usize>().expect("a number"));
     let (messages, group) = (number(100_000), number(64));
+    let reports = match arguments.next().as_deref() {
+        None | Some("later") => Reports::Later,
+        Some("at-once") => Reports::AtOnce,
+        Some(word) => panic!("receipts come later or at-once, not {word}"),
+    };
     let address = arguments.next();
     let directory = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -48,7 +60,7 @@ fn main() {
         store.create_endpoint(endpoint(), Actor { account, who: "road".into() }).await.expect("an endpoint");
         let mut first = 0;
         while first < messages {
-            group_of(&store, first, group).await;
+            group_of(&store, first, group, reports).await;
             first += group;
         }
         store.close().await.expect("closed");
@@ -61,7 +73,7 @@ fn main() {
 }
 
 /// Takes a group of messages all the way, each call of its own as callers make them.
-async fn group_of(store: &Arc<dyn Backend>, first: usize, group: usize) {
+async fn group_of(store: &Arc<dyn Backend>, first: usize, group: usize, reports: Reports) {
     let numbers = first..first + group;
     let accepts = numbers.clone().map(|n| {
         let store = Arc::clone(store);
@@ -77,16 +89,21 @@ async fn group_of(store: &Arc<dyn Backend>, first: usize, group: usize) {
     }
     let recipients = numbers.clone().map(|n| (HOME, number(n))).collect();
     store.suppressed(recipients, NOW).await.expect("looked");
-    // Most carriers report a message as soon as they have answered for it.
-    let happenings = numbers.flat_map(|n| {
+    let answers = numbers.clone().map(|n| {
         let answer = Answer::Accepted { carrier_id: carrier_id(n) };
-        let input = Input::Answered { attempt: 1, segment: 0, answer };
-        [
-            Happening::To { message: id(n), input },
-            Happening::Receipt { connection: LINE, receipt: receipt(n) },
-        ]
+        Happening::To { message: id(n), input: Input::Answered { attempt: 1, segment: 0, answer } }
     });
-    let told = store.advance(happenings.collect(), NOW.plus_ms(1), patience()).await.expect("reported").told;
+    let receipts = numbers.map(|n| Happening::Receipt { connection: LINE, receipt: receipt(n) });
+    let told = match reports {
+        Reports::AtOnce => {
+            let both = answers.zip(receipts).flat_map(|(answer, receipt)| [answer, receipt]).collect();
+            store.advance(both, NOW.plus_ms(1), patience()).await.expect("reported").told
+        }
+        Reports::Later => {
+            store.advance(answers.collect(), NOW.plus_ms(1), patience()).await.expect("answered");
+            store.advance(receipts.collect(), NOW.plus_ms(2), patience()).await.expect("reported").told
+        }
+    };
     assert_eq!(told.len(), group, "each was delivered, and one endpoint hears of it");
     let attempts = told.into_iter().map(|told| Attempt {
         seq: 0,

@@ -239,10 +239,7 @@ pub fn render_test(id: EventId, at: Timestamp) -> Vec<u8> {
 }
 
 fn render<T: Serialize>(envelope: Envelope<T>) -> Vec<u8> {
-    // Room for most, so that it is seldom moved.
-    let mut body = Vec::with_capacity(1_024);
-    serde_json::to_writer(&mut body, &envelope).expect("strings and numbers are JSON");
-    body
+    serde_json::to_vec(&envelope).expect("strings and numbers are JSON")
 }
 
 #[cfg(test)]

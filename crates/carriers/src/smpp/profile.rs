@@ -273,10 +273,7 @@ fn printable(raw: String) -> String {
 }
 
 fn brief(address: &Address) -> String {
-    match address.value.char_indices().nth(ADDRESS_CHARACTERS_MAX) {
-        None => address.value.clone(),
-        Some((end, _)) => address.value[..end].to_owned(),
-    }
+    address.value.chars().take(ADDRESS_CHARACTERS_MAX).collect()
 }
 
 /// An address of the carrier as ours: international ones begin with `+`.

@@ -8,7 +8,8 @@ use crate::Result;
 use rusqlite::{CachedStatement, Connection, Row, ToSql};
 use std::cell::RefCell;
 
-/// Runs statements in a transaction.
+/// Runs statements in a transaction. A trait, because a transaction would otherwise have to name two lifetimes: that of
+/// the connection, which prepared statements borrow, and its own.
 pub(super) trait Statements {
     /// Runs one that gives no rows. Gives the number of rows that it changed.
     fn execute(&self, text: &'static str, values: &[&dyn ToSql]) -> Result<usize>;

@@ -1,7 +1,8 @@
 //! The sheet of an operation: what it decided about messages and has not written yet.
 //!
-//! Most carriers report a message as soon as they have answered for it, so both come to one operation. On the sheet they
-//! are one change of the row, and nothing is left to find the receipt by.
+//! The answers for the segments of a message mostly come to one operation, and where a carrier reports at once, its
+//! receipts with them. On the sheet all of that is one change of the row, and a receipt that came with its answer leaves
+//! nothing to find it by.
 
 use crate::Result;
 use crate::sqlite::transaction::Tx;
@@ -49,7 +50,6 @@ impl Row {
 }
 
 /// A segment for which a receipt is expected.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Expected {
     /// The connection or carrier under whose number it is filed.
     pub line: i64,
