@@ -73,11 +73,6 @@ impl Life {
         all.filter(|(segment, _)| **segment == Segment::Waiting).map(|(_, n)| n).collect()
     }
 
-    /// Whether nobody answered for this segment yet, in this attempt or an earlier one, and no answer counts as lost.
-    pub fn is_unheard(&self, segment: u8) -> bool {
-        self.attempt == 1 && self.segments.get(usize::from(segment)) == Some(&Segment::Submitted)
-    }
-
     /// The segments whose answer counts as lost now and did not before, by their places.
     pub fn newly_unanswered(&self, before: &Self) -> impl Iterator<Item = u8> {
         let both = before.segments.iter().zip(&self.segments).zip(0..);

@@ -6,7 +6,6 @@
 mod accept;
 mod queue;
 mod read;
-mod sheet;
 
 pub(super) use accept::{accept, accept_with, enqueue};
 pub(super) use queue::{
@@ -29,7 +28,6 @@ use crate::due::{CANDIDATES_MAX, Due, FORGOTTEN_AT_ONCE, LOOK_AGAIN, due_row, qu
 use crate::listeners::Listeners;
 use read::recall;
 use rusqlite::{Connection as Sql, params};
-use sheet::{Expected, Sheet, insert_expected};
 use tidings_domain::conversation::is_lost;
 use tidings_domain::event::Event;
 use tidings_domain::id::*;
@@ -49,7 +47,7 @@ pub(super) fn advance(
     now: &Timestamp,
     rules: &Patience,
 ) -> Result<Advanced> {
-    let mut commit = Commit { sheet: Some(Sheet::default()), ..Commit::of(*now, rules) };
+    let mut commit = Commit::of(*now, rules);
     for happening in happenings {
         let status = match happening {
             Happening::To { message, input } => {
@@ -70,7 +68,6 @@ pub(super) fn advance(
         };
         commit.out.statuses.push(status);
     }
-    commit.write_all(tx)?;
     commit.out.crashed = tx.set_aside();
     Ok(commit.out)
 }
@@ -82,15 +79,13 @@ struct Commit<'a> {
     jitter: Jitter,
     /// Where nothing comes back from a phone, there is none.
     unreachable: Option<reachability::Policy>,
-    /// What is not written yet. Without it, everything is written at once.
-    sheet: Option<Sheet>,
     out: Advanced,
 }
 
 impl<'a> Commit<'a> {
     /// One in which nothing comes back from a phone.
     fn new(now: Timestamp, retry: &'a RetryPolicy, jitter: Jitter) -> Self {
-        Self { now, retry, jitter, unreachable: None, sheet: None, out: Advanced::default() }
+        Self { now, retry, jitter, unreachable: None, out: Advanced::default() }
     }
 
     fn of(now: Timestamp, rules: &'a Patience) -> Self {
@@ -103,28 +98,8 @@ impl<'a> Commit<'a> {
         Rules { retry: self.retry, jitter: self.jitter }
     }
 
-    /// A message as it stands: as it is stored, and as it will be.
-    fn recall(&mut self, tx: &mut Tx<'_>, id: MessageId) -> Result<Option<Hot>> {
-        match &mut self.sheet {
-            Some(sheet) if sheet.is_changed(id) => match tx.recall(id) {
-                // It is remembered as it will be.
-                Some(hot) => Ok(Some(hot)),
-                None => {
-                    sheet.settle(tx, id)?;
-                    recall(tx, id)
-                }
-            },
-            _ => recall(tx, id),
-        }
-    }
-
-    /// Writes what is not written yet.
-    fn write_all(&mut self, tx: &Tx<'_>) -> Result<()> {
-        self.sheet.as_mut().map_or(Ok(()), |sheet| sheet.write(tx))
-    }
-
     fn apply(&mut self, tx: &mut Tx<'_>, id: MessageId, input: Input) -> Result<Option<Status>> {
-        let Some(hot) = self.recall(tx, id)? else {
+        let Some(hot) = recall(tx, id)? else {
             self.out.ignored += 1;
             return Ok(None);
         };
@@ -151,8 +126,7 @@ impl<'a> Commit<'a> {
             // Also when the answer is too late to change anything: a receipt with this id may come.
             if hot.life.state.wakes_at().is_some() {
                 let form = expected_form(&hot.message, *segment, carrier_id);
-                let is_first = hot.life.is_unheard(*segment);
-                self.expect_receipt(tx, &hot.message, *segment, &form, carrier_id, is_first)?;
+                expect_receipt(tx, &hot.message, *segment, &form, carrier_id)?;
             }
         }
         let (rules, answered) = (self.rules(), answered(&input));
@@ -220,42 +194,37 @@ impl<'a> Commit<'a> {
             Effect::Publish(event) => Some(event.failure.as_ref().map(column::failure_text)),
             Effect::Suppress(_) | Effect::Review(_) | Effect::PauseConnection(_) => None,
         });
-        let row = sheet::Row {
-            state: column::state_number(life.state),
-            until: life.state.wakes_at().map(Timestamp::as_millis),
-            lane: kept.map(|due| due.lane),
-            due_at: kept.map(|due| due.due_at),
-            attempt: life.attempt,
-            tries: life.tries,
-            resends: life.resends,
-            parts: column::segments_text(&life.segments),
-            failure,
-            updated_at: self.now.as_millis(),
-        };
-        match &mut self.sheet {
-            Some(sheet) => sheet.change(message.id, row),
-            None => row.write(tx, message.id)?,
-        }
+        tx.execute(
+            "UPDATE message SET state = ?2, until = ?3, lane = ?4, due_at = ?5, attempt = ?6, tries = ?7, resends = ?8, parts = ?9,
+               failure = CASE WHEN ?10 THEN ?11 ELSE failure END, updated_at = ?12 WHERE id = ?1",
+            params![
+                message.id.key(),
+                column::state_number(life.state),
+                life.state.wakes_at().map(Timestamp::as_millis),
+                kept.map(|due| due.lane),
+                kept.map(|due| due.due_at),
+                life.attempt,
+                life.tries,
+                life.resends,
+                column::segments_text(&life.segments),
+                failure.is_some(),
+                failure.flatten(),
+                self.now.as_millis(),
+            ],
+        )?;
         for n in life.newly_unanswered(&before) {
             // No id was given; a receipt that names our own reference may still settle it.
             let reference = reference_form(our_reference(message.id, n));
-            self.expect_receipt(tx, &message, n, &reference, "", false)?;
+            expect_receipt(tx, &message, n, &reference, "")?;
         }
         if life.state.wakes_at().is_none() && before.state.wakes_at().is_some() {
             for (n, segment) in before.segments.iter().zip(&life.segments).enumerate() {
                 if let Some(carrier_id) = segment.1.carrier_id().or(segment.0.carrier_id()) {
-                    let form = expected_form(&message, n as u8, carrier_id);
-                    let line = tx.carriers.lines(message.connection).filed;
-                    let sheet = self.sheet.as_mut();
-                    if !sheet.is_some_and(|sheet| sheet.forget(&form, line, message.id, n as u8)) {
-                        forget_receipt(tx, &message, n as u8, &form)?;
-                    }
+                    forget_receipt(tx, &message, n as u8, &expected_form(&message, n as u8, carrier_id))?;
                 }
             }
         }
         if is_lost(life.state.status()) && !is_lost(before.state.status()) {
-            // It looks at how other messages stand.
-            self.write_all(tx)?;
             conversation::lose(tx.sql, message.id)?;
         }
         self.effects(tx, &message, effects)?;
@@ -264,28 +233,6 @@ impl<'a> Commit<'a> {
         }
         remember(tx, Message { text: None, ..message }, life, kept);
         Ok(())
-    }
-
-    /// A receipt may come under this form. `is_first` says that there is no row of it.
-    fn expect_receipt(
-        &mut self,
-        tx: &Tx<'_>,
-        message: &Message,
-        segment: u8,
-        form: &str,
-        carrier_id: &str,
-        is_first: bool,
-    ) -> Result<()> {
-        let line = tx.carriers.lines(message.connection).filed;
-        let expected =
-            Expected { line, message: message.id.key(), segment, carrier_id: carrier_id.to_owned() };
-        match &mut self.sheet {
-            Some(sheet) if is_first => {
-                sheet.expect(form, expected);
-                Ok(())
-            }
-            _ => insert_expected(tx, form, &expected),
-        }
     }
 
     fn effects(&mut self, tx: &mut Tx<'_>, message: &Message, effects: Vec<Effect>) -> Result<()> {
@@ -332,17 +279,11 @@ impl<'a> Commit<'a> {
             if receipt::is_reference(&form) && receipt::choose(receipt, &candidates).is_some() {
                 break;
             }
-            let mut rows = tx.rows(
+            let rows = tx.rows(
                 "SELECT message, segment, carrier_id FROM outstanding WHERE connection = ?1 AND canonical = ?2 LIMIT ?3",
                 params![line, form, CANDIDATES_MAX as i64 + 1],
                 |row| Ok((get::<i64>(row, 0)?, get::<u8>(row, 1)?, get::<String>(row, 2)?)),
             )?;
-            if let Some(sheet) = &self.sheet {
-                rows.extend(
-                    sheet.under(&form, line).map(|one| (one.message, one.segment, one.carrier_id.clone())),
-                );
-                rows.sort_unstable();
-            }
             if rows.len() > CANDIDATES_MAX {
                 // Not all are looked at, so none of them is certain.
                 return Ok(None);
@@ -353,7 +294,7 @@ impl<'a> Commit<'a> {
                 if candidates.iter().any(known) {
                     continue;
                 }
-                let Some(hot) = self.recall(tx, MessageId::from_key(message))? else { continue };
+                let Some(hot) = recall(tx, MessageId::from_key(message))? else { continue };
                 candidates.push(Candidate {
                     message: hot.message.id,
                     segment,
@@ -420,6 +361,21 @@ pub(super) fn publish(
 }
 
 // ── receipts that are expected, and those that are early ────────────────────────────────────────────────────
+
+fn expect_receipt(
+    tx: &Tx<'_>,
+    message: &Message,
+    segment: u8,
+    canonical: &str,
+    carrier_id: &str,
+) -> Result<()> {
+    let line = tx.carriers.lines(message.connection).filed;
+    tx.execute(
+        "INSERT OR REPLACE INTO outstanding (connection, canonical, message, segment, carrier_id) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![line, canonical, message.id.key(), segment, carrier_id],
+    )
+    .map(drop)
+}
 
 fn forget_receipt(tx: &Tx<'_>, message: &Message, segment: u8, canonical: &str) -> Result<()> {
     let line = tx.carriers.lines(message.connection).filed;
